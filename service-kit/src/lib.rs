@@ -1,1 +1,20 @@
-//! In the making.
+//! What every server of Hamlet shares, and nothing that one of them owns.
+//!
+//! - [`config`]: one struct gives flags, environment, `hamlet.toml` and the manual
+//! - [`contexts`]: the groups of settings in `hamlet.toml`
+//! - [`secret`]: texts that are never shown
+//! - [`caller`]: who calls, for which instance, through which door
+//! - [`peer`]: the way from one service to another
+//! - [`server`]: serving gRPC with health and reflection, and stopping in time
+//! - [`status`]: errors as callers see them
+//! - [`telemetry`], [`shutdown`]: logs and signals
+
+pub mod caller;
+pub mod config;
+pub mod contexts;
+pub mod peer;
+pub mod secret;
+pub mod server;
+pub mod shutdown;
+pub mod status;
+pub mod telemetry;

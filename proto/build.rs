@@ -1,0 +1,37 @@
+//! Compiles the contracts. protox parses them in process, so that nobody needs
+//! a protoc binary.
+
+use std::{env, fs, path::PathBuf};
+
+use prost::Message as _;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let descriptors = protox::compile(
+        [
+            "google/longrunning/operations.proto",
+            "google/rpc/status.proto",
+            "hamlet/apps/v1/apps.proto",
+            "hamlet/files/v1/files.proto",
+            "hamlet/instance/v1/directory.proto",
+            "hamlet/instance/v1/instance.proto",
+            "hamlet/instance/v1/operation.proto",
+        ],
+        ["proto"],
+    )?;
+
+    // The encoded set feeds reflection and the JSON form of messages.
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(
+        out.join("hamlet_descriptor.bin"),
+        descriptors.encode_to_vec(),
+    )?;
+
+    let mut config = tonic_prost_build::Config::new();
+    config.enable_type_names();
+    config.type_name_domain(["."], "type.googleapis.com");
+    tonic_prost_build::configure().compile_fds_with_config(descriptors, config)?;
+
+    // compile_fds sees no paths, so cargo has to be told what to watch.
+    println!("cargo::rerun-if-changed=proto");
+    Ok(())
+}

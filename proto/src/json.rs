@@ -1,0 +1,72 @@
+//! The JSON form of messages, as protobuf defines it.
+
+use std::sync::LazyLock;
+
+use prost::{Message, Name};
+use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
+use serde_json::Value;
+
+/// Why a message has no JSON form.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The contracts do not know the type.
+    #[error("the contracts hold no message type {0}")]
+    UnknownType(String),
+    /// The bytes do not fit the type.
+    #[error("the message does not fit its type")]
+    Decode(#[from] prost::DecodeError),
+    /// A value has no JSON form, such as an `Any` of an unknown type.
+    #[error("the message has no JSON form")]
+    Serialize(#[from] serde_json::Error),
+}
+
+static POOL: LazyLock<Result<DescriptorPool, String>> = LazyLock::new(|| {
+    DescriptorPool::decode(crate::FILE_DESCRIPTOR_SET).map_err(|error| error.to_string())
+});
+
+/// The JSON form of `message`, as protobuf defines it: lower camel case names,
+/// 64-bit integers as text, and `Any` with its `@type`. Fields that are empty are left out.
+///
+/// # Errors
+/// When the message holds an `Any` of a type that the contracts do not know.
+pub fn to_json<M: Message + Name>(message: &M) -> Result<Value, Error> {
+    let name = M::full_name();
+    let descriptor = POOL
+        .as_ref()
+        .ok()
+        .and_then(|pool| pool.get_message_by_name(&name))
+        .ok_or(Error::UnknownType(name))?;
+    let dynamic = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice())?;
+    let options = SerializeOptions::new().skip_default_fields(true);
+    Ok(dynamic.serialize_with_options(serde_json::value::Serializer, &options)?)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        reason = "a failed expectation is the test failing"
+    )]
+
+    use super::to_json;
+    use crate::{google::longrunning::Operation, hamlet::instance::v1::OperationMetadata, pack};
+
+    #[test]
+    fn an_any_is_spelled_out_with_its_type() {
+        let operation = Operation {
+            name: "operations/1".to_owned(),
+            metadata: Some(pack(&OperationMetadata {
+                kind: "create".to_owned(),
+                ..OperationMetadata::default()
+            })),
+            ..Operation::default()
+        };
+        let json = to_json(&operation).unwrap();
+        assert_eq!(
+            json["metadata"]["@type"],
+            "type.googleapis.com/hamlet.instance.v1.OperationMetadata"
+        );
+        assert_eq!(json["metadata"]["kind"], "create");
+    }
+}

@@ -1,0 +1,297 @@
+//! Who calls, for which instance, through which door.
+//!
+//! The gateway and the services share a *cluster key*. A call without it is refused, so nobody on
+//! the network can play the gateway. With it, these headers are believed:
+//!
+//! | header | value |
+//! |---|---|
+//! | `x-hamlet-key` | the cluster key |
+//! | `x-hamlet-door` | `public`, `admin` or `internal` |
+//! | `x-hamlet-tenant-bin` | a [`Tenant`], when the call is for one instance |
+//!
+//! The gateway *replaces* all three in what it forwards: a client can never choose its tenant by a
+//! header.
+
+use hamlet_proto::hamlet::instance::v1::Tenant;
+use prost::Message as _;
+use tonic::{
+    Code, Request, Status,
+    metadata::{Ascii, MetadataMap, MetadataValue},
+    service::Interceptor,
+};
+
+use crate::{secret::Secret, status::Failure};
+
+/// The header of the cluster key.
+pub const KEY_HEADER: &str = "x-hamlet-key";
+/// The header of the door.
+pub const DOOR_HEADER: &str = "x-hamlet-door";
+/// The header of the tenant.
+pub const TENANT_HEADER: &str = "x-hamlet-tenant-bin";
+
+/// The way a call came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// From a stranger, or from an owner whose session the service has to check.
+    Public,
+    /// From somebody with the admin credential.
+    Admin,
+    /// From another service.
+    Internal,
+}
+
+impl Door {
+    /// The header's value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Admin => "admin",
+            Self::Internal => "internal",
+        }
+    }
+
+    fn parse(text: &[u8]) -> Option<Self> {
+        match text {
+            b"public" => Some(Self::Public),
+            b"admin" => Some(Self::Admin),
+            b"internal" => Some(Self::Internal),
+            _ => None,
+        }
+    }
+}
+
+/// Who calls, as the gateway or a service vouched for. An interceptor puts it into the request's
+/// extensions.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    door: Door,
+    tenant: Option<Tenant>,
+}
+
+impl Caller {
+    /// The caller of a request that [`Authenticate`] let in.
+    ///
+    /// # Errors
+    /// INTERNAL when the service was served without [`Authenticate`].
+    pub fn of<T>(request: &Request<T>) -> Result<&Self, Status> {
+        request
+            .extensions()
+            .get::<Self>()
+            .ok_or_else(|| Status::internal("the service was started without authentication"))
+    }
+
+    /// The door it came through.
+    #[must_use]
+    pub const fn door(&self) -> Door {
+        self.door
+    }
+
+    /// Lets administrators and other services pass.
+    ///
+    /// # Errors
+    /// UNAUTHENTICATED for anybody else.
+    pub fn require_admin(&self) -> Result<(), Status> {
+        match self.door {
+            Door::Admin | Door::Internal => Ok(()),
+            Door::Public => Err(Failure::new(
+                Code::Unauthenticated,
+                "ADMIN_DOOR_ONLY",
+                "this call needs the admin credential: use the admin door",
+            )
+            .build()),
+        }
+    }
+
+    /// Lets other services pass.
+    ///
+    /// # Errors
+    /// PERMISSION_DENIED for anybody else.
+    pub fn require_internal(&self) -> Result<(), Status> {
+        match self.door {
+            Door::Internal => Ok(()),
+            Door::Admin | Door::Public => Err(Failure::new(
+                Code::PermissionDenied,
+                "INTERNAL_ONLY",
+                "this call is made between Hamlet's services only",
+            )
+            .build()),
+        }
+    }
+
+    /// The instance the call is for.
+    ///
+    /// # Errors
+    /// INVALID_ARGUMENT when the call names none.
+    pub fn tenant(&self) -> Result<&Tenant, Status> {
+        self.tenant.as_ref().ok_or_else(|| {
+            Failure::new(
+                Code::InvalidArgument,
+                "NO_INSTANCE",
+                "this call is for one instance: send its domain as :authority",
+            )
+            .build()
+        })
+    }
+}
+
+/// Lets in calls that hold the cluster key, and says who they are from.
+#[derive(Clone, Debug)]
+pub struct Authenticate {
+    key: Secret,
+}
+
+impl Authenticate {
+    /// Lets in who holds `key`.
+    #[must_use]
+    pub const fn new(key: Secret) -> Self {
+        Self { key }
+    }
+}
+
+impl Interceptor for Authenticate {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        let metadata = request.metadata();
+        let known = metadata
+            .get(KEY_HEADER)
+            .and_then(|value| value.to_str().ok())
+            .is_some_and(|key| self.key.matches(key));
+        if !known {
+            return Err(Failure::new(
+                Code::Unauthenticated,
+                "NO_CLUSTER_KEY",
+                "services are reached through the gateway only",
+            )
+            .build());
+        }
+        let door = metadata
+            .get(DOOR_HEADER)
+            .and_then(|value| Door::parse(value.as_bytes()))
+            .ok_or_else(|| Status::internal("the call does not say which door it came through"))?;
+        let tenant = read_tenant(metadata)?;
+        request.extensions_mut().insert(Caller { door, tenant });
+        Ok(request)
+    }
+}
+
+fn read_tenant(metadata: &MetadataMap) -> Result<Option<Tenant>, Status> {
+    let Some(value) = metadata.get_bin(TENANT_HEADER) else {
+        return Ok(None);
+    };
+    let bytes = value
+        .to_bytes()
+        .map_err(|_| Status::internal("the tenant header is not base64"))?;
+    Tenant::decode(bytes)
+        .map(Some)
+        .map_err(|_| Status::internal("the tenant header does not hold a tenant"))
+}
+
+/// The tenant header's value, for the gateway: the base64 of the encoded message, unpadded.
+#[must_use]
+pub fn tenant_header(tenant: &Tenant) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD_NO_PAD.encode(tenant.encode_to_vec())
+}
+
+/// A request from this service to another, for one instance.
+pub fn for_tenant<T>(message: T, tenant: &Tenant) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert_bin(
+        TENANT_HEADER,
+        MetadataValue::from_bytes(&tenant.encode_to_vec()),
+    );
+    request
+}
+
+/// Adds the cluster key to calls from this service to another.
+#[derive(Clone, Debug)]
+pub struct AttachKey {
+    key: MetadataValue<Ascii>,
+}
+
+impl AttachKey {
+    /// Adds `key`. `None` when the key cannot stand in a header.
+    #[must_use]
+    pub fn new(key: &Secret) -> Option<Self> {
+        let mut key: MetadataValue<Ascii> = key.expose().parse().ok()?;
+        key.set_sensitive(true);
+        Some(Self { key })
+    }
+}
+
+impl Interceptor for AttachKey {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        let metadata = request.metadata_mut();
+        metadata.insert(KEY_HEADER, self.key.clone());
+        metadata.insert(
+            DOOR_HEADER,
+            MetadataValue::from_static(Door::Internal.as_str()),
+        );
+        Ok(request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        reason = "a failed expectation is the test failing"
+    )]
+
+    use tonic::{Code, Request, service::Interceptor as _};
+
+    use super::{AttachKey, Authenticate, Caller, Door, for_tenant};
+    use crate::secret::Secret;
+    use hamlet_proto::hamlet::instance::v1::Tenant;
+
+    fn tenant() -> Tenant {
+        Tenant {
+            domain: "alice.example".to_owned(),
+            ..Tenant::default()
+        }
+    }
+
+    #[test]
+    fn a_call_without_the_key_is_refused() {
+        let mut door = Authenticate::new(Secret::new("right"));
+        let refused = door.call(for_tenant((), &tenant())).unwrap_err();
+        assert_eq!(refused.code(), Code::Unauthenticated);
+
+        let mut wrong = AttachKey::new(&Secret::new("wrong")).unwrap();
+        let request = wrong.call(Request::new(())).unwrap();
+        assert_eq!(
+            door.call(request).unwrap_err().code(),
+            Code::Unauthenticated
+        );
+    }
+
+    #[test]
+    fn a_service_is_believed_when_it_names_a_tenant() {
+        let key = Secret::new("right");
+        let sent = AttachKey::new(&key)
+            .unwrap()
+            .call(for_tenant((), &tenant()))
+            .unwrap();
+        let got = Authenticate::new(key).call(sent).unwrap();
+        let caller = Caller::of(&got).unwrap();
+        assert_eq!(caller.door(), Door::Internal);
+        assert_eq!(caller.tenant().unwrap().domain, "alice.example");
+    }
+
+    #[test]
+    fn a_stranger_is_no_administrator() {
+        let caller = Caller {
+            door: Door::Public,
+            tenant: None,
+        };
+        assert_eq!(
+            caller.require_admin().unwrap_err().code(),
+            Code::Unauthenticated
+        );
+        assert_eq!(
+            caller.require_internal().unwrap_err().code(),
+            Code::PermissionDenied
+        );
+        assert_eq!(caller.tenant().unwrap_err().code(), Code::InvalidArgument);
+    }
+}

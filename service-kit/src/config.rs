@@ -1,0 +1,406 @@
+//! One struct gives the flags, the environment variables, the keys of `hamlet.toml` and the manual.
+//!
+//! A server describes its settings as a [`clap::Parser`]. A flag wins over its environment variable,
+//! which wins over the file, which wins over the default. A key of the file is the long name of a flag
+//! (`admin-listen = "127.0.0.1:6060"`); beside these the file may hold `[contexts.NAME]` tables.
+//! Whatever the file holds and nobody knows is refused, with its line.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    ffi::{OsStr, OsString},
+    fmt::Write as _,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches};
+use serde::Deserialize as _;
+use toml::de::{DeTable, DeValue};
+
+use crate::contexts::{Context, Contexts};
+
+/// The environment variable that names the file.
+pub const FILE_VARIABLE: &str = "HAMLET_CONFIG";
+
+/// Where the file is. To be flattened into the settings of a server.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct FileArg {
+    /// A file with settings, usually hamlet.toml.
+    #[arg(long, env = "HAMLET_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// The settings of a server, from everywhere.
+#[derive(Clone, Debug)]
+pub struct Loaded<A> {
+    /// The settings.
+    pub args: A,
+    /// The contexts of the file.
+    pub contexts: Contexts,
+}
+
+/// Why settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("cannot read the configuration file {}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Something in the file is wrong.
+    #[error("{}:{line}: {what}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong, and what would be right.
+        what: String,
+    },
+    /// Something on the command line or in the environment is wrong, or help was asked for.
+    #[error(transparent)]
+    CommandLine(#[from] clap::Error),
+}
+
+impl Error {
+    /// Tells a person what is wrong and ends the process: 2 for wrong use, 1 for a wrong file, 0 after help.
+    pub fn exit(self) -> ! {
+        match self {
+            Self::CommandLine(error) => error.exit(),
+            other => {
+                #[expect(clippy::print_stderr, reason = "logging has not begun yet")]
+                {
+                    eprintln!("error: {other}");
+                }
+                std::process::exit(1)
+            }
+        }
+    }
+}
+
+/// Reads the settings of a server from the command line, the environment and the file.
+///
+/// # Errors
+/// When something cannot be understood; the error names the flag, or the file's line.
+pub fn load<A: CommandFactory + FromArgMatches>(
+    args: impl IntoIterator<Item = OsString>,
+) -> Result<Loaded<A>, Error> {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let command = A::command();
+    let Some(path) = file_named_by(&args) else {
+        let args = parse(command, &args)?;
+        return Ok(Loaded {
+            args,
+            contexts: Contexts::default(),
+        });
+    };
+    let text = fs::read_to_string(&path).map_err(|source| Error::Unreadable {
+        path: path.clone(),
+        source,
+    })?;
+    let file = File::read(&path, &text, &command)?;
+    let merged = file
+        .settings
+        .iter()
+        .fold(command.clone(), |command, setting| setting.apply(command));
+    let parsed = match parse(merged, &args) {
+        Ok(parsed) => parsed,
+        Err(error) => return Err(file.blame(&command, &args, error)),
+    };
+    Ok(Loaded {
+        args: parsed,
+        contexts: file.contexts,
+    })
+}
+
+fn parse<A: FromArgMatches>(mut command: Command, args: &[OsString]) -> Result<A, clap::Error> {
+    let matches = command.try_get_matches_from_mut(args)?;
+    A::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
+/// The file has to be known before the flags can be understood, so its flag is looked for by hand.
+fn file_named_by(args: &[OsString]) -> Option<PathBuf> {
+    let mut rest = args.iter().skip(1);
+    while let Some(arg) = rest.next() {
+        if arg == OsStr::new("--") {
+            break;
+        }
+        if arg == OsStr::new("--config") {
+            return rest.next().map(PathBuf::from);
+        }
+        if let Some(path) = arg.to_str().and_then(|arg| arg.strip_prefix("--config=")) {
+            return Some(PathBuf::from(path));
+        }
+    }
+    env::var_os(FILE_VARIABLE)
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
+}
+
+/// One key of the file that stands for a flag.
+struct Setting {
+    id: String,
+    key: String,
+    value: String,
+    line: usize,
+}
+
+impl Setting {
+    fn apply(&self, command: Command) -> Command {
+        command.mut_arg(&self.id, |arg| {
+            arg.default_value(self.value.clone()).required(false)
+        })
+    }
+}
+
+struct File {
+    path: PathBuf,
+    settings: Vec<Setting>,
+    contexts: Contexts,
+}
+
+impl File {
+    fn read(path: &Path, text: &str, command: &Command) -> Result<Self, Error> {
+        let wrong = |at: usize, what: String| Error::File {
+            path: path.to_owned(),
+            line: line_of(text, at),
+            what,
+        };
+        let table = DeTable::parse(text).map_err(|error| {
+            wrong(
+                error.span().map_or(0, |span| span.start),
+                error.message().to_owned(),
+            )
+        })?;
+        let mut settings = Vec::new();
+        let mut contexts = BTreeMap::new();
+        for (key, value) in table.into_inner() {
+            let at = key.span().start;
+            let key = key.into_inner().into_owned();
+            if key == "contexts" {
+                let DeValue::Table(tables) = value.into_inner() else {
+                    return Err(wrong(
+                        at,
+                        "contexts: is no table; write [contexts.NAME]".to_owned(),
+                    ));
+                };
+                for (name, context) in tables {
+                    let at = name.span().start;
+                    let name = name.into_inner().into_owned();
+                    let context = Context::deserialize(toml::de::ValueDeserializer::from(context))
+                        .map_err(|error| {
+                            wrong(
+                                error.span().map_or(at, |span| span.start),
+                                format!("contexts.{name}: {}", error.message()),
+                            )
+                        })?;
+                    contexts.insert(name, context);
+                }
+                continue;
+            }
+            let Some(arg) = settable(command).find(|arg| arg.get_long() == Some(key.as_str()))
+            else {
+                let known: Vec<_> = settable(command).filter_map(Arg::get_long).collect();
+                return Err(wrong(
+                    at,
+                    format!(
+                        "{key}: is no setting; known are {} and [contexts.NAME]",
+                        known.join(", ")
+                    ),
+                ));
+            };
+            let value = match value.into_inner() {
+                DeValue::String(text) => text.into_owned(),
+                DeValue::Integer(number) => number.to_string(),
+                DeValue::Float(number) => number.to_string(),
+                DeValue::Boolean(flag) => flag.to_string(),
+                other => {
+                    return Err(wrong(
+                        at,
+                        format!(
+                            "{key}: is a {}; write text, a number, true or false",
+                            other.type_str()
+                        ),
+                    ));
+                }
+            };
+            settings.push(Setting {
+                id: arg.get_id().to_string(),
+                key,
+                value,
+                line: line_of(text, at),
+            });
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            settings,
+            contexts: Contexts::new(contexts),
+        })
+    }
+
+    /// Finds out whether a key of the file made `error`, and names its line if so.
+    fn blame(&self, command: &Command, args: &[OsString], error: clap::Error) -> Error {
+        let fails = |command: &Command| command.clone().try_get_matches_from(args).err();
+        if !error.use_stderr() || fails(command).is_some() {
+            return Error::CommandLine(error);
+        }
+        for setting in &self.settings {
+            if let Some(error) = fails(&setting.apply(command.clone())) {
+                let text = error.to_string();
+                let first = text.lines().next().unwrap_or_default();
+                return Error::File {
+                    path: self.path.clone(),
+                    line: setting.line,
+                    what: format!("{}: {}", setting.key, first.trim_start_matches("error: ")),
+                };
+            }
+        }
+        Error::CommandLine(error)
+    }
+}
+
+fn settable(command: &Command) -> impl Iterator<Item = &Arg> {
+    command.get_arguments().filter(|arg| {
+        !matches!(
+            arg.get_action(),
+            ArgAction::Help | ArgAction::HelpLong | ArgAction::HelpShort | ArgAction::Version
+        ) && arg.get_id() != "config"
+    })
+}
+
+fn line_of(text: &str, at: usize) -> usize {
+    let before = text.get(..at).unwrap_or(text);
+    before.matches('\n').count() + 1
+}
+
+/// The settings of a command as a Markdown table: flag, environment variable, default, meaning.
+#[must_use]
+pub fn manual(command: &Command) -> String {
+    let mut text = String::from("| flag | environment | default | meaning |\n|---|---|---|---|\n");
+    let mut command = command.clone();
+    command.build();
+    for arg in command.get_arguments() {
+        let Some(long) = arg.get_long().filter(|_| !arg.is_hide_set()) else {
+            continue;
+        };
+        let value = arg
+            .get_value_names()
+            .filter(|_| arg.get_action().takes_values())
+            .and_then(|names| names.first())
+            .map(|name| format!(" {name}"))
+            .unwrap_or_default();
+        let variable = arg
+            .get_env()
+            .map(|name| format!("`{}`", name.to_string_lossy()))
+            .unwrap_or_default();
+        let default = arg
+            .get_default_values()
+            .iter()
+            .map(|value| format!("`{}`", value.to_string_lossy()))
+            .collect::<Vec<_>>()
+            .join(", ");
+        let meaning = arg
+            .get_help()
+            .map(ToString::to_string)
+            .unwrap_or_default()
+            .replace('\n', " ")
+            .replace('|', "\\|");
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "| `--{long}{value}` | {variable} | {default} | {meaning} |"
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::panic,
+        reason = "a failed expectation is the test failing"
+    )]
+
+    use std::{ffi::OsString, fs, net::SocketAddr};
+
+    use clap::Parser;
+
+    use super::{Error, FileArg, Loaded, load};
+
+    #[derive(Debug, Parser)]
+    struct Settings {
+        #[command(flatten)]
+        file: FileArg,
+        #[arg(long, default_value = "127.0.0.1:1")]
+        listen: SocketAddr,
+        #[arg(long)]
+        demo: bool,
+    }
+
+    fn with_file(text: &str, flags: &[&str]) -> Result<Loaded<Settings>, Error> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hamlet.toml");
+        fs::write(&path, text).unwrap();
+        let mut args: Vec<OsString> = vec!["test".into(), "--config".into(), path.into()];
+        args.extend(flags.iter().map(OsString::from));
+        load(args)
+    }
+
+    fn message(text: &str) -> String {
+        with_file(text, &[]).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_file_wins_over_defaults_and_loses_to_flags() {
+        let file = "listen = \"127.0.0.1:2\"\ndemo = true\n";
+        let loaded = with_file(file, &[]).unwrap();
+        assert_eq!(loaded.args.listen.port(), 2);
+        assert!(loaded.args.demo);
+        let loaded = with_file(file, &["--listen", "127.0.0.1:3"]).unwrap();
+        assert_eq!(loaded.args.listen.port(), 3);
+        assert!(loaded.args.file.config.is_some());
+    }
+
+    #[test]
+    fn contexts_are_read() {
+        let loaded = with_file("[contexts.school]\nregistries = [\"http://s\"]\n", &[]).unwrap();
+        assert_eq!(loaded.contexts.registries("school"), ["http://s"]);
+    }
+
+    #[test]
+    fn what_nobody_knows_is_refused_with_its_line() {
+        assert!(
+            message("\nlisen = 1\n")
+                .contains("hamlet.toml:2: lisen: is no setting; known are listen, demo")
+        );
+        assert!(
+            message("\n\nlisten = \"nowhere\"\n")
+                .contains("hamlet.toml:3: listen: invalid value 'nowhere'")
+        );
+        assert!(
+            message("[contexts.a]\n\nregistry = []\n")
+                .contains("hamlet.toml:3: contexts.a: unknown field")
+        );
+        assert!(message("listen = [\n").contains("hamlet.toml:"));
+    }
+
+    #[test]
+    fn a_wrong_flag_is_not_blamed_on_the_file() {
+        let error = with_file("demo = true\n", &["--listen", "x"]).unwrap_err();
+        assert!(matches!(error, Error::CommandLine(_)), "{error}");
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let Err(error) = load::<Settings>(["test".into(), "--config=/nowhere/h.toml".into()])
+        else {
+            panic!("there is no such file");
+        };
+        assert!(error.to_string().contains("/nowhere/h.toml"), "{error}");
+    }
+}

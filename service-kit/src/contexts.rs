@@ -1,0 +1,130 @@
+//! Contexts: the groups of settings in `hamlet.toml` that instances choose from.
+//!
+//! ```toml
+//! [contexts.default]
+//! registries = ["https://apps.example.org"]
+//!
+//! [contexts.school]
+//! registries = ["https://school.example.org"]
+//! init_photos_folder = false
+//! ```
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// The context of instances that name none.
+pub const DEFAULT: &str = "default";
+
+/// One group of settings.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Context {
+    /// Where apps are looked up, in this order. The registries of the default context follow.
+    #[serde(default)]
+    pub registries: Vec<String>,
+    /// Whether a new instance gets a directory for papers.
+    #[serde(default = "yes")]
+    pub init_administrative_folder: bool,
+    /// Whether a new instance gets directories for photos.
+    #[serde(default = "yes")]
+    pub init_photos_folder: bool,
+    /// Whether app hosts are `slug.instance` or `name-slug.parent`.
+    #[serde(default)]
+    pub subdomains: Subdomains,
+}
+
+/// How the host of an app is made from that of its instance.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Subdomains {
+    /// `slug.instance`.
+    #[default]
+    Nested,
+    /// `name-slug.parent`, for the instance `name.parent`.
+    Flat,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+impl Default for Context {
+    fn default() -> Self {
+        Self {
+            registries: Vec::new(),
+            init_administrative_folder: true,
+            init_photos_folder: true,
+            subdomains: Subdomains::Nested,
+        }
+    }
+}
+
+/// All contexts of an installation.
+#[derive(Clone, Debug, Default)]
+pub struct Contexts(BTreeMap<String, Context>);
+
+impl Contexts {
+    /// The contexts with these names.
+    #[must_use]
+    pub const fn new(contexts: BTreeMap<String, Context>) -> Self {
+        Self(contexts)
+    }
+
+    /// Whether the configuration names this context. The default one is always known.
+    #[must_use]
+    pub fn knows(&self, name: &str) -> bool {
+        name.is_empty() || name == DEFAULT || self.0.contains_key(name)
+    }
+
+    /// The settings of a context: those of the default one when `name` is empty or unknown.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Context {
+        self.0
+            .get(name)
+            .or_else(|| self.0.get(DEFAULT))
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// Where a context looks up apps: its own registries, then those of the default one.
+    #[must_use]
+    pub fn registries(&self, name: &str) -> Vec<String> {
+        let mut registries = self.get(name).registries;
+        if let Some(default) = self.0.get(DEFAULT) {
+            for registry in &default.registries {
+                if !registries.contains(registry) {
+                    registries.push(registry.clone());
+                }
+            }
+        }
+        registries
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Context, Contexts};
+
+    fn context(registries: &[&str]) -> Context {
+        Context {
+            registries: registries.iter().map(|&text| text.to_owned()).collect(),
+            ..Context::default()
+        }
+    }
+
+    #[test]
+    fn the_default_registries_follow_those_of_a_context() {
+        let contexts = Contexts::new(
+            [
+                ("default".to_owned(), context(&["http://d"])),
+                ("school".to_owned(), context(&["http://s"])),
+            ]
+            .into(),
+        );
+        assert_eq!(contexts.registries("school"), ["http://s", "http://d"]);
+        assert_eq!(contexts.registries(""), ["http://d"]);
+        assert_eq!(contexts.registries("unknown"), ["http://d"]);
+        assert!(!contexts.knows("unknown"));
+    }
+}
