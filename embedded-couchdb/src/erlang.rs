@@ -1,0 +1,291 @@
+//! What CouchDB computes from Erlang terms: revision ids, generated index names, and the terms
+//! that some of its error messages show.
+//!
+//! The external term format is documented in Erlang's manual (`erl_ext_dist`). Names and ids
+//! equal to CouchDB's mean that a database copied to a cluster keeps its identity, and that the
+//! same edit made on both sides is no conflict.
+
+use md5::{Digest as _, Md5};
+
+use crate::json::Json;
+
+/// An Erlang term being encoded.
+pub(crate) struct Term(Vec<u8>);
+
+impl Term {
+    pub(crate) fn new() -> Self {
+        Self(vec![131])
+    }
+
+    pub(crate) fn bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    fn length(&mut self, length: usize) {
+        // Bodies are limited to a few megabytes long before 32 bits are too few.
+        self.0
+            .extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
+    }
+
+    pub(crate) fn atom(&mut self, name: &str) -> &mut Self {
+        self.0.push(100);
+        self.0
+            .extend_from_slice(&u16::try_from(name.len()).unwrap_or(u16::MAX).to_be_bytes());
+        self.0.extend_from_slice(name.as_bytes());
+        self
+    }
+
+    pub(crate) fn binary(&mut self, bytes: &[u8]) -> &mut Self {
+        self.0.push(109);
+        self.length(bytes.len());
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
+    pub(crate) fn tuple(&mut self, arity: u8) -> &mut Self {
+        self.0.extend_from_slice(&[104, arity]);
+        self
+    }
+
+    /// A list of `length` elements, which the caller writes next, ending with `nil`.
+    pub(crate) fn list(&mut self, length: usize) -> &mut Self {
+        self.0.push(108);
+        self.length(length);
+        self
+    }
+
+    pub(crate) fn nil(&mut self) -> &mut Self {
+        self.0.push(106);
+        self
+    }
+
+    pub(crate) fn int(&mut self, n: i64) -> &mut Self {
+        if let Ok(small) = u8::try_from(n) {
+            self.0.extend_from_slice(&[97, small]);
+        } else if let Ok(middle) = i32::try_from(n) {
+            self.0.push(98);
+            self.0.extend_from_slice(&middle.to_be_bytes());
+        } else {
+            self.magnitude(n < 0, &n.unsigned_abs().to_le_bytes());
+        }
+        self
+    }
+
+    fn magnitude(&mut self, negative: bool, little_endian: &[u8]) {
+        let used = little_endian
+            .iter()
+            .rposition(|b| *b != 0)
+            .map_or(1, |at| at + 1);
+        match u8::try_from(used) {
+            Ok(length) => self.0.extend_from_slice(&[110, length]),
+            Err(_) => {
+                self.0.push(111);
+                self.length(used);
+            }
+        }
+        self.0.push(u8::from(negative));
+        self.0.extend(little_endian.iter().take(used));
+    }
+
+    fn big(&mut self, digits: &str) {
+        let (negative, digits) = digits
+            .strip_prefix('-')
+            .map_or((false, digits), |rest| (true, rest));
+        let mut bytes: Vec<u8> = vec![0];
+        for digit in digits.bytes() {
+            let mut carry = u32::from(digit.saturating_sub(b'0'));
+            for byte in &mut bytes {
+                let value = u32::from(*byte) * 10 + carry;
+                *byte = (value & 0xff) as u8;
+                carry = value >> 8;
+            }
+            if carry > 0 {
+                bytes.push((carry & 0xff) as u8);
+            }
+        }
+        self.magnitude(negative, &bytes);
+    }
+
+    pub(crate) fn json(&mut self, value: &Json) -> &mut Self {
+        match value {
+            Json::Null => {
+                self.atom("null");
+            }
+            Json::Bool(true) => {
+                self.atom("true");
+            }
+            Json::Bool(false) => {
+                self.atom("false");
+            }
+            Json::Int(n) => {
+                self.int(*n);
+            }
+            Json::Big(digits) => self.big(digits),
+            Json::Float(x) => {
+                self.0.push(70);
+                self.0.extend_from_slice(&x.to_be_bytes());
+            }
+            Json::Str(s) => {
+                self.binary(s.as_bytes());
+            }
+            Json::Arr(items) => self.array(items),
+            Json::Obj(members) => {
+                self.tuple(1);
+                self.members(members);
+            }
+        }
+        self
+    }
+
+    /// A property list, without the tuple that marks an object.
+    pub(crate) fn members(&mut self, members: &[(String, Json)]) -> &mut Self {
+        if members.is_empty() {
+            return self.nil();
+        }
+        self.list(members.len());
+        for (key, value) in members {
+            self.tuple(2);
+            self.binary(key.as_bytes());
+            self.json(value);
+        }
+        self.nil()
+    }
+
+    fn array(&mut self, items: &[Json]) {
+        if items.is_empty() {
+            self.nil();
+            return;
+        }
+        // Erlang writes a list of bytes as a string.
+        let bytes: Option<Vec<u8>> = items
+            .iter()
+            .map(|item| item.as_i64().and_then(|n| u8::try_from(n).ok()))
+            .collect();
+        if let Some(bytes) = bytes
+            && let Ok(length) = u16::try_from(bytes.len())
+        {
+            self.0.push(107);
+            self.0.extend_from_slice(&length.to_be_bytes());
+            self.0.extend_from_slice(&bytes);
+            return;
+        }
+        self.list(items.len());
+        for item in items {
+            self.json(item);
+        }
+        self.nil();
+    }
+}
+
+/// What a revision id is computed from, beside the body.
+pub(crate) struct Edit<'a> {
+    pub(crate) deleted: bool,
+    /// Position and id of the revision that was edited.
+    pub(crate) parent: Option<(u64, &'a str)>,
+    /// The members of the document without those that start with `_`.
+    pub(crate) body: &'a [(String, Json)],
+    /// Name, content type and MD5 of each attachment, in the document's order.
+    pub(crate) attachments: Vec<(&'a str, &'a str, Vec<u8>)>,
+}
+
+/// The id (without position) of the revision that an edit makes.
+pub(crate) fn revision_id(edit: &Edit<'_>) -> String {
+    let mut term = Term::new();
+    term.list(5)
+        .atom(if edit.deleted { "true" } else { "false" });
+    match edit.parent {
+        None => {
+            term.int(0).int(0);
+        }
+        Some((position, id)) => {
+            term.int(i64::try_from(position).unwrap_or(i64::MAX));
+            match hex::decode(id) {
+                Ok(raw) if raw.len() == 16 => term.binary(&raw),
+                _ => term.binary(id.as_bytes()),
+            };
+        }
+    }
+    term.tuple(1).members(edit.body);
+    if edit.attachments.is_empty() {
+        term.nil();
+    } else {
+        term.list(edit.attachments.len());
+        for (name, content_type, digest) in edit.attachments.iter().rev() {
+            term.tuple(3)
+                .binary(name.as_bytes())
+                .binary(content_type.as_bytes())
+                .binary(digest);
+        }
+        term.nil();
+    }
+    term.nil();
+    hex::encode(Md5::digest(term.bytes()))
+}
+
+/// A value as Erlang's `~w` prints it, for the error messages that contain one.
+pub(crate) fn printed(value: &Json) -> String {
+    match value {
+        Json::Null => "null".to_owned(),
+        Json::Bool(b) => b.to_string(),
+        Json::Int(n) => n.to_string(),
+        Json::Big(digits) => digits.clone(),
+        Json::Float(_) => value.to_string(),
+        Json::Str(s) => printed_binary(s),
+        Json::Arr(items) => {
+            let items: Vec<String> = items.iter().map(printed).collect();
+            format!("[{}]", items.join(","))
+        }
+        Json::Obj(members) => {
+            let members: Vec<String> = members
+                .iter()
+                .map(|(key, value)| format!("{{{},{}}}", printed_binary(key), printed(value)))
+                .collect();
+            format!("{{[{}]}}", members.join(","))
+        }
+    }
+}
+
+fn printed_binary(s: &str) -> String {
+    let bytes: Vec<String> = s.bytes().map(|b| b.to_string()).collect();
+    format!("<<{}>>", bytes.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        reason = "a failed expectation is the test failing"
+    )]
+
+    use super::{Edit, printed, revision_id};
+    use crate::json::Json;
+
+    fn first(body: &str) -> String {
+        let Json::Obj(members) = Json::parse(body.as_bytes()).unwrap() else {
+            unreachable!("test bodies are objects")
+        };
+        revision_id(&Edit {
+            deleted: false,
+            parent: None,
+            body: &members,
+            attachments: vec![],
+        })
+    }
+
+    #[test]
+    fn revisions_equal_those_of_couchdb_3() {
+        assert_eq!(first("{}"), "967a00dff5e02add41819138abb3284d");
+        assert_eq!(first(r#"{"a":1}"#), "23202479633c2b380f79507a776743d5");
+        assert_eq!(first(r#"{"a":7}"#), "c9823f8c56f541d5e31deddea0f5075b");
+        assert_eq!(
+            first(r#"{"type":"file","name":"x","size":10}"#),
+            "fd754bb2588d2094cda8313751f663b9"
+        );
+    }
+
+    #[test]
+    fn terms_are_printed_as_in_couchdbs_messages() {
+        let value = Json::parse(br#"{"a":["b",1,null]}"#).unwrap();
+        assert_eq!(printed(&value), "{[{<<97>>,[<<98>>,1,null]}]}");
+    }
+}

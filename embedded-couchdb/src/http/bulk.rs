@@ -1,0 +1,359 @@
+//! Many documents at once, and what replication asks.
+
+use http::StatusCode;
+
+use super::{
+    App,
+    answer::Answer,
+    call::Call,
+    document::{self, Show},
+    incoming, root,
+};
+use crate::{
+    failure::Failure,
+    json::{Json, obj},
+    storage::{
+        databases,
+        documents::{self, NewDoc, Origin},
+        revtree::Rev,
+    },
+};
+
+fn only_post(call: &Call) -> Result<(), Failure> {
+    if call.method == http::Method::POST {
+        Ok(())
+    } else {
+        Err(Failure::method_not_allowed("POST"))
+    }
+}
+
+/// `/{db}/_bulk_docs`
+pub(crate) async fn bulk_docs(app: &App, call: &Call, name: String) -> Result<Answer, Failure> {
+    only_post(call)?;
+    call.demand_json()?;
+    let body = call.json_object()?;
+    let docs = match body.get("docs") {
+        None => {
+            return Err(Failure::bad_request(
+                "POST body must include `docs` parameter.",
+            ));
+        }
+        Some(Json::Arr(docs)) => docs.clone(),
+        Some(_) => return Err(Failure::bad_request("`docs` parameter must be an array.")),
+    };
+    let origin = match body.get("new_edits") {
+        Some(Json::Bool(false)) => Origin::Replication,
+        None | Some(Json::Bool(true)) => Origin::Edit,
+        Some(_) => {
+            return Err(Failure::bad_request(
+                "`new_edits` parameter must be a boolean.",
+            ));
+        }
+    };
+    drop(body);
+    let new = docs
+        .into_iter()
+        .map(|json| {
+            let doc = incoming::parse(json)?;
+            let id = doc.id.clone().unwrap_or_else(root::new_id);
+            match origin {
+                Origin::Edit => doc.into_edit(id),
+                Origin::Replication => doc.into_replicated(id),
+            }
+        })
+        .collect::<Result<Vec<NewDoc>, Failure>>()?;
+    let results = app.store.write(move |writing| {
+        let mut db = databases::open(writing.conn, &name)?;
+        let mut results = Vec::with_capacity(new.len());
+        for doc in &new {
+            let id = Json::from(doc.id.as_str());
+            if doc.id.starts_with("_local/") {
+                results.push(save_local(writing, &db, doc)?);
+                continue;
+            }
+            match documents::save(writing, &mut db, doc, origin) {
+                Ok(rev) if origin == Origin::Edit => {
+                    results.push(obj([
+                        ("ok", true.into()),
+                        ("id", id),
+                        ("rev", rev.to_string().into()),
+                    ]));
+                }
+                Ok(_) => {}
+                // A failing store fails the whole request.
+                Err(failure) if failure.status.is_server_error() => return Err(failure),
+                Err(failure) => {
+                    let mut members = vec![("id".to_owned(), id)];
+                    if origin == Origin::Replication
+                        && let Some(rev) = doc.history.first()
+                    {
+                        members.push(("rev".to_owned(), rev.to_string().into()));
+                    }
+                    if let Json::Obj(why) = failure.body() {
+                        members.extend(why);
+                    }
+                    results.push(Json::Obj(members));
+                }
+            }
+        }
+        db.store(writing)?;
+        Ok(results)
+    });
+    Ok(Answer::json(
+        StatusCode::CREATED,
+        &Json::Arr(results.await?),
+    ))
+}
+
+fn save_local(
+    writing: &crate::storage::writer::Writing<'_>,
+    db: &databases::Database,
+    doc: &NewDoc,
+) -> Result<Json, Failure> {
+    let edited = doc.history.first().and_then(|rev| rev.id.parse().ok());
+    let body = Json::Obj(doc.body.clone()).to_string();
+    let id = Json::from(doc.id.as_str());
+    match crate::storage::locals::save(writing, db, &doc.id, edited, &body) {
+        Ok(rev) => Ok(obj([
+            ("ok", true.into()),
+            ("id", id),
+            ("rev", format!("0-{rev}").into()),
+        ])),
+        Err(failure) if failure.status.is_server_error() => Err(failure),
+        Err(failure) => Ok(obj([
+            ("id", id),
+            ("error", failure.error.as_ref().into()),
+            ("reason", failure.reason.as_ref().into()),
+        ])),
+    }
+}
+
+/// `/{db}/_bulk_get`
+pub(crate) async fn bulk_get(app: &App, call: &Call, name: String) -> Result<Answer, Failure> {
+    only_post(call)?;
+    let body = call.json_object()?;
+    let docs = body.get("docs").and_then(Json::as_arr);
+    let wanted = docs
+        .ok_or_else(|| Failure::bad_request("Missing JSON list of 'docs'."))?
+        .to_vec();
+    let show = Show::from_query(&call.query)?;
+    let results = app.store.read(move |conn| {
+        let db = databases::open(conn, &name)?;
+        let mut out = String::from("{\"results\":[");
+        for (n, entry) in wanted.iter().enumerate() {
+            if n > 0 {
+                out.push(',');
+            }
+            let Some(id) = entry.get("id").and_then(Json::as_str) else {
+                let error = obj([
+                    ("id", entry.get("id").cloned().unwrap_or(Json::Null)),
+                    (
+                        "docs",
+                        Json::Arr(vec![obj([(
+                            "error",
+                            obj([
+                                ("id", Json::Null),
+                                ("rev", Json::Null),
+                                ("error", "bad_request".into()),
+                                ("reason", "document id missed".into()),
+                            ]),
+                        )])]),
+                    ),
+                ]);
+                error.write(&mut out);
+                continue;
+            };
+            out.push_str("{\"id\":");
+            crate::json::write_string(id, &mut out);
+            out.push_str(",\"docs\":[");
+            let found = documents::find(conn, db.id, id)?;
+            let rev = entry.get("rev").and_then(Json::as_str);
+            let mut show = show.clone();
+            if let Some(since) = entry.get("atts_since").and_then(Json::as_arr) {
+                show.atts_since = Some(
+                    since
+                        .iter()
+                        .filter_map(Json::as_str)
+                        .map(str::to_owned)
+                        .collect(),
+                );
+            }
+            bulk_get_one(conn, found.as_ref(), id, rev, &show, &mut out)?;
+            out.push_str("]}");
+        }
+        out.push_str("]}\n");
+        Ok(out)
+    });
+    Ok(Answer::text(StatusCode::OK, results.await?))
+}
+
+fn bulk_get_one(
+    conn: &rusqlite::Connection,
+    found: Option<&documents::DocRow>,
+    id: &str,
+    rev: Option<&str>,
+    show: &Show,
+    out: &mut String,
+) -> Result<(), Failure> {
+    let error = |rev: &str, error: &str, reason: &str, out: &mut String| {
+        obj([(
+            "error",
+            obj([
+                ("id", id.into()),
+                ("rev", rev.into()),
+                ("error", error.into()),
+                ("reason", reason.into()),
+            ]),
+        )])
+        .write(out);
+    };
+    let rev_text = rev.unwrap_or("undefined");
+    let Some(row) = found else {
+        error(rev_text, "not_found", "missing", out);
+        return Ok(());
+    };
+    let rev = match rev {
+        None => match row.tree.winner() {
+            Some(winner) => winner.rev.clone(),
+            None => return Ok(()),
+        },
+        Some(text) => match Rev::parse(text) {
+            Ok(rev) => rev,
+            Err(failure) => {
+                error(rev_text, &failure.error, &failure.reason, out);
+                return Ok(());
+            }
+        },
+    };
+    match document::show(conn, row, &rev, show)? {
+        Some(text) => {
+            out.push_str("{\"ok\":");
+            out.push_str(&text);
+            out.push('}');
+        }
+        None => error(rev_text, "not_found", "missing", out),
+    }
+    Ok(())
+}
+
+/// What a call about missing revisions answers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reply {
+    Diff,
+    Missing,
+}
+
+/// `/{db}/_revs_diff` and `/{db}/_missing_revs`
+pub(crate) async fn revs_diff(
+    app: &App,
+    call: &Call,
+    name: String,
+    reply: Reply,
+) -> Result<Answer, Failure> {
+    only_post(call)?;
+    call.demand_json()?;
+    let body = call.json_object()?;
+    let mut asked: Vec<(String, Vec<Rev>)> = Vec::new();
+    for (id, revs) in body.as_obj().unwrap_or_default() {
+        let revs = revs
+            .as_arr()
+            .ok_or_else(|| Failure::bad_request("Revisions must be an array"))?;
+        let revs = revs
+            .iter()
+            .map(|rev| {
+                rev.as_str().map_or_else(
+                    || Err(Failure::bad_request("Invalid rev format")),
+                    Rev::parse,
+                )
+            })
+            .collect::<Result<_, _>>()?;
+        asked.push((id.clone(), revs));
+    }
+    let found = app.store.read(move |conn| {
+        let db = databases::open(conn, &name)?;
+        let mut out = Vec::new();
+        for (id, revs) in asked {
+            let row = documents::find(conn, db.id, &id)?;
+            let missing: Vec<Rev> = revs
+                .into_iter()
+                .filter(|rev| row.as_ref().is_none_or(|row| row.tree.get(rev).is_none()))
+                .collect();
+            if missing.is_empty() {
+                continue;
+            }
+            let names = Json::Arr(missing.iter().map(|rev| rev.to_string().into()).collect());
+            if reply == Reply::Missing {
+                out.push((id, names));
+                continue;
+            }
+            let mut members = vec![("missing".to_owned(), names)];
+            let newest = missing.iter().map(|rev| rev.pos).max().unwrap_or(0);
+            let ancestors: Vec<Json> = row
+                .iter()
+                .flat_map(|row| row.tree.leaves())
+                .filter(|leaf| leaf.rev.pos < newest)
+                .map(|leaf| leaf.rev.to_string().into())
+                .collect();
+            if !ancestors.is_empty() {
+                members.push(("possible_ancestors".to_owned(), Json::Arr(ancestors)));
+            }
+            out.push((id, Json::Obj(members)));
+        }
+        Ok(Json::Obj(out))
+    });
+    let found = found.await?;
+    Ok(Answer::ok(&if reply == Reply::Missing {
+        obj([("missing_revs", found)])
+    } else {
+        found
+    }))
+}
+
+/// `/{db}/_purge`
+pub(crate) async fn purge(app: &App, call: &Call, name: String) -> Result<Answer, Failure> {
+    only_post(call)?;
+    call.demand_json()?;
+    let body = call.json_object()?;
+    let mut asked: Vec<(String, Vec<Rev>)> = Vec::new();
+    for (id, revs) in body.as_obj().unwrap_or_default() {
+        let revs = revs.as_arr().unwrap_or_default();
+        let revs = revs
+            .iter()
+            .filter_map(Json::as_str)
+            .map(Rev::parse)
+            .collect::<Result<_, _>>()?;
+        asked.push((id.clone(), revs));
+    }
+    let purged = app.store.write(move |writing| {
+        let mut db = databases::open(writing.conn, &name)?;
+        let mut out = Vec::new();
+        for (id, revs) in asked {
+            let mut gone = Vec::new();
+            if let Some(row) = documents::find(writing.conn, db.id, &id)? {
+                let mut tree = row.tree.clone();
+                let mut bodies = Vec::new();
+                for rev in revs {
+                    if tree.purge(&rev, &mut bodies) {
+                        gone.push(rev.to_string().into());
+                    }
+                }
+                if tree.nodes().is_empty() {
+                    documents::forget(writing, &mut db, &row)?;
+                } else if !gone.is_empty() {
+                    documents::replace(writing, &mut db, Some(&row), &id, &tree)?;
+                }
+                for body in bodies {
+                    documents::drop_body(writing.conn, body)?;
+                }
+            }
+            db.purge_seq += 1;
+            out.push((id, Json::Arr(gone)));
+        }
+        db.store(writing)?;
+        Ok(Json::Obj(out))
+    });
+    Ok(Answer::json(
+        StatusCode::CREATED,
+        &obj([("purge_seq", Json::Null), ("purged", purged.await?)]),
+    ))
+}

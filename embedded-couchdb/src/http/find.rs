@@ -1,0 +1,440 @@
+//! `_find`, `_explain` and `_index`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use tokio::sync::mpsc;
+
+use super::{App, answer::Answer, body::Body, call::Call};
+use crate::{
+    failure::Failure,
+    json::{Json, obj},
+    mango::{
+        explain::{explain as explained, index_json},
+        planner::{self, Candidate},
+        query::Cursor,
+        request::{Find, NewIndex},
+    },
+    storage::{
+        databases::{self, Database},
+        documents::{self, NewDoc, Origin},
+        indexes,
+        writer::Writing,
+    },
+};
+
+fn only_post(call: &Call) -> Result<(), Failure> {
+    if call.method == Method::POST {
+        Ok(())
+    } else {
+        Err(Failure::method_not_allowed("POST"))
+    }
+}
+
+/// `/{db}/_find`
+pub(crate) async fn find(app: &Arc<App>, call: &Call, name: String) -> Result<Answer, Failure> {
+    only_post(call)?;
+    call.demand_json()?;
+    let body = call.json_object()?;
+    let find = Find::parse(&body)?;
+    loop {
+        let (name, find) = (name.clone(), find.clone());
+        // Subscribed before looking, so that an index completed in between is not missed.
+        let mut bell = app.store.bells.chores();
+        bell.borrow_and_update();
+        let first = app.store.read(move |conn| {
+            let db = databases::open(conn, &name)?;
+            let defs = indexes::of(conn, db.id)?;
+            let plan = planner::plan(&defs, &find)?.map_err(|_| planner::no_usable_index())?;
+            if matches!(plan.index, Candidate::Json(index) if !index.ready) {
+                return Ok(None);
+            }
+            let mut cursor = Cursor::new(&find, &plan)?;
+            let mut out = String::from("{\"docs\":[");
+            cursor.read(conn, &db, &mut out)?;
+            Ok(Some((db, cursor, out)))
+        });
+        let Some((db, cursor, mut out)) = first.await? else {
+            tokio::select! {
+                _ = bell.changed() => continue,
+                () = app.stop.cancelled() => return Err(Failure::internal("the server is shutting down")),
+            }
+        };
+        if cursor.done {
+            cursor.finish(&mut out);
+            return Ok(Answer::text(StatusCode::OK, out));
+        }
+        let (pieces, body) = mpsc::channel(2);
+        tokio::spawn(go_on(Arc::clone(app), db, cursor, out, pieces));
+        return Ok(Answer {
+            status: StatusCode::OK,
+            headers: Vec::new(),
+            body: Body::Pieces(body),
+        });
+    }
+}
+
+async fn go_on(
+    app: Arc<App>,
+    db: Database,
+    mut cursor: Cursor,
+    first: String,
+    pieces: mpsc::Sender<Result<Bytes, std::io::Error>>,
+) {
+    let mut out = first;
+    while !cursor.done {
+        if !out.is_empty()
+            && pieces
+                .send(Ok(Bytes::from(std::mem::take(&mut out))))
+                .await
+                .is_err()
+        {
+            return;
+        }
+        let db = db.clone();
+        let read = app.store.read(move |conn| {
+            // An index that was dropped meanwhile has no rows that could be trusted.
+            if let Some(index) = cursor.index
+                && indexes::is_ready(conn, index)? != Some(true)
+            {
+                return Err(Failure::internal("the index was dropped"));
+            }
+            let mut cursor = cursor;
+            let mut out = String::new();
+            cursor.read(conn, &db, &mut out)?;
+            Ok((cursor, out))
+        });
+        match read.await {
+            Ok((next, text)) => (cursor, out) = (next, text),
+            Err(failure) => {
+                // The connection breaks, so that the client sees that something is missing.
+                let _ = pieces.send(Err(std::io::Error::other(failure))).await;
+                return;
+            }
+        }
+    }
+    cursor.finish(&mut out);
+    // The client may be gone; nobody else wants the rest.
+    let _ = pieces.send(Ok(Bytes::from(out))).await;
+}
+
+/// `/{db}/_explain`
+pub(crate) async fn explain(app: &App, call: &Call, name: String) -> Result<Answer, Failure> {
+    only_post(call)?;
+    call.demand_json()?;
+    let find = Find::parse(&call.json_object()?)?;
+    let explanation = app
+        .store
+        .read(move |conn| {
+            let db = databases::open(conn, &name)?;
+            let defs = indexes::of(conn, db.id)?;
+            let plan = planner::plan(&defs, &find)?;
+            Ok(explained(&db.name, &find, &plan))
+        })
+        .await?;
+    Ok(Answer::ok(&explanation))
+}
+
+/// `/{db}/_index…`
+pub(crate) async fn index(
+    app: &App,
+    call: &Call,
+    name: String,
+    rest: &[&str],
+) -> Result<Answer, Failure> {
+    match (rest, &call.method) {
+        ([], &Method::GET) => list(app, call, name).await,
+        ([], &Method::POST) => create(app, call, name).await,
+        ([], _) => Err(Failure::method_not_allowed("GET,POST")),
+        (["_bulk_delete"], &Method::POST) => bulk_delete(app, call, name).await,
+        (["_bulk_delete"], _) => Err(Failure::method_not_allowed("POST")),
+        (["_design", ddoc, kind, index] | [ddoc, kind, index], &Method::DELETE) => {
+            if *kind != "json" {
+                return Err(Failure::missing());
+            }
+            let ddoc = design_id(ddoc);
+            let index = (*index).to_owned();
+            app.store
+                .write(move |writing| {
+                    let mut db = databases::open(writing.conn, &name)?;
+                    remove(writing, &mut db, &ddoc, Some(&index))?;
+                    db.store(writing)
+                })
+                .await?;
+            Ok(Answer::ok(&obj([("ok", true.into())])))
+        }
+        (["_design", _, _, _] | [_, _, _], _) => Err(Failure::method_not_allowed("DELETE")),
+        _ => Err(Failure::missing()),
+    }
+}
+
+fn design_id(ddoc: &str) -> String {
+    if ddoc.starts_with("_design/") {
+        ddoc.to_owned()
+    } else {
+        format!("_design/{ddoc}")
+    }
+}
+
+async fn list(app: &App, call: &Call, name: String) -> Result<Answer, Failure> {
+    let invalid = || {
+        Failure::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "invalid_list_index_params",
+            "Index parameter ranges: limit > 1, skip > 0",
+        )
+    };
+    let number = |key: &str| match call.query.get(key) {
+        None => Ok(None),
+        Some(text) => text.parse::<usize>().map(Some).map_err(|_| invalid()),
+    };
+    let limit = number("limit")?.unwrap_or(usize::MAX);
+    if limit < 1 {
+        return Err(invalid());
+    }
+    let skip = number("skip")?.unwrap_or(0);
+    let all = app
+        .store
+        .read(move |conn| {
+            let db = databases::open(conn, &name)?;
+            let mut all = vec![index_json(Candidate::AllDocs)];
+            all.extend(
+                indexes::of(conn, db.id)?
+                    .iter()
+                    .map(|index| index_json(Candidate::Json(index))),
+            );
+            Ok(all)
+        })
+        .await?;
+    let total = Json::Int(i64::try_from(all.len()).unwrap_or(i64::MAX));
+    let shown = all.into_iter().skip(skip).take(limit).collect();
+    Ok(Answer::ok(&obj([
+        ("total_rows", total),
+        ("indexes", Json::Arr(shown)),
+    ])))
+}
+
+async fn create(app: &App, call: &Call, name: String) -> Result<Answer, Failure> {
+    call.demand_json()?;
+    let new = NewIndex::parse(&call.json_object()?)?;
+    let (ddoc, index) = (new.ddoc.clone(), new.name.clone());
+    let created = app
+        .store
+        .write(move |writing| {
+            let mut db = databases::open(writing.conn, &name)?;
+            let created = add(writing, &mut db, &new)?;
+            db.store(writing)?;
+            Ok(created)
+        })
+        .await?;
+    Ok(Answer::ok(&obj([
+        ("result", if created { "created" } else { "exists" }.into()),
+        ("id", ddoc.into()),
+        ("name", index.into()),
+    ])))
+}
+
+/// The members of a design document to be changed, and its row if it has one.
+type Design = (Vec<(String, Json)>, Option<documents::DocRow>);
+
+/// The design document to be changed.
+fn design(writing: &Writing<'_>, db: &Database, ddoc: &str) -> Result<Design, Failure> {
+    let row = documents::find(writing.conn, db.id, ddoc)?;
+    let fresh = || vec![("language".to_owned(), Json::from("query"))];
+    match row {
+        Some(row) if !row.deleted => {
+            let body_row = row
+                .body
+                .ok_or_else(|| Failure::internal("a design document without a body"))?;
+            let body = documents::body(writing.conn, body_row)?;
+            let Ok(Json::Obj(members)) = Json::parse(body.text.as_bytes()) else {
+                return Err(Failure::internal("a stored design document cannot be read"));
+            };
+            let language = members
+                .iter()
+                .find(|(key, _)| key == "language")
+                .map(|(_, value)| value.clone());
+            match language {
+                Some(Json::Str(language)) if language == "query" => Ok((members, Some(row))),
+                other => Err(Failure::new(
+                    StatusCode::BAD_REQUEST,
+                    "invalid_ddoc_lang",
+                    format!(
+                        "Existing design doc has an invalid language: {}",
+                        other.map_or_else(
+                            || "undefined".to_owned(),
+                            |value| crate::erlang::printed(&value)
+                        )
+                    ),
+                )),
+            }
+        }
+        row => Ok((fresh(), row)),
+    }
+}
+
+fn save(
+    writing: &mut Writing<'_>,
+    db: &mut Database,
+    ddoc: &str,
+    row: Option<&documents::DocRow>,
+    members: Vec<(String, Json)>,
+    deleted: bool,
+) -> Result<(), Failure> {
+    let winner = row
+        .filter(|row| !row.deleted)
+        .and_then(|row| row.tree.winner().map(|node| node.rev.clone()));
+    let new = NewDoc {
+        id: ddoc.to_owned(),
+        deleted,
+        body: members,
+        attachments: Vec::new(),
+        history: winner.into_iter().collect(),
+    };
+    documents::save(writing, db, &new, Origin::Edit).map(|_| ())
+}
+
+fn add(writing: &mut Writing<'_>, db: &mut Database, new: &NewIndex) -> Result<bool, Failure> {
+    let (mut members, row) = design(writing, db, &new.ddoc)?;
+    let before = members.clone();
+    if let (None, Some(partitioned)) = (row.as_ref().filter(|row| !row.deleted), new.partitioned) {
+        members.push((
+            "options".to_owned(),
+            obj([("partitioned", partitioned.into())]),
+        ));
+    }
+    let mut views = match members.iter().find(|(key, _)| key == "views") {
+        Some((_, Json::Obj(views))) => views.clone(),
+        _ => Vec::new(),
+    };
+    put_member(&mut views, &new.name, new.view.clone());
+    put_member(&mut members, "views", Json::Obj(views));
+    if members == before {
+        return Ok(false);
+    }
+    save(writing, db, &new.ddoc, row.as_ref(), members, false)?;
+    Ok(true)
+}
+
+fn put_member(members: &mut Vec<(String, Json)>, key: &str, value: Json) {
+    match members.iter_mut().find(|(name, _)| name == key) {
+        Some((_, old)) => *old = value,
+        None => members.push((key.to_owned(), value)),
+    }
+}
+
+/// Removes an index, or all of a design document; what is left empty is deleted.
+fn remove(
+    writing: &mut Writing<'_>,
+    db: &mut Database,
+    ddoc: &str,
+    index: Option<&str>,
+) -> Result<(), Failure> {
+    let there = indexes::of(writing.conn, db.id)?;
+    if !there
+        .iter()
+        .any(|def| def.ddoc == ddoc && index.is_none_or(|index| def.name == index))
+    {
+        return Err(Failure::missing());
+    }
+    let (mut members, row) = design(writing, db, ddoc)?;
+    if let Some((_, Json::Obj(views))) = members.iter_mut().find(|(key, _)| key == "views") {
+        views.retain(|(name, _)| index.is_some_and(|index| name != index));
+        if views.is_empty() {
+            members.retain(|(key, _)| key != "views");
+        }
+    }
+    let nothing_left = matches!(members.as_slice(), [(key, _)] if key == "language");
+    let members = if nothing_left { Vec::new() } else { members };
+    save(writing, db, ddoc, row.as_ref(), members, nothing_left)
+}
+
+async fn bulk_delete(app: &App, call: &Call, name: String) -> Result<Answer, Failure> {
+    call.demand_json()?;
+    let body = call.json_object()?;
+    let ids = body.get("docids").and_then(Json::as_arr).ok_or_else(|| {
+        Failure::new(
+            StatusCode::BAD_REQUEST,
+            "missing_required_key",
+            "Missing required key: docids",
+        )
+    })?;
+    let ids: Vec<String> = ids.iter().filter_map(Json::as_str).map(design_id).collect();
+    let (success, fail) = app
+        .store
+        .write(move |writing| {
+            let mut db = databases::open(writing.conn, &name)?;
+            let (mut success, mut fail) = (Vec::new(), Vec::new());
+            for id in &ids {
+                match remove(writing, &mut db, id, None) {
+                    Ok(()) => success.push(obj([("id", id.as_str().into()), ("ok", true.into())])),
+                    Err(failure) if failure.status.is_server_error() => return Err(failure),
+                    Err(failure) => {
+                        fail.push(obj([
+                            ("id", id.as_str().into()),
+                            ("error", failure.error.as_ref().into()),
+                        ]));
+                    }
+                }
+            }
+            db.store(writing)?;
+            Ok((success, fail))
+        })
+        .await?;
+    Ok(Answer::ok(&obj([
+        ("success", Json::Arr(success)),
+        ("fail", Json::Arr(fail)),
+    ])))
+}
+
+/// `/{db}/_design/{ddoc}/_info`
+pub(crate) async fn design_info(
+    app: &App,
+    call: &Call,
+    name: String,
+    id: String,
+) -> Result<Answer, Failure> {
+    if !matches!(call.method, Method::GET | Method::HEAD) {
+        return Err(Failure::method_not_allowed("GET"));
+    }
+    let info = app
+        .store
+        .read(move |conn| {
+            let db = databases::open(conn, &name)?;
+            let row = documents::find(conn, db.id, &id)?
+                .filter(|row| !row.deleted)
+                .ok_or_else(Failure::missing)?;
+            let defs = indexes::of(conn, db.id)?;
+            let ready = defs
+                .iter()
+                .filter(|def| def.ddoc == id)
+                .all(|def| def.ready);
+            Ok(obj([
+                ("name", id.trim_start_matches("_design/").into()),
+                (
+                    "view_index",
+                    obj([
+                        (
+                            "signature",
+                            row.rev.split_once('-').map_or("", |(_, hash)| hash).into(),
+                        ),
+                        (
+                            "language",
+                            if defs.iter().any(|def| def.ddoc == id) {
+                                "query"
+                            } else {
+                                "javascript"
+                            }
+                            .into(),
+                        ),
+                        ("updater_running", (!ready).into()),
+                        ("compact_running", false.into()),
+                        ("update_seq", db.seq.into()),
+                    ]),
+                ),
+            ]))
+        })
+        .await?;
+    Ok(Answer::ok(&info))
+}

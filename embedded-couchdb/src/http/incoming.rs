@@ -1,0 +1,280 @@
+//! Documents as clients send them: special members taken apart, everything checked.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::StatusCode;
+
+use crate::{
+    failure::Failure,
+    json::Json,
+    storage::{
+        documents::{NewAttachment, NewDoc},
+        revtree::Rev,
+    },
+};
+
+/// CouchDB's `max_document_size`, in bytes.
+const MAX_DOCUMENT: usize = 8_000_000;
+
+/// A document without the meaning that the request gives it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Doc {
+    pub(crate) id: Option<String>,
+    pub(crate) rev: Option<Rev>,
+    pub(crate) deleted: bool,
+    pub(crate) body: Vec<(String, Json)>,
+    pub(crate) attachments: Vec<NewAttachment>,
+    /// `_revisions`, newest first.
+    pub(crate) revisions: Option<Vec<Rev>>,
+    /// Attachments whose data follows the JSON, by name, with their announced length.
+    pub(crate) following: Vec<(String, usize)>,
+}
+
+/// Refuses ids that CouchDB refuses.
+pub(crate) fn check_id(id: &str) -> Result<(), Failure> {
+    if id.is_empty() {
+        return Err(Failure::illegal_docid("Document id must not be empty"));
+    }
+    if let Some(name) = id
+        .strip_prefix("_design/")
+        .or_else(|| id.strip_prefix("_local/"))
+    {
+        return if name.is_empty() {
+            Err(Failure::illegal_docid(format!(
+                "Illegal document id `{id}`"
+            )))
+        } else {
+            Ok(())
+        };
+    }
+    if id.starts_with('_') {
+        return Err(Failure::illegal_docid(
+            "Only reserved document ids may start with underscore.",
+        ));
+    }
+    Ok(())
+}
+
+/// Takes a document apart.
+pub(crate) fn parse(json: Json) -> Result<Doc, Failure> {
+    let Json::Obj(members) = json else {
+        return Err(Failure::bad_request("Document must be a JSON object"));
+    };
+    let mut doc = Doc::default();
+    for (key, value) in members {
+        if !key.starts_with('_') {
+            doc.body.push((key, value));
+            continue;
+        }
+        match key.as_str() {
+            "_id" => {
+                let Json::Str(id) = value else {
+                    return Err(Failure::illegal_docid("Document id must be a string"));
+                };
+                check_id(&id)?;
+                doc.id = Some(id);
+            }
+            "_rev" => match value {
+                Json::Str(rev) => doc.rev = Some(Rev::parse(&rev)?),
+                Json::Null => {}
+                _ => return Err(Failure::bad_request("Invalid rev format")),
+            },
+            "_deleted" => match value {
+                Json::Bool(deleted) => doc.deleted = deleted,
+                _ => return Err(Failure::doc_validation("`_deleted` must be a boolean")),
+            },
+            "_attachments" => attachments(value, &mut doc)?,
+            "_revisions" => doc.revisions = Some(revisions(&value)?),
+            "_revs_info" | "_local_seq" | "_conflicts" | "_deleted_conflicts" => {}
+            _ => {
+                return Err(Failure::doc_validation(format!(
+                    "Bad special document member: {key}"
+                )));
+            }
+        }
+    }
+    Ok(doc)
+}
+
+fn revisions(value: &Json) -> Result<Vec<Rev>, Failure> {
+    let start = value.get("start").and_then(Json::as_i64);
+    let start = start
+        .and_then(|start| u64::try_from(start).ok())
+        .ok_or_else(|| Failure::doc_validation("_revisions.start isn't an integer."))?;
+    let ids = value
+        .get("ids")
+        .and_then(Json::as_arr)
+        .ok_or_else(|| Failure::doc_validation("_revisions.ids isn't a array."))?;
+    ids.iter()
+        .enumerate()
+        .map(|(age, id)| {
+            let id = id
+                .as_str()
+                .ok_or_else(|| Failure::doc_validation("RevId isn't a string"))?;
+            let pos = start.checked_sub(age as u64).filter(|pos| *pos > 0);
+            let pos = pos.ok_or_else(|| {
+                Failure::doc_validation("_revisions.ids is longer than _revisions.start")
+            })?;
+            Rev::new(pos, id).ok_or_else(|| Failure::bad_request("Invalid rev format"))
+        })
+        .collect()
+}
+
+fn attachments(value: Json, doc: &mut Doc) -> Result<(), Failure> {
+    let Json::Obj(list) = value else {
+        return Err(Failure::bad_request("Attachments must be a JSON object"));
+    };
+    for (name, attachment) in list {
+        if name.starts_with('_') {
+            return Err(Failure::bad_request(
+                "Attachment name starts with prohibited character '_'",
+            ));
+        }
+        let on = |key| attachment.get(key).and_then(Json::as_bool) == Some(true);
+        let kind = attachment
+            .get("content_type")
+            .and_then(Json::as_str)
+            .unwrap_or("application/octet-stream");
+        let revpos = attachment
+            .get("revpos")
+            .and_then(Json::as_i64)
+            .map(i64::unsigned_abs);
+        let data =
+            if on("stub") {
+                None
+            } else if on("follows") {
+                let length = attachment
+                    .get("length")
+                    .or_else(|| attachment.get("encoded_length"));
+                let length = length
+                    .and_then(Json::as_i64)
+                    .and_then(|n| usize::try_from(n).ok());
+                let length = length.ok_or_else(|| {
+                    Failure::bad_request("Missing length of an attachment that follows")
+                })?;
+                doc.following.push((name.clone(), length));
+                Some(Vec::new())
+            } else {
+                let data = attachment.get("data").and_then(Json::as_str);
+                let data = data.ok_or_else(|| {
+                    Failure::bad_request(format!("Invalid attachment data for {name}"))
+                })?;
+                let data = STANDARD.decode(data);
+                Some(data.map_err(|_| {
+                    Failure::bad_request(format!("Invalid attachment data for {name}"))
+                })?)
+            };
+        doc.attachments.push(NewAttachment {
+            name,
+            content_type: kind.to_owned(),
+            revpos,
+            data,
+        });
+    }
+    Ok(())
+}
+
+impl Doc {
+    /// Refuses what is too large.
+    pub(crate) fn check_size(&self, id: &str) -> Result<(), Failure> {
+        // Cheap for the many small ones: their text is not made for this.
+        let size: usize = self
+            .body
+            .iter()
+            .map(|(key, value)| key.len() + 4 + size(value))
+            .sum();
+        if size + 2 > MAX_DOCUMENT {
+            return Err(Failure::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "document_too_large",
+                id.to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// An edit of this id.
+    pub(crate) fn into_edit(self, id: String) -> Result<NewDoc, Failure> {
+        self.check_size(&id)?;
+        check_design(&id, &self)?;
+        Ok(NewDoc {
+            id,
+            deleted: self.deleted,
+            body: self.body,
+            attachments: self.attachments,
+            history: self.rev.into_iter().collect(),
+        })
+    }
+
+    /// A revision that was made elsewhere.
+    pub(crate) fn into_replicated(self, id: String) -> Result<NewDoc, Failure> {
+        self.check_size(&id)?;
+        let history = match (self.revisions, self.rev) {
+            (Some(revisions), _) if !revisions.is_empty() => revisions,
+            (_, Some(rev)) => vec![rev],
+            _ => Vec::new(),
+        };
+        Ok(NewDoc {
+            id,
+            deleted: self.deleted,
+            body: self.body,
+            attachments: self.attachments,
+            history,
+        })
+    }
+}
+
+fn size(value: &Json) -> usize {
+    match value {
+        Json::Null | Json::Bool(true) => 4,
+        Json::Bool(false) => 5,
+        Json::Int(n) => {
+            n.unsigned_abs().checked_ilog10().unwrap_or(0) as usize + 1 + usize::from(*n < 0)
+        }
+        Json::Big(digits) => digits.len(),
+        Json::Float(_) => value.to_string().len(),
+        Json::Str(s) => s.len() + 2,
+        Json::Arr(items) => 2 + items.iter().map(|item| size(item) + 1).sum::<usize>(),
+        Json::Obj(members) => {
+            2 + members
+                .iter()
+                .map(|(key, value)| key.len() + 4 + size(value))
+                .sum::<usize>()
+        }
+    }
+}
+
+/// Design documents whose views are of the wrong shape are refused, as CouchDB does.
+fn check_design(id: &str, doc: &Doc) -> Result<(), Failure> {
+    if !id.starts_with("_design/") || doc.deleted {
+        return Ok(());
+    }
+    let invalid = |reason: &str| {
+        Err(Failure::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_design_doc",
+            reason.to_owned(),
+        ))
+    };
+    let member = |key: &str| {
+        doc.body
+            .iter()
+            .find(|(k, _)| k == key)
+            .map(|(_, value)| value)
+    };
+    for (key, shape) in [
+        ("views", "object"),
+        ("options", "object"),
+        ("filters", "object"),
+        ("updates", "object"),
+    ] {
+        if member(key).is_some_and(|value| value.as_obj().is_none()) {
+            return invalid(&format!("`{key}` field must have {shape} type"));
+        }
+    }
+    for key in ["language", "validate_doc_update"] {
+        if member(key).is_some_and(|value| value.as_str().is_none()) {
+            return invalid(&format!("`{key}` field must have string type"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,553 @@
+//! JSON as CouchDB keeps it: members in their order, whole numbers of any size, the last of two
+//! equal keys.
+//!
+//! `serde_json` sorts or indexes members and turns large whole numbers into floats, which would
+//! show in documents and in the revisions computed from them.
+
+use std::fmt::{self, Write as _};
+
+/// A JSON value.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Json {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool(bool),
+    /// A whole number that fits 64 bits.
+    Int(i64),
+    /// A whole number that does not: its digits, with a leading `-` if negative.
+    Big(String),
+    /// A number with a fraction or an exponent.
+    Float(f64),
+    /// A string.
+    Str(String),
+    /// An array.
+    Arr(Vec<Json>),
+    /// An object, in the order in which its members were written.
+    Obj(Vec<(String, Json)>),
+}
+
+/// The text is not JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("invalid JSON at byte {at}")]
+pub(crate) struct Invalid {
+    /// Where reading stopped.
+    pub at: usize,
+}
+
+/// Deeper nesting is refused, so that a hostile document cannot exhaust the stack.
+const MAX_DEPTH: u32 = 1000;
+
+impl Json {
+    /// Reads one JSON text, which must be all of `text`.
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, Invalid> {
+        let mut parser = Parser { text, at: 0 };
+        parser.space();
+        let value = parser.value(0)?;
+        parser.space();
+        if parser.at == text.len() {
+            Ok(value)
+        } else {
+            Err(parser.invalid())
+        }
+    }
+
+    /// The text of an object member, if this is an object that has it.
+    pub(crate) fn get(&self, key: &str) -> Option<&Json> {
+        match self {
+            Json::Obj(members) => members.iter().find(|(k, _)| k == key).map(|(_, v)| v),
+            _ => None,
+        }
+    }
+
+    /// The string, if this is one.
+    pub(crate) fn as_str(&self) -> Option<&str> {
+        match self {
+            Json::Str(s) => Some(s),
+            _ => None,
+        }
+    }
+
+    /// The whole number, if this is one that fits.
+    pub(crate) fn as_i64(&self) -> Option<i64> {
+        match self {
+            Json::Int(n) => Some(*n),
+            _ => None,
+        }
+    }
+
+    /// The truth value, if this is one.
+    pub(crate) fn as_bool(&self) -> Option<bool> {
+        match self {
+            Json::Bool(b) => Some(*b),
+            _ => None,
+        }
+    }
+
+    /// The elements, if this is an array.
+    pub(crate) fn as_arr(&self) -> Option<&[Json]> {
+        match self {
+            Json::Arr(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// The members, if this is an object.
+    pub(crate) fn as_obj(&self) -> Option<&[(String, Json)]> {
+        match self {
+            Json::Obj(members) => Some(members),
+            _ => None,
+        }
+    }
+
+    /// Writes the compact text to `out`.
+    pub(crate) fn write(&self, out: &mut String) {
+        match self {
+            Json::Null => out.push_str("null"),
+            Json::Bool(true) => out.push_str("true"),
+            Json::Bool(false) => out.push_str("false"),
+            Json::Int(n) => {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "{n}");
+            }
+            Json::Big(digits) => out.push_str(digits),
+            Json::Float(x) => write_float(*x, out),
+            Json::Str(s) => write_string(s, out),
+            Json::Arr(items) => {
+                out.push('[');
+                for (n, item) in items.iter().enumerate() {
+                    if n > 0 {
+                        out.push(',');
+                    }
+                    item.write(out);
+                }
+                out.push(']');
+            }
+            Json::Obj(members) => {
+                out.push('{');
+                for (n, (key, value)) in members.iter().enumerate() {
+                    if n > 0 {
+                        out.push(',');
+                    }
+                    write_string(key, out);
+                    out.push(':');
+                    value.write(out);
+                }
+                out.push('}');
+            }
+        }
+    }
+}
+
+impl fmt::Display for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = String::new();
+        self.write(&mut out);
+        f.write_str(&out)
+    }
+}
+
+impl From<&str> for Json {
+    fn from(s: &str) -> Self {
+        Json::Str(s.to_owned())
+    }
+}
+
+impl From<String> for Json {
+    fn from(s: String) -> Self {
+        Json::Str(s)
+    }
+}
+
+impl From<bool> for Json {
+    fn from(b: bool) -> Self {
+        Json::Bool(b)
+    }
+}
+
+impl From<i64> for Json {
+    fn from(n: i64) -> Self {
+        Json::Int(n)
+    }
+}
+
+impl From<u64> for Json {
+    fn from(n: u64) -> Self {
+        i64::try_from(n).map_or_else(|_| Json::Big(n.to_string()), Json::Int)
+    }
+}
+
+impl From<Vec<Json>> for Json {
+    fn from(items: Vec<Json>) -> Self {
+        Json::Arr(items)
+    }
+}
+
+/// An object from its members.
+pub(crate) fn obj<const N: usize>(members: [(&str, Json); N]) -> Json {
+    Json::Obj(
+        members
+            .into_iter()
+            .map(|(k, v)| (k.to_owned(), v))
+            .collect(),
+    )
+}
+
+/// Writes a string with its quotes.
+pub(crate) fn write_string(s: &str, out: &mut String) {
+    out.push('"');
+    let mut plain = 0;
+    for (at, byte) in s.bytes().enumerate() {
+        let escape: &str = match byte {
+            b'"' => "\\\"",
+            b'\\' => "\\\\",
+            b'\n' => "\\n",
+            b'\r' => "\\r",
+            b'\t' => "\\t",
+            0x08 => "\\b",
+            0x0c => "\\f",
+            0..0x20 => "",
+            _ => continue,
+        };
+        // Escaped bytes are ASCII, so both ends are character boundaries.
+        out.push_str(s.get(plain..at).unwrap_or_default());
+        if escape.is_empty() {
+            let _ = write!(out, "\\u{byte:04x}");
+        } else {
+            out.push_str(escape);
+        }
+        plain = at + 1;
+    }
+    out.push_str(s.get(plain..).unwrap_or_default());
+    out.push('"');
+}
+
+/// A float with the shortest digits that read back alike, always recognisable as a float.
+fn write_float(x: f64, out: &mut String) {
+    if x == 0.0 {
+        out.push_str("0.0");
+    } else if (1e-6..1e21).contains(&x.abs()) {
+        let _ = write!(out, "{x:?}");
+    } else {
+        let text = format!("{x:e}");
+        match text.split_once('e') {
+            Some((digits, exponent)) if !exponent.starts_with('-') => {
+                let _ = write!(out, "{digits}e+{exponent}");
+            }
+            _ => out.push_str(&text),
+        }
+    }
+}
+
+struct Parser<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+impl Parser<'_> {
+    fn invalid(&self) -> Invalid {
+        Invalid { at: self.at }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    fn space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    fn word(&mut self, word: &str, value: Json) -> Result<Json, Invalid> {
+        if self
+            .text
+            .get(self.at..)
+            .is_some_and(|rest| rest.starts_with(word.as_bytes()))
+        {
+            self.at += word.len();
+            Ok(value)
+        } else {
+            Err(self.invalid())
+        }
+    }
+
+    fn value(&mut self, depth: u32) -> Result<Json, Invalid> {
+        if depth > MAX_DEPTH {
+            return Err(self.invalid());
+        }
+        match self.peek() {
+            Some(b'n') => self.word("null", Json::Null),
+            Some(b't') => self.word("true", Json::Bool(true)),
+            Some(b'f') => self.word("false", Json::Bool(false)),
+            Some(b'"') => self.string().map(Json::Str),
+            Some(b'[') => self.array(depth),
+            Some(b'{') => self.object(depth),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            _ => Err(self.invalid()),
+        }
+    }
+
+    fn array(&mut self, depth: u32) -> Result<Json, Invalid> {
+        self.at += 1;
+        let mut items = Vec::new();
+        self.space();
+        if self.peek() == Some(b']') {
+            self.at += 1;
+            return Ok(Json::Arr(items));
+        }
+        loop {
+            self.space();
+            items.push(self.value(depth + 1)?);
+            self.space();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b']') => {
+                    self.at += 1;
+                    return Ok(Json::Arr(items));
+                }
+                _ => return Err(self.invalid()),
+            }
+        }
+    }
+
+    fn object(&mut self, depth: u32) -> Result<Json, Invalid> {
+        self.at += 1;
+        let mut members: Vec<(String, Json)> = Vec::new();
+        self.space();
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            return Ok(Json::Obj(members));
+        }
+        loop {
+            self.space();
+            if self.peek() != Some(b'"') {
+                return Err(self.invalid());
+            }
+            let key = self.string()?;
+            self.space();
+            if self.peek() != Some(b':') {
+                return Err(self.invalid());
+            }
+            self.at += 1;
+            self.space();
+            let value = self.value(depth + 1)?;
+            members.push((key, value));
+            self.space();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b'}') => {
+                    self.at += 1;
+                    return Ok(Json::Obj(last_of_equal_keys(members)));
+                }
+                _ => return Err(self.invalid()),
+            }
+        }
+    }
+
+    fn string(&mut self) -> Result<String, Invalid> {
+        self.at += 1;
+        let mut bytes = Vec::new();
+        loop {
+            let start = self.at;
+            while self
+                .peek()
+                .is_some_and(|b| b != b'"' && b != b'\\' && b >= 0x20)
+            {
+                self.at += 1;
+            }
+            bytes.extend_from_slice(self.text.get(start..self.at).unwrap_or_default());
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return String::from_utf8(bytes).map_err(|_| self.invalid());
+                }
+                Some(b'\\') => {
+                    self.at += 1;
+                    let c = self.escape()?;
+                    let mut buffer = [0; 4];
+                    bytes.extend_from_slice(c.encode_utf8(&mut buffer).as_bytes());
+                }
+                _ => return Err(self.invalid()),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<char, Invalid> {
+        let c = self.peek().ok_or_else(|| self.invalid())?;
+        self.at += 1;
+        Ok(match c {
+            b'"' => '"',
+            b'\\' => '\\',
+            b'/' => '/',
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => {
+                let high = self.hex4()?;
+                if (0xd800..0xdc00).contains(&high) {
+                    self.word("\\u", Json::Null)?;
+                    let low = self.hex4()?;
+                    if !(0xdc00..0xe000).contains(&low) {
+                        return Err(self.invalid());
+                    }
+                    let code = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
+                    char::from_u32(code).ok_or_else(|| self.invalid())?
+                } else {
+                    char::from_u32(high).ok_or_else(|| self.invalid())?
+                }
+            }
+            _ => return Err(self.invalid()),
+        })
+    }
+
+    fn hex4(&mut self) -> Result<u32, Invalid> {
+        let digits = self
+            .text
+            .get(self.at..self.at + 4)
+            .ok_or_else(|| self.invalid())?;
+        let mut code = 0;
+        for digit in digits {
+            let value = char::from(*digit)
+                .to_digit(16)
+                .ok_or_else(|| self.invalid())?;
+            code = code * 16 + value;
+        }
+        self.at += 4;
+        Ok(code)
+    }
+
+    fn digits(&mut self) -> usize {
+        let start = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        self.at - start
+    }
+
+    fn number(&mut self) -> Result<Json, Invalid> {
+        let start = self.at;
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        let first = self.peek();
+        let count = self.digits();
+        if count == 0 || (count > 1 && first == Some(b'0')) {
+            return Err(self.invalid());
+        }
+        let mut whole = true;
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            whole = false;
+            if self.digits() == 0 {
+                return Err(self.invalid());
+            }
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            whole = false;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            if self.digits() == 0 {
+                return Err(self.invalid());
+            }
+        }
+        let text = self
+            .text
+            .get(start..self.at)
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .ok_or_else(|| self.invalid())?;
+        if whole {
+            return Ok(text
+                .parse()
+                .map_or_else(|_| Json::Big(text.to_owned()), Json::Int));
+        }
+        match text.parse::<f64>() {
+            Ok(x) if x.is_finite() => Ok(Json::Float(x)),
+            _ => Err(self.invalid()),
+        }
+    }
+}
+
+/// CouchDB keeps the last of two members with one key.
+fn last_of_equal_keys(members: Vec<(String, Json)>) -> Vec<(String, Json)> {
+    // Small objects are the rule; a set for each of them would cost more than it saves.
+    let repeated = if members.len() <= 16 {
+        members
+            .iter()
+            .enumerate()
+            .any(|(n, (key, _))| members.iter().skip(n + 1).any(|(k, _)| k == key))
+    } else {
+        let mut seen = std::collections::HashSet::new();
+        members.iter().any(|(key, _)| !seen.insert(key.as_str()))
+    };
+    if !repeated {
+        return members;
+    }
+    let mut seen = std::collections::HashSet::new();
+    let mut kept: Vec<(String, Json)> = members
+        .into_iter()
+        .rev()
+        .filter(|(key, _)| seen.insert(key.clone()))
+        .collect();
+    kept.reverse();
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        reason = "a failed expectation is the test failing"
+    )]
+
+    use super::Json;
+
+    fn round(text: &str) -> String {
+        Json::parse(text.as_bytes()).unwrap().to_string()
+    }
+
+    #[test]
+    fn order_and_large_numbers_survive() {
+        let text = r#"{"z":1,"a":[true,null,-0.5],"n":123456789012345678901234567890}"#;
+        assert_eq!(round(text), text);
+    }
+
+    #[test]
+    fn the_last_of_equal_keys_is_kept() {
+        assert_eq!(round(r#"{"a":1,"b":2,"a":3}"#), r#"{"b":2,"a":3}"#);
+    }
+
+    #[test]
+    fn strings_are_escaped_sparingly() {
+        assert_eq!(
+            round(r#""\u00e9\ud83d\ude00\/\u0001\n""#),
+            "\"é😀/\\u0001\\n\""
+        );
+    }
+
+    #[test]
+    fn what_is_not_json_is_refused() {
+        for text in [
+            "",
+            "{",
+            "[1,]",
+            "01",
+            "1.",
+            "nul",
+            "\"\\ud800\"",
+            "{\"a\"}",
+            "1 2",
+            "{'a':1}",
+            "\"\u{1}\"",
+            "1e999",
+        ] {
+            assert!(Json::parse(text.as_bytes()).is_err(), "{text}");
+        }
+        assert!(Json::parse(b"\"\xff\"").is_err());
+        assert!(Json::parse("[".repeat(5000).as_bytes()).is_err());
+    }
+}

@@ -1,0 +1,178 @@
+//! CouchDB's order of values, as bytes that `memcmp` sorts.
+//!
+//! null < false < true < numbers < strings < arrays < objects. Strings are ordered as ICU's root
+//! collation does it, which is what CouchDB's views and Mango use. (Document ids in `_all_docs`
+//! are ordered by their bytes and do not come through here.)
+
+use std::{cmp::Ordering, convert::Infallible, sync::LazyLock};
+
+use icu_collator::{CollatorBorrowed, options::CollatorOptions};
+
+use crate::json::Json;
+
+static COLLATOR: LazyLock<Option<CollatorBorrowed<'static>>> = LazyLock::new(|| {
+    CollatorBorrowed::try_new(Default::default(), CollatorOptions::default()).ok()
+});
+
+/// Sorts after every value.
+pub(crate) const AFTER_ALL: u8 = 0xff;
+
+const NULL: u8 = 1;
+const FALSE: u8 = 2;
+const TRUE: u8 = 3;
+const NUMBER: u8 = 4;
+const STRING: u8 = 5;
+const ARRAY: u8 = 6;
+const OBJECT: u8 = 7;
+const END: u8 = 0;
+
+/// Appends the key of a value.
+pub(crate) fn encode(value: &Json, out: &mut Vec<u8>) {
+    match value {
+        Json::Null => out.push(NULL),
+        Json::Bool(false) => out.push(FALSE),
+        Json::Bool(true) => out.push(TRUE),
+        Json::Int(_) | Json::Big(_) | Json::Float(_) => {
+            out.push(NUMBER);
+            encode_number(value, out);
+        }
+        Json::Str(s) => encode_string(s, out),
+        Json::Arr(items) => {
+            out.push(ARRAY);
+            for item in items {
+                encode(item, out);
+            }
+            out.push(END);
+        }
+        Json::Obj(members) => {
+            out.push(OBJECT);
+            for (key, value) in members {
+                encode_string(key, out);
+                encode(value, out);
+            }
+            out.push(END);
+        }
+    }
+}
+
+/// Compares as CouchDB does.
+pub(crate) fn compare(a: &Json, b: &Json) -> Ordering {
+    match (a, b) {
+        (Json::Int(a), Json::Int(b)) => a.cmp(b),
+        (Json::Str(a), Json::Str(b)) if a == b => Ordering::Equal,
+        (Json::Str(a), Json::Str(b)) => match &*COLLATOR {
+            Some(collator) => collator.compare(a, b),
+            None => a.cmp(b),
+        },
+        (a, b) if class(a) != class(b) => class(a).cmp(&class(b)),
+        (a, b) => key(a).cmp(&key(b)),
+    }
+}
+
+/// Compares as Erlang does, which Mango uses for `_id`: strings by their bytes.
+pub(crate) fn compare_raw(a: &Json, b: &Json) -> Ordering {
+    let rank = |value: &Json| match value {
+        Json::Int(_) | Json::Big(_) | Json::Float(_) => 0,
+        Json::Bool(_) | Json::Null => 1,
+        Json::Obj(_) => 2,
+        Json::Arr(_) => 3,
+        Json::Str(_) => 4,
+    };
+    match (a, b) {
+        (Json::Str(a), Json::Str(b)) => a.as_bytes().cmp(b.as_bytes()),
+        (a, b) if rank(a) != rank(b) => rank(a).cmp(&rank(b)),
+        (a, b) => compare(a, b),
+    }
+}
+
+fn class(value: &Json) -> u8 {
+    match value {
+        Json::Null => NULL,
+        Json::Bool(false) => FALSE,
+        Json::Bool(true) => TRUE,
+        Json::Int(_) | Json::Big(_) | Json::Float(_) => NUMBER,
+        Json::Str(_) => STRING,
+        Json::Arr(_) => ARRAY,
+        Json::Obj(_) => OBJECT,
+    }
+}
+
+/// The key of one value.
+pub(crate) fn key(value: &Json) -> Vec<u8> {
+    let mut out = Vec::with_capacity(24);
+    encode(value, &mut out);
+    out
+}
+
+fn encode_string(s: &str, out: &mut Vec<u8>) {
+    out.push(STRING);
+    match &*COLLATOR {
+        Some(collator) => {
+            let written: Result<_, Infallible> = collator.write_sort_key_to(s, out);
+            match written {
+                Ok(_) => {}
+            }
+        }
+        None => out.extend_from_slice(s.as_bytes()),
+    }
+    out.push(END);
+}
+
+/// The nearest float, ordered as bytes, and what a whole number differs from it.
+fn encode_number(value: &Json, out: &mut Vec<u8>) {
+    let (near, rest) = match value {
+        Json::Int(n) => {
+            let near = *n as f64;
+            (near, i128::from(*n) - near as i128)
+        }
+        Json::Big(digits) => (digits.parse().unwrap_or(f64::MAX), 0),
+        Json::Float(x) => (*x, 0),
+        _ => (0.0, 0),
+    };
+    // Both zeros are equal.
+    let near = if near == 0.0 { 0.0 } else { near };
+    let bits = near.to_bits();
+    let ordered = if bits >> 63 == 0 {
+        bits | 1 << 63
+    } else {
+        !bits
+    };
+    out.extend_from_slice(&ordered.to_be_bytes());
+    // Neighbouring floats below 2^63 are at most 1024 apart.
+    let rest = (rest + 0x4000).clamp(0, 0x7fff) as u16;
+    out.extend_from_slice(&rest.to_be_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        reason = "a failed expectation is the test failing"
+    )]
+
+    use super::{compare, key};
+    use crate::json::Json;
+
+    /// From the collation chapter of CouchDB's documentation, with strings of its own test suite.
+    const IN_ORDER: &str = r#"[null,false,true,-1e300,-3,-0.5,0,1,2,3.0e10,9007199254740992,9007199254740993,
+        "","_","-","~","1","10","2","a","A","ä","aa","b","B","ba","bb","é","日",
+        [],["a"],["b"],["b","c"],["b","c","a"],["b","d"],["b","d","e"],
+        {},{"a":1},{"a":2},{"b":1},{"b":2},{"b":2,"a":1},{"b":2,"c":2}]"#;
+
+    #[test]
+    fn keys_sort_as_couchdb_does() {
+        let Json::Arr(values) = Json::parse(IN_ORDER.as_bytes()).unwrap() else {
+            unreachable!("the list is an array")
+        };
+        for pair in values.windows(2) {
+            assert!(key(&pair[0]) < key(&pair[1]), "{} {}", pair[0], pair[1]);
+            assert!(
+                compare(&pair[0], &pair[1]).is_lt(),
+                "{} {}",
+                pair[0],
+                pair[1]
+            );
+        }
+    }
+}

@@ -1,0 +1,459 @@
+//! Which index answers a query, and which part of it has to be read.
+
+use std::cmp::Ordering;
+
+use http::StatusCode;
+
+use super::{
+    collation::compare,
+    request::Find,
+    selector::{self, single},
+};
+use crate::{failure::Failure, json::Json, storage::indexes::IndexDef};
+
+/// An index that may answer.
+#[derive(Clone, Copy)]
+pub(crate) enum Candidate<'a> {
+    /// All documents, by id.
+    AllDocs,
+    /// A Mango index.
+    Json(&'a IndexDef),
+}
+
+impl<'a> Candidate<'a> {
+    pub(crate) fn columns(self) -> Vec<&'a str> {
+        match self {
+            Candidate::AllDocs => vec!["_id"],
+            Candidate::Json(index) => index.columns(),
+        }
+    }
+
+    fn place(self) -> (&'a str, &'a str) {
+        match self {
+            Candidate::AllDocs => ("", "_all_docs"),
+            Candidate::Json(index) => (&index.ddoc, &index.name),
+        }
+    }
+
+    pub(crate) fn is(self, other: Candidate<'_>) -> bool {
+        self.place() == other.place()
+    }
+
+    pub(crate) fn is_named(self, use_index: &[String]) -> bool {
+        let Candidate::Json(index) = self else {
+            return false;
+        };
+        let same_ddoc =
+            |name: &String| index.ddoc.strip_prefix("_design/").unwrap_or(&index.ddoc) == name;
+        match use_index {
+            [ddoc] => same_ddoc(ddoc),
+            [ddoc, view] => same_ddoc(ddoc) && index.name == *view,
+            _ => false,
+        }
+    }
+}
+
+/// The values of one column that can match.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Range {
+    Empty,
+    Between {
+        low: Option<Json>,
+        /// Whether `low` itself can match.
+        low_included: bool,
+        high: Option<Json>,
+        high_included: bool,
+    },
+}
+
+impl Range {
+    fn all() -> Self {
+        Range::Between {
+            low: None,
+            low_included: false,
+            high: None,
+            high_included: false,
+        }
+    }
+}
+
+/// Why an index does not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unusable(pub(crate) &'static str);
+
+/// The choice, with what led to it.
+pub(crate) struct Plan<'a> {
+    pub(crate) index: Candidate<'a>,
+    /// Ranges of the index's first columns.
+    pub(crate) ranges: Vec<Range>,
+    pub(crate) trace: Trace<'a>,
+}
+
+/// How the indexes were sorted out.
+pub(crate) struct Trace<'a> {
+    pub(crate) all: Vec<Candidate<'a>>,
+    pub(crate) usability: Vec<(Candidate<'a>, Option<Unusable>)>,
+    pub(crate) filtered: Vec<Candidate<'a>>,
+    /// Those of the chosen kind, the best first, with how many restricted fields they leave out.
+    pub(crate) sorted: Vec<(Candidate<'a>, usize)>,
+}
+
+impl<'a> Trace<'a> {
+    pub(crate) fn usable(&self) -> Vec<Candidate<'a>> {
+        self.usability
+            .iter()
+            .filter(|(_, why)| why.is_none())
+            .map(|(candidate, _)| *candidate)
+            .collect()
+    }
+}
+
+/// Chooses. `Err` of the inner result: no index fits the sort.
+pub(crate) fn plan<'a>(
+    defs: &'a [IndexDef],
+    find: &Find,
+) -> Result<Result<Plan<'a>, Trace<'a>>, Failure> {
+    let mut all = vec![Candidate::AllDocs];
+    all.extend(defs.iter().map(Candidate::Json));
+    let global: Vec<Candidate<'_>> = all
+        .iter()
+        .copied()
+        .filter(|candidate| !matches!(candidate, Candidate::Json(index) if index.partial.is_some()))
+        .collect();
+    let sort: Vec<&str> = find.sort.iter().map(|(field, _)| field.as_str()).collect();
+    let usability: Vec<_> = all
+        .iter()
+        .copied()
+        .filter(|candidate| {
+            global.iter().any(|other| other.is(*candidate)) || candidate.is_named(&find.use_index)
+        })
+        .map(|candidate| (candidate, unusable(candidate, &find.selector, &sort)))
+        .collect();
+    let mut trace = Trace {
+        all,
+        usability,
+        filtered: Vec::new(),
+        sorted: Vec::new(),
+    };
+    let usable = trace.usable();
+    if usable.is_empty() {
+        return Ok(Err(trace));
+    }
+    let named: Vec<_> = usable
+        .iter()
+        .copied()
+        .filter(|candidate| candidate.is_named(&find.use_index))
+        .collect();
+    trace.filtered = if !named.is_empty() {
+        named
+    } else if find.allow_fallback || (find.use_index.is_empty() && usable.len() > 1) {
+        usable
+    } else {
+        return Err(invalid_index(&find.use_index));
+    };
+    let json: Vec<_> = trace
+        .filtered
+        .iter()
+        .copied()
+        .filter(|candidate| matches!(candidate, Candidate::Json(_)))
+        .collect();
+    let (kind, mut ranges) = (
+        if json.is_empty() {
+            trace.filtered.clone()
+        } else {
+            json
+        },
+        field_ranges(&find.selector),
+    );
+    if matches!(kind.first(), Some(Candidate::AllDocs)) {
+        ranges.push((
+            "_id".to_owned(),
+            Range::Between {
+                low: Some(Json::Null),
+                low_included: false,
+                high: None,
+                high_included: false,
+            },
+        ));
+    }
+    let mut composed: Vec<(Candidate<'_>, Vec<Range>, usize)> = kind
+        .into_iter()
+        .map(|candidate| {
+            let prefix = prefix(&candidate.columns(), &ranges);
+            let left_out = ranges.len() - prefix.len().min(ranges.len());
+            (candidate, prefix, left_out)
+        })
+        .collect();
+    composed.sort_by(|(a, _, a_left), (b, _, b_left)| {
+        a_left
+            .cmp(b_left)
+            .then_with(|| a.columns().len().cmp(&b.columns().len()))
+            .then_with(|| a.place().cmp(&b.place()))
+    });
+    trace.sorted = composed
+        .iter()
+        .map(|(candidate, _, left_out)| (*candidate, *left_out))
+        .collect();
+    match composed.into_iter().next() {
+        Some((index, ranges, _)) => {
+            let ranges = if is_noop(&find.selector) {
+                vec![Range::Empty]
+            } else {
+                ranges
+            };
+            Ok(Ok(Plan {
+                index,
+                ranges,
+                trace,
+            }))
+        }
+        None => Ok(Err(trace)),
+    }
+}
+
+/// What CouchDB says when no index fits the sort.
+pub(crate) fn no_usable_index() -> Failure {
+    Failure::new(
+        StatusCode::BAD_REQUEST,
+        "no_usable_index",
+        "No index exists for this sort, try indexing by the sort fields.",
+    )
+}
+
+fn invalid_index(use_index: &[String]) -> Failure {
+    let reason = match use_index {
+        [ddoc] => format!(
+            "_design/{ddoc} specified by `use_index` could not be found or it is not suitable."
+        ),
+        [ddoc, view] => {
+            format!(
+                "_design/{ddoc}, {view} specified by `use_index` could not be found or it is not suitable."
+            )
+        }
+        _ => "You must specify an index with the `use_index` parameter.".to_owned(),
+    };
+    Failure::new(StatusCode::BAD_REQUEST, "invalid_index", reason)
+}
+
+/// `{"$or":[]}` and its kin at the top match nothing.
+fn is_noop(selector: &Json) -> bool {
+    matches!(single(selector), Some(("$all" | "$and" | "$or" | "$in", Json::Arr(args))) if args.is_empty())
+}
+
+fn unusable(candidate: Candidate<'_>, selector: &Json, sort: &[&str]) -> Option<Unusable> {
+    let columns = candidate.columns();
+    match candidate {
+        Candidate::AllDocs => {
+            if sort.is_empty() {
+                None
+            } else if !indexable_fields(selector)
+                .iter()
+                .any(|field| field == "_id")
+            {
+                Some(Unusable("field_mismatch"))
+            } else if !columns.starts_with(sort) {
+                Some(Unusable("sort_order_mismatch"))
+            } else {
+                None
+            }
+        }
+        Candidate::Json(_) => {
+            // Sorting by a field asks for documents that have it; every document has an id and a revision.
+            let required: Vec<&str> = columns
+                .iter()
+                .copied()
+                .filter(|column| !sort.contains(column) && *column != "_id" && *column != "_rev")
+                .collect();
+            if !selector::requires(selector, required) {
+                Some(Unusable("field_mismatch"))
+            } else if !sorts(&columns, sort, selector) {
+                Some(Unusable("sort_order_mismatch"))
+            } else {
+                None
+            }
+        }
+    }
+}
+
+/// Columns before the sort have to be pinned to one value.
+fn sorts(columns: &[&str], sort: &[&str], selector: &Json) -> bool {
+    let Some(first) = sort.first() else {
+        return true;
+    };
+    match columns.split_first() {
+        None => false,
+        Some((column, _)) if column == first => columns.starts_with(sort),
+        Some((column, rest)) => {
+            selector::is_constant(selector, column) && sorts(rest, sort, selector)
+        }
+    }
+}
+
+/// Fields whose condition is a range.
+pub(crate) fn indexable_fields(selector: &Json) -> Vec<String> {
+    match single(selector) {
+        Some(("$and", Json::Arr(args))) => {
+            let mut fields: Vec<String> = args.iter().flat_map(indexable_fields).collect();
+            fields.sort();
+            fields.dedup();
+            fields
+        }
+        Some((field, condition)) if !field.starts_with('$') => match single(condition) {
+            Some(("$lt" | "$lte" | "$eq" | "$gt" | "$gte" | "$beginsWith" | "$exists", _)) => {
+                vec![field.to_owned()]
+            }
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    }
+}
+
+fn field_ranges(selector: &Json) -> Vec<(String, Range)> {
+    let mut ranges = Vec::new();
+    for field in indexable_fields(selector) {
+        match narrow(selector, &field, Range::all()) {
+            Range::Empty => return vec![(field, Range::Empty)],
+            range => ranges.push((field, range)),
+        }
+    }
+    ranges
+}
+
+fn prefix(columns: &[&str], ranges: &[(String, Range)]) -> Vec<Range> {
+    columns
+        .iter()
+        .map_while(|column| {
+            ranges
+                .iter()
+                .find(|(field, _)| field == column)
+                .map(|(_, range)| range.clone())
+        })
+        .collect()
+}
+
+fn narrow(selector: &Json, field: &str, range: Range) -> Range {
+    match single(selector) {
+        Some(("$and", Json::Arr(args))) => args
+            .iter()
+            .fold(range, |range, arg| narrow(arg, field, range)),
+        Some((name, condition)) if name == field => match single(condition) {
+            Some((op, arg)) => restrict(op, arg, range),
+            None => range,
+        },
+        _ => range,
+    }
+}
+
+/// Intersects a range with a condition.
+fn restrict(op: &str, arg: &Json, range: Range) -> Range {
+    match op {
+        "$beginsWith" => {
+            // The highest code point of the collation.
+            let end = Json::Str(format!("{}\u{ffff}", arg.as_str().unwrap_or_default()));
+            let range = above(range, arg, true);
+            below(range, &end, true)
+        }
+        "$eq" => below(above(range, arg, true), arg, true),
+        "$gt" => above(range, arg, false),
+        "$gte" => above(range, arg, true),
+        "$lt" => below(range, arg, false),
+        "$lte" => below(range, arg, true),
+        _ => range,
+    }
+}
+
+fn checked(
+    low: Option<Json>,
+    low_included: bool,
+    high: Option<Json>,
+    high_included: bool,
+) -> Range {
+    if let (Some(low), Some(high)) = (&low, &high) {
+        match compare(low, high) {
+            Ordering::Greater => return Range::Empty,
+            Ordering::Equal if !(low_included && high_included) => return Range::Empty,
+            _ => {}
+        }
+    }
+    Range::Between {
+        low,
+        low_included,
+        high,
+        high_included,
+    }
+}
+
+fn above(range: Range, arg: &Json, included: bool) -> Range {
+    let Range::Between {
+        low,
+        low_included,
+        high,
+        high_included,
+    } = range
+    else {
+        return Range::Empty;
+    };
+    let order = low
+        .as_ref()
+        .map_or(Ordering::Greater, |low| compare(arg, low));
+    match order {
+        Ordering::Greater => checked(Some(arg.clone()), included, high, high_included),
+        Ordering::Equal => checked(low, low_included && included, high, high_included),
+        Ordering::Less => checked(low, low_included, high, high_included),
+    }
+}
+
+fn below(range: Range, arg: &Json, included: bool) -> Range {
+    let Range::Between {
+        low,
+        low_included,
+        high,
+        high_included,
+    } = range
+    else {
+        return Range::Empty;
+    };
+    let order = high
+        .as_ref()
+        .map_or(Ordering::Less, |high| compare(arg, high));
+    match order {
+        Ordering::Less => checked(low, low_included, Some(arg.clone()), included),
+        Ordering::Equal => checked(low, low_included, high, high_included && included),
+        Ordering::Greater => checked(low, low_included, high, high_included),
+    }
+}
+
+/// The values at which reading starts: those of the first columns, as far as they are known.
+pub(crate) fn start_values(ranges: &[Range]) -> Vec<&Json> {
+    ranges
+        .iter()
+        .map_while(|range| match range {
+            Range::Between { low, .. } => low.as_ref(),
+            Range::Empty => None,
+        })
+        .collect()
+}
+
+/// The values behind which reading ends.
+pub(crate) fn end_values(ranges: &[Range]) -> Vec<&Json> {
+    ranges
+        .iter()
+        .map_while(|range| match range {
+            Range::Between { high, .. } => high.as_ref(),
+            Range::Empty => None,
+        })
+        .collect()
+}
+
+/// Whether the fields asked for and filtered by are all in the index.
+pub(crate) fn covers(candidate: Candidate<'_>, find: &Find) -> bool {
+    let (Candidate::Json(index), Some(fields)) = (candidate, &find.fields) else {
+        return false;
+    };
+    let columns = index.columns();
+    let filtered = selector::fields(&find.selector);
+    fields
+        .iter()
+        .chain(&filtered)
+        .all(|field| field == "_id" || columns.contains(&field.as_str()))
+}

@@ -1,0 +1,355 @@
+//! Carrying out a query: reading an index, fetching and filtering documents.
+
+use std::time::Instant;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use http::StatusCode;
+use rusqlite::{Connection, params};
+
+use super::{
+    collation::{self, AFTER_ALL},
+    fields,
+    matcher::Matcher,
+    planner::{self, Candidate, Plan, Range},
+    request::Find,
+};
+use crate::{
+    failure::Failure,
+    json::{Json, obj},
+    storage::{
+        databases::Database,
+        documents::{self, DocRow},
+    },
+};
+
+/// So much is read from one state of the store before others get their turn.
+const PIECE_BYTES: usize = 2 * 1024 * 1024;
+const PIECE_ROWS: u64 = 5000;
+
+/// A query in progress.
+pub(crate) struct Cursor {
+    pub(crate) index: Option<i64>,
+    low: Vec<u8>,
+    high: Vec<u8>,
+    low_id: Option<String>,
+    high_id: Option<String>,
+    empty: bool,
+    matcher: Matcher,
+    fields: Option<Vec<Vec<String>>>,
+    conflicts: bool,
+    descending: bool,
+    left: i64,
+    skip: i64,
+    /// Key and id of the last row read.
+    after: Option<(Vec<u8>, String)>,
+    /// Key and id of the last document that matched.
+    mark: Option<(Vec<u8>, String)>,
+    bookmark: Option<String>,
+    pub(crate) keys: u64,
+    pub(crate) docs: u64,
+    pub(crate) results: u64,
+    started: Instant,
+    /// Whether all rows have been read or the limit is reached.
+    pub(crate) done: bool,
+    warnings: Vec<String>,
+    stats: bool,
+}
+
+impl Cursor {
+    /// Prepares a query.
+    pub(crate) fn new(find: &Find, plan: &Plan<'_>) -> Result<Self, Failure> {
+        let after = find.bookmark.as_deref().map(parse_bookmark).transpose()?;
+        let empty = plan.ranges.contains(&Range::Empty);
+        let encode = |values: Vec<&Json>| {
+            let mut key = Vec::new();
+            for value in values {
+                collation::encode(value, &mut key);
+            }
+            key
+        };
+        let low = encode(planner::start_values(&plan.ranges));
+        let mut high = encode(planner::end_values(&plan.ranges));
+        high.push(AFTER_ALL);
+        let id = |values: Vec<&Json>| {
+            values
+                .first()
+                .and_then(|value| value.as_str())
+                .map(str::to_owned)
+        };
+        // Nothing that is no string lies among ids: what ends there holds none of them.
+        let ends_before_ids = matches!(plan.index, Candidate::AllDocs)
+            && planner::end_values(&plan.ranges)
+                .first()
+                .is_some_and(|value| value.as_str().is_none());
+        let mut warnings = Vec::new();
+        if !find.use_index.is_empty() && !plan.index.is_named(&find.use_index) {
+            warnings.push(match find.use_index.as_slice() {
+                [ddoc, view] => {
+                    format!("_design/{ddoc}, {view} was not used because it is not a valid index for this query.")
+                }
+                parts => format!(
+                    "_design/{} was not used because it does not contain a valid index for this query.",
+                    parts.concat()
+                ),
+            });
+        }
+        if matches!(plan.index, Candidate::AllDocs) {
+            warnings.push(
+                "No matching index found, create an index to optimize query time.".to_owned(),
+            );
+        }
+        Ok(Self {
+            index: match plan.index {
+                Candidate::AllDocs => None,
+                Candidate::Json(index) => Some(index.id),
+            },
+            low,
+            high,
+            low_id: id(planner::start_values(&plan.ranges)),
+            high_id: id(planner::end_values(&plan.ranges)),
+            empty: empty || ends_before_ids,
+            matcher: Matcher::new(&find.selector)?,
+            fields: find.field_paths()?,
+            conflicts: find.conflicts,
+            descending: find.descending(),
+            left: find.limit,
+            skip: find.skip,
+            after,
+            mark: None,
+            bookmark: find.bookmark.clone(),
+            keys: 0,
+            docs: 0,
+            results: 0,
+            started: Instant::now(),
+            done: false,
+            warnings,
+            stats: find.execution_stats,
+        })
+    }
+
+    /// Reads on and writes what matches, up to a piece.
+    pub(crate) fn read(
+        &mut self,
+        conn: &Connection,
+        db: &Database,
+        out: &mut String,
+    ) -> Result<(), Failure> {
+        if self.empty || self.left == 0 {
+            self.done = true;
+            return Ok(());
+        }
+        match self.index {
+            Some(index) => self.read_index(conn, db, index, out),
+            None => self.read_all(conn, db, out),
+        }
+    }
+
+    fn read_index(
+        &mut self,
+        conn: &Connection,
+        db: &Database,
+        index: i64,
+        out: &mut String,
+    ) -> Result<(), Failure> {
+        let (order, beyond) = if self.descending {
+            ("DESC", "<")
+        } else {
+            ("ASC", ">")
+        };
+        let go_on = if self.after.is_some() {
+            format!("AND (key, id) {beyond} (?4, ?5)")
+        } else {
+            "AND ?4 IS NULL AND ?5 IS NULL".to_owned()
+        };
+        let sql = format!(
+            "SELECT key, id FROM index_rows WHERE idx = ?1 AND key >= ?2 AND key <= ?3 {go_on} \
+             ORDER BY key {order}, id {order}"
+        );
+        let mut statement = conn.prepare_cached(&sql)?;
+        let (after_key, after_id) = self.after.clone().unzip();
+        let mut rows = statement.query(params![index, self.low, self.high, after_key, after_id])?;
+        let (begun, first) = (out.len(), self.keys);
+        while let Some(row) = rows.next()? {
+            let (key, id): (Vec<u8>, String) = (row.get(0)?, row.get(1)?);
+            self.keys += 1;
+            let found = documents::find(conn, db.id, &id)?
+                .ok_or_else(|| Failure::internal("an index row without its document"))?;
+            self.consider(conn, &found, key, id, out)?;
+            if self.done || out.len() - begun > PIECE_BYTES || self.keys - first > PIECE_ROWS {
+                return Ok(());
+            }
+        }
+        self.done = true;
+        Ok(())
+    }
+
+    fn read_all(
+        &mut self,
+        conn: &Connection,
+        db: &Database,
+        out: &mut String,
+    ) -> Result<(), Failure> {
+        let (order, beyond) = if self.descending {
+            ("DESC", "<")
+        } else {
+            ("ASC", ">")
+        };
+        let mut conditions = String::new();
+        for (value, condition) in [(&self.low_id, "id >= ?2"), (&self.high_id, "id <= ?3")] {
+            let number = condition.get(condition.len() - 2..).unwrap_or_default();
+            conditions.push_str(" AND ");
+            conditions.push_str(&if value.is_some() {
+                condition.to_owned()
+            } else {
+                format!("{number} IS NULL")
+            });
+        }
+        conditions.push_str(&if self.after.is_some() {
+            format!(" AND id {beyond} ?4")
+        } else {
+            " AND ?4 IS NULL".to_owned()
+        });
+        let sql = format!(
+            "SELECT id FROM docs WHERE db = ?1 {conditions} AND deleted = 0 ORDER BY id {order}"
+        );
+        let mut statement = conn.prepare_cached(&sql)?;
+        let after = self.after.as_ref().map(|(_, id)| id.clone());
+        let mut rows = statement.query(params![db.id, self.low_id, self.high_id, after])?;
+        let (begun, first) = (out.len(), self.keys);
+        while let Some(row) = rows.next()? {
+            let id: String = row.get(0)?;
+            self.keys += 1;
+            if id.starts_with("_design/") {
+                continue;
+            }
+            let Some(found) = documents::find(conn, db.id, &id)? else {
+                continue;
+            };
+            self.consider(conn, &found, Vec::new(), id, out)?;
+            if self.done || out.len() - begun > PIECE_BYTES || self.keys - first > PIECE_ROWS {
+                return Ok(());
+            }
+        }
+        self.done = true;
+        Ok(())
+    }
+
+    fn consider(
+        &mut self,
+        conn: &Connection,
+        row: &DocRow,
+        key: Vec<u8>,
+        id: String,
+        out: &mut String,
+    ) -> Result<(), Failure> {
+        self.docs += 1;
+        let doc = whole(conn, row, self.conflicts)?;
+        let place = (key, id);
+        self.after = Some(place.clone());
+        if !self.matcher.matches(&doc) {
+            return Ok(());
+        }
+        self.mark = Some(place);
+        if self.skip > 0 {
+            self.skip -= 1;
+            return Ok(());
+        }
+        out.push_str(if self.results > 0 { ",\r\n" } else { "\r\n" });
+        match &self.fields {
+            Some(paths) => fields::extract(&doc, paths).write(out),
+            None => doc.write(out),
+        }
+        self.results += 1;
+        self.left -= 1;
+        self.done = self.left == 0;
+        Ok(())
+    }
+
+    /// Writes what follows the documents.
+    pub(crate) fn finish(mut self, out: &mut String) {
+        out.push_str("\r\n]");
+        if self.empty && self.index.is_some() {
+            out.push_str("}\r\n");
+            return;
+        }
+        let bookmark = match &self.mark {
+            Some((key, id)) => make_bookmark(key, id),
+            None => self.bookmark.clone().unwrap_or_else(|| "nil".to_owned()),
+        };
+        out.push_str(",\r\n\"bookmark\": ");
+        Json::Str(bookmark).write(out);
+        if self.stats {
+            out.push_str(",\r\n\"execution_stats\": ");
+            let time = (self.started.elapsed().as_secs_f64() * 1e6).round() / 1e3;
+            obj([
+                ("total_keys_examined", self.keys.into()),
+                ("total_docs_examined", self.docs.into()),
+                ("total_quorum_docs_examined", 0_i64.into()),
+                ("results_returned", self.results.into()),
+                ("execution_time_ms", Json::Float(time)),
+            ])
+            .write(out);
+        }
+        if self.docs > self.results.max(1) * 10 {
+            self.warnings.push(
+                "The number of documents examined is high in proportion to the number of results returned. \
+                 Consider adding a more specific index to improve this."
+                    .to_owned(),
+            );
+        }
+        if !self.warnings.is_empty() {
+            out.push_str(",\r\n\"warning\": ");
+            Json::Str(self.warnings.join("\n")).write(out);
+        }
+        out.push_str("}\r\n");
+    }
+}
+
+/// A document as queries see it.
+pub(crate) fn whole(conn: &Connection, row: &DocRow, conflicts: bool) -> Result<Json, Failure> {
+    let mut members = vec![
+        ("_id".to_owned(), row.id.as_str().into()),
+        ("_rev".to_owned(), row.rev.as_str().into()),
+    ];
+    if let Some(body_row) = row.body {
+        let body = documents::body(conn, body_row)?;
+        if let Ok(Json::Obj(inner)) = Json::parse(body.text.as_bytes()) {
+            members.extend(inner);
+        }
+        if conflicts {
+            members.extend(
+                documents::conflicts(&row.tree, false).map(|list| ("_conflicts".to_owned(), list)),
+            );
+        }
+        if !body.attachments.is_empty() {
+            members.push((
+                "_attachments".to_owned(),
+                documents::stubs(&body.attachments),
+            ));
+        }
+    }
+    if row.deleted {
+        members.push(("_deleted".to_owned(), true.into()));
+    }
+    Ok(Json::Obj(members))
+}
+
+fn make_bookmark(key: &[u8], id: &str) -> String {
+    URL_SAFE_NO_PAD.encode(obj([("key", hex::encode(key).into()), ("id", id.into())]).to_string())
+}
+
+fn parse_bookmark(text: &str) -> Result<(Vec<u8>, String), Failure> {
+    let parse = || {
+        let json = Json::parse(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+        let key = hex::decode(json.get("key")?.as_str()?).ok()?;
+        Some((key, json.get("id")?.as_str()?.to_owned()))
+    };
+    // The bookmark of a query without results leads to its beginning.
+    parse().ok_or_else(|| {
+        Failure::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_bookmark",
+            format!("Invalid bookmark value: {}", Json::Str(text.to_owned())),
+        )
+    })
+}

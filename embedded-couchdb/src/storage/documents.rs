@@ -1,0 +1,657 @@
+//! Documents: storing a revision and reading one back.
+
+use std::collections::HashSet;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use md5::{Digest as _, Md5};
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::{
+    databases::Database,
+    indexes,
+    revtree::{Added, Rev, RevTree, Stored},
+    writer::Writing,
+};
+use crate::{
+    erlang::{Edit, revision_id},
+    failure::Failure,
+    json::{Json, obj, write_string},
+};
+
+/// An attachment on its way in.
+#[derive(Clone, Debug)]
+pub(crate) struct NewAttachment {
+    pub(crate) name: String,
+    pub(crate) content_type: String,
+    pub(crate) revpos: Option<u64>,
+    /// None for a stub: the one that the edited revision has stays.
+    pub(crate) data: Option<Vec<u8>>,
+}
+
+/// An attachment in the store.
+#[derive(Clone, Debug)]
+pub(crate) struct Attachment {
+    pub(crate) name: String,
+    pub(crate) content_type: String,
+    pub(crate) revpos: u64,
+    pub(crate) length: i64,
+    /// MD5 of the data.
+    pub(crate) digest: Vec<u8>,
+    row: i64,
+}
+
+impl Attachment {
+    /// What a document shows of it, without its data.
+    pub(crate) fn stub(&self) -> Json {
+        obj([
+            ("content_type", self.content_type.as_str().into()),
+            ("revpos", self.revpos.into()),
+            ("digest", self.digest_text().into()),
+            ("length", self.length.into()),
+            ("stub", true.into()),
+        ])
+    }
+
+    /// The digest as CouchDB writes it.
+    pub(crate) fn digest_text(&self) -> String {
+        format!("md5-{}", STANDARD.encode(&self.digest))
+    }
+
+    /// Its data.
+    pub(crate) fn data(&self, conn: &Connection) -> Result<Vec<u8>, Failure> {
+        Ok(conn
+            .prepare_cached("SELECT data FROM attachments WHERE id = ?1")?
+            .query_row([self.row], |row| row.get(0))?)
+    }
+}
+
+/// A revision to be stored.
+#[derive(Clone, Debug)]
+pub(crate) struct NewDoc {
+    pub(crate) id: String,
+    pub(crate) deleted: bool,
+    /// The members without those that start with `_`.
+    pub(crate) body: Vec<(String, Json)>,
+    pub(crate) attachments: Vec<NewAttachment>,
+    /// For an edit: the revision it changes, if named. For a replicated revision: itself and its
+    /// ancestors, newest first.
+    pub(crate) history: Vec<Rev>,
+}
+
+/// How a revision comes about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Here: it has to change a leaf.
+    Edit,
+    /// Elsewhere: it is added to the tree as it is.
+    Replication,
+}
+
+/// A document's row.
+pub(crate) struct DocRow {
+    pub(crate) id: String,
+    pub(crate) seq: i64,
+    /// Whether the winner is deleted.
+    pub(crate) deleted: bool,
+    /// The winner.
+    pub(crate) rev: String,
+    pub(crate) body: Option<i64>,
+    pub(crate) tree: RevTree,
+    size: i64,
+}
+
+/// What is stored of a revision.
+#[derive(Clone)]
+pub(crate) struct Body {
+    pub(crate) text: String,
+    pub(crate) attachments: Vec<Attachment>,
+}
+
+/// Reads a stored tree.
+pub(crate) fn tree(bytes: &[u8]) -> Result<RevTree, Failure> {
+    RevTree::decode(bytes).ok_or_else(|| Failure::internal("a stored revision tree cannot be read"))
+}
+
+/// Finds a document, deleted or not.
+pub(crate) fn find(conn: &Connection, db: i64, id: &str) -> Result<Option<DocRow>, Failure> {
+    let row = conn
+        .prepare_cached(
+            "SELECT seq, deleted, rev, body, size, tree FROM docs WHERE db = ?1 AND id = ?2",
+        )?
+        .query_row(params![db, id], |row| {
+            Ok((
+                row.get(0)?,
+                row.get(1)?,
+                row.get(2)?,
+                row.get(3)?,
+                row.get(4)?,
+                row.get::<_, Vec<u8>>(5)?,
+            ))
+        })
+        .optional()?;
+    let Some((seq, deleted, rev, body, size, bytes)) = row else {
+        return Ok(None);
+    };
+    Ok(Some(DocRow {
+        id: id.to_owned(),
+        seq,
+        deleted,
+        rev,
+        body,
+        size,
+        tree: tree(&bytes)?,
+    }))
+}
+
+/// Reads a stored body.
+pub(crate) fn body(conn: &Connection, row: i64) -> Result<Body, Failure> {
+    let (text, attachments): (String, Option<String>) = conn
+        .prepare_cached("SELECT body, attachments FROM bodies WHERE id = ?1")?
+        .query_row([row], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(Body {
+        text,
+        attachments: attachments
+            .as_deref()
+            .map(parse_attachments)
+            .transpose()?
+            .unwrap_or_default(),
+    })
+}
+
+fn parse_attachments(text: &str) -> Result<Vec<Attachment>, Failure> {
+    let damaged = || Failure::internal("a stored list of attachments cannot be read");
+    let list = Json::parse(text.as_bytes()).map_err(|_| damaged())?;
+    list.as_arr()
+        .unwrap_or_default()
+        .iter()
+        .map(|entry| match entry.as_arr() {
+            Some(
+                [
+                    Json::Str(name),
+                    Json::Str(kind),
+                    Json::Int(revpos),
+                    Json::Int(length),
+                    Json::Str(digest),
+                    Json::Int(row),
+                ],
+            ) => Ok(Attachment {
+                name: name.clone(),
+                content_type: kind.clone(),
+                revpos: revpos.unsigned_abs(),
+                length: *length,
+                digest: hex::decode(digest).map_err(|_| damaged())?,
+                row: *row,
+            }),
+            _ => Err(damaged()),
+        })
+        .collect()
+}
+
+/// Removes a body and its hold on attachments.
+pub(crate) fn drop_body(conn: &Connection, row: i64) -> Result<(), Failure> {
+    for attachment in body(conn, row)?.attachments {
+        conn.prepare_cached("UPDATE attachments SET refs = refs - 1 WHERE id = ?1")?
+            .execute([attachment.row])?;
+        conn.prepare_cached("DELETE FROM attachments WHERE id = ?1 AND refs <= 0")?
+            .execute([attachment.row])?;
+    }
+    conn.prepare_cached("DELETE FROM bodies WHERE id = ?1")?
+        .execute([row])?;
+    Ok(())
+}
+
+/// A document as indexes see it.
+pub(crate) fn for_index(
+    id: &str,
+    tree: &RevTree,
+    text: &str,
+    attachments: Option<&str>,
+) -> Result<Json, Failure> {
+    let attachments = attachments
+        .map(parse_attachments)
+        .transpose()?
+        .unwrap_or_default();
+    let winner = tree
+        .winner()
+        .ok_or_else(|| Failure::internal("a document without a revision"))?;
+    Ok(as_indexed(
+        id,
+        &winner.rev,
+        tree,
+        &Body {
+            text: text.to_owned(),
+            attachments,
+        },
+    ))
+}
+
+/// The leaves beside the winner.
+pub(crate) fn conflicts(tree: &RevTree, deleted: bool) -> Option<Json> {
+    let list: Vec<Json> = tree
+        .leaves()
+        .iter()
+        .skip(1)
+        .filter(|leaf| leaf.stored.is_some_and(|stored| stored.deleted) == deleted)
+        .map(|leaf| leaf.rev.to_string().into())
+        .collect();
+    (!list.is_empty()).then_some(Json::Arr(list))
+}
+
+/// Attachments as a document shows them.
+pub(crate) fn stubs(attachments: &[Attachment]) -> Json {
+    Json::Obj(
+        attachments
+            .iter()
+            .map(|attachment| (attachment.name.clone(), attachment.stub()))
+            .collect(),
+    )
+}
+
+/// Puts a document together from its stored text: `extra` follows the body.
+pub(crate) fn render(
+    id: &str,
+    rev: &str,
+    deleted: bool,
+    text: &str,
+    extra: &[(&str, Json)],
+) -> String {
+    let mut out = String::with_capacity(text.len() + 100);
+    out.push_str("{\"_id\":");
+    write_string(id, &mut out);
+    out.push_str(",\"_rev\":");
+    write_string(rev, &mut out);
+    // The stored text is an object written by this program.
+    let inner = text
+        .get(1..text.len().saturating_sub(1))
+        .unwrap_or_default();
+    if !inner.is_empty() {
+        out.push(',');
+        out.push_str(inner);
+    }
+    if deleted {
+        out.push_str(",\"_deleted\":true");
+    }
+    for (key, value) in extra {
+        out.push(',');
+        write_string(key, &mut out);
+        out.push(':');
+        value.write(&mut out);
+    }
+    out.push('}');
+    out
+}
+
+/// Stores a revision. A refusal leaves everything as it was.
+pub(crate) fn save(
+    writing: &mut Writing<'_>,
+    db: &mut Database,
+    new: &NewDoc,
+    origin: Origin,
+) -> Result<Rev, Failure> {
+    let there = find(writing.conn, db.id, &new.id)?;
+    let history = match origin {
+        Origin::Edit => edited(there.as_ref(), new)?,
+        Origin::Replication => new.history.clone(),
+    };
+    let parent = match origin {
+        Origin::Edit => history.first(),
+        Origin::Replication => history.get(1),
+    };
+    let kept = attachments_of(writing.conn, there.as_ref(), parent)?;
+    let missing = new.attachments.iter().find(|attachment| {
+        attachment.data.is_none() && !kept.iter().any(|old| old.name == attachment.name)
+    });
+    if let Some(stub) = missing {
+        return Err(Failure::new(
+            http::StatusCode::PRECONDITION_FAILED,
+            "missing_stub",
+            format!("Invalid attachment stub in {} for {}", new.id, stub.name),
+        ));
+    }
+    let (rev, path) = match origin {
+        Origin::Edit => {
+            let rev = Rev {
+                pos: parent.map_or(0, |rev| rev.pos) + 1,
+                id: revision_id(&Edit {
+                    deleted: new.deleted,
+                    parent: parent.map(|rev| (rev.pos, rev.id.as_str())),
+                    body: &new.body,
+                    attachments: digests(&new.attachments, &kept),
+                }),
+            };
+            let mut path = vec![rev.clone()];
+            path.extend(history);
+            (rev, path)
+        }
+        Origin::Replication => {
+            let rev = history
+                .first()
+                .cloned()
+                .ok_or_else(|| Failure::bad_request("Missing revision"))?;
+            if there
+                .as_ref()
+                .and_then(|row| row.tree.get(&rev))
+                .is_some_and(|node| node.stored.is_some())
+            {
+                return Ok(rev);
+            }
+            (rev, history)
+        }
+    };
+    insert(writing, db, there.as_ref(), new, &kept, &rev, &path)?;
+    Ok(rev)
+}
+
+/// The history that an edit continues: empty for a new document.
+fn edited(there: Option<&DocRow>, new: &NewDoc) -> Result<Vec<Rev>, Failure> {
+    let Some(there) = there else {
+        return if new.history.is_empty() {
+            Ok(Vec::new())
+        } else {
+            Err(Failure::conflict())
+        };
+    };
+    let leaf = match new.history.first() {
+        Some(named) if there.tree.is_leaf(named) => named.clone(),
+        Some(_) => return Err(Failure::conflict()),
+        // A document that was deleted may be made again, on top of what it was.
+        None if there.deleted && !new.deleted => there
+            .tree
+            .winner()
+            .map(|node| node.rev.clone())
+            .ok_or_else(Failure::conflict)?,
+        None => return Err(Failure::conflict()),
+    };
+    Ok(there
+        .tree
+        .path(&leaf)
+        .iter()
+        .map(|node| node.rev.clone())
+        .collect())
+}
+
+fn attachments_of(
+    conn: &Connection,
+    there: Option<&DocRow>,
+    rev: Option<&Rev>,
+) -> Result<Vec<Attachment>, Failure> {
+    let Some(there) = there else {
+        return Ok(Vec::new());
+    };
+    let row = match rev {
+        Some(rev) => there
+            .tree
+            .get(rev)
+            .and_then(|node| node.stored)
+            .and_then(|stored| stored.body),
+        None => None,
+    };
+    match row.or(there.body) {
+        Some(row) => Ok(body(conn, row)?.attachments),
+        None => Ok(Vec::new()),
+    }
+}
+
+fn digests<'a>(
+    new: &'a [NewAttachment],
+    kept: &'a [Attachment],
+) -> Vec<(&'a str, &'a str, Vec<u8>)> {
+    new.iter()
+        .filter_map(|attachment| match &attachment.data {
+            Some(data) => Some((
+                attachment.name.as_str(),
+                attachment.content_type.as_str(),
+                Md5::digest(data).to_vec(),
+            )),
+            None => kept
+                .iter()
+                .find(|old| old.name == attachment.name)
+                .map(|old| {
+                    (
+                        old.name.as_str(),
+                        old.content_type.as_str(),
+                        old.digest.clone(),
+                    )
+                }),
+        })
+        .collect()
+}
+
+fn insert(
+    writing: &mut Writing<'_>,
+    db: &mut Database,
+    there: Option<&DocRow>,
+    new: &NewDoc,
+    kept: &[Attachment],
+    rev: &Rev,
+    path: &[Rev],
+) -> Result<(), Failure> {
+    let text = Json::Obj(new.body.clone()).to_string();
+    let attachments = store_attachments(writing.conn, new, kept, rev)?;
+    writing
+        .conn
+        .prepare_cached("INSERT INTO bodies (body, attachments) VALUES (?1, ?2)")?
+        .execute(params![text, attachments])?;
+    let body_row = writing.conn.last_insert_rowid();
+
+    let mut tree = there.map(|row| row.tree.clone()).unwrap_or_default();
+    let added = tree.add(
+        path,
+        Stored {
+            deleted: new.deleted,
+            body: Some(body_row),
+        },
+    );
+    if added == Added::Known {
+        return Err(Failure::conflict());
+    }
+    let stemmed = tree.stem(usize::try_from(db.revs_limit).unwrap_or(1000));
+    replace(writing, db, there, &new.id, &tree)?;
+    for row in stemmed {
+        drop_body(writing.conn, row)?;
+    }
+    Ok(())
+}
+
+/// Writes a document's row for its changed tree, with everything that hangs on it.
+pub(crate) fn replace(
+    writing: &mut Writing<'_>,
+    db: &mut Database,
+    there: Option<&DocRow>,
+    id: &str,
+    tree: &RevTree,
+) -> Result<(), Failure> {
+    let winner = tree
+        .winner()
+        .and_then(|node| node.stored.map(|stored| (node.rev.clone(), stored)));
+    let (rev, stored) = winner.ok_or_else(|| Failure::internal("a document without a revision"))?;
+    let defs = indexes::cached(writing, db.id)?;
+    let is_design = id.starts_with("_design/");
+    let before = match there {
+        Some(row) if !row.deleted && !defs.is_empty() && !is_design => {
+            winner_for_index(writing.conn, row)?
+        }
+        _ => None,
+    };
+    db.seq += 1;
+    let now_body = stored.body.map(|row| body(writing.conn, row)).transpose()?;
+    let size = now_body.as_ref().map_or(0, |body| {
+        let attached: i64 = body
+            .attachments
+            .iter()
+            .map(|attachment| attachment.length)
+            .sum();
+        i64::try_from(body.text.len())
+            .unwrap_or(i64::MAX)
+            .saturating_add(attached)
+    });
+    writing
+        .conn
+        .prepare_cached(
+            "INSERT INTO docs (db, id, seq, deleted, rev, size, body, tree) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) \
+             ON CONFLICT (db, id) DO UPDATE SET seq = ?3, deleted = ?4, rev = ?5, size = ?6, body = ?7, tree = ?8",
+        )?
+        .execute(params![db.id, id, db.seq, stored.deleted, rev.to_string(), size, stored.body, tree.encode()])?;
+
+    count(
+        db,
+        there.map(|row| (row.deleted, row.size)),
+        Some((stored.deleted, size)),
+    );
+    if there.is_some() {
+        db.stale += 1;
+        sweep_if_due(writing, db)?;
+    }
+    if !defs.is_empty() && !is_design {
+        let after = match &now_body {
+            Some(body) if !stored.deleted => Some(as_indexed(id, &rev, tree, body)),
+            _ => None,
+        };
+        indexes::update(writing, &defs, id, before.as_ref(), after.as_ref())?;
+    }
+    if is_design {
+        let parsed = match &now_body {
+            Some(body) if !stored.deleted => Json::parse(body.text.as_bytes()).ok(),
+            _ => None,
+        };
+        indexes::follow_design_document(writing, db.id, id, parsed.as_ref())?;
+    }
+    Ok(())
+}
+
+/// Removes a document altogether.
+pub(crate) fn forget(
+    writing: &mut Writing<'_>,
+    db: &mut Database,
+    there: &DocRow,
+) -> Result<(), Failure> {
+    let defs = indexes::cached(writing, db.id)?;
+    if !there.deleted && !defs.is_empty() {
+        let before = winner_for_index(writing.conn, there)?;
+        indexes::update(writing, &defs, &there.id, before.as_ref(), None)?;
+    }
+    writing
+        .conn
+        .prepare_cached("DELETE FROM docs WHERE db = ?1 AND id = ?2")?
+        .execute(params![db.id, there.id])?;
+    if there.id.starts_with("_design/") {
+        indexes::follow_design_document(writing, db.id, &there.id, None)?;
+    }
+    count(db, Some((there.deleted, there.size)), None);
+    db.seq += 1;
+    Ok(())
+}
+
+fn count(db: &mut Database, before: Option<(bool, i64)>, after: Option<(bool, i64)>) {
+    for (state, sign) in [(before, -1), (after, 1)] {
+        match state {
+            Some((true, size)) => {
+                db.deleted += sign;
+                db.external += sign * size;
+            }
+            Some((false, size)) => {
+                db.docs += sign;
+                db.external += sign * size;
+            }
+            None => {}
+        }
+    }
+}
+
+/// Bodies of old revisions are kept for a while, as CouchDB keeps them until it compacts.
+fn sweep_if_due(writing: &mut Writing<'_>, db: &mut Database) -> Result<(), Failure> {
+    if db.stale > 1000.max(db.docs) {
+        db.stale = 0;
+        compact(writing, db.id)?;
+    }
+    Ok(())
+}
+
+/// Lets the bodies of old revisions be swept.
+pub(crate) fn compact(writing: &mut Writing<'_>, db: i64) -> Result<(), Failure> {
+    writing
+        .conn
+        .prepare_cached("INSERT OR REPLACE INTO chores (kind, subject) VALUES ('compact', ?1)")?
+        .execute([db])?;
+    Ok(())
+}
+
+fn winner_for_index(conn: &Connection, row: &DocRow) -> Result<Option<Json>, Failure> {
+    let (Some(body_row), Some(winner)) = (row.body, row.tree.winner()) else {
+        return Ok(None);
+    };
+    Ok(Some(as_indexed(
+        &row.id,
+        &winner.rev,
+        &row.tree,
+        &body(conn, body_row)?,
+    )))
+}
+
+fn as_indexed(id: &str, rev: &Rev, tree: &RevTree, body: &Body) -> Json {
+    let mut members = vec![
+        ("_id".to_owned(), id.into()),
+        ("_rev".to_owned(), rev.to_string().into()),
+    ];
+    if let Ok(Json::Obj(inner)) = Json::parse(body.text.as_bytes()) {
+        members.extend(inner);
+    }
+    members.extend(conflicts(tree, false).map(|list| ("_conflicts".to_owned(), list)));
+    members.extend(conflicts(tree, true).map(|list| ("_deleted_conflicts".to_owned(), list)));
+    if !body.attachments.is_empty() {
+        members.push(("_attachments".to_owned(), stubs(&body.attachments)));
+    }
+    Json::Obj(members)
+}
+
+fn store_attachments(
+    conn: &Connection,
+    new: &NewDoc,
+    kept: &[Attachment],
+    rev: &Rev,
+) -> Result<Option<String>, Failure> {
+    let mut list = Vec::new();
+    let mut named = HashSet::new();
+    for attachment in new
+        .attachments
+        .iter()
+        .filter(|attachment| named.insert(attachment.name.as_str()))
+    {
+        let (kind, revpos, length, digest, row) = match &attachment.data {
+            Some(data) => {
+                conn.prepare_cached("INSERT INTO attachments (refs, data) VALUES (1, ?1)")?
+                    .execute([data])?;
+                (
+                    attachment.content_type.clone(),
+                    attachment.revpos.unwrap_or(rev.pos),
+                    i64::try_from(data.len()).unwrap_or(i64::MAX),
+                    Md5::digest(data).to_vec(),
+                    conn.last_insert_rowid(),
+                )
+            }
+            None => {
+                let Some(old) = kept.iter().find(|old| old.name == attachment.name) else {
+                    continue;
+                };
+                conn.prepare_cached("UPDATE attachments SET refs = refs + 1 WHERE id = ?1")?
+                    .execute([old.row])?;
+                (
+                    old.content_type.clone(),
+                    old.revpos,
+                    old.length,
+                    old.digest.clone(),
+                    old.row,
+                )
+            }
+        };
+        list.push(Json::Arr(vec![
+            attachment.name.as_str().into(),
+            kind.into(),
+            revpos.into(),
+            length.into(),
+            hex::encode(digest).into(),
+            row.into(),
+        ]));
+    }
+    Ok((!list.is_empty()).then(|| Json::Arr(list).to_string()))
+}

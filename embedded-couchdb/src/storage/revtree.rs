@@ -1,0 +1,449 @@
+//! The tree of a document's revisions, and which of its leaves wins.
+
+use std::fmt;
+
+use crate::failure::Failure;
+
+/// A revision: how many edits lie before it, and what it is called.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Rev {
+    pub(crate) pos: u64,
+    pub(crate) id: String,
+}
+
+impl fmt::Display for Rev {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.pos, self.id)
+    }
+}
+
+impl Rev {
+    /// Reads `N-id`.
+    pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
+        let invalid = || Failure::bad_request("Invalid rev format");
+        let (pos, id) = text.split_once('-').ok_or_else(invalid)?;
+        let pos: u64 = pos.parse().map_err(|_| invalid())?;
+        Self::new(pos, id).ok_or_else(invalid)
+    }
+
+    /// An id of 32 characters has to be hexadecimal, as CouchDB demands.
+    pub(crate) fn new(pos: u64, id: &str) -> Option<Self> {
+        if id.len() == 32 && !id.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return None;
+        }
+        let id = if id.len() == 32 {
+            id.to_ascii_lowercase()
+        } else {
+            id.to_owned()
+        };
+        Some(Self { pos, id })
+    }
+}
+
+/// What is stored of a revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) deleted: bool,
+    /// The row of its body; none after a compaction took it.
+    pub(crate) body: Option<i64>,
+}
+
+/// One revision in its tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Node {
+    pub(crate) rev: Rev,
+    pub(crate) parent: Option<usize>,
+    /// None for an ancestor that is known by name only.
+    pub(crate) stored: Option<Stored>,
+}
+
+/// All revisions of one document.
+///
+/// A revision is identified by position and id. (CouchDB could hold one such pair twice, below
+/// different parents; since ids are computed from what they follow, real histories cannot.)
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RevTree {
+    nodes: Vec<Node>,
+}
+
+/// What adding a path did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Added {
+    /// The revision is new, or was known by name only.
+    Stored,
+    /// It was there: nothing changed.
+    Known,
+}
+
+impl RevTree {
+    pub(crate) fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    pub(crate) fn find(&self, rev: &Rev) -> Option<usize> {
+        self.nodes.iter().position(|node| node.rev == *rev)
+    }
+
+    pub(crate) fn get(&self, rev: &Rev) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.rev == *rev)
+    }
+
+    /// The leaves, the winner first: not deleted before deleted, then the longer history, then
+    /// the higher id.
+    pub(crate) fn leaves(&self) -> Vec<&Node> {
+        let mut inner = vec![false; self.nodes.len()];
+        for node in &self.nodes {
+            if let Some(slot) = node.parent.and_then(|parent| inner.get_mut(parent)) {
+                *slot = true;
+            }
+        }
+        let mut leaves: Vec<&Node> = self
+            .nodes
+            .iter()
+            .zip(inner)
+            .filter(|(_, inner)| !inner)
+            .map(|(node, _)| node)
+            .collect();
+        leaves.sort_by(|a, b| rank(b).cmp(&rank(a)));
+        leaves
+    }
+
+    pub(crate) fn winner(&self) -> Option<&Node> {
+        self.leaves().first().copied()
+    }
+
+    pub(crate) fn is_leaf(&self, rev: &Rev) -> bool {
+        self.leaves().iter().any(|leaf| leaf.rev == *rev)
+    }
+
+    /// A revision and its known ancestors, newest first.
+    pub(crate) fn path(&self, rev: &Rev) -> Vec<&Node> {
+        let mut path = Vec::new();
+        let mut next = self.find(rev);
+        while let Some(node) = next.and_then(|at| self.nodes.get(at)) {
+            path.push(node);
+            next = node.parent;
+        }
+        path
+    }
+
+    /// Adds the revision `history[0]` with its ancestors after it, newest first.
+    pub(crate) fn add(&mut self, history: &[Rev], stored: Stored) -> Added {
+        let mut child: Option<usize> = None;
+        let mut added = Added::Known;
+        for (age, rev) in history.iter().enumerate() {
+            let found = self.find(rev);
+            let at = if let Some(at) = found {
+                at
+            } else {
+                self.nodes.push(Node {
+                    rev: rev.clone(),
+                    parent: None,
+                    stored: None,
+                });
+                self.nodes.len() - 1
+            };
+            if age == 0
+                && let Some(node) = self.nodes.get_mut(at)
+                && node.stored.is_none()
+            {
+                node.stored = Some(stored);
+                added = Added::Stored;
+            }
+            if let Some(node) = child.and_then(|child| self.nodes.get_mut(child))
+                && node.parent.is_none()
+            {
+                node.parent = Some(at);
+            }
+            // What lies before a node with a parent is in the tree already.
+            if found.is_some() && self.nodes.get(at).is_some_and(|node| node.parent.is_some()) {
+                break;
+            }
+            child = Some(at);
+        }
+        added
+    }
+
+    /// Keeps the newest `limit` revisions of every branch and returns the bodies of the others.
+    pub(crate) fn stem(&mut self, limit: usize) -> Vec<i64> {
+        if self.nodes.len() <= limit {
+            return Vec::new();
+        }
+        let leaves: Vec<Rev> = self.leaves().iter().map(|leaf| leaf.rev.clone()).collect();
+        let mut keep = vec![false; self.nodes.len()];
+        for leaf in &leaves {
+            let mut next = self.find(leaf);
+            for _ in 0..limit.max(1) {
+                let Some(at) = next else { break };
+                if let Some(slot) = keep.get_mut(at) {
+                    *slot = true;
+                }
+                next = self.nodes.get(at).and_then(|node| node.parent);
+            }
+        }
+        self.retain(&keep)
+    }
+
+    /// Removes a leaf and those of its ancestors that no other leaf shares. False if it is none.
+    pub(crate) fn purge(&mut self, rev: &Rev, bodies: &mut Vec<i64>) -> bool {
+        if !self.is_leaf(rev) {
+            return false;
+        }
+        let mut keep = vec![false; self.nodes.len()];
+        let leaves: Vec<Rev> = self.leaves().iter().map(|leaf| leaf.rev.clone()).collect();
+        for leaf in leaves.iter().filter(|leaf| *leaf != rev) {
+            let mut next = self.find(leaf);
+            while let Some(at) = next {
+                if let Some(slot) = keep.get_mut(at) {
+                    *slot = true;
+                }
+                next = self.nodes.get(at).and_then(|node| node.parent);
+            }
+        }
+        bodies.extend(self.retain(&keep));
+        true
+    }
+
+    /// Takes the bodies of all but the leaves.
+    pub(crate) fn compact(&mut self) -> Vec<i64> {
+        let leaves: Vec<Rev> = self.leaves().iter().map(|leaf| leaf.rev.clone()).collect();
+        let mut bodies = Vec::new();
+        for node in self
+            .nodes
+            .iter_mut()
+            .filter(|node| !leaves.contains(&node.rev))
+        {
+            if let Some(stored) = &mut node.stored {
+                bodies.extend(stored.body.take());
+            }
+        }
+        bodies
+    }
+
+    fn retain(&mut self, keep: &[bool]) -> Vec<i64> {
+        let mut new_place = vec![None; self.nodes.len()];
+        let mut count = 0;
+        for (place, kept) in new_place.iter_mut().zip(keep) {
+            if *kept {
+                *place = Some(count);
+                count += 1;
+            }
+        }
+        let mut dropped = Vec::new();
+        let nodes = std::mem::take(&mut self.nodes);
+        for (node, kept) in nodes.into_iter().zip(keep) {
+            if *kept {
+                let parent = node
+                    .parent
+                    .and_then(|at| new_place.get(at).copied().flatten());
+                self.nodes.push(Node { parent, ..node });
+            } else {
+                dropped.extend(node.stored.and_then(|stored| stored.body));
+            }
+        }
+        dropped
+    }
+
+    /// The stored form.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.nodes.len() * 24);
+        for node in &self.nodes {
+            number(node.rev.pos, &mut out);
+            number(node.parent.map_or(0, |at| at as u64 + 1), &mut out);
+            let raw = hex::decode(&node.rev.id).ok().filter(|raw| raw.len() == 16);
+            let flags = match node.stored {
+                None => 0,
+                Some(stored) => {
+                    1 | u8::from(stored.deleted) << 1 | u8::from(stored.body.is_some()) << 2
+                }
+            } | u8::from(raw.is_some()) << 3;
+            out.push(flags);
+            match raw {
+                Some(raw) => out.extend_from_slice(&raw),
+                None => {
+                    number(node.rev.id.len() as u64, &mut out);
+                    out.extend_from_slice(node.rev.id.as_bytes());
+                }
+            }
+            if let Some(body) = node.stored.and_then(|stored| stored.body) {
+                number(body.unsigned_abs(), &mut out);
+            }
+        }
+        out
+    }
+
+    /// Reads the stored form; none if it is damaged.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut rest = bytes;
+        let mut nodes = Vec::new();
+        while !rest.is_empty() {
+            let pos = take_number(&mut rest)?;
+            let parent = usize::try_from(take_number(&mut rest)?)
+                .ok()?
+                .checked_sub(1);
+            let flags = *take(&mut rest, 1)?.first()?;
+            let id = if flags & 8 != 0 {
+                hex::encode(take(&mut rest, 16)?)
+            } else {
+                let length = usize::try_from(take_number(&mut rest)?).ok()?;
+                String::from_utf8(take(&mut rest, length)?.to_vec()).ok()?
+            };
+            let body = if flags & 4 != 0 {
+                Some(i64::try_from(take_number(&mut rest)?).ok()?)
+            } else {
+                None
+            };
+            let stored = (flags & 1 != 0).then_some(Stored {
+                deleted: flags & 2 != 0,
+                body,
+            });
+            nodes.push(Node {
+                rev: Rev { pos, id },
+                parent,
+                stored,
+            });
+        }
+        Some(Self { nodes })
+    }
+}
+
+fn rank(node: &Node) -> (bool, u64, &[u8]) {
+    (
+        !node.stored.is_some_and(|stored| stored.deleted),
+        node.rev.pos,
+        node.rev.id.as_bytes(),
+    )
+}
+
+fn number(mut n: u64, out: &mut Vec<u8>) {
+    while n >= 0x80 {
+        out.push((n & 0x7f) as u8 | 0x80);
+        n >>= 7;
+    }
+    out.push(n as u8);
+}
+
+fn take<'a>(rest: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
+    let (taken, left) = rest.split_at_checked(count)?;
+    *rest = left;
+    Some(taken)
+}
+
+fn take_number(rest: &mut &[u8]) -> Option<u64> {
+    let mut n = 0_u64;
+    let mut shift = 0;
+    loop {
+        let byte = *take(rest, 1)?.first()?;
+        n |= u64::from(byte & 0x7f).checked_shl(shift)?;
+        if byte & 0x80 == 0 {
+            return Some(n);
+        }
+        shift += 7;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        reason = "a failed expectation is the test failing"
+    )]
+
+    use super::{Added, Rev, RevTree, Stored};
+
+    fn rev(text: &str) -> Rev {
+        Rev::parse(text).unwrap()
+    }
+
+    fn history(text: &str) -> Vec<Rev> {
+        text.split(' ').map(rev).collect()
+    }
+
+    fn live(body: i64) -> Stored {
+        Stored {
+            deleted: false,
+            body: Some(body),
+        }
+    }
+
+    fn gone(body: i64) -> Stored {
+        Stored {
+            deleted: true,
+            body: Some(body),
+        }
+    }
+
+    #[test]
+    fn a_living_leaf_wins_then_the_longer_then_the_higher() {
+        let mut tree = RevTree::default();
+        tree.add(&history("1-a"), live(1));
+        tree.add(&history("2-b 1-a"), live(2));
+        tree.add(&history("2-c 1-a"), live(3));
+        assert_eq!(tree.winner().unwrap().rev, rev("2-c"));
+        tree.add(&history("3-x 2-c 1-a"), gone(4));
+        assert_eq!(tree.winner().unwrap().rev, rev("2-b"));
+        tree.add(&history("1-z"), live(5));
+        assert_eq!(
+            tree.leaves()
+                .iter()
+                .map(|n| n.rev.to_string())
+                .collect::<Vec<_>>(),
+            ["2-b", "1-z", "3-x"]
+        );
+    }
+
+    #[test]
+    fn a_known_revision_is_not_added_twice() {
+        let mut tree = RevTree::default();
+        assert_eq!(tree.add(&history("3-c 2-b 1-a"), live(1)), Added::Stored);
+        assert_eq!(tree.add(&history("3-c 2-b 1-a"), live(2)), Added::Known);
+        assert_eq!(
+            tree.add(&history("2-b 1-a"), live(2)),
+            Added::Stored,
+            "known by name only until now"
+        );
+        assert_eq!(tree.leaves().len(), 1);
+    }
+
+    #[test]
+    fn branches_that_meet_further_back_are_joined() {
+        let mut tree = RevTree::default();
+        tree.add(&history("4-d 3-c"), live(1));
+        tree.add(&history("4-e 3-c 2-b 1-a"), live(2));
+        assert_eq!(tree.path(&rev("4-d")).len(), 4);
+        assert_eq!(tree.leaves().len(), 2);
+    }
+
+    #[test]
+    fn stemming_keeps_the_newest_of_every_branch() {
+        let mut tree = RevTree::default();
+        for n in 1..=5_u64 {
+            let past: Vec<Rev> = (1..=n)
+                .rev()
+                .map(|pos| Rev {
+                    pos,
+                    id: "x".into(),
+                })
+                .collect();
+            tree.add(&past, live(i64::try_from(n).unwrap()));
+        }
+        tree.add(&history("4-y 3-x 2-x 1-x"), live(9));
+        assert_eq!(tree.stem(2), [1, 2]);
+        assert_eq!(tree.path(&rev("5-x")).len(), 3, "3-x stays for 4-y");
+        assert_eq!(RevTree::decode(&tree.encode()).unwrap(), tree);
+    }
+
+    #[test]
+    fn purging_a_leaf_keeps_what_others_share() {
+        let mut tree = RevTree::default();
+        tree.add(&history("1-a"), live(1));
+        tree.add(&history("2-b 1-a"), live(2));
+        tree.add(&history("2-c 1-a"), live(3));
+        let mut bodies = Vec::new();
+        assert!(!tree.purge(&rev("1-a"), &mut bodies));
+        assert!(tree.purge(&rev("2-c"), &mut bodies));
+        assert_eq!(bodies, [3]);
+        assert_eq!(tree.nodes().len(), 2);
+    }
+}

@@ -1,0 +1,165 @@
+//! The file: its tables, its format, and how it is opened.
+
+use std::{
+    fs::{self, File, TryLockError},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::Error;
+
+/// Raised with every change that an older program could not read.
+pub(crate) const FORMAT: i64 = 1;
+
+const TABLES: &str = "
+CREATE TABLE dbs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE,
+    uuid TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    shards INTEGER NOT NULL,
+    partitioned INTEGER NOT NULL,
+    seq INTEGER NOT NULL DEFAULT 0,
+    purge_seq INTEGER NOT NULL DEFAULT 0,
+    docs INTEGER NOT NULL DEFAULT 0,
+    deleted INTEGER NOT NULL DEFAULT 0,
+    external INTEGER NOT NULL DEFAULT 0,
+    stale INTEGER NOT NULL DEFAULT 0,
+    revs_limit INTEGER NOT NULL DEFAULT 1000,
+    purged_limit INTEGER NOT NULL DEFAULT 1000,
+    security TEXT
+) STRICT;
+CREATE TABLE docs (
+    db INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    deleted INTEGER NOT NULL,
+    rev TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    body INTEGER,
+    tree BLOB NOT NULL,
+    PRIMARY KEY (db, id)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX docs_by_seq ON docs (db, seq);
+CREATE TABLE bodies (id INTEGER PRIMARY KEY, body TEXT NOT NULL, attachments TEXT) STRICT;
+CREATE TABLE attachments (id INTEGER PRIMARY KEY, refs INTEGER NOT NULL, data BLOB NOT NULL) STRICT;
+CREATE TABLE locals (
+    db INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    rev INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (db, id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE indexes (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    db INTEGER NOT NULL,
+    ddoc TEXT NOT NULL,
+    name TEXT NOT NULL,
+    def TEXT NOT NULL,
+    ready INTEGER NOT NULL,
+    built_to TEXT NOT NULL DEFAULT '',
+    UNIQUE (db, ddoc, name)
+) STRICT;
+CREATE TABLE index_rows (
+    idx INTEGER NOT NULL,
+    key BLOB NOT NULL,
+    id TEXT NOT NULL,
+    PRIMARY KEY (idx, key, id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE chores (
+    kind TEXT NOT NULL,
+    subject INTEGER NOT NULL,
+    done_to TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (kind, subject)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+";
+
+/// The folder, held by this process alone while this lives.
+pub(crate) struct Folder {
+    pub(crate) file: PathBuf,
+    _lock: File,
+}
+
+/// Takes the folder, creating it if needed.
+pub(crate) fn take_folder(data: &Path) -> Result<Folder, Error> {
+    fs::create_dir_all(data).map_err(|source| Error::Folder {
+        path: data.to_owned(),
+        source,
+    })?;
+    let lock_file = data.join("couch.lock");
+    let lock = File::create(&lock_file).map_err(|source| Error::Folder {
+        path: data.to_owned(),
+        source,
+    })?;
+    match lock.try_lock() {
+        Ok(()) => Ok(Folder {
+            file: data.join("couch.sqlite"),
+            _lock: lock,
+        }),
+        Err(TryLockError::WouldBlock) => Err(Error::InUse {
+            path: data.to_owned(),
+        }),
+        Err(TryLockError::Error(source)) => Err(Error::Folder {
+            path: data.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// Opens the file for writing, creating its tables if it is new.
+pub(crate) fn open_writer(file: &Path, max_pages: Option<u32>) -> Result<Connection, Error> {
+    let store = |source| Error::Store {
+        path: file.to_owned(),
+        source,
+    };
+    let conn = Connection::open(file).map_err(store)?;
+    conn.busy_timeout(Duration::from_secs(10)).map_err(store)?;
+    let format: i64 = conn
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .map_err(store)?;
+    if format > FORMAT {
+        return Err(Error::NewerFormat {
+            path: file.to_owned(),
+            found: format,
+            known: FORMAT,
+        });
+    }
+    conn.query_row("PRAGMA journal_mode=WAL", [], |_| Ok(()))
+        .map_err(store)?;
+    // A commit is on disk when the answer goes out.
+    conn.execute_batch(
+        "PRAGMA synchronous=FULL; PRAGMA cache_size=-8000; PRAGMA temp_store=MEMORY; \
+         PRAGMA journal_size_limit=67108864;",
+    )
+    .map_err(store)?;
+    conn.set_prepared_statement_cache_capacity(64);
+    if format == 0 {
+        conn.execute_batch(&format!(
+            "BEGIN IMMEDIATE; {TABLES} PRAGMA user_version={FORMAT}; COMMIT;"
+        ))
+        .map_err(store)?;
+    }
+    if let Some(pages) = max_pages {
+        conn.query_row(&format!("PRAGMA max_page_count={pages}"), [], |_| Ok(()))
+            .map_err(store)?;
+    }
+    Ok(conn)
+}
+
+/// Opens the file for reading.
+pub(crate) fn open_reader(file: &Path) -> Result<Connection, Error> {
+    let store = |source| Error::Store {
+        path: file.to_owned(),
+        source,
+    };
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(file, flags).map_err(store)?;
+    conn.busy_timeout(Duration::from_secs(10)).map_err(store)?;
+    conn.execute_batch("PRAGMA cache_size=-2000; PRAGMA temp_store=MEMORY;")
+        .map_err(store)?;
+    conn.set_prepared_statement_cache_capacity(64);
+    Ok(conn)
+}
