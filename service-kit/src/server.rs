@@ -57,11 +57,11 @@ impl GrpcServer {
 
     /// Adds a service, and its health: serving from the start until the server is asked to stop.
     #[must_use]
-    pub fn with<S>(mut self, service: S) -> Self
+    pub fn with<S, B>(mut self, service: S) -> Self
     where
         S: tower::Service<
                 http::Request<tonic::body::Body>,
-                Response = http::Response<tonic::body::Body>,
+                Response = http::Response<B>,
                 Error = std::convert::Infallible,
             > + NamedService
             + Clone
@@ -69,6 +69,8 @@ impl GrpcServer {
             + Sync
             + 'static,
         S::Future: Send + 'static,
+        B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         self.names.push(S::NAME);
         self.routes.add_service(service);

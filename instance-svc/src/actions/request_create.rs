@@ -1,0 +1,173 @@
+//! Asking for a creation.
+
+use service_kit::{contexts::Contexts, secret::Secret};
+
+use super::{arguments_mac, check_request_id, operation_id, random_prefix};
+use crate::{
+    clock,
+    domain::{
+        name::app_hosts,
+        operation::{Operation, Phase, Removed, Work},
+        spec::Spec,
+    },
+    error::Error,
+    operations::{Accepted, Engine},
+    store::Store,
+};
+
+/// What a request for a creation came to.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// An operation, new or known.
+    Accepted {
+        /// Its id.
+        id: String,
+        /// How far it is.
+        operation: Box<Operation>,
+    },
+    /// Everything would be fine; nothing was done.
+    Valid {
+        /// What would be created.
+        spec: Box<Spec>,
+        /// What an administrator should know.
+        warnings: Vec<String>,
+    },
+}
+
+/// Asks for a creation.
+#[derive(Debug)]
+pub(crate) struct RequestCreate<'a> {
+    /// Where documents lie.
+    pub store: &'a Store,
+    /// Who drives it.
+    pub engine: &'a Engine,
+    /// The contexts that are known.
+    pub contexts: &'a Contexts,
+    /// The key under which arguments are compared.
+    pub key: &'a Secret,
+}
+
+impl RequestCreate<'_> {
+    /// Checks the request and, unless only that is wanted, accepts it.
+    ///
+    /// # Errors
+    /// A wrong field, a name that is taken, a request id that was used otherwise, a fault of the database.
+    pub(crate) async fn ask(
+        &self,
+        spec: Spec,
+        request_id: &str,
+        validate_only: bool,
+    ) -> Result<Answer, Error> {
+        check_request_id(request_id)?;
+        let spec = spec.check()?;
+        let mac = arguments_mac(self.key, &spec)?;
+        let id = operation_id("create", request_id);
+        if !request_id.is_empty()
+            && let Some(known) = self.store.operation(&id).await?
+        {
+            return if known.body.arguments_mac == mac {
+                Ok(Answer::Accepted {
+                    id,
+                    operation: Box::new(known.body),
+                })
+            } else {
+                Err(Error::RequestIdReused)
+            };
+        }
+        let warnings = self.look_at_names(&spec).await?;
+        if validate_only {
+            return Ok(Answer::Valid {
+                spec: Box::new(spec),
+                warnings,
+            });
+        }
+        let now = clock::now();
+        let operation = Operation {
+            instance: couch::DocId::ascending().into_string(),
+            domain: spec.domain.clone(),
+            prefix: random_prefix()?,
+            work: Work::Create {
+                spec: Box::new(spec),
+            },
+            warnings,
+            ..blank(mac, now)
+        };
+        match self.engine.accept(id, operation).await? {
+            Accepted::Operation { id, operation } => Ok(Answer::Accepted { id, operation }),
+            Accepted::Reused => Err(Error::RequestIdReused),
+        }
+    }
+
+    /// Refuses names that are taken before anything is written, and tells what is odd about the others.
+    /// One read for all; the claims themselves decide later.
+    async fn look_at_names(&self, spec: &Spec) -> Result<Vec<String>, Error> {
+        let mut warnings = Vec::new();
+        if !self.contexts.knows(&spec.context) {
+            warnings.push(format!(
+                "the context {:?} is not configured: the settings of the default context apply",
+                spec.context
+            ));
+        }
+        let names = spec.names();
+        let parents: Vec<_> = names
+            .iter()
+            .flat_map(|name| {
+                app_hosts(name.host())
+                    .into_iter()
+                    .map(move |(parent, slug)| (name, parent, slug))
+            })
+            .collect();
+        let hosts: Vec<&str> = names
+            .iter()
+            .map(crate::domain::name::Name::host)
+            .chain(parents.iter().map(|(_, parent, _)| parent.as_str()))
+            .collect();
+        let claims = self.store.claims_of(&hosts).await?;
+        for name in &names {
+            if let Some(claim) = claims.get(name.host())
+                && self.store.instance(&claim.instance).await?.is_some()
+            {
+                return Err(Error::NameTaken(name.to_string()));
+            }
+        }
+        for (name, parent, slug) in &parents {
+            if let Some(claim) = claims.get(parent) {
+                warnings.push(format!(
+                    "{name} is also where {} would serve its app {slug}: the new instance hides it",
+                    claim.name
+                ));
+            }
+        }
+        Ok(warnings)
+    }
+}
+
+/// An operation about which nothing is known yet.
+pub(crate) fn blank(arguments_mac: String, now: String) -> Operation {
+    Operation {
+        work: Work::Destroy,
+        instance: String::new(),
+        domain: String::new(),
+        prefix: String::new(),
+        arguments_mac,
+        phase: Phase::Queued,
+        step: 0,
+        attempt: 0,
+        next_try: None,
+        error: None,
+        owner: None,
+        beat: 0,
+        taken_over: false,
+        open: true,
+        look_again: None,
+        names: Vec::new(),
+        databases: Vec::new(),
+        apps: Vec::new(),
+        removed: Removed::default(),
+        warnings: Vec::new(),
+        durations: Vec::new(),
+        created_at: now.clone(),
+        updated_at: now,
+        ended_at: None,
+    }
+}

@@ -1,0 +1,80 @@
+//! `hamlet.instance.v1.DirectoryService` and `TenantService`.
+
+use std::pin::Pin;
+
+use futures::Stream;
+use hamlet_proto::hamlet::instance::v1::{
+    GetTenantRequest, ResolveHostRequest, ResolveHostResponse, TenantCard, WatchHostsRequest,
+    WatchHostsResponse, directory_service_server::DirectoryService,
+    resolve_host_response::HostState, tenant_service_server::TenantService,
+};
+use service_kit::{caller::Caller, status::unimplemented};
+use tonic::{Request, Response, Status};
+
+use super::{Shared, convert};
+use crate::{actions::resolve::resolve, error::Error};
+
+#[derive(Clone, Debug)]
+pub(crate) struct Directory(pub(crate) Shared);
+
+#[tonic::async_trait]
+impl DirectoryService for Directory {
+    type WatchHostsStream = Pin<Box<dyn Stream<Item = Result<WatchHostsResponse, Status>> + Send>>;
+
+    async fn resolve_host(
+        &self,
+        request: Request<ResolveHostRequest>,
+    ) -> Result<Response<ResolveHostResponse>, Status> {
+        Caller::of(&request)?.require_internal()?;
+        let resolved = resolve(&self.0.store, &request.into_inner().host).await?;
+        let document = &resolved.document;
+        let state = if document.deleting {
+            HostState::Deleting
+        } else if document.blocked {
+            HostState::Blocked
+        } else {
+            HostState::Active
+        };
+        Ok(Response::new(ResolveHostResponse {
+            tenant: Some(convert::tenant(&self.0.config, &resolved)),
+            state: state.into(),
+            blocking_reason: document.blocking_reason.clone(),
+            app_slug: resolved.app_slug.clone(),
+            redirect_domain: String::new(),
+            canonical_host: resolved.canonical_host.clone(),
+            onboarding: document.register_token_hex().is_some(),
+        }))
+    }
+
+    async fn watch_hosts(
+        &self,
+        _: Request<WatchHostsRequest>,
+    ) -> Result<Response<Self::WatchHostsStream>, Status> {
+        Err(unimplemented(
+            "watching hosts is not built yet; ask again after at most 500 ms",
+        ))
+    }
+}
+
+#[tonic::async_trait]
+impl TenantService for Directory {
+    async fn get_tenant(
+        &self,
+        request: Request<GetTenantRequest>,
+    ) -> Result<Response<TenantCard>, Status> {
+        let tenant = Caller::of(&request)?.tenant()?;
+        let document = self
+            .0
+            .store
+            .instance(&tenant.id)
+            .await
+            .map_err(Error::from)?
+            .ok_or_else(|| Error::NoSuchInstance(tenant.domain.clone()))?
+            .body;
+        Ok(Response::new(TenantCard {
+            onboarding: document.register_token_hex().is_some(),
+            domain: document.domain,
+            locale: document.locale,
+        }))
+    }
+}

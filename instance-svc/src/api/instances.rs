@@ -1,0 +1,208 @@
+//! `hamlet.instance.v1.InstanceService`.
+
+use hamlet_proto::{
+    google::longrunning::Operation,
+    hamlet::instance::v1::{
+        BlockInstanceRequest, CountInstancesRequest, CountInstancesResponse, CreateInstanceRequest,
+        CreateInstanceResult, DeleteInstanceRequest, DeleteInstanceResult, GetInstanceRequest,
+        GetRegisterLinkRequest, Instance, ListInstancesRequest, ListInstancesResponse,
+        RegisterLink, UnblockInstanceRequest, UndeleteInstanceRequest, UpdateInstanceRequest,
+        instance_service_server::InstanceService,
+    },
+};
+use service_kit::{
+    caller::Caller,
+    status::{self, unimplemented},
+};
+use tonic::{Request, Response, Status};
+
+use super::{Shared, convert, operations::show};
+use crate::{
+    actions::{
+        find,
+        list::list,
+        request_create::{self, RequestCreate},
+        request_destroy::{self, RequestDestroy},
+    },
+    error::Error,
+};
+
+const DEFAULT_PAGE: usize = 50;
+const LARGEST_PAGE: usize = 1000;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Instances(pub(crate) Shared);
+
+impl Instances {
+    fn require_enabled(&self) -> Result<(), Error> {
+        if self.0.config.disable_instances_add_rm.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Disabled(
+                "adding and destroying instances is switched off here \
+                 (HAMLET_DISABLE_INSTANCES_ADD_RM is set)",
+            ))
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl InstanceService for Instances {
+    async fn create_instance(
+        &self,
+        request: Request<CreateInstanceRequest>,
+    ) -> Result<Response<Operation>, Status> {
+        Caller::of(&request)?.require_admin()?;
+        self.require_enabled()?;
+        let request = request.into_inner();
+        let (request_id, validate_only) = (request.request_id.clone(), request.validate_only);
+        let spec = convert::spec(request)?;
+        let answer = RequestCreate {
+            store: &self.0.store,
+            engine: &self.0.engine,
+            contexts: &self.0.contexts,
+            key: &self.0.key,
+        }
+        .ask(spec, &request_id, validate_only)
+        .await?;
+        Ok(Response::new(match answer {
+            request_create::Answer::Accepted { id, operation } => {
+                show(&self.0, &id, &operation).await?
+            }
+            request_create::Answer::Valid { spec, warnings } => {
+                convert::checked(&CreateInstanceResult {
+                    instance: Some(convert::preview(&spec)),
+                    warnings,
+                    ..CreateInstanceResult::default()
+                })
+            }
+        }))
+    }
+
+    async fn get_instance(
+        &self,
+        request: Request<GetInstanceRequest>,
+    ) -> Result<Response<Instance>, Status> {
+        Caller::of(&request)?.require_admin()?;
+        let name = find::parse_resource_name(&request.into_inner().name)?;
+        let found = find::by_name(&self.0.store, &name).await?;
+        Ok(Response::new(convert::instance(&found)))
+    }
+
+    async fn list_instances(
+        &self,
+        request: Request<ListInstancesRequest>,
+    ) -> Result<Response<ListInstancesResponse>, Status> {
+        Caller::of(&request)?.require_admin()?;
+        let request = request.into_inner();
+        let size = match usize::try_from(request.page_size) {
+            Ok(0) => DEFAULT_PAGE,
+            Ok(size) => size.min(LARGEST_PAGE),
+            Err(_) => {
+                return Err(status::invalid_field(
+                    "page_size",
+                    "is negative; use 0 for the default, or 1 to 1000",
+                ));
+            }
+        };
+        let token = request.page_token;
+        if !token.bytes().all(|byte| byte.is_ascii_alphanumeric()) || token.len() > 64 {
+            return Err(status::invalid_field(
+                "page_token",
+                "is not one that this server gave; use the next_page_token of the page before",
+            ));
+        }
+        let after = (!token.is_empty()).then_some(token.as_str());
+        let page = list(&self.0.store, after, size).await?;
+        Ok(Response::new(ListInstancesResponse {
+            instances: page.rows.iter().map(convert::listed).collect(),
+            next_page_token: page.next.unwrap_or_default(),
+        }))
+    }
+
+    async fn count_instances(
+        &self,
+        request: Request<CountInstancesRequest>,
+    ) -> Result<Response<CountInstancesResponse>, Status> {
+        Caller::of(&request)?.require_admin()?;
+        let count = self.0.store.count_instances().await.map_err(Error::from)?;
+        Ok(Response::new(CountInstancesResponse {
+            count: i64::try_from(count).unwrap_or(i64::MAX),
+        }))
+    }
+
+    async fn delete_instance(
+        &self,
+        request: Request<DeleteInstanceRequest>,
+    ) -> Result<Response<Operation>, Status> {
+        Caller::of(&request)?.require_admin()?;
+        self.require_enabled()?;
+        let request = request.into_inner();
+        let name = find::parse_resource_name(&request.name)?;
+        let answer = RequestDestroy {
+            store: &self.0.store,
+            engine: &self.0.engine,
+            key: &self.0.key,
+        }
+        .ask(
+            &name,
+            &request.etag,
+            &request.request_id,
+            request.validate_only,
+        )
+        .await?;
+        Ok(Response::new(match answer {
+            request_destroy::Answer::Accepted { id, operation } => {
+                show(&self.0, &id, &operation).await?
+            }
+            request_destroy::Answer::Valid(domain) => convert::checked(&DeleteInstanceResult {
+                domain,
+                ..DeleteInstanceResult::default()
+            }),
+        }))
+    }
+
+    async fn get_register_link(
+        &self,
+        request: Request<GetRegisterLinkRequest>,
+    ) -> Result<Response<RegisterLink>, Status> {
+        Caller::of(&request)?.require_admin()?;
+        let name = find::parse_resource_name(&request.into_inner().name)?;
+        let found = find::by_name(&self.0.store, &name).await?;
+        let link = convert::register_link(&self.0.config, &found.document.body)
+            .ok_or_else(|| Error::NoRegisterToken(name.to_string()))?;
+        Ok(Response::new(link))
+    }
+
+    async fn update_instance(
+        &self,
+        _: Request<UpdateInstanceRequest>,
+    ) -> Result<Response<Operation>, Status> {
+        Err(unimplemented(
+            "changing an instance is not built yet; create it with the wanted fields",
+        ))
+    }
+
+    async fn undelete_instance(
+        &self,
+        _: Request<UndeleteInstanceRequest>,
+    ) -> Result<Response<Operation>, Status> {
+        Err(unimplemented(
+            "a destroyed instance cannot be brought back: keeping it for a while is not built yet",
+        ))
+    }
+
+    async fn block_instance(
+        &self,
+        _: Request<BlockInstanceRequest>,
+    ) -> Result<Response<Operation>, Status> {
+        Err(unimplemented("blocking an instance is not built yet"))
+    }
+
+    async fn unblock_instance(
+        &self,
+        _: Request<UnblockInstanceRequest>,
+    ) -> Result<Response<Operation>, Status> {
+        Err(unimplemented("unblocking an instance is not built yet"))
+    }
+}

@@ -1,0 +1,39 @@
+//! Between the contracts and the domain. Nothing is decided here.
+
+mod convert;
+pub(crate) mod directory;
+pub(crate) mod instances;
+pub(crate) mod operations;
+
+use std::sync::Arc;
+
+use service_kit::{contexts::Contexts, secret::Secret};
+
+use crate::{config::Config, operations::Engine, store::Store};
+
+/// What all handlers work with.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared(Arc<Parts>);
+
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) store: Store,
+    pub(crate) engine: Engine,
+    pub(crate) config: Config,
+    pub(crate) contexts: Contexts,
+    pub(crate) key: Secret,
+}
+
+impl Shared {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl std::ops::Deref for Shared {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}

@@ -1,0 +1,222 @@
+//! `google.longrunning.Operations` and `hamlet.instance.v1.OperationService`.
+
+use std::{pin::Pin, time::Duration};
+
+use futures::{Stream, StreamExt as _};
+use hamlet_proto::{
+    google::longrunning::{
+        CancelOperationRequest, DeleteOperationRequest, GetOperationRequest, ListOperationsRequest,
+        ListOperationsResponse, Operation, WaitOperationRequest, operations_server::Operations,
+    },
+    hamlet::instance::v1::{
+        RetryOperationRequest, WatchOperationRequest, operation_service_server::OperationService,
+    },
+};
+use service_kit::{
+    caller::Caller,
+    status::{self, unimplemented},
+};
+use tonic::{Request, Response, Status};
+
+use super::{Shared, convert};
+use crate::{
+    actions::{find, follow::follow},
+    domain::{
+        claim::Kind,
+        operation::{self, Phase, Work},
+    },
+    error::Error,
+};
+
+/// How long [`Operations::wait_operation`] waits when nobody says.
+const WAIT: Duration = Duration::from_secs(60);
+const DEFAULT_PAGE: usize = 100;
+const LARGEST_PAGE: usize = 1000;
+
+#[derive(Clone, Debug)]
+pub(crate) struct OperationsApi(pub(crate) Shared);
+
+/// An operation as callers see it; the instance that it created is read now, so that a token in the answer
+/// is stored in no result.
+pub(crate) async fn show(
+    shared: &Shared,
+    id: &str,
+    operation: &operation::Operation,
+) -> Result<Operation, Error> {
+    let made = operation.phase == Phase::Succeeded && matches!(operation.work, Work::Create { .. });
+    let found = if made {
+        find::by_id(&shared.store, &operation.instance, Kind::Domain).await?
+    } else {
+        None
+    };
+    Ok(convert::operation(
+        id,
+        operation,
+        found.as_ref().map(|found| (found, &shared.config)),
+    ))
+}
+
+impl OperationsApi {
+    async fn read(&self, id: &str) -> Result<operation::Operation, Error> {
+        if let Some(driven) = self.0.engine.follow(id) {
+            return Ok((**driven.borrow()).clone());
+        }
+        self.0
+            .store
+            .operation(id)
+            .await?
+            .map(|found| found.body)
+            .ok_or_else(|| Error::NoSuchOperation(format!("operations/{id}")))
+    }
+}
+
+#[tonic::async_trait]
+impl Operations for OperationsApi {
+    async fn list_operations(
+        &self,
+        request: Request<ListOperationsRequest>,
+    ) -> Result<Response<ListOperationsResponse>, Status> {
+        Caller::of(&request)?.require_admin()?;
+        let request = request.into_inner();
+        if !request.name.is_empty() && request.name != "operations" {
+            return Err(status::invalid_field("name", "is not operations"));
+        }
+        let wanted = match request.filter.replace(' ', "").as_str() {
+            "" => None,
+            "done=true" => Some(true),
+            "done=false" => Some(false),
+            _ => {
+                return Err(status::invalid_field(
+                    "filter",
+                    "is not understood; use done=true or done=false",
+                ));
+            }
+        };
+        let size = match usize::try_from(request.page_size) {
+            Ok(0) => DEFAULT_PAGE,
+            Ok(size) => size.min(LARGEST_PAGE),
+            Err(_) => return Err(status::invalid_field("page_size", "is negative")),
+        };
+        let mut operations = self.0.store.operations().await?;
+        operations.retain(|found| wanted.is_none_or(|done| done == found.body.phase.is_end()));
+        // Newest first; the id makes the order total, and the place in it makes the token.
+        let place = |found: &couch::Document<operation::Operation>| {
+            format!("{}!{}", found.body.created_at, found.id)
+        };
+        operations.sort_by_key(|found| std::cmp::Reverse(place(found)));
+        if !request.page_token.is_empty() {
+            operations.retain(|found| place(found) < request.page_token);
+        }
+        let next_page_token = operations
+            .get(size.saturating_sub(1))
+            .filter(|_| operations.len() > size)
+            .map(place)
+            .unwrap_or_default();
+        operations.truncate(size);
+        // A list shows how far operations are; what came of one is asked for by name.
+        let operations = operations
+            .iter()
+            .map(|found| convert::operation(&found.id, &found.body, None))
+            .collect();
+        Ok(Response::new(ListOperationsResponse {
+            operations,
+            next_page_token,
+        }))
+    }
+
+    async fn get_operation(
+        &self,
+        request: Request<GetOperationRequest>,
+    ) -> Result<Response<Operation>, Status> {
+        Caller::of(&request)?.require_admin()?;
+        let id = convert::operation_id(&request.into_inner().name).map_err(Error::from)?;
+        let operation = self.read(&id).await?;
+        Ok(Response::new(show(&self.0, &id, &operation).await?))
+    }
+
+    async fn wait_operation(
+        &self,
+        request: Request<WaitOperationRequest>,
+    ) -> Result<Response<Operation>, Status> {
+        Caller::of(&request)?.require_admin()?;
+        let request = request.into_inner();
+        let id = convert::operation_id(&request.name).map_err(Error::from)?;
+        let timeout = match request.timeout {
+            None => WAIT,
+            Some(timeout) => Duration::try_from(timeout)
+                .map_err(|_| status::invalid_field("timeout", "is negative"))?,
+        };
+        let mut states = std::pin::pin!(follow(
+            self.0.store.clone(),
+            self.0.engine.clone(),
+            id.clone()
+        ));
+        let end = tokio::time::sleep(timeout);
+        tokio::pin!(end);
+        let mut last = None;
+        loop {
+            tokio::select! {
+                state = states.next() => match state {
+                    Some(state) => last = Some(state?),
+                    None => break,
+                },
+                () = &mut end => break,
+            }
+        }
+        let state = match last {
+            Some(state) => (*state).clone(),
+            None => self.read(&id).await?,
+        };
+        Ok(Response::new(show(&self.0, &id, &state).await?))
+    }
+
+    async fn delete_operation(
+        &self,
+        _: Request<DeleteOperationRequest>,
+    ) -> Result<Response<()>, Status> {
+        Err(unimplemented(
+            "operations cannot be forgotten by hand yet; ended ones are forgotten by themselves",
+        ))
+    }
+
+    async fn cancel_operation(
+        &self,
+        _: Request<CancelOperationRequest>,
+    ) -> Result<Response<()>, Status> {
+        Err(unimplemented(
+            "cancelling an operation is not built yet; a creation that cannot be finished is taken \
+             back by itself",
+        ))
+    }
+}
+
+#[tonic::async_trait]
+impl OperationService for OperationsApi {
+    type WatchOperationStream = Pin<Box<dyn Stream<Item = Result<Operation, Status>> + Send>>;
+
+    async fn watch_operation(
+        &self,
+        request: Request<WatchOperationRequest>,
+    ) -> Result<Response<Self::WatchOperationStream>, Status> {
+        Caller::of(&request)?.require_admin()?;
+        let id = convert::operation_id(&request.into_inner().name).map_err(Error::from)?;
+        // An unknown operation is an error of the call, not of the stream.
+        let _ = self.read(&id).await?;
+        let shared = self.0.clone();
+        let states =
+            follow(self.0.store.clone(), self.0.engine.clone(), id.clone()).then(move |state| {
+                let (shared, id) = (shared.clone(), id.clone());
+                async move { Ok(show(&shared, &id, &*state?).await?) }
+            });
+        Ok(Response::new(Box::pin(states)))
+    }
+
+    async fn retry_operation(
+        &self,
+        _: Request<RetryOperationRequest>,
+    ) -> Result<Response<Operation>, Status> {
+        Err(unimplemented(
+            "retrying by hand is not built yet; waiting operations go on by themselves",
+        ))
+    }
+}

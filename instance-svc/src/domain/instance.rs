@@ -1,0 +1,355 @@
+//! The documents of an instance that other software reads: exactly its fields, none of ours.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{databases::INDEXES_VERSION, name::Name, spec::Spec};
+
+/// The document of an instance in `global/instances`.
+///
+/// Empty fields are absent, as in the compatible data. What this type does not know is kept as it was.
+#[derive(Clone, Deserialize, Serialize)]
+pub struct InstanceDocument {
+    /// The main domain, with its port.
+    pub domain: String,
+    /// Other domains.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub domain_aliases: Vec<String>,
+    /// A former domain: browsers are redirected, and it stays the salt of the passphrase.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub old_domain: String,
+    /// The prefix of the databases.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub prefix: String,
+    /// The language.
+    #[serde(default)]
+    pub locale: String,
+    /// An id given by the hosting provider.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub uuid: String,
+    /// The subject at the OIDC provider.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub oidc_id: String,
+    /// The subject at FranceConnect.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub franceconnect_id: String,
+    /// The group of settings.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub context: String,
+    /// Who pays.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sponsorships: Vec<String>,
+    /// The terms that were signed.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub tos: String,
+    /// The terms that await a signature.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub tos_latest: String,
+    /// 0 a passphrase, 1 and a code by mail, 2 and an OIDC provider.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub auth_mode: i64,
+    /// Whether the owner logs in by a mailed link.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub magic_link: bool,
+    /// Whether destruction has begun.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub deleting: bool,
+    /// Whether access is refused.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub blocked: bool,
+    /// Why it is refused.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub blocking_reason: String,
+    /// Whether apps stay at their version.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub no_auto_update: bool,
+    /// Whether the owner may log in.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub onboarding_finished: bool,
+    /// Whether a passphrase is set; `None` when unknown.
+    pub password_defined: Option<bool>,
+    /// Bytes of files, as decimal digits; empty means no limit.
+    #[serde(
+        rename = "disk_quota",
+        default,
+        skip_serializing_if = "String::is_empty"
+    )]
+    pub disk_quota: String,
+    /// The version of the indexes and views in place.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub indexes_version: i64,
+    /// The position of the CouchDB cluster.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub couch_cluster: i64,
+    /// The right to choose the first passphrase: base64 of 16 bytes.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub register_token: String,
+    /// The key of sessions: base64 of 64 bytes.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    session_secret: String,
+    /// The key of OAuth tokens: base64 of 128 bytes.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    oauth_secret: String,
+    /// The key of the command line's tokens: base64 of 128 bytes.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    cli_secret: String,
+    /// What else other software keeps here.
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+const fn is_zero(number: &i64) -> bool {
+    *number == 0
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+impl std::fmt::Debug for InstanceDocument {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InstanceDocument")
+            .field("domain", &self.domain)
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+impl InstanceDocument {
+    /// The document of a new instance, with secrets drawn from the system.
+    ///
+    /// # Errors
+    /// When the system has no randomness to give.
+    pub fn draw(spec: &Spec, prefix: &str) -> Result<Self, getrandom::Error> {
+        Ok(Self {
+            domain: spec.domain.clone(),
+            domain_aliases: spec.domain_aliases.clone(),
+            old_domain: spec.old_domain.clone(),
+            prefix: prefix.to_owned(),
+            locale: spec.locale.clone(),
+            uuid: spec.uuid.clone(),
+            oidc_id: spec.oidc_id.clone(),
+            franceconnect_id: String::new(),
+            context: spec.context.clone(),
+            sponsorships: spec.sponsorships.clone(),
+            tos: spec.tos_signed.clone(),
+            tos_latest: spec.tos_latest.clone(),
+            auth_mode: spec.auth_mode,
+            magic_link: false,
+            deleting: false,
+            blocked: false,
+            blocking_reason: String::new(),
+            no_auto_update: spec.no_auto_update,
+            onboarding_finished: false,
+            password_defined: Some(false),
+            disk_quota: match spec.disk_quota_bytes {
+                0 => String::new(),
+                bytes => bytes.to_string(),
+            },
+            indexes_version: INDEXES_VERSION,
+            couch_cluster: 0,
+            register_token: random_base64::<16>()?,
+            session_secret: random_base64::<64>()?,
+            oauth_secret: random_base64::<128>()?,
+            cli_secret: random_base64::<128>()?,
+            rest: Map::new(),
+        })
+    }
+
+    /// The register token as links and people have it: 32 hex digits. `None` once it was used, or when
+    /// the document holds none that can be read.
+    #[must_use]
+    pub fn register_token_hex(&self) -> Option<String> {
+        if self.register_token.is_empty() || self.onboarding_finished {
+            return None;
+        }
+        STANDARD.decode(&self.register_token).ok().map(hex::encode)
+    }
+}
+
+fn random_base64<const LENGTH: usize>() -> Result<String, getrandom::Error> {
+    let mut bytes = [0_u8; LENGTH];
+    getrandom::fill(&mut bytes)?;
+    Ok(STANDARD.encode(bytes))
+}
+
+/// The id of the owner's settings.
+pub const SETTINGS_ID: &str = "io.cozy.settings.instance";
+
+/// The owner's settings, as a new instance has them.
+#[must_use]
+pub fn settings_document(spec: &Spec) -> Map<String, Value> {
+    let mut settings: Map<String, Value> = Map::new();
+    for (name, value) in &spec.settings {
+        settings.insert(name.clone(), Value::String(value.clone()));
+    }
+    for (name, value) in [
+        ("tz", &spec.timezone),
+        ("email", &spec.email),
+        ("public_name", &spec.public_name),
+        ("phone", &spec.phone),
+    ] {
+        if !value.is_empty() {
+            settings.insert(name.to_owned(), Value::String(value.clone()));
+        }
+    }
+    settings
+}
+
+/// The contact of the owner. `url` is the instance's address with its final slash.
+#[must_use]
+pub fn owner_contact(spec: &Spec, url: &str) -> Map<String, Value> {
+    let url = url.trim_end_matches('/');
+    let mut contact = Map::new();
+    contact.insert("me".to_owned(), Value::Bool(true));
+    let before_at = spec.email.split('@').next().unwrap_or_default();
+    let or_name = |other: &str| {
+        if spec.public_name.is_empty() {
+            other.to_owned()
+        } else {
+            spec.public_name.clone()
+        }
+    };
+    for (field, value) in [
+        ("fullname", or_name(before_at)),
+        ("displayName", or_name(&spec.email)),
+    ] {
+        if !value.is_empty() {
+            contact.insert(field.to_owned(), Value::String(value));
+        }
+    }
+    if !spec.email.is_empty() {
+        contact.insert(
+            "email".to_owned(),
+            json!([{"address": spec.email, "primary": true}]),
+        );
+    }
+    contact.insert("cozy".to_owned(), json!([{"url": url, "primary": true}]));
+    let sort_key = if spec.email.is_empty() {
+        url
+    } else {
+        &spec.email
+    };
+    contact.insert(
+        "indexes".to_owned(),
+        json!({"byFamilyNameGivenNameEmailCozyUrl": sort_key}),
+    );
+    contact
+}
+
+/// The names under which an instance is found: its domain, its aliases, its former domain. Texts that
+/// are no names (other software checks less) are left out.
+#[must_use]
+pub fn names_of(document: &InstanceDocument) -> Vec<Name> {
+    [document.domain.as_str()]
+        .into_iter()
+        .chain(document.domain_aliases.iter().map(String::as_str))
+        .filter_map(|text| text.parse().ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        reason = "a failed expectation is the test failing"
+    )]
+
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use serde_json::{Value, json};
+
+    use super::{InstanceDocument, Spec, owner_contact, settings_document};
+
+    fn spec() -> Spec {
+        Spec {
+            domain: "alice.localhost:8085".to_owned(),
+            locale: "fr".to_owned(),
+            context: "dev".to_owned(),
+            public_name: "Alice".to_owned(),
+            email: "alice@example.org".to_owned(),
+            settings: [("offer".to_owned(), "freemium".to_owned())].into(),
+            ..Spec::default()
+        }
+    }
+
+    #[test]
+    fn a_new_document_has_the_fields_of_the_model_and_no_other() {
+        let document = InstanceDocument::draw(&spec(), "cozyabc").unwrap();
+        let json = serde_json::to_value(&document).unwrap();
+        let names: Vec<_> = json
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "domain",
+                "prefix",
+                "locale",
+                "context",
+                "password_defined",
+                "indexes_version",
+                "register_token",
+                "session_secret",
+                "oauth_secret",
+                "cli_secret"
+            ]
+        );
+        for (secret, length) in [
+            ("register_token", 16),
+            ("session_secret", 64),
+            ("oauth_secret", 128),
+            ("cli_secret", 128),
+        ] {
+            let bytes = STANDARD.decode(json[secret].as_str().unwrap()).unwrap();
+            assert_eq!(bytes.len(), length, "{secret}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let document = InstanceDocument::draw(&spec(), "cozyabc").unwrap();
+        let shown = format!("{document:?}");
+        assert!(!shown.contains(&document.session_secret), "{shown}");
+        assert!(!shown.contains(&document.register_token), "{shown}");
+    }
+
+    #[test]
+    fn what_other_software_keeps_in_a_document_is_kept() {
+        let theirs = json!({
+            "domain": "a.example", "locale": "en", "password_defined": null,
+            "feature_flags": {"x": 1}, "passphrase_hash": "aGFzaA=="
+        });
+        let document: InstanceDocument = serde_json::from_value(theirs.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&document).unwrap(), theirs);
+    }
+
+    #[test]
+    fn settings_and_contact_are_those_of_the_model() {
+        assert_eq!(
+            Value::Object(settings_document(&spec())),
+            json!({"offer": "freemium", "email": "alice@example.org", "public_name": "Alice"})
+        );
+        assert_eq!(
+            Value::Object(owner_contact(&spec(), "http://alice.localhost:8085/")),
+            json!({
+                "me": true, "fullname": "Alice", "displayName": "Alice",
+                "email": [{"address": "alice@example.org", "primary": true}],
+                "cozy": [{"url": "http://alice.localhost:8085", "primary": true}],
+                "indexes": {"byFamilyNameGivenNameEmailCozyUrl": "alice@example.org"}
+            })
+        );
+    }
+}

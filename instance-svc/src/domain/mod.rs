@@ -1,0 +1,11 @@
+//! Names, states and rules. Nothing here reads or writes anything.
+
+pub mod claim;
+pub mod databases;
+pub mod instance;
+pub mod locale;
+pub mod name;
+pub mod operation;
+pub mod record;
+pub mod spec;
+pub mod steps;

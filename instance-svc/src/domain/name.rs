@@ -1,0 +1,251 @@
+//! Names: what can stand in `Host`, and so what an instance can be called.
+
+use std::{fmt, str::FromStr};
+
+use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
+
+/// A domain, an alias or a former domain, in the two forms that Hamlet uses.
+///
+/// Documents keep the Unicode form with its port, as the compatible data does. Claims and look-ups
+/// use the ASCII host without its port: a host belongs to one instance, whatever the port.
+///
+/// Canonical by UTS-46 (non-transitional), STD3 rules, DNS lengths: lower case, composed, no
+/// trailing dot. Two spellings of one host are one name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Name {
+    domain: String,
+    host: String,
+}
+
+/// Why a text is no name. The message says what would be right.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidName {
+    /// Nothing is left of it.
+    #[error("is empty; give a host name such as alice.example.org")]
+    Empty,
+    /// It holds a character that no host name can hold.
+    #[error(
+        "{0:?} is not a host name; use letters, digits and inner hyphens in labels of at most 63 \
+         characters, separated by single dots, 253 characters in all"
+    )]
+    Host(String),
+    /// The port is no port.
+    #[error("{0:?} is not a port; use a number from 1 to 65535")]
+    Port(String),
+}
+
+impl Name {
+    /// The domain as documents keep it: Unicode, lower case, with its port.
+    #[must_use]
+    pub fn domain(&self) -> &str {
+        &self.domain
+    }
+
+    /// The host as claims keep it: ASCII, lower case, without its port.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// What stands before the first dot of the domain.
+    #[must_use]
+    pub fn first_label(&self) -> &str {
+        let host = self.domain.split(':').next().unwrap_or_default();
+        host.split('.').next().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.domain)
+    }
+}
+
+impl FromStr for Name {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let text = text.trim();
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) => (host, Some(parse_port(port)?)),
+            None => (text, None),
+        };
+        let host = host.strip_suffix('.').unwrap_or(host);
+        if host.is_empty() {
+            return Err(InvalidName::Empty);
+        }
+        let invalid = || InvalidName::Host(shorten(host));
+        let ascii = Uts46::new()
+            .to_ascii(
+                host.as_bytes(),
+                AsciiDenyList::STD3,
+                Hyphens::CheckFirstLast,
+                DnsLength::Verify,
+            )
+            .map_err(|_| invalid())?;
+        let (unicode, valid) = Uts46::new().to_unicode(
+            ascii.as_bytes(),
+            AsciiDenyList::STD3,
+            Hyphens::CheckFirstLast,
+        );
+        valid.map_err(|_| invalid())?;
+        let domain = match port {
+            Some(port) => format!("{unicode}:{port}"),
+            None => unicode.into_owned(),
+        };
+        Ok(Self {
+            domain,
+            host: ascii.into_owned(),
+        })
+    }
+}
+
+fn parse_port(text: &str) -> Result<u16, InvalidName> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse() {
+        Ok(port) if digits && port != 0 => Ok(port),
+        _ => Err(InvalidName::Port(shorten(text))),
+    }
+}
+
+/// Messages must stay small: what a caller sends can be of any length.
+fn shorten(text: &str) -> String {
+    const MOST: usize = 80;
+    if text.chars().count() <= MOST {
+        return text.to_owned();
+    }
+    text.chars().take(MOST).chain(['…']).collect()
+}
+
+/// The hosts under which an instance may be found when `host` itself is nobody's: `host` may name an
+/// app of theirs. Each comes with the app's slug.
+#[must_use]
+pub fn app_hosts(host: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let Some((label, rest)) = host.split_once('.') else {
+        return found;
+    };
+    if !rest.is_empty() && is_slug(label) {
+        found.push((rest.to_owned(), label.to_owned()));
+    }
+    if let Some((name, slug)) = label.split_once('-')
+        && !name.is_empty()
+        && is_slug(slug)
+    {
+        found.push((format!("{name}.{rest}"), slug.to_owned()));
+    }
+    found
+}
+
+fn is_slug(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        reason = "a failed expectation is the test failing"
+    )]
+
+    use proptest::prelude::*;
+
+    use super::{InvalidName, Name, app_hosts};
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn all_spellings_of_a_host_are_one_name() {
+        for spelling in [
+            "Élodie.Example.org",
+            "xn--lodie-9ra.example.org",
+            "XN--LODIE-9RA.example.org",
+            "e\u{301}lodie.example.org",
+            " élodie.example.org. ",
+        ] {
+            assert_eq!(name(spelling).domain(), "élodie.example.org", "{spelling}");
+            assert_eq!(name(spelling).host(), "xn--lodie-9ra.example.org");
+        }
+    }
+
+    #[test]
+    fn the_port_is_kept_in_documents_and_not_in_claims() {
+        let alice = name("Alice.localhost:8080");
+        assert_eq!(alice.domain(), "alice.localhost:8080");
+        assert_eq!(alice.host(), "alice.localhost");
+        assert_eq!(alice.first_label(), "alice");
+    }
+
+    #[test]
+    fn what_is_no_host_is_refused() {
+        for wrong in [
+            "",
+            ".",
+            "..",
+            " ",
+            "foo/bar",
+            "foo..bar",
+            ".foo",
+            "a b.c",
+            "me@x.y",
+            "*.foo",
+            "<x>.y",
+            "a\\b.c",
+            "foo_bar.baz",
+            "-foo.bar",
+            "foo-.bar",
+            "foo:bar:baz.x",
+            "xn--0.x",
+            "xn--.com",
+            "a\nb",
+            "a\0b",
+        ] {
+            assert!(wrong.parse::<Name>().is_err(), "{wrong:?}");
+        }
+        let label = "a".repeat(64);
+        assert!(format!("{label}.org").parse::<Name>().is_err());
+        let long = format!("{}org", "abcdefg.".repeat(32));
+        assert!(long.parse::<Name>().is_err());
+        for port in ["a:", "a:0", "a:65536", "a:+1", "a:x"] {
+            assert!(
+                matches!(port.parse::<Name>(), Err(InvalidName::Port(_))),
+                "{port}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_host_may_name_an_app_nested_or_flat() {
+        assert_eq!(
+            app_hosts("drive.alice.example"),
+            [("alice.example".to_owned(), "drive".to_owned())]
+        );
+        assert_eq!(
+            app_hosts("alice-drive.example"),
+            [
+                ("example".to_owned(), "alice-drive".to_owned()),
+                ("alice.example".to_owned(), "drive".to_owned()),
+            ]
+        );
+        assert!(app_hosts("localhost").is_empty());
+    }
+
+    proptest! {
+        /// Whatever is accepted is canonical: it means itself.
+        #[test]
+        fn canonical_names_are_fixed_points(text in "\\PC{0,40}") {
+            if let Ok(parsed) = text.parse::<Name>() {
+                prop_assert_eq!(&name(parsed.domain()), &parsed);
+                let from_host = name(parsed.host());
+                prop_assert_eq!(from_host.host(), parsed.host());
+                prop_assert!(parsed.host().is_ascii());
+                prop_assert!(!parsed.host().contains(':'));
+            }
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! The document of an operation, and what follows from it.
+//!
+//! A transition is one write with the document's revision: who wins that write owns the next step.
+//! Deciding is pure ([`Operation::decide`]); doing is the business of `operations`.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    spec::Spec,
+    steps::{CreateStep, DestroyStep, Step},
+};
+
+/// One operation, in `global/hamlet-operations`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Operation {
+    /// What it does.
+    #[serde(flatten)]
+    pub work: Work,
+    /// The id of the instance's document.
+    pub instance: String,
+    /// The instance's main domain.
+    pub domain: String,
+    /// The prefix of its databases.
+    pub prefix: String,
+    /// The HMAC of the arguments, in hex: the same request id with others is refused.
+    pub arguments_mac: String,
+    /// How far it is.
+    pub phase: Phase,
+    /// The step that comes next (or, unwinding, that is undone next).
+    pub step: usize,
+    /// How often that step has failed in a row.
+    #[serde(default)]
+    pub attempt: u32,
+    /// Until when to wait before the next try, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_try: Option<String>,
+    /// Why the last try failed, or why the operation did, in words for the caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
+    /// The replica that drives it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Counts the owner's signs of life, so that each changes the revision.
+    #[serde(default)]
+    pub beat: u64,
+    /// Whether it was driven by another owner before: what that one did is not known.
+    #[serde(default)]
+    pub taken_over: bool,
+    /// Whether somebody still has to look at it: it runs, or it is to be looked at once more.
+    pub open: bool,
+    /// When to look once more at what was unwound, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub look_again: Option<String>,
+    /// The names that it claims or gives back, as documents keep them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+    /// Each database of a creation with the number of documents that it must hold at least.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub databases: Vec<(String, u64)>,
+    /// What became of each app of a creation, in the order asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub apps: Vec<AppOutcome>,
+    /// What a destruction removed.
+    #[serde(default)]
+    pub removed: Removed,
+    /// What an administrator should know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// How long each finished step took, in milliseconds, when a trace was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub durations: Vec<(String, u64)>,
+    /// When it was accepted, RFC 3339.
+    pub created_at: String,
+    /// When it last changed, RFC 3339.
+    pub updated_at: String,
+    /// When it ended, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<String>,
+}
+
+/// What an operation does.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Work {
+    /// Makes an instance.
+    Create {
+        /// What was asked.
+        spec: Box<Spec>,
+    },
+    /// Destroys one.
+    Destroy,
+}
+
+/// How far an operation is.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// It waits for its turn.
+    Queued,
+    /// It goes forward.
+    Running,
+    /// It takes back what it made.
+    Unwinding,
+    /// It did what was asked.
+    Succeeded,
+    /// It could not, and nothing of it is left.
+    Failed,
+}
+
+impl Phase {
+    /// Whether it has ended.
+    #[must_use]
+    pub const fn is_end(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed)
+    }
+}
+
+/// Why an operation failed, in words for the caller.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    /// A gRPC status code.
+    pub code: i32,
+    /// A reason that programs can rely on, such as `NAME_TAKEN`.
+    pub reason: String,
+    /// What is wrong, and what to do.
+    pub message: String,
+}
+
+/// What became of one app.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+pub struct AppOutcome {
+    /// What was asked for.
+    pub source: String,
+    /// The slug, when it could be told.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub slug: String,
+    /// The version that was installed.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub version: String,
+    /// Why it was not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub error: String,
+}
+
+/// What a destruction removed, by kind.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+pub struct Removed {
+    /// Objects of the content stores.
+    #[serde(default)]
+    pub objects: u64,
+    /// Databases.
+    #[serde(default)]
+    pub databases: u64,
+    /// Documents of `global/…`.
+    #[serde(default)]
+    pub documents: u64,
+    /// Claims.
+    #[serde(default)]
+    pub claims: u64,
+}
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Do this step.
+    Do(Step),
+    /// Undo this step.
+    Undo(Step),
+    /// Write down that it did what was asked.
+    Succeed,
+    /// Write down that it could not, and that nothing is left.
+    Fail,
+    /// Nothing: it has ended.
+    Rest,
+}
+
+impl Operation {
+    /// Its steps, in order.
+    #[must_use]
+    pub const fn steps(&self) -> &'static [Step] {
+        match self.work {
+            Work::Create { .. } => CreateStep::ALL,
+            Work::Destroy => DestroyStep::ALL,
+        }
+    }
+
+    /// Its kind, as callers see it.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self.work {
+            Work::Create { .. } => "create",
+            Work::Destroy => "destroy",
+        }
+    }
+
+    /// What was asked of a creation.
+    #[must_use]
+    pub const fn spec(&self) -> Option<&Spec> {
+        match &self.work {
+            Work::Create { spec } => Some(spec),
+            Work::Destroy => None,
+        }
+    }
+
+    /// What to do next. Pure: it looks at nothing but the document.
+    #[must_use]
+    pub fn decide(&self) -> Next {
+        match self.phase {
+            Phase::Succeeded | Phase::Failed => Next::Rest,
+            Phase::Queued | Phase::Running => self
+                .steps()
+                .get(self.step)
+                .map_or(Next::Succeed, |&step| Next::Do(step)),
+            Phase::Unwinding => self
+                .step
+                .checked_sub(1)
+                .and_then(|before| self.steps().get(before))
+                .map_or(Next::Fail, |&step| Next::Undo(step)),
+        }
+    }
+
+    /// The step that [`Self::decide`] named is done.
+    ///
+    /// Returns whether this has to be written down before going on: it has where doing the next step
+    /// twice would cost much, or where the way back ends.
+    pub fn advance(&mut self) -> bool {
+        self.attempt = 0;
+        self.next_try = None;
+        match self.phase {
+            Phase::Queued | Phase::Running => {
+                self.step += 1;
+                self.error = None;
+                self.steps()
+                    .get(self.step)
+                    .is_some_and(|step| step.is_written_down_before(self))
+            }
+            Phase::Unwinding => {
+                self.step = self.step.saturating_sub(1);
+                false
+            }
+            Phase::Succeeded | Phase::Failed => false,
+        }
+    }
+
+    /// A step cannot be done, now or ever: the way back begins, from the last step that may have left
+    /// something. Only before the point of no return; `false` after it. A destruction turns back from its
+    /// first step alone, which fails only where it has done nothing.
+    pub fn turn_back(&mut self, why: Failure) -> bool {
+        let reversible = match self.work {
+            Work::Create { .. } => self.step < CreateStep::POINT_OF_NO_RETURN,
+            // Before the instance is taken for it, a destruction has done nothing.
+            Work::Destroy => self.step == 0,
+        };
+        if !reversible || self.phase.is_end() {
+            return false;
+        }
+        if self.phase != Phase::Unwinding {
+            self.phase = Phase::Unwinding;
+            // The failed step itself may have done half of its work; what an owner before did is not
+            // known beyond what was written down, so all steps up to the point of no return are undone.
+            self.step = match self.work {
+                Work::Destroy => 0,
+                Work::Create { .. } if self.taken_over => CreateStep::POINT_OF_NO_RETURN,
+                Work::Create { .. } => self.step + 1,
+            };
+            self.attempt = 0;
+            self.next_try = None;
+        }
+        self.error = Some(why);
+        true
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+
+    use super::{CreateStep, Failure, Next, Operation, Phase, Removed, Spec, Work};
+
+    pub(crate) fn creation() -> Operation {
+        Operation {
+            work: Work::Create {
+                spec: Box::new(Spec::default()),
+            },
+            instance: "i".to_owned(),
+            domain: "a.example".to_owned(),
+            prefix: "cozya".to_owned(),
+            arguments_mac: String::new(),
+            phase: Phase::Running,
+            step: 0,
+            attempt: 0,
+            next_try: None,
+            error: None,
+            owner: None,
+            beat: 0,
+            taken_over: false,
+            open: true,
+            look_again: None,
+            names: Vec::new(),
+            databases: Vec::new(),
+            apps: Vec::new(),
+            removed: Removed::default(),
+            warnings: Vec::new(),
+            durations: Vec::new(),
+            created_at: String::new(),
+            updated_at: String::new(),
+            ended_at: None,
+        }
+    }
+
+    fn why() -> Failure {
+        Failure {
+            code: 6,
+            reason: "NAME_TAKEN".to_owned(),
+            message: String::new(),
+        }
+    }
+
+    proptest! {
+        /// Wherever a creation turns back, every step before is undone, the last one first.
+        #[test]
+        fn the_way_back_undoes_what_was_done(at in 0..CreateStep::ALL.len(), taken_over: bool) {
+            let mut operation = creation();
+            operation.step = at;
+            operation.taken_over = taken_over;
+            let turned = operation.turn_back(why());
+            prop_assert_eq!(turned, at < CreateStep::POINT_OF_NO_RETURN);
+            if !turned {
+                return Ok(());
+            }
+            let mut undone = Vec::new();
+            while let Next::Undo(step) = operation.decide() {
+                undone.push(step);
+                operation.advance();
+            }
+            prop_assert_eq!(operation.decide(), Next::Fail);
+            for done in CreateStep::ALL.iter().take(at + 1) {
+                prop_assert!(undone.contains(done), "{:?} was not undone", done);
+            }
+            let mut sorted = undone.clone();
+            sorted.sort_by_key(|step| CreateStep::ALL.iter().position(|other| other == step));
+            sorted.reverse();
+            prop_assert_eq!(undone, sorted);
+        }
+    }
+
+    #[test]
+    fn a_destruction_that_has_begun_never_turns_back() {
+        let mut operation = creation();
+        operation.work = Work::Destroy;
+        operation.step = 1;
+        assert!(!operation.turn_back(why()));
+        assert_eq!(operation.phase, Phase::Running);
+    }
+
+    #[test]
+    fn a_destruction_that_could_not_begin_has_nothing_to_undo() {
+        let mut operation = creation();
+        operation.work = Work::Destroy;
+        assert!(operation.turn_back(why()));
+        assert_eq!(operation.decide(), Next::Fail);
+    }
+}

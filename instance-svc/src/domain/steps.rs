@@ -1,0 +1,148 @@
+//! The steps of every operation, in order.
+//!
+//! A new step is added here and in the `match` of its operation; the tests that make each step fail,
+//! run twice and die are generated from these lists.
+
+use super::operation::Operation;
+
+/// A step of any operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// Of a creation.
+    Create(CreateStep),
+    /// Of a destruction.
+    Destroy(DestroyStep),
+}
+
+/// The steps of a creation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CreateStep {
+    /// The names are claimed.
+    Claims,
+    /// The databases are made, with their indexes, views and first documents.
+    Databases,
+    /// Root, trash and the default directories are written.
+    Directories,
+    /// The apps are installed.
+    Apps,
+    /// What was made is looked at.
+    Look,
+    /// Our own document is written: from now on the instance has a place in lists.
+    Record,
+    /// The instance document is written: from now on the instance exists.
+    Publish,
+}
+
+/// The steps of a destruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DestroyStep {
+    /// The instance is taken for this operation and flagged, so that nobody uses it any more.
+    Flag,
+    /// Its contents are removed.
+    Bytes,
+    /// Its databases are removed.
+    Databases,
+    /// What is left is looked for, and removed.
+    Look,
+    /// The instance document is removed.
+    Unpublish,
+    /// Our own document is removed.
+    Record,
+    /// The names are given back: only now are they free.
+    Claims,
+}
+
+impl CreateStep {
+    /// All steps, in order.
+    pub const ALL: &'static [Step] = &[
+        Step::Create(Self::Claims),
+        Step::Create(Self::Databases),
+        Step::Create(Self::Directories),
+        Step::Create(Self::Apps),
+        Step::Create(Self::Look),
+        Step::Create(Self::Record),
+        Step::Create(Self::Publish),
+    ];
+
+    /// How many steps can be taken back. The one after them, [`CreateStep::Publish`], cannot: when it is
+    /// next and was written down as such, the creation only goes forward.
+    pub const POINT_OF_NO_RETURN: usize = 6;
+}
+
+impl DestroyStep {
+    /// All steps, in order.
+    pub const ALL: &'static [Step] = &[
+        Step::Destroy(Self::Flag),
+        Step::Destroy(Self::Bytes),
+        Step::Destroy(Self::Databases),
+        Step::Destroy(Self::Look),
+        Step::Destroy(Self::Unpublish),
+        Step::Destroy(Self::Record),
+        Step::Destroy(Self::Claims),
+    ];
+}
+
+impl Step {
+    /// Its name, as callers see it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Create(CreateStep::Claims) | Self::Destroy(DestroyStep::Claims) => "claims",
+            Self::Create(CreateStep::Databases) | Self::Destroy(DestroyStep::Databases) => {
+                "databases"
+            }
+            Self::Create(CreateStep::Directories) => "directories",
+            Self::Create(CreateStep::Apps) => "apps",
+            Self::Create(CreateStep::Look) | Self::Destroy(DestroyStep::Look) => "look",
+            Self::Create(CreateStep::Record) | Self::Destroy(DestroyStep::Record) => "record",
+            Self::Create(CreateStep::Publish) => "publish",
+            Self::Destroy(DestroyStep::Flag) => "flag",
+            Self::Destroy(DestroyStep::Bytes) => "bytes",
+            Self::Destroy(DestroyStep::Unpublish) => "unpublish",
+        }
+    }
+
+    /// Whether the operation's document is written before this step begins. Every write costs; a step
+    /// that is cheap to do twice needs none.
+    #[must_use]
+    pub fn is_written_down_before(self, operation: &Operation) -> bool {
+        match self {
+            // Installing may take long, and its outcome is told apart by app.
+            Self::Create(CreateStep::Apps) => {
+                operation.spec().is_some_and(|spec| !spec.apps.is_empty())
+            }
+            // Beyond lies no way back.
+            Self::Create(CreateStep::Publish) => true,
+            Self::Create(
+                CreateStep::Claims
+                | CreateStep::Databases
+                | CreateStep::Directories
+                | CreateStep::Look
+                | CreateStep::Record,
+            ) => false,
+            // What was counted as removed has to be known to the result.
+            Self::Destroy(DestroyStep::Look | DestroyStep::Unpublish) => true,
+            Self::Destroy(
+                DestroyStep::Flag
+                | DestroyStep::Bytes
+                | DestroyStep::Databases
+                | DestroyStep::Record
+                | DestroyStep::Claims,
+            ) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CreateStep, Step};
+
+    #[test]
+    fn only_publishing_cannot_be_taken_back() {
+        assert_eq!(
+            CreateStep::ALL.get(CreateStep::POINT_OF_NO_RETURN),
+            Some(&Step::Create(CreateStep::Publish))
+        );
+        assert_eq!(CreateStep::ALL.len(), CreateStep::POINT_OF_NO_RETURN + 1);
+    }
+}

@@ -1,0 +1,125 @@
+//! What can go wrong in the life of an instance, and how callers see it.
+
+use service_kit::status::{Failure as StatusInMaking, invalid_field};
+use tonic::{Code, Status};
+
+use crate::domain::{operation::Failure, spec::InvalidField};
+
+/// What can go wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A field of the request cannot be used.
+    #[error(transparent)]
+    Field(#[from] InvalidField),
+    /// No instance has this name.
+    #[error("no instance is called {0}; `hamlet instances ls` shows those that exist")]
+    NoSuchInstance(String),
+    /// No operation has this name.
+    #[error("no operation is called {0}; it may have ended more than the time of keeping ago")]
+    NoSuchOperation(String),
+    /// The name is an alias where the main domain is needed.
+    #[error("{alias} is an alias of {domain}; name the main domain")]
+    Alias {
+        /// What was given.
+        alias: String,
+        /// The main domain.
+        domain: String,
+    },
+    /// A name belongs to an instance, or is being claimed.
+    #[error("the name {0} is taken")]
+    NameTaken(String),
+    /// Another operation is at work.
+    #[error("operations/{operation} is at work on {domain}; wait for its end")]
+    Busy {
+        /// The instance's domain.
+        domain: String,
+        /// The operation's id.
+        operation: String,
+    },
+    /// The request id was used for something else.
+    #[error("the request id was used with other arguments; make a new one")]
+    RequestIdReused,
+    /// The instance changed since it was read.
+    #[error("{0} has changed since it was read; read it again")]
+    EtagMismatch(String),
+    /// The instance has no register token.
+    #[error("the owner of {0} has chosen a passphrase already; there is no register link")]
+    NoRegisterToken(String),
+    /// The installation is set to make and destroy no instances.
+    #[error("{0}")]
+    Disabled(&'static str),
+    /// The database failed.
+    #[error("the database failed")]
+    Database(#[from] couch::Error),
+    /// The system has no randomness to give.
+    #[error("the system has no randomness to give")]
+    Randomness(#[from] getrandom::Error),
+    /// A document cannot be read or written as JSON.
+    #[error("a document cannot be read or written as JSON")]
+    Json(#[from] serde_json::Error),
+}
+
+impl Error {
+    /// The code, the reason for programs and the message for people.
+    fn parts(&self) -> (Code, &'static str, String) {
+        let shown = self.to_string();
+        match self {
+            Self::Field(_) => (Code::InvalidArgument, "INVALID_FIELD", shown),
+            Self::NoSuchInstance(_) => (Code::NotFound, "INSTANCE_NOT_FOUND", shown),
+            Self::NoSuchOperation(_) => (Code::NotFound, "OPERATION_NOT_FOUND", shown),
+            Self::Alias { .. } => (Code::InvalidArgument, "NAME_IS_ALIAS", shown),
+            Self::NameTaken(_) => (Code::AlreadyExists, "NAME_TAKEN", shown),
+            Self::Busy { .. } => (Code::Aborted, "INSTANCE_BUSY", shown),
+            Self::RequestIdReused => (Code::AlreadyExists, "REQUEST_ID_REUSED", shown),
+            Self::EtagMismatch(_) => (Code::Aborted, "ETAG_MISMATCH", shown),
+            Self::NoRegisterToken(_) => (Code::FailedPrecondition, "NO_REGISTER_TOKEN", shown),
+            Self::Disabled(_) => (Code::FailedPrecondition, "DISABLED", shown),
+            Self::Database(error) if error.is_retryable() => (
+                Code::Unavailable,
+                "DATABASE_UNAVAILABLE",
+                format!("the database cannot be used right now, try again: {error}"),
+            ),
+            Self::Database(error) => (
+                Code::Internal,
+                "DATABASE_REFUSED",
+                format!("the database refused a call: {error}"),
+            ),
+            Self::Randomness(_) => (Code::Internal, "NO_RANDOMNESS", shown),
+            Self::Json(_) => (Code::Internal, "CORRUPT_DOCUMENT", shown),
+        }
+    }
+
+    /// The form in which an operation keeps it.
+    #[must_use]
+    pub fn to_failure(&self) -> Failure {
+        let (code, reason, message) = self.parts();
+        Failure {
+            code: code as i32,
+            reason: reason.to_owned(),
+            message,
+        }
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        if let Error::Field(InvalidField { field, wrong }) = &error {
+            return invalid_field(field, wrong.clone());
+        }
+        let (code, reason, message) = error.parts();
+        if code == Code::Internal {
+            tracing::error!(error = &error as &dyn std::error::Error, "a call failed");
+        }
+        let mut status = StatusInMaking::new(code, reason, message);
+        if let Error::Busy { operation, .. } = &error {
+            status = status.with("operation", format!("operations/{operation}"));
+        }
+        if let Error::NameTaken(name) = &error {
+            status = status.with("name", name.clone());
+        }
+        if let Error::Alias { .. } = &error {
+            status = status.field("name", "is an alias; name the main domain");
+        }
+        status.build()
+    }
+}

@@ -1,0 +1,393 @@
+//! The steps of a creation, done and undone.
+//!
+//! Each may be done any number of times: what it makes is named by the operation (its prefix, its ids),
+//! so that a second time finds what the first one made.
+
+use std::{collections::HashSet, time::Duration};
+
+use couch::{Claim as Claiming, DbName};
+use futures::{StreamExt as _, TryStreamExt as _, future::try_join_all, stream};
+use hamlet_proto::hamlet::instance::v1::Tenant;
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+
+use super::{Peers, Report, StepError, nothing};
+use crate::{
+    clock,
+    config::Config,
+    domain::{
+        claim::{Claim, Kind},
+        databases::{self, CONTACTS, OWN, SETTINGS},
+        instance::{InstanceDocument, SETTINGS_ID, owner_contact, settings_document},
+        name::Name,
+        operation::{AppOutcome, Operation, Phase},
+        record::Record,
+        spec::Spec,
+        steps::CreateStep,
+    },
+    error::Error,
+    store::Store,
+};
+
+/// How long a claim may stand whose operation has failed or is not known, before whoever meets it
+/// removes it: its operation may be about to be written down.
+const GRACE: Duration = Duration::from_secs(2);
+/// How many apps are installed at once.
+const APPS_AT_ONCE: usize = 4;
+
+/// What a creation works with.
+#[derive(Clone, Debug)]
+pub struct Creation {
+    pub(crate) store: Store,
+    pub(crate) peers: Peers,
+    pub(crate) config: Config,
+}
+
+impl Creation {
+    pub(crate) async fn perform(
+        &self,
+        step: CreateStep,
+        id: &str,
+        operation: &Operation,
+        spec: &Spec,
+    ) -> Result<Report, StepError> {
+        match step {
+            CreateStep::Claims => self.claim_names(id, operation, spec).await,
+            CreateStep::Databases => self.make_databases(operation, spec).await,
+            CreateStep::Directories => self.make_directories(id, operation, spec).await,
+            CreateStep::Apps => self.install_apps(operation, spec).await,
+            CreateStep::Look => self.look(operation).await,
+            CreateStep::Record => self.write_record(id, operation, spec).await,
+            CreateStep::Publish => self.publish(operation, spec).await,
+        }
+    }
+
+    pub(crate) async fn undo(
+        &self,
+        step: CreateStep,
+        id: &str,
+        operation: &Operation,
+        spec: &Spec,
+    ) -> Result<Report, StepError> {
+        match step {
+            CreateStep::Claims => self.release_names(id, spec).await,
+            CreateStep::Databases => {
+                remove_databases(&self.store, &operation.prefix).await?;
+                Ok(nothing())
+            }
+            CreateStep::Directories | CreateStep::Apps => {
+                self.peers
+                    .purge(&self.tenant(operation, spec))
+                    .await
+                    .map_err(StepError::from)?;
+                Ok(nothing())
+            }
+            CreateStep::Record => {
+                self.store.remove_record(&operation.instance).await?;
+                Ok(nothing())
+            }
+            // Looking leaves nothing, and a publication is never taken back.
+            CreateStep::Look | CreateStep::Publish => Ok(nothing()),
+        }
+    }
+
+    fn tenant(&self, operation: &Operation, spec: &Spec) -> Tenant {
+        Tenant {
+            id: operation.instance.clone(),
+            domain: spec.domain.clone(),
+            prefix: operation.prefix.clone(),
+            context: spec.context.clone(),
+            locale: spec.locale.clone(),
+            url: self.config.url_of(&spec.domain),
+        }
+    }
+
+    async fn claim_names(
+        &self,
+        id: &str,
+        operation: &Operation,
+        spec: &Spec,
+    ) -> Result<Report, StepError> {
+        let names = spec.names();
+        for name in &names {
+            self.claim_name(id, operation, spec, name).await?;
+        }
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        Ok(Box::new(move |operation| operation.names = names))
+    }
+
+    async fn claim_name(
+        &self,
+        id: &str,
+        operation: &Operation,
+        spec: &Spec,
+        name: &Name,
+    ) -> Result<(), StepError> {
+        let claim = Claim {
+            name: name.domain().to_owned(),
+            kind: if name.domain() == spec.domain {
+                Kind::Domain
+            } else {
+                Kind::Alias
+            },
+            instance: operation.instance.clone(),
+            operation: id.to_owned(),
+            created_at: clock::now(),
+        };
+        let begun = Instant::now();
+        loop {
+            let holder = match self.store.claim(name.host(), &claim).await? {
+                Claiming::Won(_) => return Ok(()),
+                Claiming::Taken(holder) => holder,
+            };
+            if !self.is_abandoned(&holder).await? {
+                return Err(Error::NameTaken(name.to_string()).into());
+            }
+            if begun.elapsed() < GRACE {
+                tokio::time::sleep(GRACE / 4).await;
+                continue;
+            }
+            tracing::warn!(
+                name = name.host(),
+                operation = holder.operation,
+                "removing a claim whose operation is gone"
+            );
+            self.store
+                .release(name.host(), |found| *found == holder)
+                .await?;
+        }
+    }
+
+    /// Whether the operation of a claim has failed or never was, and its instance does not exist.
+    async fn is_abandoned(&self, claim: &Claim) -> Result<bool, StepError> {
+        let live = self
+            .store
+            .operation(&claim.operation)
+            .await?
+            .is_some_and(|operation| operation.body.phase != Phase::Failed);
+        Ok(!live && self.store.instance(&claim.instance).await?.is_none())
+    }
+
+    /// Gives the names back in reverse order.
+    async fn release_names(&self, id: &str, spec: &Spec) -> Result<Report, StepError> {
+        for name in spec.names().iter().rev() {
+            self.store
+                .release(name.host(), |claim| claim.operation == id)
+                .await?;
+        }
+        Ok(nothing())
+    }
+
+    async fn make_databases(
+        &self,
+        operation: &Operation,
+        spec: &Spec,
+    ) -> Result<Report, StepError> {
+        let tenant = self.tenant(operation, spec);
+        let own = try_join_all(OWN.iter().map(|plan| {
+            let documents = first_documents(plan.doctype, operation, spec, &tenant.url);
+            async move {
+                self.store
+                    .make_database(
+                        &operation.prefix,
+                        plan.doctype,
+                        plan.indexes,
+                        plan.views,
+                        &documents,
+                    )
+                    .await
+                    .map_err(StepError::from)
+            }
+        }));
+        let files = async { Ok(self.peers.prepare_files(&tenant).await?) };
+        let apps = async { Ok(self.peers.prepare_apps(&tenant).await?) };
+        let (own, files, apps) = tokio::try_join!(own, files, apps)?;
+        let made: Vec<(String, u64)> = own.into_iter().chain(files).chain(apps).collect();
+        Ok(Box::new(move |operation| operation.databases = made))
+    }
+
+    async fn make_directories(
+        &self,
+        id: &str,
+        operation: &Operation,
+        spec: &Spec,
+    ) -> Result<Report, StepError> {
+        let tenant = self.tenant(operation, spec);
+        let created_at = clock::parse(&operation.created_at).map(|time| prost_types::Timestamp {
+            seconds: time.unix_timestamp(),
+            nanos: i32::try_from(time.nanosecond()).unwrap_or_default(),
+        });
+        let directories = self
+            .peers
+            .create_directories(&tenant, id, created_at)
+            .await?;
+        // The directories lie in the one database of the files service that is named after files.
+        let files = DbName::instance(&operation.prefix, "io.cozy.files")?;
+        let designs: u64 = operation
+            .databases
+            .iter()
+            .filter(|(name, _)| name == files.as_str())
+            .map(|(_, documents)| *documents)
+            .sum();
+        let name = files.as_str().to_owned();
+        Ok(Box::new(move |operation| {
+            for (database, documents) in &mut operation.databases {
+                if *database == name {
+                    *documents = designs + directories;
+                }
+            }
+        }))
+    }
+
+    /// Installs the apps, some at once. One that fails does not fail the instance: it is reported.
+    async fn install_apps(&self, operation: &Operation, spec: &Spec) -> Result<Report, StepError> {
+        let tenant = self.tenant(operation, spec);
+        let outcomes: Vec<AppOutcome> = stream::iter(spec.apps.clone())
+            .map(|source| self.install_app(&tenant, source))
+            .buffered(APPS_AT_ONCE)
+            .collect()
+            .await;
+        Ok(Box::new(move |operation| operation.apps = outcomes))
+    }
+
+    async fn install_app(&self, tenant: &Tenant, source: String) -> AppOutcome {
+        let limit = self.config.app_time_limit();
+        let end = Instant::now() + limit;
+        let mut pause = Duration::from_millis(100);
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let status = match self.peers.install(tenant, &source, left).await {
+                Ok(app) => {
+                    return AppOutcome {
+                        source,
+                        slug: app.slug,
+                        version: app.version,
+                        error: String::new(),
+                    };
+                }
+                Err(status) => status,
+            };
+            let again =
+                status.code() == tonic::Code::Unavailable && Instant::now() + pause * 2 < end;
+            if !again {
+                let late = Instant::now() >= end;
+                tracing::warn!(
+                    domain = tenant.domain,
+                    source,
+                    code = %status.code(),
+                    error = status.message(),
+                    "an app could not be installed"
+                );
+                return AppOutcome {
+                    source,
+                    error: if late {
+                        format!("it took longer than {} s", limit.as_secs())
+                    } else {
+                        status.message().to_owned()
+                    },
+                    ..AppOutcome::default()
+                };
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(2));
+        }
+    }
+
+    /// Looks whether all that was made is there, before anybody may see it: two owners may have
+    /// overlapped.
+    async fn look(&self, operation: &Operation) -> Result<Report, StepError> {
+        let names: Vec<DbName> = databases::doctypes()
+            .map(|doctype| DbName::instance(&operation.prefix, doctype))
+            .collect::<Result<_, _>>()?;
+        let found = self.store.couch().database_infos(&names).await?;
+        for name in &names {
+            let least = operation
+                .databases
+                .iter()
+                .find(|(database, _)| database == name.as_str())
+                .map_or(0, |(_, documents)| *documents);
+            let whole = found.get(name).is_some_and(|info| info.doc_count >= least);
+            if !whole {
+                return Err(StepError::Again(
+                    "databases",
+                    format!("the database {} is not whole", name.as_str()),
+                ));
+            }
+        }
+        Ok(nothing())
+    }
+
+    async fn write_record(
+        &self,
+        id: &str,
+        operation: &Operation,
+        spec: &Spec,
+    ) -> Result<Report, StepError> {
+        let record = Record {
+            domain: spec.domain.clone(),
+            domain_aliases: spec.domain_aliases.clone(),
+            prefix: operation.prefix.clone(),
+            locale: spec.locale.clone(),
+            context: spec.context.clone(),
+            created_at: operation.created_at.clone(),
+            created_by: id.to_owned(),
+            operation: None,
+        };
+        self.store
+            .write_record(&operation.instance, &record)
+            .await?;
+        Ok(nothing())
+    }
+
+    async fn publish(&self, operation: &Operation, spec: &Spec) -> Result<Report, StepError> {
+        let document =
+            InstanceDocument::draw(spec, &operation.prefix).map_err(Error::Randomness)?;
+        self.store.publish(&operation.instance, &document).await?;
+        Ok(nothing())
+    }
+}
+
+/// The first documents of a database, beside its indexes and views.
+fn first_documents(
+    doctype: &str,
+    operation: &Operation,
+    spec: &Spec,
+    url: &str,
+) -> Vec<(String, Map<String, Value>)> {
+    match doctype {
+        SETTINGS => vec![(SETTINGS_ID.to_owned(), settings_document(spec))],
+        // The owner is the first contact of the instance: one id in two databases harms nobody, and
+        // stays the same when this is done twice.
+        CONTACTS => vec![(operation.instance.clone(), owner_contact(spec, url))],
+        _ => Vec::new(),
+    }
+}
+
+/// Removes all databases under a prefix: by the list of those that every instance has, and by what is
+/// seen. Returns how many there were.
+pub(crate) async fn remove_databases(store: &Store, prefix: &str) -> Result<u64, StepError> {
+    const AT_ONCE: usize = 16;
+    let couch = store.couch();
+    let seen = couch.databases_with_prefix(&format!("{prefix}/")).await?;
+    let planned = databases::doctypes()
+        .map(|doctype| DbName::instance(prefix, doctype))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut names: HashSet<String> = seen.into_iter().collect();
+    names.extend(planned.iter().map(|name| name.as_str().to_owned()));
+    let removed: Vec<bool> = stream::iter(names)
+        .map(|name| async move {
+            let name = DbName::new(name)?;
+            let removal = couch.delete_database(&name).await?;
+            Ok::<_, couch::Error>(removal == couch::Removal::Deleted)
+        })
+        .buffer_unordered(AT_ONCE)
+        .try_collect()
+        .await?;
+    let left = couch.databases_with_prefix(&format!("{prefix}/")).await?;
+    if let Some(name) = left.first() {
+        return Err(StepError::Later(format!(
+            "the database {name} is still there"
+        )));
+    }
+    Ok(removed.into_iter().filter(|&was_there| was_there).count() as u64)
+}

@@ -1,0 +1,166 @@
+//! The steps of a destruction. It only goes forward, and proves at its end that nothing is left.
+
+use couch::{DbName, Exchange};
+use hamlet_proto::hamlet::instance::v1::Tenant;
+
+use super::{Peers, Report, StepError, create::remove_databases, nothing};
+use crate::{
+    domain::{
+        databases,
+        name::Name,
+        operation::{Failure, Operation},
+        steps::DestroyStep,
+    },
+    error::Error,
+    store::Store,
+};
+
+/// What a destruction works with.
+#[derive(Clone, Debug)]
+pub struct Destruction {
+    pub(crate) store: Store,
+    pub(crate) peers: Peers,
+}
+
+impl Destruction {
+    pub(crate) async fn perform(
+        &self,
+        step: DestroyStep,
+        id: &str,
+        operation: &Operation,
+    ) -> Result<Report, StepError> {
+        match step {
+            DestroyStep::Flag => self.take_and_flag(id, operation).await,
+            DestroyStep::Bytes => self.remove_bytes(operation).await,
+            DestroyStep::Databases => {
+                let removed = remove_databases(&self.store, &operation.prefix).await?;
+                Ok(Box::new(move |operation| {
+                    operation.removed.databases += removed;
+                }))
+            }
+            DestroyStep::Look => self.look(operation).await,
+            DestroyStep::Unpublish => {
+                let removed = self.store.unpublish(&operation.instance).await?;
+                Ok(count_document(removed))
+            }
+            DestroyStep::Record => {
+                let removed = self.store.remove_record(&operation.instance).await?;
+                Ok(count_document(removed))
+            }
+            DestroyStep::Claims => self.release_names(operation).await,
+        }
+    }
+
+    /// Takes the instance for this operation, then flags it. Only the taking can fail for good: another
+    /// operation has the instance, or there is none any more.
+    async fn take_and_flag(&self, id: &str, operation: &Operation) -> Result<Report, StepError> {
+        let record = loop {
+            let Some(found) = self.store.record(&operation.instance).await? else {
+                return Err(Error::NoSuchInstance(operation.domain.clone()).into());
+            };
+            let mut record = found.body;
+            match &record.operation {
+                Some(mine) if mine == id => break record,
+                Some(other) => self.require_ended(operation, other).await?,
+                None => {}
+            }
+            record.operation = Some(id.to_owned());
+            match self
+                .store
+                .replace_record(&operation.instance, &found.rev, &record)
+                .await?
+            {
+                Exchange::Won(_) => break record,
+                Exchange::Lost => {}
+            }
+        };
+        self.store
+            .flag_deleting(&operation.instance)
+            .await
+            .map_err(later)?;
+        let mut names = record.domain_aliases;
+        names.push(record.domain);
+        Ok(Box::new(move |operation| operation.names = names))
+    }
+
+    async fn require_ended(&self, operation: &Operation, other: &str) -> Result<(), StepError> {
+        let running = self
+            .store
+            .operation(other)
+            .await?
+            .is_some_and(|other| !other.body.phase.is_end());
+        if running {
+            return Err(Error::Busy {
+                domain: operation.domain.clone(),
+                operation: other.to_owned(),
+            }
+            .into());
+        }
+        Ok(())
+    }
+
+    async fn remove_bytes(&self, operation: &Operation) -> Result<Report, StepError> {
+        let tenant = Tenant {
+            id: operation.instance.clone(),
+            domain: operation.domain.clone(),
+            prefix: operation.prefix.clone(),
+            ..Tenant::default()
+        };
+        let objects = self.peers.purge(&tenant).await?;
+        Ok(Box::new(move |operation| {
+            operation.removed.objects += objects;
+        }))
+    }
+
+    /// Looks once more, by name and by what is seen: nothing may be left before the documents go.
+    async fn look(&self, operation: &Operation) -> Result<Report, StepError> {
+        let couch = self.store.couch();
+        let planned = databases::doctypes()
+            .map(|doctype| DbName::instance(&operation.prefix, doctype))
+            .collect::<Result<Vec<_>, _>>()?;
+        let found = couch.database_infos(&planned).await?;
+        let seen = couch
+            .databases_with_prefix(&format!("{}/", operation.prefix))
+            .await?;
+        if found.is_empty() && seen.is_empty() {
+            return Ok(nothing());
+        }
+        Err(StepError::Again(
+            "databases",
+            format!("{} databases are still there", found.len().max(seen.len())),
+        ))
+    }
+
+    /// Gives the names back, in reverse byte order of their hosts.
+    async fn release_names(&self, operation: &Operation) -> Result<Report, StepError> {
+        let mut names: Vec<Name> = operation
+            .names
+            .iter()
+            .filter_map(|name| name.parse().ok())
+            .collect();
+        names.sort_by(|a, b| b.host().cmp(a.host()));
+        let mut released = 0;
+        for name in names {
+            let ours = self
+                .store
+                .release(name.host(), |claim| claim.instance == operation.instance)
+                .await?;
+            released += u64::from(ours);
+        }
+        Ok(Box::new(move |operation| {
+            operation.removed.claims += released;
+        }))
+    }
+}
+
+fn count_document(removed: bool) -> Report {
+    Box::new(move |operation| operation.removed.documents += u64::from(removed))
+}
+
+/// The instance is taken: whatever goes wrong now is tried again, never given up.
+fn later(error: couch::Error) -> StepError {
+    match StepError::from(error) {
+        StepError::Never(Failure { message, .. }) => StepError::Later(message),
+        other => other,
+    }
+}

@@ -1,0 +1,182 @@
+//! Looking for operations that need somebody: those that nobody owns, those whose owner is gone, those
+//! that are to be looked at once more, and those that were kept long enough.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use couch::{Document, Exchange, Rev};
+use tokio::time::Instant;
+
+use super::Inner;
+use crate::{
+    clock,
+    domain::operation::{Operation, Phase, Work},
+    error::Error,
+    operations::create::remove_databases,
+};
+
+/// How often ended operations are swept.
+const SWEEP_EVERY: Duration = Duration::from_secs(3600);
+
+/// What this replica has seen of others' operations: the revision, and since when it has stood, on our
+/// own clock.
+type Seen = HashMap<String, (Rev, Instant)>;
+
+impl Inner {
+    pub(super) async fn scan(self: &Arc<Self>) {
+        let mut seen = Seen::new();
+        let mut first = self.settings.alone;
+        let mut sweep = Instant::now() + SWEEP_EVERY;
+        loop {
+            match self.store.open_operations().await {
+                Ok(open) => {
+                    seen.retain(|id, _| open.iter().any(|found| found.id == *id));
+                    for found in open {
+                        self.consider(found, &mut seen, first).await;
+                    }
+                    first = false;
+                }
+                Err(error) => tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot look for operations"
+                ),
+            }
+            if Instant::now() >= sweep {
+                sweep = Instant::now() + SWEEP_EVERY;
+                if let Err(error) = self.sweep().await {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "ended operations could not be swept"
+                    );
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(self.settings.scan_every) => {}
+                () = self.look.notified() => {}
+                () = self.shutdown.cancelled() => return,
+            }
+        }
+    }
+
+    /// Takes an operation if it is to be taken. The list may lag: the transition decides.
+    async fn consider(self: &Arc<Self>, found: Document<Operation>, seen: &mut Seen, first: bool) {
+        let Document {
+            id,
+            rev,
+            body: operation,
+        } = found;
+        if self.is_driven(&id) {
+            seen.remove(&id);
+            return;
+        }
+        if operation.phase.is_end() {
+            if operation
+                .look_again
+                .as_deref()
+                .is_some_and(|due| clock::until(due).is_zero())
+            {
+                self.look_again(&id, operation, &rev).await;
+            }
+            return;
+        }
+        let free = match &operation.owner {
+            None => true,
+            // Ours, and not driven: left by the process before this one, or let go.
+            Some(owner) if first && *owner == self.settings.replica => true,
+            Some(_) => self.has_lapsed(&id, &rev, seen),
+        };
+        if !free {
+            return;
+        }
+        let limited = matches!(operation.work, Work::Create { .. });
+        let Some(turn) = self.line.try_turn(limited) else {
+            return;
+        };
+        if let Some((operation, rev)) = self.take(&id, operation, &rev).await {
+            tracing::info!(
+                operation = id,
+                kind = operation.kind(),
+                domain = operation.domain,
+                step = operation.step,
+                "taken over"
+            );
+            seen.remove(&id);
+            Self::start(self, id, operation, rev, turn);
+        }
+    }
+
+    fn has_lapsed(&self, id: &str, rev: &Rev, seen: &mut Seen) -> bool {
+        match seen.get(id) {
+            Some((known, since)) if known == rev => {
+                since.elapsed() >= self.settings.takeover_after()
+            }
+            _ => {
+                seen.insert(id.to_owned(), (rev.clone(), Instant::now()));
+                false
+            }
+        }
+    }
+
+    /// Looks once more at what was unwound: a second owner may have made something after the look.
+    async fn look_again(&self, id: &str, mut operation: Operation, rev: &Rev) {
+        let clean = self.clean_again(id, &operation).await;
+        if let Err(error) = clean {
+            tracing::warn!(operation = id, error = %error, "could not be looked at once more");
+            return;
+        }
+        operation.open = false;
+        operation.look_again = None;
+        operation.beat += 1;
+        operation.updated_at = clock::now();
+        match self.store.transition(id, rev, &operation).await {
+            Ok(Exchange::Won(_) | Exchange::Lost) => {}
+            Err(error) => tracing::warn!(
+                operation = id,
+                error = &error as &dyn std::error::Error,
+                "a transition could not be written"
+            ),
+        }
+    }
+
+    async fn clean_again(&self, id: &str, operation: &Operation) -> Result<(), String> {
+        if operation.phase != Phase::Failed {
+            return Ok(());
+        }
+        let removed = remove_databases(&self.store, &operation.prefix)
+            .await
+            .map_err(|error| format!("{error:?}"))?;
+        if removed > 0 {
+            tracing::warn!(
+                operation = id,
+                removed,
+                "databases were left and are removed"
+            );
+        }
+        if let Some(spec) = operation.spec() {
+            for name in spec.names().iter().rev() {
+                self.store
+                    .release(name.host(), |claim| claim.operation == id)
+                    .await
+                    .map_err(|error| error.to_string())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets operations that ended long enough ago.
+    async fn sweep(&self) -> Result<(), Error> {
+        let kept = self.creation.config.operations_kept();
+        for found in self.store.operations().await? {
+            let old = found
+                .body
+                .ended_at
+                .as_deref()
+                .is_some_and(|ended| clock::since(ended) > kept);
+            if old && !found.body.open {
+                match self.store.forget(&found.id, &found.rev).await? {
+                    Exchange::Won(_) | Exchange::Lost => {}
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,134 @@
+//! The other services, as operations use them.
+
+use std::time::Duration;
+
+use hamlet_proto::hamlet::{
+    apps::v1::{
+        self as apps, App, InstallAppRequest,
+        apps_lifecycle_service_client::AppsLifecycleServiceClient,
+        apps_service_client::AppsServiceClient,
+    },
+    files::v1::{
+        self as files, CreateDefaultDirectoriesRequest,
+        files_lifecycle_service_client::FilesLifecycleServiceClient,
+    },
+    instance::v1::Tenant,
+};
+use service_kit::{caller::for_tenant, peer::Peer};
+use tonic::{Request, Status};
+
+/// How long a call that makes or removes databases may take. Shorter than a lease, so that an owner that
+/// was taken over from has stopped by then.
+const CALL: Duration = Duration::from_secs(10);
+
+/// The files and the apps service.
+#[derive(Clone, Debug)]
+pub struct Peers {
+    files: FilesLifecycleServiceClient<Peer>,
+    apps_lifecycle: AppsLifecycleServiceClient<Peer>,
+    apps: AppsServiceClient<Peer>,
+}
+
+fn call<T>(message: T, tenant: &Tenant) -> Request<T> {
+    let mut request = for_tenant(message, tenant);
+    request.set_timeout(CALL);
+    request
+}
+
+impl Peers {
+    /// The services at the ends of these connections.
+    #[must_use]
+    pub fn new(files: Peer, apps: Peer) -> Self {
+        Self {
+            files: FilesLifecycleServiceClient::new(files),
+            apps_lifecycle: AppsLifecycleServiceClient::new(apps.clone()),
+            apps: AppsServiceClient::new(apps),
+        }
+    }
+
+    /// Makes the databases of the files service. Each with its number of documents.
+    pub(crate) async fn prepare_files(
+        &self,
+        tenant: &Tenant,
+    ) -> Result<Vec<(String, u64)>, Status> {
+        let answer = self
+            .files
+            .clone()
+            .prepare_databases(call(files::PrepareDatabasesRequest {}, tenant))
+            .await?
+            .into_inner();
+        Ok(answer
+            .databases
+            .into_iter()
+            .map(|database| (database.name, database.documents.unsigned_abs()))
+            .collect())
+    }
+
+    /// Makes the databases of the apps service. Each with its number of documents.
+    pub(crate) async fn prepare_apps(&self, tenant: &Tenant) -> Result<Vec<(String, u64)>, Status> {
+        let answer = self
+            .apps_lifecycle
+            .clone()
+            .prepare_databases(call(apps::PrepareDatabasesRequest {}, tenant))
+            .await?
+            .into_inner();
+        Ok(answer
+            .databases
+            .into_iter()
+            .map(|database| (database.name, database.documents.unsigned_abs()))
+            .collect())
+    }
+
+    /// Writes the default directories. How many there are.
+    pub(crate) async fn create_directories(
+        &self,
+        tenant: &Tenant,
+        operation: &str,
+        created_at: Option<prost_types::Timestamp>,
+    ) -> Result<u64, Status> {
+        let answer = self
+            .files
+            .clone()
+            .create_default_directories(call(
+                CreateDefaultDirectoriesRequest {
+                    create_time: created_at,
+                    operation_id: operation.to_owned(),
+                },
+                tenant,
+            ))
+            .await?
+            .into_inner();
+        Ok(answer.directories.len() as u64)
+    }
+
+    /// Installs an app.
+    pub(crate) async fn install(
+        &self,
+        tenant: &Tenant,
+        source: &str,
+        limit: Duration,
+    ) -> Result<App, Status> {
+        let mut request = for_tenant(
+            InstallAppRequest {
+                source: source.to_owned(),
+                time_limit: prost_types::Duration::try_from(limit).ok(),
+                ..InstallAppRequest::default()
+            },
+            tenant,
+        );
+        request.set_timeout(limit);
+        Ok(self.apps.clone().install_app(request).await?.into_inner())
+    }
+
+    /// Removes the contents of both services. How many objects.
+    pub(crate) async fn purge(&self, tenant: &Tenant) -> Result<u64, Status> {
+        let mut files = self.files.clone();
+        let mut apps = self.apps_lifecycle.clone();
+        let (files, apps) = tokio::try_join!(
+            files.purge_contents(call(files::PurgeContentsRequest {}, tenant)),
+            apps.purge_contents(call(apps::PurgeContentsRequest {}, tenant)),
+        )?;
+        let count = files.into_inner().objects + apps.into_inner().objects;
+        Ok(count.unsigned_abs())
+    }
+}

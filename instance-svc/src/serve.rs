@@ -1,0 +1,114 @@
+//! Serving the instance service.
+
+use std::time::Duration;
+
+use couch::Couch;
+use hamlet_proto::{
+    google::longrunning::operations_server::OperationsServer,
+    hamlet::instance::v1::{
+        directory_service_server::DirectoryServiceServer,
+        instance_service_server::InstanceServiceServer,
+        operation_service_server::OperationServiceServer,
+        tenant_service_server::TenantServiceServer,
+    },
+};
+use service_kit::{caller::Authenticate, contexts::Contexts, secret::Secret, server::GrpcServer};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    actions::adopt::adopt_all,
+    api::{Parts, Shared, directory::Directory, instances::Instances, operations::OperationsApi},
+    config::Config,
+    error::Error,
+    operations::{Engine, Peers, Settings, create::Creation, destroy::Destruction},
+    store::Store,
+};
+
+/// How long the database is waited for at the start.
+const DATABASE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Why serving ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The database cannot be used.
+    #[error("the database cannot be used: {0}")]
+    Database(#[from] couch::Error),
+    /// What is in the database cannot be used.
+    #[error("what is in the database cannot be used: {0}")]
+    Content(#[from] Error),
+    /// The server failed.
+    #[error("the instance service failed")]
+    Server(#[from] service_kit::server::Error),
+}
+
+/// What the instance service is given.
+#[derive(Debug)]
+pub struct Given {
+    /// The database.
+    pub couch: Couch,
+    /// The other services.
+    pub peers: Peers,
+    /// The contexts of the configuration.
+    pub contexts: Contexts,
+    /// The key that services know each other by.
+    pub cluster_key: Secret,
+    /// How operations are driven.
+    pub engine: Settings,
+}
+
+/// Serves until `shutdown`, then hands back the operations that it drives.
+///
+/// # Errors
+/// When the database cannot be used or the listener fails.
+pub async fn serve(
+    config: Config,
+    given: Given,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
+    given.couch.wait_until_up(DATABASE_PATIENCE).await?;
+    let store = Store::new(given.couch)?;
+    store.prepare().await?;
+    adopt_all(&store).await?;
+    let creation = Creation {
+        store: store.clone(),
+        peers: given.peers.clone(),
+        config: config.clone(),
+    };
+    let destruction = Destruction {
+        store: store.clone(),
+        peers: given.peers,
+    };
+    let engine = Engine::new(creation, destruction, given.engine, shutdown.clone());
+    let shared = Shared::new(Parts {
+        store,
+        engine: engine.clone(),
+        config,
+        contexts: given.contexts,
+        key: given.cluster_key.clone(),
+    });
+    let door = Authenticate::new(given.cluster_key);
+    let directory = Directory(shared.clone());
+    let operations = OperationsApi(shared.clone());
+    let server = GrpcServer::new()?
+        .with(InstanceServiceServer::with_interceptor(
+            Instances(shared),
+            door.clone(),
+        ))
+        .with(OperationsServer::with_interceptor(
+            operations.clone(),
+            door.clone(),
+        ))
+        .with(OperationServiceServer::with_interceptor(
+            operations,
+            door.clone(),
+        ))
+        .with(DirectoryServiceServer::with_interceptor(
+            directory.clone(),
+            door.clone(),
+        ))
+        .with(TenantServiceServer::with_interceptor(directory, door));
+    let (served, ()) = tokio::join!(server.serve(listener, shutdown), engine.run());
+    Ok(served?)
+}
