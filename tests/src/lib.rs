@@ -1,1 +1,18 @@
-//! In the making.
+//! What the black-box tests stand on: real programs, real sockets, a real database.
+//!
+//! - [`programs`] builds and finds the programs
+//! - [`daemon`] runs a `hamletd`
+//! - [`cli`] types commands as a person does
+//! - [`database`] runs a database apart from `hamletd`, and looks into it
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "in tests, a failed expectation is the test failing"
+)]
+
+pub mod cli;
+pub mod daemon;
+pub mod database;
+pub mod programs;

@@ -1,0 +1,213 @@
+//! The demonstration: one instance with an example app, made through the front door.
+
+use std::{fmt::Write as _, net::SocketAddr, path::Path, time::Duration};
+
+use hamlet_proto::{
+    google::longrunning::{Operation, operation},
+    hamlet::instance::v1::{
+        CreateInstanceRequest, CreateInstanceResult, GetInstanceRequest, GetRegisterLinkRequest,
+        Instance, OperationMetadata, WatchOperationRequest,
+        instance_service_client::InstanceServiceClient,
+        operation_service_client::OperationServiceClient, step,
+    },
+    unpack,
+};
+use service_kit::secret::Secret;
+use tokio_stream::StreamExt as _;
+use tonic::{
+    Code, Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::interceptor::InterceptedService,
+    transport::{Channel, Endpoint},
+};
+
+/// The name of the instance, without its port.
+const NAME: &str = "alice.localhost";
+
+/// Why the demonstration failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The admin door cannot be reached.
+    #[error("the admin door cannot be reached")]
+    Door(#[from] tonic::transport::Error),
+    /// A call failed.
+    #[error("{}", .0.message())]
+    Call(#[from] Status),
+    /// The creation failed.
+    #[error("the demonstration's instance could not be created: {0}")]
+    Creation(String),
+    /// The answer cannot be read.
+    #[error("the answer cannot be read")]
+    Answer(#[from] prost::DecodeError),
+}
+
+/// The doors, and what is needed at them.
+#[derive(Debug)]
+pub struct Demo<'a> {
+    /// The public door.
+    pub public: SocketAddr,
+    /// The admin door.
+    pub admin: SocketAddr,
+    /// The admin credential.
+    pub credential: &'a Secret,
+    /// The folder of example apps, if there is one.
+    pub apps: Option<&'a Path>,
+}
+
+type Door = InterceptedService<Channel, Bearer>;
+
+/// Sends the admin credential along.
+#[derive(Clone, Debug)]
+struct Bearer(MetadataValue<Ascii>);
+
+impl tonic::service::Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request
+            .metadata_mut()
+            .insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
+
+impl Demo<'_> {
+    /// Makes sure that the instance exists, and tells a person how to go on.
+    ///
+    /// # Errors
+    /// When a call fails.
+    pub async fn run(&self) -> Result<(), Error> {
+        let mut bearer: MetadataValue<Ascii> = format!("Bearer {}", self.credential.expose())
+            .parse()
+            .map_err(|_| Status::internal("the admin credential cannot stand in a header"))?;
+        bearer.set_sensitive(true);
+        let channel = Endpoint::from_shared(format!("http://{}", self.admin))?
+            .connect_timeout(Duration::from_secs(5))
+            .connect()
+            .await?;
+        let door = InterceptedService::new(channel, Bearer(bearer));
+        let mut instances = InstanceServiceClient::new(door.clone());
+        let domain = format!("{NAME}:{}", self.public.port());
+        let name = format!("instances/{domain}");
+        let known = instances
+            .get_instance(GetInstanceRequest { name: name.clone() })
+            .await;
+        let domain = match known {
+            Ok(instance) => {
+                let instance = instance.into_inner();
+                say(&format!("{} is there already", instance.domain));
+                instance.domain
+            }
+            Err(status) if status.code() == Code::NotFound => {
+                self.create(&domain, door).await?;
+                domain
+            }
+            Err(status) => return Err(status.into()),
+        };
+        let link = instances
+            .get_register_link(GetRegisterLinkRequest {
+                name: format!("instances/{domain}"),
+            })
+            .await;
+        match link {
+            Ok(link) => self.farewell(&domain, Some(&link.into_inner().link)),
+            Err(status) if status.code() == Code::FailedPrecondition => {
+                self.farewell(&domain, None);
+            }
+            Err(status) => return Err(status.into()),
+        }
+        Ok(())
+    }
+
+    async fn create(&self, domain: &str, door: Door) -> Result<(), Error> {
+        say(&format!("creating {domain}"));
+        let apps = self
+            .apps
+            .map(|folder| format!("file://{}", folder.join("home").display()))
+            .into_iter()
+            .collect();
+        let accepted = InstanceServiceClient::new(door.clone())
+            .create_instance(CreateInstanceRequest {
+                instance: Some(Instance {
+                    domain: domain.to_owned(),
+                    locale: "fr".to_owned(),
+                    public_name: "Alice".to_owned(),
+                    email: "alice@example.org".to_owned(),
+                    ..Instance::default()
+                }),
+                apps,
+                ..CreateInstanceRequest::default()
+            })
+            .await?
+            .into_inner();
+        let mut states = OperationServiceClient::new(door)
+            .watch_operation(WatchOperationRequest {
+                name: accepted.name,
+            })
+            .await?
+            .into_inner();
+        let mut told = 0;
+        while let Some(state) = states.next().await {
+            let state = state?;
+            told = tell_steps(&state, told)?;
+            match state.result {
+                None => {}
+                Some(operation::Result::Error(error)) => return Err(Error::Creation(error.message)),
+                Some(operation::Result::Response(result)) => {
+                    let result: CreateInstanceResult = unpack(&result)?.unwrap_or_default();
+                    for app in result.apps {
+                        if app.error.is_empty() {
+                            say(&format!("  app {} {} installed", app.slug, app.version));
+                        } else {
+                            say(&format!("  app {} not installed: {}", app.source, app.error));
+                        }
+                    }
+                    return Ok(());
+                }
+            }
+        }
+        Err(Error::Creation("its progress was cut off".to_owned()))
+    }
+
+    fn farewell(&self, domain: &str, link: Option<&str>) {
+        let mut text = String::new();
+        if let Some(link) = link {
+            // Writing to a String cannot fail.
+            let _ = write!(
+                text,
+                "\nThe owner of {domain} chooses a passphrase at\n  {link}\n"
+            );
+        }
+        let port = self.public.port();
+        let _ = write!(
+            text,
+            "\nTry next, in another terminal:\n  \
+             cargo hamlet instances ls\n  \
+             cargo hamlet files tree {domain}\n  \
+             cargo hamlet instances add bob.localhost:{port} --locale de --apps home --public-name Bob\n"
+        );
+        say(&text);
+    }
+}
+
+/// Tells of the steps that are done and were not told yet. Returns how many are told now.
+fn tell_steps(state: &Operation, told: usize) -> Result<usize, Error> {
+    let Some(metadata) = &state.metadata else {
+        return Ok(told);
+    };
+    let metadata: OperationMetadata = unpack(metadata)?.unwrap_or_default();
+    let done = metadata
+        .steps
+        .iter()
+        .take_while(|step| step.state() == step::State::Done)
+        .count();
+    for step in metadata.steps.iter().take(done).skip(told) {
+        say(&format!("  {} done", step.name));
+    }
+    Ok(done.max(told))
+}
+
+fn say(text: &str) {
+    #[expect(clippy::print_stderr, reason = "what it does is told to a person")]
+    {
+        eprintln!("{text}");
+    }
+}

@@ -1,0 +1,301 @@
+//! Everything of an installation, started in order and stopped in reverse.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use couch::{Couch, CouchConfig};
+use instance_svc::{Given, Peers};
+use service_kit::{contexts::Contexts, peer, secret::Secret, shutdown, telemetry};
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    demo::{self, Demo},
+    folder::{self, Folder},
+    settings::Settings,
+};
+
+/// How long all parts together may take to stop.
+const STOP: Duration = Duration::from_millis(4_500);
+
+/// Why an installation could not start or go on. Each is one line for a person.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] folder::Error),
+    /// Logs cannot be written.
+    #[error(transparent)]
+    Telemetry(#[from] telemetry::Error),
+    /// Signals cannot be listened to.
+    #[error("cannot listen to signals: {0}")]
+    Signals(#[source] io::Error),
+    /// An address cannot be used.
+    #[error("{flag}: cannot listen on {address}: {source}")]
+    Listen {
+        /// The flag that names the address.
+        flag: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// CouchDB's password cannot be read.
+    #[error("couchdb-password-file: cannot read {}: {source}", path.display())]
+    Password {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The embedded database cannot start.
+    #[error(transparent)]
+    Database(#[from] embedded_couchdb::Error),
+    /// The database cannot be reached.
+    #[error("couchdb: {0}")]
+    Couch(#[from] couch::Error),
+    /// A service cannot be reached.
+    #[error(transparent)]
+    Peer(#[from] peer::Error),
+    /// A part ended although nobody asked it to.
+    #[error("the {part} stopped: {why}")]
+    Part {
+        /// Which.
+        part: &'static str,
+        /// Why.
+        why: String,
+    },
+    /// The demonstration failed.
+    #[error(transparent)]
+    Demo(#[from] demo::Error),
+}
+
+/// Parts that run, each a task of its own.
+struct Parts(JoinSet<(&'static str, Result<(), String>)>);
+
+impl Parts {
+    fn none() -> Self {
+        Self(JoinSet::new())
+    }
+
+    fn start<E: std::fmt::Display>(
+        &mut self,
+        part: &'static str,
+        serving: impl Future<Output = Result<(), E>> + Send + 'static,
+    ) {
+        self.0.spawn(async move {
+            let ended = serving.await.map_err(|error| error.to_string());
+            (part, ended)
+        });
+    }
+
+    /// Waits until one ends although nobody asked it to; for ever when there are none.
+    async fn first_end(&mut self) -> Error {
+        let (part, why) = match self.0.join_next().await {
+            Some(Ok((part, Err(why)))) => (part, why),
+            Some(Ok((part, Ok(())))) => (part, "nobody asked it to".to_owned()),
+            Some(Err(error)) => ("installation", error.to_string()),
+            None => std::future::pending().await,
+        };
+        Error::Part { part, why }
+    }
+
+    /// Waits until all have ended.
+    async fn all_end(&mut self) {
+        while let Some(ended) = self.0.join_next().await {
+            match ended {
+                Ok((_, Ok(()))) => {}
+                Ok((part, Err(why))) => tracing::warn!(part, why, "ended with an error"),
+                Err(error) => tracing::error!(%error, "a part panicked"),
+            }
+        }
+    }
+}
+
+/// Runs an installation until it is asked to stop.
+///
+/// # Errors
+/// One line for a person.
+pub async fn run(settings: Settings, contexts: Contexts) -> Result<(), Error> {
+    telemetry::init(&settings.log)?;
+    let asked = shutdown::on_signal().map_err(Error::Signals)?;
+    // The doors first: a port in use is found before anything is made.
+    let public = listen("listen", settings.listen).await?;
+    let admin = listen("admin-listen", settings.admin_listen).await?;
+    let mut installation = Installation {
+        folder: Folder::take(&settings.data)?,
+        services: Parts::none(),
+        stop_services: CancellationToken::new(),
+        database: Parts::none(),
+        stop_database: CancellationToken::new(),
+    };
+    let outcome = tokio::select! {
+        () = asked.cancelled() => Ok(()),
+        error = installation.serve(&settings, contexts, public, admin) => error,
+    };
+    installation.stop().await;
+    outcome
+}
+
+async fn listen(flag: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| Error::Listen {
+            flag,
+            address,
+            source,
+        })
+}
+
+/// An installation: the database below, the services above it.
+struct Installation {
+    folder: Folder,
+    services: Parts,
+    stop_services: CancellationToken,
+    database: Parts,
+    stop_database: CancellationToken,
+}
+
+impl Installation {
+    /// Starts everything, says that it serves, and goes on until a part ends.
+    async fn serve(
+        &mut self,
+        settings: &Settings,
+        contexts: Contexts,
+        public: TcpListener,
+        admin: TcpListener,
+    ) -> Result<(), Error> {
+        let credential = self.folder.secret("admin-credential")?;
+        let cluster_key = self.folder.secret("cluster-key")?;
+        let (public_address, admin_address) = addresses(&public, &admin)?;
+        let couch = self.start_database(settings).await?;
+        let apps = example_apps(settings.app_folder.as_deref());
+        let ways = self
+            .start_services(settings, contexts, couch, &cluster_key, apps.as_deref())
+            .await?;
+        self.services.start(
+            "gateway",
+            gateway::serve(
+                ways,
+                public,
+                admin,
+                gateway::Secrets {
+                    cluster_key,
+                    admin_credential: credential.clone(),
+                },
+                self.stop_services.clone(),
+            ),
+        );
+        wait_until_ready(admin_address, &mut self.services).await?;
+        let _published = self.folder.publish_admin_address(admin_address)?;
+        #[expect(clippy::print_stdout, reason = "the one line that scripts wait for")]
+        {
+            println!("ready public={public_address} admin={admin_address}");
+        }
+        if settings.demo {
+            let demo = Demo {
+                public: public_address,
+                admin: admin_address,
+                credential: &credential,
+                apps: apps.as_deref(),
+            };
+            tokio::select! {
+                shown = demo.run() => shown?,
+                error = self.services.first_end() => return Err(error),
+            }
+        }
+        tokio::select! {
+            error = self.services.first_end() => Err(error),
+            error = self.database.first_end() => Err(error),
+        }
+    }
+
+    /// Starts the embedded database, or finds the other one.
+    async fn start_database(&mut self, settings: &Settings) -> Result<Couch, Error> {
+        if let Some(url) = &settings.couchdb {
+            let mut config = CouchConfig::new(url.expose());
+            config.user.clone_from(&settings.couchdb_user);
+            if let Some(path) = &settings.couchdb_password_file {
+                let password = Secret::from_file(path).map_err(|source| Error::Password {
+                    path: path.clone(),
+                    source,
+                })?;
+                config.password = Some(password.expose().to_owned());
+            }
+            return Ok(Couch::connect(&config)?);
+        }
+        const USER: &str = "hamlet";
+        let password = self.folder.secret("couchdb-password")?;
+        let server = embedded_couchdb::Server::open(embedded_couchdb::Config::new(
+            self.folder.join("couchdb"),
+            USER,
+            password.expose(),
+        ))
+        .await?;
+        let (listener, address) = listen_inside().await?;
+        let stop = self.stop_database.clone();
+        self.database.start("embedded database", async move {
+            server.serve(listener, stop).await;
+            Ok::<_, Error>(())
+        });
+        let config = CouchConfig::new(format!("http://{address}"))
+            .with_credentials(USER, password.expose());
+        Ok(Couch::connect(&config)?)
+    }
+
+    /// Services first, so that they can hand back what they drive; then the database.
+    async fn stop(mut self) {
+        let stopped = async {
+            self.stop_services.cancel();
+            self.services.all_end().await;
+            self.stop_database.cancel();
+            self.database.all_end().await;
+        };
+        if tokio::time::timeout(STOP, stopped).await.is_err() {
+            tracing::warn!("some parts did not stop in time");
+        }
+    }
+}
+
+fn addresses(public: &TcpListener, admin: &TcpListener) -> Result<(SocketAddr, SocketAddr), Error> {
+    let of = |flag, listener: &TcpListener| {
+        listener.local_addr().map_err(|source| Error::Listen {
+            flag,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            source,
+        })
+    };
+    Ok((of("listen", public)?, of("admin-listen", admin)?))
+}
+
+/// A listener for a part that only other parts reach.
+async fn listen_inside() -> Result<(TcpListener, SocketAddr), Error> {
+    let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    let listener = listen("inside", anywhere).await?;
+    let address = listener.local_addr().map_err(|source| Error::Listen {
+        flag: "inside",
+        address: anywhere,
+        source,
+    })?;
+    Ok((listener, address))
+}
+
+/// The folder of example apps: the one of the settings, or `examples/apps` in the working directory or
+/// beside the program.
+fn example_apps(set: Option<&Path>) -> Option<PathBuf> {
+    const EXAMPLES: &str = "examples/apps";
+    if let Some(set) = set {
+        return Some(set.to_owned());
+    }
+    let here = std::env::current_dir().ok();
+    let program = std::env::current_exe().ok();
+    here.iter()
+        .flat_map(|path| path.ancestors().take(1))
+        .chain(program.iter().flat_map(|path| path.ancestors()))
+        .map(|folder| folder.join(EXAMPLES))
+        .find(|folder| folder.is_dir())
+}

@@ -1,0 +1,195 @@
+//! Running a `hamletd`.
+
+use std::{
+    fs::File,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    cli::Cli,
+    programs::{program, root},
+};
+
+/// How long anything may take before a test gives up. Generous: machines are slow and shared.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A `hamletd` that serves. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Daemon {
+    child: Child,
+    _stdout: BufReader<ChildStdout>,
+    data: PathBuf,
+    /// The public door, `host:port`.
+    pub public: String,
+    /// The admin door, `host:port`.
+    pub admin: String,
+}
+
+/// How to start a `hamletd`.
+#[derive(Clone, Debug)]
+pub struct Options {
+    data: PathBuf,
+    flags: Vec<String>,
+}
+
+impl Options {
+    /// In this data folder, at free ports.
+    #[must_use]
+    pub fn new(data: &Path) -> Self {
+        Self {
+            data: data.to_owned(),
+            flags: Vec::new(),
+        }
+    }
+
+    /// With one more flag.
+    #[must_use]
+    pub fn flag(mut self, flag: impl Into<String>) -> Self {
+        self.flags.push(flag.into());
+        self
+    }
+
+    /// The command that starts it.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(program("hamletd"));
+        command
+            .current_dir(root())
+            .arg("--data")
+            .arg(&self.data)
+            .args(["--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"])
+            .args(&self.flags)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Starts it and waits until it serves. What it logs goes into `log` beside the data folder.
+    ///
+    /// # Panics
+    /// When it does not come to serve.
+    #[must_use]
+    pub fn start(&self) -> Daemon {
+        let log = self.data.with_extension("log");
+        let stderr = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .expect("the log can be written");
+        let mut child = self
+            .command()
+            .stdout(Stdio::piped())
+            .stderr(stderr)
+            .spawn()
+            .expect("hamletd can be run");
+        let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let mut line = String::new();
+        stdout.read_line(&mut line).expect("stdout can be read");
+        let mut words = line.split_whitespace();
+        let doors = (words.next() == Some("ready"))
+            .then(|| {
+                let public = words.next()?.strip_prefix("public=")?;
+                let admin = words.next()?.strip_prefix("admin=")?;
+                Some((public.to_owned(), admin.to_owned()))
+            })
+            .flatten();
+        let Some((public, admin)) = doors else {
+            let log = std::fs::read_to_string(&log).unwrap_or_default();
+            panic!("hamletd said {line:?} instead of ready; its log:\n{log}");
+        };
+        Daemon {
+            child,
+            _stdout: stdout,
+            data: self.data.clone(),
+            public,
+            admin,
+        }
+    }
+}
+
+impl Daemon {
+    /// A terminal for it.
+    #[must_use]
+    pub fn cli(&self) -> Cli {
+        Cli::new(
+            format!("http://{}", self.admin),
+            self.data.join("admin-credential"),
+        )
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A domain of this name at the public door.
+    #[must_use]
+    pub fn domain(&self, name: &str) -> String {
+        let port = self.public.rsplit(':').next().unwrap_or_default();
+        format!("{name}.localhost:{port}")
+    }
+
+    /// `kill -9`.
+    ///
+    /// # Panics
+    /// When it cannot be killed.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it can be waited for");
+    }
+
+    /// Sends a signal by its name, such as `TERM`.
+    ///
+    /// # Panics
+    /// When it cannot be sent.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(self.pid().to_string())
+            .status()
+            .expect("kill can be run");
+        assert!(sent.success());
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    #[must_use]
+    pub fn wait(&mut self, patience: Duration) -> ExitStatus {
+        let end = Instant::now() + patience;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("it can be waited for") {
+                return status;
+            }
+            assert!(Instant::now() < end, "it did not end within {patience:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Asks again and again until `asked` gives something.
+///
+/// # Panics
+/// When it gives nothing within [`PATIENCE`].
+pub fn eventually<T>(what: &str, mut asked: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = asked() {
+            return found;
+        }
+        assert!(Instant::now() < end, "{what} did not happen");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

@@ -1,0 +1,225 @@
+//! A database apart from `hamletd`: embedded-couchdb in the test's own process, or a real CouchDB when
+//! `HAMLET_TEST_COUCHDB_URL` names one. Looked into over its HTTP API, as any other software does.
+
+use std::{fs::File, path::Path};
+
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+const USER: &str = "admin";
+const PASSWORD: &str = "password";
+
+/// A database server with nothing in it.
+#[derive(Debug)]
+pub struct Database {
+    client: Client,
+    url: String,
+    _embedded: Option<(TempDir, tokio_util::sync::DropGuard)>,
+    /// A real server is one for all tests: they take turns.
+    _turn: Option<File>,
+}
+
+impl Database {
+    /// An empty server.
+    ///
+    /// # Panics
+    /// When there is none to be had.
+    pub async fn empty() -> Self {
+        match std::env::var("HAMLET_TEST_COUCHDB_URL") {
+            Ok(url) if !url.is_empty() => Self::real(url).await,
+            _ => {
+                let folder = tempfile::tempdir().expect("a folder can be made");
+                let mut database = Self::open(folder.path(), PASSWORD).await;
+                if let Some((place, _)) = &mut database._embedded {
+                    *place = folder;
+                }
+                database
+            }
+        }
+    }
+
+    /// The embedded database in the folder of a `hamletd` that has ended.
+    ///
+    /// # Panics
+    /// When it cannot be opened.
+    pub async fn of_stopped(data: &Path) -> Self {
+        let password = std::fs::read_to_string(data.join("couchdb-password")).expect("password");
+        let password = password.trim();
+        let config = embedded_couchdb::Config::new(data.join("couchdb"), "hamlet", password);
+        Self::serve(config, "hamlet", password).await
+    }
+
+    async fn open(folder: &Path, password: &str) -> Self {
+        Self::serve(
+            embedded_couchdb::Config::new(folder, USER, password),
+            USER,
+            password,
+        )
+        .await
+    }
+
+    async fn serve(config: embedded_couchdb::Config, user: &str, password: &str) -> Self {
+        let server = embedded_couchdb::Server::open(config)
+            .await
+            .expect("the database opens");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        tokio::spawn(async move { server.serve(listener, stopped).await });
+        Self {
+            client: client(),
+            url: format!("http://{user}:{password}@{address}"),
+            _embedded: Some((tempfile::tempdir().expect("a folder"), stop.drop_guard())),
+            _turn: None,
+        }
+    }
+
+    async fn real(url: String) -> Self {
+        let place = std::env::temp_dir().join("hamlet-tests-couchdb.lock");
+        let turn = File::create(place).expect("the lock can be made");
+        let turn = tokio::task::spawn_blocking(move || turn.lock().map(|()| turn))
+            .await
+            .expect("no panic")
+            .expect("the turn comes");
+        let database = Self {
+            client: client(),
+            url: url.trim_end_matches('/').to_owned(),
+            _embedded: None,
+            _turn: Some(turn),
+        };
+        for name in database.databases().await {
+            database.call(Method::DELETE, &encode(&name), None).await;
+        }
+        database
+    }
+
+    /// Its address with name and password, for `--couchdb`.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// One call: method, path, body. Status and JSON answer.
+    ///
+    /// # Panics
+    /// When no JSON is answered.
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> (StatusCode, Value) {
+        let mut request = self.client.request(method, format!("{}/{path}", self.url));
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let answer = request.send().await.expect("the database answers");
+        let status = answer.status();
+        (status, answer.json().await.expect("the answer is JSON"))
+    }
+
+    /// The names of all databases but CouchDB's own.
+    ///
+    /// # Panics
+    /// When the database does not answer.
+    pub async fn databases(&self) -> Vec<String> {
+        let (_, names) = self.call(Method::GET, "_all_dbs", None).await;
+        serde_json::from_value::<Vec<String>>(names)
+            .expect("a list of names")
+            .into_iter()
+            .filter(|name| !name.starts_with('_'))
+            .collect()
+    }
+
+    /// All documents of a database, design documents included; none when there is no such database.
+    ///
+    /// # Panics
+    /// When the database does not answer.
+    pub async fn documents(&self, name: &str) -> Vec<Value> {
+        let path = format!("{}/_all_docs?include_docs=true", encode(name));
+        let (status, answer) = self.call(Method::GET, &path, None).await;
+        if status == StatusCode::NOT_FOUND {
+            return Vec::new();
+        }
+        let rows = answer["rows"].as_array().expect("rows");
+        rows.iter().map(|row| row["doc"].clone()).collect()
+    }
+
+    /// The documents of a database that are no design documents.
+    pub async fn plain_documents(&self, name: &str) -> Vec<Value> {
+        let mut documents = self.documents(name).await;
+        documents.retain(|document| {
+            !document["_id"]
+                .as_str()
+                .unwrap_or_default()
+                .starts_with("_design/")
+        });
+        documents
+    }
+
+    /// What is left of instances beyond those that exist whole: databases of no instance, claims of no
+    /// instance, records without a document, operations that have not ended.
+    pub async fn leftovers(&self) -> Vec<String> {
+        let instances = self.plain_documents("global/instances").await;
+        let ids: Vec<&Value> = instances.iter().map(|document| &document["_id"]).collect();
+        let prefixes: Vec<String> = instances
+            .iter()
+            .map(|document| format!("{}/", document["prefix"].as_str().unwrap_or_default()))
+            .collect();
+        let mut left = Vec::new();
+        for name in self.databases().await {
+            let known = name.starts_with("global/")
+                || prefixes.iter().any(|prefix| name.starts_with(prefix));
+            if !known {
+                left.push(format!("database {name}"));
+            }
+        }
+        for prefix in &prefixes {
+            let count = self
+                .databases()
+                .await
+                .iter()
+                .filter(|name| name.starts_with(prefix))
+                .count();
+            if count < 16 {
+                left.push(format!("only {count} databases under {prefix}"));
+            }
+        }
+        for claim in self.plain_documents("global/hamlet-claims").await {
+            if !ids.contains(&&claim["instance"]) {
+                left.push(format!("claim {}", claim["_id"]));
+            }
+        }
+        for record in self.plain_documents("global/hamlet-instances").await {
+            if !ids.contains(&&record["_id"]) {
+                left.push(format!("record {}", record["_id"]));
+            }
+        }
+        for operation in self.plain_documents("global/hamlet-operations").await {
+            let ended = ["succeeded", "failed"].map(|phase| json!(phase));
+            if !ended.contains(&operation["phase"]) {
+                left.push(format!("operation {operation}"));
+            }
+        }
+        left
+    }
+}
+
+/// A database's name as one segment of a path.
+#[must_use]
+pub fn encode(name: &str) -> String {
+    name.replace('/', "%2F")
+}
+
+fn client() -> Client {
+    // Another test of the process may have been first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder()
+        .no_proxy()
+        .build()
+        .expect("a client can be made")
+}

@@ -1,0 +1,45 @@
+//! Building and finding the programs.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+/// The root of the workspace.
+#[must_use]
+pub fn root() -> &'static Path {
+    // The crate lies one folder below the root.
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the crate has a parent folder")
+}
+
+/// A program of the workspace, built once for all tests, in the profile that the tests have.
+///
+/// # Panics
+/// When it cannot be built.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let folder = BUILT.get_or_init(|| {
+        let mut build = Command::new(env!("CARGO"));
+        build
+            .args(["build", "--quiet", "--workspace", "--bins"])
+            .current_dir(root());
+        if !cfg!(debug_assertions) {
+            build.arg("--release");
+        }
+        let built = build.status().expect("cargo can be run");
+        assert!(built.success(), "the programs cannot be built");
+        target_folder()
+    });
+    folder.join(name)
+}
+
+/// Where the tests themselves were built: target/PROFILE/deps/TEST.
+fn target_folder() -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows its own path");
+    let deps = test.parent().expect("a test lies in a folder");
+    deps.parent().expect("deps lies in a folder").to_owned()
+}

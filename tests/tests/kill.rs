@@ -1,0 +1,137 @@
+//! `kill -9` at any moment: each instance is whole or absent, and nothing is left over.
+#![allow(clippy::unwrap_used, reason = "a failed expectation is the test failing")]
+
+use std::{process::Stdio, thread, time::Duration};
+
+use hamlet_tests::{
+    daemon::{Daemon, Options, eventually},
+    database::Database,
+};
+
+/// How often it is killed during each kind of operation: 50 in all.
+const ROUNDS: u32 = 25;
+
+/// A small generator of moments: a test that failed runs the same again with its seed.
+struct Moments(u64);
+
+impl Moments {
+    fn new() -> Self {
+        let seed = std::env::var("HAMLET_TEST_SEED")
+            .ok()
+            .and_then(|seed| seed.parse().ok())
+            .unwrap_or_else(|| u64::from(std::process::id()) | 1);
+        println!("HAMLET_TEST_SEED={seed}");
+        Self(seed)
+    }
+
+    /// Up to `most`, xorshift64* (Vigna, 2016).
+    fn next(&mut self, most: Duration) -> Duration {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        let drawn = self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32;
+        most.mul_f64(f64::from(u32::try_from(drawn).unwrap()) / f64::from(u32::MAX))
+    }
+}
+
+fn begin(daemon: &Daemon, words: &str) -> std::process::Child {
+    daemon
+        .cli()
+        .command(words)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// How long one takes when nobody interrupts it.
+fn how_long(daemon: &Daemon, words: &str) -> Duration {
+    let begun = std::time::Instant::now();
+    let _ = daemon.cli().run(words).done();
+    begun.elapsed()
+}
+
+/// Waits until every operation has ended.
+fn settle(daemon: &Daemon) {
+    eventually("the end of all operations", || {
+        let listed = daemon.cli().run("operations ls -o json").done();
+        listed
+            .json_lines()
+            .iter()
+            .all(|operation| operation["done"] == true)
+            .then_some(())
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whole_or_absent_after_every_kill() {
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("data");
+    let options = Options::new(&data);
+    let mut moments = Moments::new();
+
+    let daemon = options.start();
+    let add = how_long(&daemon, "instances add first.localhost --apps home");
+    let destroy = how_long(&daemon, "instances destroy --force first.localhost");
+    daemon.kill();
+
+    for round in 0..ROUNDS {
+        // Killed while it creates…
+        let daemon = options.start();
+        let name = format!("n{round}.localhost");
+        let mut client = begin(&daemon, &format!("instances add {name} --apps home"));
+        thread::sleep(moments.next(add));
+        daemon.kill();
+        let _ = client.kill();
+        client.wait().unwrap();
+
+        // …and again while it destroys what may have come of it.
+        let daemon = options.start();
+        settle(&daemon);
+        let cli = daemon.cli();
+        if cli.run(&format!("instances show {name}")).code != 0 {
+            let _ = cli.run(&format!("instances add {name}")).done();
+        }
+        let tree = cli.run(&format!("files tree {name}")).done().out;
+        assert!(tree.contains("Administrative"), "round {round}: {tree}");
+        let mut client = begin(&daemon, &format!("instances destroy --force {name}"));
+        thread::sleep(moments.next(destroy));
+        daemon.kill();
+        let _ = client.kill();
+        client.wait().unwrap();
+
+        let mut daemon = options.start();
+        settle(&daemon);
+        daemon.signal("TERM");
+        assert!(daemon.wait(Duration::from_secs(20)).success());
+        let database = Database::of_stopped(&data).await;
+        let left = database.leftovers().await;
+        assert!(left.is_empty(), "round {round}: {left:#?}");
+        for instance in database.plain_documents("global/instances").await {
+            let deleting = instance.get("deleting").is_some();
+            assert!(!deleting, "round {round}: half destroyed: {}", instance["domain"]);
+        }
+    }
+    let contents = walk(&data.join("contents"));
+    assert!(
+        contents.iter().all(|path| !path.contains("cozy")),
+        "files of instances are left: {contents:#?}"
+    );
+}
+
+/// All files below a folder.
+fn walk(folder: &std::path::Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    entries
+        .flat_map(|entry| {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path)
+            } else {
+                vec![path.display().to_string()]
+            }
+        })
+        .collect()
+}
