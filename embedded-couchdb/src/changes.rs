@@ -103,7 +103,7 @@ pub(crate) fn read(
     let full = seen == PIECE_ROWS || text.len() > PIECE_BYTES;
     let end = place.left <= 0 || !full;
     let pending = if end {
-        pending(conn, db, shape, &mut place)?
+        pending(conn, db, shape, from, &mut place)?
     } else {
         0
     };
@@ -115,23 +115,34 @@ pub(crate) fn read(
     })
 }
 
+/// What lies behind the place, as far as CouchDB says so: it does not look which of that would pass a
+/// selector, and counts what a list of ids passed over.
 fn pending(
     conn: &Connection,
     db: &Database,
     shape: &Shape,
+    from: Place,
     place: &mut Place,
 ) -> Result<i64, Failure> {
-    if shape.descending {
-        return Ok(0);
-    }
-    if place.left > 0 {
+    let behind = |seq: i64| -> Result<i64, Failure> {
+        let beyond = if shape.descending { "<" } else { ">" };
+        Ok(conn
+            .prepare_cached(&format!(
+                "SELECT count(*) FROM docs WHERE db = ?1 AND seq {beyond} ?2"
+            ))?
+            .query_row(params![db.id, seq], |row| row.get(0))?)
+    };
+    let passed_over = match shape.filter {
+        Filter::Ids(_) | Filter::Designs => {
+            behind(from.seq)? - i64::try_from(place.told - from.told).unwrap_or(0)
+        }
+        Filter::All | Filter::Selector { .. } => behind(place.seq)?,
+    };
+    if place.left > 0 && !shape.descending {
         // What was filtered out at the end need not be looked at again.
         place.seq = place.seq.max(db.seq);
-        return Ok(0);
     }
-    Ok(conn
-        .prepare_cached("SELECT count(*) FROM docs WHERE db = ?1 AND seq > ?2")?
-        .query_row(params![db.id, place.seq], |row| row.get(0))?)
+    Ok(passed_over)
 }
 
 fn tell(

@@ -224,30 +224,43 @@ pub(crate) fn revision_id(edit: &Edit<'_>) -> String {
 
 /// A value as Erlang's `~w` prints it, for the error messages that contain one.
 pub(crate) fn printed(value: &Json) -> String {
+    print(value, &|s| {
+        let bytes: Vec<String> = s.bytes().map(|b| b.to_string()).collect();
+        format!("<<{}>>", bytes.join(","))
+    })
+}
+
+/// A value as Erlang's `~p` prints it, as long as it fits one line.
+pub(crate) fn printed_readably(value: &Json) -> String {
+    print(value, &|s| {
+        if s.is_empty() {
+            "<<>>".to_owned()
+        } else {
+            format!("<<{s:?}>>")
+        }
+    })
+}
+
+fn print(value: &Json, binary: &dyn Fn(&str) -> String) -> String {
     match value {
         Json::Null => "null".to_owned(),
         Json::Bool(b) => b.to_string(),
         Json::Int(n) => n.to_string(),
         Json::Big(digits) => digits.clone(),
         Json::Float(_) => value.to_string(),
-        Json::Str(s) => printed_binary(s),
+        Json::Str(s) => binary(s),
         Json::Arr(items) => {
-            let items: Vec<String> = items.iter().map(printed).collect();
+            let items: Vec<String> = items.iter().map(|item| print(item, binary)).collect();
             format!("[{}]", items.join(","))
         }
         Json::Obj(members) => {
             let members: Vec<String> = members
                 .iter()
-                .map(|(key, value)| format!("{{{},{}}}", printed_binary(key), printed(value)))
+                .map(|(key, value)| format!("{{{},{}}}", binary(key), print(value, binary)))
                 .collect();
             format!("{{[{}]}}", members.join(","))
         }
     }
-}
-
-fn printed_binary(s: &str) -> String {
-    let bytes: Vec<String> = s.bytes().map(|b| b.to_string()).collect();
-    format!("<<{}>>", bytes.join(","))
 }
 
 #[cfg(test)]

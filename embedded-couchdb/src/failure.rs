@@ -72,10 +72,6 @@ impl Failure {
         )
     }
 
-    pub(crate) fn forbidden(reason: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::FORBIDDEN, "forbidden", reason)
-    }
-
     pub(crate) fn unauthorized(reason: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", reason)
     }

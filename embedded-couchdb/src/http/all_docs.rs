@@ -80,7 +80,7 @@ impl Listing {
         let keys = match keys {
             None => None,
             Some(Json::Arr(keys)) => Some(keys),
-            Some(_) => return Err(Failure::bad_request("`keys` member must be an array.")),
+            Some(_) => return Err(Failure::bad_request("`keys` body member must be an array.")),
         };
         let descending = merged.on("descending")?;
         let mut listing = Self {
@@ -327,36 +327,21 @@ fn begin(
     } else {
         let (low, high) = listing.bounds();
         let before = match (listing.descending, low, high) {
-            (false, Some(low), _) => {
-                let all = count(conn, listing, "<", db.id, &low)?;
-                if listing.part == Part::Designs {
-                    all - count(conn, listing, "<", db.id, "_design/")?
-                } else {
-                    all
-                }
-            }
-            (true, _, Some(high)) => {
-                let all = count(conn, listing, ">", db.id, &high)?;
-                if listing.part == Part::Designs {
-                    all - count(conn, listing, ">=", db.id, "_design0")?
-                } else {
-                    all
-                }
-            }
+            (false, Some(low), _) => count(conn, listing, "<", db.id, &low)?,
+            (true, _, Some(high)) => count(conn, listing, ">", db.id, &high)?,
             _ => 0,
         };
         Json::Int((before + listing.skip).min(total.as_i64().unwrap_or(i64::MAX)))
     };
     out.push('{');
-    if listing.update_seq {
-        out.push_str("\"update_seq\":");
-        write_string(&db.seq_text(db.seq), out);
-        out.push(',');
-    }
     out.push_str("\"total_rows\":");
     total.write(out);
     out.push_str(",\"offset\":");
     offset.write(out);
+    if listing.update_seq {
+        out.push_str(",\"update_seq\":");
+        write_string(&db.seq_text(db.seq), out);
+    }
     out.push_str(",\"rows\":[");
     Ok(State {
         done: false,

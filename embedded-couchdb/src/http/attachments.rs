@@ -382,16 +382,17 @@ async fn change(
             Ok((new.id, rev))
         })
         .await?;
-    Ok(document::saved(
-        call,
-        if putting {
-            StatusCode::CREATED
-        } else {
-            StatusCode::OK
-        },
-        &id,
-        &rev,
-    ))
+    let status = if putting {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    let answer = obj([
+        ("ok", true.into()),
+        ("id", id.into()),
+        ("rev", rev.to_string().into()),
+    ]);
+    Ok(Answer::json(status, &answer))
 }
 
 /// The edited revision with a file added, replaced or removed.
@@ -443,7 +444,8 @@ fn with_file(
         ));
     }
     new.attachments.retain(|old| old.name != file);
-    new.attachments.extend(new_file);
+    // CouchDB lists the new one first.
+    new.attachments.splice(0..0, new_file);
     new.history.extend(rev);
     Ok(new)
 }

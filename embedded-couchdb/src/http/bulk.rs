@@ -64,20 +64,24 @@ pub(crate) async fn bulk_docs(app: &App, call: &Call, name: String) -> Result<An
         .collect::<Result<Vec<NewDoc>, Failure>>()?;
     let results = app.store.write(move |writing| {
         let mut db = databases::open(writing.conn, &name)?;
-        let mut results = Vec::with_capacity(new.len());
-        for doc in &new {
+        let mut results: Vec<(usize, Json)> = Vec::with_capacity(new.len());
+        // CouchDB stores them by id, and answers in the order of the request.
+        let mut ordered: Vec<(usize, &NewDoc)> = new.iter().enumerate().collect();
+        ordered.sort_by(|(_, a), (_, b)| a.id.cmp(&b.id));
+        for (place, doc) in ordered {
             let id = Json::from(doc.id.as_str());
             if doc.id.starts_with("_local/") {
-                results.push(save_local(writing, &db, doc)?);
+                results.push((place, save_local(writing, &db, doc)?));
                 continue;
             }
             match documents::save(writing, &mut db, doc, origin) {
                 Ok(rev) if origin == Origin::Edit => {
-                    results.push(obj([
+                    let done = obj([
                         ("ok", true.into()),
                         ("id", id),
                         ("rev", rev.to_string().into()),
-                    ]));
+                    ]);
+                    results.push((place, done));
                 }
                 Ok(_) => {}
                 // A failing store fails the whole request.
@@ -92,12 +96,13 @@ pub(crate) async fn bulk_docs(app: &App, call: &Call, name: String) -> Result<An
                     if let Json::Obj(why) = failure.body() {
                         members.extend(why);
                     }
-                    results.push(Json::Obj(members));
+                    results.push((place, Json::Obj(members)));
                 }
             }
         }
         db.store(writing)?;
-        Ok(results)
+        results.sort_by_key(|(place, _)| *place);
+        Ok(results.into_iter().map(|(_, result)| result).collect())
     });
     Ok(Answer::json(
         StatusCode::CREATED,
@@ -212,26 +217,35 @@ fn bulk_get_one(
         error(rev_text, "not_found", "missing", out);
         return Ok(());
     };
-    let rev = match rev {
-        None => match row.tree.winner() {
-            Some(winner) => winner.rev.clone(),
-            None => return Ok(()),
-        },
+    let revs = match rev {
+        // Without a revision all leaves are meant, in the other order than with `open_revs`.
+        None => row
+            .tree
+            .leaves_in_tree_order()
+            .iter()
+            .rev()
+            .map(|leaf| leaf.rev.clone())
+            .collect(),
         Some(text) => match Rev::parse(text) {
-            Ok(rev) => rev,
+            Ok(rev) => vec![rev],
             Err(failure) => {
                 error(rev_text, &failure.error, &failure.reason, out);
                 return Ok(());
             }
         },
     };
-    match document::show(conn, row, &rev, show)? {
-        Some(text) => {
-            out.push_str("{\"ok\":");
-            out.push_str(&text);
-            out.push('}');
+    for (n, rev) in revs.iter().enumerate() {
+        if n > 0 {
+            out.push(',');
         }
-        None => error(rev_text, "not_found", "missing", out),
+        match document::show(conn, row, rev, show)? {
+            Some(text) => {
+                out.push_str("{\"ok\":");
+                out.push_str(&text);
+                out.push('}');
+            }
+            None => error(rev_text, "not_found", "missing", out),
+        }
     }
     Ok(())
 }
@@ -274,13 +288,14 @@ pub(crate) async fn revs_diff(
         let mut out = Vec::new();
         for (id, revs) in asked {
             let row = documents::find(conn, db.id, &id)?;
-            let missing: Vec<Rev> = revs
+            let mut missing: Vec<Rev> = revs
                 .into_iter()
                 .filter(|rev| row.as_ref().is_none_or(|row| row.tree.get(rev).is_none()))
                 .collect();
             if missing.is_empty() {
                 continue;
             }
+            missing.sort();
             let names = Json::Arr(missing.iter().map(|rev| rev.to_string().into()).collect());
             if reply == Reply::Missing {
                 out.push((id, names));
@@ -290,7 +305,7 @@ pub(crate) async fn revs_diff(
             let newest = missing.iter().map(|rev| rev.pos).max().unwrap_or(0);
             let ancestors: Vec<Json> = row
                 .iter()
-                .flat_map(|row| row.tree.leaves())
+                .flat_map(|row| row.tree.leaves_in_tree_order())
                 .filter(|leaf| leaf.rev.pos < newest)
                 .map(|leaf| leaf.rev.to_string().into())
                 .collect();
@@ -327,6 +342,7 @@ pub(crate) async fn purge(app: &App, call: &Call, name: String) -> Result<Answer
     let purged = app.store.write(move |writing| {
         let mut db = databases::open(writing.conn, &name)?;
         let mut out = Vec::new();
+        db.seq += 1;
         for (id, revs) in asked {
             let mut gone = Vec::new();
             if let Some(row) = documents::find(writing.conn, db.id, &id)? {

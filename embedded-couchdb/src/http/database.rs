@@ -237,6 +237,7 @@ async fn security(app: &App, call: &Call, name: String) -> Result<Answer, Failur
                 .write(move |writing| {
                     let mut db = databases::open(writing.conn, &name)?;
                     db.security = Some(body.to_string());
+                    db.seq += 1;
                     db.store(writing)
                 })
                 .await?;
@@ -301,6 +302,7 @@ async fn limit(app: &App, call: &Call, name: String, setting: &str) -> Result<An
                     } else {
                         db.purged_limit = limit;
                     }
+                    db.seq += 1;
                     db.store(writing)
                 })
                 .await?;

@@ -168,12 +168,6 @@ async fn get(app: &App, call: &Call, name: String, id: String) -> Result<Answer,
     let named = call.query.get("rev").map(Rev::parse).transpose()?;
     let latest = call.query.on("latest")?;
     let wants_multipart = options.attachments && attachments::accepts(call, "multipart/related");
-    let plain = !(options.revs
-        || options.revs_info
-        || options.conflicts
-        || options.deleted_conflicts
-        || options.attachments
-        || options.local_seq);
     let found = app.store.read(move |conn| {
         let db = databases::open(conn, &name)?;
         let row = documents::find(conn, db.id, &id)?.ok_or_else(Failure::missing)?;
@@ -188,12 +182,16 @@ async fn get(app: &App, call: &Call, name: String, id: String) -> Result<Answer,
                 .ok_or_else(Failure::missing)?,
         };
         if wants_multipart && let Some(parts) = attachments::related(conn, &row, &rev, &options)? {
-            return Ok((rev, Err(parts)));
+            return Ok((rev, Err(parts), true));
         }
         let text = show(conn, &row, &rev, &options)?.ok_or_else(Failure::missing)?;
-        Ok((rev, Ok(text)))
+        // With what tells of other revisions, its own says too little about the answer.
+        let plain = meta(&row.tree, &rev, row.seq, &options)
+            .iter()
+            .all(|(key, _)| *key == "_revisions");
+        Ok((rev, Ok(text), plain))
     });
-    let (rev, content) = found.await?;
+    let (rev, content, plain) = found.await?;
     let etag = format!("\"{rev}\"");
     if plain
         && call
@@ -209,7 +207,6 @@ async fn get(app: &App, call: &Call, name: String, id: String) -> Result<Answer,
         }
         Err(parts) => parts.answer(),
     };
-    // With more than the document itself, its revision says too little about the answer.
     Ok(if plain {
         answer.with(header::ETAG, etag)
     } else {
@@ -268,13 +265,11 @@ async fn open_revs(app: &App, call: &Call, name: String, id: String) -> Result<A
                 )),
             };
         };
-        // Leaves are listed in ascending order, as CouchDB does.
         let revs = match wanted {
             None => row
                 .tree
-                .leaves()
+                .leaves_in_tree_order()
                 .iter()
-                .rev()
                 .map(|leaf| leaf.rev.clone())
                 .collect(),
             Some(revs) => revs,
@@ -341,22 +336,20 @@ fn opened_parts(
 }
 
 /// Reads the body of a PUT, whatever form it has.
-fn sent(call: &Call, id: &str) -> Result<incoming::Doc, Failure> {
+fn sent(call: &Call) -> Result<incoming::Doc, Failure> {
     let kind = call.header(header::CONTENT_TYPE).unwrap_or_default();
     let mut doc = if kind.starts_with("multipart/related") {
         attachments::parse_related(kind, &call.body)?
     } else {
+        if call.body.is_empty() {
+            return Err(Failure::bad_request("Missing request body"));
+        }
         let json = call.json()?;
         if json.as_obj().is_none() {
             return Err(Failure::bad_request("Document must be a JSON object"));
         }
         incoming::parse(json)?
     };
-    if doc.id.as_deref().is_some_and(|inner| inner != id) {
-        return Err(Failure::bad_request(
-            "Document ID must match the id in the URL",
-        ));
-    }
     let in_query = call.query.get("rev").map(Rev::parse).transpose()?;
     let in_header = call.if_match().map(Rev::parse).transpose()?;
     for named in [&in_query, &in_header].into_iter().flatten() {
@@ -372,18 +365,25 @@ fn sent(call: &Call, id: &str) -> Result<incoming::Doc, Failure> {
 
 async fn put(app: &App, call: &Call, name: String, id: String) -> Result<Answer, Failure> {
     incoming::check_id(&id)?;
-    let doc = sent(call, &id)?;
+    let doc = sent(call)?;
     let (new, origin) = if call.query.flag("new_edits")? == Some(false) {
         (doc.into_replicated(id)?, Origin::Replication)
     } else {
         (doc.into_edit(id)?, Origin::Edit)
     };
-    let status = if call.query.get("batch") == Some("ok") {
-        StatusCode::ACCEPTED
+    let deleted = new.deleted;
+    let (id, rev) = save(app, name, new, origin).await?;
+    if call.query.get("batch") == Some("ok") {
+        return Ok(Answer::json(
+            StatusCode::ACCEPTED,
+            &obj([("ok", true.into()), ("id", id.into())]),
+        ));
+    }
+    let status = if deleted {
+        StatusCode::OK
     } else {
         StatusCode::CREATED
     };
-    let (id, rev) = save(app, name, new, origin).await?;
     Ok(saved(call, status, &id, &rev))
 }
 
@@ -404,7 +404,7 @@ async fn save(
 }
 
 /// The answer to a stored revision.
-pub(crate) fn saved(call: &Call, status: StatusCode, id: &str, rev: &Rev) -> Answer {
+fn saved(call: &Call, status: StatusCode, id: &str, rev: &Rev) -> Answer {
     Answer::json(
         status,
         &obj([
@@ -429,7 +429,7 @@ async fn delete(app: &App, call: &Call, name: String, id: String) -> Result<Answ
             let mut db = databases::open(writing.conn, &name)?;
             match documents::find(writing.conn, db.id, &id)? {
                 None => return Err(Failure::missing()),
-                Some(row) if row.deleted && rev.is_none() => return Err(Failure::deleted()),
+                Some(row) if row.deleted => return Err(Failure::deleted()),
                 Some(_) => {}
             }
             let new = NewDoc {
@@ -544,7 +544,7 @@ pub(crate) async fn lost_race(app: &App, call: &Call, race: &Race) -> Result<Ans
         }
     };
     let ours = match call.method {
-        Method::PUT => sent(call, &id)?.into_edit(id)?,
+        Method::PUT => sent(call)?.into_edit(id)?,
         Method::POST => {
             let doc = incoming::parse(call.json()?)?;
             let id = doc.id.clone().unwrap_or(id);

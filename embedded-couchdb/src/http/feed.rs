@@ -37,7 +37,7 @@ pub(crate) async fn changes(app: &Arc<App>, call: &Call, name: String) -> Result
             call.demand_json()?;
             Some(call.json_object()?)
         }
-        _ => return Err(Failure::method_not_allowed("GET,HEAD,POST")),
+        _ => return Err(Failure::method_not_allowed("GET,POST,HEAD")),
     };
     let kind = match call.query.get("feed") {
         None | Some("normal") => Kind::Normal,
@@ -65,11 +65,7 @@ pub(crate) async fn changes(app: &Arc<App>, call: &Call, name: String) -> Result
         Some(text) => db.parse_seq(text)?,
     };
     let since = if shape.descending { i64::MAX } else { since };
-    // A limit of zero is taken for one, as CouchDB does.
-    let limit = call
-        .query
-        .count("limit")?
-        .map_or(i64::MAX, |limit| limit.max(1));
+    let limit = call.query.count("limit")?.unwrap_or(i64::MAX);
     let waiting = Waiting::new(call)?;
     let place = Place {
         seq: since,
@@ -120,10 +116,14 @@ fn shape(call: &Call, body: Option<&Json>, kind: Kind) -> Result<Shape, Failure>
             let body = body.ok_or_else(|| {
                 Failure::bad_request("Selector must be specified in POST payload")
             })?;
-            let chosen = body.get("selector").ok_or_else(|| {
-                Failure::bad_request("Selector must be specified in POST payload")
-            })?;
-            let matcher = Matcher::new(&selector::normalize(chosen)?)?;
+            let chosen = body
+                .get("selector")
+                .filter(|chosen| chosen.as_obj().is_some());
+            let chosen = chosen
+                .ok_or_else(|| Failure::bad_request("Selector error: expected a JSON object"))?;
+            let matcher = selector::normalize(chosen)
+                .and_then(|normal| Matcher::new(&normal))
+                .map_err(|failure| Failure::bad_request(failure.reason))?;
             let only = match body.get("fields") {
                 None => None,
                 Some(Json::Arr(list)) => {
@@ -166,7 +166,7 @@ fn shape(call: &Call, body: Option<&Json>, kind: Kind) -> Result<Shape, Failure>
         }
         Some(_) => {
             return Err(Failure::bad_request(
-                "filter parameter must be of the form `designname/filtername`",
+                "`filter` must be of the form `designname/filtername`",
             ));
         }
     };
@@ -230,7 +230,7 @@ impl Waiting {
                 Ok(n) if n > 0 => Some(n),
                 _ => {
                     return Err(Failure::bad_request(
-                        "The heartbeat value should be a positive integer (in milliseconds).",
+                        "Invalid heartbeat value. Expecting a positive integer value (in milliseconds).",
                     ));
                 }
             },

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::{App, answer::Answer, body::Body, call::Call};
 use crate::{
+    erlang::printed,
     failure::Failure,
     json::{Json, obj},
     mango::{
@@ -264,7 +265,11 @@ fn design(writing: &Writing<'_>, db: &Database, ddoc: &str) -> Result<Design, Fa
                         "Existing design doc has an invalid language: {}",
                         other.map_or_else(
                             || "undefined".to_owned(),
-                            |value| crate::erlang::printed(&value)
+                            |value| format!(
+                                "{{{},{}}}",
+                                printed(&"language".into()),
+                                printed(&value)
+                            )
                         )
                     ),
                 )),

@@ -80,7 +80,11 @@ pub(crate) fn parse(json: Json) -> Result<Doc, Failure> {
             },
             "_deleted" => match value {
                 Json::Bool(deleted) => doc.deleted = deleted,
-                _ => return Err(Failure::doc_validation("`_deleted` must be a boolean")),
+                _ => {
+                    return Err(Failure::doc_validation(
+                        "Bad special document member: _deleted",
+                    ));
+                }
             },
             "_attachments" => attachments(value, &mut doc)?,
             "_revisions" => doc.revisions = Some(revisions(&value)?),
@@ -121,7 +125,9 @@ fn revisions(value: &Json) -> Result<Vec<Rev>, Failure> {
 
 fn attachments(value: Json, doc: &mut Doc) -> Result<(), Failure> {
     let Json::Obj(list) = value else {
-        return Err(Failure::bad_request("Attachments must be a JSON object"));
+        return Err(Failure::doc_validation(
+            "Bad special document member: _attachments",
+        ));
     };
     for (name, attachment) in list {
         if name.starts_with('_') {
@@ -175,7 +181,7 @@ fn attachments(value: Json, doc: &mut Doc) -> Result<(), Failure> {
 
 impl Doc {
     /// Refuses what is too large.
-    pub(crate) fn check_size(&self, id: &str) -> Result<(), Failure> {
+    fn check_size(&self) -> Result<(), Failure> {
         // Cheap for the many small ones: their text is not made for this.
         let size: usize = self
             .body
@@ -186,7 +192,7 @@ impl Doc {
             return Err(Failure::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "document_too_large",
-                id.to_owned(),
+                self.id.clone().unwrap_or_default(),
             ));
         }
         Ok(())
@@ -194,7 +200,7 @@ impl Doc {
 
     /// An edit of this id.
     pub(crate) fn into_edit(self, id: String) -> Result<NewDoc, Failure> {
-        self.check_size(&id)?;
+        self.check_size()?;
         check_design(&id, &self)?;
         Ok(NewDoc {
             id,
@@ -207,7 +213,7 @@ impl Doc {
 
     /// A revision that was made elsewhere.
     pub(crate) fn into_replicated(self, id: String) -> Result<NewDoc, Failure> {
-        self.check_size(&id)?;
+        self.check_size()?;
         let history = match (self.revisions, self.rev) {
             (Some(revisions), _) if !revisions.is_empty() => revisions,
             (_, Some(rev)) => vec![rev],

@@ -68,12 +68,11 @@ pub(crate) async fn local(
             ))
         }
         Method::DELETE => {
-            let rev = number(call.query.get("rev").or(call.if_match()))?;
             let gone = id.clone();
             app.store
                 .write(move |writing| {
                     let db = databases::open(writing.conn, &name)?;
-                    locals::delete(writing, &db, &gone, rev)
+                    locals::delete(writing, &db, &gone)
                 })
                 .await?;
             Ok(Answer::ok(&obj([

@@ -70,9 +70,9 @@ pub(crate) fn uuids(call: &Call) -> Result<Answer, Failure> {
     let count = call.query.get("count").unwrap_or("1");
     let count: u32 = count
         .parse()
-        .map_err(|_| Failure::bad_request("count must be a non-negative integer"))?;
+        .map_err(|_| Failure::bad_request("count must be a positive integer"))?;
     if count > 1000 {
-        return Err(Failure::forbidden("count parameter too large"));
+        return Err(Failure::bad_request("count parameter too large"));
     }
     let list = (0..count).map(|_| new_id().into()).collect();
     Ok(Answer::ok(&obj([("uuids", Json::Arr(list))]))
@@ -115,7 +115,13 @@ pub(crate) async fn server_level(
         return Ok(None);
     }
     if !admin {
-        return Err(Failure::unauthorized("You are not a server admin."));
+        return Err(Failure::unauthorized(
+            if matches!(segments, ["_node", _, "_stats", ..]) {
+                "You are not a server admin or read-only metrics user"
+            } else {
+                "You are not a server admin."
+            },
+        ));
     }
     let empty_list = |key| {
         obj([

@@ -186,7 +186,7 @@ fn candidates(find: &Find, winner: Option<Candidate<'_>>, trace: &Trace<'_>) -> 
         };
         let covering = match candidate {
             Candidate::AllDocs => Json::Null,
-            Candidate::Json(_) => planner::covers(candidate, find).into(),
+            Candidate::Json(_) => planner::covers_fields(candidate, find).into(),
         };
         list.push(obj([
             ("index", index_json(candidate)),

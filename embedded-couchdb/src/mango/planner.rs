@@ -445,15 +445,23 @@ pub(crate) fn end_values(ranges: &[Range]) -> Vec<&Json> {
         .collect()
 }
 
-/// Whether the fields asked for and filtered by are all in the index.
-pub(crate) fn covers(candidate: Candidate<'_>, find: &Find) -> bool {
+/// Whether the fields asked for are all in the index.
+pub(crate) fn covers_fields(candidate: Candidate<'_>, find: &Find) -> bool {
     let (Candidate::Json(index), Some(fields)) = (candidate, &find.fields) else {
         return false;
     };
     let columns = index.columns();
-    let filtered = selector::fields(&find.selector);
     fields
         .iter()
-        .chain(&filtered)
         .all(|field| field == "_id" || columns.contains(&field.as_str()))
+}
+
+/// Whether the fields asked for and filtered by are all in the index.
+pub(crate) fn covers(candidate: Candidate<'_>, find: &Find) -> bool {
+    let columns = candidate.columns();
+    let filtered = selector::fields(&find.selector);
+    covers_fields(candidate, find)
+        && filtered
+            .iter()
+            .all(|field| field == "_id" || columns.contains(&field.as_str()))
 }

@@ -33,6 +33,9 @@ pub(crate) struct Cursor {
     high: Vec<u8>,
     low_id: Option<String>,
     high_id: Option<String>,
+    /// No document can match.
+    unsatisfiable: bool,
+    /// The range holds no ids.
     empty: bool,
     matcher: Matcher,
     fields: Option<Vec<Vec<String>>>,
@@ -107,6 +110,7 @@ impl Cursor {
             high,
             low_id: id(planner::start_values(&plan.ranges)),
             high_id: id(planner::end_values(&plan.ranges)),
+            unsatisfiable: empty,
             empty: empty || ends_before_ids,
             matcher: Matcher::new(&find.selector)?,
             fields: find.field_paths()?,
@@ -220,6 +224,8 @@ impl Cursor {
             let id: String = row.get(0)?;
             self.keys += 1;
             if id.starts_with("_design/") {
+                // Read and passed over.
+                self.docs += 1;
                 continue;
             }
             let Some(found) = documents::find(conn, db.id, &id)? else {
@@ -268,7 +274,7 @@ impl Cursor {
     /// Writes what follows the documents.
     pub(crate) fn finish(mut self, out: &mut String) {
         out.push_str("\r\n]");
-        if self.empty && self.index.is_some() {
+        if self.unsatisfiable {
             out.push_str("}\r\n");
             return;
         }

@@ -4,7 +4,7 @@ use http::StatusCode;
 
 use super::{fields, selector};
 use crate::{
-    erlang::{Term, printed},
+    erlang::{Term, printed, printed_readably},
     failure::Failure,
     json::{Json, obj},
 };
@@ -244,7 +244,7 @@ pub(crate) fn sort(value: &Json) -> Result<Vec<(String, String)>, Failure> {
             "invalid_sort_json",
             format!(
                 "Sort must be an array of sort specs, not: {}",
-                printed(value)
+                printed_readably(value)
             ),
         )
     })?;
@@ -258,12 +258,12 @@ pub(crate) fn sort(value: &Json) -> Result<Vec<(String, String)>, Failure> {
                 }
                 _ => Err(refused(
                     "invalid_sort_field",
-                    format!("Invalid sort field: {}", printed(field)),
+                    format!("Invalid sort field: {}", printed_readably(field)),
                 )),
             },
             other => Err(refused(
                 "invalid_sort_field",
-                format!("Invalid sort field: {}", printed(other)),
+                format!("Invalid sort field: {}", printed_readably(other)),
             )),
         })
         .collect::<Result<_, _>>()?;
@@ -385,12 +385,6 @@ impl NewIndex {
             )
         })?;
         let fields = sort(fields)?;
-        if fields.is_empty() {
-            return Err(refused(
-                "invalid_index",
-                "An index needs at least one field.".to_owned(),
-            ));
-        }
         let partial = match def.get("partial_filter_selector") {
             None => Json::Obj(Vec::new()),
             Some(partial) => selector::normalize(partial)?,

@@ -27,6 +27,8 @@ pub(crate) struct Database {
     pub(crate) revs_limit: i64,
     pub(crate) purged_limit: i64,
     pub(crate) security: Option<String>,
+    /// The document that the request has just stored: its next revision is the same update.
+    pub(crate) just_stored: Option<String>,
 }
 
 const COLUMNS: &str = "id, name, uuid, created, shards, partitioned, seq, purge_seq, docs, deleted, \
@@ -49,6 +51,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Database> {
         revs_limit: row.get(12)?,
         purged_limit: row.get(13)?,
         security: row.get(14)?,
+        just_stored: None,
     })
 }
 

@@ -473,7 +473,10 @@ pub(crate) fn replace(
         }
         _ => None,
     };
-    db.seq += 1;
+    if db.just_stored.as_deref() != Some(id) {
+        db.seq += 1;
+        db.just_stored = Some(id.to_owned());
+    }
     let now_body = stored.body.map(|row| body(writing.conn, row)).transpose()?;
     let size = now_body.as_ref().map_or(0, |body| {
         let attached: i64 = body
@@ -538,7 +541,6 @@ pub(crate) fn forget(
         indexes::follow_design_document(writing, db.id, &there.id, None)?;
     }
     count(db, Some((there.deleted, there.size)), None);
-    db.seq += 1;
     Ok(())
 }
 

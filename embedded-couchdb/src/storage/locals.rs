@@ -21,13 +21,8 @@ pub(crate) fn save(
     edited: Option<i64>,
     body: &str,
 ) -> Result<i64, Failure> {
-    let there = find(writing.conn, db.id, id)?.map(|(rev, _)| rev);
-    if edited.is_some_and(|edited| there.is_some_and(|there| there != edited))
-        || (edited.is_none() && there.is_some())
-    {
-        return Err(Failure::conflict());
-    }
-    let rev = edited.or(there).unwrap_or(0) + 1;
+    // CouchDB takes any revision and counts on from it.
+    let rev = edited.unwrap_or(0) + 1;
     writing
         .conn
         .prepare_cached(
@@ -38,16 +33,8 @@ pub(crate) fn save(
 }
 
 /// Removes a local document.
-pub(crate) fn delete(
-    writing: &Writing<'_>,
-    db: &Database,
-    id: &str,
-    rev: Option<i64>,
-) -> Result<(), Failure> {
-    let (there, _) = find(writing.conn, db.id, id)?.ok_or_else(Failure::missing)?;
-    if rev != Some(there) {
-        return Err(Failure::conflict());
-    }
+pub(crate) fn delete(writing: &Writing<'_>, db: &Database, id: &str) -> Result<(), Failure> {
+    find(writing.conn, db.id, id)?.ok_or_else(Failure::missing)?;
     writing
         .conn
         .prepare_cached("DELETE FROM locals WHERE db = ?1 AND id = ?2")?

@@ -108,6 +108,17 @@ impl RevTree {
         leaves
     }
 
+    /// The leaves in the order in which CouchDB lists them: that of its tree, backwards.
+    pub(crate) fn leaves_in_tree_order(&self) -> Vec<&Node> {
+        let mut leaves = self.leaves();
+        leaves.sort_by_cached_key(|leaf| {
+            let mut path: Vec<&Rev> = self.path(&leaf.rev).iter().map(|node| &node.rev).collect();
+            path.reverse();
+            std::cmp::Reverse(path)
+        });
+        leaves
+    }
+
     pub(crate) fn winner(&self) -> Option<&Node> {
         self.leaves().first().copied()
     }

@@ -1,0 +1,271 @@
+//! What CouchDB 3.4.3 answers, call by call.
+//!
+//! `conformance/*.calls` are conversations: a line with method and path, `@` lines for headers, `>` lines
+//! for the body, and below them what CouchDB answered, `<`. Revisions and names of indexes are the real
+//! ones. `{db}` is a database of the conversation's own, `{rev:ID}` the last revision heard of a document.
+//!
+//! With `HAMLET_TEST_COUCHDB_URL` the same conversations are held with a real CouchDB; with
+//! `HAMLET_RECORD_CONFORMANCE=1` as well, its answers replace those of the files.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a failed expectation is the test failing"
+)]
+
+mod support;
+
+use std::{fmt::Write as _, fs, path::PathBuf};
+
+use serde_json::Value;
+use support::{Client, Embedded, Reply, Revs, mask, real_couchdb};
+
+struct Call {
+    /// Comments and blank lines before it.
+    before: String,
+    method: String,
+    path: String,
+    headers: Vec<(String, String)>,
+    body: String,
+    expected: Vec<String>,
+}
+
+fn parse(text: &str) -> (Vec<Call>, String) {
+    let mut calls: Vec<Call> = Vec::new();
+    let mut before = String::new();
+    for line in text.lines() {
+        if let Some(header) = line.strip_prefix('@') {
+            let (name, value) = header.split_once(':').unwrap();
+            calls
+                .last_mut()
+                .unwrap()
+                .headers
+                .push((name.trim().to_owned(), value.trim().to_owned()));
+        } else if let Some(body) = line.strip_prefix("> ") {
+            calls.last_mut().unwrap().body.push_str(body);
+        } else if let Some(answer) = line.strip_prefix("< ") {
+            calls.last_mut().unwrap().expected.push(answer.to_owned());
+        } else if line.is_empty() || line.starts_with('#') {
+            before.push_str(line);
+            before.push('\n');
+        } else {
+            let (method, path) = line
+                .split_once(' ')
+                .unwrap_or_else(|| panic!("no call: {line}"));
+            calls.push(Call {
+                before: std::mem::take(&mut before),
+                method: method.to_owned(),
+                path: path.to_owned(),
+                headers: Vec::new(),
+                body: String::new(),
+                expected: Vec::new(),
+            });
+        }
+    }
+    (calls, before)
+}
+
+fn fill(text: &str, db: &str, revs: &Revs) -> String {
+    let mut out = text.replace("{db}", db);
+    while let Some(at) = out.find("{rev:") {
+        let end = at + out[at..].find('}').unwrap();
+        let rev = revs.get(&out[at + 5..end]).cloned().unwrap_or_default();
+        out.replace_range(at..=end, &rev);
+    }
+    // A body of this size does not fit a readable file.
+    if let Some(at) = out.find("{filler:") {
+        let end = at + out[at..].find('}').unwrap();
+        let count: usize = out[at + 8..end].parse().unwrap();
+        out.replace_range(at..=end, &"x".repeat(count));
+    }
+    out
+}
+
+/// The answer as the files keep it.
+fn shown(call: &Call, reply: &Reply, db_name: &str) -> Vec<String> {
+    let mut lines = vec![reply.status.to_string()];
+    for name in ["etag", "allow", "content-type"] {
+        if let Some(value) = reply.headers.get(name) {
+            let value = value.to_str().unwrap();
+            let masked = if value.starts_with("multipart/") {
+                value.split(';').next().unwrap()
+            } else {
+                value
+            };
+            let opaque = name == "etag" && !value.contains('-');
+            if !opaque && !(name == "content-type" && masked == "application/json") {
+                lines.push(format!("{name}: {masked}"));
+            }
+        }
+    }
+    let text = reply.text();
+    if call.method == "HEAD"
+        || text.is_empty()
+        || reply
+            .headers
+            .get("content-type")
+            .is_some_and(|kind| kind.to_str().unwrap().starts_with("multipart"))
+    {
+        return lines;
+    }
+    match serde_json::from_str::<Value>(&text) {
+        Ok(mut value) => {
+            mask(&mut value);
+            lines.push(value.to_string().replace(db_name, "{name}"));
+        }
+        // A continuous feed: one document a line.
+        Err(_) => {
+            for line in text.lines().filter(|line| !line.is_empty()) {
+                match serde_json::from_str::<Value>(line) {
+                    Ok(mut value) => {
+                        mask(&mut value);
+                        lines.push(value.to_string());
+                    }
+                    Err(_) => lines.push(line.to_owned()),
+                }
+            }
+        }
+    }
+    lines
+}
+
+/// The order of members is not compared here.
+fn comparable(lines: &[String]) -> Vec<Result<Value, &str>> {
+    lines
+        .iter()
+        .map(|line| serde_json::from_str(line).map_err(|_| line.as_str()))
+        .collect()
+}
+
+fn remember(value: &Value, revs: &mut Revs) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| remember(item, revs)),
+        Value::Object(members) => {
+            if let Some(results) = members.get("results") {
+                remember(results, revs);
+            }
+            if let (Some(Value::String(id)), Some(Value::String(seq))) =
+                (members.get("id"), members.get("seq"))
+            {
+                revs.insert(format!("seq of {id}"), seq.clone());
+            }
+            if let (Some(Value::String(id)), Some(Value::String(rev))) =
+                (members.get("id"), members.get("rev"))
+            {
+                revs.insert(id.clone(), rev.clone());
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Holds a conversation and returns it with the answers heard, and how they differ from those expected.
+async fn hold(client: &Client, name: &str, text: &str) -> (String, Vec<String>) {
+    let db_name = format!("conformance/{name}");
+    let db = format!("/conformance%2F{name}");
+    client.delete(&db).await;
+    let (calls, rest) = parse(text);
+    let mut revs = Revs::new();
+    let mut heard = String::new();
+    let mut differences = Vec::new();
+    for call in calls {
+        let path = fill(&call.path, &db, &revs);
+        let body = fill(&call.body, &db, &revs);
+        let headers: Vec<(&str, &str)> = call
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        let mut anonymous = client.clone();
+        let client = if headers.iter().any(|(name, _)| *name == "Anonymous") {
+            anonymous.authorization = None;
+            &anonymous
+        } else {
+            client
+        };
+        let headers: Vec<(&str, &str)> = headers
+            .into_iter()
+            .filter(|(name, _)| *name != "Anonymous")
+            .collect();
+        let reply = client
+            .call(&call.method, &path, &headers, body.as_bytes())
+            .await;
+        if let Ok(value) = serde_json::from_slice(&reply.body) {
+            remember(&value, &mut revs);
+        }
+        let lines = shown(&call, &reply, &db_name);
+        let _ = writeln!(heard, "{}{} {}", call.before, call.method, call.path);
+        for (name, value) in &call.headers {
+            let _ = writeln!(heard, "@{name}: {value}");
+        }
+        if !call.body.is_empty() {
+            let _ = writeln!(heard, "> {}", call.body);
+        }
+        for line in &lines {
+            let _ = writeln!(heard, "< {line}");
+        }
+        if comparable(&lines) != comparable(&call.expected) {
+            differences.push(format!(
+                "{} {}\n  {}\n  expected {:#?}\n  heard    {:#?}",
+                call.method, call.path, call.body, call.expected, lines
+            ));
+        }
+    }
+    client.delete(&db).await;
+    heard.push_str(&rest);
+    (heard, differences)
+}
+
+fn conversations() -> Vec<(String, PathBuf)> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/conformance");
+    let mut found: Vec<(String, PathBuf)> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "calls")
+        })
+        .map(|path| (path.file_stem().unwrap().to_str().unwrap().to_owned(), path))
+        .collect();
+    found.sort();
+    found
+}
+
+async fn hold_all(client: &Client, who: &str) {
+    let mut differences = Vec::new();
+    for (name, path) in conversations() {
+        let text = fs::read_to_string(&path).unwrap();
+        let (heard, mut different) = hold(client, &name, &text).await;
+        if who == "CouchDB" && std::env::var_os("HAMLET_RECORD_CONFORMANCE").is_some() {
+            fs::write(&path, heard).unwrap();
+            different.clear();
+        }
+        differences.append(&mut different);
+    }
+    assert!(
+        differences.is_empty(),
+        "{who} answers {} calls otherwise:\n{}",
+        differences.len(),
+        differences.join("\n\n")
+    );
+}
+
+#[tokio::test]
+async fn the_embedded_server_answers_as_couchdb_does() {
+    let server = Embedded::start().await;
+    hold_all(&server.client, "the embedded server").await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_real_couchdb_answers_so() {
+    match real_couchdb() {
+        Some(client) => hold_all(&client, "CouchDB").await,
+        None => eprintln!(
+            "HAMLET_TEST_COUCHDB_URL names no CouchDB: only the embedded server was asked"
+        ),
+    }
+}

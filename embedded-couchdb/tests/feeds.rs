@@ -1,0 +1,203 @@
+//! Feeds that wait: they tell of a change when it is made, beat while there is none, and end with their
+//! database.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a failed expectation is the test failing"
+)]
+
+mod support;
+
+use std::time::Duration;
+
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+use support::{Client, Embedded, real_couchdb};
+
+/// A feed being read line by line.
+struct Lines {
+    body: http::Response<Incoming>,
+    text: String,
+}
+
+impl Lines {
+    async fn open(client: &Client, path: &str) -> Self {
+        let body = client.open("GET", path, &[], b"").await.unwrap();
+        assert_eq!(body.status(), 200);
+        Self {
+            body,
+            text: String::new(),
+        }
+    }
+
+    /// The next line, or none at the end.
+    async fn next(&mut self) -> Option<String> {
+        loop {
+            if let Some((line, rest)) = self.text.split_once('\n') {
+                let line = line.to_owned();
+                self.text = rest.to_owned();
+                return Some(line);
+            }
+            let frame = tokio::time::timeout(Duration::from_secs(20), self.body.frame());
+            let frame = frame.await.expect("a line within 20 s")?;
+            self.text
+                .push_str(std::str::from_utf8(&frame.unwrap().into_data().unwrap()).unwrap());
+        }
+    }
+
+    async fn next_change(&mut self) -> Value {
+        loop {
+            let line = self.next().await.expect("a change before the end");
+            if !line.is_empty() {
+                return serde_json::from_str(&line).unwrap();
+            }
+        }
+    }
+}
+
+async fn tells_of_changes(client: &Client) {
+    let db = client.fresh("hamlet-feeds").await;
+    client
+        .put(&format!("{db}/first"), &json!({}))
+        .await
+        .expect(201);
+    let mut feed = Lines::open(
+        client,
+        &format!("{db}/_changes?feed=continuous&heartbeat=100"),
+    )
+    .await;
+    assert_eq!(feed.next_change().await["id"], "first");
+    assert_eq!(feed.next().await.unwrap(), "", "a heartbeat");
+    client
+        .put(&format!("{db}/second"), &json!({}))
+        .await
+        .expect(201);
+    let second = feed.next_change().await;
+    assert_eq!(second["id"], "second");
+
+    let since = second["seq"].as_str().unwrap().to_owned();
+    let waiting = {
+        let (client, path) = (
+            client.clone(),
+            format!("{db}/_changes?feed=longpoll&since={since}"),
+        );
+        tokio::spawn(async move { client.get(&path).await.expect(200).json() })
+    };
+    // Whether it waits already does not matter: it must hear of this either way.
+    client
+        .put(&format!("{db}/third"), &json!({}))
+        .await
+        .expect(201);
+    assert_eq!(waiting.await.unwrap()["results"][0]["id"], "third");
+    assert_eq!(feed.next_change().await["id"], "third");
+    client.delete(&db).await.expect(200);
+}
+
+#[tokio::test]
+async fn waiting_feeds_tell_of_changes() {
+    let server = Embedded::start().await;
+    tells_of_changes(&server.client).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn and_so_do_those_of_a_real_couchdb() {
+    if let Some(client) = real_couchdb() {
+        tells_of_changes(&client).await;
+    }
+}
+
+#[tokio::test]
+async fn a_feed_ends_with_its_database() {
+    let server = Embedded::start().await;
+    let db = server.client.fresh("db").await;
+    let mut feed = Lines::open(
+        &server.client,
+        &format!("{db}/_changes?feed=continuous&heartbeat=60000"),
+    )
+    .await;
+    server
+        .client
+        .put(&format!("{db}/doc"), &json!({}))
+        .await
+        .expect(201);
+    assert_eq!(feed.next_change().await["id"], "doc");
+    server.client.delete(&db).await.expect(200);
+    while let Some(line) = feed.next().await {
+        assert!(line.is_empty() || line.contains("last_seq"), "{line}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_event_source_goes_on_where_the_browser_stopped() {
+    let server = Embedded::start().await;
+    let db = server.client.fresh("db").await;
+    for id in ["a", "b"] {
+        server
+            .client
+            .put(&format!("{db}/{id}"), &json!({}))
+            .await
+            .expect(201);
+    }
+    let mut feed = Lines::open(&server.client, &format!("{db}/_changes?feed=eventsource")).await;
+    assert_eq!(feed.body.headers()["content-type"], "text/event-stream");
+    let data = feed.next().await.unwrap();
+    assert!(data.starts_with("data: {"), "{data}");
+    let id = feed.next().await.unwrap();
+    let id = id.strip_prefix("id: ").unwrap();
+    let headers = [("last-event-id", id)];
+    let again = server
+        .client
+        .open(
+            "GET",
+            &format!("{db}/_changes?feed=eventsource"),
+            &headers,
+            b"",
+        )
+        .await
+        .unwrap();
+    let mut again = Lines {
+        body: again,
+        text: String::new(),
+    };
+    assert!(again.next().await.unwrap().contains("\"id\":\"b\""));
+    server.stop().await;
+}
+
+/// A place in the feed of a database that was deleted says nothing about the next one of its name.
+#[tokio::test]
+async fn a_new_database_of_an_old_name_is_told_from_its_beginning() {
+    let server = Embedded::start().await;
+    let db = server.client.fresh("db").await;
+    for n in 0..5 {
+        server
+            .client
+            .put(&format!("{db}/{n}"), &json!({}))
+            .await
+            .expect(201);
+    }
+    let old = server.client.get(&format!("{db}/_changes")).await.json()["last_seq"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    server.client.delete(&db).await.expect(200);
+    server.client.put(&db, &Value::Null).await.expect(201);
+    server
+        .client
+        .put(&format!("{db}/new"), &json!({}))
+        .await
+        .expect(201);
+    let feed = server
+        .client
+        .get(&format!("{db}/_changes?since={old}"))
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(feed["results"][0]["id"], "new");
+    server.stop().await;
+}
