@@ -119,6 +119,12 @@ impl Daemon {
         )
     }
 
+    /// Its data folder.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {

@@ -17,9 +17,22 @@ const PASSWORD: &str = "password";
 pub struct Database {
     client: Client,
     url: String,
-    _embedded: Option<(TempDir, tokio_util::sync::DropGuard)>,
+    embedded: Option<Embedded>,
     /// A real server is one for all tests: they take turns.
     _turn: Option<File>,
+}
+
+/// What keeps a server in the test's own process going.
+struct Embedded {
+    served: Box<dyn Fn() -> u64 + Send + Sync>,
+    _folder: Option<TempDir>,
+    _stop: tokio_util::sync::DropGuard,
+}
+
+impl std::fmt::Debug for Embedded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Embedded").finish_non_exhaustive()
+    }
 }
 
 impl Database {
@@ -30,15 +43,18 @@ impl Database {
     pub async fn empty() -> Self {
         match std::env::var("HAMLET_TEST_COUCHDB_URL") {
             Ok(url) if !url.is_empty() => Self::real(url).await,
-            _ => {
-                let folder = tempfile::tempdir().expect("a folder can be made");
-                let mut database = Self::open(folder.path(), PASSWORD).await;
-                if let Some((place, _)) = &mut database._embedded {
-                    *place = folder;
-                }
-                database
-            }
+            _ => Self::embedded().await,
         }
+    }
+
+    /// An empty server of our own.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub async fn embedded() -> Self {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let config = embedded_couchdb::Config::new(folder.path(), USER, PASSWORD);
+        Self::serve(config, USER, PASSWORD, Some(folder)).await
     }
 
     /// The embedded database in the folder of a `hamletd` that has ended.
@@ -49,31 +65,32 @@ impl Database {
         let password = std::fs::read_to_string(data.join("couchdb-password")).expect("password");
         let password = password.trim();
         let config = embedded_couchdb::Config::new(data.join("couchdb"), "hamlet", password);
-        Self::serve(config, "hamlet", password).await
+        Self::serve(config, "hamlet", password, None).await
     }
 
-    async fn open(folder: &Path, password: &str) -> Self {
-        Self::serve(
-            embedded_couchdb::Config::new(folder, USER, password),
-            USER,
-            password,
-        )
-        .await
-    }
-
-    async fn serve(config: embedded_couchdb::Config, user: &str, password: &str) -> Self {
+    async fn serve(
+        config: embedded_couchdb::Config,
+        user: &str,
+        password: &str,
+        folder: Option<TempDir>,
+    ) -> Self {
         let server = embedded_couchdb::Server::open(config)
             .await
             .expect("the database opens");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
+        let served = server.request_counter();
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         tokio::spawn(async move { server.serve(listener, stopped).await });
         Self {
             client: client(),
             url: format!("http://{user}:{password}@{address}"),
-            _embedded: Some((tempfile::tempdir().expect("a folder"), stop.drop_guard())),
+            embedded: Some(Embedded {
+                served: Box::new(served),
+                _folder: folder,
+                _stop: stop.drop_guard(),
+            }),
             _turn: None,
         }
     }
@@ -88,7 +105,7 @@ impl Database {
         let database = Self {
             client: client(),
             url: url.trim_end_matches('/').to_owned(),
-            _embedded: None,
+            embedded: None,
             _turn: Some(turn),
         };
         for name in database.databases().await {
@@ -101,6 +118,12 @@ impl Database {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// How many requests were served; only the server of our own tells.
+    #[must_use]
+    pub fn served(&self) -> Option<u64> {
+        self.embedded.as_ref().map(|embedded| (embedded.served)())
     }
 
     /// One call: method, path, body. Status and JSON answer.

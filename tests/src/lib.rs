@@ -3,6 +3,7 @@
 //! - [`programs`] builds and finds the programs
 //! - [`daemon`] runs a `hamletd`
 //! - [`cli`] types commands as a person does
+//! - [`grpc`] calls as internal tools do
 //! - [`database`] runs a database apart from `hamletd`, and looks into it
 #![allow(
     clippy::unwrap_used,
@@ -15,4 +16,5 @@
 pub mod cli;
 pub mod daemon;
 pub mod database;
+pub mod grpc;
 pub mod programs;

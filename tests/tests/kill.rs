@@ -1,5 +1,8 @@
 //! `kill -9` at any moment: each instance is whole or absent, and nothing is left over.
-#![allow(clippy::unwrap_used, reason = "a failed expectation is the test failing")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a failed expectation is the test failing"
+)]
 
 use std::{process::Stdio, thread, time::Duration};
 
@@ -109,7 +112,11 @@ async fn whole_or_absent_after_every_kill() {
         assert!(left.is_empty(), "round {round}: {left:#?}");
         for instance in database.plain_documents("global/instances").await {
             let deleting = instance.get("deleting").is_some();
-            assert!(!deleting, "round {round}: half destroyed: {}", instance["domain"]);
+            assert!(
+                !deleting,
+                "round {round}: half destroyed: {}",
+                instance["domain"]
+            );
         }
     }
     let contents = walk(&data.join("contents"));

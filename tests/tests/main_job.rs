@@ -27,9 +27,15 @@ fn an_instance_is_added_shown_and_destroyed() {
     assert!(added.out.contains("registerToken="), "{added:#?}");
 
     assert!(cli.run("instances ls").done().out.contains(&bob));
-    assert_eq!(cli.run("instances count -o json").done().json()["count"], "1");
+    assert_eq!(
+        cli.run("instances count -o json").done().json()["count"],
+        "1"
+    );
 
-    let shown = cli.run(&format!("instances show {bob} -o json")).done().json();
+    let shown = cli
+        .run(&format!("instances show {bob} -o json"))
+        .done()
+        .json();
     assert_eq!(shown["domain"], bob);
     assert_eq!(shown["locale"], "de");
     assert_eq!(shown["publicName"], "Bob");
@@ -41,7 +47,10 @@ fn an_instance_is_added_shown_and_destroyed() {
     for directory in ["Administrativ", "Fotos", ".cozy_trash"] {
         assert!(tree.contains(directory), "{directory} in\n{tree}");
     }
-    let apps = cli.run(&format!("apps ls {bob} -o json")).done().json_lines();
+    let apps = cli
+        .run(&format!("apps ls {bob} -o json"))
+        .done()
+        .json_lines();
     assert_eq!(apps[0]["slug"], "home");
     assert_eq!(apps[0]["state"], "ready");
 
@@ -52,10 +61,16 @@ fn an_instance_is_added_shown_and_destroyed() {
     let destroyed = cli.run_typing(&format!("instances destroy {bob}"), &format!("{bob}\n"));
     assert_eq!(destroyed.code, 0, "{destroyed:#?}");
     assert_eq!(cli.run(&format!("instances show {bob}")).code, 3);
-    assert_eq!(cli.run("instances count -o json").done().json()["count"], serde_json::Value::Null);
+    assert_eq!(
+        cli.run("instances count -o json").done().json()["count"],
+        serde_json::Value::Null
+    );
 
     // The name is free again, and what comes shares nothing with what was.
-    let again = cli.run(&format!("instances add {bob} -o json")).done().json();
+    let again = cli
+        .run(&format!("instances add {bob} -o json"))
+        .done()
+        .json();
     assert_ne!(again["instance"]["prefix"], shown["prefix"]);
 }
 
@@ -73,7 +88,10 @@ fn a_demonstration_is_the_same_at_its_second_start() {
     assert!(told.contains("/?registerToken="), "{told}");
     let shown = daemon
         .cli()
-        .run(&format!("instances show {} -o json", daemon.domain("alice")))
+        .run(&format!(
+            "instances show {} -o json",
+            daemon.domain("alice")
+        ))
         .done()
         .json();
     assert_eq!(shown["locale"], "fr");
@@ -87,7 +105,11 @@ fn a_demonstration_is_the_same_at_its_second_start() {
         let told = std::fs::read_to_string(&log).unwrap();
         told.contains("is there already").then_some(())
     });
-    let again = daemon.cli().run("instances show alice.localhost -o json").done().json();
+    let again = daemon
+        .cli()
+        .run("instances show alice.localhost -o json")
+        .done()
+        .json();
     assert_eq!(again["prefix"], shown["prefix"]);
     assert_eq!(again["id"], shown["id"]);
 }
@@ -97,7 +119,7 @@ fn both_signals_stop_it_cleanly() {
     for signal in ["INT", "TERM"] {
         let place = tempfile::tempdir().unwrap();
         let mut daemon = Options::new(&place.path().join("data")).start();
-        daemon.cli().run("instances ls").done();
+        let _ = daemon.cli().run("instances ls").done();
         daemon.signal(signal);
         // Five seconds are promised; the rest is for slow machines.
         assert!(daemon.wait(Duration::from_secs(15)).success(), "{signal}");
@@ -115,7 +137,10 @@ fn refusal(options: &Options) -> String {
     let told = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(output.stdout.is_empty());
-    let errors: Vec<_> = told.lines().filter(|line| line.starts_with("error: ")).collect();
+    let errors: Vec<_> = told
+        .lines()
+        .filter(|line| line.starts_with("error: "))
+        .collect();
     assert_eq!(errors.len(), 1, "{told}");
     errors[0].to_owned()
 }
@@ -168,7 +193,9 @@ fn an_app_that_fails_does_not_fail_the_instance() {
     let place = tempfile::tempdir().unwrap();
     let daemon = Options::new(&place.path().join("data")).start();
     let bob = daemon.domain("bob");
-    let added = daemon.cli().run(&format!("instances add {bob} --apps home,nosuchapp"));
+    let added = daemon
+        .cli()
+        .run(&format!("instances add {bob} --apps home,nosuchapp"));
     assert_eq!(added.code, 1, "{added:#?}");
     assert!(added.err.contains("nosuchapp"), "{added:#?}");
     let apps = daemon.cli().run(&format!("apps ls {bob} -o name")).done();
@@ -187,9 +214,15 @@ fn a_name_is_won_once() {
             std::thread::spawn(move || cli.run(&format!("instances add {domain}")))
         })
         .collect();
-    let mut codes: Vec<_> = racers.into_iter().map(|racer| racer.join().unwrap().code).collect();
+    let mut codes: Vec<_> = racers
+        .into_iter()
+        .map(|racer| racer.join().unwrap().code)
+        .collect();
     codes.sort_unstable();
     assert_eq!(codes[0], 0, "{codes:?}");
     assert!(codes[1..].iter().all(|&code| code == 4), "{codes:?}");
-    assert_eq!(cli.run("instances count -o json").done().json()["count"], "1");
+    assert_eq!(
+        cli.run("instances count -o json").done().json()["count"],
+        "1"
+    );
 }

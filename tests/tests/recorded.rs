@@ -27,7 +27,10 @@ async fn a_new_instance_is_the_recorded_one() {
          --settings offer:freemium --context-name dev --apps home"
     ));
     assert_eq!(added.code, 0, "{added:#?}");
-    assert!(added.err.contains("dev"), "an unknown context is told: {added:#?}");
+    assert!(
+        added.err.contains("dev"),
+        "an unknown context is told: {added:#?}"
+    );
 
     let recorded: Value = serde_json::from_str(ALICE).unwrap();
     let instances = database.plain_documents("global/instances").await;
@@ -46,9 +49,19 @@ async fn a_new_instance_is_the_recorded_one() {
         .documents("global/instances")
         .await
         .iter()
-        .filter_map(|document| document["_id"].as_str()?.strip_prefix("_design/").map(str::to_owned))
+        .filter_map(|document| {
+            document["_id"]
+                .as_str()?
+                .strip_prefix("_design/")
+                .map(str::to_owned)
+        })
         .collect();
-    let expected = ["by-oidcid", "by-olddomain", "by-orgdomain", "domain-and-aliases"];
+    let expected = [
+        "by-oidcid",
+        "by-olddomain",
+        "by-orgdomain",
+        "domain-and-aliases",
+    ];
     assert_eq!(designs, expected.map(str::to_owned).into());
     assert!(database.leftovers().await.is_empty());
 }
@@ -86,7 +99,11 @@ fn compare_instance(found: &Value, expected: &Value) {
                     .unwrap()
                     .parse()
                     .unwrap();
-                assert_eq!(found.as_str().unwrap().len(), bytes.div_ceil(3) * 4, "{name}");
+                assert_eq!(
+                    found.as_str().unwrap().len(),
+                    bytes.div_ceil(3) * 4,
+                    "{name}"
+                );
             }
             Some("<id>") => assert_eq!(found.as_str().unwrap().len(), 32, "{name}"),
             Some("<prefix>") => assert_eq!(found.as_str().unwrap().len(), 36, "{name}"),
@@ -105,8 +122,10 @@ fn compare_designs(doctype: &str, found: &[Value], expected: &Value) {
         })
         .collect();
     let expected = expected.as_array().unwrap();
-    let expected_names: BTreeSet<&str> =
-        expected.iter().map(|design| design["ddoc"].as_str().unwrap()).collect();
+    let expected_names: BTreeSet<&str> = expected
+        .iter()
+        .map(|design| design["ddoc"].as_str().unwrap())
+        .collect();
     assert_eq!(
         found.keys().copied().collect::<BTreeSet<_>>(),
         expected_names,
@@ -125,17 +144,23 @@ fn compare_designs(doctype: &str, found: &[Value], expected: &Value) {
                 .iter()
                 .map(|field| (field.as_str().unwrap().to_owned(), json!("asc")))
                 .collect();
-            assert_eq!(view["map"]["fields"], Value::Object(fields), "{doctype} {name}");
             assert_eq!(
-                view["map"]["partial_filter_selector"],
-                design["partial_filter_selector"],
+                view["map"]["fields"],
+                Value::Object(fields),
+                "{doctype} {name}"
+            );
+            assert_eq!(
+                view["map"]["partial_filter_selector"], design["partial_filter_selector"],
                 "{doctype} {name}"
             );
             assert_eq!(view["reduce"], "_count");
             assert_eq!(view["options"], design["options"], "{doctype} {name}");
         } else {
             let view = &document["views"][name];
-            assert!(view["map"].as_str().unwrap().contains("emit("), "{doctype} {name}");
+            assert!(
+                view["map"].as_str().unwrap().contains("emit("),
+                "{doctype} {name}"
+            );
             let reduce = &design["views"][name]["reduce"];
             assert_eq!(&view["reduce"], reduce, "{doctype} {name}");
         }
@@ -171,7 +196,13 @@ fn compare_documents(doctype: &str, found: &[Value], expected: &Value) {
     }
     let extra: Vec<_> = found
         .keys()
-        .filter(|key| !expected.as_array().unwrap().iter().any(|document| self::key(document) == **key))
+        .filter(|key| {
+            !expected
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|document| self::key(document) == **key)
+        })
         .collect();
     match doctype {
         // The two sub-directories of the manual.
@@ -184,7 +215,9 @@ fn compare_documents(doctype: &str, found: &[Value], expected: &Value) {
 fn compare_value(place: &str, found: &Value, expected: &Value) {
     match (found, expected) {
         (Value::Object(found), Value::Object(expected)) => {
-            let names = |object: &Map<String, Value>| -> BTreeSet<String> { object.keys().cloned().collect() };
+            let names = |object: &Map<String, Value>| -> BTreeSet<String> {
+                object.keys().cloned().collect()
+            };
             assert_eq!(names(found), names(expected), "fields of {place}");
             for (name, expected) in expected {
                 compare_value(&format!("{place}.{name}"), &found[name], expected);

@@ -19,7 +19,7 @@ use crate::{
     clock,
     config::Config,
     domain::{
-        instance::InstanceDocument,
+        instance::{InstanceDocument, settings_document},
         operation::{Operation, Phase, Work},
         spec::{InvalidField, Spec},
     },
@@ -257,7 +257,7 @@ pub(super) fn operation_id(name: &str) -> Result<String, InvalidField> {
 pub(super) fn operation(
     id: &str,
     operation: &Operation,
-    created: Option<(&Found, &Config)>,
+    created: Option<(&InstanceDocument, &Config)>,
 ) -> longrunning::Operation {
     longrunning::Operation {
         name: format!("operations/{id}"),
@@ -269,7 +269,7 @@ pub(super) fn operation(
 
 fn result(
     operation: &Operation,
-    created: Option<(&Found, &Config)>,
+    created: Option<(&InstanceDocument, &Config)>,
 ) -> Option<longrunning::operation::Result> {
     match operation.phase {
         Phase::Queued | Phase::Running | Phase::Unwinding => None,
@@ -312,13 +312,13 @@ fn failure(operation: &Operation) -> rpc::Status {
 
 fn created_result(
     operation: &Operation,
-    created: Option<(&Found, &Config)>,
+    created: Option<(&InstanceDocument, &Config)>,
 ) -> CreateInstanceResult {
     let link = created
-        .and_then(|(found, config)| register_link(config, &found.document.body))
+        .and_then(|(document, config)| register_link(config, document))
         .unwrap_or_default();
     CreateInstanceResult {
-        instance: created.map(|(found, _)| instance(found)),
+        instance: created.map(|(document, _)| just_created(operation, document)),
         apps: operation
             .apps
             .iter()
@@ -333,6 +333,19 @@ fn created_result(
         register_token: link.token,
         warnings: operation.warnings.clone(),
     }
+}
+
+/// An instance as its creation left it. Its settings are those that were asked for: reading them again would
+/// be one more request in every creation.
+fn just_created(operation: &Operation, document: &InstanceDocument) -> Instance {
+    let mut instance = Instance {
+        create_time: timestamp(&operation.created_at),
+        ..from_document(&operation.instance, document)
+    };
+    if let Some(spec) = operation.spec() {
+        take_settings(&mut instance, &settings_document(spec));
+    }
+    instance
 }
 
 fn removed(operation: &Operation) -> Vec<RemovedCount> {

@@ -20,11 +20,8 @@ use tonic::{Request, Response, Status};
 
 use super::{Shared, convert};
 use crate::{
-    actions::{find, follow::follow},
-    domain::{
-        claim::Kind,
-        operation::{self, Phase, Work},
-    },
+    actions::follow::follow,
+    domain::operation::{self, Phase, Work},
     error::Error,
 };
 
@@ -45,14 +42,14 @@ pub(crate) async fn show(
 ) -> Result<Operation, Error> {
     let made = operation.phase == Phase::Succeeded && matches!(operation.work, Work::Create { .. });
     let found = if made {
-        find::by_id(&shared.store, &operation.instance, Kind::Domain).await?
+        shared.store.instance(&operation.instance).await?
     } else {
         None
     };
     Ok(convert::operation(
         id,
         operation,
-        found.as_ref().map(|found| (found, &shared.config)),
+        found.as_ref().map(|found| (&found.body, &shared.config)),
     ))
 }
 

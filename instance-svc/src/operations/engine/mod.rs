@@ -16,7 +16,7 @@ use std::{
 };
 
 use couch::{Claim as Claiming, Rev};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{create::Creation, destroy::Destruction, failpoints::Failpoints, line::Line};
@@ -99,8 +99,6 @@ struct Inner {
     driven: Mutex<HashMap<String, watch::Sender<Arc<Operation>>>>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
-    /// Woken when there may be something to take.
-    look: Notify,
 }
 
 impl Engine {
@@ -121,7 +119,6 @@ impl Engine {
             driven: Mutex::new(HashMap::new()),
             tasks: TaskTracker::new(),
             shutdown,
-            look: Notify::new(),
         }))
     }
 
@@ -228,7 +225,6 @@ impl Inner {
             engine.drive(&mut held).await;
             engine.forget(held.id());
             drop(turn);
-            engine.look.notify_one();
         });
     }
 

@@ -51,7 +51,6 @@ impl Inner {
             }
             tokio::select! {
                 () = tokio::time::sleep(self.settings.scan_every) => {}
-                () = self.look.notified() => {}
                 () = self.shutdown.cancelled() => return,
             }
         }

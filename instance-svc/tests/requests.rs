@@ -1,0 +1,242 @@
+//! Names, request ids and what is refused.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failed expectation is the test failing"
+)]
+
+mod support;
+
+use hamlet_proto::{
+    google::longrunning::operation,
+    hamlet::instance::v1::{
+        CreateInstanceRequest, CreateInstanceResult, DeleteInstanceRequest, GetInstanceRequest,
+        Instance, ListInstancesRequest,
+    },
+    unpack,
+};
+use instance_svc::operations::failpoints::Failpoints;
+use service_kit::status;
+use support::{World, failure};
+use tonic::Code;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_many_wins_a_name_on_several_replicas() {
+    let world = World::new().await;
+    let one = world.replica("one", Failpoints::default()).await;
+    let two = world.replica("two", Failpoints::default()).await;
+    let asks = (0..24).map(|number| {
+        let replica = if number % 2 == 0 { &one } else { &two };
+        // Names and aliases that overlap, in crossed order.
+        let (domain, alias) = match number % 3 {
+            0 => ("a.example", "b.example"),
+            1 => ("b.example", "a.example"),
+            _ => ("b.example:8080", "c.example"),
+        };
+        async move {
+            let accepted = replica
+                .instances
+                .clone()
+                .create_instance(CreateInstanceRequest {
+                    instance: Some(Instance {
+                        domain: domain.to_owned(),
+                        domain_aliases: vec![alias.to_owned()],
+                        ..Instance::default()
+                    }),
+                    ..CreateInstanceRequest::default()
+                })
+                .await;
+            match accepted {
+                Ok(accepted) => {
+                    let ended = replica.end_of(&accepted.into_inner().name).await;
+                    match ended.result.unwrap() {
+                        operation::Result::Response(_) => None,
+                        operation::Result::Error(error) => Some(Code::from_i32(error.code)),
+                    }
+                }
+                Err(refused) => Some(refused.code()),
+            }
+        }
+    });
+    let outcomes = futures::future::join_all(asks).await;
+    let winners = outcomes.iter().filter(|outcome| outcome.is_none()).count();
+    assert_eq!(winners, 1, "{outcomes:?}");
+    assert!(
+        outcomes
+            .iter()
+            .flatten()
+            .all(|&code| code == Code::AlreadyExists),
+        "{outcomes:?}"
+    );
+    assert_eq!(
+        world
+            .couch
+            .databases_with_prefix("cozy")
+            .await
+            .unwrap()
+            .len(),
+        16
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_id_means_one_operation() {
+    let world = World::new().await;
+    let replica = world.replica("one", Failpoints::default()).await;
+    let first = replica.ask_to_create("a.example", "r-1").await.unwrap();
+    let again = replica.ask_to_create("A.example", "r-1").await.unwrap();
+    assert_eq!(first.name, again.name);
+    assert_eq!(failure(&replica.end_of(&first.name).await), None);
+    // Also when it has ended: the answer is what came of it.
+    let after = replica.ask_to_create("a.example", "r-1").await.unwrap();
+    assert!(after.done);
+    let other = replica.ask_to_create("b.example", "r-1").await.unwrap_err();
+    assert_eq!(status::reason(&other).unwrap(), "REQUEST_ID_REUSED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_is_read_by_all_its_names_and_destroyed_by_one() {
+    let world = World::new().await;
+    let replica = world.replica("one", Failpoints::default()).await;
+    let accepted = replica
+        .instances
+        .clone()
+        .create_instance(CreateInstanceRequest {
+            instance: Some(Instance {
+                domain: "Élodie.example:8080".to_owned(),
+                domain_aliases: vec!["e.example".to_owned()],
+                context: "nowhere".to_owned(),
+                public_name: "Élodie".to_owned(),
+                ..Instance::default()
+            }),
+            apps: vec!["home".to_owned(), "bad".to_owned()],
+            trace: true,
+            ..CreateInstanceRequest::default()
+        })
+        .await
+        .unwrap()
+        .into_inner();
+    let ended = replica.end_of(&accepted.name).await;
+    let Some(operation::Result::Response(response)) = &ended.result else {
+        panic!("{ended:#?}");
+    };
+    let result: CreateInstanceResult = unpack(response).unwrap().unwrap();
+    let outcomes: Vec<_> = result.apps.iter().map(|app| app.error.as_str()).collect();
+    assert_eq!(outcomes, ["", "this app is bad"]);
+    assert!(
+        result
+            .warnings
+            .iter()
+            .any(|warning| warning.contains("nowhere"))
+    );
+    assert_eq!(result.register_token.len(), 32);
+    assert_eq!(
+        result.register_link,
+        format!(
+            "http://élodie.example:8080/?registerToken={}",
+            result.register_token
+        )
+    );
+
+    let mut instances = replica.instances.clone();
+    for name in ["élodie.example", "XN--LODIE-9RA.example:1", "e.example"] {
+        let found = instances
+            .get_instance(GetInstanceRequest {
+                name: format!("instances/{name}"),
+            })
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!(found.domain, "élodie.example:8080");
+        assert_eq!(found.public_name, "Élodie");
+        assert_eq!(found.indexes_version, 38);
+    }
+    let by_alias = replica.destroy("e.example").await.unwrap_err();
+    assert_eq!(status::reason(&by_alias).unwrap(), "NAME_IS_ALIAS");
+    let stale = instances
+        .delete_instance(DeleteInstanceRequest {
+            name: "instances/élodie.example".to_owned(),
+            etag: "old".to_owned(),
+            ..DeleteInstanceRequest::default()
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(status::reason(&stale).unwrap(), "ETAG_MISMATCH");
+    let destroyed = replica.destroy("élodie.example").await.unwrap();
+    assert_eq!(failure(&destroyed), None);
+    assert_eq!(world.leftovers().await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_come_in_pages_in_the_order_of_creation() {
+    let world = World::new().await;
+    let replica = world.replica("one", Failpoints::default()).await;
+    let domains = ["z.example", "m.example", "a.example"];
+    for domain in domains {
+        assert_eq!(failure(&replica.create(domain).await.unwrap()), None);
+    }
+    let mut seen = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let page = replica
+            .instances
+            .clone()
+            .list_instances(ListInstancesRequest {
+                page_size: 2,
+                page_token,
+            })
+            .await
+            .unwrap()
+            .into_inner();
+        seen.extend(page.instances.into_iter().map(|instance| instance.domain));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(seen, domains);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checking_only_changes_nothing() {
+    let world = World::new().await;
+    let replica = world.replica("one", Failpoints::default()).await;
+    let checked = replica
+        .instances
+        .clone()
+        .create_instance(CreateInstanceRequest {
+            instance: Some(Instance {
+                domain: "a.example".to_owned(),
+                ..Instance::default()
+            }),
+            validate_only: true,
+            ..CreateInstanceRequest::default()
+        })
+        .await
+        .unwrap()
+        .into_inner();
+    assert!(checked.done && checked.name.is_empty());
+    assert_eq!(world.leftovers().await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plain_creation_costs_at_most_forty_requests() {
+    let world = World::new().await;
+    let settings = instance_svc::Settings {
+        // No looking around while requests are counted.
+        scan_every: std::time::Duration::from_secs(3600),
+        ..instance_svc::Settings::new("one")
+    };
+    let replica = world.replica_with(settings).await;
+    assert_eq!(
+        failure(&replica.create("warm.example").await.unwrap()),
+        None
+    );
+    let before = world.served();
+    assert_eq!(failure(&replica.create("a.example").await.unwrap()), None);
+    let cost = world.served() - before;
+    // The neighbours of these tests write no documents: the real ones send four bulk writes more.
+    let cost = cost + 4;
+    println!("{cost} requests");
+    assert!(cost <= 40, "{cost} requests");
+}

@@ -1,0 +1,186 @@
+//! Every step of every operation, generated from the lists of steps: it fails once, it fails for good, it
+//! runs twice, its owner dies before or after it. However it goes, the instance is whole or absent, and
+//! nothing is left over.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failed expectation is the test failing"
+)]
+
+mod support;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use instance_svc::{
+    domain::steps::{CreateStep, DestroyStep, Step},
+    operations::failpoints::{Failpoints, Order, Point},
+};
+use support::{World, failure};
+
+/// Gives `order` the first time that `point` is reached. Tells whether it was.
+fn once(point: Point, order: Order) -> (Failpoints, Arc<AtomicBool>) {
+    let reached = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&reached);
+    let failpoints = Failpoints::new(move |_, at| {
+        if at == point && !seen.swap(true, Ordering::SeqCst) {
+            order
+        } else {
+            Order::Go
+        }
+    });
+    (failpoints, reached)
+}
+
+const ORDERS: [(Order, bool); 5] = [
+    (Order::Twice, false),
+    (Order::Fail, false),
+    (Order::Fail, true),
+    (Order::Die, false),
+    (Order::Die, true),
+];
+
+fn points(steps: &[Step]) -> impl Iterator<Item = (Point, Order)> {
+    steps.iter().flat_map(|&step| {
+        ORDERS.into_iter().map(move |(order, after)| {
+            let point = Point {
+                step,
+                undo: false,
+                after,
+            };
+            (point, order)
+        })
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_creation_survives_every_fault_of_every_step() {
+    let world = World::new().await;
+    // The one that goes on with what the other left.
+    let healthy = world.replica("healthy", Failpoints::default()).await;
+    for (number, (point, order)) in points(CreateStep::ALL).enumerate() {
+        let (failpoints, reached) = once(point, order);
+        let faulty = world.replica(&format!("faulty-{number}"), failpoints).await;
+        let domain = format!("create-{number}.example");
+        let accepted = faulty.ask_to_create(&domain, "").await.unwrap();
+        let operation = healthy.end_of(&accepted.name).await;
+        assert_eq!(failure(&operation), None, "{point:?} {order:?}");
+        assert!(reached.load(Ordering::SeqCst), "{point:?} was not reached");
+        faulty.stop().await;
+        let destroyed = healthy.destroy(&domain).await.unwrap();
+        assert_eq!(failure(&destroyed), None, "{point:?} {order:?}");
+    }
+    assert_eq!(world.leftovers().await, Vec::<String>::new());
+    healthy.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destruction_survives_every_fault_of_every_step() {
+    let world = World::new().await;
+    let healthy = world.replica("healthy", Failpoints::default()).await;
+    for (number, (point, order)) in points(DestroyStep::ALL).enumerate() {
+        let domain = format!("destroy-{number}.example");
+        let created = healthy.create(&domain).await.unwrap();
+        assert_eq!(failure(&created), None);
+        let (failpoints, reached) = once(point, order);
+        let faulty = world.replica(&format!("faulty-{number}"), failpoints).await;
+        let name = {
+            use hamlet_proto::hamlet::instance::v1::DeleteInstanceRequest;
+            faulty
+                .instances
+                .clone()
+                .delete_instance(DeleteInstanceRequest {
+                    name: format!("instances/{domain}"),
+                    ..DeleteInstanceRequest::default()
+                })
+                .await
+                .unwrap()
+                .into_inner()
+                .name
+        };
+        let operation = healthy.end_of(&name).await;
+        assert_eq!(failure(&operation), None, "{point:?} {order:?}");
+        assert!(reached.load(Ordering::SeqCst), "{point:?} was not reached");
+        faulty.stop().await;
+        assert_eq!(
+            world.leftovers().await,
+            Vec::<String>::new(),
+            "{point:?} {order:?}"
+        );
+    }
+    healthy.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_creation_that_fails_for_good_leaves_nothing_and_its_name_free() {
+    let world = World::new().await;
+    let healthy = world.replica("healthy", Failpoints::default()).await;
+    for (number, &step) in CreateStep::ALL.iter().enumerate() {
+        if step == Step::Create(CreateStep::Publish) {
+            // Beyond the point of no return there is no failing for good.
+            continue;
+        }
+        let point = Point {
+            step,
+            undo: false,
+            after: true,
+        };
+        let (failpoints, reached) = once(point, Order::FailForGood);
+        let faulty = world.replica(&format!("faulty-{number}"), failpoints).await;
+        let operation = faulty.create("unlucky.example").await.unwrap();
+        assert_eq!(failure(&operation), Some("a test says so"), "{step:?}");
+        assert!(reached.load(Ordering::SeqCst), "{step:?} was not reached");
+        assert_eq!(world.leftovers().await, Vec::<String>::new(), "{step:?}");
+        faulty.stop().await;
+    }
+    let operation = healthy.create("unlucky.example").await.unwrap();
+    assert_eq!(failure(&operation), None);
+    healthy.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_undo_survives_every_fault() {
+    let world = World::new().await;
+    let healthy = world.replica("healthy", Failpoints::default()).await;
+    let reversible = CreateStep::ALL
+        .iter()
+        .filter(|&&step| step != Step::Create(CreateStep::Publish));
+    let mut number = 0;
+    for &step in reversible {
+        for (order, after) in ORDERS {
+            number += 1;
+            let undo = Point {
+                step,
+                undo: true,
+                after,
+            };
+            let reached = Arc::new(AtomicBool::new(false));
+            let seen = Arc::clone(&reached);
+            let failpoints = Failpoints::new(move |_, at| {
+                let last = Step::Create(CreateStep::Record);
+                if at.step == last && !at.undo && at.after {
+                    return Order::FailForGood;
+                }
+                if at == undo && !seen.swap(true, Ordering::SeqCst) {
+                    return order;
+                }
+                Order::Go
+            });
+            let faulty = world.replica(&format!("faulty-{number}"), failpoints).await;
+            let domain = format!("undo-{number}.example");
+            let accepted = faulty.ask_to_create(&domain, "").await.unwrap();
+            let operation = healthy.end_of(&accepted.name).await;
+            assert!(failure(&operation).is_some(), "{undo:?} {order:?}");
+            assert!(reached.load(Ordering::SeqCst), "{undo:?} was not reached");
+            faulty.stop().await;
+            assert_eq!(
+                world.leftovers().await,
+                Vec::<String>::new(),
+                "{undo:?} {order:?}"
+            );
+        }
+    }
+    healthy.stop().await;
+}

@@ -1,0 +1,390 @@
+//! A small world for the instance service: a database, the other services as far as operations use them,
+//! and replicas that can be made to fail.
+#![allow(
+    dead_code,
+    reason = "each file of tests is a crate of its own and uses a part of this"
+)]
+
+use std::{net::SocketAddr, time::Duration};
+
+use couch::{Couch, CouchConfig, DbName};
+use hamlet_proto::{
+    google::longrunning::{
+        Operation, WaitOperationRequest, operation, operations_client::OperationsClient,
+    },
+    hamlet::{
+        apps::v1::{
+            self as apps,
+            apps_lifecycle_service_server::{AppsLifecycleService, AppsLifecycleServiceServer},
+            apps_service_server::{AppsService, AppsServiceServer},
+        },
+        files::v1::{
+            self as files,
+            files_lifecycle_service_server::{FilesLifecycleService, FilesLifecycleServiceServer},
+        },
+        instance::v1::{
+            CreateInstanceRequest, DeleteInstanceRequest, Instance,
+            instance_service_client::InstanceServiceClient,
+        },
+    },
+};
+use instance_svc::{Config, Given, Peers, Settings, operations::failpoints::Failpoints};
+use service_kit::{
+    caller::{Authenticate, Caller},
+    contexts::Contexts,
+    peer::{self, Peer},
+    secret::Secret,
+    server::GrpcServer,
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::{Request, Response, Status};
+
+/// A database and the services beside the one that is tested.
+pub(crate) struct World {
+    pub(crate) couch: Couch,
+    url: String,
+    peers_address: SocketAddr,
+    served: Box<dyn Fn() -> u64 + Send + Sync>,
+    _folder: tempfile::TempDir,
+    _stop: DropGuard,
+}
+
+/// One replica of the instance service.
+pub(crate) struct Replica {
+    pub(crate) instances: InstanceServiceClient<Peer>,
+    pub(crate) operations: OperationsClient<Peer>,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+fn key() -> Secret {
+    Secret::new("the key of the tests")
+}
+
+async fn listen() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let stop = CancellationToken::new();
+        let config = embedded_couchdb::Config::new(folder.path(), "admin", "password");
+        let server = embedded_couchdb::Server::open(config).await.unwrap();
+        let (listener, address) = listen().await;
+        let stopped = stop.clone();
+        let served = Box::new(server.request_counter());
+        tokio::spawn(async move { server.serve(listener, stopped).await });
+        let url = format!("http://admin:password@{address}");
+        let couch = Couch::connect(&CouchConfig::new(&url)).unwrap();
+        let (listener, peers_address) = listen().await;
+        let neighbours = Neighbours {
+            couch: couch.clone(),
+        };
+        let door = Authenticate::new(key());
+        let server = GrpcServer::new()
+            .unwrap()
+            .with(FilesLifecycleServiceServer::with_interceptor(
+                neighbours.clone(),
+                door.clone(),
+            ))
+            .with(AppsLifecycleServiceServer::with_interceptor(
+                neighbours.clone(),
+                door.clone(),
+            ))
+            .with(AppsServiceServer::with_interceptor(neighbours, door));
+        tokio::spawn(server.serve(listener, stop.clone()));
+        Self {
+            couch,
+            url,
+            peers_address,
+            served,
+            _folder: folder,
+            _stop: stop.drop_guard(),
+        }
+    }
+
+    /// Starts a replica that does what `failpoints` says. It takes over quickly what others left.
+    pub(crate) async fn replica(&self, name: &str, failpoints: Failpoints) -> Replica {
+        let settings = Settings {
+            alone: false,
+            lease: Duration::from_millis(800),
+            scan_every: Duration::from_millis(50),
+            look_again_after: Duration::from_millis(200),
+            failpoints,
+            ..Settings::new(name)
+        };
+        self.replica_with(settings).await
+    }
+
+    pub(crate) async fn replica_with(&self, settings: Settings) -> Replica {
+        let way = peer::connect(&format!("http://{}", self.peers_address), &key()).unwrap();
+        let given = Given {
+            couch: Couch::connect(&CouchConfig::new(&self.url)).unwrap(),
+            peers: Peers::new(way.clone(), way),
+            contexts: Contexts::default(),
+            cluster_key: key(),
+            engine: settings,
+        };
+        let (listener, address) = listen().await;
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move {
+            instance_svc::serve(config(), given, listener, stopped)
+                .await
+                .unwrap();
+        });
+        let way = peer::connect(&format!("http://{address}"), &key()).unwrap();
+        Replica {
+            instances: InstanceServiceClient::new(way.clone()),
+            operations: OperationsClient::new(way),
+            stop,
+            task,
+        }
+    }
+
+    /// How many requests the database has served.
+    pub(crate) fn served(&self) -> u64 {
+        (self.served)()
+    }
+
+    /// What is there beyond the databases of instances that exist.
+    pub(crate) async fn leftovers(&self) -> Vec<String> {
+        let ids = |name: &str| {
+            let database = self.couch.database(&DbName::global(name).unwrap());
+            async move {
+                use futures::TryStreamExt as _;
+                let rows: Vec<couch::Row> = database
+                    .all_docs(couch::AllDocs::new())
+                    .try_collect()
+                    .await
+                    .unwrap();
+                rows.into_iter()
+                    .map(|row| row.id)
+                    .filter(|id| !id.starts_with("_design/"))
+                    .collect::<Vec<_>>()
+            }
+        };
+        let mut left = self.couch.databases_with_prefix("cozy").await.unwrap();
+        for name in ["instances", "hamlet-instances", "hamlet-claims"] {
+            left.extend(
+                ids(name)
+                    .await
+                    .into_iter()
+                    .map(|id| format!("{name}: {id}")),
+            );
+        }
+        left
+    }
+}
+
+fn config() -> Config {
+    #[derive(clap::Parser)]
+    struct Flags {
+        #[command(flatten)]
+        config: Config,
+    }
+    <Flags as clap::Parser>::parse_from(["test", "--instance-scheme", "http"]).config
+}
+
+impl Replica {
+    /// Asks for an instance and waits for the end of the operation.
+    pub(crate) async fn create(&self, domain: &str) -> Result<Operation, Status> {
+        let accepted = self.ask_to_create(domain, "").await?;
+        Ok(self.end_of(&accepted.name).await)
+    }
+
+    pub(crate) async fn ask_to_create(
+        &self,
+        domain: &str,
+        request_id: &str,
+    ) -> Result<Operation, Status> {
+        let answer = self
+            .instances
+            .clone()
+            .create_instance(CreateInstanceRequest {
+                instance: Some(Instance {
+                    domain: domain.to_owned(),
+                    ..Instance::default()
+                }),
+                request_id: request_id.to_owned(),
+                ..CreateInstanceRequest::default()
+            })
+            .await?;
+        Ok(answer.into_inner())
+    }
+
+    pub(crate) async fn destroy(&self, domain: &str) -> Result<Operation, Status> {
+        let accepted = self
+            .instances
+            .clone()
+            .delete_instance(DeleteInstanceRequest {
+                name: format!("instances/{domain}"),
+                ..DeleteInstanceRequest::default()
+            })
+            .await?
+            .into_inner();
+        Ok(self.end_of(&accepted.name).await)
+    }
+
+    /// The operation when it has ended, whoever drives it.
+    pub(crate) async fn end_of(&self, name: &str) -> Operation {
+        let operation = self
+            .operations
+            .clone()
+            .wait_operation(WaitOperationRequest {
+                name: name.to_owned(),
+                timeout: Some(prost_types::Duration {
+                    seconds: 60,
+                    nanos: 0,
+                }),
+            })
+            .await
+            .unwrap()
+            .into_inner();
+        assert!(operation.done, "it did not end: {operation:#?}");
+        operation
+    }
+
+    /// Stops it as a deployment does.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap();
+    }
+}
+
+/// Why an operation failed; `None` when it succeeded.
+pub(crate) fn failure(operation: &Operation) -> Option<&str> {
+    match &operation.result {
+        Some(operation::Result::Error(error)) => Some(&error.message),
+        Some(operation::Result::Response(_)) => None,
+        None => panic!("it has not ended: {operation:#?}"),
+    }
+}
+
+/// The files and the apps service, as far as operations use them: they make their databases.
+#[derive(Clone)]
+struct Neighbours {
+    couch: Couch,
+}
+
+impl Neighbours {
+    async fn make<T>(
+        &self,
+        request: &Request<T>,
+        doctypes: &[&str],
+    ) -> Result<Vec<String>, Status> {
+        let caller = Caller::of(request)?;
+        caller.require_internal()?;
+        let prefix = &caller.tenant()?.prefix;
+        let mut made = Vec::new();
+        for doctype in doctypes {
+            let name = DbName::instance(prefix, doctype).unwrap();
+            self.couch
+                .create_database(&name)
+                .await
+                .map_err(|error| Status::unavailable(error.to_string()))?;
+            made.push(name.as_str().to_owned());
+        }
+        Ok(made)
+    }
+}
+
+#[tonic::async_trait]
+impl FilesLifecycleService for Neighbours {
+    async fn prepare_databases(
+        &self,
+        request: Request<files::PrepareDatabasesRequest>,
+    ) -> Result<Response<files::PrepareDatabasesResponse>, Status> {
+        let made = self
+            .make(&request, &["io.cozy.files", "io.cozy.files.versions"])
+            .await?;
+        let databases = made
+            .into_iter()
+            .map(|name| files::PreparedDatabase { name, documents: 0 })
+            .collect();
+        Ok(Response::new(files::PrepareDatabasesResponse { databases }))
+    }
+
+    async fn create_default_directories(
+        &self,
+        _: Request<files::CreateDefaultDirectoriesRequest>,
+    ) -> Result<Response<files::CreateDefaultDirectoriesResponse>, Status> {
+        Ok(Response::new(
+            files::CreateDefaultDirectoriesResponse::default(),
+        ))
+    }
+
+    async fn purge_contents(
+        &self,
+        _: Request<files::PurgeContentsRequest>,
+    ) -> Result<Response<files::PurgeContentsResponse>, Status> {
+        Ok(Response::new(files::PurgeContentsResponse { objects: 0 }))
+    }
+}
+
+#[tonic::async_trait]
+impl AppsLifecycleService for Neighbours {
+    async fn prepare_databases(
+        &self,
+        request: Request<apps::PrepareDatabasesRequest>,
+    ) -> Result<Response<apps::PrepareDatabasesResponse>, Status> {
+        let doctypes = ["io.cozy.apps", "io.cozy.konnectors", "io.cozy.permissions"];
+        let databases = self
+            .make(&request, &doctypes)
+            .await?
+            .into_iter()
+            .map(|name| apps::PreparedDatabase { name, documents: 0 })
+            .collect();
+        Ok(Response::new(apps::PrepareDatabasesResponse { databases }))
+    }
+
+    async fn purge_contents(
+        &self,
+        _: Request<apps::PurgeContentsRequest>,
+    ) -> Result<Response<apps::PurgeContentsResponse>, Status> {
+        Ok(Response::new(apps::PurgeContentsResponse { objects: 0 }))
+    }
+}
+
+#[tonic::async_trait]
+impl AppsService for Neighbours {
+    async fn list_apps(
+        &self,
+        _: Request<apps::ListAppsRequest>,
+    ) -> Result<Response<apps::ListAppsResponse>, Status> {
+        Err(Status::unimplemented("not a part of these tests"))
+    }
+
+    async fn get_app(
+        &self,
+        _: Request<apps::GetAppRequest>,
+    ) -> Result<Response<apps::App>, Status> {
+        Err(Status::unimplemented("not a part of these tests"))
+    }
+
+    async fn install_app(
+        &self,
+        request: Request<apps::InstallAppRequest>,
+    ) -> Result<Response<apps::App>, Status> {
+        let source = request.into_inner().source;
+        if source == "bad" {
+            return Err(Status::failed_precondition("this app is bad"));
+        }
+        Ok(Response::new(apps::App {
+            slug: source,
+            version: "1.0.0".to_owned(),
+            ..apps::App::default()
+        }))
+    }
+
+    async fn uninstall_app(
+        &self,
+        _: Request<apps::UninstallAppRequest>,
+    ) -> Result<Response<apps::UninstallAppResponse>, Status> {
+        Err(Status::unimplemented("not a part of these tests"))
+    }
+}
