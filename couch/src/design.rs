@@ -68,10 +68,7 @@ impl Index {
         let filter = match self.partial_filter {
             Some(filter) => {
                 if let Some(definition) = definition.as_object_mut() {
-                    definition.insert(
-                        "partial_filter_selector".to_owned(),
-                        (filter.selector)(),
-                    );
+                    definition.insert("partial_filter_selector".to_owned(), (filter.selector)());
                 }
                 (filter.normalized)()
             }
@@ -101,11 +98,7 @@ pub struct View {
 impl View {
     /// A view with a map function and, if it has one, a built-in reduce function such as `_count`.
     #[must_use]
-    pub const fn new(
-        name: &'static str,
-        map: &'static str,
-        reduce: Option<&'static str>,
-    ) -> Self {
+    pub const fn new(name: &'static str, map: &'static str, reduce: Option<&'static str>) -> Self {
         Self { name, map, reduce }
     }
 
@@ -134,8 +127,12 @@ mod tests {
 
     #[test]
     fn an_index_looks_as_couchdb_stores_it() {
-        let index = Index::new("open", "8181d20eec946f330549459eed128ae3a70bee8b", &["created_at"])
-            .only_where(|| json!({"open": true}), || json!({"open": {"$eq": true}}));
+        let index = Index::new(
+            "open",
+            "8181d20eec946f330549459eed128ae3a70bee8b",
+            &["created_at"],
+        )
+        .only_where(|| json!({"open": true}), || json!({"open": {"$eq": true}}));
         assert_eq!(index.id(), "_design/open");
         assert_eq!(
             index.body(),

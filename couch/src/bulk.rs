@@ -1,0 +1,288 @@
+//! Many documents in one call.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use reqwest::{Method, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::database::Database;
+use crate::document::{Rev, encode};
+use crate::error::{Call, Error, Result};
+use crate::transport::Outgoing;
+
+/// One document of a bulk write.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BulkDoc {
+    id: String,
+    members: Map<String, Value>,
+}
+
+impl BulkDoc {
+    /// A new document.
+    ///
+    /// # Errors
+    /// [`Error::Encode`] when `body` is not a JSON object.
+    pub fn create<T: Serialize + ?Sized>(id: impl Into<String>, body: &T) -> Result<Self> {
+        let id = id.into();
+        let mut members = encode(&Call::server("prepare bulk document"), body)?;
+        members.insert("_id".to_owned(), json!(id));
+        Ok(Self { id, members })
+    }
+
+    /// The successor of `rev`.
+    ///
+    /// # Errors
+    /// [`Error::Encode`] when `body` is not a JSON object.
+    pub fn update<T: Serialize + ?Sized>(
+        id: impl Into<String>,
+        rev: &Rev,
+        body: &T,
+    ) -> Result<Self> {
+        let mut doc = Self::create(id, body)?;
+        doc.members.insert("_rev".to_owned(), json!(rev));
+        Ok(doc)
+    }
+
+    /// A tombstone over `rev`.
+    #[must_use]
+    pub fn delete(id: impl Into<String>, rev: &Rev) -> Self {
+        let id = id.into();
+        let mut members = Map::new();
+        members.insert("_id".to_owned(), json!(id));
+        members.insert("_rev".to_owned(), json!(rev));
+        members.insert("_deleted".to_owned(), json!(true));
+        Self { id, members }
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+/// Why one document of a bulk write was not written: CouchDB's own words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// The document.
+    pub id: String,
+    /// For example `conflict` or `forbidden`.
+    pub error: String,
+    /// In a sentence.
+    pub reason: String,
+}
+
+/// Which documents of a bulk write failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BulkFailure {
+    /// Those that were refused.
+    pub failed: Vec<Failed>,
+    /// Whether what was written lies on fewer nodes than a majority (202).
+    pub contested: bool,
+}
+
+impl BulkFailure {
+    /// Whether a repeat may help: no document was refused for what it is.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.failed.is_empty() && self.contested
+    }
+}
+
+impl fmt::Display for BulkFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.failed.first() {
+            Some(first) => write!(
+                f,
+                "{} of the documents were not written, the first {}: {} ({})",
+                self.failed.len(),
+                first.id,
+                first.error,
+                first.reason
+            ),
+            None => f.write_str("no majority of the nodes holds the documents"),
+        }
+    }
+}
+
+/// What became of a bulk write, document by document.
+#[must_use = "each document of a bulk write can fail: call `all_committed`"]
+#[derive(Debug)]
+pub struct BulkOutcome {
+    call: Call,
+    revs: HashMap<String, Rev>,
+    failure: BulkFailure,
+}
+
+impl BulkOutcome {
+    /// The new revision of each document, if a majority holds all of them.
+    ///
+    /// # Errors
+    /// [`Error::Bulk`] naming those that were not written; also when the whole was answered 202.
+    pub fn all_committed(self) -> Result<HashMap<String, Rev>> {
+        if self.failure.failed.is_empty() && !self.failure.contested {
+            Ok(self.revs)
+        } else {
+            Err(Error::Bulk {
+                call: self.call,
+                failure: self.failure,
+            })
+        }
+    }
+
+    /// Takes the outcome apart: the revisions of those that were taken, and what failed.
+    #[must_use]
+    pub fn into_parts(self) -> (HashMap<String, Rev>, BulkFailure) {
+        (self.revs, self.failure)
+    }
+}
+
+#[derive(Deserialize)]
+struct Row {
+    id: Option<String>,
+    rev: Option<Rev>,
+    error: Option<String>,
+    reason: Option<String>,
+}
+
+impl Database {
+    /// Writes many documents in one call. It is not a transaction: each can fail for itself.
+    /// Sent once; when the answer is lost, the error says so ([`Error::is_outcome_unknown`]).
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] and any other that a call can have. That documents were refused is in the outcome.
+    pub async fn bulk(&self, docs: &[BulkDoc]) -> Result<BulkOutcome> {
+        let call = self.call("write documents");
+        let mut outcome = BulkOutcome {
+            call: call.clone(),
+            revs: HashMap::with_capacity(docs.len()),
+            failure: BulkFailure {
+                failed: Vec::new(),
+                contested: false,
+            },
+        };
+        if docs.is_empty() {
+            return Ok(outcome);
+        }
+        let members: Vec<&Map<String, Value>> = docs.iter().map(|doc| &doc.members).collect();
+        let outgoing = Outgoing::new(&call, Method::POST, self.path("_bulk_docs"))
+            .json(&json!({ "docs": members }));
+        let answer = self
+            .couch
+            .transport
+            .write(&outgoing)
+            .await?
+            .success(&call)?;
+        outcome.failure.contested = answer.status == StatusCode::ACCEPTED;
+        let rows: Vec<Row> = answer.json(&call)?;
+        for row in rows {
+            match row {
+                Row {
+                    id: Some(id),
+                    rev: Some(rev),
+                    error: None,
+                    ..
+                } => {
+                    outcome.revs.insert(id, rev);
+                }
+                Row {
+                    id, error, reason, ..
+                } => outcome.failure.failed.push(Failed {
+                    id: id.unwrap_or_default(),
+                    error: error.unwrap_or_default(),
+                    reason: reason.unwrap_or_default(),
+                }),
+            }
+        }
+        for doc in docs {
+            let answered = outcome.revs.contains_key(&doc.id)
+                || outcome.failure.failed.iter().any(|it| it.id == doc.id);
+            if !answered {
+                outcome.failure.failed.push(Failed {
+                    id: doc.id.clone(),
+                    error: "no_answer".to_owned(),
+                    reason: "the answer has no row for this document".to_owned(),
+                });
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Makes sure that new documents are there, in a database that nobody else writes them to:
+    /// the first documents of a database. May be repeated, also after a crash: one that is there
+    /// already with the same content counts as written. Repeats by itself when an answer is lost.
+    ///
+    /// # Errors
+    /// [`Error::Bulk`] naming those that are there with another content, or were refused.
+    pub async fn bulk_ensure(&self, docs: &[BulkDoc]) -> Result<HashMap<String, Rev>> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let error = match self.bulk(docs).await {
+                Ok(outcome) if outcome.failure.failed.is_empty() && !outcome.failure.contested => {
+                    return Ok(outcome.revs);
+                }
+                Ok(outcome)
+                    if outcome
+                        .failure
+                        .failed
+                        .iter()
+                        .all(|it| it.error == "conflict") =>
+                {
+                    match self.same_content(docs, outcome).await? {
+                        Ok(revs) => return Ok(revs),
+                        Err(error) => error,
+                    }
+                }
+                Ok(outcome) => {
+                    return Err(Error::Bulk {
+                        call: outcome.call,
+                        failure: outcome.failure,
+                    });
+                }
+                Err(error) => error,
+            };
+            if attempt >= 4 || !error.is_retryable() {
+                return Err(error);
+            }
+            let pause = self
+                .couch
+                .transport
+                .dice
+                .backoff(attempt, std::time::Duration::from_secs(1));
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// The revisions, when each document that was in conflict is there as it should be.
+    async fn same_content(
+        &self,
+        docs: &[BulkDoc],
+        outcome: BulkOutcome,
+    ) -> Result<Result<HashMap<String, Rev>>> {
+        let BulkOutcome {
+            call,
+            mut revs,
+            mut failure,
+        } = outcome;
+        for refused in std::mem::take(&mut failure.failed) {
+            let wanted = docs.iter().find(|doc| doc.id == refused.id);
+            let found = self.get::<Map<String, Value>>(&refused.id).await?;
+            match (wanted, found) {
+                (Some(wanted), Some(found)) if encode(&call, &wanted.members)? == found.body => {
+                    revs.insert(refused.id, found.rev);
+                }
+                _ => failure.failed.push(refused),
+            }
+        }
+        // After a 202 the next round meets only conflicts, and reads what a majority has.
+        let settled = failure.failed.is_empty() && !failure.contested;
+        Ok(if settled {
+            Ok(revs)
+        } else {
+            Err(Error::Bulk { call, failure })
+        })
+    }
+}
