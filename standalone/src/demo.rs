@@ -1,6 +1,6 @@
 //! The demonstration: one instance with an example app, made through the front door.
 
-use std::{fmt::Write as _, net::SocketAddr, path::Path, time::Duration};
+use std::{fmt::Write as _, net::SocketAddr, path::Path};
 
 use hamlet_proto::{
     google::longrunning::{Operation, operation},
@@ -12,24 +12,17 @@ use hamlet_proto::{
     },
     unpack,
 };
-use service_kit::secret::Secret;
 use tokio_stream::StreamExt as _;
-use tonic::{
-    Code, Request, Status,
-    metadata::{Ascii, MetadataValue},
-    service::interceptor::InterceptedService,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Code, Status};
+
+use crate::door::Door;
 
 /// The name of the instance, without its port.
 const NAME: &str = "alice.localhost";
 
 /// Why the demonstration failed.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The admin door cannot be reached.
-    #[error("the admin door cannot be reached")]
-    Door(#[from] tonic::transport::Error),
+pub(crate) enum Error {
     /// A call failed.
     #[error("{}", .0.message())]
     Call(#[from] Status),
@@ -41,32 +34,15 @@ pub enum Error {
     Answer(#[from] prost::DecodeError),
 }
 
-/// The doors, and what is needed at them.
+/// What the demonstration needs.
 #[derive(Debug)]
-pub struct Demo<'a> {
+pub(crate) struct Demo<'a> {
     /// The public door.
-    pub public: SocketAddr,
+    pub(crate) public: SocketAddr,
     /// The admin door.
-    pub admin: SocketAddr,
-    /// The admin credential.
-    pub credential: &'a Secret,
+    pub(crate) door: &'a Door,
     /// The folder of example apps, if there is one.
-    pub apps: Option<&'a Path>,
-}
-
-type Door = InterceptedService<Channel, Bearer>;
-
-/// Sends the admin credential along.
-#[derive(Clone, Debug)]
-struct Bearer(MetadataValue<Ascii>);
-
-impl tonic::service::Interceptor for Bearer {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request
-            .metadata_mut()
-            .insert("authorization", self.0.clone());
-        Ok(request)
-    }
+    pub(crate) apps: Option<&'a Path>,
 }
 
 impl Demo<'_> {
@@ -74,16 +50,8 @@ impl Demo<'_> {
     ///
     /// # Errors
     /// When a call fails.
-    pub async fn run(&self) -> Result<(), Error> {
-        let mut bearer: MetadataValue<Ascii> = format!("Bearer {}", self.credential.expose())
-            .parse()
-            .map_err(|_| Status::internal("the admin credential cannot stand in a header"))?;
-        bearer.set_sensitive(true);
-        let channel = Endpoint::from_shared(format!("http://{}", self.admin))?
-            .connect_timeout(Duration::from_secs(5))
-            .connect()
-            .await?;
-        let door = InterceptedService::new(channel, Bearer(bearer));
+    pub(crate) async fn run(&self) -> Result<(), Error> {
+        let door = self.door.clone();
         let mut instances = InstanceServiceClient::new(door.clone());
         let domain = format!("{NAME}:{}", self.public.port());
         let name = format!("instances/{domain}");

@@ -15,7 +15,7 @@ const ADMIN_ADDRESS: &str = "admin-address";
 
 /// Why the data folder cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// It cannot be made, read or written.
     #[error("cannot use the data folder {}: {source}", path.display())]
     Unusable {
@@ -34,7 +34,7 @@ pub enum Error {
 
 /// A data folder that is ours as long as this lives.
 #[derive(Debug)]
-pub struct Folder {
+pub(crate) struct Folder {
     path: PathBuf,
     _lock: File,
 }
@@ -44,7 +44,7 @@ impl Folder {
     ///
     /// # Errors
     /// When it cannot be written or another process has it.
-    pub fn take(path: &Path) -> Result<Self, Error> {
+    pub(crate) fn take(path: &Path) -> Result<Self, Error> {
         let unusable = |path: &Path| {
             let path = path.to_owned();
             move |source| Error::Unusable { path, source }
@@ -82,13 +82,13 @@ impl Folder {
 
     /// A path in the folder.
     #[must_use]
-    pub fn join(&self, name: &str) -> PathBuf {
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
     /// The folder itself.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -96,7 +96,7 @@ impl Folder {
     ///
     /// # Errors
     /// When it cannot be read or written.
-    pub fn secret(&self, name: &str) -> Result<Secret, Error> {
+    pub(crate) fn secret(&self, name: &str) -> Result<Secret, Error> {
         let path = self.join(name);
         let unusable = |source| Error::Unusable {
             path: path.clone(),
@@ -113,11 +113,20 @@ impl Folder {
         }
     }
 
+    /// The name of this installation among the replicas that share a database: drawn once, kept in the folder.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub(crate) fn replica(&self) -> Result<String, Error> {
+        let drawn = self.secret("replica")?;
+        Ok(drawn.expose().chars().take(12).collect())
+    }
+
     /// Writes down where the admin door is, for the command line.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn publish_admin_address(&self, address: SocketAddr) -> Result<Published, Error> {
+    pub(crate) fn publish_admin_address(&self, address: SocketAddr) -> Result<Published, Error> {
         let path = self.join(ADMIN_ADDRESS);
         write_private(&path, &address.to_string()).map_err(|source| Error::Unusable {
             path: path.clone(),
@@ -129,7 +138,7 @@ impl Folder {
 
 /// The admin door's address, written down until this is dropped.
 #[derive(Debug)]
-pub struct Published(PathBuf);
+pub(crate) struct Published(PathBuf);
 
 impl Drop for Published {
     fn drop(&mut self) {

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     demo::{self, Demo},
+    door,
     folder::{self, Folder},
     settings::Settings,
 };
@@ -24,7 +25,7 @@ const STOP: Duration = Duration::from_millis(4_500);
 
 /// Why an installation could not start or go on. Each is one line for a person.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// The data folder cannot be used.
     #[error(transparent)]
     Folder(#[from] folder::Error),
@@ -61,6 +62,9 @@ pub enum Error {
     /// A service cannot be reached.
     #[error(transparent)]
     Peer(#[from] peer::Error),
+    /// There is no way through the admin door.
+    #[error(transparent)]
+    Door(#[from] door::Error),
     /// A part ended although nobody asked it to.
     #[error("the {part} stopped: {why}")]
     Part {
@@ -120,7 +124,7 @@ impl Parts {
 ///
 /// # Errors
 /// One line for a person.
-pub async fn run(settings: Settings, contexts: Contexts) -> Result<(), Error> {
+pub(crate) async fn run(settings: Settings, contexts: Contexts) -> Result<(), Error> {
     telemetry::init(&settings.log)?;
     let asked = shutdown::on_signal().map_err(Error::Signals)?;
     // The doors first: a port in use is found before anything is made.
@@ -174,13 +178,13 @@ impl Installation {
         let (public_address, admin_address) = addresses(&public, &admin)?;
         let couch = self.start_database(settings).await?;
         let apps = example_apps(settings.app_folder.as_deref());
-        let ways = self
-            .start_services(settings, contexts, couch, &cluster_key, apps.as_deref())
+        let services = self
+            .start_services(settings, contexts, couch, &cluster_key, apps.clone())
             .await?;
         self.services.start(
             "gateway",
             gateway::serve(
-                ways,
+                services,
                 public,
                 admin,
                 gateway::Secrets {
@@ -190,7 +194,12 @@ impl Installation {
                 self.stop_services.clone(),
             ),
         );
-        wait_until_ready(admin_address, &mut self.services).await?;
+        let door = door::open(admin_address, &credential)?;
+        tokio::select! {
+            () = door::wait_until_open(&door) => {}
+            error = self.services.first_end() => return Err(error),
+            error = self.database.first_end() => return Err(error),
+        }
         let _published = self.folder.publish_admin_address(admin_address)?;
         #[expect(clippy::print_stdout, reason = "the one line that scripts wait for")]
         {
@@ -199,8 +208,7 @@ impl Installation {
         if settings.demo {
             let demo = Demo {
                 public: public_address,
-                admin: admin_address,
-                credential: &credential,
+                door: &door,
                 apps: apps.as_deref(),
             };
             tokio::select! {
@@ -245,6 +253,81 @@ impl Installation {
         let config = CouchConfig::new(format!("http://{address}"))
             .with_credentials(USER, password.expose());
         Ok(Couch::connect(&config)?)
+    }
+
+    /// Starts the three services. Returns the gateway's settings, which say where they are.
+    async fn start_services(
+        &mut self,
+        settings: &Settings,
+        contexts: Contexts,
+        couch: Couch,
+        cluster_key: &Secret,
+        app_folder: Option<PathBuf>,
+    ) -> Result<gateway::Config, Error> {
+        let (files_listener, files) = listen_inside().await?;
+        let (apps_listener, apps) = listen_inside().await?;
+        let (instances_listener, instances) = listen_inside().await?;
+        let [files, apps, instances] =
+            [files, apps, instances].map(|address| format!("http://{address}"));
+        let contents = self.folder.join("contents");
+        self.services.start(
+            "files service",
+            files_svc::serve(
+                files_svc::Config {
+                    contents: contents.clone(),
+                },
+                files_svc::Given {
+                    couch: couch.clone(),
+                    contexts: contexts.clone(),
+                    cluster_key: cluster_key.clone(),
+                },
+                files_listener,
+                self.stop_services.clone(),
+            ),
+        );
+        self.services.start(
+            "apps service",
+            apps_svc::serve(
+                apps_svc::Config { contents },
+                apps_svc::Given {
+                    couch: couch.clone(),
+                    contexts: contexts.clone(),
+                    cluster_key: cluster_key.clone(),
+                    app_folder,
+                },
+                apps_listener,
+                self.stop_services.clone(),
+            ),
+        );
+        let mut engine = instance_svc::Settings::new(self.folder.replica()?);
+        // The lock on the folder proves that whoever had this name before is dead.
+        engine.alone = true;
+        self.services.start(
+            "instance service",
+            instance_svc::serve(
+                settings.instances.clone(),
+                Given {
+                    couch,
+                    peers: Peers::new(
+                        peer::connect(&files, cluster_key)?,
+                        peer::connect(&apps, cluster_key)?,
+                    ),
+                    contexts,
+                    cluster_key: cluster_key.clone(),
+                    engine,
+                },
+                instances_listener,
+                self.stop_services.clone(),
+            ),
+        );
+        Ok(gateway::Config {
+            listen: settings.listen,
+            admin_listen: settings.admin_listen,
+            instance_service: instances,
+            files_service: files,
+            apps_service: apps,
+            ..gateway::Config::default()
+        })
     }
 
     /// Services first, so that they can hand back what they drive; then the database.

@@ -1,6 +1,7 @@
 //! `hamletd`: a whole Hamlet installation in one process, under one data folder.
 
 mod demo;
+mod door;
 mod folder;
 mod installation;
 mod settings;

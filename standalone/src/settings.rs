@@ -9,10 +9,10 @@ use service_kit::{config::FileArg, secret::Secret, telemetry::LogConfig};
 /// When it serves, it prints one line on standard output: `ready public=ADDR admin=ADDR`.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "hamletd", version)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// The settings' file.
     #[command(flatten)]
-    pub file: FileArg,
+    pub(crate) file: FileArg,
     /// The folder in which everything is kept.
     #[arg(
         long,
@@ -20,7 +20,7 @@ pub struct Settings {
         default_value = "./hamlet-data",
         value_name = "DIR"
     )]
-    pub data: PathBuf,
+    pub(crate) data: PathBuf,
     /// Where browsers and clients of instances connect; port 0 picks a free one.
     #[arg(
         long,
@@ -28,7 +28,7 @@ pub struct Settings {
         default_value = "127.0.0.1:8080",
         value_name = "ADDR"
     )]
-    pub listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
     /// Where administrators connect; port 0 picks a free one.
     #[arg(
         long,
@@ -36,7 +36,7 @@ pub struct Settings {
         default_value = "127.0.0.1:6060",
         value_name = "ADDR"
     )]
-    pub admin_listen: SocketAddr,
+    pub(crate) admin_listen: SocketAddr,
     /// Another CouchDB instead of the embedded one: http://host:5984. Name and password may stand in the
     /// URL, or in --couchdb-user and --couchdb-password-file.
     #[arg(
@@ -45,24 +45,65 @@ pub struct Settings {
         value_name = "URL",
         hide_env_values = true
     )]
-    pub couchdb: Option<Secret>,
+    pub(crate) couchdb: Option<Secret>,
     /// The name of CouchDB's administrator.
     #[arg(long, env = "HAMLET_COUCHDB_USER", value_name = "NAME")]
-    pub couchdb_user: Option<String>,
+    pub(crate) couchdb_user: Option<String>,
     /// A file with the password of CouchDB's administrator.
     #[arg(long, env = "HAMLET_COUCHDB_PASSWORD_FILE", value_name = "FILE")]
-    pub couchdb_password_file: Option<PathBuf>,
+    pub(crate) couchdb_password_file: Option<PathBuf>,
     /// Makes sure that the instance alice.localhost exists, with an example app.
     #[arg(long, env = "HAMLET_DEMO")]
-    pub demo: bool,
+    pub(crate) demo: bool,
     /// A folder of apps in which slugs are looked up where no registry is configured. By default the
     /// examples/apps that lies beside the program or in the working directory.
     #[arg(long, env = "HAMLET_APP_FOLDER", value_name = "DIR")]
-    pub app_folder: Option<PathBuf>,
+    pub(crate) app_folder: Option<PathBuf>,
     /// The instance service's settings.
     #[command(flatten)]
-    pub instances: instance_svc::Config,
+    pub(crate) instances: instance_svc::Config,
     /// What is logged.
     #[command(flatten)]
-    pub log: LogConfig,
+    pub(crate) log: LogConfig,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        reason = "a failed expectation is the test failing"
+    )]
+
+    use std::{fs, path::Path};
+
+    use clap::CommandFactory as _;
+
+    use super::Settings;
+
+    /// `HAMLET_UPDATE_DOCS=1 cargo test -p standalone` writes the page anew.
+    #[test]
+    fn the_manual_is_generated_from_the_settings() {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
+        let text = format!(
+            "# Settings of hamletd\n\n\
+             <!-- Generated from standalone/src/settings.rs; HAMLET_UPDATE_DOCS=1 cargo test -p standalone writes it anew. -->\n\n\
+             A flag wins over its environment variable, which wins over `hamlet.toml` (named by `--config`), which wins over the\n\
+             default. A key of the file is the long name of a flag:\n\n\
+             ```toml\n\
+             listen = \"0.0.0.0:8080\"\n\n\
+             [contexts.default]\n\
+             registries = [\"https://apps.example.org\"]\n\n\
+             [contexts.school]\n\
+             registries = [\"https://school.example.org\"]\n\
+             init_photos_folder = false\n\
+             ```\n\n{}",
+            service_kit::config::manual(&Settings::command())
+        );
+        if std::env::var_os("HAMLET_UPDATE_DOCS").is_some() {
+            fs::write(&page, &text).unwrap();
+        }
+        let found = fs::read_to_string(&page).expect("docs/configuration.md can be read");
+        assert_eq!(found, text, "docs/configuration.md is not up to date");
+    }
 }

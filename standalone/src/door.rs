@@ -1,0 +1,79 @@
+//! The installation's own admin door, used as any administrator does.
+
+use std::{net::SocketAddr, time::Duration};
+
+use hamlet_proto::hamlet::instance::v1::{
+    CountInstancesRequest, instance_service_client::InstanceServiceClient,
+};
+use service_kit::secret::Secret;
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::interceptor::InterceptedService,
+    transport::{Channel, Endpoint},
+};
+
+/// How long one look whether everything serves may take.
+const LOOK: Duration = Duration::from_secs(2);
+/// The pause between two looks.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// The admin door.
+pub(crate) type Door = InterceptedService<Channel, Bearer>;
+
+/// Sends the admin credential along.
+#[derive(Clone, Debug)]
+pub(crate) struct Bearer(MetadataValue<Ascii>);
+
+impl tonic::service::Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request
+            .metadata_mut()
+            .insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
+
+/// Why there is no way through the door.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The address is none.
+    #[error("the admin door cannot be addressed: {0}")]
+    Address(#[from] tonic::transport::Error),
+    /// The credential cannot stand in a header.
+    #[error("admin-credential: may hold printable ASCII characters only")]
+    Credential,
+}
+
+/// The door at `address`; it is opened at the first call.
+///
+/// # Errors
+/// When the credential cannot be sent.
+pub(crate) fn open(address: SocketAddr, credential: &Secret) -> Result<Door, Error> {
+    let mut bearer: MetadataValue<Ascii> = format!("Bearer {}", credential.expose())
+        .parse()
+        .map_err(|_| Error::Credential)?;
+    bearer.set_sensitive(true);
+    let channel = Endpoint::from_shared(format!("http://{address}"))?
+        .connect_timeout(Duration::from_secs(5))
+        .connect_lazy();
+    Ok(InterceptedService::new(channel, Bearer(bearer)))
+}
+
+/// Waits until a call goes all the way: through the gateway and the instance service to the database.
+pub(crate) async fn wait_until_open(door: &Door) {
+    loop {
+        let mut request = Request::new(CountInstancesRequest {});
+        request.set_timeout(LOOK);
+        match InstanceServiceClient::new(door.clone())
+            .count_instances(request)
+            .await
+        {
+            Ok(_) => return,
+            Err(status) => {
+                tracing::debug!(code = %status.code(), error = status.message(), "not open yet");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
