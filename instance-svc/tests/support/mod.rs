@@ -43,11 +43,59 @@ use tonic::{Request, Response, Status};
 /// A database and the services beside the one that is tested.
 pub(crate) struct World {
     pub(crate) couch: Couch,
-    url: String,
     peers_address: SocketAddr,
-    served: Box<dyn Fn() -> u64 + Send + Sync>,
-    _folder: tempfile::TempDir,
+    database: Database,
     _stop: DropGuard,
+}
+
+/// The database of a world.
+struct Database {
+    url: String,
+    served: Option<Box<dyn Fn() -> u64 + Send + Sync>>,
+    _folder: Option<tempfile::TempDir>,
+    /// A real server is one for all tests: they take turns.
+    _turn: Option<std::fs::File>,
+}
+
+impl Database {
+    async fn embedded(stop: &CancellationToken) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = embedded_couchdb::Config::new(folder.path(), "admin", "password");
+        let server = embedded_couchdb::Server::open(config).await.unwrap();
+        let (listener, address) = listen().await;
+        let served = Box::new(server.request_counter());
+        let stopped = stop.clone();
+        tokio::spawn(async move { server.serve(listener, stopped).await });
+        Self {
+            url: format!("http://admin:password@{address}"),
+            served: Some(served),
+            _folder: Some(folder),
+            _turn: None,
+        }
+    }
+
+    /// The server that the environment names, emptied of what tests left.
+    async fn real(url: String) -> Self {
+        let place = std::env::temp_dir().join("hamlet-tests-couchdb.lock");
+        let turn = std::fs::File::create(place).unwrap();
+        let turn = tokio::task::spawn_blocking(move || turn.lock().map(|()| turn))
+            .await
+            .unwrap()
+            .unwrap();
+        let couch = Couch::connect(&CouchConfig::new(&url)).unwrap();
+        for prefix in ["cozy", "global/"] {
+            for name in couch.databases_with_prefix(prefix).await.unwrap() {
+                let removal = couch.delete_database(&DbName::new(name).unwrap()).await;
+                removal.unwrap();
+            }
+        }
+        Self {
+            url,
+            served: None,
+            _folder: None,
+            _turn: Some(turn),
+        }
+    }
 }
 
 /// One replica of the instance service.
@@ -70,16 +118,12 @@ async fn listen() -> (TcpListener, SocketAddr) {
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let stop = CancellationToken::new();
-        let config = embedded_couchdb::Config::new(folder.path(), "admin", "password");
-        let server = embedded_couchdb::Server::open(config).await.unwrap();
-        let (listener, address) = listen().await;
-        let stopped = stop.clone();
-        let served = Box::new(server.request_counter());
-        tokio::spawn(async move { server.serve(listener, stopped).await });
-        let url = format!("http://admin:password@{address}");
-        let couch = Couch::connect(&CouchConfig::new(&url)).unwrap();
+        let database = match std::env::var("HAMLET_TEST_COUCHDB_URL") {
+            Ok(url) if !url.is_empty() => Database::real(url).await,
+            _ => Database::embedded(&stop).await,
+        };
+        let couch = Couch::connect(&CouchConfig::new(&database.url)).unwrap();
         let (listener, peers_address) = listen().await;
         let neighbours = Neighbours {
             couch: couch.clone(),
@@ -99,10 +143,8 @@ impl World {
         tokio::spawn(server.serve(listener, stop.clone()));
         Self {
             couch,
-            url,
             peers_address,
-            served,
-            _folder: folder,
+            database,
             _stop: stop.drop_guard(),
         }
     }
@@ -123,7 +165,7 @@ impl World {
     pub(crate) async fn replica_with(&self, settings: Settings) -> Replica {
         let way = peer::connect(&format!("http://{}", self.peers_address), &key()).unwrap();
         let given = Given {
-            couch: Couch::connect(&CouchConfig::new(&self.url)).unwrap(),
+            couch: Couch::connect(&CouchConfig::new(&self.database.url)).unwrap(),
             peers: Peers::new(way.clone(), way),
             contexts: Contexts::default(),
             cluster_key: key(),
@@ -146,9 +188,9 @@ impl World {
         }
     }
 
-    /// How many requests the database has served.
-    pub(crate) fn served(&self) -> u64 {
-        (self.served)()
+    /// How many requests the database has served; a real one does not tell.
+    pub(crate) fn served(&self) -> Option<u64> {
+        self.database.served.as_ref().map(|served| served())
     }
 
     /// What is there beyond the databases of instances that exist.
