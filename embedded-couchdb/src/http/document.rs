@@ -251,7 +251,13 @@ async fn open_revs(app: &App, call: &Call, name: String, id: String) -> Result<A
         }
         None => None,
     };
-    let mixed = !attachments::accepts(call, "application/json");
+    let mixed = !attachments::accepts(call, "application/json")
+        && attachments::accepts(call, "multipart/mixed");
+    // In parts, the data of attachments comes along without being asked for.
+    let options = Show {
+        attachments: options.attachments || mixed,
+        ..options
+    };
     let opened = app.store.read(move |conn| {
         let db = databases::open(conn, &name)?;
         let Some(row) = documents::find(conn, db.id, &id)? else {

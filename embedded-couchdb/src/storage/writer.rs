@@ -20,7 +20,7 @@ use crate::failure::Failure;
 const BATCH: usize = 256;
 
 type Reply = Box<dyn FnOnce(Option<Failure>) + Send>;
-type Job = Box<dyn FnOnce(&mut Writing<'_>) -> (bool, Reply) + Send>;
+type Job = Box<dyn FnOnce(&mut Writing<'_>) -> (Option<Failure>, Reply) + Send>;
 
 /// What a write may use.
 pub(crate) struct Writing<'a> {
@@ -109,12 +109,12 @@ impl Writer {
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |writing| {
             let result = work(writing);
-            let ok = result.is_ok();
+            let refused = result.as_ref().err().cloned();
             let reply: Reply = Box::new(move |not_committed| {
                 // A caller that went away wants no answer.
                 let _ = answer.send(not_committed.map_or(result, Err));
             });
-            (ok, reply)
+            (refused, reply)
         });
         let stopped = || Failure::internal("the server is shutting down");
         self.jobs.send(job).map_err(|_| stopped())?;
@@ -172,10 +172,10 @@ impl Loop {
             .map(Failure::from);
         let mut next = Some(first);
         while let Some(job) = next {
-            let (reply, alive) = self.one(job, &mut touched);
+            let (reply, gone) = self.one(job, &mut touched);
             replies.push(reply);
-            if !alive {
-                lost = lost.or_else(|| Some(Failure::internal("the transaction was given up")));
+            if gone.is_some() {
+                lost = lost.or(gone);
                 break;
             }
             next = if replies.len() < BATCH {
@@ -202,8 +202,8 @@ impl Loop {
         }
     }
 
-    /// Runs one job in its savepoint; the second answer is whether the transaction is still there.
-    fn one(&mut self, job: Job, touched: &mut HashSet<i64>) -> (Reply, bool) {
+    /// Runs one job in its savepoint; the second answer is why the transaction is lost, if it is.
+    fn one(&mut self, job: Job, touched: &mut HashSet<i64>) -> (Reply, Option<Failure>) {
         let before = self
             .conn
             .prepare_cached("SAVEPOINT job")
@@ -213,21 +213,24 @@ impl Loop {
             indexes: &mut self.indexes,
             touched,
         };
-        let (ok, reply) = job(&mut writing);
-        let end = if ok {
+        let (refused, reply) = job(&mut writing);
+        self.chores_left = true;
+        if refused.is_some() {
+            self.indexes.clear();
+        }
+        if self.conn.is_autocommit() {
+            // SQLite gives the whole transaction up when the disk is full.
+            let why = || Failure::internal("the transaction was given up");
+            return (reply, Some(refused.unwrap_or_else(why)));
+        }
+        let end = if refused.is_none() {
             "RELEASE job"
         } else {
             "ROLLBACK TO job; RELEASE job"
         };
         let after = self.conn.execute_batch(end);
-        if !ok {
-            self.indexes.clear();
-        }
-        self.chores_left = true;
-        (
-            reply,
-            before.is_ok() && after.is_ok() && !self.conn.is_autocommit(),
-        )
+        let lost = before.err().or(after.err()).map(Failure::from);
+        (reply, lost)
     }
 
     fn chore(&mut self) {

@@ -180,14 +180,19 @@ impl Client {
         Ok(sender)
     }
 
-    /// Starts a call and leaves its body to be read by the caller.
-    pub(crate) async fn open(
+    async fn send(
         &self,
         method: &str,
         path: &str,
         headers: &[(&str, &str)],
         body: &[u8],
-    ) -> Result<http::Response<hyper::body::Incoming>, String> {
+    ) -> Result<
+        (
+            SendRequest<Full<Bytes>>,
+            http::Response<hyper::body::Incoming>,
+        ),
+        String,
+    > {
         let mut sender = self.connection().await?;
         let mut request = http::Request::builder()
             .method(method)
@@ -210,14 +215,18 @@ impl Client {
             .send_request(request)
             .await
             .map_err(|error| error.to_string())?;
-        if response
-            .headers()
-            .get("connection")
-            .is_none_or(|value| value != "close")
-        {
-            self.idle.lock().unwrap().push(sender);
-        }
-        Ok(response)
+        Ok((sender, response))
+    }
+
+    /// Starts a call and leaves its body to be read by the caller.
+    pub(crate) async fn open(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<http::Response<hyper::body::Incoming>, String> {
+        Ok(self.send(method, path, headers, body).await?.1)
     }
 
     /// A call that may lose its connection.
@@ -228,13 +237,20 @@ impl Client {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Result<Reply, String> {
-        let response = self.open(method, path, headers, body).await?;
+        let (sender, response) = self.send(method, path, headers, body).await?;
         let (parts, body) = response.into_parts();
         let body = body
             .collect()
             .await
             .map_err(|error| error.to_string())?
             .to_bytes();
+        if parts
+            .headers
+            .get("connection")
+            .is_none_or(|value| value != "close")
+        {
+            self.idle.lock().unwrap().push(sender);
+        }
         Ok(Reply {
             status: parts.status.as_u16(),
             headers: parts.headers,
