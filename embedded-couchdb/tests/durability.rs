@@ -279,7 +279,7 @@ async fn nothing_acknowledged_is_lost_by_kill_9() {
             let random = Random(random.below(u64::MAX - 1) + 1);
             writers.push(tokio::spawn(write(client.clone(), n, known, random)));
         }
-        tokio::time::sleep(Duration::from_millis(10 + random.below(40))).await;
+        tokio::time::sleep(Duration::from_millis(5 + random.below(30))).await;
         program.kill().await;
         for writer in writers {
             all.push(writer.await.unwrap());

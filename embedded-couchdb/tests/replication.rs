@@ -31,7 +31,7 @@ async fn everything(client: &Client, db: &str) -> BTreeMap<String, Value> {
         let id = row["id"].as_str().unwrap();
         let path = format!(
             "{db}/{}?open_revs=all&revs=true&attachments=true",
-            id.replace('/', "%2F").replace(' ', "%20")
+            escaped(id)
         );
         let headers = [("accept", "application/json")];
         let mut leaves = client
@@ -46,6 +46,14 @@ async fn everything(client: &Client, db: &str) -> BTreeMap<String, Value> {
         found.insert(id.to_owned(), leaves);
     }
     found
+}
+
+/// CouchDB redirects when the slash of `_design/` is escaped.
+fn escaped(id: &str) -> String {
+    match id.strip_prefix("_design/") {
+        Some(name) => format!("_design/{name}"),
+        None => id.replace('/', "%2F").replace(' ', "%20"),
+    }
 }
 
 async fn populate(client: &Client, db: &str) {

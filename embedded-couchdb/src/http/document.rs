@@ -251,8 +251,10 @@ async fn open_revs(app: &App, call: &Call, name: String, id: String) -> Result<A
         }
         None => None,
     };
-    let mixed = !attachments::accepts(call, "application/json")
-        && attachments::accepts(call, "multipart/mixed");
+    let mixed = call.header(header::ACCEPT).is_none()
+        || ["multipart/mixed", "multipart/*", "*/*"]
+            .iter()
+            .any(|kind| attachments::accepts(call, kind));
     // In parts, the data of attachments comes along without being asked for.
     let options = Show {
         attachments: options.attachments || mixed,

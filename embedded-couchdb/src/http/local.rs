@@ -47,6 +47,8 @@ pub(crate) async fn local(
             let mut json = call.json()?;
             let mut rev = call.query.get("rev").or(call.if_match()).map(str::to_owned);
             if let Json::Obj(members) = &mut json {
+                // Replicators send it along; a local document has no tree to put it in.
+                members.retain(|(key, _)| key != "_revisions");
                 // Its form is `0-N`, which the check of ordinary revisions lets through.
                 if let Some(at) = members.iter().position(|(key, _)| key == "_rev")
                     && let (_, Json::Str(inner)) = members.remove(at)
