@@ -13,6 +13,8 @@ pub mod faults;
 mod http;
 mod json;
 mod mango;
+#[cfg(test)]
+mod robustness;
 mod storage;
 
 pub use crate::http::Server;

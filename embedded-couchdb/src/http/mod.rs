@@ -34,12 +34,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::call::Query;
 pub(crate) use self::document::{Show, show};
 use self::{
     answer::Answer,
     auth::Auth,
     body::Body,
-    call::{Call, Query, decode},
+    call::{Call, decode},
 };
 use crate::{
     Config, Error,
