@@ -1,0 +1,93 @@
+//! What is printed on standard output.
+
+use std::io::{self, Write as _};
+
+use hamlet_proto::json::to_json;
+use prost::{Message, Name};
+use serde_json::Value;
+
+use crate::{
+    args::Format,
+    failure::Failure,
+    table::Table,
+    text::{clean, clean_json},
+};
+
+/// Prints a text as it is.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(())
+}
+
+/// Prints one message: as `people` shows it, or in the form that programs read.
+pub(crate) fn one<M: Message + Name>(
+    format: Format,
+    message: &M,
+    name: &str,
+    people: impl FnOnce() -> String,
+) -> Result<(), Failure> {
+    match format {
+        Format::Table => print(&people()),
+        Format::Name => print(&format!("{}\n", clean(name))),
+        Format::Json => {
+            // One document, spread out for those who read it all the same.
+            let document = to_json(message)?;
+            let text =
+                serde_json::to_string_pretty(&document).unwrap_or_else(|_| document.to_string());
+            let lines: Vec<_> = text.lines().map(clean_json).collect();
+            print(&format!("{}\n", lines.join("\n")))
+        }
+        Format::Yaml => print(&yaml(&to_json(message)?)?),
+    }
+}
+
+fn yaml(document: &Value) -> Result<String, Failure> {
+    let text = serde_saphyr::to_string(document)
+        .map_err(|error| Failure::Failed(format!("the answer has no YAML form: {error}")))?;
+    Ok(if text.ends_with('\n') {
+        text
+    } else {
+        format!("{text}\n")
+    })
+}
+
+/// A list that comes page by page.
+pub(crate) struct List {
+    format: Format,
+    table: Table,
+}
+
+impl List {
+    /// A list with these columns.
+    pub(crate) fn new(format: Format, columns: &[&str]) -> Self {
+        Self {
+            format,
+            table: Table::new(columns, true),
+        }
+    }
+
+    /// Adds an item; it is printed with its page.
+    pub(crate) fn push<M: Message + Name>(
+        &mut self,
+        message: &M,
+        name: &str,
+        cells: impl FnOnce() -> Vec<String>,
+    ) -> Result<(), Failure> {
+        match self.format {
+            Format::Table => {
+                self.table.push(cells());
+                Ok(())
+            }
+            Format::Name => print(&format!("{}\n", clean(name))),
+            Format::Json => print(&format!("{}\n", clean_json(&to_json(message)?.to_string()))),
+            Format::Yaml => print(&format!("---\n{}", yaml(&to_json(message)?)?)),
+        }
+    }
+
+    /// Prints what has not been printed yet.
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        print(&self.table.take())
+    }
+}

@@ -1,0 +1,94 @@
+//! Aligned columns.
+
+use unicode_width::UnicodeWidthStr as _;
+
+use crate::text::clean;
+
+/// Rows of cells that come page by page. Widths only grow, so that a list of any length is printed
+/// in the memory of one page.
+#[derive(Debug)]
+pub(crate) struct Table {
+    widths: Vec<usize>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table with these columns. The header is printed only `with_header`.
+    pub(crate) fn new(columns: &[&str], with_header: bool) -> Self {
+        let mut table = Self {
+            widths: vec![0; columns.len()],
+            rows: Vec::new(),
+        };
+        if with_header {
+            table.push(columns.iter().map(|name| name.to_uppercase()).collect());
+        }
+        table
+    }
+
+    /// Adds a row. An empty cell becomes `-`, so that columns can be counted by programs.
+    pub(crate) fn push(&mut self, cells: Vec<String>) {
+        let row: Vec<String> = cells
+            .into_iter()
+            .map(|cell| {
+                if cell.is_empty() {
+                    "-".to_owned()
+                } else {
+                    clean(&cell).into_owned()
+                }
+            })
+            .collect();
+        for (width, cell) in self.widths.iter_mut().zip(&row) {
+            *width = (*width).max(cell.width());
+        }
+        self.rows.push(row);
+    }
+
+    /// Takes out what was added since the last time, as lines.
+    pub(crate) fn take(&mut self) -> String {
+        let mut text = String::new();
+        for row in self.rows.drain(..) {
+            let last = row.len().saturating_sub(1);
+            for (column, (cell, width)) in row.iter().zip(&self.widths).enumerate() {
+                text.push_str(cell);
+                if column < last {
+                    let gap = width.saturating_sub(cell.width()) + 2;
+                    text.extend(std::iter::repeat_n(' ', gap));
+                }
+            }
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// Lines of a name and a value; what is empty is left out.
+pub(crate) fn facts(facts: &[(&str, String)]) -> String {
+    let mut table = Table::new(&["", ""], false);
+    for (name, value) in facts {
+        if !value.is_empty() {
+            table.push(vec![(*name).to_owned(), value.clone()]);
+        }
+    }
+    table.take()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Table, facts};
+
+    #[test]
+    fn columns_are_aligned_by_what_is_seen() {
+        let mut table = Table::new(&["a", "b"], false);
+        table.push(vec!["日本".to_owned(), "x".to_owned()]);
+        table.push(vec!["abc".to_owned(), String::new()]);
+        assert_eq!(table.take(), "日本  x\nabc   -\n");
+        table.push(vec!["d".to_owned(), "e".to_owned()]);
+        assert_eq!(table.take(), "d     e\n", "a later page keeps the width");
+    }
+
+    #[test]
+    fn a_cell_cannot_break_its_row() {
+        let text = facts(&[("name", "a\nb".to_owned()), ("empty", String::new())]);
+        assert_eq!(text, "name  a\\u{a}b\n");
+    }
+}

@@ -1,0 +1,71 @@
+//! Texts of others, made safe for a terminal.
+
+use std::{borrow::Cow, fmt::Write as _};
+
+/// Whether a character can move the cursor, change colours, or make text look like other text.
+const fn is_unsafe(c: char) -> bool {
+    c.is_ascii_control()
+        || matches!(c,
+            '\u{80}'..='\u{9f}' // C1: some terminals obey them
+            | '\u{61c}' | '\u{200e}' | '\u{200f}' // marks of direction
+            | '\u{2028}' | '\u{2029}' // line and paragraph separators
+            | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') // overrides of direction
+}
+
+/// `text` with what a terminal would obey spelled out, as `\u{1b}`.
+pub(crate) fn clean(text: &str) -> Cow<'_, str> {
+    replace(text, |c| format!("\\u{{{:x}}}", u32::from(c)))
+}
+
+/// A JSON text on one line, with what a terminal would obey in the escapes of JSON. On one line such
+/// characters lie within strings only, where the escape means the same.
+pub(crate) fn clean_json(line: &str) -> Cow<'_, str> {
+    replace(line, |c| format!("\\u{:04x}", u32::from(c)))
+}
+
+fn replace(text: &str, escape: impl Fn(char) -> String) -> Cow<'_, str> {
+    if !text.contains(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if is_unsafe(c) {
+            // Writing to a String cannot fail.
+            let _ = write!(safe, "{}", escape(c));
+        } else {
+            safe.push(c);
+        }
+    }
+    Cow::Owned(safe)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        reason = "a failed expectation is the test failing"
+    )]
+
+    use super::{clean, clean_json};
+
+    #[test]
+    fn what_a_terminal_would_obey_is_spelled_out() {
+        assert_eq!(
+            clean("a\u{1b}[2Jb\nc\u{9b}d\u{202e}"),
+            "a\\u{1b}[2Jb\\u{a}c\\u{9b}d\\u{202e}"
+        );
+        assert_eq!(clean("Bücher 日本 🦀"), "Bücher 日本 🦀");
+    }
+
+    #[test]
+    fn json_means_the_same_afterwards() {
+        let value = serde_json::json!({"a": "x\u{7f}\u{9b}\u{202e}\u{1b}y"});
+        let line = value.to_string();
+        let safe = clean_json(&line);
+        assert!(safe.is_ascii());
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&safe).unwrap(),
+            value
+        );
+    }
+}

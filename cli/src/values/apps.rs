@@ -1,0 +1,69 @@
+//! Where apps come from: slugs and addresses.
+
+/// Reads one app: a slug or an address.
+///
+/// # Errors
+/// When it is neither.
+pub(crate) fn source(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err("an app is empty; write slugs or addresses, separated by commas".to_owned());
+    }
+    if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(format!(
+            "{text:?} holds white space; in an address write %20"
+        ));
+    }
+    if let Some((scheme, rest)) = text.split_once("://") {
+        if !matches!(scheme, "file" | "http" | "https" | "registry") {
+            return Err(format!(
+                "{text} has an unknown scheme; known are file://, http://, https:// and registry://SLUG/CHANNEL"
+            ));
+        }
+        if rest.is_empty() {
+            return Err(format!(
+                "{text} leads nowhere; write the rest of the address"
+            ));
+        }
+        if scheme == "file" && !rest.starts_with('/') {
+            return Err(format!("{text} is not absolute; write file:///PATH"));
+        }
+        return Ok(text.to_owned());
+    }
+    if text.contains(['/', '\\', '.', ':']) {
+        return Err(format!(
+            "{text} is neither a slug nor an address; for a folder write file:///ABSOLUTE/PATH"
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::source;
+
+    #[test]
+    fn slugs_and_addresses_are_told_from_mistakes() {
+        for right in [
+            "home",
+            "my-app",
+            "file:///srv/home",
+            "registry://drive/stable",
+            "https://example.org/a%2Cb.tgz",
+        ] {
+            assert_eq!(source(right).as_deref(), Ok(right));
+        }
+        for wrong in [
+            "",
+            "./home",
+            "/srv/home",
+            "file://srv/home",
+            "ftp://x",
+            "http://",
+            "a b",
+            "example.org",
+        ] {
+            assert!(source(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The values of flags and arguments, checked before anything is sent.
+
+pub(crate) mod apps;
+pub(crate) mod domain;
+pub(crate) mod names;
+pub(crate) mod quota;
+pub(crate) mod settings;
