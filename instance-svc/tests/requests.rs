@@ -233,13 +233,12 @@ async fn a_plain_creation_costs_at_most_forty_requests() {
         None
     );
     let Some(before) = world.served() else {
-        println!("a real server does not count requests");
+        // A real server does not count requests.
         return;
     };
     assert_eq!(failure(&replica.create("a.example").await.unwrap()), None);
     let cost = world.served().unwrap() - before;
     // The neighbours of these tests write no documents: the real ones send four bulk writes more.
     let cost = cost + 4;
-    println!("{cost} requests");
     assert!(cost <= 40, "{cost} requests");
 }

@@ -4,7 +4,8 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a failed expectation is the test failing"
+    clippy::print_stdout,
+    reason = "a failed expectation is the test failing, and its seed has to be known"
 )]
 
 mod support;
