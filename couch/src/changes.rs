@@ -128,6 +128,22 @@ struct Answered {
     pending: Option<u64>,
 }
 
+/// Whether a poll waits for something to happen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    AtOnce,
+    Wait,
+}
+
+impl Pace {
+    fn feed(self) -> &'static str {
+        match self {
+            Self::AtOnce => "normal",
+            Self::Wait => "longpoll",
+        }
+    }
+}
+
 struct State {
     database: Database,
     query: ChangesQuery,
@@ -140,7 +156,7 @@ struct State {
 
 impl Database {
     /// One call to the changes feed that does not wait: what has happened, at most `limit` changes,
-    /// and the sequence to go on from.
+    /// and the sequence to go on from. Sent once.
     ///
     /// # Errors
     /// Any that a call can have.
@@ -150,7 +166,7 @@ impl Database {
         limit: usize,
     ) -> Result<(Vec<Change>, String)> {
         let since = query.since.as_parameter();
-        let answered = self.poll(query, &since, false, limit).await?;
+        let answered = self.poll(query, &since, Pace::AtOnce, limit).await?;
         Ok((answered.results, answered.last_seq))
     }
 
@@ -179,7 +195,7 @@ impl Database {
         &self,
         query: &ChangesQuery,
         since: &str,
-        wait: bool,
+        pace: Pace,
         limit: usize,
     ) -> Result<Answered> {
         let call = self.call("read changes");
@@ -188,8 +204,8 @@ impl Database {
         let mut outgoing = Outgoing::new(&call, Method::POST, self.path("_changes"))
             .query("since", since)
             .query("limit", limit.to_string())
-            .query("feed", if wait { "longpoll" } else { "normal" });
-        if wait {
+            .query("feed", pace.feed());
+        if pace == Pace::Wait {
             outgoing = outgoing.query("timeout", patience.as_millis().to_string());
         }
         if query.include_docs {
@@ -204,14 +220,15 @@ impl Database {
                 .query("filter", "_doc_ids")
                 .json(&json!({ "doc_ids": ids })),
         };
-        let answer = if wait {
-            transport
-                .once(&outgoing, patience + transport.call_timeout)
-                .await?
-        } else {
-            transport.repeatable(&outgoing).await?
+        let within = match pace {
+            Pace::Wait => patience + transport.call_timeout,
+            Pace::AtOnce => transport.call_timeout,
         };
-        answer.success(&call)?.json(&call)
+        transport
+            .once(&outgoing, within)
+            .await?
+            .success(&call)?
+            .json(&call)
     }
 }
 
@@ -233,10 +250,14 @@ impl State {
             tokio::time::sleep(dice.backoff(self.failures, Duration::from_secs(10))).await;
         }
         // `now` has to become a sequence first, or what happens between two polls would be missed.
-        let wait = self.up_to_date;
+        let pace = if self.up_to_date {
+            Pace::Wait
+        } else {
+            Pace::AtOnce
+        };
         match self
             .database
-            .poll(&self.query, &self.since, wait, PAGE)
+            .poll(&self.query, &self.since, pace, PAGE)
             .await
         {
             Ok(answered) => {

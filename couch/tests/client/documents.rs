@@ -1,0 +1,280 @@
+//! Documents by id: reading, writing, claims, compare-and-set, bulk.
+
+use std::sync::Arc;
+
+use couch::{BulkDoc, Claim, Error, Exchange, Rev, Write};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::support::Peer;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Note {
+    owner: String,
+    text: String,
+}
+
+fn note(owner: &str) -> Note {
+    Note {
+        owner: owner.to_owned(),
+        text: "é \"quoted\" \u{1f600}".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn a_document_is_written_read_changed_and_deleted() {
+    for peer in Peer::all().await {
+        let database = peer.database("notes").await;
+        for id in [
+            "plain",
+            "with space",
+            "a/b",
+            "a+b",
+            "ünï?#%",
+            "_design/x",
+            "_local/y",
+        ] {
+            assert!(database.get::<Note>(id).await.unwrap().is_none(), "{id}");
+            let first = database
+                .put(id, None, &note("a"))
+                .await
+                .unwrap()
+                .committed()
+                .unwrap();
+            let read = database.get::<Note>(id).await.unwrap().unwrap();
+            assert_eq!(
+                (read.id.as_str(), &read.rev, &read.body),
+                (id, &first, &note("a"))
+            );
+            if id.starts_with("_local/") {
+                continue;
+            }
+            assert_eq!(
+                database.put(id, None, &note("b")).await.unwrap(),
+                Write::Conflict,
+                "{id}"
+            );
+            let second = database.put(id, Some(&first), &note("b")).await.unwrap();
+            let second = second.committed().unwrap();
+            assert_eq!(
+                database.delete(id, &first).await.unwrap(),
+                Write::Conflict,
+                "{id}"
+            );
+            let old = database
+                .get_with_rev::<Note>(id, &first)
+                .await
+                .unwrap()
+                .unwrap();
+            assert_eq!(old.body, note("a"));
+            assert!(
+                database
+                    .delete(id, &second)
+                    .await
+                    .unwrap()
+                    .committed()
+                    .is_some()
+            );
+            assert!(database.get::<Note>(id).await.unwrap().is_none(), "{id}");
+        }
+        let gone = database
+            .delete("never", &Rev::new("1-abcdefabcdefabcdefabcdefabcdefab"))
+            .await;
+        assert_eq!(gone.unwrap(), Write::Conflict);
+        peer.clean().await;
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_is_refused_before_it_is_sent() {
+    let peer = Peer::embedded().await;
+    let database = peer.database("notes").await;
+    let before = peer.couch.requests();
+    for id in ["", ".", "..", "_own", "_design/", "_design/.."] {
+        let error = database.put(id, None, &note("a")).await.unwrap_err();
+        assert!(matches!(error, Error::Name { .. }), "{id:?}: {error}");
+    }
+    let error = database.put("list", None, &json!([1])).await.unwrap_err();
+    assert!(matches!(error, Error::Encode { .. }), "{error}");
+    assert_eq!(peer.couch.requests(), before);
+}
+
+#[tokio::test]
+async fn a_document_of_another_shape_is_corrupt_and_its_content_is_not_told() {
+    let peer = Peer::embedded().await;
+    let database = peer.database("notes").await;
+    let odd = json!({ "owner": { "secret": "hush" } });
+    database
+        .put("odd", None, &odd)
+        .await
+        .unwrap()
+        .committed()
+        .unwrap();
+    let error = database.get::<Note>("odd").await.unwrap_err();
+    assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+    assert!(!error.to_string().contains("hush"));
+}
+
+#[tokio::test]
+async fn ids_and_revisions_inside_a_body_do_not_count() {
+    let peer = Peer::embedded().await;
+    let database = peer.database("notes").await;
+    let body = json!({ "_id": "other", "_rev": "9-zz", "_conflicts": [], "x": 1 });
+    database
+        .put("mine", None, &body)
+        .await
+        .unwrap()
+        .committed()
+        .unwrap();
+    let read = database.get::<Value>("mine").await.unwrap().unwrap();
+    assert_eq!(read.body, json!({ "x": 1 }));
+}
+
+#[tokio::test]
+async fn each_document_of_a_bulk_write_tells_its_fate() {
+    for peer in Peer::all().await {
+        let database = peer.database("notes").await;
+        let there = database
+            .put("there", None, &json!({ "x": 1 }))
+            .await
+            .unwrap();
+        let there = there.committed().unwrap();
+        let docs = [
+            BulkDoc::create("new", &json!({ "x": 1 })).unwrap(),
+            BulkDoc::create("there", &json!({ "x": 2 })).unwrap(),
+        ];
+        let error = database
+            .bulk(&docs)
+            .await
+            .unwrap()
+            .all_committed()
+            .unwrap_err();
+        let Error::Bulk { failure, .. } = &error else {
+            panic!("{error}");
+        };
+        assert_eq!(failure.failed.len(), 1);
+        assert_eq!(failure.failed[0].id, "there");
+        assert_eq!(failure.failed[0].error, "conflict");
+        let docs = [
+            BulkDoc::update("there", &there, &json!({ "x": 3 })).unwrap(),
+            BulkDoc::create("newer", &json!({})).unwrap(),
+        ];
+        let revs = database.bulk(&docs).await.unwrap().all_committed().unwrap();
+        let docs = [BulkDoc::delete("there", &revs["there"])];
+        database.bulk(&docs).await.unwrap().all_committed().unwrap();
+        let found = database
+            .get_many::<Value>(&["new", "there", "never", "newer"])
+            .await
+            .unwrap();
+        let mut ids: Vec<&str> = found.keys().map(String::as_str).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, ["new", "newer"]);
+        peer.clean().await;
+    }
+}
+
+#[tokio::test]
+async fn first_documents_may_be_written_again_but_not_changed() {
+    for peer in Peer::all().await {
+        let database = peer.database("notes").await;
+        let docs = [
+            BulkDoc::create(
+                "_design/d",
+                &json!({ "language": "javascript", "views": {} }),
+            )
+            .unwrap(),
+            BulkDoc::create("a", &json!({ "x": [1, null, 0.5] })).unwrap(),
+        ];
+        let revs = database.bulk_ensure(&docs).await.unwrap();
+        assert_eq!(database.bulk_ensure(&docs).await.unwrap(), revs);
+        let other = [BulkDoc::create("a", &json!({ "x": 2 })).unwrap()];
+        let error = database.bulk_ensure(&other).await.unwrap_err();
+        assert!(matches!(error, Error::Bulk { .. }), "{error}");
+        assert!(error.to_string().contains("conflict"), "{error}");
+        peer.clean().await;
+    }
+}
+
+#[tokio::test]
+async fn a_name_is_claimed_by_one_and_free_after_its_release() {
+    for peer in Peer::all().await {
+        let database = peer.database("claims").await;
+        let is = |owner: &'static str| move |it: &Note| it.owner == owner;
+        let Claim::Won(_) = database.claim("alice", &note("a"), is("a")).await.unwrap() else {
+            panic!("not won");
+        };
+        let other = database.claim("alice", &note("b"), is("b")).await.unwrap();
+        assert_eq!(other, Claim::Taken(note("a")));
+        let again = database.claim("alice", &note("a"), is("a")).await.unwrap();
+        assert!(matches!(again, Claim::Won(_)), "a claim may be repeated");
+        assert!(!database.release("alice", is("b")).await.unwrap());
+        assert!(database.get::<Note>("alice").await.unwrap().is_some());
+        assert!(database.release("alice", is("a")).await.unwrap());
+        assert!(!database.release("alice", is("a")).await.unwrap());
+        assert!(!database.release("never", is("a")).await.unwrap());
+        let next = database.claim("alice", &note("b"), is("b")).await.unwrap();
+        assert!(matches!(next, Claim::Won(_)));
+        peer.clean().await;
+    }
+}
+
+#[tokio::test]
+async fn of_many_claimants_at_once_one_wins() {
+    for peer in Peer::all().await {
+        let database = Arc::new(peer.database("claims").await);
+        for round in 0..10 {
+            let mut running = Vec::new();
+            for claimant in 0..8 {
+                let database = Arc::clone(&database);
+                running.push(tokio::spawn(async move {
+                    let body = note(&claimant.to_string());
+                    let mine = body.owner.clone();
+                    database
+                        .claim(&format!("name-{round}"), &body, move |it: &Note| {
+                            it.owner == mine
+                        })
+                        .await
+                }));
+            }
+            let mut won = 0;
+            for task in running {
+                won += i32::from(matches!(task.await.unwrap().unwrap(), Claim::Won(_)));
+            }
+            assert_eq!(won, 1);
+        }
+        peer.clean().await;
+    }
+}
+
+#[tokio::test]
+async fn a_compare_and_set_needs_the_revision_it_names() {
+    for peer in Peer::all().await {
+        let database = peer.database("notes").await;
+        let first = database
+            .put("a", None, &note("a"))
+            .await
+            .unwrap()
+            .committed()
+            .unwrap();
+        let Exchange::Won(second) = database
+            .compare_and_set("a", &first, &note("b"))
+            .await
+            .unwrap()
+        else {
+            panic!("not won");
+        };
+        let late = database
+            .compare_and_set("a", &first, &note("c"))
+            .await
+            .unwrap();
+        assert_eq!(late, Exchange::Lost);
+        assert_eq!(
+            database.compare_and_delete("a", &first).await.unwrap(),
+            Exchange::Lost
+        );
+        let deleted = database.compare_and_delete("a", &second).await.unwrap();
+        assert!(matches!(deleted, Exchange::Won(_)));
+        assert!(database.get::<Note>("a").await.unwrap().is_none());
+        peer.clean().await;
+    }
+}

@@ -1,0 +1,211 @@
+//! Servers to talk to.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use couch::{Couch, CouchConfig, Database, DbName, DocId};
+use embedded_couchdb::{Config, Server, faults::Faults};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+/// A server, and a prefix for databases that nobody else uses.
+pub(crate) struct Peer {
+    pub(crate) couch: Couch,
+    pub(crate) url: String,
+    pub(crate) prefix: String,
+    pub(crate) faults: Faults,
+    _folder: Option<tempfile::TempDir>,
+    stop: CancellationToken,
+}
+
+impl Peer {
+    pub(crate) async fn embedded() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let faults = Faults::new();
+        let mut config = Config::new(folder.path().join("data"), "admin", "pass:w@rd");
+        config.faults = Some(faults.clone());
+        let server = Server::open(config).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let stop = CancellationToken::new();
+        tokio::spawn(server.serve(listener, stop.clone()));
+        let mut settings = CouchConfig::new(&url).with_credentials("admin", "pass:w@rd");
+        settings.call_timeout = Duration::from_secs(5);
+        settings.feed_timeout = Duration::from_secs(2);
+        Self {
+            couch: Couch::connect(&settings).unwrap(),
+            url,
+            prefix: fresh_prefix(),
+            faults,
+            _folder: Some(folder),
+            stop,
+        }
+    }
+
+    fn real() -> Option<Self> {
+        let url = std::env::var("HAMLET_TEST_COUCHDB_URL")
+            .ok()
+            .filter(|url| !url.is_empty())?;
+        let mut settings = CouchConfig::new(&url);
+        settings.feed_timeout = Duration::from_secs(2);
+        // Shared by others, it may take its time.
+        settings.call_timeout = Duration::from_secs(30);
+        Some(Self {
+            couch: Couch::connect(&settings).unwrap(),
+            url,
+            prefix: fresh_prefix(),
+            faults: Faults::new(),
+            _folder: None,
+            stop: CancellationToken::new(),
+        })
+    }
+
+    /// All there are to try.
+    pub(crate) async fn all() -> Vec<Self> {
+        let mut peers = vec![Self::embedded().await];
+        peers.extend(Self::real());
+        peers
+    }
+
+    pub(crate) fn name(&self, doctype: &str) -> DbName {
+        DbName::instance(&self.prefix, doctype).unwrap()
+    }
+
+    /// A new, empty database.
+    pub(crate) async fn database(&self, doctype: &str) -> Database {
+        let name = self.name(doctype);
+        self.couch.create_database(&name).await.unwrap();
+        self.couch.database(&name)
+    }
+
+    /// Removes what the test made.
+    pub(crate) async fn clean(self) {
+        self.faults.clear();
+        for name in self
+            .couch
+            .databases_with_prefix(&format!("{}/", self.prefix))
+            .await
+            .unwrap()
+        {
+            let name = DbName::new(name).unwrap();
+            self.couch.delete_database(&name).await.unwrap();
+        }
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn fresh_prefix() -> String {
+    format!("couchtest{}", DocId::ascending())
+}
+
+/// What a [`Script`] does with a request.
+#[derive(Clone)]
+pub(crate) enum Step {
+    /// Answers with this status and body.
+    Answer(u16, &'static str),
+    /// Says more is to come than it sends, and hangs up.
+    CutOff,
+    /// Never answers.
+    Hang,
+}
+
+/// A server that does as it is told, and notes what it was asked.
+pub(crate) struct Script {
+    pub(crate) url: String,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    connections: usize,
+    heads: Vec<String>,
+}
+
+impl Script {
+    /// The last step is repeated for ever.
+    pub(crate) async fn serve(steps: Vec<Step>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let noted = Arc::clone(&seen);
+        let steps = Arc::new(steps);
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                noted.lock().unwrap().connections += 1;
+                tokio::spawn(converse(stream, Arc::clone(&steps), Arc::clone(&noted)));
+            }
+        });
+        Self { url, seen }
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.seen.lock().unwrap().connections
+    }
+
+    /// The request heads so far, in lower case.
+    pub(crate) fn heads(&self) -> Vec<String> {
+        self.seen.lock().unwrap().heads.clone()
+    }
+
+    pub(crate) fn client(&self) -> Couch {
+        let mut settings = CouchConfig::new(&self.url).with_credentials("admin", "very-secret");
+        settings.call_timeout = Duration::from_millis(700);
+        Couch::connect(&settings).unwrap()
+    }
+}
+
+async fn converse(mut stream: TcpStream, steps: Arc<Vec<Step>>, seen: Arc<Mutex<Seen>>) {
+    let mut held = Vec::new();
+    loop {
+        let Some(head) = read_request(&mut stream, &mut held).await else {
+            return;
+        };
+        let step = {
+            let mut seen = seen.lock().unwrap();
+            seen.heads.push(head);
+            let at = (seen.heads.len() - 1).min(steps.len() - 1);
+            steps[at].clone()
+        };
+        let answer = match step {
+            Step::Answer(status, body) => format!(
+                "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            ),
+            Step::CutOff => "HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{\"ok\":".to_owned(),
+            Step::Hang => std::future::pending().await,
+        };
+        if stream.write_all(answer.as_bytes()).await.is_err() || matches!(step, Step::CutOff) {
+            return;
+        }
+    }
+}
+
+/// Reads one request whole and returns its head; `None` when the peer has gone.
+async fn read_request(stream: &mut TcpStream, held: &mut Vec<u8>) -> Option<String> {
+    loop {
+        let text = String::from_utf8_lossy(held).to_lowercase();
+        if let Some(end) = text.find("\r\n\r\n") {
+            let head = text[..end].to_owned();
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "))
+                .map_or(0, |length| length.parse::<usize>().unwrap());
+            if held.len() >= end + 4 + length {
+                held.drain(..end + 4 + length);
+                return Some(head);
+            }
+        }
+        let mut chunk = [0; 4096];
+        match stream.read(&mut chunk).await {
+            Ok(0) | Err(_) => return None,
+            Ok(read) => held.extend_from_slice(&chunk[..read]),
+        }
+    }
+}
