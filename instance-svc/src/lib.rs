@@ -11,6 +11,7 @@ mod config;
 pub mod domain;
 mod error;
 pub mod operations;
+pub mod program;
 mod serve;
 mod store;
 
