@@ -1,5 +1,5 @@
 //! The client as its users see it: against the embedded server, against a real CouchDB when
-//! `HAMLET_TEST_COUCHDB_URL` names one (with `user:password@`), and against peers that misbehave.
+//! `HAMLET_TEST_COUCHDB_URL` names one (with `user:password@`), a cluster likewise, and against peers that misbehave.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,6 +9,7 @@
     reason = "a failed expectation is the test failing"
 )]
 
+mod cluster;
 mod databases;
 mod documents;
 mod faults;

@@ -1,0 +1,110 @@
+//! Races on a real cluster: `HAMLET_TEST_COUCHDB_CLUSTER` names its nodes, separated by commas, each
+//! `http://user:password@host:port`. Without it there is nothing to test here.
+
+use std::time::Duration;
+
+use couch::{Claim, Couch, CouchConfig, Database, DbName, DocId, Exchange, Leaf};
+use serde_json::{Value, json};
+
+/// The same new database as seen from each node.
+async fn nodes(doctype: &str) -> Vec<Database> {
+    let urls = std::env::var("HAMLET_TEST_COUCHDB_CLUSTER").unwrap_or_default();
+    let name = DbName::instance(&format!("couchtest{}", DocId::ascending()), doctype).unwrap();
+    let mut databases = Vec::new();
+    for url in urls.split(',').filter(|url| !url.is_empty()) {
+        let mut settings = CouchConfig::new(url);
+        settings.n = Some(3);
+        settings.call_timeout = Duration::from_secs(30);
+        settings.race_timeout = Duration::from_secs(60);
+        databases.push(Couch::connect(&settings).unwrap().database(&name));
+    }
+    if let Some(first) = databases.first() {
+        first.couch().create_database(&name).await.unwrap();
+        for database in &databases {
+            while database.get::<Value>("any").await.is_err() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+    databases
+}
+
+async fn owners_alive(database: &Database, id: &str) -> Vec<Value> {
+    let leaves = database.leaves(id).await.unwrap();
+    let alive = leaves.into_iter().filter(|leaf: &Leaf| !leaf.deleted);
+    alive.map(|leaf| leaf.body["owner"].clone()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_claimants_at_different_nodes_one_wins() {
+    let nodes = nodes("claims").await;
+    for round in 0..60 {
+        if nodes.is_empty() {
+            return;
+        }
+        let id = format!("name-{round}");
+        let mut running = Vec::new();
+        for claimant in 0..6 {
+            let (database, id) = (nodes[claimant % nodes.len()].clone(), id.clone());
+            running.push(tokio::spawn(async move {
+                let mine = move |it: &Value| it["owner"] == json!(claimant);
+                database
+                    .claim(&id, &json!({ "owner": claimant }), mine)
+                    .await
+            }));
+        }
+        let mut won = Vec::new();
+        for (claimant, task) in running.into_iter().enumerate() {
+            if let Claim::Won(_) = task.await.unwrap().unwrap() {
+                won.push(json!(claimant));
+            }
+        }
+        assert_eq!(won.len(), 1, "round {round}");
+        assert_eq!(owners_alive(&nodes[0], &id).await, won, "round {round}");
+    }
+    remove(&nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_writers_at_different_nodes_one_wins() {
+    let nodes = nodes("operations").await;
+    for round in 0..60 {
+        if nodes.is_empty() {
+            return;
+        }
+        let id = format!("doc-{round}");
+        let base = nodes[0]
+            .put(&id, None, &json!({ "owner": null }))
+            .await
+            .unwrap();
+        let base = base.committed().unwrap();
+        let mut running = Vec::new();
+        for writer in 0..4 {
+            let (database, id, base) = (
+                nodes[writer % nodes.len()].clone(),
+                id.clone(),
+                base.clone(),
+            );
+            running.push(tokio::spawn(async move {
+                database
+                    .compare_and_set(&id, &base, &json!({ "owner": writer }))
+                    .await
+            }));
+        }
+        let mut won = Vec::new();
+        for (writer, task) in running.into_iter().enumerate() {
+            if let Exchange::Won(_) = task.await.unwrap().unwrap() {
+                won.push(json!(writer));
+            }
+        }
+        assert_eq!(won.len(), 1, "round {round}");
+        assert_eq!(owners_alive(&nodes[0], &id).await, won, "round {round}");
+    }
+    remove(&nodes).await;
+}
+
+async fn remove(nodes: &[Database]) {
+    if let Some(first) = nodes.first() {
+        first.couch().delete_database(first.name()).await.unwrap();
+    }
+}
