@@ -1,0 +1,41 @@
+//! Finding one file or directory.
+
+use crate::{
+    domain::{node::Node, path::AbsolutePath},
+    error::Error,
+    store::Store,
+};
+
+/// What a request is about.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    /// By the id of its document.
+    Id(String),
+    /// By its path.
+    Path(AbsolutePath),
+}
+
+/// Finds a file or directory.
+///
+/// # Errors
+/// [`Error::NotFound`]; when the database fails or a document is broken.
+pub(crate) async fn get(store: &Store, target: &Target) -> Result<Node, Error> {
+    let (found, name) = match target {
+        Target::Id(id) => (store.by_id(id).await?, format!("with the id {id}")),
+        Target::Path(path) => (store.by_path(path).await?, format!("at {}", path.as_str())),
+    };
+    found.ok_or(Error::NotFound(name))
+}
+
+/// Finds a directory.
+///
+/// # Errors
+/// As [`get`], and [`Error::NotADirectory`].
+pub(crate) async fn get_directory(store: &Store, target: &Target) -> Result<Node, Error> {
+    let node = get(store, target).await?;
+    if node.fields.is_directory() {
+        Ok(node)
+    } else {
+        Err(Error::NotADirectory(node.path))
+    }
+}

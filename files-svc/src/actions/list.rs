@@ -1,0 +1,72 @@
+//! Listing a directory, page by page.
+
+use crate::{
+    actions::get::{Target, get_directory},
+    domain::{cursor::Cursor, node::Node},
+    error::Error,
+    store::Store,
+};
+
+const DEFAULT_PAGE: i32 = 100;
+const GREATEST_PAGE: i32 = 1000;
+
+/// A page of a directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Page {
+    /// Its files and directories, sorted by name.
+    pub(crate) nodes: Vec<Node>,
+    /// The token of the next page; empty at the end.
+    pub(crate) next: String,
+}
+
+/// Lists what lies in a directory, sorted by name, after the page that gave `token`.
+///
+/// # Errors
+/// [`Error::Field`] for a negative size and for a token of something else; as [`get_directory`].
+pub(crate) async fn list(
+    store: &Store,
+    target: &Target,
+    page_size: i32,
+    token: &str,
+) -> Result<Page, Error> {
+    let size = match page_size {
+        0 => DEFAULT_PAGE,
+        wanted => wanted.min(GREATEST_PAGE),
+    };
+    let size = usize::try_from(size)
+        .map_err(|_| Error::field("page_size", "is negative; give 1 to 1000, or 0 for 100"))?;
+    let cursor = match token {
+        "" => None,
+        token => Some(Cursor::from_token(token).ok_or_else(|| {
+            Error::field(
+                "page_token",
+                "is no token of a page; give the next_page_token of the page before, or nothing",
+            )
+        })?),
+    };
+    let directory = get_directory(store, target).await?;
+    if let Some(cursor) = &cursor
+        && cursor.directory != directory.id
+    {
+        return Err(Error::field(
+            "page_token",
+            "belongs to another directory; give the next_page_token of the page before, or nothing",
+        ));
+    }
+    let places = store.children(&directory.id).await?;
+    let begin = cursor.map_or(0, |cursor| {
+        places.partition_point(|place| *place <= cursor.last)
+    });
+    let rest = places.get(begin..).unwrap_or_default();
+    let page = rest.get(..size).unwrap_or(rest);
+    let next = match page.last() {
+        Some(last) if page.len() < rest.len() => Cursor {
+            directory: directory.id.clone(),
+            last: last.clone(),
+        }
+        .to_token(),
+        _ => String::new(),
+    };
+    let nodes = store.nodes(page, &directory).await?;
+    Ok(Page { nodes, next })
+}

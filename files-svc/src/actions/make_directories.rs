@@ -1,0 +1,58 @@
+//! Making root, trash and the default directories.
+
+use service_kit::contexts::Context;
+use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
+
+use crate::{
+    domain::{
+        default_tree::{Wanted, default_tree},
+        node::Node,
+    },
+    error::Error,
+    store::Store,
+};
+
+/// Who asks for the directories, and of what they are to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Order<'a> {
+    /// The locale of the instance.
+    pub(crate) locale: &'a str,
+    /// Where a browser finds the instance, with a final slash.
+    pub(crate) url: &'a str,
+    /// When the instance was asked for.
+    pub(crate) created_at: OffsetDateTime,
+    /// The operation that asks.
+    pub(crate) operation: &'a str,
+}
+
+/// Writes the directories of a new instance, in one call. A repeat of one operation makes nothing twice
+/// and gives the same answer.
+///
+/// # Errors
+/// When the database fails; [`Error::MadeByAnother`] when another operation made them.
+pub(crate) async fn make_directories(
+    store: &Store,
+    context: &Context,
+    order: &Order<'_>,
+) -> Result<Vec<Node>, Error> {
+    if order.operation.is_empty() {
+        return Err(Error::field(
+            "operation_id",
+            "is empty; name the operation that asks",
+        ));
+    }
+    let created_at = order
+        .created_at
+        .to_offset(UtcOffset::UTC)
+        .format(&Rfc3339)
+        .map_err(|_| Error::field("create_time", "lies outside of the years 0 to 9999"))?;
+    let tree = default_tree(&Wanted {
+        locale: order.locale,
+        url: order.url,
+        created_at: &created_at,
+        operation: order.operation,
+        administrative: context.init_administrative_folder,
+        photos: context.init_photos_folder,
+    });
+    store.add(&tree).await
+}

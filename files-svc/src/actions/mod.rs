@@ -1,0 +1,7 @@
+//! What can be done with a tree, one verb a file.
+
+pub(crate) mod get;
+pub(crate) mod list;
+pub(crate) mod make_directories;
+pub(crate) mod prepare;
+pub(crate) mod walk;

@@ -1,0 +1,100 @@
+//! Walking through a tree.
+
+use std::{collections::VecDeque, vec};
+
+use futures::{Stream, stream};
+
+use crate::{
+    domain::{node::Node, order::Place},
+    error::Error,
+    store::Store,
+};
+
+/// How many documents are read at once.
+const CHUNK: usize = 200;
+
+/// A directory in the middle of being walked through.
+struct Level {
+    directory: Node,
+    /// What was not read yet.
+    places: vec::IntoIter<Place>,
+    /// What was read and not sent yet.
+    ready: VecDeque<Node>,
+}
+
+struct Walk {
+    store: Store,
+    /// How deep to go.
+    limit: usize,
+    /// The start, until it was sent.
+    start: Option<Node>,
+    /// The directories from the start to where we are.
+    levels: Vec<Level>,
+}
+
+/// Goes through a directory and all below it, depth first, children sorted by name; `limit` 0 means all
+/// the way. Each entry comes with its depth; the start has 0. Ends after an error.
+///
+/// Documents are read as they are asked for, so a change that happens meanwhile may be seen or not.
+pub(crate) fn walk(
+    store: Store,
+    start: Node,
+    limit: usize,
+) -> impl Stream<Item = Result<(Node, usize), Error>> + Send {
+    let walk = Walk {
+        store,
+        limit: if limit == 0 { usize::MAX } else { limit },
+        start: Some(start),
+        levels: Vec::new(),
+    };
+    stream::try_unfold(walk, |mut walk| async move {
+        let next = walk.next().await?;
+        Ok(next.map(|entry| (entry, walk)))
+    })
+}
+
+impl Walk {
+    async fn next(&mut self) -> Result<Option<(Node, usize)>, Error> {
+        if let Some(start) = self.start.take() {
+            self.enter(&start).await?;
+            return Ok(Some((start, 0)));
+        }
+        loop {
+            let depth = self.levels.len();
+            let Some(level) = self.levels.last_mut() else {
+                return Ok(None);
+            };
+            if let Some(node) = level.ready.pop_front() {
+                self.enter(&node).await?;
+                return Ok(Some((node, depth)));
+            }
+            let chunk: Vec<Place> = level.places.by_ref().take(CHUNK).collect();
+            if chunk.is_empty() {
+                self.levels.pop();
+            } else {
+                level.ready = self.store.nodes(&chunk, &level.directory).await?.into();
+            }
+        }
+    }
+
+    /// Goes down into a directory, unless that is too deep.
+    async fn enter(&mut self, node: &Node) -> Result<(), Error> {
+        if !node.fields.is_directory() || self.levels.len() >= self.limit {
+            return Ok(());
+        }
+        if self
+            .levels
+            .iter()
+            .any(|level| level.directory.id == node.id)
+        {
+            return Err(self.store.broken(&node.id, "it lies below itself"));
+        }
+        let places = self.store.children(&node.id).await?.into_iter();
+        self.levels.push(Level {
+            directory: node.clone(),
+            places,
+            ready: VecDeque::new(),
+        });
+        Ok(())
+    }
+}

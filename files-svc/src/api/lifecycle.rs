@@ -1,0 +1,92 @@
+//! What the instance service asks for.
+
+use couch::Couch;
+use hamlet_proto::hamlet::{
+    files::v1::{
+        CreateDefaultDirectoriesRequest, CreateDefaultDirectoriesResponse, PrepareDatabasesRequest,
+        PrepareDatabasesResponse, PreparedDatabase, PurgeContentsRequest, PurgeContentsResponse,
+        files_lifecycle_service_server::FilesLifecycleService,
+    },
+    instance::v1::Tenant,
+};
+use service_kit::{caller::Caller, contexts::Contexts};
+use tonic::{Request, Response, Status};
+
+use crate::{
+    actions::{
+        make_directories::{Order, make_directories},
+        prepare::prepare,
+    },
+    api::{convert, prefix_of, store_of},
+    contents::Contents,
+};
+
+/// The calls of the instance service.
+#[derive(Clone, Debug)]
+pub(crate) struct Lifecycle {
+    /// The database.
+    pub(crate) couch: Couch,
+    /// The bytes.
+    pub(crate) contents: Contents,
+    /// The contexts of the configuration.
+    pub(crate) contexts: Contexts,
+}
+
+/// The instance for which another service calls.
+fn tenant<T>(request: &Request<T>) -> Result<Tenant, Status> {
+    let caller = Caller::of(request)?;
+    caller.require_internal()?;
+    caller.tenant().cloned()
+}
+
+fn count(number: impl TryInto<i64>) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
+}
+
+#[tonic::async_trait]
+impl FilesLifecycleService for Lifecycle {
+    async fn prepare_databases(
+        &self,
+        request: Request<PrepareDatabasesRequest>,
+    ) -> Result<Response<PrepareDatabasesResponse>, Status> {
+        let tenant = tenant(&request)?;
+        let databases = prepare(&store_of(&self.couch, &tenant)?)
+            .await?
+            .into_iter()
+            .map(|(name, documents)| PreparedDatabase {
+                name,
+                documents: count(documents),
+            })
+            .collect();
+        Ok(Response::new(PrepareDatabasesResponse { databases }))
+    }
+
+    async fn create_default_directories(
+        &self,
+        request: Request<CreateDefaultDirectoriesRequest>,
+    ) -> Result<Response<CreateDefaultDirectoriesResponse>, Status> {
+        let tenant = tenant(&request)?;
+        let request = request.into_inner();
+        let order = Order {
+            locale: &tenant.locale,
+            url: &tenant.url,
+            created_at: convert::required_time("create_time", request.create_time)?,
+            operation: &request.operation_id,
+        };
+        let store = store_of(&self.couch, &tenant)?;
+        let context = self.contexts.get(&tenant.context);
+        let made = make_directories(&store, &context, &order).await?;
+        Ok(Response::new(CreateDefaultDirectoriesResponse {
+            directories: made.into_iter().map(convert::file).collect(),
+        }))
+    }
+
+    async fn purge_contents(
+        &self,
+        request: Request<PurgeContentsRequest>,
+    ) -> Result<Response<PurgeContentsResponse>, Status> {
+        let prefix = prefix_of(&tenant(&request)?)?;
+        let objects = count(self.contents.purge(&prefix).await?);
+        Ok(Response::new(PurgeContentsResponse { objects }))
+    }
+}

@@ -1,0 +1,20 @@
+//! Between the contracts and the domain. Nothing is decided here.
+
+mod convert;
+pub(crate) mod lifecycle;
+pub(crate) mod tree;
+
+use couch::Couch;
+use hamlet_proto::hamlet::instance::v1::Tenant;
+
+use crate::{domain::prefix::Prefix, error::Error, store::Store};
+
+/// The prefix of an instance.
+fn prefix_of(tenant: &Tenant) -> Result<Prefix, Error> {
+    Prefix::parse(&tenant.prefix).ok_or(Error::Prefix)
+}
+
+/// The tree of an instance.
+fn store_of(couch: &Couch, tenant: &Tenant) -> Result<Store, Error> {
+    Store::new(couch.clone(), prefix_of(tenant)?)
+}

@@ -1,0 +1,97 @@
+//! Reading the tree of an instance.
+
+use std::pin::Pin;
+
+use couch::Couch;
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use hamlet_proto::hamlet::files::v1::{
+    File, GetFileRequest, ListChildrenRequest, ListChildrenResponse, TreeEntry, WalkTreeRequest,
+    files_service_server::FilesService, get_file_request, list_children_request,
+};
+use service_kit::caller::Caller;
+use tonic::{Request, Response, Status};
+
+use crate::{
+    actions::{get, list, walk},
+    api::{convert, store_of},
+    error::Error,
+    store::Store,
+};
+
+/// The tree, for administrators.
+#[derive(Clone, Debug)]
+pub(crate) struct Tree {
+    /// The database.
+    pub(crate) couch: Couch,
+}
+
+impl Tree {
+    /// The tree of the instance that the call is for.
+    fn store<T>(&self, request: &Request<T>) -> Result<Store, Status> {
+        let caller = Caller::of(request)?;
+        caller.require_admin()?;
+        Ok(store_of(&self.couch, caller.tenant()?)?)
+    }
+}
+
+#[tonic::async_trait]
+impl FilesService for Tree {
+    async fn get_file(&self, request: Request<GetFileRequest>) -> Result<Response<File>, Status> {
+        let store = self.store(&request)?;
+        let target = match request.into_inner().target {
+            Some(get_file_request::Target::Id(id)) => convert::by_id(id)?,
+            Some(get_file_request::Target::Path(path)) => convert::by_path(&path)?,
+            None => return Err(convert::no_target().into()),
+        };
+        let node = get::get(&store, &target).await?;
+        Ok(Response::new(convert::file(node)))
+    }
+
+    async fn list_children(
+        &self,
+        request: Request<ListChildrenRequest>,
+    ) -> Result<Response<ListChildrenResponse>, Status> {
+        let store = self.store(&request)?;
+        let request = request.into_inner();
+        let target = match request.directory {
+            Some(list_children_request::Directory::Id(id)) => convert::by_id(id)?,
+            Some(list_children_request::Directory::Path(path)) => convert::by_path(&path)?,
+            None => return Err(convert::no_target().into()),
+        };
+        let page = list::list(&store, &target, request.page_size, &request.page_token).await?;
+        Ok(Response::new(ListChildrenResponse {
+            children: page.nodes.into_iter().map(convert::file).collect(),
+            next_page_token: page.next,
+        }))
+    }
+
+    type WalkTreeStream = Pin<Box<dyn Stream<Item = Result<TreeEntry, Status>> + Send>>;
+
+    async fn walk_tree(
+        &self,
+        request: Request<WalkTreeRequest>,
+    ) -> Result<Response<Self::WalkTreeStream>, Status> {
+        let store = self.store(&request)?;
+        let request = request.into_inner();
+        let path = if request.path.is_empty() {
+            "/"
+        } else {
+            &request.path
+        };
+        let limit = usize::try_from(request.max_depth).map_err(|_| {
+            Error::field(
+                "max_depth",
+                "is negative; give a depth, or 0 for all the way",
+            )
+        })?;
+        let start = get::get(&store, &convert::by_path(path)?).await?;
+        let entries = walk::walk(store, start, limit)
+            .map_ok(|(node, depth)| TreeEntry {
+                file: Some(convert::file(node)),
+                // A path has at most 511 parts; deeper trees are found broken before this overflows.
+                depth: i32::try_from(depth).unwrap_or(i32::MAX),
+            })
+            .map_err(Status::from);
+        Ok(Response::new(entries.boxed()))
+    }
+}

@@ -1,0 +1,223 @@
+//! A file or a directory, as its document tells.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::{
+    TRASH_NAME,
+    path::{AbsolutePath, join},
+};
+
+/// A document that points at a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Reference {
+    /// Its id.
+    #[serde(default)]
+    pub(crate) id: String,
+    /// Its doctype.
+    #[serde(rename = "type", default)]
+    pub(crate) kind: String,
+}
+
+/// What a document of the tree is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Kind {
+    /// A directory.
+    Directory,
+    /// A file.
+    File,
+}
+
+/// The fields of a document that we read. Other software wrote some of these documents, so what may be
+/// missing there may be missing here.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Fields {
+    #[serde(rename = "type")]
+    pub(crate) kind: Kind,
+    #[serde(default)]
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) dir_id: String,
+    /// The stored path of a directory. A file has none.
+    #[serde(default)]
+    path: String,
+    #[serde(default)]
+    created_at: Option<String>,
+    #[serde(default)]
+    updated_at: Option<String>,
+    #[serde(default)]
+    size: Value,
+    #[serde(default)]
+    pub(crate) mime: String,
+    #[serde(default)]
+    pub(crate) class: String,
+    #[serde(default)]
+    md5sum: Option<String>,
+    #[serde(default)]
+    trashed: bool,
+    #[serde(default)]
+    tags: Option<Vec<String>>,
+    #[serde(default)]
+    referenced_by: Option<Vec<Reference>>,
+    #[serde(default)]
+    pub(crate) executable: bool,
+}
+
+/// A file or a directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    /// The id of its document.
+    pub(crate) id: String,
+    /// The revision of its document.
+    pub(crate) rev: String,
+    /// Its whole path.
+    pub(crate) path: String,
+    /// What its document says.
+    pub(crate) fields: Fields,
+}
+
+impl Fields {
+    /// Whether it is a directory.
+    pub(crate) fn is_directory(&self) -> bool {
+        self.kind == Kind::Directory
+    }
+
+    /// The path of a directory; `None` for a file, whose path is that of its directory and its name.
+    pub(crate) fn stored_path(&self) -> Option<&str> {
+        self.is_directory().then_some(self.path.as_str())
+    }
+}
+
+impl Node {
+    /// A document in the directory at `parent`.
+    pub(crate) fn in_directory(id: String, rev: String, fields: Fields, parent: &str) -> Self {
+        let path = fields
+            .stored_path()
+            .map_or_else(|| join(parent, &fields.name), str::to_owned);
+        Self {
+            id,
+            rev,
+            path,
+            fields,
+        }
+    }
+
+    /// Its size in bytes: 0 for a directory, `None` when the document does not tell.
+    pub(crate) fn size(&self) -> Option<i64> {
+        let size = match &self.fields.size {
+            Value::Null if self.fields.is_directory() => Some(0),
+            Value::String(digits) => digits.parse().ok(),
+            Value::Number(number) => number.as_i64(),
+            _ => None,
+        };
+        size.filter(|bytes| *bytes >= 0)
+    }
+
+    /// The MD5 of its contents; empty when the document has none that can be read.
+    pub(crate) fn md5(&self) -> Vec<u8> {
+        self.fields
+            .md5sum
+            .as_deref()
+            .and_then(|text| STANDARD.decode(text).ok())
+            .unwrap_or_default()
+    }
+
+    /// Whether it lies in the trash. Files carry a mark; directories are known by their path.
+    pub(crate) fn is_trashed(&self) -> bool {
+        let trash = join("/", TRASH_NAME);
+        self.fields.trashed
+            || self
+                .path
+                .strip_prefix(&trash)
+                .is_some_and(|rest| rest.starts_with('/'))
+    }
+
+    /// When its owner made it.
+    pub(crate) fn created_at(&self) -> Option<OffsetDateTime> {
+        read_time(self.fields.created_at.as_deref())
+    }
+
+    /// When its owner last changed it.
+    pub(crate) fn updated_at(&self) -> Option<OffsetDateTime> {
+        read_time(self.fields.updated_at.as_deref())
+    }
+
+    /// Its tags.
+    pub(crate) fn tags(&self) -> &[String] {
+        self.fields.tags.as_deref().unwrap_or_default()
+    }
+
+    /// The documents that point at it.
+    pub(crate) fn references(&self) -> &[Reference] {
+        self.fields.referenced_by.as_deref().unwrap_or_default()
+    }
+
+    /// Whether it is what lies at `path`, letter by letter: the database takes the composed and the
+    /// decomposed spelling of a letter for the same.
+    pub(crate) fn lies_at(&self, path: &AbsolutePath) -> bool {
+        self.path == path.as_str()
+    }
+}
+
+fn read_time(text: Option<&str>) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(text?, &Rfc3339).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        reason = "a failed expectation is the test failing"
+    )]
+
+    use serde_json::{Value, json};
+
+    use super::Node;
+
+    fn node(document: Value, parent: &str) -> Node {
+        let fields = serde_json::from_value(document).unwrap();
+        Node::in_directory("id".to_owned(), "1-a".to_owned(), fields, parent)
+    }
+
+    #[test]
+    fn a_file_lies_where_its_directory_is() {
+        let file = node(
+            json!({"type": "file", "name": "a.txt", "size": "3", "md5sum": "rL0Y20zC+Fzt72VPzMSk2A=="}),
+            "/Photos",
+        );
+        assert_eq!(file.path, "/Photos/a.txt");
+        assert_eq!(file.size(), Some(3));
+        assert_eq!(file.md5().len(), 16);
+        assert!(!file.is_trashed());
+    }
+
+    #[test]
+    fn odd_documents_of_other_software_are_read_as_far_as_they_go() {
+        let number = node(
+            json!({"type": "file", "name": "a", "size": 7, "tags": null}),
+            "/",
+        );
+        assert_eq!(number.size(), Some(7));
+        assert_eq!(number.path, "/a");
+        assert!(number.tags().is_empty());
+        assert_eq!(number.created_at(), None);
+        for size in [json!("x"), json!("-1"), json!(null), json!([])] {
+            assert_eq!(
+                node(json!({"type": "file", "size": size}), "/").size(),
+                None
+            );
+        }
+    }
+
+    #[test]
+    fn what_lies_below_the_trash_is_trashed_and_the_trash_is_not() {
+        let at = |path: &str| node(json!({"type": "directory", "path": path}), "").is_trashed();
+        assert!(at("/.cozy_trash/a"));
+        assert!(!at("/.cozy_trash"));
+        assert!(!at("/.cozy_trash_of_mine/a"));
+        assert!(node(json!({"type": "file", "trashed": true}), "/x").is_trashed());
+    }
+}

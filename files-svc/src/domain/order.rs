@@ -1,0 +1,55 @@
+//! The order of names in a directory.
+
+use std::cmp::Ordering;
+
+/// Where something stands in its directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Its name.
+    pub(crate) name: String,
+    /// The id of its document.
+    pub(crate) id: String,
+}
+
+impl Ord for Place {
+    /// By name without regard to case, then by its letters as they are, then by id: whatever two
+    /// places there are, one is before the other.
+    fn cmp(&self, other: &Self) -> Ordering {
+        let ours = self.name.chars().flat_map(char::to_lowercase);
+        let theirs = other.name.chars().flat_map(char::to_lowercase);
+        ours.cmp(theirs)
+            .then_with(|| self.name.cmp(&other.name))
+            .then_with(|| self.id.cmp(&other.id))
+    }
+}
+
+impl PartialOrd for Place {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Place;
+
+    #[test]
+    fn names_are_in_the_order_of_a_register() {
+        let place = |name: &str, id: &str| Place {
+            name: name.to_owned(),
+            id: id.to_owned(),
+        };
+        let sorted = [
+            place(".cozy_trash", "t"),
+            place("Apple", "2"),
+            place("apple", "1"),
+            place("apple", "3"),
+            place("Banana", "0"),
+            place("été", "0"),
+        ];
+        let mut shuffled = sorted.clone();
+        shuffled.reverse();
+        shuffled.sort();
+        assert_eq!(shuffled, sorted);
+    }
+}

@@ -1,0 +1,8 @@
+//! The files service as a program of its own.
+
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    files_svc::program::run(std::env::args_os()).await
+}

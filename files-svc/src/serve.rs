@@ -1,0 +1,82 @@
+//! Serving the files service.
+
+use std::{io, path::PathBuf, time::Duration};
+
+use couch::Couch;
+use hamlet_proto::hamlet::files::v1::{
+    files_lifecycle_service_server::FilesLifecycleServiceServer,
+    files_service_server::FilesServiceServer,
+};
+use service_kit::{caller::Authenticate, contexts::Contexts, secret::Secret, server::GrpcServer};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    api::{lifecycle::Lifecycle, tree::Tree},
+    config::Config,
+    contents::Contents,
+};
+
+/// How long the database is waited for at the start.
+const DATABASE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Why serving ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The folder of contents cannot be used.
+    #[error("contents: cannot use the folder {}: {source}", folder.display())]
+    Contents {
+        /// The folder.
+        folder: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The database cannot be used.
+    #[error("the database cannot be used: {0}")]
+    Database(#[from] couch::Error),
+    /// The server failed.
+    #[error("the files service failed: {0}")]
+    Server(#[from] service_kit::server::Error),
+}
+
+/// What the files service is given.
+#[derive(Debug)]
+pub struct Given {
+    /// The database.
+    pub couch: Couch,
+    /// The contexts of the configuration.
+    pub contexts: Contexts,
+    /// The key that services know each other by.
+    pub cluster_key: Secret,
+}
+
+/// Serves until `shutdown`.
+///
+/// # Errors
+/// When the folder of contents or the database cannot be used, or the listener fails.
+pub async fn serve(
+    config: Config,
+    given: Given,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
+    let contents =
+        Contents::open(config.contents.clone()).map_err(|source| ServeError::Contents {
+            folder: config.contents,
+            source,
+        })?;
+    given.couch.wait_until_up(DATABASE_PATIENCE).await?;
+    let door = Authenticate::new(given.cluster_key);
+    let lifecycle = Lifecycle {
+        couch: given.couch.clone(),
+        contents,
+        contexts: given.contexts,
+    };
+    let tree = Tree { couch: given.couch };
+    let server = GrpcServer::new()?
+        .with(FilesServiceServer::with_interceptor(tree, door.clone()))
+        .with(FilesLifecycleServiceServer::with_interceptor(
+            lifecycle, door,
+        ));
+    Ok(server.serve(listener, shutdown).await?)
+}
