@@ -1,13 +1,16 @@
 //! Which server, and with which credential.
 //!
 //! Whatever is named wins. Else a local `hamletd` is found by its data folder: `HAMLET_DATA`, or `hamlet-data` in the
-//! working directory or in one of the folders above it.
+//! working directory or in one of the folders above it. A credential that was found goes to the server it was found
+//! with and to no other.
 
 use std::{
     env, fs,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
+use http::Uri;
 use service_kit::secret::Secret;
 
 use crate::failure::Failure;
@@ -18,6 +21,8 @@ const FOLDER: &str = "hamlet-data";
 const ADDRESS: &str = "admin-address";
 /// The file in it that holds the credential.
 const CREDENTIAL: &str = "admin-credential";
+/// Where the admin door usually is.
+const DEFAULT_SERVER: &str = "http://127.0.0.1:6060";
 
 /// A server and what it wants to see.
 #[derive(Debug)]
@@ -26,6 +31,8 @@ pub(crate) struct Server {
     pub(crate) url: String,
     /// The admin credential.
     pub(crate) credential: Secret,
+    /// Where the credential was found.
+    pub(crate) credential_file: PathBuf,
 }
 
 /// Finds the server.
@@ -36,28 +43,93 @@ pub(crate) fn find(
     server: Option<&str>,
     credential_file: Option<&Path>,
 ) -> Result<Server, Failure> {
+    // A variable that is set to nothing is not set.
+    let server = server.filter(|server| !server.is_empty());
+    let credential_file = credential_file.filter(|file| !file.as_os_str().is_empty());
     let folder = data_folder();
-    let url = match server {
-        Some(url) => with_scheme(url),
-        None => url_in(folder.as_deref())?,
+    let url = match (server, credential_file, &folder) {
+        (Some(url), _, _) => with_scheme(url),
+        // Without a hamletd of this folder, the credential belongs to a server at the usual place.
+        (None, Some(_), None) => DEFAULT_SERVER.to_owned(),
+        (None, _, folder) => url_in(folder.as_deref())?,
     };
-    let file = match (credential_file, &folder) {
+    check(&url)?;
+    let credential_file = match (credential_file, &folder) {
         (Some(file), _) => file.to_owned(),
-        (None, Some(folder)) => folder.join(CREDENTIAL),
-        (None, None) => {
+        (None, Some(folder)) if address_in(folder).is_some_and(|own| is_same(&url, own)) => {
+            folder.join(CREDENTIAL)
+        }
+        (None, _) => {
             return Err(Failure::Usage(format!(
-                "no credential: name its file with --credential-file or HAMLET_CREDENTIAL_FILE ({})",
+                "no credential for {url}: name its file with --credential-file or HAMLET_CREDENTIAL_FILE ({})",
                 looked_at()
             )));
         }
     };
-    let credential = Secret::from_file(&file).map_err(|error| {
+    let credential = Secret::from_file(&credential_file).map_err(|error| {
         Failure::Usage(format!(
             "cannot read the admin credential in {}: {error}",
-            file.display()
+            credential_file.display()
         ))
     })?;
-    Ok(Server { url, credential })
+    Ok(Server {
+        url,
+        credential,
+        credential_file,
+    })
+}
+
+/// Refuses what is no address of an admin door.
+fn check(url: &str) -> Result<(), Failure> {
+    let wrong = || {
+        Failure::Usage(format!(
+            "--server: {url} is no address; it looks like {DEFAULT_SERVER}"
+        ))
+    };
+    let uri: Uri = url.parse().map_err(|_| wrong())?;
+    if uri.scheme_str() == Some("https") {
+        return Err(Failure::Usage(format!(
+            "--server: {url}: the admin door speaks plain http; reach another machine through a tunnel, such as \
+             `ssh -L 6060:127.0.0.1:6060 HOST`, and name {DEFAULT_SERVER}"
+        )));
+    }
+    let bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
+    let named = uri
+        .authority()
+        .is_some_and(|authority| !authority.host().is_empty() && !authority.as_str().contains('@'));
+    if uri.scheme_str() == Some("http") && bare && named {
+        Ok(())
+    } else {
+        Err(wrong())
+    }
+}
+
+/// Where the hamletd of a folder can be reached, if it runs. A door that is open everywhere is open here.
+fn address_in(folder: &Path) -> Option<SocketAddr> {
+    let text = fs::read_to_string(folder.join(ADDRESS)).ok()?;
+    let address: SocketAddr = text.trim().parse().ok()?;
+    let ip = match address.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    Some(SocketAddr::new(ip, address.port()))
+}
+
+/// Whether `url` leads to the door at `own`; `localhost` is any loopback address.
+fn is_same(url: &str, own: SocketAddr) -> bool {
+    let Ok(uri) = url.parse::<Uri>() else {
+        return false;
+    };
+    let Some(authority) = uri.authority() else {
+        return false;
+    };
+    let host = authority.host().trim_matches(['[', ']']);
+    authority.port_u16().unwrap_or(80) == own.port()
+        && match host.parse::<IpAddr>() {
+            Ok(ip) => ip == own.ip(),
+            Err(_) => host == "localhost" && own.ip().is_loopback(),
+        }
 }
 
 fn with_scheme(url: &str) -> String {
@@ -75,10 +147,9 @@ fn url_in(folder: Option<&Path>) -> Result<String, Failure> {
             looked_at()
         )));
     };
-    let file = folder.join(ADDRESS);
-    match fs::read_to_string(&file) {
-        Ok(address) => Ok(with_scheme(address.trim())),
-        Err(_) => Err(Failure::Unavailable(format!(
+    match address_in(folder) {
+        Some(address) => Ok(format!("http://{address}")),
+        None => Err(Failure::Unavailable(format!(
             "the hamletd of {} does not run (there is no {ADDRESS} in it); start it, or name a server with --server",
             folder.display()
         ))),
@@ -112,7 +183,7 @@ mod tests {
 
     use std::fs;
 
-    use super::{folder_above, url_in, with_scheme};
+    use super::{check, folder_above, is_same, url_in, with_scheme};
 
     #[test]
     fn a_local_hamletd_is_found_from_below() {
@@ -138,5 +209,37 @@ mod tests {
     fn a_server_may_be_named_without_its_scheme() {
         assert_eq!(with_scheme("h:1"), "http://h:1");
         assert_eq!(with_scheme("https://h"), "https://h");
+    }
+
+    #[test]
+    fn a_found_credential_is_for_its_own_server_only() {
+        let own = "127.0.0.1:6060".parse().unwrap();
+        for same in ["http://127.0.0.1:6060", "http://localhost:6060/"] {
+            assert!(is_same(same, own), "{same}");
+        }
+        for other in [
+            "http://127.0.0.1:6061",
+            "http://127.0.0.2:6060",
+            "http://example.org:6060",
+            "http://127.0.0.1",
+        ] {
+            assert!(!is_same(other, own), "{other}");
+        }
+        assert!(is_same("http://[::1]:7", "[::1]:7".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_is_no_admin_door_is_refused() {
+        for wrong in [
+            "https://h:1",
+            "http://",
+            "ftp://h",
+            "http://u:p@h:1",
+            "http://h:1/x",
+            "http://h?x",
+        ] {
+            assert!(check(wrong).is_err(), "{wrong}");
+        }
+        assert!(check("http://h:1").is_ok());
     }
 }

@@ -1,5 +1,7 @@
 //! What went wrong, as a line and an exit code.
 
+use std::io::{self, Write as _};
+
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -17,12 +19,18 @@ pub(crate) enum Failure {
     /// There is no server to be found or reached, or it was too late.
     #[error("{0}")]
     Unavailable(String),
+    /// The credential was refused.
+    #[error("{0}")]
+    NotAllowed(String),
+    /// The person stopped the command.
+    #[error("{0}")]
+    Interrupted(String),
     /// The server refused.
-    #[error("{}", .0.message())]
+    #[error("{}", message(.0))]
     Refused(Box<Status>),
     /// Standard output cannot be written, because nobody reads it any more for one.
     #[error("cannot write: {0}")]
-    Output(#[from] std::io::Error),
+    Output(#[from] io::Error),
     /// A message has no JSON form.
     #[error("the server's answer cannot be shown: {0}")]
     Json(#[from] hamlet_proto::json::Error),
@@ -38,17 +46,23 @@ impl From<Status> for Failure {
 }
 
 impl Failure {
-    /// 1 failed, 2 wrong use, 3 not found, 4 exists or conflict, 5 not allowed, 6 unavailable or too late.
+    /// 1 failed, 2 wrong use, 3 not found, 4 exists or conflict, 5 not allowed, 6 unavailable or too late, 130
+    /// stopped by Ctrl-C.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
+            // Whoever reads the output has seen enough, as `head` has.
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Failed(_) | Self::Output(_) | Self::Json(_) | Self::Answer(_) => 1,
             Self::Usage(_) => 2,
+            Self::NotAllowed(_) => 5,
             Self::Unavailable(_) => 6,
+            Self::Interrupted(_) => 130,
             Self::Refused(status) => match status.code() {
                 Code::InvalidArgument | Code::OutOfRange => 2,
                 Code::NotFound => 3,
-                Code::AlreadyExists | Code::Aborted => 4,
-                Code::PermissionDenied | Code::Unauthenticated | Code::FailedPrecondition => 5,
+                // What is asked for conflicts with how things stand.
+                Code::AlreadyExists | Code::Aborted | Code::FailedPrecondition => 4,
+                Code::PermissionDenied | Code::Unauthenticated => 5,
                 Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted => 6,
                 // tonic reports its own timeouts as cancelled.
                 Code::Cancelled => 6,
@@ -59,6 +73,11 @@ impl Failure {
 
     /// Tells a person: one line, and one for each field that is wrong.
     pub(crate) fn tell(&self) {
+        if let Self::Output(error) = self
+            && error.kind() == io::ErrorKind::BrokenPipe
+        {
+            return;
+        }
         let mut lines = vec![format!("error: {}", clean(&self.to_string()))];
         if let Self::Refused(status) = self
             && let Some(request) = status.get_details_bad_request()
@@ -79,8 +98,43 @@ impl Failure {
 
 /// A line for a person, on standard error.
 pub(crate) fn say(line: &str) {
-    #[expect(clippy::print_stderr, reason = "the one place where people are told")]
-    {
-        eprintln!("{line}");
+    // Nobody is left to be told when stderr is closed.
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+fn message(status: &Status) -> &str {
+    match status.message() {
+        "" => status.code().description(),
+        message => message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::{Code, Status};
+
+    use super::Failure;
+
+    #[test]
+    fn every_code_has_its_exit_code() {
+        for (code, exit) in [
+            (Code::InvalidArgument, 2),
+            (Code::NotFound, 3),
+            (Code::AlreadyExists, 4),
+            (Code::Aborted, 4),
+            (Code::FailedPrecondition, 4),
+            (Code::PermissionDenied, 5),
+            (Code::Unavailable, 6),
+            (Code::DeadlineExceeded, 6),
+            (Code::ResourceExhausted, 6),
+            (Code::Internal, 1),
+            (Code::Unimplemented, 1),
+        ] {
+            assert_eq!(
+                Failure::from(Status::new(code, "")).exit_code(),
+                exit,
+                "{code:?}"
+            );
+        }
     }
 }

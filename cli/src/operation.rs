@@ -14,20 +14,17 @@ use hamlet_proto::{
     unpack,
 };
 use prost_types::Any;
-use tokio::time::{Instant, timeout_at};
-use tokio_stream::StreamExt as _;
-use tonic::{Code, Status};
+use tokio::time::{Instant, sleep, timeout_at};
+use tonic::{Code, Status, Streaming};
 
 use crate::{
     failure::{Failure, say},
-    session::Session,
+    session::{Door, PATIENCE, PAUSE, Session, is_lost},
     text::clean,
 };
 
-/// How long a lost server is looked for.
-const PATIENCE: Duration = Duration::from_millis(4500);
-/// The pause between two looks.
-const PAUSE: Duration = Duration::from_millis(200);
+/// How long the first state of an operation may take to come.
+const FIRST: Duration = Duration::from_millis(4500);
 
 /// What came of an operation.
 #[derive(Debug)]
@@ -42,87 +39,102 @@ pub(crate) struct Ended {
 /// seconds; the operation goes on without us.
 ///
 /// # Errors
-/// The operation's own failure, or [`Failure::Unavailable`] naming the operation.
-pub(crate) async fn follow(session: &Session, accepted: Operation) -> Result<Ended, Failure> {
+/// The operation's own failure, [`Failure::Unavailable`] or [`Failure::Interrupted`] naming the operation.
+pub(crate) async fn follow(
+    session: &Session,
+    door: &Door,
+    accepted: Operation,
+) -> Result<Ended, Failure> {
     if accepted.done {
         return ended(accepted);
     }
     let name = accepted.name;
     tokio::select! {
-        outcome = follow_on(session, &name) => outcome,
-        _ = tokio::signal::ctrl_c() => Err(goes_on(&name, "stopped watching")),
-    }
-}
-
-async fn follow_on(session: &Session, name: &str) -> Result<Ended, Failure> {
-    let mut progress = Progress::new();
-    // Since when the server is lost.
-    let mut lost = None;
-    loop {
-        match watch(session, name, &mut progress, &mut lost).await {
-            Ok(operation) => return ended(operation),
-            Err(Failure::Refused(status)) if !is_lost(&status) => {
-                return Err(Failure::Refused(status));
-            }
-            Err(Failure::Refused(_) | Failure::Unavailable(_)) => {
-                let since = *lost.get_or_insert_with(Instant::now);
-                if Instant::now() + PAUSE >= since + PATIENCE {
-                    return Err(goes_on(name, "the server was lost"));
-                }
-                tokio::time::sleep(PAUSE).await;
-            }
-            Err(other) => return Err(other),
+        outcome = follow_on(session, door, &name) => outcome,
+        signal = tokio::signal::ctrl_c() => {
+            signal?;
+            Err(Failure::Interrupted(goes_on(&name, "stopped watching")))
         }
     }
 }
 
-fn goes_on(name: &str, why: &str) -> Failure {
+async fn follow_on(session: &Session, door: &Door, name: &str) -> Result<Ended, Failure> {
+    let mut progress = Progress::new();
+    // Until when there has to be news; without a time while there is a stream of them.
+    let mut deadline = None;
+    loop {
+        match watch(door, name, &mut progress, &mut deadline).await? {
+            Watched::Ended(operation) => return ended(operation),
+            Watched::Broken(Some(status)) if !is_lost(&status) => {
+                return Err(session.refused(status));
+            }
+            Watched::Broken(_) => {
+                let until = *deadline.get_or_insert_with(|| Instant::now() + PATIENCE);
+                if Instant::now() + PAUSE >= until {
+                    return Err(Failure::Unavailable(goes_on(
+                        name,
+                        &format!("lost the server at {}", session.url()),
+                    )));
+                }
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+fn goes_on(name: &str, why: &str) -> String {
     let id = name.strip_prefix("operations/").unwrap_or(name);
-    Failure::Unavailable(format!(
-        "{why}; {name} goes on: follow it with `hamlet operations wait {id}`"
-    ))
+    format!("{why}; {name} goes on: follow it with `hamlet operations wait {id}`")
 }
 
-fn is_lost(status: &Status) -> bool {
-    matches!(
-        status.code(),
-        Code::Unavailable
-            | Code::Unknown
-            | Code::Cancelled
-            | Code::Internal
-            | Code::DeadlineExceeded
-    )
+/// How a watch ended.
+enum Watched {
+    /// With the operation.
+    Ended(Operation),
+    /// Before it: with a status, or without a word.
+    Broken(Option<Status>),
 }
 
-/// Watches until the end. Opening the stream has to be quick; what has begun goes on as long as it takes.
+/// Watches until the end or until the watch breaks. The first state has to come quickly, for it is sent at once; what
+/// follows takes as long as it takes.
 async fn watch(
-    session: &Session,
+    door: &Door,
     name: &str,
     progress: &mut Progress,
-    lost: &mut Option<Instant>,
-) -> Result<Operation, Failure> {
-    let until = lost.unwrap_or_else(Instant::now) + PATIENCE;
-    let opened = async {
-        let door = session.door().await?;
-        let states = OperationServiceClient::new(door)
+    deadline: &mut Option<Instant>,
+) -> Result<Watched, Failure> {
+    let until = deadline.unwrap_or_else(|| Instant::now() + FIRST);
+    let first = async {
+        let mut states: Streaming<Operation> = OperationServiceClient::new(door.clone())
             .watch_operation(WatchOperationRequest {
                 name: name.to_owned(),
             })
-            .await?;
-        Ok::<_, Failure>(states.into_inner())
+            .await?
+            .into_inner();
+        let state = states.message().await?;
+        Ok::<_, Status>((states, state))
     };
-    let mut states = timeout_at(until, opened)
-        .await
-        .map_err(|_| Failure::Unavailable("too late".to_owned()))??;
-    while let Some(state) = states.next().await {
-        let state = state?;
-        *lost = None;
+    let (mut states, mut next) = match timeout_at(until, first).await {
+        Ok(Ok((states, state))) => (states, Ok(state)),
+        Ok(Err(status)) => return Ok(Watched::Broken(Some(status))),
+        Err(_) => {
+            *deadline = Some(until);
+            return Ok(Watched::Broken(None));
+        }
+    };
+    loop {
+        let state = match next {
+            Ok(Some(state)) => state,
+            Ok(None) => return Ok(Watched::Broken(None)),
+            Err(status) => return Ok(Watched::Broken(Some(status))),
+        };
+        *deadline = None;
         progress.show(&state)?;
         if state.done {
-            return Ok(state);
+            return Ok(Watched::Ended(state));
         }
+        next = states.message().await;
     }
-    Err(Failure::Unavailable("the stream ended".to_owned()))
 }
 
 fn ended(operation: Operation) -> Result<Ended, Failure> {

@@ -1,6 +1,6 @@
 //! What is printed on standard output.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use hamlet_proto::json::to_json;
 use prost::{Message, Name};
@@ -29,17 +29,30 @@ pub(crate) fn one<M: Message + Name>(
     people: impl FnOnce() -> String,
 ) -> Result<(), Failure> {
     match format {
+        // Only the forms for programs need the message's own form.
+        Format::Table | Format::Name => document(format, &Value::Null, name, people),
+        Format::Json | Format::Yaml => document(format, &to_json(message)?, name, people),
+    }
+}
+
+/// Prints one document that is no message.
+pub(crate) fn document(
+    format: Format,
+    document: &Value,
+    name: &str,
+    people: impl FnOnce() -> String,
+) -> Result<(), Failure> {
+    match format {
         Format::Table => print(&people()),
         Format::Name => print(&format!("{}\n", clean(name))),
         Format::Json => {
             // One document, spread out for those who read it all the same.
-            let document = to_json(message)?;
             let text =
-                serde_json::to_string_pretty(&document).unwrap_or_else(|_| document.to_string());
+                serde_json::to_string_pretty(document).unwrap_or_else(|_| document.to_string());
             let lines: Vec<_> = text.lines().map(clean_json).collect();
             print(&format!("{}\n", lines.join("\n")))
         }
-        Format::Yaml => print(&yaml(&to_json(message)?)?),
+        Format::Yaml => print(&yaml(document)?),
     }
 }
 
@@ -64,7 +77,8 @@ impl List {
     pub(crate) fn new(format: Format, columns: &[&str]) -> Self {
         Self {
             format,
-            table: Table::new(columns, true),
+            // Programs read rows alone.
+            table: Table::new(columns, io::stdout().is_terminal()),
         }
     }
 

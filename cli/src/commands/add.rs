@@ -25,10 +25,15 @@ pub(super) async fn run(session: &Session, format: Format, wanted: Add) -> Resul
     let dry_run = wanted.dry_run;
     let trace = wanted.trace;
     let request = request(wanted)?;
-    let accepted = InstanceServiceClient::new(session.door().await?)
-        .create_instance(request)
-        .await?
-        .into_inner();
+    let door = session.door().await?;
+    let accepted = session
+        .ask(async || {
+            InstanceServiceClient::new(door.clone())
+                .create_instance(request.clone())
+                .await
+        })
+        .await
+        .map_err(|failure| unanswered(failure, &request.request_id))?;
     if dry_run {
         let result = match accepted.result {
             Some(operation::Result::Response(response)) => unpack(&response)?.unwrap_or_default(),
@@ -40,25 +45,44 @@ pub(super) async fn run(session: &Session, format: Format, wanted: Add) -> Resul
     let Ended {
         operation,
         response,
-    } = follow(session, accepted).await?;
+    } = follow(session, &door, accepted).await?;
     let result: CreateInstanceResult = unpack(&response)?.unwrap_or_default();
-    warn(&result);
     if trace && let Some(metadata) = &operation.metadata {
         tell_durations(&unpack(metadata)?.unwrap_or_default());
     }
-    show(format, &result, "created")?;
+    finish(format, &result)
+}
+
+/// Prints a new instance.
+///
+/// # Errors
+/// When an app of it could not be installed.
+pub(super) fn finish(format: Format, result: &CreateInstanceResult) -> Result<(), Failure> {
+    warn(result);
+    show(format, result, "created")?;
     let failed = result
         .apps
         .iter()
         .filter(|app| !app.error.is_empty())
         .count();
-    if failed > 0 {
-        return Err(Failure::Failed(format!(
-            "{failed} of {} apps could not be installed; the instance is kept",
-            result.apps.len()
-        )));
+    if failed == 0 {
+        return Ok(());
     }
-    Ok(())
+    Err(Failure::Failed(format!(
+        "{failed} of {} apps could not be installed; the instance is kept",
+        result.apps.len()
+    )))
+}
+
+/// Nobody knows whether a change was accepted whose answer was lost; its id finds out.
+pub(super) fn unanswered(failure: Failure, request_id: &str) -> Failure {
+    match failure {
+        Failure::Unavailable(why) => Failure::Unavailable(format!(
+            "{why}; it may be at work all the same: look with `hamlet operations ls`, or give the same command again \
+             with --request-id {request_id}"
+        )),
+        other => other,
+    }
 }
 
 fn request(wanted: Add) -> Result<CreateInstanceRequest, Failure> {

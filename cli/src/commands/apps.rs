@@ -22,18 +22,22 @@ pub(super) async fn run(session: &Session, format: Format, command: Apps) -> Res
 }
 
 async fn ls(session: &Session, format: Format, domain: &str) -> Result<(), Failure> {
-    let mut client = AppsServiceClient::new(session.door_of(domain).await?);
+    let door = session.door_of(domain).await?;
     let mut list = List::new(format, &["slug", "version", "state", "source"]);
     let mut page_token = String::new();
     loop {
-        let page = client
-            .list_apps(ListAppsRequest {
-                page_size: PAGE,
-                page_token,
-                ..ListAppsRequest::default()
+        let request = ListAppsRequest {
+            page_size: PAGE,
+            page_token,
+            ..ListAppsRequest::default()
+        };
+        let page = session
+            .ask(async || {
+                AppsServiceClient::new(door.clone())
+                    .list_apps(request.clone())
+                    .await
             })
-            .await?
-            .into_inner();
+            .await?;
         for app in &page.apps {
             list.push(app, &app.slug, || {
                 vec![
@@ -58,13 +62,18 @@ async fn show(
     domain: &str,
     slug: String,
 ) -> Result<(), Failure> {
-    let app = AppsServiceClient::new(session.door_of(domain).await?)
-        .get_app(GetAppRequest {
-            slug,
-            ..GetAppRequest::default()
+    let door = session.door_of(domain).await?;
+    let request = GetAppRequest {
+        slug,
+        ..GetAppRequest::default()
+    };
+    let app = session
+        .ask(async || {
+            AppsServiceClient::new(door.clone())
+                .get_app(request.clone())
+                .await
         })
-        .await?
-        .into_inner();
+        .await?;
     output::one(format, &app, &app.slug, || {
         facts(&[
             ("slug", app.slug.clone()),

@@ -10,7 +10,7 @@ use crate::{
     args::{Files, Format},
     failure::Failure,
     output::{self, List},
-    session::Session,
+    session::{Session, is_lost},
     text::clean,
     values::quota,
 };
@@ -20,23 +20,40 @@ const PAGE: i32 = 200;
 pub(super) async fn run(session: &Session, format: Format, command: Files) -> Result<(), Failure> {
     match command {
         Files::Ls { domain, path } => ls(session, format, &domain, path).await,
-        Files::Tree { domain, path } => tree(session, format, &domain, path).await,
+        Files::Tree {
+            domain,
+            path,
+            max_depth,
+        } => {
+            tree(
+                session,
+                format,
+                &domain,
+                path,
+                max_depth.unwrap_or_default(),
+            )
+            .await
+        }
     }
 }
 
 async fn ls(session: &Session, format: Format, domain: &str, path: String) -> Result<(), Failure> {
-    let mut client = FilesServiceClient::new(session.door_of(domain).await?);
+    let door = session.door_of(domain).await?;
     let mut list = List::new(format, &["name", "kind", "size", "id"]);
     let mut page_token = String::new();
     loop {
-        let page = client
-            .list_children(ListChildrenRequest {
-                directory: Some(list_children_request::Directory::Path(path.clone())),
-                page_size: PAGE,
-                page_token,
+        let request = ListChildrenRequest {
+            directory: Some(list_children_request::Directory::Path(path.clone())),
+            page_size: PAGE,
+            page_token,
+        };
+        let page = session
+            .ask(async || {
+                FilesServiceClient::new(door.clone())
+                    .list_children(request.clone())
+                    .await
             })
-            .await?
-            .into_inner();
+            .await?;
         for child in &page.children {
             list.push(child, &child.path, || {
                 vec![
@@ -60,14 +77,30 @@ async fn tree(
     format: Format,
     domain: &str,
     path: String,
+    max_depth: i32,
 ) -> Result<(), Failure> {
-    let mut entries = FilesServiceClient::new(session.door_of(domain).await?)
-        .walk_tree(WalkTreeRequest { path, max_depth: 0 })
-        .await?
-        .into_inner();
+    let door = session.door_of(domain).await?;
+    let request = WalkTreeRequest { path, max_depth };
+    let mut entries = session
+        .ask(async || {
+            FilesServiceClient::new(door.clone())
+                .walk_tree(request.clone())
+                .await
+        })
+        .await?;
     let mut list = List::new(format, &[]);
     while let Some(entry) = entries.next().await {
-        let entry = entry?;
+        // A tree that breaks off is not begun again: its first part would be printed twice.
+        let entry = entry.map_err(|status| {
+            if is_lost(&status) {
+                Failure::Unavailable(format!(
+                    "lost the server at {} in the middle of the tree; ask again",
+                    session.url()
+                ))
+            } else {
+                session.refused(status)
+            }
+        })?;
         let file = entry.file.clone().unwrap_or_default();
         if format == Format::Table {
             output::print(&line(&entry, &file))?;

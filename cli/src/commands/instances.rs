@@ -12,6 +12,7 @@ use crate::{
     output::{self, List},
     session::Session,
     table::facts,
+    text::clean,
     values::quota,
 };
 
@@ -38,20 +39,24 @@ pub(super) async fn run(
 }
 
 async fn ls(session: &Session, format: Format) -> Result<(), Failure> {
-    let mut client = InstanceServiceClient::new(session.door().await?);
+    let door = session.door().await?;
     let mut list = List::new(
         format,
         &["domain", "locale", "quota", "state", "indexes", "prefix"],
     );
     let mut page_token = String::new();
     loop {
-        let page = client
-            .list_instances(ListInstancesRequest {
-                page_size: PAGE,
-                page_token,
+        let request = ListInstancesRequest {
+            page_size: PAGE,
+            page_token,
+        };
+        let page = session
+            .ask(async || {
+                InstanceServiceClient::new(door.clone())
+                    .list_instances(request.clone())
+                    .await
             })
-            .await?
-            .into_inner();
+            .await?;
         for instance in &page.instances {
             list.push(instance, &instance.name, || {
                 vec![
@@ -73,12 +78,17 @@ async fn ls(session: &Session, format: Format) -> Result<(), Failure> {
 }
 
 async fn show(session: &Session, format: Format, domain: &str) -> Result<(), Failure> {
-    let instance = InstanceServiceClient::new(session.door().await?)
-        .get_instance(GetInstanceRequest {
-            name: format!("instances/{domain}"),
+    let door = session.door().await?;
+    let request = GetInstanceRequest {
+        name: format!("instances/{domain}"),
+    };
+    let instance = session
+        .ask(async || {
+            InstanceServiceClient::new(door.clone())
+                .get_instance(request.clone())
+                .await
         })
-        .await?
-        .into_inner();
+        .await?;
     output::one(format, &instance, &instance.name, || describe(&instance))
 }
 
@@ -130,10 +140,14 @@ fn state(instance: &Instance) -> &'static str {
 }
 
 async fn count(session: &Session, format: Format) -> Result<(), Failure> {
-    let answer = InstanceServiceClient::new(session.door().await?)
-        .count_instances(CountInstancesRequest {})
-        .await?
-        .into_inner();
+    let door = session.door().await?;
+    let answer = session
+        .ask(async || {
+            InstanceServiceClient::new(door.clone())
+                .count_instances(CountInstancesRequest {})
+                .await
+        })
+        .await?;
     let number = answer.count.to_string();
     output::one(format, &answer, &number, || match answer.count {
         1 => "1 instance\n".to_owned(),
@@ -142,11 +156,18 @@ async fn count(session: &Session, format: Format) -> Result<(), Failure> {
 }
 
 async fn register_link(session: &Session, format: Format, domain: &str) -> Result<(), Failure> {
-    let link = InstanceServiceClient::new(session.door().await?)
-        .get_register_link(GetRegisterLinkRequest {
-            name: format!("instances/{domain}"),
+    let door = session.door().await?;
+    let request = GetRegisterLinkRequest {
+        name: format!("instances/{domain}"),
+    };
+    let link = session
+        .ask(async || {
+            InstanceServiceClient::new(door.clone())
+                .get_register_link(request.clone())
+                .await
         })
-        .await?
-        .into_inner();
-    output::one(format, &link, &link.link, || format!("{}\n", link.link))
+        .await?;
+    output::one(format, &link, &link.link, || {
+        format!("{}\n", clean(&link.link))
+    })
 }

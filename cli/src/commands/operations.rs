@@ -5,14 +5,18 @@ use hamlet_proto::{
         GetOperationRequest, ListOperationsRequest, Operation, operation,
         operations_client::OperationsClient,
     },
-    hamlet::instance::v1::{OperationMetadata, operation_metadata::Phase, step},
+    hamlet::instance::v1::{
+        CreateInstanceResult, DeleteInstanceResult, OperationMetadata, operation_metadata::Phase,
+        step,
+    },
     unpack,
 };
 
+use super::{add, destroy};
 use crate::{
     args::{Format, Operations},
     failure::Failure,
-    operation::follow,
+    operation::{Ended, follow},
     output::{self, List},
     session::Session,
     table::facts,
@@ -33,32 +37,52 @@ pub(super) async fn run(
         }
         Operations::Wait { operation } => {
             let operation = get(session, operation).await?;
-            let ended = follow(session, operation).await?;
-            show(format, &ended.operation)
+            let ended = follow(session, &session.door().await?, operation).await?;
+            finish(format, &ended)
         }
     }
 }
 
 async fn get(session: &Session, name: String) -> Result<Operation, Failure> {
-    Ok(OperationsClient::new(session.door().await?)
-        .get_operation(GetOperationRequest { name })
-        .await?
-        .into_inner())
+    let door = session.door().await?;
+    let request = GetOperationRequest { name };
+    session
+        .ask(async || {
+            OperationsClient::new(door.clone())
+                .get_operation(request.clone())
+                .await
+        })
+        .await
+}
+
+/// Prints what came of an operation, as the command that began it would have.
+fn finish(format: Format, ended: &Ended) -> Result<(), Failure> {
+    if let Some(result) = unpack::<CreateInstanceResult>(&ended.response)? {
+        return add::finish(format, &result);
+    }
+    if let Some(result) = unpack::<DeleteInstanceResult>(&ended.response)? {
+        return destroy::finish(format, &result);
+    }
+    show(format, &ended.operation)
 }
 
 async fn ls(session: &Session, format: Format) -> Result<(), Failure> {
-    let mut client = OperationsClient::new(session.door().await?);
+    let door = session.door().await?;
     let mut list = List::new(format, &["operation", "kind", "domain", "phase", "step"]);
     let mut page_token = String::new();
     loop {
-        let page = client
-            .list_operations(ListOperationsRequest {
-                page_size: PAGE,
-                page_token,
-                ..ListOperationsRequest::default()
+        let request = ListOperationsRequest {
+            page_size: PAGE,
+            page_token,
+            ..ListOperationsRequest::default()
+        };
+        let page = session
+            .ask(async || {
+                OperationsClient::new(door.clone())
+                    .list_operations(request.clone())
+                    .await
             })
-            .await?
-            .into_inner();
+            .await?;
         for operation in &page.operations {
             let metadata = metadata(operation)?;
             list.push(operation, &operation.name, || {
