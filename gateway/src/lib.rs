@@ -1,1 +1,109 @@
-//! In the making.
+//! Hamlet's gateway: it finds the instance from the host and forwards.
+//!
+//! It has two doors. The public one takes HTTP/1.1 and HTTP/2 on one port, finds out whose host is
+//! meant, refuses what must not be used, forwards gRPC and shows the few pages that a person sees. The
+//! admin one needs the admin credential and forwards gRPC.
+//!
+//! From the outside in: `accept` holds the connections, `door` decides what becomes of a request,
+//! `host` and `directory` find the instance, `route` the service, `forward` carries the call,
+//! `answer` and `pages` are what the gateway says itself.
+
+mod accept;
+mod answer;
+mod config;
+mod credential;
+mod directory;
+mod door;
+mod forward;
+mod health;
+mod host;
+mod pages;
+mod program;
+mod route;
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use config::{Config, Secrets};
+pub use forward::AddressError;
+pub use program::main;
+
+use crate::{
+    accept::Acceptor,
+    credential::Credential,
+    directory::Directory,
+    door::{AdminDoor, PublicDoor},
+    forward::Forwarder,
+    health::Health,
+    pages::Pages,
+};
+
+/// Why the gateway cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address of a service cannot be used.
+    #[error("{setting}: {source}")]
+    Address {
+        /// The setting that holds it.
+        setting: &'static str,
+        /// What is wrong with it.
+        source: AddressError,
+    },
+    /// The cluster key cannot be used.
+    #[error(transparent)]
+    Peer(#[from] service_kit::peer::Error),
+    /// A listener failed.
+    #[error("the listener failed")]
+    Listener(#[from] std::io::Error),
+    /// The texts of the pages cannot be read.
+    #[error("the texts of the pages are not well-formed")]
+    Texts(#[from] serde_json::Error),
+}
+
+/// Serves both doors until `shutdown`, then lets running calls end for as long as the settings say.
+///
+/// The addresses to listen on are those of the listeners; `config.listen` and `config.admin_listen`
+/// are for whoever binds them.
+///
+/// # Errors
+/// When a setting cannot be used, at once; when a listener fails, later.
+pub async fn serve(
+    config: Config,
+    public: TcpListener,
+    admin: TcpListener,
+    secrets: Secrets,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let pages = Arc::new(Pages::new()?);
+    let directory = Arc::new(Directory::new(&config, &secrets.cluster_key)?);
+    let forwarder = |limits| Forwarder::new(&config, &secrets.cluster_key, limits);
+    let public_door = PublicDoor {
+        directory: Arc::clone(&directory),
+        forwarder: forwarder(forward::Limits::of_public(&config))?,
+        pages,
+    };
+    // Its own connections and its own limits: a busy public door cannot lock the administrators out.
+    let admin_forwarder = forwarder(forward::Limits::of_admin(&config))?;
+    let (health, health_service) = Health::new(&config)?;
+    let admin_door = AdminDoor {
+        directory,
+        forwarder: admin_forwarder,
+        credential: Credential::new(secrets.admin_credential),
+        health: health_service,
+    };
+    tracing::debug!("the gateway serves");
+    let watching = health.watch(shutdown.clone());
+    let serving = async {
+        tokio::try_join!(
+            Acceptor::new(&config, public, shutdown.clone()).serve(Arc::new(public_door)),
+            Acceptor::new(&config, admin, shutdown.clone()).serve(Arc::new(admin_door)),
+        )
+    };
+    tokio::select! {
+        served = serving => { served?; }
+        never = watching => match never {},
+    }
+    Ok(())
+}

@@ -1,0 +1,188 @@
+//! Answers to plain HTTP requests, in the form that the caller likes.
+
+use ::http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode,
+    header::{
+        ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION,
+        REFERRER_POLICY, RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+        X_FRAME_OPTIONS,
+    },
+};
+use bytes::Bytes;
+use serde_json::json;
+
+use super::{
+    Body,
+    accept::{self, Form},
+};
+use crate::pages::{Page, Pages};
+
+/// What was asked for, as far as an answer depends on it.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    head_only: bool,
+    form: Form,
+    headers: HeaderMap,
+}
+
+impl Asked {
+    /// Without `Accept`, pages for people are at the root and on app hosts; the rest is for programs.
+    pub(crate) fn of<B>(request: &Request<B>, pages_by_default: bool) -> Self {
+        let otherwise = if pages_by_default {
+            Form::Html
+        } else {
+            Form::Json
+        };
+        Self {
+            head_only: request.method() == Method::HEAD,
+            form: accept::form(request.headers(), otherwise),
+            headers: request.headers().clone(),
+        }
+    }
+
+    pub(crate) fn language(&self, pages: &Pages, locale: &str) -> String {
+        accept::language(&self.headers, |language| pages.knows(language))
+            .unwrap_or_else(|| pages.language_of(locale).to_owned())
+    }
+
+    /// Answers with a page, or with the same in the form that the caller likes. `locale` is the
+    /// instance's, for those who name no language.
+    pub(crate) fn page(&self, pages: &Pages, page: &Page<'_>, locale: &str) -> Response<Body> {
+        let language = self.language(pages, locale);
+        let text = pages.text(page, &language);
+        let status = page.status();
+        let body = match self.form {
+            Form::Html => pages.html(&text, &language),
+            Form::Text => format!("{}\n\n{}\n", text.title, text.paragraphs.join("\n\n")),
+            Form::Json | Form::JsonApi => {
+                let document = match page.document() {
+                    Some(document) => document,
+                    None => errors(
+                        status,
+                        page.code(),
+                        page.summary(),
+                        &text.paragraphs.join(" "),
+                    ),
+                };
+                document.to_string()
+            }
+        };
+        let mut response = self.with_body(status, self.form.content_type(), body);
+        let headers = response.headers_mut();
+        headers.insert(VARY, HeaderValue::from_static("accept, accept-language"));
+        if let Ok(language) = HeaderValue::try_from(&language) {
+            headers.insert(::http::header::CONTENT_LANGUAGE, language);
+        }
+        if self.form == Form::Html {
+            headers.insert(CONTENT_SECURITY_POLICY, pages.policy().clone());
+            headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+        }
+        if page.may_pass() {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        if let Page::WrongMethod = page {
+            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
+        response
+    }
+
+    /// Answers with JSON, whatever the caller likes: the admin door has no pages.
+    pub(crate) fn json(&self, status: StatusCode, document: &serde_json::Value) -> Response<Body> {
+        let mut response = self.with_body(status, Form::Json.content_type(), document.to_string());
+        response.headers_mut().insert(
+            CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+        );
+        response
+    }
+
+    fn with_body(
+        &self,
+        status: StatusCode,
+        content_type: &'static str,
+        body: String,
+    ) -> Response<Body> {
+        let length = body.len();
+        let mut response = Response::new(if self.head_only {
+            Body::Empty
+        } else {
+            Body::Full(Bytes::from(body))
+        });
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        common(headers);
+        response
+    }
+}
+
+fn common(headers: &mut HeaderMap) {
+    const HEADERS: [(HeaderName, &str); 3] = [
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        // The state of an instance may change at any moment.
+        (CACHE_CONTROL, "no-store"),
+        // The address may hold a register token.
+        (REFERRER_POLICY, "no-referrer"),
+    ];
+    for (name, value) in HEADERS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}
+
+/// A list of one error, as JSON:API has it.
+pub(crate) fn errors(
+    status: StatusCode,
+    code: &str,
+    title: &str,
+    detail: &str,
+) -> serde_json::Value {
+    json!({"errors": [{
+        "status": status.as_str(),
+        "code": code,
+        "title": title,
+        "detail": detail,
+        "source": {},
+    }]})
+}
+
+/// A request that is not well-formed, in plain words.
+pub(crate) fn plain(status: StatusCode, text: &str) -> Response<Body> {
+    let mut response = Response::new(Body::Full(Bytes::from(format!("{text}\n"))));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static(Form::Text.content_type()),
+    );
+    common(headers);
+    response
+}
+
+/// Sends the caller to the same path at another domain. The scheme stays: whether there is TLS in
+/// front of the gateway is not for it to know.
+pub(crate) fn redirect(domain: &str, path_and_query: &str) -> Option<Response<Body>> {
+    let (host, port) = match domain.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (host, Some(port)),
+        _ => (domain, None),
+    };
+    // Domains are kept in Unicode; headers are ASCII.
+    let host = idna::domain_to_ascii(host).ok()?;
+    let authority = port.map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
+    let location = HeaderValue::try_from(format!("//{authority}{path_and_query}")).ok()?;
+    let mut response = plain(StatusCode::PERMANENT_REDIRECT, "this address has changed");
+    response.headers_mut().insert(LOCATION, location);
+    Some(response)
+}
+
+/// Asks for the admin credential.
+pub(crate) fn challenge(headers: &mut HeaderMap) {
+    headers.append(
+        WWW_AUTHENTICATE,
+        HeaderValue::from_static("Bearer realm=\"hamlet\""),
+    );
+    headers.append(
+        WWW_AUTHENTICATE,
+        HeaderValue::from_static("Basic realm=\"hamlet\", charset=\"UTF-8\""),
+    );
+}

@@ -1,0 +1,238 @@
+//! One call on its way: the caller's body to the service, the service's body to the caller.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures::future::poll_fn;
+use h2::{Reason, RecvStream, SendStream};
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
+use tonic::{Code, Status};
+
+/// How a call is told that it is over, and tells that it is late.
+pub(super) struct Signals {
+    pub(super) over: CancellationToken,
+    pub(super) late: CancellationToken,
+}
+
+/// Sends the caller's body, and ends the call at the service when the caller has gone or the time is
+/// up, whatever either side is doing then. `turn` is held until the call is over.
+pub(super) async fn carry<T>(
+    body: Incoming,
+    mut stream: SendStream<Bytes>,
+    ended: bool,
+    signals: Signals,
+    deadline: Instant,
+    turn: T,
+) {
+    let upload = async {
+        if !ended && let Err(reason) = upload(body, &mut stream).await {
+            stream.send_reset(reason);
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        biased;
+        () = signals.over.cancelled() => {}
+        () = sleep_until(deadline) => signals.late.cancel(),
+        () = upload => {}
+    }
+    // Of a call that is complete nothing is left to reset.
+    stream.send_reset(Reason::CANCEL);
+    drop(turn);
+}
+
+/// Ends well when all is sent, or when the service wants no more of it; `Err` tells why the caller
+/// broke off.
+async fn upload(mut body: Incoming, stream: &mut SendStream<Bytes>) -> Result<(), Reason> {
+    loop {
+        let frame = tokio::select! {
+            frame = body.frame() => frame,
+            _reset = poll_fn(|cx| stream.poll_reset(cx)) => return Ok(()),
+        };
+        let sent = match frame {
+            None => stream.send_data(Bytes::new(), true).map(|()| true),
+            Some(Err(error)) => return Err(reason(&error)),
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => send(data, body.is_end_stream(), stream).await,
+                Err(frame) => match frame.into_trailers() {
+                    Ok(trailers) => stream.send_trailers(trailers).map(|()| true),
+                    Err(_other) => Ok(false),
+                },
+            },
+        };
+        match sent {
+            Ok(false) => {}
+            Ok(true) | Err(_) => return Ok(()),
+        }
+    }
+}
+
+/// Sends `data` as the service makes room for it; the caller is asked for no more until then.
+async fn send(
+    mut data: Bytes,
+    last: bool,
+    stream: &mut SendStream<Bytes>,
+) -> Result<bool, h2::Error> {
+    loop {
+        let room = if data.is_empty() {
+            0
+        } else {
+            stream.reserve_capacity(data.len());
+            match poll_fn(|cx| stream.poll_capacity(cx)).await {
+                Some(room) => room?.min(data.len()),
+                None => return Ok(true),
+            }
+        };
+        if room == 0 && !data.is_empty() {
+            continue;
+        }
+        let piece = data.split_to(room);
+        let end = last && data.is_empty();
+        if end || !piece.is_empty() {
+            stream.send_data(piece, end)?;
+        }
+        if data.is_empty() {
+            return Ok(last);
+        }
+    }
+}
+
+fn reason(error: &hyper::Error) -> Reason {
+    std::error::Error::source(error)
+        .and_then(|source| source.downcast_ref::<h2::Error>())
+        .and_then(h2::Error::reason)
+        .unwrap_or(Reason::CANCEL)
+}
+
+/// What an error of the transport means to a caller: the mapping of the gRPC over HTTP/2 protocol.
+pub(super) fn code(error: &h2::Error) -> Code {
+    if !error.is_reset() {
+        return Code::Unavailable;
+    }
+    match error.reason() {
+        Some(Reason::REFUSED_STREAM) => Code::Unavailable,
+        Some(Reason::CANCEL) => Code::Cancelled,
+        Some(Reason::ENHANCE_YOUR_CALM) => Code::ResourceExhausted,
+        Some(Reason::INADEQUATE_SECURITY) => Code::PermissionDenied,
+        _ => Code::Internal,
+    }
+}
+
+/// The service's body. It ends with a gRPC status even when the time is up or the service goes away
+/// in the middle. Dropping it ends the call.
+pub(crate) struct Download {
+    stream: Option<RecvStream>,
+    data_ended: bool,
+    late: Pin<Box<WaitForCancellationFutureOwned>>,
+    over: Option<DropGuard>,
+    service: &'static str,
+}
+
+impl Download {
+    pub(super) fn new(
+        stream: RecvStream,
+        late: CancellationToken,
+        over: DropGuard,
+        service: &'static str,
+    ) -> Self {
+        Self {
+            stream: Some(stream),
+            data_ended: false,
+            late: Box::pin(late.cancelled_owned()),
+            over: Some(over),
+            service,
+        }
+    }
+
+    fn end(&mut self) {
+        self.stream = None;
+        self.over = None;
+    }
+
+    fn finish(&mut self, status: &Status) -> Frame<Bytes> {
+        self.end();
+        let mut trailers = HeaderMap::new();
+        if status.add_header(&mut trailers).is_err() {
+            trailers.insert(
+                Status::GRPC_STATUS,
+                http::HeaderValue::from(status.code() as i32),
+            );
+        }
+        Frame::trailers(trailers)
+    }
+
+    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        let Some(stream) = &mut self.stream else {
+            return Poll::Ready(None);
+        };
+        if !self.data_ended {
+            match stream.poll_data(cx) {
+                Poll::Ready(Some(Ok(data))) => {
+                    stream.flow_control().release_capacity(data.len())?;
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
+                Poll::Ready(None) => self.data_ended = true,
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        stream.poll_trailers(cx).map(|trailers| {
+            trailers
+                .transpose()
+                .map(|trailers| trailers.map(Frame::trailers))
+        })
+    }
+}
+
+impl Body for Download {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = &mut *self;
+        if this.stream.is_none() {
+            return Poll::Ready(None);
+        }
+        if this.late.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Some(Ok(this.finish(&super::too_late()))));
+        }
+        match this.next(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Some(Ok(frame))) => {
+                if frame.is_trailers() {
+                    this.end();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                tracing::debug!(%error, service = this.service, "a call broke off");
+                let status = super::broken_off(this.service, code(&error));
+                Poll::Ready(Some(Ok(this.finish(&status))))
+            }
+            Poll::Ready(None) => {
+                this.end();
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    /// An answer without data must say so in its head: callers would wait for trailers otherwise.
+    fn is_end_stream(&self) -> bool {
+        self.stream.as_ref().is_none_or(RecvStream::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}

@@ -1,0 +1,121 @@
+//! The health of the gateway, and of the services as it sees them.
+
+use std::{convert::Infallible, time::Duration};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Endpoint};
+use tonic_health::{
+    ServingStatus,
+    pb::{
+        HealthCheckRequest, health_check_response::ServingStatus as Reported,
+        health_client::HealthClient,
+    },
+    server::HealthReporter,
+};
+use tower::util::BoxCloneSyncService;
+
+use crate::{Config, Error};
+
+/// The name of the gRPC service.
+pub(crate) const SERVICE: &str = "grpc.health.v1.Health";
+
+const EVERY: Duration = Duration::from_secs(2);
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+
+/// Answers questions about health.
+pub(crate) type HealthService =
+    BoxCloneSyncService<Request<Incoming>, Response<tonic::body::Body>, Infallible>;
+
+/// Keeps the answers true. The gateway's own health is under the empty name, that of a service under
+/// the name of the gRPC service that it is there for.
+pub(crate) struct Health {
+    reporter: HealthReporter,
+    services: [(&'static str, HealthClient<Channel>); 3],
+}
+
+impl Health {
+    pub(crate) fn new(config: &Config) -> Result<(Self, HealthService), Error> {
+        let client = |address: &str| {
+            let endpoint = Endpoint::from_shared(address.to_owned()).map_err(|source| {
+                service_kit::peer::Error::Address {
+                    address: address.to_owned(),
+                    source,
+                }
+            })?;
+            Ok::<_, Error>(HealthClient::new(
+                endpoint.connect_timeout(ANSWER_WITHIN).connect_lazy(),
+            ))
+        };
+        let (reporter, service) = tonic_health::server::health_reporter();
+        let health = Self {
+            reporter,
+            services: [
+                (
+                    "hamlet.instance.v1.InstanceService",
+                    client(&config.instance_service)?,
+                ),
+                (
+                    "hamlet.files.v1.FilesService",
+                    client(&config.files_service)?,
+                ),
+                ("hamlet.apps.v1.AppsService", client(&config.apps_service)?),
+            ],
+        };
+        Ok((health, BoxCloneSyncService::new(service)))
+    }
+
+    /// Asks the services again and again, and says so when the gateway is stopping.
+    pub(crate) async fn watch(mut self, shutdown: CancellationToken) -> Infallible {
+        let mut known = [None; 3];
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = self.keep_asking(&mut known) => {}
+        }
+        for name in [
+            "",
+            "hamlet.instance.v1.InstanceService",
+            "hamlet.files.v1.FilesService",
+            "hamlet.apps.v1.AppsService",
+        ] {
+            self.reporter
+                .set_service_status(name, ServingStatus::NotServing)
+                .await;
+        }
+        std::future::pending().await
+    }
+
+    async fn keep_asking(&mut self, known: &mut [Option<bool>; 3]) {
+        loop {
+            for ((name, client), known) in self.services.iter_mut().zip(known.iter_mut()) {
+                let serves = serves(client, name).await;
+                if *known == Some(serves) {
+                    continue;
+                }
+                if *known == Some(true) || serves {
+                    tracing::info!(service = name, serves, "the health of a service changed");
+                }
+                *known = Some(serves);
+                let status = if serves {
+                    ServingStatus::Serving
+                } else {
+                    ServingStatus::NotServing
+                };
+                self.reporter.set_service_status(name, status).await;
+            }
+            sleep(EVERY).await;
+        }
+    }
+}
+
+async fn serves(client: &mut HealthClient<Channel>, name: &str) -> bool {
+    let asked = client.check(HealthCheckRequest {
+        service: name.to_owned(),
+    });
+    matches!(
+        timeout(ANSWER_WITHIN, asked).await,
+        Ok(Ok(answer)) if answer.get_ref().status() == Reported::Serving
+    )
+}

@@ -1,0 +1,7 @@
+//! The gateway as a program of its own.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    gateway::main()
+}

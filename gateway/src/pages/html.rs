@@ -1,0 +1,36 @@
+//! The one template of all pages.
+
+use super::Text;
+
+/// A whole page. `style` has to be the text whose hash the policy names.
+pub(super) fn page(text: &Text, language: &str, style: &str) -> String {
+    let title = escape(&text.title);
+    let language = escape(language);
+    let paragraphs: String = text
+        .paragraphs
+        .iter()
+        .map(|paragraph| format!("<p>{}</p>\n", escape(paragraph)))
+        .collect();
+    format!(
+        "<!doctype html>\n<html lang=\"{language}\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"robots\" content=\"noindex\">\n<title>{title}</title>\n<style>{style}</style>\n</head>\n\
+         <body>\n<main>\n<h1>{title}</h1>\n{paragraphs}</main>\n<footer>Hamlet</footer>\n</body>\n</html>\n"
+    )
+}
+
+/// Makes a text safe between tags and inside quoted attributes.
+fn escape(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
+            other => safe.push(other),
+        }
+    }
+    safe
+}

@@ -1,0 +1,326 @@
+//! The pages that a person sees: one template, texts in eight languages, no script, nothing from elsewhere.
+
+mod html;
+
+use std::collections::HashMap;
+
+use base64::Engine as _;
+use http::{HeaderValue, StatusCode};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+/// The language of those whose own is not among ours.
+const FALLBACK: &str = "en";
+const STYLE: &str = include_str!("page.css");
+const TEXTS: [(&str, &str); 8] = [
+    ("en", include_str!("texts/en.json")),
+    ("fr", include_str!("texts/fr.json")),
+    ("de", include_str!("texts/de.json")),
+    ("es", include_str!("texts/es.json")),
+    ("ja", include_str!("texts/ja.json")),
+    ("nl", include_str!("texts/nl.json")),
+    ("ru", include_str!("texts/ru.json")),
+    ("vi", include_str!("texts/vi.json")),
+];
+
+/// What there is to say.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Page<'a> {
+    /// No instance has this host.
+    Unknown { host: &'a str },
+    /// The instance is being destroyed.
+    Deleting { domain: &'a str },
+    /// The instance must not be used.
+    Blocked { domain: &'a str, reason: &'a str },
+    /// Whose host this is cannot be found out.
+    OutOfReach,
+    /// The instance is there.
+    Ready { domain: &'a str },
+    /// It is there and its owner has yet to choose a passphrase.
+    Waiting { domain: &'a str },
+    /// Its owner came with a link to choose it.
+    Register { domain: &'a str },
+    /// Its owner came with half a link.
+    BrokenLink { domain: &'a str },
+    /// An app of the instance.
+    App { domain: &'a str, app: &'a str },
+    /// Nothing is at this path.
+    NoPath { domain: &'a str },
+    /// Pages can be read only.
+    WrongMethod,
+}
+
+impl Page<'_> {
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::Ready { .. } | Self::Waiting { .. } => StatusCode::OK,
+            Self::BrokenLink { .. } => StatusCode::BAD_REQUEST,
+            Self::Blocked {
+                reason: "PAYMENT_FAILED",
+                ..
+            } => StatusCode::PAYMENT_REQUIRED,
+            Self::Unknown { .. } | Self::Deleting { .. } | Self::NoPath { .. } => {
+                StatusCode::NOT_FOUND
+            }
+            Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Register { .. } | Self::App { .. } => StatusCode::NOT_IMPLEMENTED,
+            Self::Blocked { .. } | Self::OutOfReach => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// For programs: what to rely on.
+    pub(crate) fn code(&self) -> &str {
+        match self {
+            Self::Unknown { .. } => "INSTANCE_NOT_FOUND",
+            Self::Deleting { .. } => "INSTANCE_DELETING",
+            // The reason itself is the code, as in the compatible API.
+            Self::Blocked { reason: "", .. } => "UNKNOWN",
+            Self::Blocked { reason, .. } => reason,
+            Self::OutOfReach => "DIRECTORY_OUT_OF_REACH",
+            Self::Ready { .. } | Self::Waiting { .. } => "OK",
+            Self::Register { .. } | Self::App { .. } => "NOT_BUILT_YET",
+            Self::BrokenLink { .. } => "REGISTER_TOKEN_MALFORMED",
+            Self::NoPath { .. } => "NO_SUCH_PATH",
+            Self::WrongMethod => "METHOD_NOT_ALLOWED",
+        }
+    }
+
+    /// For programs: the title, which is the same in every language.
+    pub(crate) fn summary(&self) -> &'static str {
+        match self {
+            Self::Unknown { .. } => "Instance not found",
+            Self::Deleting { .. } => "Instance is being destroyed",
+            Self::Blocked { .. } => "Blocked",
+            Self::OutOfReach => "Try again later",
+            Self::Ready { .. } | Self::Waiting { .. } => "Instance",
+            Self::Register { .. } | Self::App { .. } => "Not Implemented",
+            Self::BrokenLink { .. } => "Bad Request",
+            Self::NoPath { .. } => "Not Found",
+            Self::WrongMethod => "Method Not Allowed",
+        }
+    }
+
+    /// For programs: what is told of an instance that is there.
+    pub(crate) fn document(&self) -> Option<serde_json::Value> {
+        let (domain, onboarding) = match self {
+            Self::Ready { domain } => (domain, false),
+            Self::Waiting { domain } => (domain, true),
+            _ => return None,
+        };
+        Some(json!({"data": {
+            "type": "hamlet.tenants",
+            "id": domain,
+            "attributes": {"domain": domain, "onboarding": onboarding},
+        }}))
+    }
+
+    /// Whether it may be different in a moment.
+    pub(crate) const fn may_pass(&self) -> bool {
+        matches!(self, Self::OutOfReach)
+    }
+
+    /// The key of its texts.
+    fn key(&self) -> &'static str {
+        match self {
+            Self::Unknown { .. } => "unknown",
+            Self::Deleting { .. } => "deleting",
+            Self::Blocked { reason, .. } => match *reason {
+                "PAYMENT_FAILED" => "blocked_payment",
+                "LOGIN_FAILED" => "blocked_login",
+                "IMPORTING" | "MOVING" => "blocked_moving",
+                _ => "blocked",
+            },
+            Self::OutOfReach => "out_of_reach",
+            Self::Ready { .. } => "ready",
+            Self::Waiting { .. } => "waiting",
+            Self::Register { .. } => "register",
+            Self::BrokenLink { .. } => "broken_link",
+            Self::App { .. } => "app",
+            Self::NoPath { .. } => "no_path",
+            Self::WrongMethod => "wrong_method",
+        }
+    }
+
+    /// What stands for `{name}` in its texts.
+    fn name(&self) -> &str {
+        match self {
+            Self::Unknown { host: name }
+            | Self::Deleting { domain: name }
+            | Self::Blocked { domain: name, .. }
+            | Self::Ready { domain: name }
+            | Self::Waiting { domain: name }
+            | Self::Register { domain: name }
+            | Self::BrokenLink { domain: name }
+            | Self::App { domain: name, .. }
+            | Self::NoPath { domain: name } => name,
+            Self::OutOfReach | Self::WrongMethod => "",
+        }
+    }
+}
+
+/// What a page says, in one language. Not escaped.
+#[derive(Clone, Debug)]
+pub(crate) struct Text {
+    pub(crate) title: String,
+    pub(crate) paragraphs: Vec<String>,
+}
+
+type Locale = HashMap<String, Vec<String>>;
+
+/// The texts of all pages, and the policy under which browsers show them.
+pub(crate) struct Pages {
+    locales: HashMap<&'static str, Locale>,
+    policy: HeaderValue,
+}
+
+impl Pages {
+    /// Reads the texts.
+    ///
+    /// # Errors
+    /// When one of the files is no JSON.
+    pub(crate) fn new() -> Result<Self, serde_json::Error> {
+        let locales = TEXTS
+            .into_iter()
+            .map(|(language, texts)| Ok((language, serde_json::from_str(texts)?)))
+            .collect::<Result<_, serde_json::Error>>()?;
+        let style = base64::engine::general_purpose::STANDARD.encode(Sha256::digest(STYLE));
+        let policy = format!(
+            "default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        );
+        Ok(Self {
+            locales,
+            policy: HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static(
+                "default-src 'none'; frame-ancestors 'none'",
+            )),
+        })
+    }
+
+    pub(crate) fn knows(&self, language: &str) -> bool {
+        self.locales.contains_key(language)
+    }
+
+    /// The language for an instance's locale: `fr-FR` and `fr_CA` are `fr`.
+    pub(crate) fn language_of(&self, locale: &str) -> &'static str {
+        let primary = locale.split(['-', '_']).next().unwrap_or_default();
+        self.locales
+            .get_key_value(primary.to_ascii_lowercase().as_str())
+            .map_or(FALLBACK, |(language, _)| language)
+    }
+
+    /// The policy under which browsers show the pages.
+    pub(crate) const fn policy(&self) -> &HeaderValue {
+        &self.policy
+    }
+
+    pub(crate) fn text(&self, page: &Page<'_>, language: &str) -> Text {
+        let app = match page {
+            Page::App { app, .. } => app,
+            _ => "",
+        };
+        let fill = |text: &String| text.replace("{app}", app).replace("{name}", page.name());
+        let texts = [language, FALLBACK]
+            .iter()
+            .find_map(|language| self.locales.get(language)?.get(page.key()));
+        let mut filled = texts.into_iter().flatten().map(fill);
+        Text {
+            title: filled.next().unwrap_or_else(|| page.summary().to_owned()),
+            paragraphs: filled.collect(),
+        }
+    }
+
+    /// The page itself.
+    pub(crate) fn html(&self, text: &Text, language: &str) -> String {
+        html::page(text, language, STYLE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        reason = "a failed expectation is the test failing"
+    )]
+
+    use super::{Page, Pages};
+
+    #[test]
+    fn every_language_says_everything() {
+        let pages = Pages::new().unwrap();
+        let english = &pages.locales["en"];
+        for (language, texts) in &pages.locales {
+            assert_eq!(texts.len(), english.len(), "{language}");
+            for (key, text) in english {
+                let other = &texts[key];
+                assert_eq!(text.len(), other.len(), "{language} {key}");
+                for (one, two) in text.iter().zip(other) {
+                    assert!(!two.is_empty());
+                    for slot in ["{name}", "{app}"] {
+                        assert_eq!(
+                            one.contains(slot),
+                            two.contains(slot),
+                            "{language} {key} {slot}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_page_is_without_texts() {
+        let pages = Pages::new().unwrap();
+        let domain = "a.example";
+        for page in [
+            Page::Unknown { host: domain },
+            Page::Deleting { domain },
+            Page::Blocked { domain, reason: "" },
+            Page::Blocked {
+                domain,
+                reason: "PAYMENT_FAILED",
+            },
+            Page::Blocked {
+                domain,
+                reason: "LOGIN_FAILED",
+            },
+            Page::Blocked {
+                domain,
+                reason: "MOVING",
+            },
+            Page::OutOfReach,
+            Page::Ready { domain },
+            Page::Waiting { domain },
+            Page::Register { domain },
+            Page::BrokenLink { domain },
+            Page::App {
+                domain,
+                app: "drive",
+            },
+            Page::NoPath { domain },
+            Page::WrongMethod,
+        ] {
+            assert!(!pages.text(&page, "fr").paragraphs.is_empty(), "{page:?}");
+        }
+    }
+
+    #[test]
+    fn a_locale_falls_back_to_its_language_and_then_to_english() {
+        let pages = Pages::new().unwrap();
+        assert_eq!(pages.language_of("fr-FR"), "fr");
+        assert_eq!(pages.language_of("de_AT"), "de");
+        assert_eq!(pages.language_of("xx"), "en");
+        assert_eq!(pages.language_of(""), "en");
+    }
+
+    #[test]
+    fn names_are_escaped() {
+        let pages = Pages::new().unwrap();
+        let page = Page::App {
+            domain: "<b>.example",
+            app: "\"><script>'&",
+        };
+        let html = pages.html(&pages.text(&page, "en"), "en");
+        assert!(!html.contains("<script") && !html.contains("<b>"));
+        assert!(html.contains("&quot;&gt;&lt;script&gt;&#39;&amp;"));
+    }
+}

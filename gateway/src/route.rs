@@ -1,0 +1,89 @@
+//! Which service a gRPC call is for, and who may call it.
+
+/// One of the services behind the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Service {
+    Instances,
+    Files,
+    Apps,
+}
+
+impl Service {
+    /// Its name, for people.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Instances => "instance service",
+            Self::Files => "files service",
+            Self::Apps => "apps service",
+        }
+    }
+}
+
+/// Where a call goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Route {
+    pub(crate) service: Service,
+    /// Whether it is for the instance that the host names.
+    pub(crate) for_instance: bool,
+}
+
+/// The gRPC service of a path `/package.Service/Method`.
+pub(crate) fn service_of(path: &str) -> Option<&str> {
+    let (service, method) = path.strip_prefix('/')?.split_once('/')?;
+    let plain = !service.is_empty() && !method.is_empty() && !method.contains('/');
+    plain.then_some(service)
+}
+
+/// What strangers may call. Services between services are on neither list.
+pub(crate) fn public(service: &str) -> Option<Route> {
+    let service = match service {
+        "hamlet.files.v1.FilesService" => Service::Files,
+        "hamlet.apps.v1.AppsService" => Service::Apps,
+        "hamlet.instance.v1.TenantService" => Service::Instances,
+        _ => return None,
+    };
+    Some(Route {
+        service,
+        for_instance: true,
+    })
+}
+
+/// What administrators may call.
+pub(crate) fn admin(service: &str) -> Option<Route> {
+    match service {
+        "hamlet.instance.v1.InstanceService"
+        | "hamlet.instance.v1.OperationService"
+        | "google.longrunning.Operations"
+        | "grpc.reflection.v1.ServerReflection" => Some(Route {
+            service: Service::Instances,
+            for_instance: false,
+        }),
+        other => public(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{admin, public, service_of};
+
+    #[test]
+    fn a_path_names_service_and_method() {
+        assert_eq!(service_of("/a.B/C"), Some("a.B"));
+        for wrong in ["", "/", "a.B/C", "//C", "/a.B/", "/a.B/C/D", "/a.B"] {
+            assert_eq!(service_of(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_services_tell_each_other_is_reached_through_no_door() {
+        for internal in [
+            "hamlet.instance.v1.DirectoryService",
+            "hamlet.files.v1.FilesLifecycleService",
+            "hamlet.apps.v1.AppsLifecycleService",
+        ] {
+            assert_eq!(public(internal), None);
+            assert_eq!(admin(internal), None);
+        }
+        assert_eq!(public("hamlet.instance.v1.InstanceService"), None);
+    }
+}
