@@ -192,7 +192,7 @@ impl Database {
     }
 
     /// Makes the document `id` ours, if nobody has it: at most one of all who call this wins, and
-    /// afterwards one live leaf is left, the winner's. May be repeated, also after a crash: a claim
+    /// when the nodes have told each other, only the winner's leaf lives. May be repeated, also after a crash: a claim
     /// that is already ours is won again (and written again with this `body`).
     ///
     /// `body` must hold something that only this claimant writes (an operation's id), by which
