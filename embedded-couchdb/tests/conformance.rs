@@ -96,7 +96,8 @@ fn shown(call: &Call, reply: &Reply, db_name: &str) -> Vec<String> {
                 value
             };
             let opaque = name == "etag" && !value.contains('-');
-            if !opaque && !(name == "content-type" && masked == "application/json") {
+            let usual = name == "content-type" && masked == "application/json";
+            if !opaque && !usual {
                 lines.push(format!("{name}: {masked}"));
             }
         }

@@ -190,7 +190,8 @@ pub(crate) async fn all_docs(
         return Ok(Answer::text(StatusCode::OK, out));
     }
     let (pieces, body) = mpsc::channel(2);
-    tokio::spawn(go_on(Arc::clone(app), db, listing, state, out, pieces));
+    app.tasks
+        .spawn(go_on(Arc::clone(app), db, listing, state, out, pieces));
     Ok(Answer {
         status: StatusCode::OK,
         headers: Vec::new(),

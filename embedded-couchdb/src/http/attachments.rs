@@ -219,27 +219,33 @@ pub(crate) fn parse_related(content_type: &str, body: &[u8]) -> Result<incoming:
     let mut doc = incoming::parse(json)?;
     let mut files: Vec<(Option<String>, &[u8])> =
         parts.map(|(head, data)| (filename(&head), data)).collect();
-    for (name, length) in std::mem::take(&mut doc.following) {
+    for following in std::mem::take(&mut doc.following) {
+        let name = &following.name;
         // Parts name their file, or else follow in the order of the document.
         let at = files
             .iter()
-            .position(|(named, _)| named.as_deref() == Some(&name))
+            .position(|(named, _)| named.as_ref() == Some(name))
             .unwrap_or(0);
         if at >= files.len() {
             return Err(broken());
         }
         let (_, data) = files.remove(at);
-        if data.len() != length {
+        if data.len() != following.length {
             return Err(Failure::bad_request(format!(
                 "the length of attachment {name} is not what was announced"
             )));
         }
+        let data = if following.encoded {
+            incoming::unpack(data)?
+        } else {
+            data.to_vec()
+        };
         if let Some(attachment) = doc
             .attachments
             .iter_mut()
-            .find(|attachment| attachment.name == name)
+            .find(|attachment| attachment.name == *name)
         {
-            attachment.data = Some(data.to_vec());
+            attachment.data = Some(data);
         }
     }
     Ok(doc)

@@ -106,33 +106,31 @@ impl Auth {
 
     /// Recognizes the caller. A wrong password is refused, wherever it is used.
     pub(crate) fn caller(&self, call: &Call) -> Result<Caller, Failure> {
-        if let Some(given) = call.header(header::AUTHORIZATION)
-            && let Some(encoded) = given
-                .strip_prefix("Basic ")
-                .or_else(|| given.strip_prefix("basic "))
-        {
-            let pair = STANDARD
-                .decode(encoded.trim())
-                .ok()
-                .and_then(|bytes| String::from_utf8(bytes).ok())
-                .unwrap_or_default();
-            let (user, password) = pair.split_once(':').unwrap_or((&pair, ""));
-            return if self.accepts(user, password) {
-                Ok(Caller::ByPassword)
-            } else {
-                Err(wrong())
-            };
-        }
         let cookies = call.header(header::COOKIE).unwrap_or_default();
         let cookie = cookies
             .split(';')
             .find_map(|part| part.trim().strip_prefix("AuthSession="));
-        Ok(match cookie {
-            Some(cookie) if self.accepts_cookie(cookie.trim_matches('"'), now()) => {
-                Caller::ByCookie
-            }
-            _ => Caller::Nobody,
-        })
+        if cookie.is_some_and(|cookie| self.accepts_cookie(cookie.trim_matches('"'), now())) {
+            return Ok(Caller::ByCookie);
+        }
+        let given = call.header(header::AUTHORIZATION).unwrap_or_default();
+        let encoded = given
+            .strip_prefix("Basic ")
+            .or_else(|| given.strip_prefix("basic "));
+        let Some(encoded) = encoded else {
+            return Ok(Caller::Nobody);
+        };
+        let pair = STANDARD
+            .decode(encoded.trim())
+            .ok()
+            .and_then(|bytes| String::from_utf8(bytes).ok());
+        let pair = pair.unwrap_or_default();
+        let (user, password) = pair.split_once(':').unwrap_or((&pair, ""));
+        if self.accepts(user, password) {
+            Ok(Caller::ByPassword)
+        } else {
+            Err(wrong())
+        }
     }
 }
 

@@ -41,6 +41,23 @@ pub(crate) async fn bulk_docs(app: &App, call: &Call, name: String) -> Result<An
         Some(Json::Arr(docs)) => docs.clone(),
         Some(_) => return Err(Failure::bad_request("`docs` parameter must be an array.")),
     };
+    if body.get("all_or_nothing") == Some(&Json::Bool(true)) && !docs.is_empty() {
+        let refused = docs
+            .iter()
+            .map(|doc| {
+                obj([
+                    ("id", doc.get("_id").cloned().unwrap_or(Json::Null)),
+                    ("rev", "0-".into()),
+                    ("error", "not_implemented".into()),
+                    ("reason", "all_or_nothing is not supported".into()),
+                ])
+            })
+            .collect();
+        return Ok(Answer::json(
+            StatusCode::EXPECTATION_FAILED,
+            &Json::Arr(refused),
+        ));
+    }
     let origin = match body.get("new_edits") {
         Some(Json::Bool(false)) => Origin::Replication,
         None | Some(Json::Bool(true)) => Origin::Edit,

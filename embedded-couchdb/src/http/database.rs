@@ -186,6 +186,12 @@ pub(crate) async fn special(
                 obj([("00000000-ffffffff", nodes)]),
             )])))
         }
+        [_, "_partition", ..] => {
+            app.store
+                .read(move |conn| databases::open(conn, &name))
+                .await?;
+            Err(Failure::bad_request("database is not partitioned"))
+        }
         [_, "_temp_view"] => Err(Failure::new(
             StatusCode::GONE,
             "gone",

@@ -82,7 +82,7 @@ pub(crate) async fn changes(app: &Arc<App>, call: &Call, name: String) -> Result
         waiting,
         pieces,
     };
-    tokio::spawn(feed.run());
+    app.tasks.spawn(feed.run());
     let answer = Answer {
         status: StatusCode::OK,
         headers: Vec::new(),

@@ -67,7 +67,8 @@ pub(crate) async fn find(app: &Arc<App>, call: &Call, name: String) -> Result<An
             return Ok(Answer::text(StatusCode::OK, out));
         }
         let (pieces, body) = mpsc::channel(2);
-        tokio::spawn(go_on(Arc::clone(app), db, cursor, out, pieces));
+        app.tasks
+            .spawn(go_on(Arc::clone(app), db, cursor, out, pieces));
         return Ok(Answer {
             status: StatusCode::OK,
             headers: Vec::new(),
@@ -391,6 +392,38 @@ async fn bulk_delete(app: &App, call: &Call, name: String) -> Result<Answer, Fai
         ("success", Json::Arr(success)),
         ("fail", Json::Arr(fail)),
     ])))
+}
+
+/// Refuses a view that no design document has.
+pub(crate) async fn missing_view(
+    app: &App,
+    name: String,
+    id: String,
+    view: String,
+) -> Result<(), Failure> {
+    app.store
+        .read(move |conn| {
+            let db = databases::open(conn, &name)?;
+            let row = documents::find(conn, db.id, &id)?.ok_or_else(Failure::missing)?;
+            let body_row = row
+                .body
+                .filter(|_| !row.deleted)
+                .ok_or_else(Failure::deleted)?;
+            let text = documents::body(conn, body_row)?.text;
+            let there = Json::parse(text.as_bytes()).is_ok_and(|ddoc| {
+                ddoc.get("views")
+                    .is_some_and(|views| views.get(&view).is_some())
+            });
+            if there {
+                return Ok(());
+            }
+            Err(Failure::new(
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "missing_named_view",
+            ))
+        })
+        .await
 }
 
 /// `/{db}/_design/{ddoc}/_info`

@@ -25,8 +25,18 @@ pub(crate) struct Doc {
     pub(crate) attachments: Vec<NewAttachment>,
     /// `_revisions`, newest first.
     pub(crate) revisions: Option<Vec<Rev>>,
-    /// Attachments whose data follows the JSON, by name, with their announced length.
-    pub(crate) following: Vec<(String, usize)>,
+    /// Attachments whose data follows the JSON.
+    pub(crate) following: Vec<Following>,
+}
+
+/// An attachment whose data follows the document.
+#[derive(Clone, Debug)]
+pub(crate) struct Following {
+    pub(crate) name: String,
+    /// As it is sent, in bytes.
+    pub(crate) length: usize,
+    /// Whether it is sent compressed, as CouchDB's replicator does with texts.
+    pub(crate) encoded: bool,
 }
 
 /// Refuses ids that CouchDB refuses.
@@ -144,31 +154,41 @@ fn attachments(value: Json, doc: &mut Doc) -> Result<(), Failure> {
             .get("revpos")
             .and_then(Json::as_i64)
             .map(i64::unsigned_abs);
-        let data =
-            if on("stub") {
-                None
-            } else if on("follows") {
-                let length = attachment
-                    .get("length")
-                    .or_else(|| attachment.get("encoded_length"));
-                let length = length
-                    .and_then(Json::as_i64)
-                    .and_then(|n| usize::try_from(n).ok());
-                let length = length.ok_or_else(|| {
-                    Failure::bad_request("Missing length of an attachment that follows")
-                })?;
-                doc.following.push((name.clone(), length));
-                Some(Vec::new())
-            } else {
-                let data = attachment.get("data").and_then(Json::as_str);
-                let data = data.ok_or_else(|| {
-                    Failure::bad_request(format!("Invalid attachment data for {name}"))
-                })?;
-                let data = STANDARD.decode(data);
-                Some(data.map_err(|_| {
-                    Failure::bad_request(format!("Invalid attachment data for {name}"))
-                })?)
-            };
+        let encoded = match attachment.get("encoding").and_then(Json::as_str) {
+            None | Some("identity") => false,
+            Some("gzip") => true,
+            Some(other) => {
+                let reason = format!("{other} is not a supported content encoding.");
+                return Err(Failure::bad_content_type(reason));
+            }
+        };
+        let data = if on("stub") {
+            None
+        } else if on("follows") {
+            let announced = if encoded { "encoded_length" } else { "length" };
+            let length = attachment.get(announced);
+            let length = length
+                .and_then(Json::as_i64)
+                .and_then(|n| usize::try_from(n).ok());
+            let length = length.ok_or_else(|| {
+                Failure::bad_request("Missing length of an attachment that follows")
+            })?;
+            doc.following.push(Following {
+                name: name.clone(),
+                length,
+                encoded,
+            });
+            Some(Vec::new())
+        } else {
+            let data = attachment.get("data").and_then(Json::as_str);
+            let data = data.ok_or_else(|| {
+                Failure::bad_request(format!("Invalid attachment data for {name}"))
+            })?;
+            let data = STANDARD.decode(data);
+            let data = data
+                .map_err(|_| Failure::bad_request(format!("Invalid attachment data for {name}")))?;
+            Some(if encoded { unpack(&data)? } else { data })
+        };
         doc.attachments.push(NewAttachment {
             name,
             content_type: kind.to_owned(),
@@ -283,4 +303,27 @@ fn check_design(id: &str, doc: &Doc) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// An attachment may not grow beyond this when unpacked, in bytes.
+const MAX_UNPACKED: u64 = 256 * 1024 * 1024;
+
+/// Undoes the compression in which an attachment came. Here all are kept as they are.
+pub(crate) fn unpack(data: &[u8]) -> Result<Vec<u8>, Failure> {
+    use std::io::Read as _;
+    let mut out = Vec::new();
+    let read = flate2::read::GzDecoder::new(data)
+        .take(MAX_UNPACKED + 1)
+        .read_to_end(&mut out);
+    match read {
+        Ok(_) if out.len() as u64 <= MAX_UNPACKED => Ok(out),
+        Ok(_) => Err(Failure::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_large",
+            "the request entity is too large",
+        )),
+        Err(_) => Err(Failure::bad_request(
+            "an attachment said to be compressed is not",
+        )),
+    }
 }

@@ -32,7 +32,7 @@ use http_body_util::BodyExt as _;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpListener, task::JoinSet};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use self::call::Query;
 pub(crate) use self::document::{Show, show};
@@ -69,6 +69,8 @@ pub(crate) struct App {
     pub(crate) faults: Option<Faults>,
     pub(crate) requests: AtomicU64,
     pub(crate) stop: CancellationToken,
+    /// Answers that are written piece by piece.
+    pub(crate) tasks: TaskTracker,
 }
 
 /// An open store, ready to be served.
@@ -97,6 +99,7 @@ impl Server {
             faults: config.faults,
             requests: AtomicU64::new(0),
             stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
             store,
         };
         Ok(Self { app: Arc::new(app) })
@@ -148,6 +151,11 @@ impl Server {
         .await;
         if ended.is_err() {
             connections.shutdown().await;
+        }
+        // With their connections gone, those who write to them end as well.
+        app.tasks.close();
+        if tokio::time::timeout(GRACE, app.tasks.wait()).await.is_err() {
+            tracing::warn!("an answer is still being written");
         }
         // The last of the threads' work is done and the file closed when this returns.
         let closed = tokio::task::spawn_blocking(move || drop(app)).await;
@@ -205,6 +213,9 @@ async fn connection(
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .keep_alive(true)
+        // Clients keep idle connections and would meet their end when they use them again.
+        .header_read_timeout(None)
+        .title_case_headers(true)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(served);
     let result = tokio::select! {

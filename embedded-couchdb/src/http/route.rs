@@ -122,21 +122,27 @@ async fn design_part(
     let id = format!("_design/{ddoc}");
     match rest {
         ["_info"] => find::design_info(app, call, name, id).await,
-        [function, ..]
-            if matches!(
-                *function,
-                "_view" | "_show" | "_list" | "_update" | "_rewrite" | "_search" | "_nouveau"
-            ) =>
-        {
-            let kind = function.trim_start_matches('_').to_owned();
+        ["_view", view, ..] => {
+            let view = (*view).to_owned();
+            find::missing_view(app, name, id, view).await?;
+            Err(no_javascript("view"))
+        }
+        [
+            function @ ("_show" | "_list" | "_update" | "_rewrite" | "_search" | "_nouveau"),
+            ..,
+        ] => {
             app.store
                 .read(move |conn| databases::open(conn, &name))
                 .await?;
-            Err(Failure::not_implemented(format!(
-                "this server stores design documents but runs no JavaScript, so a {kind} function cannot be answered; \
-                 use _all_docs, _find or _changes"
-            )))
+            Err(no_javascript(function.trim_start_matches('_')))
         }
         rest => attachments::attachment(app, call, name, id, rest.join("/")).await,
     }
+}
+
+fn no_javascript(kind: &str) -> Failure {
+    Failure::not_implemented(format!(
+        "this server stores design documents but runs no JavaScript, so a {kind} function cannot be answered; \
+         use _all_docs, _find or _changes"
+    ))
 }
