@@ -67,37 +67,70 @@ impl Store {
         Ok((name.as_str().to_owned(), documents.len()))
     }
 
-    /// Writes new directories, in one call. May be repeated.
+    /// Writes the directories of a new instance, the root first, in one call. A repeat makes nothing
+    /// twice, and leaves alone what the owner has changed meanwhile.
     ///
     /// # Errors
-    /// [`Error::MadeByAnother`] when one is there with another content.
+    /// [`Error::MadeByAnother`] when another operation made the root; nothing of this one is left then.
     pub(crate) async fn add(&self, directories: &[Directory]) -> Result<Vec<Node>, Error> {
         let documents = directories
             .iter()
             .map(|it| BulkDoc::create(it.id(), it))
             .collect::<Result<Vec<_>, _>>()?;
-        let revs = match self.files.bulk_ensure(&documents).await {
-            Ok(revs) => revs,
-            Err(couch::Error::Bulk { failure, .. })
-                if failure.failed.iter().any(|it| it.error == "conflict") =>
-            {
-                return Err(Error::MadeByAnother);
-            }
-            Err(error) => return Err(error.into()),
+        match self.files.bulk_ensure(&documents).await {
+            Ok(revs) => directories
+                .iter()
+                .map(|directory| {
+                    let id = directory.id();
+                    let rev = revs
+                        .get(id)
+                        .ok_or_else(|| self.broken(id, "it was written without a revision"))?;
+                    let body = serde_json::to_value(directory)
+                        .map_err(|_| self.broken(id, "it cannot be written as JSON"))?;
+                    let document = Document {
+                        id: id.to_owned(),
+                        rev: rev.clone(),
+                        body,
+                    };
+                    self.node(self.read(document)?, "")
+                })
+                .collect(),
+            Err(error @ couch::Error::Bulk { .. }) => self.as_they_are(directories, error).await,
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The directories that were there before `refusal`, if they are the ones that were to be written.
+    async fn as_they_are(
+        &self,
+        directories: &[Directory],
+        refusal: couch::Error,
+    ) -> Result<Vec<Node>, Error> {
+        let ids: Vec<&str> = directories.iter().map(Directory::id).collect();
+        let mut found = self.files.get_many::<Value>(&ids).await?;
+        let made_here = |it: &Directory| {
+            let root = found.get(it.id());
+            root.is_none_or(|root| root.body.get("created_at") == Some(&json!(it.created_at())))
         };
-        directories
+        if directories.first().is_none_or(made_here) {
+            if found.len() < directories.len() {
+                return Err(refusal.into());
+            }
+            return ids
+                .into_iter()
+                .filter_map(|id| found.remove(id))
+                .map(|document| self.node(self.read(document)?, ""))
+                .collect();
+        }
+        // Ids come from the operation, so that these are of no other; root and trash are the other's.
+        let ours: Vec<BulkDoc> = directories
             .iter()
-            .map(|directory| {
-                let fields = serde_json::to_value(directory)
-                    .and_then(serde_json::from_value::<Fields>)
-                    .map_err(|_| self.broken(directory.id(), "it is no directory"))?;
-                let rev = revs
-                    .get(directory.id())
-                    .ok_or_else(|| self.broken(directory.id(), "it has no revision"))?;
-                let id = directory.id().to_owned();
-                Ok(Node::in_directory(id, rev.to_string(), fields, ""))
-            })
-            .collect()
+            .filter(|it| !it.is_fixed())
+            .filter_map(|it| found.get(it.id()))
+            .map(|document| BulkDoc::delete(&document.id, &document.rev))
+            .collect();
+        self.files.bulk(&ours).await?.all_committed()?;
+        Err(Error::MadeByAnother)
     }
 
     /// Reads a file or directory by its id.

@@ -59,6 +59,16 @@ impl Directory {
         &self.id
     }
 
+    /// When it was made, RFC 3339, UTC.
+    pub(crate) fn created_at(&self) -> &str {
+        &self.created_at
+    }
+
+    /// Whether every tree has it, with the same id: root and trash.
+    pub(crate) fn is_fixed(&self) -> bool {
+        self.cozy_metadata.is_none()
+    }
+
     /// A directory that every tree has: root and trash.
     fn fixed(id: &str, wanted: &Wanted<'_>, path: &str) -> Self {
         Self {
