@@ -1,0 +1,323 @@
+//! A small world for the files service: a database, a folder of contents, the service on a socket, and
+//! callers at each of its doors.
+//!
+//! The database is the embedded one, or the CouchDB that `HAMLET_TEST_COUCHDB_URL` names.
+#![allow(
+    dead_code,
+    reason = "each file of tests is a crate of its own and uses a part of this"
+)]
+
+use std::path::PathBuf;
+
+use couch::{Couch, CouchConfig, Database, DbName, DocId};
+use files_svc::{Config, Given};
+use hamlet_proto::hamlet::{
+    files::v1::{
+        self as files, CreateDefaultDirectoriesRequest, File, PrepareDatabasesRequest,
+        files_lifecycle_service_client::FilesLifecycleServiceClient,
+        files_service_client::FilesServiceClient, get_file_request, list_children_request,
+    },
+    instance::v1::Tenant,
+};
+use prost_types::Timestamp;
+use serde_json::Value;
+use service_kit::{
+    caller::{DOOR_HEADER, Door, KEY_HEADER, for_tenant},
+    contexts::{Context, Contexts},
+    secret::Secret,
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::{
+    Request, Status,
+    metadata::MetadataValue,
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint},
+};
+
+const KEY: &str = "the key of the tests";
+
+/// A way to the service through one of its doors.
+#[derive(Clone)]
+pub(crate) struct Through(pub(crate) Door);
+
+impl Interceptor for Through {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        let metadata = request.metadata_mut();
+        metadata.insert(KEY_HEADER, MetadataValue::from_static(KEY));
+        metadata.insert(DOOR_HEADER, MetadataValue::from_static(self.0.as_str()));
+        Ok(request)
+    }
+}
+
+pub(crate) type Way = InterceptedService<Channel, Through>;
+
+/// A database, a folder of contents and the service.
+pub(crate) struct World {
+    pub(crate) couch: Couch,
+    pub(crate) tenant: Tenant,
+    pub(crate) contents: PathBuf,
+    channel: Channel,
+    database: Option<CancellationToken>,
+    _folder: tempfile::TempDir,
+    _stop: DropGuard,
+}
+
+impl World {
+    /// A world whose instance has no databases yet.
+    pub(crate) async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let stop = CancellationToken::new();
+        let (url, database) = match std::env::var("HAMLET_TEST_COUCHDB_URL") {
+            Ok(url) => (url, None),
+            Err(_) => {
+                let path = folder.path().join("couchdb");
+                let config = embedded_couchdb::Config::new(path, "admin", "password");
+                let server = embedded_couchdb::Server::open(config).await.unwrap();
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let address = listener.local_addr().unwrap();
+                let running = stop.child_token();
+                let stopped = running.clone();
+                tokio::spawn(async move { server.serve(listener, stopped).await });
+                (format!("http://admin:password@{address}"), Some(running))
+            }
+        };
+        let couch = Couch::connect(&CouchConfig::new(&url)).unwrap();
+        let contents = folder.path().join("contents");
+        let given = Given {
+            couch: couch.clone(),
+            contexts: contexts(),
+            cluster_key: Secret::new(KEY),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let config = Config {
+            contents: contents.clone(),
+        };
+        tokio::spawn(files_svc::serve(config, given, listener, stop.clone()));
+        let channel = Endpoint::from_shared(format!("http://{address}"))
+            .unwrap()
+            .connect()
+            .await
+            .unwrap();
+        Self {
+            couch,
+            tenant: Tenant {
+                id: "1".to_owned(),
+                domain: "bob.localhost:8085".to_owned(),
+                prefix: format!("cozy{}", DocId::ascending()),
+                context: String::new(),
+                locale: "en".to_owned(),
+                url: "http://bob.localhost:8085/".to_owned(),
+            },
+            contents,
+            channel,
+            database,
+            _folder: folder,
+            _stop: stop.drop_guard(),
+        }
+    }
+
+    /// A world whose instance has databases and default directories.
+    pub(crate) async fn with_directories() -> Self {
+        let world = Self::new().await;
+        world.prepare().await.unwrap();
+        world.make_directories("op").await.unwrap();
+        world
+    }
+
+    /// The same world, seen by another instance.
+    pub(crate) fn tenant(&self, change: impl FnOnce(&mut Tenant)) -> Tenant {
+        let mut tenant = self.tenant.clone();
+        tenant.prefix = format!("cozy{}", DocId::ascending());
+        change(&mut tenant);
+        tenant
+    }
+
+    pub(crate) fn lifecycle(&self, door: Door) -> FilesLifecycleServiceClient<Way> {
+        FilesLifecycleServiceClient::with_interceptor(self.channel.clone(), Through(door))
+    }
+
+    pub(crate) fn files(&self, door: Door) -> FilesServiceClient<Way> {
+        FilesServiceClient::with_interceptor(self.channel.clone(), Through(door))
+    }
+
+    /// A way without the key.
+    pub(crate) fn stranger(&self) -> FilesServiceClient<Channel> {
+        FilesServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn request<T>(&self, message: T) -> Request<T> {
+        for_tenant(message, &self.tenant)
+    }
+
+    pub(crate) async fn prepare(&self) -> Result<Vec<(String, i64)>, Status> {
+        self.prepare_for(&self.tenant).await
+    }
+
+    pub(crate) async fn prepare_for(&self, tenant: &Tenant) -> Result<Vec<(String, i64)>, Status> {
+        let request = for_tenant(PrepareDatabasesRequest {}, tenant);
+        let answer = self
+            .lifecycle(Door::Internal)
+            .prepare_databases(request)
+            .await?
+            .into_inner();
+        Ok(answer
+            .databases
+            .into_iter()
+            .map(|it| (it.name, it.documents))
+            .collect())
+    }
+
+    pub(crate) async fn make_directories(&self, operation: &str) -> Result<Vec<File>, Status> {
+        self.make_directories_for(&self.tenant, operation).await
+    }
+
+    pub(crate) async fn make_directories_for(
+        &self,
+        tenant: &Tenant,
+        operation: &str,
+    ) -> Result<Vec<File>, Status> {
+        let message = CreateDefaultDirectoriesRequest {
+            create_time: Some(Timestamp {
+                seconds: 1_795_482_123,
+                nanos: 456_000_000,
+            }),
+            operation_id: operation.to_owned(),
+        };
+        let answer = self
+            .lifecycle(Door::Internal)
+            .create_default_directories(for_tenant(message, tenant))
+            .await?;
+        Ok(answer.into_inner().directories)
+    }
+
+    /// One of the instance's databases.
+    pub(crate) fn database(&self, tenant: &Tenant, doctype: &str) -> Database {
+        let name = DbName::instance(&tenant.prefix, doctype).unwrap();
+        self.couch.database(&name)
+    }
+
+    /// Writes a document as other software does.
+    pub(crate) async fn write(&self, id: &str, document: Value) {
+        let files = self.database(&self.tenant, "io.cozy.files");
+        let written = files.put(id, None, &document).await.unwrap();
+        assert!(written.committed().is_some(), "{id} was there already");
+    }
+
+    /// All documents of the instance's tree, design documents excepted, by id.
+    pub(crate) async fn documents(&self, tenant: &Tenant) -> Vec<(String, Value)> {
+        use futures::TryStreamExt as _;
+        let all: Vec<couch::Document<Value>> = self
+            .database(tenant, "io.cozy.files")
+            .all_docs_with_bodies(couch::AllDocs::new())
+            .try_collect()
+            .await
+            .unwrap();
+        all.into_iter()
+            .filter(|it| !it.id.starts_with("_design/"))
+            .map(|it| (it.id, it.body))
+            .collect()
+    }
+
+    /// Stops the database. `false` when it is not ours to stop.
+    pub(crate) fn stop_database(&self) -> bool {
+        self.database.as_ref().is_some_and(|running| {
+            running.cancel();
+            true
+        })
+    }
+
+    /// Removes the databases of an instance, for the next run over the same server.
+    pub(crate) async fn forget(&self, tenant: &Tenant) {
+        for doctype in ["io.cozy.files", "io.cozy.files.versions"] {
+            let name = DbName::instance(&tenant.prefix, doctype).unwrap();
+            self.couch.delete_database(&name).await.unwrap();
+        }
+    }
+
+    // Reading
+
+    pub(crate) async fn by_path(&self, path: &str) -> Result<File, Status> {
+        self.get(get_file_request::Target::Path(path.to_owned()))
+            .await
+    }
+
+    pub(crate) async fn by_id(&self, id: &str) -> Result<File, Status> {
+        self.get(get_file_request::Target::Id(id.to_owned())).await
+    }
+
+    async fn get(&self, target: get_file_request::Target) -> Result<File, Status> {
+        let request = self.request(files::GetFileRequest {
+            target: Some(target),
+        });
+        Ok(self
+            .files(Door::Admin)
+            .get_file(request)
+            .await?
+            .into_inner())
+    }
+
+    /// A page of a directory: its files and the token of the next page.
+    pub(crate) async fn page(
+        &self,
+        path: &str,
+        page_size: i32,
+        page_token: &str,
+    ) -> Result<(Vec<File>, String), Status> {
+        let request = self.request(files::ListChildrenRequest {
+            directory: Some(list_children_request::Directory::Path(path.to_owned())),
+            page_size,
+            page_token: page_token.to_owned(),
+        });
+        let page = self
+            .files(Door::Admin)
+            .list_children(request)
+            .await?
+            .into_inner();
+        Ok((page.children, page.next_page_token))
+    }
+
+    /// A walk: paths with their depths.
+    pub(crate) async fn walk(
+        &self,
+        path: &str,
+        max_depth: i32,
+    ) -> Result<Vec<(String, i32)>, Status> {
+        let request = self.request(files::WalkTreeRequest {
+            path: path.to_owned(),
+            max_depth,
+        });
+        let mut entries = self
+            .files(Door::Admin)
+            .walk_tree(request)
+            .await?
+            .into_inner();
+        let mut seen = Vec::new();
+        while let Some(entry) = entries.message().await? {
+            seen.push((entry.file.unwrap().path, entry.depth));
+        }
+        Ok(seen)
+    }
+}
+
+fn contexts() -> Contexts {
+    let bare = Context {
+        init_administrative_folder: false,
+        init_photos_folder: false,
+        ..Context::default()
+    };
+    Contexts::new([("bare".to_owned(), bare)].into())
+}
+
+/// The names of the fields that a status calls wrong.
+pub(crate) fn wrong_fields(status: &Status) -> Vec<String> {
+    use tonic_types::StatusExt as _;
+    status
+        .get_details_bad_request()
+        .map(|it| it.field_violations)
+        .unwrap_or_default()
+        .into_iter()
+        .map(|it| it.field)
+        .collect()
+}
