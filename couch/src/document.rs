@@ -154,8 +154,9 @@ pub(crate) fn split(call: &Call, document: Value) -> Result<(String, Rev, Value)
     let Value::Object(mut members) = document else {
         return Err(corrupt("a document should be a JSON object"));
     };
+    // The other members keep their order, so that a document is written back as it was found.
     let (Some(Value::String(id)), Some(Value::String(rev))) =
-        (members.remove("_id"), members.remove("_rev"))
+        (members.shift_remove("_id"), members.shift_remove("_rev"))
     else {
         return Err(corrupt("a document should have an _id and a _rev"));
     };
