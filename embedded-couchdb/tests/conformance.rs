@@ -103,8 +103,8 @@ fn shown(call: &Call, reply: &Reply, db_name: &str) -> Vec<String> {
         }
     }
     let text = reply.text();
-    // What a server does in the background is its own affair.
-    if call.path == "/_active_tasks"
+    // What else a server holds, counts and does in the background is its own affair.
+    if ["/_active_tasks", "/_all_dbs", "/_node/_local/_stats"].contains(&call.path.as_str())
         || call.method == "HEAD"
         || text.is_empty()
         || reply

@@ -1,0 +1,243 @@
+//! What this server does not do, it says; and writers who meet are told apart.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a failed expectation is the test failing"
+)]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{Client, Embedded, real_couchdb};
+
+#[tokio::test]
+async fn javascript_is_stored_and_not_run() {
+    let server = Embedded::start().await;
+    let client = &server.client;
+    let db = client.fresh("db").await;
+    let ddoc = json!({
+        "views": {"v": {"map": "function (doc) { emit(doc._id) }"}},
+        "shows": {"s": "function () {}"},
+        "validate_doc_update": "function () { throw({forbidden: 'no'}) }",
+    });
+    client
+        .put(&format!("{db}/_design/js"), &ddoc)
+        .await
+        .expect(201);
+    let read = client
+        .get(&format!("{db}/_design/js"))
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(read["views"], ddoc["views"]);
+    for call in ["_view/v", "_show/s/x", "_list/l/v", "_update/u"] {
+        let refused = client
+            .get(&format!("{db}/_design/js/{call}"))
+            .await
+            .expect(501)
+            .json();
+        assert_eq!(refused["error"], "not_implemented", "{call}");
+        assert!(
+            refused["reason"]
+                .as_str()
+                .unwrap()
+                .contains("no JavaScript"),
+            "{call}"
+        );
+    }
+    client
+        .get(&format!("{db}/_changes?filter=js/f"))
+        .await
+        .expect(501);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_belongs_to_a_cluster_or_a_browser_is_refused_with_a_reason() {
+    let server = Embedded::start().await;
+    let client = &server.client;
+    for (method, path, status) in [
+        ("POST", "/_replicate", 501),
+        ("GET", "/_utils/", 501),
+        ("GET", "/_node/_local/_config", 501),
+    ] {
+        let refused = client
+            .call(method, path, &[], b"")
+            .await
+            .expect(status)
+            .json();
+        assert!(refused["reason"].as_str().unwrap().len() > 10, "{path}");
+    }
+    server.stop().await;
+}
+
+/// Counts a document up, as everybody does who takes his turn by revision.
+async fn count_up(client: &Client, path: &str, times: usize) {
+    for _ in 0..times {
+        loop {
+            let mut doc = client.get(path).await.expect(200).json();
+            doc["n"] = json!(doc["n"].as_u64().unwrap() + 1);
+            let reply = client.put(path, &doc).await;
+            match reply.status {
+                201 => break,
+                409 => {}
+                other => panic!("{other}: {}", reply.text()),
+            }
+        }
+    }
+}
+
+async fn no_update_is_lost(client: &Client) {
+    let db = client.fresh("hamlet-turns").await;
+    let path = format!("{db}/counter");
+    client.put(&path, &json!({"n": 0})).await.expect(201);
+    let writers: Vec<_> = (0..6)
+        .map(|_| {
+            let (client, path) = (client.clone(), path.clone());
+            tokio::spawn(async move { count_up(&client, &path, 20).await })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    assert_eq!(client.get(&path).await.expect(200).json()["n"], 120);
+
+    // One new name, many who want it: one of them has it.
+    for round in 0..20 {
+        let path = format!("{db}/name-{round}");
+        let claims: Vec<_> = (0..6)
+            .map(|n| {
+                let (client, path) = (client.clone(), path.clone());
+                tokio::spawn(async move { client.put(&path, &json!({"owner": n})).await.status })
+            })
+            .collect();
+        let mut heard = Vec::new();
+        for claim in claims {
+            heard.push(claim.await.unwrap());
+        }
+        heard.sort_unstable();
+        assert_eq!(heard, [201, 409, 409, 409, 409, 409]);
+    }
+    client.delete(&db).await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_those_who_meet_one_is_first() {
+    let server = Embedded::start().await;
+    no_update_is_lost(&server.client).await;
+    server.stop().await;
+    if let Some(real) = real_couchdb() {
+        no_update_is_lost(&real).await;
+    }
+}
+
+/// A failing request takes nothing along that shared its transaction.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_failure_of_one_is_not_that_of_another() {
+    let server = Embedded::start().await;
+    let db = server.client.fresh("db").await;
+    let calls: Vec<_> = (0..200)
+        .map(|n| {
+            let (client, db) = (server.client.clone(), db.clone());
+            tokio::spawn(async move {
+                if n % 2 == 0 {
+                    client
+                        .put(&format!("{db}/doc-{n}"), &json!({"n": n}))
+                        .await
+                        .expect(201);
+                } else {
+                    let body = json!({"_rev": "1-00000000000000000000000000000000"});
+                    client
+                        .put(&format!("{db}/doc-{n}"), &body)
+                        .await
+                        .expect(409);
+                }
+            })
+        })
+        .collect();
+    for call in calls {
+        call.await.unwrap();
+    }
+    let info = server.client.get(&db).await.expect(200).json();
+    assert_eq!(
+        (&info["doc_count"], &info["doc_del_count"]),
+        (&json!(100), &json!(0))
+    );
+    let rows = server
+        .client
+        .get(&format!("{db}/_all_docs"))
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(rows["rows"].as_array().unwrap().len(), 100);
+    assert_ne!(rows["rows"][0], Value::Null);
+    server.stop().await;
+}
+
+/// Databases are rows: making and deleting many of them is quick work, and none is left over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_databases() {
+    let server = Embedded::start().await;
+    let makers: Vec<_> = (0..16)
+        .map(|instance| {
+            let client = server.client.clone();
+            tokio::spawn(async move {
+                for n in 0..16 {
+                    let db = format!("/instance{instance}%2Fdb-{n}");
+                    client.put(&db, &Value::Null).await.expect(201);
+                    let index = json!({"index": {"fields": ["a", "b"]}, "ddoc": "ab"});
+                    client
+                        .post(&format!("{db}/_index"), &index)
+                        .await
+                        .expect(200);
+                    client
+                        .put(&format!("{db}/doc"), &json!({"a": 1, "b": 2}))
+                        .await
+                        .expect(201);
+                }
+                for n in 0..8 {
+                    client
+                        .delete(&format!("/instance{instance}%2Fdb-{n}"))
+                        .await
+                        .expect(200);
+                }
+            })
+        })
+        .collect();
+    for maker in makers {
+        maker.await.unwrap();
+    }
+    let range = "/_all_dbs?startkey=%22instance%22&endkey=%22instance~%22";
+    let names = server.client.get(range).await.expect(200).json();
+    assert_eq!(names.as_array().unwrap().len(), 16 * 8);
+    let folder = server.data.clone();
+    let kept = server.stop().await;
+
+    // What was deleted is swept, with all that hung on it.
+    let again = Embedded::over(&folder).await;
+    let conn = rusqlite::Connection::open(folder.join("couch.sqlite")).unwrap();
+    let count = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while count("SELECT count(*) FROM chores") > 0 {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "the sweep does not end"
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(
+        count("SELECT count(*) FROM docs WHERE db NOT IN (SELECT id FROM dbs)"),
+        0
+    );
+    assert_eq!(
+        count("SELECT count(*) FROM index_rows WHERE idx NOT IN (SELECT id FROM indexes)"),
+        0
+    );
+    assert_eq!(count("SELECT count(*) FROM docs"), 16 * 8 * 2);
+    assert_eq!(count("SELECT count(*) FROM bodies"), 16 * 8 * 2);
+    again.stop().await;
+    drop(kept);
+}
