@@ -1,0 +1,225 @@
+//! Installing an app: all of it, or nothing that anybody sees.
+//!
+//! Everything is got and checked first. Then come the contents, the triggers, the permissions and, last, the
+//! document of the app, which makes it visible. Ids follow from instance and slug, so that an installation
+//! that was broken off at any point is completed by asking for it again.
+
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    time::Duration,
+};
+
+use hamlet_proto::hamlet::instance::v1::Tenant;
+use serde_json::Value;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::Shared;
+use crate::{
+    contents::Tree,
+    domain::{
+        document::{Draft, Installation, folder_suffix, permission_id},
+        kind::Kind,
+        slug,
+        source::{Source, Wrong},
+    },
+    error::Error,
+    sources::Package,
+    store::{AppDocument, Published, Store},
+};
+
+/// What is asked for.
+#[derive(Debug)]
+pub(crate) struct Install {
+    /// A slug or an address.
+    pub(crate) source: String,
+    /// The slug to install it under; empty for its own.
+    pub(crate) slug: String,
+    /// What it has to be.
+    pub(crate) kind: Kind,
+    /// Whether to check everything and install nothing.
+    pub(crate) validate_only: bool,
+    /// How long it may take.
+    pub(crate) time_limit: Duration,
+}
+
+/// Installs an app; the installed one when it is there already.
+///
+/// # Errors
+/// Why it is not installed.
+pub(crate) async fn install(
+    shared: &Shared,
+    tenant: &Tenant,
+    asked: Install,
+) -> Result<AppDocument, Error> {
+    let limit = asked.time_limit;
+    tokio::time::timeout(limit, run(shared, tenant, asked))
+        .await
+        .map_err(|_| Error::TooLate(limit.as_secs()))?
+}
+
+async fn run(shared: &Shared, tenant: &Tenant, asked: Install) -> Result<AppDocument, Error> {
+    let source = Source::parse(&asked.source).map_err(|wrong| match wrong {
+        Wrong::Invalid(wrong) => Error::Field {
+            field: "source",
+            wrong,
+        },
+        Wrong::NotBuilt(why) => Error::NotBuilt(why),
+    })?;
+    let store = Store::new(shared.couch.clone(), &tenant.prefix);
+    let known = known_slug(&asked, &source)?;
+    if let Some(slug) = &known
+        && let Some(found) = store.app(asked.kind, slug).await?
+    {
+        return settle(found, slug, &source);
+    }
+    let Ok(_turn) = shared.at_once.acquire().await else {
+        return Err(Error::Stored(
+            "the line of installations is closed".to_owned(),
+        ));
+    };
+    let package = shared
+        .sources
+        .get(&source, asked.kind, &tenant.context)
+        .await?;
+    let slug = match known {
+        Some(slug) => slug,
+        None => package
+            .manifest
+            .own_slug
+            .clone()
+            .ok_or_else(|| Error::Field {
+                field: "slug",
+                wrong: "is empty, and the manifest names none; give a slug such as home".to_owned(),
+            })?,
+    };
+    let place = shared
+        .locks
+        .get(place_of(&tenant.prefix, &slug) % shared.locks.len());
+    let _alone = match place {
+        Some(lock) => Some(lock.lock().await),
+        None => None,
+    };
+    if let Some(found) = store.app(asked.kind, &slug).await? {
+        return settle(found, &slug, &source);
+    }
+    let now = OffsetDateTime::now_utc()
+        .format(&Rfc3339)
+        .map_err(|error| Error::Stored(error.to_string()))?;
+    let (package, tree) = hash(package).await?;
+    let version = match &package.version {
+        Some(version) => version.clone(),
+        None => format!("{}-{}", package.manifest.version, folder_suffix(&tree.hash)),
+    };
+    let installation = Installation {
+        domain: &tenant.domain,
+        prefix: &tenant.prefix,
+        kind: asked.kind,
+        slug: &slug,
+        source: &source.to_string(),
+        version: &version,
+        checksum: &package.checksum,
+        now: &now,
+        manifest: &package.manifest,
+    };
+    if asked.validate_only {
+        return would_be(installation.app());
+    }
+    shared
+        .contents
+        .keep(store.prefix(), asked.kind, &slug, tree)
+        .await?;
+    store.write_triggers(&installation.triggers()).await?;
+    store.write_permission(&installation.permission()).await?;
+    match store.publish(asked.kind, &installation.app()).await? {
+        Published::Ours(app) => {
+            tracing::info!(domain = tenant.domain, slug, version, "app installed");
+            Ok(app)
+        }
+        Published::Theirs(app) => {
+            // Another replica was faster: what lies beside has to fit what it published.
+            repair(&store, asked.kind, &slug, &app, installation.permission()).await?;
+            settle(app, &slug, &source)
+        }
+    }
+}
+
+/// The slug, when it is known before the app is got.
+fn known_slug(asked: &Install, source: &Source) -> Result<Option<String>, Error> {
+    if !asked.slug.is_empty() {
+        return match slug::wrong(&asked.slug) {
+            Some(wrong) => Err(Error::Field {
+                field: "slug",
+                wrong,
+            }),
+            None => Ok(Some(asked.slug.clone())),
+        };
+    }
+    Ok(match source {
+        Source::Registry(app) => Some(app.slug.clone()),
+        Source::Web(_) | Source::Folder(_) => None,
+    })
+}
+
+/// What an app that is there already means: the same again, or another one.
+fn settle(found: AppDocument, slug: &str, wanted: &Source) -> Result<AppDocument, Error> {
+    let from = found
+        .body
+        .get("source")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    if Source::parse(from).is_ok_and(|from| from == *wanted) {
+        return Ok(found);
+    }
+    Err(Error::Exists {
+        slug: slug.to_owned(),
+        from: if from.is_empty() {
+            "an unknown source".to_owned()
+        } else {
+            from.to_owned()
+        },
+    })
+}
+
+/// Lets the permissions be those of an app that somebody else published.
+async fn repair(
+    store: &Store,
+    kind: Kind,
+    slug: &str,
+    app: &AppDocument,
+    ours: Draft,
+) -> Result<(), Error> {
+    let mut body = ours.body;
+    let rules = app.body.get("permissions").cloned().unwrap_or_default();
+    if let Some(members) = body.as_object_mut() {
+        if rules.as_object().is_some_and(|rules| !rules.is_empty()) {
+            members.insert("permissions".to_owned(), rules);
+        } else {
+            members.shift_remove("permissions");
+        }
+    }
+    let id = permission_id(store.prefix(), kind, slug);
+    store.write_permission(&Draft { id, body }).await
+}
+
+fn would_be(draft: Draft) -> Result<AppDocument, Error> {
+    match draft.body {
+        Value::Object(body) => Ok(AppDocument {
+            id: draft.id,
+            rev: couch::Rev::new(""),
+            body,
+        }),
+        _ => Err(Error::Stored(draft.id)),
+    }
+}
+
+async fn hash(mut package: Package) -> Result<(Package, Tree), Error> {
+    let files = std::mem::take(&mut package.files);
+    let tree = tokio::task::spawn_blocking(move || Tree::of(&files)).await??;
+    Ok((package, tree))
+}
+
+fn place_of(prefix: &str, slug: &str) -> usize {
+    let mut hasher = DefaultHasher::new();
+    (prefix, slug).hash(&mut hasher);
+    usize::try_from(hasher.finish() % super::LOCKS as u64).unwrap_or_default()
+}

@@ -1,0 +1,59 @@
+//! Documents as messages.
+
+use hamlet_proto::hamlet::apps::v1::{App, app};
+use prost_types::Timestamp;
+use serde_json::{Map, Value};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use crate::{domain::kind::Kind, store::AppDocument};
+
+/// The kind that a request names: web apps unless it says otherwise. `None` for an unknown one.
+pub(super) fn kind(number: i32) -> Option<Kind> {
+    match app::Kind::try_from(number) {
+        Ok(app::Kind::Unspecified | app::Kind::Webapp) => Some(Kind::Webapp),
+        Ok(app::Kind::Konnector) => Some(Kind::Konnector),
+        Err(_) => None,
+    }
+}
+
+/// An installed app, with its title in the language of the instance.
+pub(super) fn app(kind: Kind, document: &AppDocument, locale: &str) -> App {
+    let body = &document.body;
+    let text = |name: &str| text(body, name).to_owned();
+    App {
+        slug: text("slug"),
+        display_name: title(body, locale).to_owned(),
+        kind: match kind {
+            Kind::Webapp => app::Kind::Webapp.into(),
+            Kind::Konnector => app::Kind::Konnector.into(),
+        },
+        version: text("version"),
+        source: text("source"),
+        state: text("state"),
+        editor: text("editor"),
+        checksum: text("checksum"),
+        create_time: timestamp(&text("created_at")),
+        update_time: timestamp(&text("updated_at")),
+        etag: document.rev.to_string(),
+    }
+}
+
+fn text<'a>(body: &'a Map<String, Value>, name: &str) -> &'a str {
+    body.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn title<'a>(body: &'a Map<String, Value>, locale: &str) -> &'a str {
+    body.get("locales")
+        .and_then(|locales| locales.get(locale))
+        .and_then(|texts| texts.get("name"))
+        .and_then(Value::as_str)
+        .unwrap_or_else(|| text(body, "name"))
+}
+
+fn timestamp(text: &str) -> Option<Timestamp> {
+    let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    Some(Timestamp {
+        seconds: time.unix_timestamp(),
+        nanos: i32::try_from(time.nanosecond()).ok()?,
+    })
+}

@@ -1,0 +1,48 @@
+//! `AppsLifecycleService`: what the instance service asks.
+
+use hamlet_proto::hamlet::apps::v1::{
+    PrepareDatabasesRequest, PrepareDatabasesResponse, PreparedDatabase, PurgeContentsRequest,
+    PurgeContentsResponse, apps_lifecycle_service_server::AppsLifecycleService,
+};
+use service_kit::caller::Caller;
+use tonic::{Request, Response, Status};
+
+use crate::{actions::Shared, store::Store};
+
+/// The service between services.
+#[derive(Clone, Debug)]
+pub(crate) struct Lifecycle(pub(crate) Shared);
+
+#[tonic::async_trait]
+impl AppsLifecycleService for Lifecycle {
+    async fn prepare_databases(
+        &self,
+        request: Request<PrepareDatabasesRequest>,
+    ) -> Result<Response<PrepareDatabasesResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        caller.require_internal()?;
+        let store = Store::new(self.0.couch.clone(), &caller.tenant()?.prefix);
+        let databases = store
+            .prepare()
+            .await?
+            .into_iter()
+            .map(|(name, documents)| PreparedDatabase {
+                name,
+                documents: documents as i64,
+            })
+            .collect();
+        Ok(Response::new(PrepareDatabasesResponse { databases }))
+    }
+
+    async fn purge_contents(
+        &self,
+        request: Request<PurgeContentsRequest>,
+    ) -> Result<Response<PurgeContentsResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        caller.require_internal()?;
+        let removed = self.0.contents.purge(&caller.tenant()?.prefix).await?;
+        Ok(Response::new(PurgeContentsResponse {
+            objects: i64::try_from(removed).unwrap_or(i64::MAX),
+        }))
+    }
+}

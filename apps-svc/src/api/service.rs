@@ -1,0 +1,155 @@
+//! `AppsService`: the apps of one instance.
+
+use std::time::Duration;
+
+use hamlet_proto::hamlet::{
+    apps::v1::{
+        App, GetAppRequest, InstallAppRequest, ListAppsRequest, ListAppsResponse,
+        UninstallAppRequest, UninstallAppResponse, apps_service_server::AppsService,
+    },
+    instance::v1::Tenant,
+};
+use service_kit::{caller::Caller, status::invalid_field};
+use tonic::{Request, Response, Status};
+
+use super::convert;
+use crate::{
+    actions::{
+        Shared,
+        install::{self, Install},
+        list,
+        uninstall::{self, Uninstall},
+    },
+    domain::{kind::Kind, slug},
+    error::Error,
+    store::Store,
+};
+
+/// How long an installation may take when nobody says.
+const TIME_LIMIT: Duration = Duration::from_secs(60);
+/// How long it may take at the most.
+const LONGEST_TIME_LIMIT: Duration = Duration::from_secs(600);
+/// Apps on a page when nobody says.
+const PAGE: usize = 100;
+/// Apps on a page at the most.
+const LARGEST_PAGE: usize = 1000;
+
+/// The service of an instance.
+#[derive(Clone, Debug)]
+pub(crate) struct Apps(pub(crate) Shared);
+
+impl Apps {
+    /// The instance that the call is for, and its documents.
+    fn tenant<T>(&self, request: &Request<T>) -> Result<(Tenant, Store), Status> {
+        let caller = Caller::of(request)?;
+        caller.require_admin()?;
+        let tenant = caller.tenant()?.clone();
+        let store = Store::new(self.0.couch.clone(), &tenant.prefix);
+        Ok((tenant, store))
+    }
+}
+
+fn checked_slug(text: String) -> Result<String, Status> {
+    match slug::wrong(&text) {
+        Some(wrong) => Err(invalid_field("slug", wrong)),
+        None => Ok(text),
+    }
+}
+
+fn checked_kind(kind: i32) -> Result<Kind, Status> {
+    convert::kind(kind)
+        .ok_or_else(|| invalid_field("kind", "is not known; give a web app or a konnector"))
+}
+
+#[tonic::async_trait]
+impl AppsService for Apps {
+    async fn list_apps(
+        &self,
+        request: Request<ListAppsRequest>,
+    ) -> Result<Response<ListAppsResponse>, Status> {
+        let (tenant, store) = self.tenant(&request)?;
+        let asked = request.into_inner();
+        let kind = checked_kind(asked.kind)?;
+        let size = match usize::try_from(asked.page_size) {
+            Ok(0) => PAGE,
+            Ok(size) => size.min(LARGEST_PAGE),
+            Err(_) => return Err(invalid_field("page_size", "is negative; give 0 to 1000")),
+        };
+        let after = Some(asked.page_token).filter(|token| !token.is_empty());
+        if after
+            .as_deref()
+            .is_some_and(|token| slug::wrong(token).is_some())
+        {
+            return Err(invalid_field(
+                "page_token",
+                "is not one that this server gave; use the next_page_token of the page before",
+            ));
+        }
+        let page = list::list(&store, kind, after.as_deref(), size).await?;
+        let apps = page
+            .apps
+            .iter()
+            .map(|app| convert::app(kind, app, &tenant.locale))
+            .collect();
+        Ok(Response::new(ListAppsResponse {
+            apps,
+            next_page_token: page.next.unwrap_or_default(),
+        }))
+    }
+
+    async fn get_app(&self, request: Request<GetAppRequest>) -> Result<Response<App>, Status> {
+        let (tenant, store) = self.tenant(&request)?;
+        let asked = request.into_inner();
+        let kind = checked_kind(asked.kind)?;
+        let slug = checked_slug(asked.slug)?;
+        match store.app(kind, &slug).await? {
+            Some(app) => Ok(Response::new(convert::app(kind, &app, &tenant.locale))),
+            None => Err(Error::NotInstalled { slug }.into()),
+        }
+    }
+
+    async fn install_app(
+        &self,
+        request: Request<InstallAppRequest>,
+    ) -> Result<Response<App>, Status> {
+        let (tenant, _) = self.tenant(&request)?;
+        let asked = request.into_inner();
+        let kind = checked_kind(asked.kind)?;
+        let time_limit = match asked.time_limit {
+            None => TIME_LIMIT,
+            Some(limit) => Duration::try_from(limit)
+                .ok()
+                .filter(|limit| !limit.is_zero())
+                .ok_or_else(|| invalid_field("time_limit", "is not more than zero; give 60s"))?
+                .min(LONGEST_TIME_LIMIT),
+        };
+        let install = Install {
+            source: asked.source,
+            slug: asked.slug,
+            kind,
+            validate_only: asked.validate_only,
+            time_limit,
+        };
+        let app = install::install(&self.0, &tenant, install).await?;
+        Ok(Response::new(convert::app(kind, &app, &tenant.locale)))
+    }
+
+    async fn uninstall_app(
+        &self,
+        request: Request<UninstallAppRequest>,
+    ) -> Result<Response<UninstallAppResponse>, Status> {
+        let (tenant, store) = self.tenant(&request)?;
+        let asked = request.into_inner();
+        let kind = checked_kind(asked.kind)?;
+        let uninstall = Uninstall {
+            slug: checked_slug(asked.slug)?,
+            kind,
+            etag: asked.etag,
+            validate_only: asked.validate_only,
+        };
+        let app = uninstall::uninstall(&self.0, &store, uninstall).await?;
+        Ok(Response::new(UninstallAppResponse {
+            app: Some(convert::app(kind, &app, &tenant.locale)),
+        }))
+    }
+}

@@ -1,0 +1,350 @@
+//! Contents of apps: each stored once by its hash, for the whole installation.
+//!
+//! | object | what |
+//! |---|---|
+//! | `apps/sha256/HASH` | the bytes of a file |
+//! | `apps/trees/HASH` | the files of an app: path, hash, size and content type, as JSON |
+//! | `instances/PREFIX/apps/KIND/SLUG` | which tree an installed app has |
+//!
+//! The last is what belongs to one instance. What it leads to is shared, and swept when nothing has led
+//! to it for a day.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::Path as FolderPath,
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::TryStreamExt as _;
+use object_store::{
+    Error as StoreError, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions,
+    PutPayload, local::LocalFileSystem, path::Path,
+};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use time::OffsetDateTime;
+use tokio::sync::RwLock;
+
+use crate::{archive::Files, domain::kind::Kind, error::Error};
+
+const BLOBS: &str = "apps/sha256";
+const TREES: &str = "apps/trees";
+const INSTANCES: &str = "instances";
+
+/// How long contents stay that nothing leads to.
+const KEPT: Duration = Duration::from_secs(24 * 3600);
+
+/// The content store. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Contents {
+    store: Arc<LocalFileSystem>,
+    /// Held for reading while contents are stored, and for writing while they are swept: a sweep must not
+    /// take away what an installation has just found there.
+    sweeping: Arc<RwLock<()>>,
+}
+
+/// One file of a tree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Leaf {
+    /// The hash of its bytes.
+    pub(crate) sha256: String,
+    /// How many there are.
+    pub(crate) size: u64,
+    /// What they are.
+    pub(crate) mime: String,
+}
+
+/// The files of an app and the hash of their list.
+#[derive(Clone, Debug)]
+pub(crate) struct Tree {
+    /// The hash of [`Self::json`].
+    pub(crate) hash: String,
+    json: Vec<u8>,
+    blobs: BTreeMap<String, bytes::Bytes>,
+}
+
+impl Tree {
+    /// Hashes the files.
+    pub(crate) fn of(files: &Files) -> Result<Self, Error> {
+        let mut leaves = BTreeMap::new();
+        let mut blobs = BTreeMap::new();
+        for (path, content) in files {
+            let sha256 = hex::encode(Sha256::digest(content));
+            blobs.insert(sha256.clone(), content.clone());
+            let leaf = Leaf {
+                sha256,
+                size: content.len() as u64,
+                mime: mime(path).to_owned(),
+            };
+            leaves.insert(path, leaf);
+        }
+        let json = serde_json::to_vec(&leaves).map_err(|error| Error::Stored(error.to_string()))?;
+        Ok(Self {
+            hash: hex::encode(Sha256::digest(&json)),
+            json,
+            blobs,
+        })
+    }
+}
+
+impl Contents {
+    /// Opens the store in a folder, which is made if it is missing, and clears away what a writer that
+    /// was killed left half written.
+    ///
+    /// # Errors
+    /// When the folder cannot be used.
+    pub(crate) fn open(folder: &FolderPath) -> Result<Self, Error> {
+        let unusable = |source: std::io::Error| {
+            Error::Contents(StoreError::Generic {
+                store: "folder",
+                source: Box::new(source),
+            })
+        };
+        std::fs::create_dir_all(folder).map_err(unusable)?;
+        for below in [BLOBS, TREES] {
+            remove_half_written(&folder.join(below)).map_err(unusable)?;
+        }
+        Ok(Self {
+            store: Arc::new(LocalFileSystem::new_with_prefix(folder)?),
+            sweeping: Arc::default(),
+        })
+    }
+
+    /// Stores the files of an app, each once, and says that the app has them. May be repeated.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(crate) async fn keep(
+        &self,
+        prefix: &str,
+        kind: Kind,
+        slug: &str,
+        tree: Tree,
+    ) -> Result<(), Error> {
+        let _storing = self.sweeping.read().await;
+        for (sha256, content) in tree.blobs {
+            self.put_once(
+                &Path::from_iter(["apps", "sha256", &sha256]),
+                content.into(),
+            )
+            .await?;
+        }
+        let list = Path::from_iter(["apps", "trees", &tree.hash]);
+        self.put_once(&list, tree.json.into()).await?;
+        self.store
+            .put(
+                &pointer(prefix, kind, slug),
+                PutPayload::from(tree.hash.into_bytes()),
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// Forgets which files an app has. May be repeated.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(crate) async fn forget(&self, prefix: &str, kind: Kind, slug: &str) -> Result<(), Error> {
+        match self.store.delete(&pointer(prefix, kind, slug)).await {
+            Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Forgets which files the apps of an instance have. How many apps there were.
+    ///
+    /// # Errors
+    /// When the store fails; then some are forgotten and some not.
+    pub(crate) async fn purge(&self, prefix: &str) -> Result<u64, Error> {
+        let folder = Path::from_iter([INSTANCES, prefix, "apps"]);
+        let found: Vec<ObjectMeta> = self.store.list(Some(&folder)).try_collect().await?;
+        let mut removed = 0;
+        for object in found {
+            match self.store.delete(&object.location).await {
+                Ok(()) => removed += 1,
+                Err(StoreError::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Removes contents that nothing has led to for a day. How many.
+    ///
+    /// # Errors
+    /// When the store fails; contents that something leads to are never removed.
+    pub(crate) async fn sweep(&self) -> Result<u64, Error> {
+        self.sweep_before(OffsetDateTime::now_utc() - KEPT).await
+    }
+
+    async fn sweep_before(&self, old: OffsetDateTime) -> Result<u64, Error> {
+        let _alone = self.sweeping.write().await;
+        let mut used = HashSet::new();
+        let instances = Path::from(INSTANCES);
+        let mut pointers = self.store.list(Some(&instances));
+        while let Some(object) = pointers.try_next().await? {
+            if object
+                .location
+                .parts()
+                .nth(2)
+                .is_some_and(|part| part.as_ref() == "apps")
+            {
+                let hash = self.store.get(&object.location).await?.bytes().await?;
+                used.insert(String::from_utf8_lossy(&hash).into_owned());
+            }
+        }
+        let mut blobs = HashSet::new();
+        for hash in &used {
+            let list = Path::from_iter(["apps", "trees", hash]);
+            let json = match self.store.get(&list).await {
+                Ok(found) => found.bytes().await?,
+                Err(StoreError::NotFound { .. }) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let leaves: BTreeMap<String, Leaf> =
+                serde_json::from_slice(&json).map_err(|error| Error::Stored(error.to_string()))?;
+            blobs.extend(leaves.into_values().map(|leaf| leaf.sha256));
+        }
+        let mut removed = 0;
+        for (folder, used) in [(TREES, &used), (BLOBS, &blobs)] {
+            let folder = Path::from(folder);
+            let found: Vec<ObjectMeta> = self.store.list(Some(&folder)).try_collect().await?;
+            for object in found {
+                let name = object.location.filename().unwrap_or_default();
+                let is_old = object.last_modified.timestamp() < old.unix_timestamp();
+                if is_old && !used.contains(name) {
+                    self.store.delete(&object.location).await?;
+                    removed += 1;
+                }
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Publishes an object that is called by its hash: whole or not at all, and once.
+    async fn put_once(&self, at: &Path, content: PutPayload) -> Result<(), Error> {
+        let size = content.content_length() as u64;
+        match self
+            .store
+            .put_opts(at, content.clone(), PutOptions::from(PutMode::Create))
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(StoreError::AlreadyExists { .. }) => {
+                // A machine that lost its power may have kept the name and lost the bytes.
+                if self.store.head(at).await?.size != size {
+                    self.store.put(at, content).await?;
+                }
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn pointer(prefix: &str, kind: Kind, slug: &str) -> Path {
+    Path::from_iter([INSTANCES, prefix, "apps", kind.as_str(), slug])
+}
+
+/// `object_store` writes beside an object, as `NAME#N`, and renames when all is written.
+fn remove_half_written(folder: &FolderPath) -> std::io::Result<()> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().contains('#') {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// The content type of a file, by the end of its name.
+fn mime(path: &str) -> &'static str {
+    match path.rsplit_once('.').map_or("", |(_, end)| end) {
+        "html" | "htm" => "text/html; charset=utf-8",
+        "js" | "mjs" => "text/javascript; charset=utf-8",
+        "css" => "text/css; charset=utf-8",
+        "json" | "map" | "webapp" | "konnector" => "application/json",
+        "webmanifest" => "application/manifest+json",
+        "svg" => "image/svg+xml",
+        "png" => "image/png",
+        "jpg" | "jpeg" => "image/jpeg",
+        "gif" => "image/gif",
+        "webp" => "image/webp",
+        "avif" => "image/avif",
+        "ico" => "image/x-icon",
+        "woff" => "font/woff",
+        "woff2" => "font/woff2",
+        "ttf" => "font/ttf",
+        "txt" | "md" => "text/plain; charset=utf-8",
+        "xml" => "application/xml",
+        "pdf" => "application/pdf",
+        "wasm" => "application/wasm",
+        _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        reason = "a failed expectation is the test failing"
+    )]
+
+    use time::{Duration, OffsetDateTime};
+
+    use super::{Contents, Tree};
+    use crate::{archive::Files, domain::kind::Kind};
+
+    fn tree(files: &[(&str, &'static str)]) -> Tree {
+        let files: Files = files
+            .iter()
+            .map(|(path, content)| ((*path).to_owned(), (*content).into()))
+            .collect();
+        Tree::of(&files).unwrap()
+    }
+
+    fn count(folder: &std::path::Path) -> usize {
+        std::fs::read_dir(folder).map_or(0, Iterator::count)
+    }
+
+    #[tokio::test]
+    async fn equal_contents_are_stored_once_and_swept_when_nothing_leads_to_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let contents = Contents::open(folder.path()).unwrap();
+        let blobs = folder.path().join("apps/sha256");
+        let keep = |prefix, tree| contents.keep(prefix, Kind::Webapp, "home", tree);
+        keep("a", tree(&[("x", "same"), ("y", "same"), ("z", "mine")]))
+            .await
+            .unwrap();
+        keep("b", tree(&[("x", "same")])).await.unwrap();
+        assert_eq!(count(&blobs), 2);
+
+        let soon = OffsetDateTime::now_utc() + Duration::hours(1);
+        assert_eq!(contents.sweep_before(soon).await.unwrap(), 0);
+        assert_eq!(contents.purge("a").await.unwrap(), 1);
+        assert_eq!(contents.purge("a").await.unwrap(), 0);
+        assert_eq!(
+            contents.sweep().await.unwrap(),
+            0,
+            "it may be wanted again today"
+        );
+        assert_eq!(contents.sweep_before(soon).await.unwrap(), 2);
+        assert_eq!(count(&blobs), 1);
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_writer_left_goes_at_the_next_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = folder.path().join("apps/sha256");
+        std::fs::create_dir_all(&blobs).unwrap();
+        std::fs::write(blobs.join("abc#1"), "half").unwrap();
+        Contents::open(folder.path()).unwrap();
+        assert_eq!(count(&blobs), 0);
+    }
+}

@@ -1,0 +1,10 @@
+//! Sources, manifests and documents of apps. No I/O.
+
+pub(crate) mod document;
+pub(crate) mod kind;
+pub(crate) mod manifest;
+pub(crate) mod path;
+pub(crate) mod permissions;
+pub(crate) mod slug;
+pub(crate) mod source;
+pub(crate) mod version;

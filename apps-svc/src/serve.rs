@@ -1,0 +1,100 @@
+//! Serving the apps service.
+
+use std::{path::PathBuf, time::Duration};
+
+use couch::Couch;
+use hamlet_proto::hamlet::apps::v1::{
+    apps_lifecycle_service_server::AppsLifecycleServiceServer,
+    apps_service_server::AppsServiceServer,
+};
+use service_kit::{caller::Authenticate, contexts::Contexts, secret::Secret, server::GrpcServer};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    actions::{Shared, sweep},
+    api::{Apps, Lifecycle},
+    archive::Limits,
+    config::Config,
+    contents::Contents,
+    error::Error,
+    sources::{Client, Sources},
+};
+
+/// How long the database is waited for at the start.
+const DATABASE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Why serving ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The folder of contents cannot be used.
+    #[error("contents: cannot use the folder {}: {source}", folder.display())]
+    Contents {
+        /// The folder.
+        folder: PathBuf,
+        /// Why not.
+        source: Error,
+    },
+    /// There is no way to the web.
+    #[error("the HTTP client cannot be made: {0}")]
+    Client(#[from] reqwest::Error),
+    /// The database cannot be used.
+    #[error("the database cannot be used: {0}")]
+    Database(#[from] couch::Error),
+    /// The server failed.
+    #[error("the apps service failed: {0}")]
+    Server(#[from] service_kit::server::Error),
+}
+
+/// What the apps service is given.
+#[derive(Debug)]
+pub struct Given {
+    /// The database.
+    pub couch: Couch,
+    /// The contexts of the configuration.
+    pub contexts: Contexts,
+    /// The key that services know each other by.
+    pub cluster_key: Secret,
+    /// A folder of apps, `SLUG/manifest.webapp` and so on, in which slugs are looked up for contexts
+    /// without registries.
+    pub app_folder: Option<PathBuf>,
+}
+
+/// Serves until `shutdown`.
+///
+/// # Errors
+/// When the folder of contents or the database cannot be used, or the listener fails.
+pub async fn serve(
+    config: Config,
+    given: Given,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
+    let contents = Contents::open(&config.contents).map_err(|source| ServeError::Contents {
+        folder: config.contents,
+        source,
+    })?;
+    given.couch.wait_until_up(DATABASE_PATIENCE).await?;
+    let sources = Sources {
+        client: Client::new()?,
+        contexts: given.contexts,
+        app_folder: given.app_folder,
+        limits: Limits::default(),
+    };
+    let shared = Shared::new(given.couch, contents.clone(), sources);
+    let door = Authenticate::new(given.cluster_key);
+    let server = GrpcServer::new()?
+        .with(AppsServiceServer::with_interceptor(
+            Apps(shared.clone()),
+            door.clone(),
+        ))
+        .with(AppsLifecycleServiceServer::with_interceptor(
+            Lifecycle(shared),
+            door,
+        ));
+    // The sweep may be stopped anywhere.
+    tokio::select! {
+        served = server.serve(listener, shutdown) => Ok(served?),
+        () = sweep::run(contents) => Ok(()),
+    }
+}

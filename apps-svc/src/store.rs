@@ -1,0 +1,298 @@
+//! Which documents of an instance hold its apps.
+
+use couch::{
+    AllDocs, BulkDoc, Claim, Couch, Database, DbName, Document, Exchange, Find,
+    design::{Index, View},
+};
+use futures::TryStreamExt as _;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    domain::{
+        document::{Draft, permission_id},
+        kind::Kind,
+    },
+    error::Error,
+};
+
+const PERMISSIONS: &str = "io.cozy.permissions";
+const TRIGGERS: &str = "io.cozy.triggers";
+
+/// Finds the permissions of an app.
+const BY_SOURCE: Index = Index::new(
+    "by-source-and-type",
+    "60850b5f3ea02d90d424c53ac302e15be3d6c4c0",
+    &["source_id", "type"],
+);
+
+/// Views that other software of the ecosystem reads; Hamlet never does.
+const VIEWS: [View; 4] = [
+    View::new(
+        "by-short-code",
+        "function (doc) {
+  if (!doc.shortcodes) { return; }
+  Object.keys(doc.shortcodes).forEach(function (name) {
+    emit(doc.shortcodes[name], name);
+  });
+}",
+        None,
+    ),
+    View::new(
+        "byDoc",
+        "function (doc) {
+  if (doc.type !== 'share' || !doc.permissions) { return; }
+  Object.keys(doc.permissions).forEach(function (name) {
+    var rule = doc.permissions[name];
+    (rule.values || []).forEach(function (value) {
+      emit([rule.type, rule.selector || '_id', value], rule.verbs);
+    });
+  });
+}",
+        None,
+    ),
+    View::new(
+        "byToken",
+        "function (doc) {
+  if (!doc.codes || typeof doc.type !== 'string' || doc.type.slice(0, 5) !== 'share') { return; }
+  Object.keys(doc.codes).forEach(function (name) {
+    emit(doc.codes[name], null);
+  });
+}",
+        None,
+    ),
+    View::new(
+        "permissions-by-doctype",
+        "function (doc) {
+  if (!doc.permissions) { return; }
+  Object.keys(doc.permissions).forEach(function (name) {
+    emit([doc.permissions[name].type, doc.type], null);
+  });
+}",
+        None,
+    ),
+];
+
+/// The document of an installed app.
+pub(crate) type AppDocument = Document<Map<String, Value>>;
+
+/// The apps of one instance.
+#[derive(Clone, Debug)]
+pub(crate) struct Store {
+    couch: Couch,
+    prefix: String,
+}
+
+/// What became of publishing an app.
+#[derive(Debug)]
+pub(crate) enum Published {
+    /// It is there now.
+    Ours(AppDocument),
+    /// One of that slug was there.
+    Theirs(AppDocument),
+}
+
+impl Store {
+    /// The apps of the instance with this prefix. Nothing is sent yet.
+    pub(crate) fn new(couch: Couch, prefix: &str) -> Self {
+        Self {
+            couch,
+            prefix: prefix.to_owned(),
+        }
+    }
+
+    /// The instance's prefix.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    fn database(&self, doctype: &str) -> Result<Database, Error> {
+        Ok(self
+            .couch
+            .database(&DbName::instance(&self.prefix, doctype)?))
+    }
+
+    /// Makes the databases. Their names, and how many documents each holds then. May be repeated.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) async fn prepare(&self) -> Result<Vec<(String, usize)>, Error> {
+        let (apps, konnectors, permissions) = futures::try_join!(
+            self.prepare_one(Kind::Webapp.doctype(), Vec::new()),
+            self.prepare_one(Kind::Konnector.doctype(), Vec::new()),
+            self.prepare_one(PERMISSIONS, permission_designs()?),
+        )?;
+        Ok(vec![apps, konnectors, permissions])
+    }
+
+    async fn prepare_one(
+        &self,
+        doctype: &str,
+        documents: Vec<BulkDoc>,
+    ) -> Result<(String, usize), Error> {
+        let name = DbName::instance(&self.prefix, doctype)?;
+        self.couch.create_database(&name).await?;
+        if !documents.is_empty() {
+            self.couch.database(&name).bulk_ensure(&documents).await?;
+        }
+        Ok((name.as_str().to_owned(), documents.len()))
+    }
+
+    /// The document of an app, if it is installed.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) async fn app(&self, kind: Kind, slug: &str) -> Result<Option<AppDocument>, Error> {
+        let database = self.database(kind.doctype())?;
+        Ok(database.get(&kind.document_id(slug)).await?)
+    }
+
+    /// Up to `limit` apps after the slug `after`, sorted by slug.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) async fn apps(
+        &self,
+        kind: Kind,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<AppDocument>, Error> {
+        let mut query = AllDocs::prefix(&kind.document_id("")).limit(limit);
+        if let Some(after) = after {
+            // The range includes where it begins, which the last page has shown.
+            query = query.from(kind.document_id(after)).limit(limit + 1);
+        }
+        let found = self.database(kind.doctype())?.all_docs_with_bodies(query);
+        let mut apps: Vec<AppDocument> = found.try_collect().await?;
+        if let Some(after) = after {
+            let shown = kind.document_id(after);
+            apps.retain(|app| app.id != shown);
+        }
+        apps.truncate(limit);
+        Ok(apps)
+    }
+
+    /// Writes the triggers of an app. They do nothing until the app is there. May be repeated.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) async fn write_triggers(&self, triggers: &[Draft]) -> Result<(), Error> {
+        let database = self.database(TRIGGERS)?;
+        for trigger in triggers {
+            write(&database, trigger, "/message").await?;
+        }
+        Ok(())
+    }
+
+    /// Writes what an app may do. It counts for nothing until the app is there. May be repeated.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) async fn write_permission(&self, permission: &Draft) -> Result<(), Error> {
+        write(&self.database(PERMISSIONS)?, permission, "/source_id").await
+    }
+
+    /// Makes an app visible, if none of that slug is there.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) async fn publish(&self, kind: Kind, app: &Draft) -> Result<Published, Error> {
+        let database = self.database(kind.doctype())?;
+        let same = |found: &Value| {
+            ["/created_at", "/source", "/version"]
+                .into_iter()
+                .all(|field| found.pointer(field) == app.body.pointer(field))
+        };
+        let read = |rev, body| match body {
+            Value::Object(body) => Ok(AppDocument {
+                id: app.id.clone(),
+                rev,
+                body,
+            }),
+            _ => Err(Error::Stored(app.id.clone())),
+        };
+        match database.claim(&app.id, &app.body, same).await? {
+            Claim::Won(rev) => read(rev, app.body.clone()).map(Published::Ours),
+            Claim::Taken(_) => {
+                let found: Option<AppDocument> = database.get(&app.id).await?;
+                // It was there a moment ago; who removes it meanwhile leaves nothing to be had.
+                found.map(Published::Theirs).ok_or_else(|| Error::Changed {
+                    slug: app.id.clone(),
+                })
+            }
+        }
+    }
+
+    /// Removes an app: its triggers, what it may do, and last itself, so that a removal that was broken
+    /// off can be asked for again.
+    ///
+    /// # Errors
+    /// [`Error::Changed`] when the app has changed meanwhile.
+    pub(crate) async fn remove(
+        &self,
+        kind: Kind,
+        slug: &str,
+        app: &AppDocument,
+    ) -> Result<(), Error> {
+        let services = app.body.get("services").and_then(Value::as_object);
+        for service in services.into_iter().flat_map(Map::values) {
+            let id = service
+                .get("trigger_id")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            if !id.is_empty() {
+                delete(&self.database(TRIGGERS)?, id).await?;
+            }
+        }
+        let permissions = self.database(PERMISSIONS)?;
+        // The one that Hamlet writes is known by its id; other software lets CouchDB name them.
+        delete(&permissions, &permission_id(&self.prefix, kind, slug)).await?;
+        let query = Find::new(json!({
+            "source_id": kind.document_id(slug),
+            "type": kind.permission_type(),
+        }))
+        .use_index("by-source-and-type", None);
+        let found: Vec<AppDocument> = permissions.find(query).try_collect().await?;
+        for permission in found {
+            delete(&permissions, &permission.id).await?;
+        }
+        let apps = self.database(kind.doctype())?;
+        match apps.compare_and_delete(&app.id, &app.rev).await? {
+            Exchange::Won(_) => Ok(()),
+            Exchange::Lost => Err(Error::Changed {
+                slug: slug.to_owned(),
+            }),
+        }
+    }
+}
+
+fn permission_designs() -> Result<Vec<BulkDoc>, Error> {
+    let mut documents = vec![BulkDoc::create(BY_SOURCE.id(), &BY_SOURCE.body())?];
+    for view in VIEWS {
+        documents.push(BulkDoc::create(view.id(), &view.body())?);
+    }
+    Ok(documents)
+}
+
+/// Writes a document whose id belongs to one app alone, so that whoever finds it there may write over it.
+async fn write(database: &Database, draft: &Draft, owner: &str) -> Result<(), Error> {
+    let ours = |found: &Value| found.pointer(owner) == draft.body.pointer(owner);
+    match database.claim(&draft.id, &draft.body, ours).await? {
+        Claim::Won(_) => Ok(()),
+        Claim::Taken(_) => Err(Error::Stored(format!(
+            "{} in {} is another's",
+            draft.id,
+            database.name()
+        ))),
+    }
+}
+
+async fn delete(database: &Database, id: &str) -> Result<(), Error> {
+    loop {
+        let Some(found) = database.get::<Value>(id).await? else {
+            return Ok(());
+        };
+        if let Exchange::Won(_) = database.compare_and_delete(id, &found.rev).await? {
+            return Ok(());
+        }
+    }
+}
