@@ -67,7 +67,10 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    given.couch.wait_until_up(DATABASE_PATIENCE).await?;
+    tokio::select! {
+        up = given.couch.wait_until_up(DATABASE_PATIENCE) => up?,
+        () = shutdown.cancelled() => return Ok(()),
+    }
     let store = Store::new(given.couch)?;
     store.prepare().await?;
     adopt_all(&store).await?;

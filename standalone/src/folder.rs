@@ -86,12 +86,6 @@ impl Folder {
         self.path.join(name)
     }
 
-    /// The folder itself.
-    #[must_use]
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// The secret in the file `name`; drawn and written there, for the owner's eyes only, if it is missing.
     ///
     /// # Errors

@@ -9,6 +9,8 @@ use service_kit::{config::FileArg, secret::Secret, telemetry::LogConfig};
 /// When it serves, it prints one line on standard output: `ready public=ADDR admin=ADDR`.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "hamletd", version)]
+// On one machine there is nobody to end TLS.
+#[command(mut_arg("instance_scheme", |arg| arg.default_value("http")))]
 pub(crate) struct Settings {
     /// The settings' file.
     #[command(flatten)]
