@@ -4,14 +4,17 @@
 //! |---|---|
 //! | `apps/sha256/HASH` | the bytes of a file |
 //! | `apps/trees/HASH` | the files of an app: path, hash, size and content type, as JSON |
-//! | `instances/PREFIX/apps/KIND/SLUG` | which tree an installed app has |
+//! | `instances/PREFIX/apps/KIND/SLUG/KEY` | which tree an installed app has |
+//!
+//! KEY follows from the source, version and checksum in the app's document, so that when two
+//! installations of one slug meet, the document that is published decides which tree counts.
 //!
 //! The last is what belongs to one instance. What it leads to is shared, and swept when nothing has led
 //! to it for a day.
 
 use std::{
     collections::{BTreeMap, HashSet},
-    path::Path as FolderPath,
+    path::{Path as FolderPath, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -35,10 +38,15 @@ const INSTANCES: &str = "instances";
 /// How long contents stay that nothing leads to.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 
+/// When contents that are found there are written again, so that they count as new. Far from [`KEPT`]:
+/// another replica may sweep while this one stores.
+const RENEWED: Duration = Duration::from_secs(6 * 3600);
+
 /// The content store. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Contents {
     store: Arc<LocalFileSystem>,
+    folder: PathBuf,
     /// Held for reading while contents are stored, and for writing while they are swept: a sweep must not
     /// take away what an installation has just found there.
     sweeping: Arc<RwLock<()>>,
@@ -106,12 +114,14 @@ impl Contents {
             remove_half_written(&folder.join(below)).map_err(unusable)?;
         }
         Ok(Self {
-            store: Arc::new(LocalFileSystem::new_with_prefix(folder)?),
+            store: Arc::new(LocalFileSystem::new_with_prefix(folder)?.with_automatic_cleanup(true)),
+            folder: folder.to_owned(),
             sweeping: Arc::default(),
         })
     }
 
-    /// Stores the files of an app, each once, and says that the app has them. May be repeated.
+    /// Stores the files of an app, each once, and says that the app has them in the form `key`. May be
+    /// repeated.
     ///
     /// # Errors
     /// When the store fails.
@@ -120,8 +130,10 @@ impl Contents {
         prefix: &str,
         kind: Kind,
         slug: &str,
+        key: &str,
         tree: Tree,
     ) -> Result<(), Error> {
+        let pointer = pointers(prefix, kind, slug)?.join(key);
         let _storing = self.sweeping.read().await;
         for (sha256, content) in tree.blobs {
             self.put_once(
@@ -133,32 +145,60 @@ impl Contents {
         let list = Path::from_iter(["apps", "trees", &tree.hash]);
         self.put_once(&list, tree.json.into()).await?;
         self.store
-            .put(
-                &pointer(prefix, kind, slug),
-                PutPayload::from(tree.hash.into_bytes()),
-            )
+            .put(&pointer, PutPayload::from(tree.hash.into_bytes()))
             .await?;
         Ok(())
     }
 
-    /// Forgets which files an app has. May be repeated.
+    /// Forgets which files an app has, in whatever form. May be repeated.
     ///
     /// # Errors
     /// When the store fails.
     pub(crate) async fn forget(&self, prefix: &str, kind: Kind, slug: &str) -> Result<(), Error> {
-        match self.store.delete(&pointer(prefix, kind, slug)).await {
+        self.remove_below(&pointers(prefix, kind, slug)?).await?;
+        Ok(())
+    }
+
+    /// Forgets one form of an app: that of an installation which lost against another. May be repeated.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(crate) async fn forget_form(
+        &self,
+        prefix: &str,
+        kind: Kind,
+        slug: &str,
+        key: &str,
+    ) -> Result<(), Error> {
+        let pointer = pointers(prefix, kind, slug)?.join(key);
+        match self.store.delete(&pointer).await {
             Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Forgets which files the apps of an instance have. How many apps there were.
+    /// Forgets which files the apps of an instance have. How many apps there were. May be repeated.
     ///
     /// # Errors
     /// When the store fails; then some are forgotten and some not.
     pub(crate) async fn purge(&self, prefix: &str) -> Result<u64, Error> {
-        let folder = Path::from_iter([INSTANCES, prefix, "apps"]);
-        let found: Vec<ObjectMeta> = self.store.list(Some(&folder)).try_collect().await?;
+        let prefix = checked(prefix)?;
+        let removed = self
+            .remove_below(&Path::from_iter([INSTANCES, prefix, "apps"]))
+            .await?;
+        // The store lists neither empty folders nor what a killed writer left half written.
+        let instance = self.folder.join(INSTANCES).join(prefix);
+        gone(tokio::fs::remove_dir_all(instance.join("apps")).await)?;
+        // Refused while others keep something there.
+        match tokio::fs::remove_dir(&instance).await {
+            Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => {}
+            removed => gone(removed)?,
+        }
+        Ok(removed)
+    }
+
+    async fn remove_below(&self, folder: &Path) -> Result<u64, Error> {
+        let found: Vec<ObjectMeta> = self.store.list(Some(folder)).try_collect().await?;
         let mut removed = 0;
         for object in found {
             match self.store.delete(&object.location).await {
@@ -232,8 +272,11 @@ impl Contents {
         {
             Ok(_) => Ok(()),
             Err(StoreError::AlreadyExists { .. }) => {
+                let found = self.store.head(at).await?;
+                let renewed = OffsetDateTime::now_utc() - RENEWED;
+                let is_old = found.last_modified.timestamp() < renewed.unix_timestamp();
                 // A machine that lost its power may have kept the name and lost the bytes.
-                if self.store.head(at).await?.size != size {
+                if is_old || found.size != size {
                     self.store.put(at, content).await?;
                 }
                 Ok(())
@@ -243,8 +286,37 @@ impl Contents {
     }
 }
 
-fn pointer(prefix: &str, kind: Kind, slug: &str) -> Path {
-    Path::from_iter([INSTANCES, prefix, "apps", kind.as_str(), slug])
+/// Where it is said which trees an app has.
+fn pointers(prefix: &str, kind: Kind, slug: &str) -> Result<Path, Error> {
+    let prefix = checked(prefix)?;
+    Ok(Path::from_iter([
+        INSTANCES,
+        prefix,
+        "apps",
+        kind.as_str(),
+        slug,
+    ]))
+}
+
+/// A prefix is the name of a folder here: only plain names may be one.
+fn checked(prefix: &str) -> Result<&str, Error> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if prefix.is_empty() || !prefix.bytes().all(plain) {
+        return Err(Error::Stored(format!("{prefix:?} is no prefix")));
+    }
+    Ok(prefix)
+}
+
+fn gone(removed: std::io::Result<()>) -> Result<(), Error> {
+    match removed {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::Contents(StoreError::Generic {
+                store: "folder",
+                source: Box::new(error),
+            }))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// `object_store` writes beside an object, as `NAME#N`, and renames when all is written.
@@ -318,7 +390,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let contents = Contents::open(folder.path()).unwrap();
         let blobs = folder.path().join("apps/sha256");
-        let keep = |prefix, tree| contents.keep(prefix, Kind::Webapp, "home", tree);
+        let keep = |prefix, tree| contents.keep(prefix, Kind::Webapp, "home", "key", tree);
         keep("a", tree(&[("x", "same"), ("y", "same"), ("z", "mine")]))
             .await
             .unwrap();
@@ -329,6 +401,8 @@ mod tests {
         assert_eq!(contents.sweep_before(soon).await.unwrap(), 0);
         assert_eq!(contents.purge("a").await.unwrap(), 1);
         assert_eq!(contents.purge("a").await.unwrap(), 0);
+        assert_eq!(count(&folder.path().join("instances")), 1);
+        assert!(contents.purge("../instances").await.is_err());
         assert_eq!(
             contents.sweep().await.unwrap(),
             0,

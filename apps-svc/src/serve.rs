@@ -74,7 +74,10 @@ pub async fn serve(
         folder: config.contents,
         source,
     })?;
-    given.couch.wait_until_up(DATABASE_PATIENCE).await?;
+    tokio::select! {
+        up = given.couch.wait_until_up(DATABASE_PATIENCE) => up?,
+        () = shutdown.cancelled() => return Ok(()),
+    }
     let sources = Sources {
         client: Client::new()?,
         contexts: given.contexts,

@@ -183,6 +183,14 @@ impl Store {
         Ok(())
     }
 
+    /// Removes a trigger. May be repeated.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) async fn remove_trigger(&self, id: &str) -> Result<(), Error> {
+        delete(&self.database(TRIGGERS)?, id).await
+    }
+
     /// Writes what an app may do. It counts for nothing until the app is there. May be repeated.
     ///
     /// # Errors

@@ -17,8 +17,9 @@ use super::Shared;
 use crate::{
     contents::Tree,
     domain::{
-        document::{Draft, Installation, folder_suffix, permission_id},
+        document::{Draft, Installation, folder_suffix},
         kind::Kind,
+        manifest::Manifest,
         slug,
         source::{Source, Wrong},
     },
@@ -126,7 +127,13 @@ async fn run(shared: &Shared, tenant: &Tenant, asked: Install) -> Result<AppDocu
     }
     shared
         .contents
-        .keep(store.prefix(), asked.kind, &slug, tree)
+        .keep(
+            store.prefix(),
+            asked.kind,
+            &slug,
+            &installation.form(),
+            tree,
+        )
         .await?;
     store.write_triggers(&installation.triggers()).await?;
     store.write_permission(&installation.permission()).await?;
@@ -137,7 +144,7 @@ async fn run(shared: &Shared, tenant: &Tenant, asked: Install) -> Result<AppDocu
         }
         Published::Theirs(app) => {
             // Another replica was faster: what lies beside has to fit what it published.
-            repair(&store, asked.kind, &slug, &app, installation.permission()).await?;
+            repair(shared, &store, &installation, &app).await?;
             settle(app, &slug, &source)
         }
     }
@@ -180,25 +187,45 @@ fn settle(found: AppDocument, slug: &str, wanted: &Source) -> Result<AppDocument
     })
 }
 
-/// Lets the permissions be those of an app that somebody else published.
+/// Lets everything beside the document of an app fit that document, which somebody else published while
+/// `ours` was at work.
 async fn repair(
+    shared: &Shared,
     store: &Store,
-    kind: Kind,
-    slug: &str,
+    ours: &Installation<'_>,
     app: &AppDocument,
-    ours: Draft,
 ) -> Result<(), Error> {
-    let mut body = ours.body;
-    let rules = app.body.get("permissions").cloned().unwrap_or_default();
-    if let Some(members) = body.as_object_mut() {
-        if rules.as_object().is_some_and(|rules| !rules.is_empty()) {
-            members.insert("permissions".to_owned(), rules);
-        } else {
-            members.shift_remove("permissions");
+    let text = |name: &str| {
+        app.body
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    let manifest = Manifest::from_json(ours.kind, Value::Object(app.body.clone()))
+        .map_err(|wrong| Error::Stored(format!("{}: {wrong}", app.id)))?;
+    let theirs = Installation {
+        source: text("source"),
+        version: text("version"),
+        checksum: text("checksum"),
+        now: text("created_at"),
+        manifest: &manifest,
+        ..*ours
+    };
+    let triggers = theirs.triggers();
+    store.write_triggers(&triggers).await?;
+    for spare in ours.triggers() {
+        if triggers.iter().all(|trigger| trigger.id != spare.id) {
+            store.remove_trigger(&spare.id).await?;
         }
     }
-    let id = permission_id(store.prefix(), kind, slug);
-    store.write_permission(&Draft { id, body }).await
+    store.write_permission(&theirs.permission()).await?;
+    if theirs.form() != ours.form() {
+        shared
+            .contents
+            .forget_form(store.prefix(), ours.kind, ours.slug, &ours.form())
+            .await?;
+    }
+    Ok(())
 }
 
 fn would_be(draft: Draft) -> Result<AppDocument, Error> {

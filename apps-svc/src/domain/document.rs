@@ -128,6 +128,11 @@ impl Installation<'_> {
             .collect()
     }
 
+    /// The form in which the contents know it.
+    pub(crate) fn form(&self) -> String {
+        derived_id(&[self.source, self.version, self.checksum])
+    }
+
     fn trigger_id(&self, service: &str) -> String {
         derived_id(&["io.cozy.triggers", self.prefix, self.slug, service])
     }

@@ -12,6 +12,7 @@ const VERBS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 pub(crate) fn read(value: Option<&Value>) -> Result<Option<Map<String, Value>>, String> {
     let rules = match value {
         None | Some(Value::Null) => return Ok(None),
+        Some(Value::Object(rules)) if rules.is_empty() => return Ok(None),
         Some(Value::Object(rules)) => rules,
         Some(_) => return Err("permissions: is no object of rules".to_owned()),
     };
