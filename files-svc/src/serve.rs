@@ -65,7 +65,10 @@ pub async fn serve(
             folder: config.contents,
             source,
         })?;
-    given.couch.wait_until_up(DATABASE_PATIENCE).await?;
+    tokio::select! {
+        up = given.couch.wait_until_up(DATABASE_PATIENCE) => up?,
+        () = shutdown.cancelled() => return Ok(()),
+    }
     let door = Authenticate::new(given.cluster_key);
     let lifecycle = Lifecycle {
         couch: given.couch.clone(),

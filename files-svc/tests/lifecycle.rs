@@ -347,3 +347,29 @@ async fn a_database_that_is_away_is_unavailable() {
         Code::Unavailable
     );
 }
+
+#[tokio::test]
+async fn a_service_that_waits_for_its_database_can_be_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = nobody.local_addr().unwrap();
+    drop(nobody);
+    let config = couch::CouchConfig::new(format!("http://{address}"));
+    let given = files_svc::Given {
+        couch: couch::Couch::connect(&config).unwrap(),
+        contexts: service_kit::contexts::Contexts::default(),
+        cluster_key: service_kit::secret::Secret::new("key"),
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let config = files_svc::Config {
+        contents: folder.path().join("contents"),
+    };
+    let stop = tokio_util::sync::CancellationToken::new();
+    let serving = tokio::spawn(files_svc::serve(config, given, listener, stop.clone()));
+    stop.cancel();
+    let stopped = tokio::time::timeout(std::time::Duration::from_secs(20), serving).await;
+    stopped
+        .expect("it goes on waiting for its database")
+        .unwrap()
+        .unwrap();
+}
