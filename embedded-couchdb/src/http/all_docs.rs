@@ -7,13 +7,8 @@ use http::StatusCode;
 use rusqlite::{Connection, params};
 use tokio::sync::mpsc;
 
-use super::{
-    App,
-    answer::Answer,
-    body::Body,
-    call::{Call, Query},
-    document::Show,
-};
+pub(crate) use super::listing::Part;
+use super::{App, answer::Answer, body::Body, call::Call, listing::Listing, revisions::Show};
 use crate::{
     failure::Failure,
     json::{Json, obj, write_string},
@@ -23,139 +18,9 @@ use crate::{
     },
 };
 
-/// Which documents are listed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
-    Documents,
-    Designs,
-    Locals,
-}
-
 /// So much of an answer comes from one state of the store; more is fetched in further pieces, so that
 /// a slow client holds neither memory nor a reader.
 const PIECE: usize = 2 * 1024 * 1024;
-
-/// What is asked for.
-#[derive(Clone, Debug)]
-struct Listing {
-    part: Part,
-    keys: Option<Vec<Json>>,
-    start: Option<String>,
-    end: Option<String>,
-    inclusive_end: bool,
-    descending: bool,
-    limit: i64,
-    skip: i64,
-    include_docs: bool,
-    update_seq: bool,
-    show: Show,
-}
-
-/// Beyond every id.
-const AFTER_ALL_IDS: char = '\u{10ffff}';
-
-impl Listing {
-    fn new(part: Part, query: &Query, body: Option<&Json>) -> Result<Self, Failure> {
-        // Options of the body stand before those of the query.
-        let mut merged = Query::default();
-        for (key, value) in query.pairs() {
-            merged.push(key, value.clone());
-        }
-        let mut keys = query.json(&["keys"])?;
-        for (key, value) in body.and_then(Json::as_obj).unwrap_or_default() {
-            match key.as_str() {
-                "keys" => keys = Some(value.clone()),
-                // These are JSON in a query as well.
-                "key" | "startkey" | "start_key" | "endkey" | "end_key" => {
-                    merged.push(key, value.to_string());
-                }
-                key => merged.push(
-                    key,
-                    value
-                        .as_str()
-                        .map_or_else(|| value.to_string(), str::to_owned),
-                ),
-            }
-        }
-        let keys = match keys {
-            None => None,
-            Some(Json::Arr(keys)) => Some(keys),
-            Some(_) => return Err(Failure::bad_request("`keys` body member must be an array.")),
-        };
-        let descending = merged.on("descending")?;
-        let mut listing = Self {
-            part,
-            keys,
-            start: None,
-            end: None,
-            inclusive_end: merged.flag("inclusive_end")?.unwrap_or(true),
-            descending,
-            limit: merged.count("limit")?.unwrap_or(i64::MAX),
-            skip: merged.count("skip")?.unwrap_or(0),
-            include_docs: merged.on("include_docs")?,
-            update_seq: merged.on("update_seq")?,
-            show: Show {
-                conflicts: merged.on("conflicts")?,
-                attachments: merged.on("attachments")?,
-                ..Show::default()
-            },
-        };
-        let key = merged.json(&["key"])?;
-        let bound = |names: &[&str], is_start: bool| -> Result<Option<String>, Failure> {
-            let given = match &key {
-                Some(key) => Some(key.clone()),
-                None => merged.json(names)?,
-            };
-            Ok(given.map(|key| match key {
-                Json::Str(text) => text,
-                // CouchDB's order of types: strings come after these.
-                Json::Null | Json::Bool(_) | Json::Int(_) | Json::Big(_) | Json::Float(_) => {
-                    String::new()
-                }
-                Json::Arr(_) | Json::Obj(_) => {
-                    let _ = is_start;
-                    AFTER_ALL_IDS.to_string()
-                }
-            }))
-        };
-        listing.start = bound(&["startkey", "start_key"], true)?;
-        listing.end = bound(&["endkey", "end_key"], false)?;
-        if key.is_some() {
-            listing.inclusive_end = true;
-        }
-        Ok(listing)
-    }
-
-    /// The ids between which the part lies.
-    fn bounds(&self) -> (Option<String>, Option<String>) {
-        let (low, high) = if self.descending {
-            (&self.end, &self.start)
-        } else {
-            (&self.start, &self.end)
-        };
-        if self.part != Part::Designs {
-            return (low.clone(), high.clone());
-        }
-        let low = low
-            .as_deref()
-            .unwrap_or_default()
-            .max("_design/")
-            .to_owned();
-        let high = high
-            .as_deref()
-            .map_or("_design0", |high| high.min("_design0"))
-            .to_owned();
-        (Some(low), Some(high))
-    }
-
-    fn table(&self) -> &'static str {
-        if self.part == Part::Locals {
-            "locals"
-        } else {
-            "docs"
-        }
-    }
-}
 
 /// `/{db}/_all_docs`, `/{db}/_design_docs` and `/{db}/_local_docs`
 pub(crate) async fn all_docs(
@@ -485,7 +350,7 @@ fn whole(
         let row = documents::find(conn, db.id, id)?.ok_or_else(Failure::missing)?;
         let rev = crate::storage::revtree::Rev::parse(rev)?;
         return Ok(
-            super::document::show(conn, &row, &rev, show)?.unwrap_or_else(|| "null".to_owned())
+            super::revisions::show(conn, &row, &rev, show)?.unwrap_or_else(|| "null".to_owned())
         );
     }
     let Some(body_row) = body_row else {

@@ -10,8 +10,8 @@ use super::{
     answer::Answer,
     body::Body,
     call::Call,
-    document::{self, Show},
     incoming,
+    revisions::{self, Show},
 };
 use crate::{
     failure::Failure,
@@ -109,7 +109,7 @@ pub(crate) fn related(
     if files.is_empty() {
         return Ok(None);
     }
-    let mut extra = document::meta(&row.tree, rev, row.seq, show);
+    let mut extra = revisions::meta(&row.tree, rev, row.seq, show);
     extra.push(("_attachments", Json::Obj(entries)));
     let document = documents::render(
         &row.id,

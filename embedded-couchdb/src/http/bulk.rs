@@ -6,8 +6,9 @@ use super::{
     App,
     answer::Answer,
     call::Call,
-    document::{self, Show},
-    incoming, root,
+    incoming,
+    revisions::{self, Show},
+    root,
 };
 use crate::{
     failure::Failure,
@@ -255,7 +256,7 @@ fn bulk_get_one(
         if n > 0 {
             out.push(',');
         }
-        match document::show(conn, row, rev, show)? {
+        match revisions::show(conn, row, rev, show)? {
             Some(text) => {
                 out.push_str("{\"ok\":");
                 out.push_str(&text);

@@ -12,7 +12,10 @@ mod document;
 mod feed;
 mod find;
 mod incoming;
+mod listing;
 mod local;
+mod race;
+mod revisions;
 mod root;
 mod route;
 
@@ -34,13 +37,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub(crate) use self::call::Query;
-pub(crate) use self::document::{Show, show};
 use self::{
     answer::Answer,
     auth::Auth,
     body::Body,
     call::{Call, decode},
+};
+pub(crate) use self::{
+    call::Query,
+    revisions::{Show, show},
 };
 use crate::{
     Config, Error,
@@ -250,7 +255,7 @@ async fn respond(app: Arc<App>, request: Request<Incoming>) -> Result<Response<B
             return Err(dropped());
         }
         Outcome::Fail => Answer::failure(&Failure::internal("a fault on command")),
-        Outcome::Race(race) => match document::lost_race(&app, &call, &race).await {
+        Outcome::Race(race) => match race::lost_race(&app, &call, &race).await {
             Ok(answer) => answer,
             Err(failure) => Answer::failure(&failure),
         },
