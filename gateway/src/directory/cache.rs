@@ -34,9 +34,13 @@ impl<V: Clone> Cache<V> {
         }
     }
 
-    /// The value kept for `key`, or a new one.
-    pub(super) fn get_or_insert_with(&self, key: &str, make: impl FnOnce() -> V) -> V {
-        let now = Instant::now();
+    /// The value kept for `key` at the time `now`, or a new one.
+    pub(super) fn get_or_insert_with(
+        &self,
+        key: &str,
+        now: Instant,
+        make: impl FnOnce() -> V,
+    ) -> V {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, value)) = inner.kept.get(key)
             && now.duration_since(*at) < self.ttl
@@ -86,30 +90,33 @@ impl<V> Inner<V> {
 mod tests {
     use std::time::Duration;
 
+    use tokio::time::Instant;
+
     use super::Cache;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_value_is_kept_for_its_time_only() {
+    #[test]
+    fn a_value_is_kept_for_its_time_only() {
         let cache = Cache::new(Duration::from_millis(500), 10);
-        assert_eq!(cache.get_or_insert_with("a", || 1), 1);
-        tokio::time::advance(Duration::from_millis(499)).await;
-        assert_eq!(cache.get_or_insert_with("a", || 2), 1);
-        tokio::time::advance(Duration::from_millis(1)).await;
-        assert_eq!(cache.get_or_insert_with("a", || 3), 3);
+        let begin = Instant::now();
+        let at = |millis| begin + Duration::from_millis(millis);
+        assert_eq!(cache.get_or_insert_with("a", at(0), || 1), 1);
+        assert_eq!(cache.get_or_insert_with("a", at(499), || 2), 1);
+        assert_eq!(cache.get_or_insert_with("a", at(500), || 3), 3);
         cache.remove_if("a", |value| *value == 2);
-        assert_eq!(cache.get_or_insert_with("a", || 4), 3);
+        assert_eq!(cache.get_or_insert_with("a", at(501), || 4), 3);
         cache.remove_if("a", |value| *value == 3);
-        assert_eq!(cache.get_or_insert_with("a", || 5), 5);
+        assert_eq!(cache.get_or_insert_with("a", at(502), || 5), 5);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn it_never_holds_more_than_it_may_and_gives_up_the_oldest() {
+    #[test]
+    fn it_never_holds_more_than_it_may_and_gives_up_the_oldest() {
         let cache = Cache::new(Duration::from_millis(500), 100);
+        let now = Instant::now();
         for number in 0..10_000 {
-            cache.get_or_insert_with(&format!("host-{number}"), || number);
+            cache.get_or_insert_with(&format!("host-{number}"), now, || number);
             assert!(cache.len() <= 100);
         }
-        assert_eq!(cache.get_or_insert_with("host-9950", || -1), 9950);
-        assert_eq!(cache.get_or_insert_with("host-1", || -1), -1);
+        assert_eq!(cache.get_or_insert_with("host-9950", now, || -1), 9950);
+        assert_eq!(cache.get_or_insert_with("host-1", now, || -1), -1);
     }
 }

@@ -81,9 +81,11 @@ impl Directory {
 
     /// Finds out what `host` stands for.
     pub(crate) async fn resolve(&self, host: &Host) -> Answer {
-        let question = self
-            .cache
-            .get_or_insert_with(host.name(), || self.ask(host.name().to_owned()));
+        let question =
+            self.cache
+                .get_or_insert_with(host.name(), tokio::time::Instant::now(), || {
+                    self.ask(host.name().to_owned())
+                });
         let answer = question.clone().await;
         if matches!(answer, Answer::OutOfReach) {
             self.cache

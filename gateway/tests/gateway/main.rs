@@ -1,0 +1,16 @@
+//! The gateway from the outside: real sockets, a fake instance service, and services that misbehave.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a failed expectation is the test failing"
+)]
+
+mod admin;
+mod calls;
+mod lifecycle;
+mod pages;
+mod support;

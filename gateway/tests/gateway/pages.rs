@@ -1,0 +1,283 @@
+//! Plain HTTP through the public door: pages for people, JSON for programs, refusals for the malformed.
+
+use http::Request;
+
+use crate::support::{Answer, World, http, instance};
+
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+
+async fn get(world: &World, url: &str, accept: &str, language: &str) -> Answer {
+    let mut request = Request::get(format!("http://{url}"));
+    for (name, value) in [("accept", accept), ("accept-language", language)] {
+        if !value.is_empty() {
+            request = request.header(name, value);
+        }
+    }
+    world
+        .client()
+        .await
+        .request(request.body(()).unwrap())
+        .await
+}
+
+fn waiting(domain: &str) -> hamlet_proto::hamlet::instance::v1::ResolveHostResponse {
+    let mut answer = instance(domain);
+    answer.onboarding = true;
+    answer
+}
+
+async fn town() -> World {
+    let world = World::new().await;
+    world.directory.set("new.example", waiting("new.example"));
+    world.directory.block("blocked.example", "");
+    world.directory.block("unpaid.example", "PAYMENT_FAILED");
+    world.directory.delete("going.example");
+    let mut app = instance("alice.example");
+    app.app_slug = "drive".to_owned();
+    world.directory.set("drive.alice.example", app);
+    let mut old = instance("old.example");
+    old.redirect_domain = "bücher.example:8080".to_owned();
+    world.directory.set("old.example", old);
+    world
+}
+
+#[tokio::test]
+async fn every_state_has_its_answer_for_people_and_for_programs() {
+    let world = town().await;
+    let register = format!("new.example/?registerToken={TOKEN}");
+    for (url, status, code, title) in [
+        ("alice.example/", 200, "", "alice.example is here"),
+        ("new.example/", 200, "", "new.example waits for its owner"),
+        (
+            register.as_str(),
+            501,
+            "NOT_BUILT_YET",
+            "Your link has the right form",
+        ),
+        (
+            "new.example/?registerToken=012",
+            400,
+            "REGISTER_TOKEN_MALFORMED",
+            "This link is not complete",
+        ),
+        (
+            "alice.example/else",
+            404,
+            "NO_SUCH_PATH",
+            "There is nothing here",
+        ),
+        (
+            "drive.alice.example/",
+            501,
+            "NOT_BUILT_YET",
+            "The app drive cannot be opened yet",
+        ),
+        (
+            "nobody.example/",
+            404,
+            "INSTANCE_NOT_FOUND",
+            "There is nobody at this address",
+        ),
+        (
+            "going.example/any",
+            404,
+            "INSTANCE_DELETING",
+            "This instance is being removed",
+        ),
+        (
+            "blocked.example/any",
+            503,
+            "UNKNOWN",
+            "This instance is blocked",
+        ),
+        (
+            "unpaid.example/",
+            402,
+            "PAYMENT_FAILED",
+            "a payment is missing",
+        ),
+    ] {
+        let page = get(&world, url, BROWSER, "en").await;
+        assert_eq!(page.http_status, status, "{url}");
+        let html = page.text();
+        assert!(html.contains(title), "{url}: {html}");
+        assert_eq!(page.headers["content-type"], "text/html; charset=utf-8");
+        assert_eq!(page.headers["x-content-type-options"], "nosniff");
+        assert_eq!(page.headers["referrer-policy"], "no-referrer");
+        assert_eq!(page.headers["content-language"], "en");
+        let policy = page.headers["content-security-policy"].to_str().unwrap();
+        assert!(
+            policy.starts_with("default-src 'none'; style-src 'sha256-"),
+            "{policy}"
+        );
+        assert!(
+            !html.contains("<script") && !html.contains("src=") && !html.contains("href="),
+            "{html}"
+        );
+        assert!(!html.contains(TOKEN), "the token is echoed: {html}");
+
+        for (accept, content_type) in [
+            ("*/*", "application/json"),
+            ("application/json", "application/json"),
+            ("application/vnd.api+json", "application/vnd.api+json"),
+        ] {
+            let answer = get(&world, url, accept, "").await;
+            assert_eq!(answer.http_status, status);
+            assert_eq!(answer.headers["content-type"], content_type);
+            let document: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+            assert!(!answer.text().contains(TOKEN));
+            if status == 200 {
+                assert_eq!(
+                    document["data"]["attributes"]["onboarding"],
+                    url.starts_with("new")
+                );
+            } else {
+                let error = &document["errors"][0];
+                assert_eq!(error["status"], status.to_string());
+                assert_eq!(error["code"], code);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn pages_speak_the_readers_language_and_then_the_instances() {
+    let world = town().await;
+    for (language, words) in [
+        ("fr-CA,en;q=0.5", "Cette instance est bloquée"),
+        ("de", "Diese Instanz ist gesperrt"),
+        ("es", "Esta instancia está bloqueada"),
+        ("ja", "このインスタンスは停止されています"),
+        ("nl", "Deze instantie is geblokkeerd"),
+        ("ru", "Этот экземпляр заблокирован"),
+        ("vi", "Thực thể này đang bị khóa"),
+        ("en;q=0.1,xx", "This instance is blocked"),
+        // The instance's own locale is French.
+        ("", "Cette instance est bloquée"),
+        ("xx", "Cette instance est bloquée"),
+    ] {
+        let page = get(&world, "blocked.example/", BROWSER, language)
+            .await
+            .text();
+        assert!(page.contains(words), "{language}: {page}");
+    }
+    let unknown = get(&world, "nobody.example/", BROWSER, "").await.text();
+    assert!(unknown.contains("<html lang=\"en\">"), "{unknown}");
+}
+
+#[tokio::test]
+async fn without_accept_the_root_is_for_people_and_the_rest_for_programs() {
+    let world = town().await;
+    let kind = |answer: Answer| answer.headers["content-type"].to_str().unwrap().to_owned();
+    assert_eq!(
+        kind(get(&world, "alice.example/", "", "").await),
+        "text/html; charset=utf-8"
+    );
+    assert_eq!(
+        kind(get(&world, "drive.alice.example/x", "", "").await),
+        "text/html; charset=utf-8"
+    );
+    assert_eq!(
+        kind(get(&world, "alice.example/files/x", "", "").await),
+        "application/json"
+    );
+    assert_eq!(
+        kind(get(&world, "alice.example/", "text/plain", "").await),
+        "text/plain; charset=utf-8"
+    );
+}
+
+#[tokio::test]
+async fn a_former_address_leads_to_the_new_one_with_path_and_query() {
+    let world = town().await;
+    let answer = get(&world, "old.example/a/b?c=d", BROWSER, "").await;
+    assert_eq!(answer.http_status, 308);
+    assert_eq!(
+        answer.headers["location"],
+        "//xn--bcher-kva.example:8080/a/b?c=d"
+    );
+    let twisted = get(&world, "old.example//evil.example/", BROWSER, "").await;
+    assert_eq!(
+        twisted.headers["location"],
+        "//xn--bcher-kva.example:8080//evil.example/"
+    );
+}
+
+#[tokio::test]
+async fn a_page_can_be_asked_for_its_head_and_cannot_be_written() {
+    let world = town().await;
+    let head = Request::head("http://alice.example/").body(()).unwrap();
+    let answer = world.client().await.request(head).await;
+    assert_eq!(answer.http_status, 200);
+    assert!(answer.body.is_empty() && answer.headers["content-length"] != "0");
+    let put = Request::put("http://alice.example/").body(()).unwrap();
+    let answer = world.client().await.request(put).await;
+    assert_eq!(answer.http_status, 405);
+    assert_eq!(answer.headers["allow"], "GET, HEAD");
+}
+
+#[tokio::test]
+async fn without_the_instance_service_people_are_asked_to_come_back() {
+    let world =
+        World::with(|config| "http://127.0.0.1:9".clone_into(&mut config.instance_service)).await;
+    let page = get(&world, "alice.example/", BROWSER, "en").await;
+    assert_eq!(page.http_status, 503);
+    assert!(page.headers.contains_key("retry-after"));
+    assert!(page.text().contains("try again in a moment"));
+}
+
+#[tokio::test]
+async fn http_1_is_spoken_on_the_same_port() {
+    let world = town().await;
+    let answer = http(
+        world.public,
+        b"GET / HTTP/1.1\r\nHost: ALICE.example.:8080\r\nAccept: text/html\r\nConnection: close\r\n\r\n",
+    )
+    .await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    // An absolute target is as good as a host that agrees with it.
+    let answer = http(
+        world.public,
+        b"GET http://alice.example/ HTTP/1.1\r\nHost: alice.example\r\nConnection: close\r\n\r\n",
+    )
+    .await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
+async fn what_names_no_host_or_two_is_malformed() {
+    let world = town().await;
+    let long = format!("Host: {}.example\r\n", "a".repeat(300));
+    for head in [
+        "GET / HTTP/1.1\r\n",
+        "GET / HTTP/1.1\r\nHost: alice.example\r\nHost: alice.example\r\n",
+        "GET http://bob.example/ HTTP/1.1\r\nHost: alice.example\r\n",
+        "GET / HTTP/1.1\r\nHost: user@alice.example\r\n",
+        "GET http://user:pass@alice.example/ HTTP/1.1\r\nHost: alice.example\r\n",
+        "GET / HTTP/1.1\r\nHost: b\u{fc}cher.example\r\n",
+        "GET / HTTP/1.1\r\nHost: a b\r\n",
+        "GET / HTTP/1.1\r\nHost: alice.example/path\r\n",
+        "GET / HTTP/1.1\r\nHost: alice.example:port\r\n",
+        &format!("GET / HTTP/1.1\r\n{long}"),
+    ] {
+        let answer = http(
+            world.public,
+            format!("{head}Connection: close\r\n\r\n").as_bytes(),
+        )
+        .await;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{head}: {answer}");
+    }
+    assert_eq!(world.directory.questions(), 0);
+}
+
+#[tokio::test]
+async fn a_head_without_end_is_cut_off() {
+    let world = town().await;
+    let endless = format!(
+        "GET / HTTP/1.1\r\nHost: alice.example\r\nx: {}\r\n\r\n",
+        "a".repeat(40_000)
+    );
+    let answer = http(world.public, endless.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+}
