@@ -60,7 +60,12 @@ impl Options {
             .current_dir(root())
             .arg("--data")
             .arg(&self.data)
-            .args(["--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"])
+            .args(
+                ["--listen=", "--admin-listen="]
+                    .iter()
+                    .filter(|door| !self.flags.iter().any(|flag| flag.starts_with(**door)))
+                    .map(|door| format!("{door}127.0.0.1:0")),
+            )
             .args(&self.flags)
             .stdin(Stdio::null());
         command
