@@ -13,6 +13,13 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::shutdown::GRACE;
 
+/// How many bytes of one call may wait to be read.
+const STREAM_WINDOW: u32 = 128 * 1024;
+/// The same for all calls of a connection: wide enough that a few stalled uploads do not stop the rest.
+const CONNECTION_WINDOW: u32 = 16 * STREAM_WINDOW;
+/// How many calls a connection carries at once. The gateway bounds them before.
+const MAX_STREAMS: u32 = 1024;
+
 /// Why serving ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -94,6 +101,9 @@ impl GrpcServer {
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let asked = shutdown.clone();
         let serving = Server::builder()
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_concurrent_streams(MAX_STREAMS)
             .http2_keepalive_interval(Some(Duration::from_secs(10)))
             .http2_keepalive_timeout(Some(Duration::from_secs(5)))
             .add_routes(self.routes.routes())
