@@ -10,7 +10,7 @@ use crate::{
     args::Format,
     failure::Failure,
     table::Table,
-    text::{clean, clean_json},
+    text::{clean, clean_json, is_unclean},
 };
 
 /// Prints a text as it is.
@@ -47,18 +47,25 @@ pub(crate) fn document(
         Format::Name => print(&format!("{}\n", clean(name))),
         Format::Json => {
             // One document, spread out for those who read it all the same.
-            let text =
-                serde_json::to_string_pretty(document).unwrap_or_else(|_| document.to_string());
-            let lines: Vec<_> = text.lines().map(clean_json).collect();
-            print(&format!("{}\n", lines.join("\n")))
+            print(&spread_out(document))
         }
         Format::Yaml => print(&yaml(document)?),
     }
 }
 
+fn spread_out(document: &Value) -> String {
+    let text = serde_json::to_string_pretty(document).unwrap_or_else(|_| document.to_string());
+    let lines: Vec<_> = text.lines().map(clean_json).collect();
+    format!("{}\n", lines.join("\n"))
+}
+
 fn yaml(document: &Value) -> Result<String, Failure> {
     let text = serde_saphyr::to_string(document)
         .map_err(|error| Failure::Failed(format!("the answer has no YAML form: {error}")))?;
+    if text.lines().any(is_unclean) {
+        // YAML lets through what reverses the direction of text. JSON is YAML too, and has escapes for it.
+        return Ok(spread_out(document));
+    }
     Ok(if text.ends_with('\n') {
         text
     } else {

@@ -12,6 +12,11 @@ const fn is_unsafe(c: char) -> bool {
             | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') // overrides of direction
 }
 
+/// Whether a text holds what a terminal would obey.
+pub(crate) fn is_unclean(text: &str) -> bool {
+    text.contains(is_unsafe)
+}
+
 /// `text` with what a terminal would obey spelled out, as `\u{1b}`.
 pub(crate) fn clean(text: &str) -> Cow<'_, str> {
     replace(text, |c| format!("\\u{{{:x}}}", u32::from(c)))
@@ -24,7 +29,7 @@ pub(crate) fn clean_json(line: &str) -> Cow<'_, str> {
 }
 
 fn replace(text: &str, escape: impl Fn(char) -> String) -> Cow<'_, str> {
-    if !text.contains(is_unsafe) {
+    if !is_unclean(text) {
         return Cow::Borrowed(text);
     }
     let mut safe = String::with_capacity(text.len() + 8);

@@ -1,0 +1,629 @@
+//! What a person or a script sees of `hamlet`: outputs, questions, exit codes.
+#![allow(
+    unreachable_pub,
+    dead_code,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a failed expectation is the test failing; other tests use the rest of the support code"
+)]
+
+mod support;
+
+use std::process::Stdio;
+
+use hamlet_proto::{
+    google::{
+        longrunning::{Operation, operation},
+        rpc,
+    },
+    hamlet::{
+        apps::v1::App,
+        files::v1::{File, TreeEntry, file},
+        instance::v1::{
+            AppOutcome, CreateInstanceResult, DeleteInstanceResult, Instance, OperationMetadata,
+            RegisterLink, RemovedCount, Step, instance, operation_metadata::Phase, step,
+        },
+    },
+    pack,
+};
+use prost::{Message, Name};
+use serde_json::Value;
+use support::{
+    fake::{CREDENTIAL, End, Fake, Script},
+    program::{finish, hamlet, run},
+};
+use tonic::{Code, Status};
+
+fn instance(domain: &str) -> Instance {
+    Instance {
+        name: format!("instances/{domain}"),
+        domain: domain.to_owned(),
+        locale: "fr".to_owned(),
+        prefix: "cozy00".to_owned(),
+        state: instance::State::Onboarding.into(),
+        indexes_version: 38,
+        disk_quota_bytes: 10_000_000_000,
+        etag: "etag-1".to_owned(),
+        ..Instance::default()
+    }
+}
+
+fn running() -> Operation {
+    Operation {
+        name: "operations/op-1".to_owned(),
+        metadata: Some(pack(&OperationMetadata {
+            kind: "create".to_owned(),
+            domain: "bob.example".to_owned(),
+            phase: Phase::Running.into(),
+            steps: vec![Step {
+                name: "claims".to_owned(),
+                state: step::State::Done.into(),
+                duration: Some(prost_types::Duration {
+                    seconds: 0,
+                    nanos: 12_000_000,
+                }),
+            }],
+            ..OperationMetadata::default()
+        })),
+        ..Operation::default()
+    }
+}
+
+fn ended<M: Message + Name>(result: &M) -> Operation {
+    Operation {
+        done: true,
+        result: Some(operation::Result::Response(pack(result))),
+        ..running()
+    }
+}
+
+fn created() -> CreateInstanceResult {
+    CreateInstanceResult {
+        instance: Some(instance("bob.example")),
+        apps: vec![AppOutcome {
+            source: "home".to_owned(),
+            slug: "home".to_owned(),
+            version: "1.0.0".to_owned(),
+            error: String::new(),
+        }],
+        register_link: "http://bob.example/?registerToken=abc".to_owned(),
+        register_token: "abc".to_owned(),
+        warnings: Vec::new(),
+    }
+}
+
+/// A server that accepts anything as `operations/op-1`, and streams these states.
+fn accepting(watches: Vec<(Vec<Operation>, End)>) -> Fake {
+    Fake::start(Script {
+        accepted: running(),
+        watches: watches.into(),
+        operations: vec![running()],
+        instances: vec![instance("bob.example")],
+        ..Script::default()
+    })
+}
+
+fn json_lines(text: &str) -> Vec<Value> {
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
+fn a_creation_sends_what_was_said_and_shows_what_came_of_it() {
+    let fake = accepting(vec![(vec![running(), ended(&created())], End::Stop)]);
+    let out = fake
+        .run(
+            "instances add bob.example --locale de --apps home,file:///srv/notes --apps drive --public-name Bob \
+             --email bob@example.org --tz Europe/Berlin --phone +49 --settings offer:free,a:b:c \
+             --domain-aliases www.bob.example --context-name school --uuid u1 --oidc_id o1 --old-domain old.example \
+             --disk-quota 512MiB --sponsorships x,y --tos 1.0.0",
+        )
+        .done();
+    assert!(
+        out.contains("http://bob.example/?registerToken=abc"),
+        "{out}"
+    );
+    assert!(out.contains("home 1.0.0"), "{out}");
+
+    let asked = fake.asked();
+    let request = &asked.creations[0];
+    assert_eq!(request.apps, ["home", "file:///srv/notes", "drive"]);
+    assert_eq!(request.request_id.len(), 36);
+    assert!(!request.validate_only && !request.trace);
+    let sent = request.instance.clone().unwrap();
+    assert_eq!(sent.domain, "bob.example");
+    assert_eq!(sent.locale, "de");
+    assert_eq!(sent.public_name, "Bob");
+    assert_eq!(sent.email, "bob@example.org");
+    assert_eq!(sent.timezone, "Europe/Berlin");
+    assert_eq!(sent.phone, "+49");
+    assert_eq!(sent.settings["offer"], "free");
+    assert_eq!(sent.settings["a"], "b:c");
+    assert_eq!(sent.domain_aliases, ["www.bob.example"]);
+    assert_eq!(sent.context, "school");
+    assert_eq!(sent.uuid, "u1");
+    assert_eq!(sent.oidc_id, "o1");
+    assert_eq!(sent.old_domain, "old.example");
+    assert_eq!(sent.disk_quota_bytes, 536_870_912);
+    assert_eq!(sent.sponsorships, ["x", "y"]);
+    assert_eq!(sent.tos_signed, "1.0.0");
+}
+
+#[test]
+fn a_creation_speaks_english_unless_told_otherwise() {
+    let fake = accepting(vec![(vec![ended(&created())], End::Stop)]);
+    fake.run("instances create bob.example").done();
+    let asked = fake.asked();
+    assert_eq!(asked.creations[0].instance.clone().unwrap().locale, "en");
+}
+
+#[test]
+fn json_is_one_document_and_progress_is_for_terminals() {
+    let fake = accepting(vec![(vec![running(), ended(&created())], End::Stop)]);
+    let added = fake.run("instances add bob.example -o json");
+    assert_eq!(added.err, "");
+    let document: Value = serde_json::from_str(&added.done()).unwrap();
+    assert_eq!(document["instance"]["domain"], "bob.example");
+    assert_eq!(document["instance"]["state"], "STATE_ONBOARDING");
+    assert_eq!(document["instance"]["diskQuotaBytes"], "10000000000");
+    assert_eq!(document["registerToken"], "abc");
+}
+
+#[test]
+fn the_other_forms_of_a_creation() {
+    let watch = || (vec![ended(&created())], End::Stop);
+    let fake = accepting(vec![watch(), watch()]);
+    let names = fake.run("instances add bob.example -o name").done();
+    assert_eq!(names, "instances/bob.example\n");
+    let yaml = fake.run("instances add bob.example -o yaml").done();
+    assert!(yaml.contains("\n  domain: bob.example\n"), "{yaml}");
+}
+
+#[test]
+fn an_app_that_fails_is_warned_about_and_the_instance_is_printed() {
+    let mut result = created();
+    result.apps.push(AppOutcome {
+        source: "nosuchapp".to_owned(),
+        error: "no registry has it".to_owned(),
+        ..AppOutcome::default()
+    });
+    result.warnings.push("the context is not known".to_owned());
+    let fake = accepting(vec![(vec![ended(&result)], End::Stop)]);
+    let added = fake.run("instances add bob.example --apps home,nosuchapp");
+    assert!(added.out.contains("registerToken=abc"));
+    let told = added.failed(1);
+    assert!(told.contains("warning: the context is not known"), "{told}");
+    assert!(
+        told.contains("nosuchapp was not installed: no registry has it"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_trace_is_told_beside_the_data() {
+    let fake = accepting(vec![(vec![ended(&created())], End::Stop)]);
+    let added = fake.run("instances add bob.example --trace -o json");
+    assert!(added.err.contains("claims: 12 ms"), "{added:#?}");
+    assert!(fake.asked().creations[0].trace);
+}
+
+#[test]
+fn a_dry_run_follows_nothing() {
+    let fake = accepting(Vec::new());
+    fake.run("instances add bob.example --validate-only").done();
+    fake.run("instances destroy bob.example --dry-run").done();
+    let asked = fake.asked();
+    assert!(asked.creations[0].validate_only && asked.destructions[0].validate_only);
+    drop(asked);
+    assert_eq!(fake.called("WatchOperation"), 0);
+}
+
+#[test]
+fn a_failed_operation_ends_as_a_failed_call_would() {
+    for (code, exit) in [
+        (Code::AlreadyExists, 4),
+        (Code::InvalidArgument, 2),
+        (Code::Internal, 1),
+    ] {
+        let failed = Operation {
+            done: true,
+            result: Some(operation::Result::Error(rpc::Status {
+                code: code.into(),
+                message: "the name is taken".to_owned(),
+                details: Vec::new(),
+            })),
+            ..running()
+        };
+        let fake = accepting(vec![(vec![failed], End::Stop)]);
+        let told = fake.run("instances add bob.example").failed(exit);
+        assert_eq!(told, "error: the name is taken\n");
+    }
+}
+
+#[test]
+fn each_status_has_its_exit_code() {
+    for (code, exit) in [
+        (Code::NotFound, 3),
+        (Code::AlreadyExists, 4),
+        (Code::Aborted, 4),
+        (Code::FailedPrecondition, 4),
+        (Code::PermissionDenied, 5),
+        (Code::InvalidArgument, 2),
+        (Code::Unavailable, 6),
+        (Code::DeadlineExceeded, 6),
+        (Code::Unimplemented, 1),
+    ] {
+        let fake = Fake::start(Script {
+            refuse: Some(Status::new(code, "this is why")),
+            ..Script::default()
+        });
+        let told = fake.run("instances show bob.example").failed(exit);
+        assert!(told.contains("this is why"), "{told}");
+    }
+}
+
+#[test]
+fn wrong_fields_are_listed() {
+    use tonic_types::{ErrorDetails, StatusExt as _};
+    let mut details = ErrorDetails::new();
+    details.add_bad_request_violation("instance.locale", "is no language");
+    details.add_bad_request_violation("instance.email", "is no address");
+    let fake = Fake::start(Script {
+        refuse: Some(Status::with_error_details(
+            Code::InvalidArgument,
+            "two fields are wrong",
+            details,
+        )),
+        ..Script::default()
+    });
+    let told = fake.run("instances add bob.example").failed(2);
+    assert_eq!(
+        told,
+        "error: two fields are wrong\n  instance.locale: is no language\n  instance.email: is no address\n"
+    );
+}
+
+#[test]
+fn a_list_is_fetched_page_by_page() {
+    let fake = Fake::start(Script {
+        instances: ["a.example", "bücher.example", "c.example"]
+            .map(instance)
+            .into(),
+        ..Script::default()
+    });
+    let rows = fake.run("instances ls").done();
+    assert_eq!(
+        rows,
+        "a.example       fr  10GB  onboarding  v38  cozy00\n\
+         bücher.example  fr  10GB  onboarding  v38  cozy00\n\
+         c.example       fr  10GB  onboarding  v38  cozy00\n"
+    );
+    assert_eq!(fake.called("ListInstances"), 2);
+    let items = json_lines(&fake.run("instances ls -o json").done());
+    assert_eq!(items.len(), 3);
+    assert_eq!(items[1]["domain"], "bücher.example");
+    assert_eq!(
+        fake.run("instance list --output name").done(),
+        "instances/a.example\ninstances/bücher.example\ninstances/c.example\n"
+    );
+    let documents = fake.run("instances ls -o yaml").done();
+    assert_eq!(documents.matches("---\n").count(), 3, "{documents}");
+    assert_eq!(fake.run("instances count").done(), "3 instances\n");
+}
+
+#[test]
+fn a_list_of_nothing_prints_nothing() {
+    let fake = Fake::start(Script::default());
+    for form in ["table", "json", "yaml", "name"] {
+        assert_eq!(fake.run(&format!("instances ls -o {form}")).done(), "");
+    }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let fake = Fake::start(Script {
+        instances: vec![instance("a.example"); 4],
+        ..Script::default()
+    });
+    let mut child = fake.hamlet("instances ls").spawn().unwrap();
+    drop(child.stdout.take());
+    let run = finish(child);
+    assert_eq!((run.code, run.err.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn what_a_terminal_would_obey_is_spelled_out() {
+    let mut hostile = instance("a.example");
+    hostile.public_name = "\u{1b}[2Jevil\u{9b}\u{202e}\n".to_owned();
+    let fake = Fake::start(Script {
+        instances: vec![hostile.clone()],
+        ..Script::default()
+    });
+    for form in ["table", "json", "yaml"] {
+        let out = fake
+            .run(&format!("instances show a.example -o {form}"))
+            .done();
+        assert!(out.contains("evil"), "{form}: {out:?}");
+        assert!(
+            !out.contains(['\u{1b}', '\u{9b}', '\u{202e}']),
+            "{form}: {out:?}"
+        );
+    }
+    let out = fake.run("instances show a.example -o json").done();
+    let document: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(document["publicName"], hostile.public_name);
+
+    let fake = Fake::start(Script {
+        refuse: Some(Status::not_found("\u{1b}[2Jgone\nerror: twice")),
+        ..Script::default()
+    });
+    let told = fake.run("instances show a.example").failed(3);
+    assert!(!told.contains('\u{1b}'), "{told:?}");
+}
+
+#[test]
+fn a_destruction_asks_for_the_domain_again() {
+    let removed = DeleteInstanceResult {
+        domain: "bob.example".to_owned(),
+        removed: vec![RemovedCount {
+            kind: "databases".to_owned(),
+            count: 19,
+        }],
+        leftovers: Vec::new(),
+    };
+    let fake = accepting(vec![(vec![ended(&removed)], End::Stop)]);
+    for (typed, why) in [
+        ("alice.example\n", "that is not bob.example"),
+        ("\n", "that is not bob.example"),
+        ("", "nothing was typed"),
+    ] {
+        let told = fake
+            .run_typing("instances destroy bob.example", typed)
+            .failed(1);
+        assert!(told.contains("aborted") && told.contains(why), "{told}");
+    }
+    assert_eq!(fake.called("DeleteInstance"), 0);
+
+    // Capitals are no other domain, and a last line needs no line feed.
+    let out = fake
+        .run_typing("instances rm bob.example", "BOB.example")
+        .done();
+    assert!(
+        out.contains("bob.example") && out.contains("19 databases"),
+        "{out}"
+    );
+    let asked = fake.asked();
+    assert_eq!(asked.destructions[0].name, "instances/bob.example");
+    assert_eq!(asked.destructions[0].etag, "etag-1");
+}
+
+#[test]
+fn a_forced_destruction_asks_nothing() {
+    let fake = accepting(vec![(
+        vec![ended(&DeleteInstanceResult {
+            domain: "bob.example".to_owned(),
+            ..DeleteInstanceResult::default()
+        })],
+        End::Stop,
+    )]);
+    let destroyed = fake.run("instances destroy bob.example --force");
+    assert_eq!(destroyed.err, "");
+    destroyed.done();
+    assert_eq!(fake.called("GetInstance"), 0);
+}
+
+#[test]
+fn an_alias_or_nothing_cannot_be_destroyed() {
+    let mut bob = instance("bob.example");
+    bob.domain_aliases = vec!["robert.example".to_owned()];
+    let fake = Fake::start(Script {
+        instances: vec![bob],
+        ..Script::default()
+    });
+    let told = fake
+        .run_typing("instances destroy robert.example", "bob.example\n")
+        .failed(1);
+    assert!(told.contains("main domain"), "{told}");
+    let destroyed = fake.run_typing("instances destroy nobody.example", "nobody.example\n");
+    // Nobody is asked about what is not there.
+    assert!(!destroyed.err.contains("Type"), "{destroyed:#?}");
+    destroyed.failed(3);
+    assert_eq!(fake.called("DeleteInstance"), 0);
+}
+
+#[test]
+fn leftovers_are_no_success() {
+    let left = DeleteInstanceResult {
+        domain: "bob.example".to_owned(),
+        leftovers: vec!["cozy00/io-cozy-files".to_owned()],
+        ..DeleteInstanceResult::default()
+    };
+    let fake = accepting(vec![(vec![ended(&left)], End::Stop)]);
+    let told = fake.run("instances destroy bob.example --force").failed(1);
+    assert!(told.contains("cozy00/io-cozy-files"), "{told}");
+}
+
+#[test]
+fn the_register_link_is_printed_alone() {
+    let fake = Fake::start(Script {
+        link: RegisterLink {
+            link: "http://bob.example/?registerToken=abc".to_owned(),
+            token: "abc".to_owned(),
+        },
+        ..Script::default()
+    });
+    assert_eq!(
+        fake.run("instances register-link bob.example").done(),
+        "http://bob.example/?registerToken=abc\n"
+    );
+}
+
+#[test]
+fn files_and_apps_are_asked_of_the_instance_that_the_domain_names() {
+    let entry = |path: &str, depth, kind: file::Type| TreeEntry {
+        file: Some(File {
+            path: path.to_owned(),
+            display_name: path.rsplit('/').next().unwrap().to_owned(),
+            r#type: kind.into(),
+            size_bytes: 1500,
+            id: "id1".to_owned(),
+            ..File::default()
+        }),
+        depth,
+    };
+    let tree = vec![
+        entry("/", 0, file::Type::Directory),
+        entry("/Fotos", 1, file::Type::Directory),
+        entry("/Fotos/a.jpg", 2, file::Type::File),
+    ];
+    let fake = Fake::start(Script {
+        files: tree
+            .iter()
+            .skip(1)
+            .filter_map(|entry| entry.file.clone())
+            .collect(),
+        tree,
+        apps: vec![App {
+            slug: "home".to_owned(),
+            version: "1.0.0".to_owned(),
+            source: "registry://home/stable".to_owned(),
+            state: "ready".to_owned(),
+            ..App::default()
+        }],
+        ..Script::default()
+    });
+    let tree = fake.run("files tree Bücher.example:8080").done();
+    assert_eq!(tree, "/\n  Fotos/\n    a.jpg\n");
+    assert_eq!(fake.asked().calls, ["WalkTree xn--bcher-kva.example:8080"]);
+    let shallow = fake.run("files tree bob.example / --max-depth 1").done();
+    assert_eq!(shallow, "/\n  Fotos/\n");
+    let entries = json_lines(&fake.run("files tree bob.example -o json").done());
+    assert_eq!(entries[2]["file"]["path"], "/Fotos/a.jpg");
+    assert_eq!(
+        fake.run("files ls bob.example / -o name").done(),
+        "/Fotos\n/Fotos/a.jpg\n"
+    );
+    let listed = fake.run("files ls bob.example").done();
+    assert_eq!(
+        listed,
+        "Fotos  directory  -      id1\na.jpg  file       1.5kB  id1\n"
+    );
+    assert_eq!(
+        fake.run("apps ls bob.example").done(),
+        "home  1.0.0  ready  registry://home/stable\n"
+    );
+    assert!(
+        fake.run("apps show bob.example home")
+            .done()
+            .contains("1.0.0")
+    );
+    let told = fake.run("apps show bob.example drive").failed(3);
+    assert!(told.contains("drive"), "{told}");
+}
+
+#[test]
+fn operations_are_listed_shown_and_waited_for() {
+    let fake = accepting(vec![(vec![ended(&created())], End::Stop)]);
+    let rows = fake.run("operations ls").done();
+    assert_eq!(rows, "operations/op-1  create  bob.example  running  -\n");
+    let shown = fake.run("operations show op-1 -o json").done();
+    let document: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(document["metadata"]["kind"], "create");
+    // As the command that began it would have ended.
+    let waited = fake.run("operations wait operations/op-1").done();
+    assert!(waited.contains("registerToken=abc"), "{waited}");
+    fake.run("operations show nothing").failed(3);
+}
+
+#[test]
+fn status_tells_what_serves_and_what_does_not() {
+    let fake = accepting(Vec::new());
+    let status = fake.run("status -o json");
+    let document: Value = serde_json::from_str(&status.out).unwrap();
+    assert_eq!(document["health"]["server"], "serving");
+    assert_eq!(
+        document["health"]["hamlet.files.v1.FilesService"],
+        "not serving"
+    );
+    assert_eq!(document["health"]["hamlet.apps.v1.AppsService"], "unknown");
+    assert_eq!(document["instances"], "1");
+    let told = status.failed(6);
+    assert!(told.contains("hamlet.files.v1.FilesService"), "{told}");
+}
+
+#[test]
+fn wrong_use_is_told_before_anything_is_sent() {
+    let fake = Fake::start(Script::default());
+    for wrong in [
+        "",
+        "instances",
+        "nonsense",
+        "instances add",
+        "instances add https://bob.example",
+        "instances add bob.example --disk-quota 10G",
+        "instances add bob.example --disk-quota 1.00001kB",
+        "instances add bob.example --settings nocolon",
+        "instances add bob.example --settings a:1,a:2",
+        "instances add bob.example --apps ./home",
+        "instances add bob.example --apps home,,drive",
+        "instances add bob.example --request-id 12",
+        "instances add bob.example --passphrase x",
+        "instances modify bob.example",
+        "files ls bob.example Fotos",
+        "files tree bob.example --max-depth 0",
+        "instances ls -o xml",
+    ] {
+        let run = fake.run(wrong);
+        assert_eq!(run.code, Some(2), "{wrong}: {run:#?}");
+        assert!(run.out.is_empty() && !run.err.is_empty(), "{wrong}");
+    }
+    assert!(fake.asked().calls.is_empty());
+}
+
+#[test]
+fn every_command_has_a_manual_and_needs_no_server_for_it() {
+    let place = tempfile::tempdir().unwrap();
+    for command in [
+        "instances add",
+        "instances ls",
+        "instances show",
+        "instances count",
+        "instances destroy",
+        "instances register-link",
+        "operations ls",
+        "operations show",
+        "operations wait",
+        "files tree",
+        "files ls",
+        "apps ls",
+        "apps show",
+        "completions",
+    ] {
+        let manual = run(hamlet(place.path(), &format!("{command} --help"))).done();
+        assert!(manual.contains(&format!("hamlet {command}")), "{manual}");
+        assert!(manual.contains("Examples:"), "{manual}");
+    }
+    let script = run(hamlet(place.path(), "completions bash")).done();
+    assert!(script.contains("register-link"));
+}
+
+#[test]
+fn a_refused_credential_is_named_by_its_file_and_never_shown() {
+    let fake = Fake::start(Script::default());
+    let mut command = fake.hamlet("instances ls");
+    let file = fake.folder().join("other");
+    std::fs::write(&file, "wrong-credential").unwrap();
+    command.env("HAMLET_CREDENTIAL_FILE", &file);
+    let told = run(command).failed(5);
+    assert!(told.contains(file.to_str().unwrap()), "{told}");
+    assert!(!told.contains("wrong-credential") && !told.contains(CREDENTIAL));
+}
+
+#[test]
+fn standard_input_may_be_closed() {
+    let fake = accepting(Vec::new());
+    let mut command = fake.hamlet("instances destroy bob.example");
+    command.stdin(Stdio::null());
+    run(command).failed(1);
+}

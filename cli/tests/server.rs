@@ -1,0 +1,266 @@
+//! How `hamlet` finds its server, and what it does when the server is lost.
+#![allow(
+    unreachable_pub,
+    dead_code,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a failed expectation is the test failing; other tests use the rest of the support code"
+)]
+
+mod support;
+
+use std::{fs, net::TcpListener, path::Path, process::Command};
+
+use hamlet_proto::{
+    google::longrunning::{Operation, operation},
+    hamlet::instance::v1::{CreateInstanceResult, Instance},
+    pack,
+};
+use support::{
+    fake::{CREDENTIAL, End, Fake, Script},
+    program::{finish, hamlet, run},
+};
+use tonic::{Code, Status};
+
+fn running() -> Operation {
+    Operation {
+        name: "operations/op-1".to_owned(),
+        ..Operation::default()
+    }
+}
+
+fn ended() -> Operation {
+    Operation {
+        done: true,
+        result: Some(operation::Result::Response(pack(&CreateInstanceResult {
+            instance: Some(Instance {
+                domain: "bob.example".to_owned(),
+                ..Instance::default()
+            }),
+            ..CreateInstanceResult::default()
+        }))),
+        ..running()
+    }
+}
+
+fn accepting(watches: Vec<(Vec<Operation>, End)>) -> Fake {
+    Fake::start(Script {
+        accepted: running(),
+        watches: watches.into(),
+        ..Script::default()
+    })
+}
+
+/// What a running hamletd keeps in its folder.
+fn data_folder(folder: &Path, address: Option<&str>, credential: &str) {
+    fs::create_dir_all(folder).unwrap();
+    fs::write(folder.join("admin-credential"), credential).unwrap();
+    if let Some(address) = address {
+        fs::write(folder.join("admin-address"), format!("{address}\n")).unwrap();
+    }
+}
+
+#[test]
+fn a_local_hamletd_is_found_from_its_folder_and_from_below() {
+    let fake = Fake::start(Script::default());
+    let place = tempfile::tempdir().unwrap();
+    let below = place.path().join("a/b");
+    fs::create_dir_all(&below).unwrap();
+    data_folder(
+        &place.path().join("hamlet-data"),
+        Some(&fake.address()),
+        CREDENTIAL,
+    );
+    for folder in [place.path(), &below] {
+        let counted = run(hamlet(folder, "instances count")).done();
+        assert_eq!(counted, "0 instances\n");
+    }
+}
+
+#[test]
+fn a_data_folder_that_is_named_comes_first() {
+    let fake = Fake::start(Script::default());
+    let place = tempfile::tempdir().unwrap();
+    data_folder(&place.path().join("hamlet-data"), None, "of another");
+    let named = place.path().join("elsewhere");
+    data_folder(&named, Some(&fake.address()), CREDENTIAL);
+    let mut command = hamlet(place.path(), "instances count");
+    command.env("HAMLET_DATA", &named);
+    run(command).done();
+}
+
+#[test]
+fn a_door_that_is_open_everywhere_is_open_here() {
+    let fake = Fake::start(Script::default());
+    let place = tempfile::tempdir().unwrap();
+    let port = fake.address().rsplit(':').next().unwrap().to_owned();
+    data_folder(
+        &place.path().join("hamlet-data"),
+        Some(&format!("0.0.0.0:{port}")),
+        CREDENTIAL,
+    );
+    run(hamlet(place.path(), "instances count")).done();
+}
+
+#[test]
+fn a_hamletd_that_does_not_run_is_told_from_none() {
+    let place = tempfile::tempdir().unwrap();
+    let told = run(hamlet(place.path(), "instances ls")).failed(6);
+    assert!(
+        told.contains("hamlet-data") && told.contains("--server"),
+        "{told}"
+    );
+    let data = place.path().join("hamlet-data");
+    data_folder(&data, None, CREDENTIAL);
+    let told = run(hamlet(place.path(), "instances ls")).failed(6);
+    assert!(told.contains(data.to_str().unwrap()), "{told}");
+}
+
+#[test]
+fn a_found_credential_is_not_sent_to_another_server() {
+    let own = Fake::start(Script::default());
+    let other = Fake::start(Script::default());
+    let place = tempfile::tempdir().unwrap();
+    data_folder(
+        &place.path().join("hamlet-data"),
+        Some(&own.address()),
+        CREDENTIAL,
+    );
+    let to = |server: &Fake| {
+        let mut command = hamlet(place.path(), "instances count");
+        command.arg("--server").arg(server.url());
+        run(command)
+    };
+    let told = to(&other).failed(2);
+    assert!(told.contains("--credential-file"), "{told}");
+    assert!(other.asked().calls.is_empty());
+    to(&own).done();
+}
+
+#[test]
+fn flags_win_over_the_environment() {
+    let fake = Fake::start(Script::default());
+    let mut command = fake.hamlet("instances count");
+    command
+        .env("HAMLET_SERVER", "http://127.0.0.1:1")
+        .arg("--server")
+        .arg(fake.url());
+    run(command).done();
+}
+
+#[test]
+fn nobody_at_the_address_is_told_at_once() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let fake = Fake::start(Script::default());
+    let mut command = fake.hamlet("instances ls");
+    command.env("HAMLET_SERVER", format!("http://{address}"));
+    let told = run(command).failed(6);
+    assert!(told.contains(&address.to_string()), "{told}");
+}
+
+#[test]
+fn a_server_that_says_nothing_is_given_up() {
+    // The system takes connections for it; nobody reads them.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let fake = Fake::start(Script::default());
+    let mut command = fake.hamlet("instances ls");
+    command.env(
+        "HAMLET_SERVER",
+        format!("http://{}", silent.local_addr().unwrap()),
+    );
+    run(command).failed(6);
+}
+
+#[test]
+fn tls_is_refused_with_the_way_around() {
+    let fake = Fake::start(Script::default());
+    let mut command = fake.hamlet("instances ls");
+    command.env("HAMLET_SERVER", "https://127.0.0.1:1");
+    let told = run(command).failed(2);
+    assert!(told.contains("ssh -L"), "{told}");
+}
+
+#[test]
+fn a_server_that_dies_leaves_an_operation_that_is_named() {
+    let mut fake = accepting(vec![(vec![running()], End::Hang)]);
+    let child = fake.hamlet("instances add bob.example").spawn().unwrap();
+    fake.wait_for("WatchOperation", 1);
+    fake.die();
+    let told = finish(child).failed(6);
+    assert!(told.contains("operations/op-1 goes on"), "{told}");
+    assert!(told.contains("hamlet operations wait op-1"), "{told}");
+}
+
+#[test]
+fn a_watch_that_breaks_is_taken_up_again() {
+    let breaks = [
+        End::Stop,
+        End::Fail(Status::unavailable("the service starts again")),
+    ];
+    for broken in breaks {
+        let fake = accepting(vec![
+            (vec![running()], broken),
+            (vec![running(), ended()], End::Stop),
+        ]);
+        fake.run("instances add bob.example").done();
+        assert_eq!(fake.called("WatchOperation"), 2);
+    }
+}
+
+#[test]
+fn a_watch_that_is_refused_is_not_taken_up_again() {
+    let fake = accepting(vec![(
+        vec![running()],
+        End::Fail(Status::new(Code::NotFound, "the operation was swept")),
+    )]);
+    let told = fake.run("instances add bob.example").failed(3);
+    assert!(told.contains("swept"), "{told}");
+    assert_eq!(fake.called("WatchOperation"), 1);
+}
+
+#[test]
+fn a_creation_without_an_answer_is_asked_for_again_under_its_id() {
+    let fake = Fake::start(Script {
+        accepted: ended(),
+        failing_creations: [Status::unavailable("a moment")].into(),
+        ..Script::default()
+    });
+    fake.run("instances add bob.example").done();
+    let asked = fake.asked();
+    let ids: Vec<_> = asked
+        .creations
+        .iter()
+        .map(|request| request.request_id.clone())
+        .collect();
+    assert_eq!(ids.len(), 2);
+    assert_eq!(ids[0], ids[1]);
+}
+
+#[test]
+fn a_creation_that_is_never_answered_says_how_to_find_out() {
+    let fake = Fake::start(Script {
+        refuse: Some(Status::unavailable("down for long")),
+        ..Script::default()
+    });
+    let id = "6f1c2a52-6f0e-4d0c-9a3e-0d5c2b1f7a10";
+    let told = fake
+        .run(&format!("instances add bob.example --request-id {id}"))
+        .failed(6);
+    assert!(told.contains(&format!("--request-id {id}")), "{told}");
+}
+
+#[test]
+fn ctrl_c_leaves_the_operation_and_says_how_to_follow_it() {
+    let fake = accepting(vec![(vec![running()], End::Hang)]);
+    let child = fake.hamlet("instances add bob.example").spawn().unwrap();
+    fake.wait_for("WatchOperation", 1);
+    let status = Command::new("sh")
+        .args(["-c", &format!("kill -INT {}", child.id())])
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let told = finish(child).failed(130);
+    assert!(told.contains("hamlet operations wait op-1"), "{told}");
+}

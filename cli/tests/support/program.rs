@@ -1,0 +1,93 @@
+//! Runs the built `hamlet`.
+
+use std::{
+    io::Write as _,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use super::fake::{CREDENTIAL, Fake};
+
+/// What a run left behind.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Run {
+    /// The output, of a run that must have succeeded.
+    pub(crate) fn done(self) -> String {
+        assert_eq!(self.code, Some(0), "{self:#?}");
+        self.out
+    }
+
+    /// What was told, of a run that must have ended with `code` and one line that begins with `error: `.
+    pub(crate) fn failed(self, code: i32) -> String {
+        assert_eq!(self.code, Some(code), "{self:#?}");
+        let errors = self.err.lines().filter(|line| line.starts_with("error: "));
+        assert_eq!(errors.count(), 1, "{self:#?}");
+        self.err
+    }
+}
+
+/// `hamlet` in a folder, with nothing of this machine's environment that it reads.
+pub(crate) fn hamlet(folder: &Path, arguments: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hamlet"));
+    command
+        .args(arguments.split_whitespace())
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    for variable in ["HAMLET_SERVER", "HAMLET_CREDENTIAL_FILE", "HAMLET_DATA"] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+/// Runs a command to its end.
+pub(crate) fn run(mut command: Command) -> Run {
+    finish(command.spawn().unwrap())
+}
+
+/// Waits for a command's end.
+pub(crate) fn finish(child: Child) -> Run {
+    let output = child.wait_with_output().unwrap();
+    Run {
+        code: output.status.code(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+impl Fake {
+    /// `hamlet` with this server and its credential.
+    pub(crate) fn hamlet(&self, arguments: &str) -> Command {
+        let file = self.folder().join("credential");
+        std::fs::write(&file, CREDENTIAL).unwrap();
+        let mut command = hamlet(self.folder(), arguments);
+        command
+            .env("HAMLET_SERVER", self.url())
+            .env("HAMLET_CREDENTIAL_FILE", file);
+        command
+    }
+
+    /// Runs `hamlet` with this server to its end.
+    pub(crate) fn run(&self, arguments: &str) -> Run {
+        run(self.hamlet(arguments))
+    }
+
+    /// Runs `hamlet` with this server, typing something.
+    pub(crate) fn run_typing(&self, arguments: &str, typed: &str) -> Run {
+        let mut child = self
+            .hamlet(arguments)
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A program that has ended before reads nothing.
+        let _ = child.stdin.take().unwrap().write_all(typed.as_bytes());
+        finish(child)
+    }
+}
