@@ -17,9 +17,8 @@ use crate::{
 };
 
 /// What an installation serves.
-const SERVICES: [&str; 4] = [
+const SERVICES: [&str; 3] = [
     "hamlet.instance.v1.InstanceService",
-    "google.longrunning.Operations",
     "hamlet.files.v1.FilesService",
     "hamlet.apps.v1.AppsService",
 ];
