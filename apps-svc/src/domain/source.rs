@@ -169,10 +169,13 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Registry(app) => {
-                write!(f, "registry://{}/{}", app.slug, app.channel)?;
+                write!(f, "registry://{}", app.slug)?;
                 match &app.version {
-                    Some(version) => write!(f, "/{}", version.as_str()),
-                    None => Ok(()),
+                    Some(version) if app.channel == Channel::Stable => {
+                        write!(f, "/{}", version.as_str())
+                    }
+                    Some(version) => write!(f, "/{}/{}", app.channel, version.as_str()),
+                    None => write!(f, "/{}", app.channel),
                 }
             }
             Self::Web(archive) => match &archive.sha256 {
@@ -210,8 +213,13 @@ mod tests {
             ("registry://notes", "registry://notes/stable"),
             ("registry://notes/", "registry://notes/stable"),
             ("registry://notes/beta", "registry://notes/beta"),
-            ("registry://notes/2.4.0", "registry://notes/stable/2.4.0"),
-            ("registry://notes/v2.4.0", "registry://notes/stable/2.4.0"),
+            ("registry://notes/2.4.0", "registry://notes/2.4.0"),
+            ("registry://notes/v2.4.0", "registry://notes/2.4.0"),
+            (
+                "registry://notes/2.4.0-beta.3",
+                "registry://notes/2.4.0-beta.3",
+            ),
+            ("registry://notes/beta/2.4.0", "registry://notes/beta/2.4.0"),
             ("registry://notes/stable/latest", "registry://notes/stable"),
             (
                 "registry://notes/dev/2.4.0-dev.0a1b",
@@ -262,7 +270,10 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_read_or_refused_and_what_is_read_stays(
-            text in "(registry|file|https?|git)?(://)?[a-z0-9/.v#:@-]{0,20}(/stable|/beta|/1\\.2\\.3)?",
+            text in prop_oneof![
+                "(registry|file|https?|git)?(://)?[a-z0-9/.v#:@-]{0,20}(/stable|/beta|/1\\.2\\.3)?",
+                "registry://[a-z0-9-]{1,4}(/(stable|beta|dev))?(/v?[0-9]\\.[0-9]\\.[0-9](-beta\\.[0-9]|-dev\\.[0-9a-f]{1,3})?)?/?",
+            ],
         ) {
             if let Ok(source) = Source::parse(&text) {
                 prop_assert_eq!(Source::parse(&source.to_string()), Ok(source));

@@ -1,0 +1,124 @@
+//! Two replicas of the service over one database and one content store.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a failed expectation is the test failing"
+)]
+
+mod support;
+
+use apps_svc::{Config, Given};
+use hamlet_proto::hamlet::apps::v1::{
+    App, InstallAppRequest, PurgeContentsRequest, apps_service_client::AppsServiceClient,
+};
+use service_kit::{
+    caller::{Door, for_tenant},
+    contexts::{Context, Contexts},
+    peer::{self, Peer},
+    secret::Secret,
+};
+use support::World;
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::Status;
+
+/// Another replica beside the one of the world.
+struct Replica {
+    apps: AppsServiceClient<Peer>,
+    _stop: DropGuard,
+}
+
+impl Replica {
+    async fn beside(world: &World) -> Self {
+        let key = Secret::new("the key of the second replica");
+        let context = Context {
+            registries: vec![world.registry.space("main")],
+            ..Context::default()
+        };
+        let given = Given {
+            couch: world.couch.clone(),
+            contexts: Contexts::new([("default".to_owned(), context)].into()),
+            cluster_key: key.clone(),
+            app_folder: None,
+        };
+        let config = Config {
+            contents: world.contents.clone(),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        tokio::spawn(apps_svc::serve(config, given, listener, stop.clone()));
+        let way = peer::connect(&format!("http://{address}"), &key).unwrap();
+        Self {
+            apps: AppsServiceClient::new(way),
+            _stop: stop.drop_guard(),
+        }
+    }
+
+    async fn install(&self, world: &World, source: &str) -> Result<App, Status> {
+        let asked = InstallAppRequest {
+            source: source.to_owned(),
+            ..InstallAppRequest::default()
+        };
+        let request = for_tenant(asked, &world.tenant);
+        Ok(self.apps.clone().install_app(request).await?.into_inner())
+    }
+}
+
+/// The permissions, triggers and contents are those that the app's document asks for, and no more.
+async fn assert_whole(world: &World) {
+    let apps = world.documents("io.cozy.apps").await;
+    let app = &apps["io.cozy.apps/drive"];
+    assert_eq!(apps.len(), 1);
+    let permissions = world.documents("io.cozy.permissions").await;
+    assert_eq!(permissions.len(), 1);
+    for permission in permissions.values() {
+        assert_eq!(permission["permissions"], app["permissions"]);
+    }
+    let services = app["services"].as_object().unwrap();
+    let named: Vec<&str> = services
+        .values()
+        .filter_map(|service| service["trigger_id"].as_str())
+        .filter(|id| !id.is_empty())
+        .collect();
+    let triggers = world.documents("io.cozy.triggers").await;
+    assert_eq!(triggers.len(), named.len());
+    assert!(named.iter().all(|id| triggers.contains_key(*id)));
+}
+
+#[tokio::test]
+async fn replicas_that_install_different_versions_at_once_leave_one_whole_app() {
+    for _ in 0..10 {
+        let world = World::new().await;
+        let second = Replica::beside(&world).await;
+        let (pinned, other) = tokio::join!(
+            world.install("registry://drive/1.0.0"),
+            second.install(&world, "registry://drive/1.1.0"),
+        );
+        assert_ne!(
+            pinned.is_ok(),
+            other.is_ok(),
+            "one wins: {pinned:?} {other:?}"
+        );
+        assert_whole(&world).await;
+        let purge = world.request(PurgeContentsRequest {});
+        let purged = world.lifecycle(Door::Internal).purge_contents(purge).await;
+        assert_eq!(purged.unwrap().into_inner().objects, 1);
+        let left = world.contents.join("instances").join(&world.tenant.prefix);
+        assert!(!left.exists(), "no folder of the instance is left");
+    }
+}
+
+#[tokio::test]
+async fn replicas_that_install_the_same_at_once_both_find_it() {
+    let world = World::new().await;
+    let second = Replica::beside(&world).await;
+    let (one, two) = tokio::join!(
+        world.install("registry://drive/1.0.0"),
+        second.install(&world, "registry://drive/1.0.0"),
+    );
+    assert_eq!(one.unwrap(), two.unwrap());
+    assert_whole(&world).await;
+}

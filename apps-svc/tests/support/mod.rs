@@ -1,0 +1,359 @@
+//! A small world for the apps service: a database, a folder of contents, a registry of the fixtures, the
+//! service on a socket, and callers at each of its doors.
+//!
+//! The database is the embedded one, or the CouchDB that `HAMLET_TEST_COUCHDB_URL` names.
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "each file of tests is a crate of its own and uses a part of this; a failed expectation is the test failing"
+)]
+
+pub(crate) mod registry;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use apps_svc::{Config, Given};
+use couch::{AllDocs, Couch, CouchConfig, Database, DbName, DocId};
+use futures::TryStreamExt as _;
+use hamlet_proto::hamlet::{
+    apps::v1::{
+        App, GetAppRequest, InstallAppRequest, ListAppsRequest, PrepareDatabasesRequest, app::Kind,
+        apps_lifecycle_service_client::AppsLifecycleServiceClient,
+        apps_service_client::AppsServiceClient,
+    },
+    instance::v1::Tenant,
+};
+use serde_json::Value;
+use service_kit::{
+    caller::{DOOR_HEADER, Door, KEY_HEADER, for_tenant},
+    contexts::{Context, Contexts},
+    secret::Secret,
+    status::reason,
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::{
+    Request, Status,
+    metadata::MetadataValue,
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint},
+};
+
+use registry::Registry;
+
+const KEY: &str = "the key of the tests";
+
+/// The fixtures: apps in folders, and the files of a registry.
+pub(crate) fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+/// The source of a fixture in its folder.
+pub(crate) fn folder_of(app: &str) -> String {
+    format!("file://{}", fixtures().join(app).display())
+}
+
+/// A document as it was recorded from the original.
+pub(crate) fn recorded(name: &str) -> Value {
+    let all: Value = serde_json::from_str(include_str!("../recorded/documents.json")).unwrap();
+    all[name].clone()
+}
+
+/// A way to the service through one of its doors.
+#[derive(Clone)]
+pub(crate) struct Through(pub(crate) Door);
+
+impl Interceptor for Through {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        let metadata = request.metadata_mut();
+        metadata.insert(KEY_HEADER, MetadataValue::from_static(KEY));
+        metadata.insert(DOOR_HEADER, MetadataValue::from_static(self.0.as_str()));
+        Ok(request)
+    }
+}
+
+pub(crate) type Way = InterceptedService<Channel, Through>;
+
+/// A database, a folder of contents, a registry and the service.
+pub(crate) struct World {
+    pub(crate) couch: Couch,
+    pub(crate) tenant: Tenant,
+    pub(crate) contents: PathBuf,
+    pub(crate) registry: Registry,
+    pub(crate) folder: tempfile::TempDir,
+    channel: Channel,
+    _stop: DropGuard,
+}
+
+impl World {
+    /// A world whose instance has its databases, and whose contexts look up apps in these spaces of the
+    /// registry: `default` in `main`, `next` in `next`, `acme` in `acme` and then `main`.
+    pub(crate) async fn new() -> Self {
+        let world = Self::bare(None).await;
+        world.prepare().await;
+        world
+    }
+
+    /// A world without registries, where slugs are looked up in a folder.
+    pub(crate) async fn with_app_folder(app_folder: PathBuf) -> Self {
+        let world = Self::bare(Some(app_folder)).await;
+        world.prepare().await;
+        world
+    }
+
+    /// A world whose instance has no databases yet.
+    pub(crate) async fn bare(app_folder: Option<PathBuf>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let stop = CancellationToken::new();
+        let url = match std::env::var("HAMLET_TEST_COUCHDB_URL") {
+            Ok(url) => url,
+            Err(_) => {
+                let path = folder.path().join("couchdb");
+                let config = embedded_couchdb::Config::new(path, "admin", "password");
+                let server = embedded_couchdb::Server::open(config).await.unwrap();
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let address = listener.local_addr().unwrap();
+                let stopped = stop.clone();
+                tokio::spawn(async move { server.serve(listener, stopped).await });
+                format!("http://admin:password@{address}")
+            }
+        };
+        let couch = Couch::connect(&CouchConfig::new(&url)).unwrap();
+        let registry = Registry::start(stop.clone()).await;
+        let contexts = match app_folder {
+            Some(_) => Contexts::default(),
+            None => contexts(&registry),
+        };
+        let contents = folder.path().join("contents");
+        let given = Given {
+            couch: couch.clone(),
+            contexts,
+            cluster_key: Secret::new(KEY),
+            app_folder,
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let config = Config {
+            contents: contents.clone(),
+        };
+        tokio::spawn(apps_svc::serve(config, given, listener, stop.clone()));
+        let channel = Endpoint::from_shared(format!("http://{address}"))
+            .unwrap()
+            .connect()
+            .await
+            .unwrap();
+        Self {
+            couch,
+            tenant: Tenant {
+                id: "1".to_owned(),
+                domain: "bob.localhost:8085".to_owned(),
+                prefix: format!("cozy{}", DocId::ascending()),
+                context: String::new(),
+                locale: "en".to_owned(),
+                url: "http://bob.localhost:8085/".to_owned(),
+            },
+            contents,
+            registry,
+            folder,
+            channel,
+            _stop: stop.drop_guard(),
+        }
+    }
+
+    pub(crate) fn lifecycle(&self, door: Door) -> AppsLifecycleServiceClient<Way> {
+        AppsLifecycleServiceClient::with_interceptor(self.channel.clone(), Through(door))
+    }
+
+    pub(crate) fn apps(&self, door: Door) -> AppsServiceClient<Way> {
+        AppsServiceClient::with_interceptor(self.channel.clone(), Through(door))
+    }
+
+    pub(crate) fn request<T>(&self, message: T) -> Request<T> {
+        for_tenant(message, &self.tenant)
+    }
+
+    /// Makes the databases: those of apps, and the one of triggers as the instance service would.
+    pub(crate) async fn prepare(&self) -> Vec<(String, i64)> {
+        self.couch
+            .create_database(&DbName::instance(&self.tenant.prefix, "io.cozy.triggers").unwrap())
+            .await
+            .unwrap();
+        let request = self.request(PrepareDatabasesRequest {});
+        let answer = self
+            .lifecycle(Door::Internal)
+            .prepare_databases(request)
+            .await
+            .unwrap();
+        answer
+            .into_inner()
+            .databases
+            .into_iter()
+            .map(|database| (database.name, database.documents))
+            .collect()
+    }
+
+    pub(crate) async fn install(&self, source: &str) -> Result<App, Status> {
+        self.install_with(source, |_| {}).await
+    }
+
+    pub(crate) async fn install_konnector(&self, source: &str) -> Result<App, Status> {
+        self.install_with(source, |it| it.set_kind(Kind::Konnector))
+            .await
+    }
+
+    pub(crate) async fn install_with(
+        &self,
+        source: &str,
+        change: impl FnOnce(&mut InstallAppRequest),
+    ) -> Result<App, Status> {
+        let mut message = InstallAppRequest {
+            source: source.to_owned(),
+            ..InstallAppRequest::default()
+        };
+        change(&mut message);
+        let answer = self
+            .apps(Door::Admin)
+            .install_app(self.request(message))
+            .await?;
+        Ok(answer.into_inner())
+    }
+
+    /// Why an installation is refused: the reason and the message.
+    pub(crate) async fn refused(&self, source: &str) -> (String, String) {
+        let status = self.install(source).await.unwrap_err();
+        (reason(&status).unwrap(), status.message().to_owned())
+    }
+
+    pub(crate) async fn slugs(&self) -> Vec<String> {
+        let request = self.request(ListAppsRequest::default());
+        let answer = self.apps(Door::Admin).list_apps(request).await.unwrap();
+        answer
+            .into_inner()
+            .apps
+            .into_iter()
+            .map(|app| app.slug)
+            .collect()
+    }
+
+    pub(crate) async fn get(&self, slug: &str) -> Result<App, Status> {
+        let message = GetAppRequest {
+            slug: slug.to_owned(),
+            kind: 0,
+        };
+        let answer = self
+            .apps(Door::Admin)
+            .get_app(self.request(message))
+            .await?;
+        Ok(answer.into_inner())
+    }
+
+    /// One of the instance's databases.
+    pub(crate) fn database(&self, doctype: &str) -> Database {
+        self.couch
+            .database(&DbName::instance(&self.tenant.prefix, doctype).unwrap())
+    }
+
+    /// The documents of a database by their ids, design documents left out.
+    pub(crate) async fn documents(&self, doctype: &str) -> BTreeMap<String, Value> {
+        let database = self.database(doctype);
+        let all = database.all_docs_with_bodies::<Value>(AllDocs::new());
+        let all: Vec<_> = all.try_collect().await.unwrap();
+        all.into_iter()
+            .filter(|document| !document.id.starts_with("_design/"))
+            .map(|document| (document.id, document.body))
+            .collect()
+    }
+
+    /// The files below the folder of contents, by their paths.
+    pub(crate) fn stored(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.contents.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(&folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    let below = path.strip_prefix(&self.contents).unwrap();
+                    found.push(below.display().to_string());
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+
+    /// Nothing of any app: no document, no content.
+    pub(crate) async fn assert_untouched(&self) {
+        for doctype in [
+            "io.cozy.apps",
+            "io.cozy.konnectors",
+            "io.cozy.permissions",
+            "io.cozy.triggers",
+        ] {
+            let left = self.documents(doctype).await;
+            assert!(left.is_empty(), "{doctype}: {left:?}");
+        }
+        assert!(self.stored().is_empty(), "{:?}", self.stored());
+    }
+}
+
+fn contexts(registry: &Registry) -> Contexts {
+    let context = |spaces: &[&str]| Context {
+        registries: spaces.iter().map(|space| registry.space(space)).collect(),
+        ..Context::default()
+    };
+    Contexts::new(BTreeMap::from([
+        ("default".to_owned(), context(&["main"])),
+        ("next".to_owned(), context(&["next"])),
+        ("acme".to_owned(), context(&["acme"])),
+        ("broken".to_owned(), context(&["broken"])),
+        ("silent".to_owned(), context(&["silent"])),
+    ]))
+}
+
+/// Compares a document with a recorded one: the same members in the same order, and values that were
+/// masked in the recording of the right shape.
+pub(crate) fn assert_like(found: &Value, recorded: &Value, at: &str) {
+    match (found, recorded) {
+        (Value::Object(found), Value::Object(recorded)) => {
+            let of = |members: &serde_json::Map<String, Value>| {
+                members
+                    .keys()
+                    .filter(|name| !name.starts_with('_'))
+                    .cloned()
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(of(found), of(recorded), "{at}");
+            for name in of(found) {
+                assert_like(&found[&name], &recorded[&name], &format!("{at}.{name}"));
+            }
+        }
+        (Value::Array(found), Value::Array(recorded)) => {
+            assert_eq!(found.len(), recorded.len(), "{at}");
+            for (index, (found, recorded)) in found.iter().zip(recorded).enumerate() {
+                assert_like(found, recorded, &format!("{at}[{index}]"));
+            }
+        }
+        (Value::String(found), Value::String(mask)) if mask == "<time>" => {
+            let format = &time::format_description::well_known::Rfc3339;
+            assert!(
+                time::OffsetDateTime::parse(found, format).is_ok(),
+                "{at}: {found}"
+            );
+        }
+        (Value::String(found), Value::String(mask)) if mask == "<id>" => {
+            assert!(
+                found.len() == 32 && found.bytes().all(|byte| byte.is_ascii_hexdigit()),
+                "{at}: {found}"
+            );
+        }
+        _ => assert_eq!(found, recorded, "{at}"),
+    }
+}
