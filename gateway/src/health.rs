@@ -22,6 +22,10 @@ use crate::{Config, Error};
 /// The name of the gRPC service.
 pub(crate) const SERVICE: &str = "grpc.health.v1.Health";
 
+const INSTANCES: &str = "hamlet.instance.v1.InstanceService";
+const FILES: &str = "hamlet.files.v1.FilesService";
+const APPS: &str = "hamlet.apps.v1.AppsService";
+
 const EVERY: Duration = Duration::from_secs(2);
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
@@ -53,15 +57,9 @@ impl Health {
         let health = Self {
             reporter,
             services: [
-                (
-                    "hamlet.instance.v1.InstanceService",
-                    client(&config.instance_service)?,
-                ),
-                (
-                    "hamlet.files.v1.FilesService",
-                    client(&config.files_service)?,
-                ),
-                ("hamlet.apps.v1.AppsService", client(&config.apps_service)?),
+                (INSTANCES, client(&config.instance_service)?),
+                (FILES, client(&config.files_service)?),
+                (APPS, client(&config.apps_service)?),
             ],
         };
         Ok((health, BoxCloneSyncService::new(service)))
@@ -74,12 +72,7 @@ impl Health {
             () = shutdown.cancelled() => {}
             () = self.keep_asking(&mut known) => {}
         }
-        for name in [
-            "",
-            "hamlet.instance.v1.InstanceService",
-            "hamlet.files.v1.FilesService",
-            "hamlet.apps.v1.AppsService",
-        ] {
+        for name in ["", INSTANCES, FILES, APPS] {
             self.reporter
                 .set_service_status(name, ServingStatus::NotServing)
                 .await;

@@ -241,7 +241,8 @@ async fn readers_that_stopped_do_not_stop_the_others() {
     let world = World::with(|config| config.upstream_connections = 1).await;
     let stalled = Client::with_window(world.public, 1024).await;
     let mut held = Vec::new();
-    for _ in 0..6 {
+    // More than the usual sixteen windows of a connection.
+    for _ in 0..20 {
         let mut call = stalled
             .begin(
                 "alice.example",
@@ -252,7 +253,7 @@ async fn readers_that_stopped_do_not_stop_the_others() {
         let body = (&mut call.response).await.unwrap().into_body();
         held.push((call, body));
     }
-    for _ in 0..6 {
+    for _ in 0..20 {
         world.files.stalled_at().await;
     }
     let answer = world
@@ -321,21 +322,24 @@ async fn nobody_may_ask_for_more_time_than_there_is() {
 
 #[tokio::test]
 async fn more_calls_than_streams_wait_for_their_turn() {
-    let world = World::with(|config| {
-        config.streams_per_instance = 4;
-        config.upstream_connections = 2;
-    })
-    .await;
-    let client = world.client().await;
-    let mut calls = Vec::new();
-    for _ in 0..60 {
-        let client = client.clone();
-        calls.push(tokio::spawn(async move {
-            client.call("alice.example", "Headers", &[]).await
-        }));
-    }
-    for call in calls {
-        assert_eq!(call.await.unwrap().code(), Code::Ok);
+    // Once the instance's share is what is too small, once the streams of the one connection.
+    for (share, connections) in [(4, 2), (1000, 1)] {
+        let world = World::with(|config| {
+            config.streams_per_instance = share;
+            config.upstream_connections = connections;
+        })
+        .await;
+        let client = world.client().await;
+        let mut calls = Vec::new();
+        for _ in 0..100 {
+            let client = client.clone();
+            calls.push(tokio::spawn(async move {
+                client.call("alice.example", "Headers", &[]).await
+            }));
+        }
+        for call in calls {
+            assert_eq!(call.await.unwrap().code(), Code::Ok);
+        }
     }
 }
 

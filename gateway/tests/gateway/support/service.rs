@@ -140,7 +140,7 @@ async fn serve(
 ) {
     let mut builder = server::Builder::new();
     // Fewer than the calls of a test, so that some have to wait.
-    builder.max_concurrent_streams(8);
+    builder.max_concurrent_streams(24);
     let Ok(mut connection) = builder.handshake::<_, Bytes>(stream).await else {
         return;
     };
