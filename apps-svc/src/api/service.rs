@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// How long an installation may take when nobody says.
-const TIME_LIMIT: Duration = Duration::from_secs(60);
+const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// How long it may take at the most.
 const LONGEST_TIME_LIMIT: Duration = Duration::from_secs(600);
 /// Apps on a page when nobody says.
@@ -120,7 +120,7 @@ impl AppsService for Apps {
             Some(limit) => Duration::try_from(limit)
                 .ok()
                 .filter(|limit| !limit.is_zero())
-                .ok_or_else(|| invalid_field("time_limit", "is not more than zero; give 60s"))?
+                .ok_or_else(|| invalid_field("time_limit", "is not more than zero; give 30s"))?
                 .min(LONGEST_TIME_LIMIT),
         };
         let install = Install {
