@@ -25,8 +25,9 @@ pub struct Database {
 /// What keeps a server in the test's own process going.
 struct Embedded {
     served: Box<dyn Fn() -> u64 + Send + Sync>,
+    task: tokio::task::JoinHandle<()>,
+    stop: tokio_util::sync::DropGuard,
     _folder: Option<TempDir>,
-    _stop: tokio_util::sync::DropGuard,
 }
 
 impl std::fmt::Debug for Embedded {
@@ -82,14 +83,15 @@ impl Database {
         let served = server.request_counter();
         let stop = CancellationToken::new();
         let stopped = stop.clone();
-        tokio::spawn(async move { server.serve(listener, stopped).await });
+        let task = tokio::spawn(async move { server.serve(listener, stopped).await });
         Self {
             client: client(),
             url: format!("http://{user}:{password}@{address}"),
             embedded: Some(Embedded {
                 served: Box::new(served),
+                task,
+                stop: stop.drop_guard(),
                 _folder: folder,
-                _stop: stop.drop_guard(),
             }),
             _turn: None,
         }
@@ -118,6 +120,17 @@ impl Database {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Closes a server of our own and waits until its folder is free again.
+    ///
+    /// # Panics
+    /// When it panicked.
+    pub async fn close(self) {
+        if let Some(Embedded { task, stop, .. }) = self.embedded {
+            drop(stop);
+            task.await.expect("the database does not panic");
+        }
     }
 
     /// How many requests were served; only the server of our own tells.
