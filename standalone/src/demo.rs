@@ -118,14 +118,19 @@ impl Demo<'_> {
             told = tell_steps(&state, told)?;
             match state.result {
                 None => {}
-                Some(operation::Result::Error(error)) => return Err(Error::Creation(error.message)),
+                Some(operation::Result::Error(error)) => {
+                    return Err(Error::Creation(error.message));
+                }
                 Some(operation::Result::Response(result)) => {
                     let result: CreateInstanceResult = unpack(&result)?.unwrap_or_default();
                     for app in result.apps {
                         if app.error.is_empty() {
                             say(&format!("  app {} {} installed", app.slug, app.version));
                         } else {
-                            say(&format!("  app {} not installed: {}", app.source, app.error));
+                            say(&format!(
+                                "  app {} not installed: {}",
+                                app.source, app.error
+                            ));
                         }
                     }
                     return Ok(());

@@ -159,7 +159,10 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a failed expectation is the test failing")]
+    #![allow(
+        clippy::unwrap_used,
+        reason = "a failed expectation is the test failing"
+    )]
 
     use std::os::unix::fs::PermissionsExt as _;
 
@@ -181,7 +184,10 @@ mod tests {
         let folder = Folder::take(place.path()).unwrap();
         let drawn = folder.secret("key").unwrap();
         assert!(folder.secret("key").unwrap().matches(drawn.expose()));
-        let mode = std::fs::metadata(folder.join("key")).unwrap().permissions().mode();
+        let mode = std::fs::metadata(folder.join("key"))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 

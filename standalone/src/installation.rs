@@ -250,8 +250,8 @@ impl Installation {
             server.serve(listener, stop).await;
             Ok::<_, Error>(())
         });
-        let config = CouchConfig::new(format!("http://{address}"))
-            .with_credentials(USER, password.expose());
+        let config =
+            CouchConfig::new(format!("http://{address}")).with_credentials(USER, password.expose());
         Ok(Couch::connect(&config)?)
     }
 

@@ -101,7 +101,7 @@ async fn measure(name: &str, database: Database, size: &Size) {
                         &shape,
                         &format!("floor{at_once}x{round}x{number}"),
                     )
-                    .await
+                    .await;
                 }
             })
             .await;
@@ -246,8 +246,7 @@ async fn idle_memory() {
     let resident = status
         .lines()
         .find_map(|line| line.strip_prefix("VmRSS:"))
-        .map(str::trim)
-        .unwrap_or("unknown");
+        .map_or("unknown", str::trim);
     println!("\nidle hamletd: {resident} resident, ready after {ready:.2?}");
     let uname = Command::new("uname").arg("-srm").output().expect("uname");
     print!("{}", String::from_utf8_lossy(&uname.stdout));
