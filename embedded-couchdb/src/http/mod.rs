@@ -162,11 +162,6 @@ impl Server {
         if tokio::time::timeout(GRACE, app.tasks.wait()).await.is_err() {
             tracing::warn!("an answer is still being written");
         }
-        // A task that has ended may still be letting go of what it worked with.
-        let end = tokio::time::Instant::now() + GRACE;
-        while Arc::strong_count(&app) > 1 && tokio::time::Instant::now() < end {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
         // The last of the threads' work is done and the file closed when this returns.
         let closed = tokio::task::spawn_blocking(move || drop(app)).await;
         if let Err(error) = closed {
