@@ -228,7 +228,7 @@ impl Store {
     }
 
     /// Reads the children that stand at these places, in the same order. One that was moved or removed
-    /// since then is left out.
+    /// since then is left out, and so is one that is neither a file nor a directory.
     ///
     /// # Errors
     /// When the database fails or a document is broken.
@@ -244,9 +244,14 @@ impl Store {
             let Some(document) = found.remove(id) else {
                 continue;
             };
-            let document = self.read(document)?;
-            if document.body.dir_id == directory.id {
-                nodes.push(self.node(document, &directory.path)?);
+            let node = self.read(document).and_then(|document| {
+                let moved = document.body.dir_id != directory.id;
+                Ok((!moved).then_some(self.node(document, &directory.path)?))
+            });
+            match node {
+                Ok(node) => nodes.extend(node),
+                // One odd document of other software's must not hide its whole directory.
+                Err(error) => tracing::warn!(id, %error, "left out of its directory"),
             }
         }
         Ok(nodes)

@@ -273,6 +273,11 @@ async fn broken_documents_are_named() {
         assert_eq!(refused.code(), Code::DataLoss);
         assert!(refused.message().contains(id), "{}", refused.message());
     }
+    let seen = world.walk("/", 1).await.unwrap();
+    assert!(
+        seen.len() > 1 && seen.iter().all(|(path, _)| path != "/odd"),
+        "an odd document does not hide its neighbours: {seen:?}"
+    );
     write_directory(&world, "c1", "/c1", "c2").await;
     write_directory(&world, "c2", "/c2", "c1").await;
     let refused = world.walk("/c1", 0).await.unwrap_err();
