@@ -22,7 +22,7 @@ use crate::{Config, Given, serve};
 
 /// The files service of Hamlet: the tree of an instance.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(name = "files-svc", version)]
 pub struct Flags {
     #[command(flatten)]
     file: FileArg,
@@ -32,7 +32,7 @@ pub struct Flags {
     #[arg(
         long,
         env = "HAMLET_LISTEN",
-        default_value = "127.0.0.1:6062",
+        default_value = "127.0.0.1:7002",
         value_name = "ADDR"
     )]
     listen: SocketAddr,
