@@ -370,7 +370,7 @@ fn a_destruction_asks_for_the_domain_again() {
             kind: "databases".to_owned(),
             count: 19,
         }],
-        leftovers: Vec::new(),
+        ..DeleteInstanceResult::default()
     };
     let fake = accepting(vec![(vec![ended(&removed)], End::Stop)]);
     for (typed, why) in [
@@ -450,6 +450,7 @@ fn the_register_link_is_printed_alone() {
         link: RegisterLink {
             link: "http://bob.example/?registerToken=abc".to_owned(),
             token: "abc".to_owned(),
+            ..RegisterLink::default()
         },
         ..Script::default()
     });

@@ -184,6 +184,7 @@ async fn lists_come_in_pages_in_the_order_of_creation() {
             .list_instances(ListInstancesRequest {
                 page_size: 2,
                 page_token,
+                ..ListInstancesRequest::default()
             })
             .await
             .unwrap()

@@ -1,8 +1,9 @@
 //! `AppsLifecycleService`: what the instance service asks.
 
 use hamlet_proto::hamlet::apps::v1::{
-    PrepareDatabasesRequest, PrepareDatabasesResponse, PreparedDatabase, PurgeContentsRequest,
-    PurgeContentsResponse, apps_lifecycle_service_server::AppsLifecycleService,
+    Contents, ListContentsRequest, PrepareDatabasesRequest, PrepareDatabasesResponse,
+    PreparedDatabase, PurgeContentsRequest, PurgeContentsResponse,
+    apps_lifecycle_service_server::AppsLifecycleService,
 };
 use service_kit::caller::Caller;
 use tonic::{Request, Response, Status};
@@ -44,5 +45,17 @@ impl AppsLifecycleService for Lifecycle {
         Ok(Response::new(PurgeContentsResponse {
             objects: i64::try_from(removed).unwrap_or(i64::MAX),
         }))
+    }
+
+    type ListContentsStream =
+        std::pin::Pin<Box<dyn futures::Stream<Item = Result<Contents, Status>> + Send>>;
+
+    async fn list_contents(
+        &self,
+        _: Request<ListContentsRequest>,
+    ) -> Result<Response<Self::ListContentsStream>, Status> {
+        Err(service_kit::status::unimplemented(
+            "listing contents is not built yet",
+        ))
     }
 }

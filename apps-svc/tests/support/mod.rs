@@ -157,6 +157,7 @@ impl World {
                 context: String::new(),
                 locale: "en".to_owned(),
                 url: "http://bob.localhost:8085/".to_owned(),
+                ..Tenant::default()
             },
             contents,
             registry,

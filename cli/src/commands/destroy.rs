@@ -42,6 +42,7 @@ pub(super) async fn run(
         request_id: request_id.unwrap_or_else(|| Uuid::new_v4().to_string()),
         validate_only: dry_run,
         etag: String::new(),
+        ..DeleteInstanceRequest::default()
     };
     if !force && !dry_run {
         let wanted = GetInstanceRequest { name };

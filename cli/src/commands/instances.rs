@@ -49,6 +49,7 @@ async fn ls(session: &Session, format: Format) -> Result<(), Failure> {
         let request = ListInstancesRequest {
             page_size: PAGE,
             page_token,
+            show_deleted: false,
         };
         let page = session
             .ask(async || {
@@ -136,6 +137,7 @@ fn state(instance: &Instance) -> &'static str {
         instance::State::Pending => "pending",
         instance::State::Blocked => "blocked",
         instance::State::Deleting => "deleting",
+        instance::State::Deleted => "deleted",
     }
 }
 

@@ -22,15 +22,17 @@ use hamlet_proto::{
             apps_service_server::{AppsService, AppsServiceServer},
         },
         files::v1::{
-            File, GetFileRequest, ListChildrenRequest, ListChildrenResponse, TreeEntry,
-            WalkTreeRequest,
+            CheckTreeRequest, File, Finding, GetFileRequest, ListChildrenRequest,
+            ListChildrenResponse, TreeEntry, WalkTreeRequest,
             files_service_server::{FilesService, FilesServiceServer},
         },
         instance::v1::{
-            BlockInstanceRequest, CountInstancesRequest, CountInstancesResponse,
-            CreateInstanceRequest, DeleteInstanceRequest, GetInstanceRequest,
-            GetRegisterLinkRequest, Instance, ListInstancesRequest, ListInstancesResponse,
-            RegisterLink, RetryOperationRequest, UnblockInstanceRequest, UndeleteInstanceRequest,
+            BlockInstanceRequest, CleanSessionsRequest, CountInstancesRequest,
+            CountInstancesResponse, CreateInstanceRequest, CreateTokenRequest,
+            DeleteInstanceRequest, GetInstanceRequest, GetRegisterLinkRequest, Instance,
+            ListInstancesRequest, ListInstancesResponse, ListOrphansRequest, Orphan,
+            PurgeOrphansRequest, RegisterLink, RetryOperationRequest, RotateRegisterLinkRequest,
+            SetPassphraseRequest, Token, UnblockInstanceRequest, UndeleteInstanceRequest,
             UpdateInstanceRequest, WatchOperationRequest,
             instance_service_server::{InstanceService, InstanceServiceServer},
             operation_service_server::{OperationService, OperationServiceServer},
@@ -365,6 +367,50 @@ impl InstanceService for State {
     ) -> Result<Response<Operation>, Status> {
         not_here()
     }
+
+    async fn rotate_register_link(
+        &self,
+        _: Request<RotateRegisterLinkRequest>,
+    ) -> Result<Response<Operation>, Status> {
+        not_here()
+    }
+
+    async fn set_passphrase(
+        &self,
+        _: Request<SetPassphraseRequest>,
+    ) -> Result<Response<Operation>, Status> {
+        not_here()
+    }
+
+    async fn create_token(
+        &self,
+        _: Request<CreateTokenRequest>,
+    ) -> Result<Response<Token>, Status> {
+        not_here()
+    }
+
+    async fn clean_sessions(
+        &self,
+        _: Request<CleanSessionsRequest>,
+    ) -> Result<Response<Operation>, Status> {
+        not_here()
+    }
+
+    type ListOrphansStream = tokio_stream::Empty<Result<Orphan, Status>>;
+
+    async fn list_orphans(
+        &self,
+        _: Request<ListOrphansRequest>,
+    ) -> Result<Response<Self::ListOrphansStream>, Status> {
+        not_here()
+    }
+
+    async fn purge_orphans(
+        &self,
+        _: Request<PurgeOrphansRequest>,
+    ) -> Result<Response<Operation>, Status> {
+        not_here()
+    }
 }
 
 #[tonic::async_trait]
@@ -453,6 +499,15 @@ impl OperationService for State {
 
 #[tonic::async_trait]
 impl FilesService for State {
+    type CheckTreeStream = tokio_stream::Empty<Result<Finding, Status>>;
+
+    async fn check_tree(
+        &self,
+        _: Request<CheckTreeRequest>,
+    ) -> Result<Response<Self::CheckTreeStream>, Status> {
+        not_here()
+    }
+
     type WalkTreeStream = Sent<TreeEntry>;
 
     async fn get_file(&self, _: Request<GetFileRequest>) -> Result<Response<File>, Status> {

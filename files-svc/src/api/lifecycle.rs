@@ -3,8 +3,9 @@
 use couch::Couch;
 use hamlet_proto::hamlet::{
     files::v1::{
-        CreateDefaultDirectoriesRequest, CreateDefaultDirectoriesResponse, PrepareDatabasesRequest,
-        PrepareDatabasesResponse, PreparedDatabase, PurgeContentsRequest, PurgeContentsResponse,
+        self as v1, CreateDefaultDirectoriesRequest, CreateDefaultDirectoriesResponse,
+        ListContentsRequest, PrepareDatabasesRequest, PrepareDatabasesResponse, PreparedDatabase,
+        PurgeContentsRequest, PurgeContentsResponse,
         files_lifecycle_service_server::FilesLifecycleService,
     },
     instance::v1::Tenant,
@@ -88,5 +89,17 @@ impl FilesLifecycleService for Lifecycle {
         let prefix = prefix_of(&tenant(&request)?)?;
         let objects = count(self.contents.purge(&prefix).await?);
         Ok(Response::new(PurgeContentsResponse { objects }))
+    }
+
+    type ListContentsStream =
+        std::pin::Pin<Box<dyn futures::Stream<Item = Result<v1::Contents, Status>> + Send>>;
+
+    async fn list_contents(
+        &self,
+        _: Request<ListContentsRequest>,
+    ) -> Result<Response<Self::ListContentsStream>, Status> {
+        Err(service_kit::status::unimplemented(
+            "listing contents is not built yet",
+        ))
     }
 }

@@ -5,8 +5,9 @@ use std::pin::Pin;
 use couch::Couch;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use hamlet_proto::hamlet::files::v1::{
-    File, GetFileRequest, ListChildrenRequest, ListChildrenResponse, TreeEntry, WalkTreeRequest,
-    files_service_server::FilesService, get_file_request, list_children_request,
+    CheckTreeRequest, File, Finding, GetFileRequest, ListChildrenRequest, ListChildrenResponse,
+    TreeEntry, WalkTreeRequest, files_service_server::FilesService, get_file_request,
+    list_children_request,
 };
 use service_kit::caller::Caller;
 use tonic::{Request, Response, Status};
@@ -93,5 +94,16 @@ impl FilesService for Tree {
             })
             .map_err(Status::from);
         Ok(Response::new(entries.boxed()))
+    }
+
+    type CheckTreeStream = Pin<Box<dyn Stream<Item = Result<Finding, Status>> + Send>>;
+
+    async fn check_tree(
+        &self,
+        _: Request<CheckTreeRequest>,
+    ) -> Result<Response<Self::CheckTreeStream>, Status> {
+        Err(service_kit::status::unimplemented(
+            "checking a tree is not built yet",
+        ))
     }
 }

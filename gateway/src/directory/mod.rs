@@ -137,7 +137,8 @@ fn read(response: ResolveHostResponse) -> Answer {
         HostState::Blocked => State::Blocked {
             reason: response.blocking_reason,
         },
-        HostState::Deleting => State::Deleting,
+        // To a stranger an instance that can be brought back is as gone as one that cannot.
+        HostState::Deleting | HostState::Deleted => State::Deleting,
         HostState::Unspecified => {
             tracing::error!("the instance service does not say whether an instance may be used");
             return Answer::OutOfReach;

@@ -61,7 +61,7 @@ pub(super) fn spec(request: CreateInstanceRequest) -> Result<Spec, Status> {
             instance.password_defined.is_some(),
         ),
         ("instance.indexes_version", instance.indexes_version != 0),
-        ("instance.couch_cluster", instance.couch_cluster != 0),
+        ("instance.couch_cluster", instance.couch_cluster.is_some()),
     ] {
         if given {
             return Err(status::invalid_field(
@@ -142,7 +142,7 @@ fn from_document(id: &str, document: &InstanceDocument) -> Instance {
         password_defined: document.password_defined,
         disk_quota_bytes: document.disk_quota.parse().unwrap_or_default(),
         indexes_version: i32::try_from(document.indexes_version).unwrap_or_default(),
-        couch_cluster: i32::try_from(document.couch_cluster).unwrap_or_default(),
+        couch_cluster: i32::try_from(document.couch_cluster).ok(),
         ..Instance::default()
     }
 }
@@ -222,6 +222,7 @@ pub(super) fn register_link(config: &Config, document: &InstanceDocument) -> Opt
     Some(RegisterLink {
         link: format!("{}?registerToken={token}", config.url_of(&document.domain)),
         token,
+        expire_time: None,
     })
 }
 
@@ -235,6 +236,7 @@ pub(super) fn tenant(config: &Config, resolved: &Resolved) -> Tenant {
         context: document.context.clone(),
         locale: document.locale.clone(),
         url: config.url_of(&document.domain),
+        ..Tenant::default()
     }
 }
 
@@ -280,7 +282,7 @@ fn result(
                 Work::Destroy => pack(&DeleteInstanceResult {
                     domain: operation.domain.clone(),
                     removed: removed(operation),
-                    leftovers: Vec::new(),
+                    ..DeleteInstanceResult::default()
                 }),
             },
         )),
@@ -387,6 +389,7 @@ fn metadata(operation: &Operation) -> OperationMetadata {
             .as_ref()
             .map(|error| error.message.clone())
             .unwrap_or_default(),
+        ..OperationMetadata::default()
     }
 }
 

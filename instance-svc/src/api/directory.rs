@@ -4,8 +4,9 @@ use std::pin::Pin;
 
 use futures::Stream;
 use hamlet_proto::hamlet::instance::v1::{
-    GetTenantRequest, ResolveHostRequest, ResolveHostResponse, TenantCard, WatchHostsRequest,
-    WatchHostsResponse, directory_service_server::DirectoryService,
+    CheckRegisterTokenRequest, GetTenantRequest, PassphraseParameters, RegisterPassphraseRequest,
+    RegisterPassphraseResponse, ResolveHostRequest, ResolveHostResponse, TenantCard,
+    WatchHostsRequest, WatchHostsResponse, directory_service_server::DirectoryService,
     resolve_host_response::HostState, tenant_service_server::TenantService,
 };
 use service_kit::{caller::Caller, status::unimplemented};
@@ -76,5 +77,19 @@ impl TenantService for Directory {
             domain: document.domain,
             locale: document.locale,
         }))
+    }
+
+    async fn check_register_token(
+        &self,
+        _: Request<CheckRegisterTokenRequest>,
+    ) -> Result<Response<PassphraseParameters>, Status> {
+        Err(unimplemented("choosing a passphrase is not built yet"))
+    }
+
+    async fn register_passphrase(
+        &self,
+        _: Request<RegisterPassphraseRequest>,
+    ) -> Result<Response<RegisterPassphraseResponse>, Status> {
+        Err(unimplemented("choosing a passphrase is not built yet"))
     }
 }

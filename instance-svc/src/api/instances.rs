@@ -1,12 +1,17 @@
 //! `hamlet.instance.v1.InstanceService`.
 
+use std::pin::Pin;
+
+use futures::Stream;
 use hamlet_proto::{
     google::longrunning::Operation,
     hamlet::instance::v1::{
-        BlockInstanceRequest, CountInstancesRequest, CountInstancesResponse, CreateInstanceRequest,
-        CreateInstanceResult, DeleteInstanceRequest, DeleteInstanceResult, GetInstanceRequest,
-        GetRegisterLinkRequest, Instance, ListInstancesRequest, ListInstancesResponse,
-        RegisterLink, UnblockInstanceRequest, UndeleteInstanceRequest, UpdateInstanceRequest,
+        BlockInstanceRequest, CleanSessionsRequest, CountInstancesRequest, CountInstancesResponse,
+        CreateInstanceRequest, CreateInstanceResult, CreateTokenRequest, DeleteInstanceRequest,
+        DeleteInstanceResult, GetInstanceRequest, GetRegisterLinkRequest, Instance,
+        ListInstancesRequest, ListInstancesResponse, ListOrphansRequest, Orphan,
+        PurgeOrphansRequest, RegisterLink, RotateRegisterLinkRequest, SetPassphraseRequest, Token,
+        UnblockInstanceRequest, UndeleteInstanceRequest, UpdateInstanceRequest,
         instance_service_server::InstanceService,
     },
 };
@@ -204,5 +209,49 @@ impl InstanceService for Instances {
         _: Request<UnblockInstanceRequest>,
     ) -> Result<Response<Operation>, Status> {
         Err(unimplemented("unblocking an instance is not built yet"))
+    }
+
+    async fn rotate_register_link(
+        &self,
+        _: Request<RotateRegisterLinkRequest>,
+    ) -> Result<Response<Operation>, Status> {
+        Err(unimplemented("a new register link is not built yet"))
+    }
+
+    async fn set_passphrase(
+        &self,
+        _: Request<SetPassphraseRequest>,
+    ) -> Result<Response<Operation>, Status> {
+        Err(unimplemented("setting a passphrase is not built yet"))
+    }
+
+    async fn create_token(
+        &self,
+        _: Request<CreateTokenRequest>,
+    ) -> Result<Response<Token>, Status> {
+        Err(unimplemented("making tokens is not built yet"))
+    }
+
+    async fn clean_sessions(
+        &self,
+        _: Request<CleanSessionsRequest>,
+    ) -> Result<Response<Operation>, Status> {
+        Err(unimplemented("ending sessions is not built yet"))
+    }
+
+    type ListOrphansStream = Pin<Box<dyn Stream<Item = Result<Orphan, Status>> + Send>>;
+
+    async fn list_orphans(
+        &self,
+        _: Request<ListOrphansRequest>,
+    ) -> Result<Response<Self::ListOrphansStream>, Status> {
+        Err(unimplemented("looking for orphans is not built yet"))
+    }
+
+    async fn purge_orphans(
+        &self,
+        _: Request<PurgeOrphansRequest>,
+    ) -> Result<Response<Operation>, Status> {
+        Err(unimplemented("removing orphans is not built yet"))
     }
 }

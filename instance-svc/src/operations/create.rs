@@ -99,6 +99,7 @@ impl Creation {
             context: spec.context.clone(),
             locale: spec.locale.clone(),
             url: self.config.url_of(&spec.domain),
+            ..Tenant::default()
         }
     }
 

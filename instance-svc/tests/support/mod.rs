@@ -366,6 +366,15 @@ impl FilesLifecycleService for Neighbours {
     ) -> Result<Response<files::PurgeContentsResponse>, Status> {
         Ok(Response::new(files::PurgeContentsResponse { objects: 0 }))
     }
+
+    type ListContentsStream = futures::stream::Empty<Result<files::Contents, Status>>;
+
+    async fn list_contents(
+        &self,
+        _: Request<files::ListContentsRequest>,
+    ) -> Result<Response<Self::ListContentsStream>, Status> {
+        Ok(Response::new(futures::stream::empty()))
+    }
 }
 
 #[tonic::async_trait]
@@ -389,6 +398,15 @@ impl AppsLifecycleService for Neighbours {
         _: Request<apps::PurgeContentsRequest>,
     ) -> Result<Response<apps::PurgeContentsResponse>, Status> {
         Ok(Response::new(apps::PurgeContentsResponse { objects: 0 }))
+    }
+
+    type ListContentsStream = futures::stream::Empty<Result<apps::Contents, Status>>;
+
+    async fn list_contents(
+        &self,
+        _: Request<apps::ListContentsRequest>,
+    ) -> Result<Response<Self::ListContentsStream>, Status> {
+        Ok(Response::new(futures::stream::empty()))
     }
 }
 
