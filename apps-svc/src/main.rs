@@ -4,5 +4,5 @@ use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    apps_svc::program::run(std::env::args_os()).await
+    service_kit::program::run::<apps_svc::program::Flags>(std::env::args_os()).await
 }

@@ -1,59 +1,30 @@
 //! The apps service as a program: its flags, and what becomes of them.
 
-use std::{
-    error::Error as StdError,
-    ffi::OsString,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::path::PathBuf;
 
 use clap::Parser;
-use couch::{Couch, CouchConfig};
+use couch::{Couch, CouchFlags};
 use service_kit::{
-    config::{self, FileArg},
     contexts::Contexts,
-    secret::Secret,
-    shutdown, telemetry,
+    program::{Failure, Program, ServiceFlags},
+    telemetry::LogConfig,
 };
-use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::{Config, Given, serve};
 
 /// The apps service of Hamlet: where apps come from, and what they may do.
 #[derive(Debug, Parser)]
-#[command(name = "apps-svc", version)]
+#[command(
+    name = "apps-svc",
+    version,
+    mut_arg("listen", |arg| arg.default_value("127.0.0.1:7003"))
+)]
 pub struct Flags {
     #[command(flatten)]
-    file: FileArg,
+    service: ServiceFlags,
     #[command(flatten)]
-    log: telemetry::LogConfig,
-    /// Where the service listens.
-    #[arg(
-        long,
-        env = "HAMLET_LISTEN",
-        default_value = "127.0.0.1:7003",
-        value_name = "ADDR"
-    )]
-    listen: SocketAddr,
-    /// The root URL of CouchDB.
-    #[arg(
-        long,
-        env = "HAMLET_COUCHDB",
-        default_value = "http://127.0.0.1:5984",
-        hide_env_values = true,
-        value_name = "URL"
-    )]
-    couchdb: Secret,
-    /// The user of CouchDB; wins over the one in the URL.
-    #[arg(long, env = "HAMLET_COUCHDB_USER", value_name = "NAME")]
-    couchdb_user: Option<String>,
-    /// A file with the password of CouchDB; wins over the one in the URL.
-    #[arg(long, env = "HAMLET_COUCHDB_PASSWORD_FILE", value_name = "FILE")]
-    couchdb_password_file: Option<PathBuf>,
-    /// A file with the key that services know each other by.
-    #[arg(long, env = "HAMLET_CLUSTER_KEY_FILE", value_name = "FILE")]
-    cluster_key_file: PathBuf,
+    couch: CouchFlags,
     /// A folder of apps in which slugs are looked up where no registry is configured.
     #[arg(long, env = "HAMLET_APP_FOLDER", value_name = "DIR")]
     app_folder: Option<PathBuf>,
@@ -61,47 +32,22 @@ pub struct Flags {
     apps: Config,
 }
 
-/// Runs the program until Ctrl-C or SIGTERM.
-pub async fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let loaded = match config::load::<Flags>(args) {
-        Ok(loaded) => loaded,
-        Err(error) => error.exit(),
-    };
-    match run_with(loaded.args, loaded.contexts).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            #[expect(clippy::print_stderr, reason = "the one line a person gets")]
-            {
-                eprintln!("error: {error}");
-            }
-            ExitCode::FAILURE
-        }
+impl Program for Flags {
+    fn log(&self) -> &LogConfig {
+        self.service.log()
     }
-}
 
-async fn run_with(flags: Flags, contexts: Contexts) -> Result<(), Box<dyn StdError>> {
-    telemetry::init(&flags.log)?;
-    let cluster_key = read("cluster-key-file", &flags.cluster_key_file)?;
-    let mut couch = CouchConfig::new(flags.couchdb.expose());
-    couch.user = flags.couchdb_user;
-    if let Some(path) = &flags.couchdb_password_file {
-        couch.password = Some(read("couchdb-password-file", path)?.expose().to_owned());
+    async fn serve(self, contexts: Contexts, shutdown: CancellationToken) -> Result<(), Failure> {
+        let cluster_key = self.service.cluster_key()?;
+        let couch = Couch::connect(&self.couch.config()?)?;
+        let listener = self.service.listen().await?;
+        tracing::info!(address = %listener.local_addr()?, "apps service listens");
+        let given = Given {
+            couch,
+            contexts,
+            cluster_key,
+            app_folder: self.app_folder,
+        };
+        Ok(serve(self.apps, given, listener, shutdown).await?)
     }
-    let couch = Couch::connect(&couch)?;
-    let listener = TcpListener::bind(flags.listen)
-        .await
-        .map_err(|error| format!("listen: {} cannot be used: {error}", flags.listen))?;
-    tracing::info!(address = %listener.local_addr()?, "apps service listens");
-    let given = Given {
-        couch,
-        contexts,
-        cluster_key,
-        app_folder: flags.app_folder,
-    };
-    Ok(serve(flags.apps, given, listener, shutdown::on_signal()?).await?)
-}
-
-fn read(flag: &str, path: &Path) -> Result<Secret, String> {
-    Secret::from_file(path)
-        .map_err(|error| format!("{flag}: {} cannot be read: {error}", path.display()))
 }

@@ -13,6 +13,7 @@ pub mod faults;
 mod http;
 mod json;
 mod mango;
+pub mod program;
 #[cfg(test)]
 mod robustness;
 mod storage;

@@ -18,7 +18,7 @@ mod forward;
 mod health;
 mod host;
 mod pages;
-mod program;
+pub mod program;
 mod route;
 
 use std::sync::Arc;
@@ -28,7 +28,6 @@ use tokio_util::sync::CancellationToken;
 
 pub use config::{Config, Secrets};
 pub use forward::AddressError;
-pub use program::main;
 
 use crate::{
     accept::Acceptor,

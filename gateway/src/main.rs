@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
-fn main() -> ExitCode {
-    gateway::main()
+#[tokio::main]
+async fn main() -> ExitCode {
+    service_kit::program::run::<gateway::program::Flags>(std::env::args_os()).await
 }

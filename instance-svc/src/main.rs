@@ -4,5 +4,5 @@ use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    instance_svc::program::run(std::env::args_os()).await
+    service_kit::program::run::<instance_svc::program::Flags>(std::env::args_os()).await
 }

@@ -1,24 +1,14 @@
 //! The instance service as a program: its flags, and what becomes of them.
 
-use std::{
-    error::Error as StdError,
-    ffi::OsString,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
-
 use clap::Parser;
-use couch::{Couch, CouchConfig, DocId};
+use couch::{Couch, CouchFlags, DocId};
 use service_kit::{
-    config::{self, FileArg},
     contexts::Contexts,
     peer,
-    secret::Secret,
-    shutdown,
-    telemetry::{self, LogConfig},
+    program::{Failure, Program, ServiceFlags},
+    telemetry::LogConfig,
 };
-use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
@@ -28,38 +18,16 @@ use crate::{
 
 /// The instance service of Hamlet: the life of an instance.
 #[derive(Debug, Parser)]
-#[command(name = "instance-svc", version)]
+#[command(
+    name = "instance-svc",
+    version,
+    mut_arg("listen", |arg| arg.default_value("127.0.0.1:7001"))
+)]
 pub struct Flags {
     #[command(flatten)]
-    file: FileArg,
+    service: ServiceFlags,
     #[command(flatten)]
-    log: LogConfig,
-    /// Where the service listens.
-    #[arg(
-        long,
-        env = "HAMLET_LISTEN",
-        default_value = "127.0.0.1:7001",
-        value_name = "ADDR"
-    )]
-    listen: SocketAddr,
-    /// The root URL of CouchDB.
-    #[arg(
-        long,
-        env = "HAMLET_COUCHDB",
-        default_value = "http://127.0.0.1:5984",
-        hide_env_values = true,
-        value_name = "URL"
-    )]
-    couchdb: Secret,
-    /// The name of CouchDB's administrator; wins over the one in the URL.
-    #[arg(long, env = "HAMLET_COUCHDB_USER", value_name = "NAME")]
-    couchdb_user: Option<String>,
-    /// A file with the password of CouchDB's administrator; wins over the one in the URL.
-    #[arg(long, env = "HAMLET_COUCHDB_PASSWORD_FILE", value_name = "FILE")]
-    couchdb_password_file: Option<PathBuf>,
-    /// A file with the key that services know each other by.
-    #[arg(long, env = "HAMLET_CLUSTER_KEY_FILE", value_name = "FILE")]
-    cluster_key_file: PathBuf,
+    couch: CouchFlags,
     /// Where the files service is.
     #[arg(
         long,
@@ -80,53 +48,28 @@ pub struct Flags {
     instances: Config,
 }
 
-/// Runs the program until Ctrl-C or SIGTERM.
-pub async fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let loaded = match config::load::<Flags>(args) {
-        Ok(loaded) => loaded,
-        Err(error) => error.exit(),
-    };
-    match run_with(loaded.args, loaded.contexts).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            #[expect(clippy::print_stderr, reason = "the one line a person gets")]
-            {
-                eprintln!("error: {error}");
-            }
-            ExitCode::FAILURE
-        }
+impl Program for Flags {
+    fn log(&self) -> &LogConfig {
+        self.service.log()
     }
-}
 
-async fn run_with(flags: Flags, contexts: Contexts) -> Result<(), Box<dyn StdError>> {
-    telemetry::init(&flags.log)?;
-    let cluster_key = read("cluster-key-file", &flags.cluster_key_file)?;
-    let mut couch = CouchConfig::new(flags.couchdb.expose());
-    couch.user = flags.couchdb_user;
-    if let Some(path) = &flags.couchdb_password_file {
-        couch.password = Some(read("couchdb-password-file", path)?.expose().to_owned());
+    async fn serve(self, contexts: Contexts, shutdown: CancellationToken) -> Result<(), Failure> {
+        let cluster_key = self.service.cluster_key()?;
+        let couch = Couch::connect(&self.couch.config()?)?;
+        let peers = Peers::new(
+            peer::connect(&self.files_service, &cluster_key)?,
+            peer::connect(&self.apps_service, &cluster_key)?,
+        );
+        let listener = self.service.listen().await?;
+        tracing::info!(address = %listener.local_addr()?, "instance service listens");
+        let given = Given {
+            couch,
+            peers,
+            contexts,
+            cluster_key,
+            // Nothing proves that a process of the same name is dead, so every start has a name of its own.
+            engine: Settings::new(DocId::ascending().into_string()),
+        };
+        Ok(serve(self.instances, given, listener, shutdown).await?)
     }
-    let couch = Couch::connect(&couch)?;
-    let peers = Peers::new(
-        peer::connect(&flags.files_service, &cluster_key)?,
-        peer::connect(&flags.apps_service, &cluster_key)?,
-    );
-    let listener = TcpListener::bind(flags.listen)
-        .await
-        .map_err(|error| format!("listen: {} cannot be used: {error}", flags.listen))?;
-    tracing::info!(address = %listener.local_addr()?, "instance service listens");
-    let given = Given {
-        couch,
-        peers,
-        contexts,
-        cluster_key,
-        // Nothing proves that a process of the same name is dead, so every start has a name of its own.
-        engine: Settings::new(DocId::ascending().into_string()),
-    };
-    Ok(serve(flags.instances, given, listener, shutdown::on_signal()?).await?)
-}
-
-fn read(flag: &str, path: &Path) -> Result<Secret, String> {
-    Secret::from_file(path)
-        .map_err(|error| format!("{flag}: {} cannot be read: {error}", path.display()))
 }

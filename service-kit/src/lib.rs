@@ -3,6 +3,7 @@
 //! - [`config`]: one struct gives flags, environment, `hamlet.toml` and the manual
 //! - [`contexts`]: the groups of settings in `hamlet.toml`
 //! - [`secret`]: texts that are never shown
+//! - [`program`]: a server as a program: its start, its end, and asking after its health
 //! - [`caller`]: who calls, for which instance, through which door
 //! - [`peer`]: the way from one service to another
 //! - [`server`]: serving gRPC with health and reflection, and stopping in time
@@ -12,9 +13,12 @@
 pub mod caller;
 pub mod config;
 pub mod contexts;
+pub mod health;
 pub mod peer;
-pub mod secret;
+pub mod program;
 pub mod server;
 pub mod shutdown;
 pub mod status;
 pub mod telemetry;
+
+pub use secret;

@@ -130,6 +130,12 @@ impl Folder {
     }
 }
 
+/// Where the admin door of the installation in the folder `data` is, if one serves there.
+pub(crate) fn published_admin_address(data: &Path) -> Option<SocketAddr> {
+    let text = fs::read_to_string(data.join(ADMIN_ADDRESS)).ok()?;
+    text.trim().parse().ok()
+}
+
 /// The admin door's address, written down until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Published(PathBuf);

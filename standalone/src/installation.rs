@@ -9,7 +9,12 @@ use std::{
 
 use couch::{Couch, CouchConfig};
 use instance_svc::{Given, Peers};
-use service_kit::{contexts::Contexts, peer, secret::Secret, shutdown, telemetry};
+use service_kit::{
+    contexts::Contexts,
+    peer,
+    program::{self, listen},
+    secret::Secret,
+};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -29,30 +34,12 @@ pub(crate) enum Error {
     /// The data folder cannot be used.
     #[error(transparent)]
     Folder(#[from] folder::Error),
-    /// Logs cannot be written.
+    /// An address or a secret cannot be used.
     #[error(transparent)]
-    Telemetry(#[from] telemetry::Error),
-    /// Signals cannot be listened to.
-    #[error("cannot listen to signals: {0}")]
-    Signals(#[source] io::Error),
-    /// An address cannot be used.
-    #[error("{flag}: cannot listen on {address}: {source}")]
-    Listen {
-        /// The flag that names the address.
-        flag: &'static str,
-        /// The address.
-        address: SocketAddr,
-        /// Why not.
-        source: io::Error,
-    },
-    /// CouchDB's password cannot be read.
-    #[error("couchdb-password-file: cannot read {}: {source}", path.display())]
-    Password {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    Start(#[from] program::StartError),
+    /// A listener does not tell its address.
+    #[error("a listener does not tell its address: {0}")]
+    Address(#[source] io::Error),
     /// The embedded database cannot start.
     #[error(transparent)]
     Database(#[from] embedded_couchdb::Error),
@@ -124,9 +111,11 @@ impl Parts {
 ///
 /// # Errors
 /// One line for a person.
-pub(crate) async fn run(settings: Settings, contexts: Contexts) -> Result<(), Error> {
-    telemetry::init(&settings.log)?;
-    let asked = shutdown::on_signal().map_err(Error::Signals)?;
+pub(crate) async fn run(
+    settings: Settings,
+    contexts: Contexts,
+    asked: CancellationToken,
+) -> Result<(), Error> {
     // The doors first: a port in use is found before anything is made.
     let public = listen("listen", settings.listen).await?;
     let admin = listen("admin-listen", settings.admin_listen).await?;
@@ -143,16 +132,6 @@ pub(crate) async fn run(settings: Settings, contexts: Contexts) -> Result<(), Er
     };
     installation.stop().await;
     outcome
-}
-
-async fn listen(flag: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| Error::Listen {
-            flag,
-            address,
-            source,
-        })
 }
 
 /// An installation: the database below, the services above it.
@@ -225,16 +204,7 @@ impl Installation {
     /// Starts the embedded database, or finds the other one.
     async fn start_database(&mut self, settings: &Settings) -> Result<Couch, Error> {
         if let Some(url) = &settings.couchdb {
-            let mut config = CouchConfig::new(url.expose());
-            config.user.clone_from(&settings.couchdb_user);
-            if let Some(path) = &settings.couchdb_password_file {
-                let password = Secret::from_file(path).map_err(|source| Error::Password {
-                    path: path.clone(),
-                    source,
-                })?;
-                config.password = Some(password.expose().to_owned());
-            }
-            return Ok(Couch::connect(&config)?);
+            return Ok(Couch::connect(&settings.couch.config(url)?)?);
         }
         const USER: &str = "hamlet";
         let password = self.folder.secret("couchdb-password")?;
@@ -345,25 +315,15 @@ impl Installation {
 }
 
 fn addresses(public: &TcpListener, admin: &TcpListener) -> Result<(SocketAddr, SocketAddr), Error> {
-    let of = |flag, listener: &TcpListener| {
-        listener.local_addr().map_err(|source| Error::Listen {
-            flag,
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-            source,
-        })
-    };
-    Ok((of("listen", public)?, of("admin-listen", admin)?))
+    let of = |listener: &TcpListener| listener.local_addr().map_err(Error::Address);
+    Ok((of(public)?, of(admin)?))
 }
 
 /// A listener for a part that only other parts reach.
 async fn listen_inside() -> Result<(TcpListener, SocketAddr), Error> {
     let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
     let listener = listen("inside", anywhere).await?;
-    let address = listener.local_addr().map_err(|source| Error::Listen {
-        flag: "inside",
-        address: anywhere,
-        source,
-    })?;
+    let address = listener.local_addr().map_err(Error::Address)?;
     Ok((listener, address))
 }
 

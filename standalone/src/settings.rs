@@ -2,7 +2,18 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use service_kit::{config::FileArg, secret::Secret, telemetry::LogConfig};
+use clap::ArgMatches;
+use couch::CouchOptions;
+use service_kit::{
+    config::FileArg,
+    contexts::Contexts,
+    program::{Failure, Program},
+    secret::Secret,
+    telemetry::LogConfig,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{folder, installation};
 
 /// A whole Hamlet installation in one process: gateway, services and a database, under one folder.
 ///
@@ -48,12 +59,9 @@ pub(crate) struct Settings {
         hide_env_values = true
     )]
     pub(crate) couchdb: Option<Secret>,
-    /// The name of CouchDB's administrator.
-    #[arg(long, env = "HAMLET_COUCHDB_USER", value_name = "NAME")]
-    pub(crate) couchdb_user: Option<String>,
-    /// A file with the password of CouchDB's administrator.
-    #[arg(long, env = "HAMLET_COUCHDB_PASSWORD_FILE", value_name = "FILE")]
-    pub(crate) couchdb_password_file: Option<PathBuf>,
+    /// How a CouchDB is used.
+    #[command(flatten)]
+    pub(crate) couch: CouchOptions,
     /// Makes sure that the instance alice.localhost exists, with an example app.
     #[arg(long, env = "HAMLET_DEMO")]
     pub(crate) demo: bool,
@@ -67,6 +75,24 @@ pub(crate) struct Settings {
     /// What is logged.
     #[command(flatten)]
     pub(crate) log: LogConfig,
+}
+
+impl Program for Settings {
+    fn log(&self) -> &LogConfig {
+        &self.log
+    }
+
+    async fn serve(self, contexts: Contexts, shutdown: CancellationToken) -> Result<(), Failure> {
+        Ok(installation::run(self, contexts, shutdown).await?)
+    }
+
+    // Ports may have been picked when it started; the folder knows them.
+    fn health_address(settings: &ArgMatches) -> Option<SocketAddr> {
+        settings
+            .get_one::<PathBuf>("data")
+            .and_then(|folder| folder::published_admin_address(folder))
+            .or_else(|| settings.get_one("admin_listen").copied())
+    }
 }
 
 #[cfg(test)]
@@ -83,25 +109,44 @@ mod tests {
 
     use super::Settings;
 
+    const HEAD: &str = "# Settings
+
+<!-- Generated from the flags of the programs; HAMLET_UPDATE_DOCS=1 cargo test -p standalone writes it anew. -->
+
+A flag wins over its environment variable, which wins over `hamlet.toml` (named by `--config`), which wins over the
+default. A key of the file is the long name of a flag:
+
+```toml
+listen = \"0.0.0.0:8080\"
+
+[contexts.default]
+registries = [\"https://apps.example.org\"]
+
+[contexts.school]
+registries = [\"https://school.example.org\"]
+init_photos_folder = false
+```
+
+Every program asks after the health of a running one: `PROGRAM health`, with the same flags and environment, prints one
+line and exits with 0 when that one serves and with 1 when it does not.
+";
+
     /// `HAMLET_UPDATE_DOCS=1 cargo test -p standalone` writes the page anew.
     #[test]
     fn the_manual_is_generated_from_the_settings() {
         let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
-        let text = format!(
-            "# Settings of hamletd\n\n\
-             <!-- Generated from standalone/src/settings.rs; HAMLET_UPDATE_DOCS=1 cargo test -p standalone writes it anew. -->\n\n\
-             A flag wins over its environment variable, which wins over `hamlet.toml` (named by `--config`), which wins over the\n\
-             default. A key of the file is the long name of a flag:\n\n\
-             ```toml\n\
-             listen = \"0.0.0.0:8080\"\n\n\
-             [contexts.default]\n\
-             registries = [\"https://apps.example.org\"]\n\n\
-             [contexts.school]\n\
-             registries = [\"https://school.example.org\"]\n\
-             init_photos_folder = false\n\
-             ```\n\n{}",
-            service_kit::config::manual(&Settings::command())
-        );
+        let mut text = HEAD.to_owned();
+        for command in [
+            Settings::command(),
+            gateway::program::Flags::command(),
+            instance_svc::program::Flags::command(),
+            files_svc::program::Flags::command(),
+            apps_svc::program::Flags::command(),
+            embedded_couchdb::program::Flags::command(),
+        ] {
+            let table = service_kit::config::manual(&command);
+            text.push_str(&format!("\n## {}\n\n{table}", command.get_name()));
+        }
         if std::env::var_os("HAMLET_UPDATE_DOCS").is_some() {
             fs::write(&page, &text).unwrap();
         }

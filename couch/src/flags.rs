@@ -1,0 +1,84 @@
+//! The settings of a connection as flags and environment variables.
+
+use std::path::PathBuf;
+
+use secret::Secret;
+
+use crate::config::CouchConfig;
+use crate::error::{Error, Result};
+
+/// Which CouchDB, and how it is used. To be flattened into the settings of a service.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CouchFlags {
+    /// The root URL of CouchDB. Name and password may stand in it, or in --couchdb-user and
+    /// --couchdb-password-file.
+    #[arg(
+        long,
+        env = "HAMLET_COUCHDB",
+        default_value = "http://127.0.0.1:5984",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    couchdb: Secret,
+    #[command(flatten)]
+    options: CouchOptions,
+}
+
+impl CouchFlags {
+    /// The settings that these flags stand for.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the file of the password cannot be read.
+    pub fn config(&self) -> Result<CouchConfig> {
+        self.options.config(&self.couchdb)
+    }
+}
+
+/// How a CouchDB is used, wherever it is. To be flattened into the settings of a program.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CouchOptions {
+    /// The name of CouchDB's administrator; wins over the one in the URL.
+    #[arg(long, env = "HAMLET_COUCHDB_USER", value_name = "NAME")]
+    couchdb_user: Option<String>,
+    /// A file with the password of CouchDB's administrator; wins over the one in the URL.
+    #[arg(long, env = "HAMLET_COUCHDB_PASSWORD_FILE", value_name = "FILE")]
+    couchdb_password_file: Option<PathBuf>,
+    /// Into how many shards a new database is divided. An instance is small: 1.
+    #[arg(
+        long,
+        env = "HAMLET_COUCHDB_Q",
+        default_value_t = 1,
+        value_name = "COUNT",
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
+    couchdb_q: u16,
+    /// How many copies of a new database the cluster keeps; by default what CouchDB is configured for.
+    #[arg(
+        long,
+        env = "HAMLET_COUCHDB_N",
+        value_name = "COUNT",
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
+    couchdb_n: Option<u16>,
+}
+
+impl CouchOptions {
+    /// The settings for the CouchDB at `url`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the file of the password cannot be read.
+    pub fn config(&self, url: &Secret) -> Result<CouchConfig> {
+        let mut config = CouchConfig::new(url.expose());
+        config.user.clone_from(&self.couchdb_user);
+        if let Some(path) = &self.couchdb_password_file {
+            let password = Secret::from_file(path).map_err(|cause| Error::Config {
+                setting: "couchdb-password-file",
+                reason: format!("cannot read {}: {cause}", path.display()),
+            })?;
+            config.password = Some(password.expose().to_owned());
+        }
+        config.q = self.couchdb_q;
+        config.n = self.couchdb_n;
+        Ok(config)
+    }
+}

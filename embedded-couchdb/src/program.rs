@@ -1,0 +1,184 @@
+//! The program: its flags, its start, and asking after its health.
+
+use std::{
+    io::{self, Read as _, Write as _},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    path::PathBuf,
+    time::Duration,
+};
+
+use clap::{Parser, Subcommand};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Config, Error, Server, faults::Faults};
+
+/// How long a running server may take to tell its health.
+const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+
+/// CouchDB's HTTP API over one SQLite file, for one machine.
+///
+/// The administrator comes from the environment: HAMLET_COUCHDB_USER, and HAMLET_COUCHDB_PASSWORD or
+/// HAMLET_COUCHDB_PASSWORD_FILE.
+#[derive(Debug, Parser)]
+#[command(
+    name = "embedded-couchdb",
+    version,
+    subcommand_negates_reqs = true,
+    disable_help_subcommand = true
+)]
+pub struct Flags {
+    /// Address to listen on; port 0 picks a free one.
+    #[arg(
+        long,
+        global = true,
+        env = "HAMLET_LISTEN",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:5984"
+    )]
+    listen: SocketAddr,
+    /// Folder for the data; created if it is missing.
+    // An option for clap's sake: the subcommand does not need it.
+    #[arg(long, env = "HAMLET_DATA", value_name = "DIR", required = true)]
+    data: Option<PathBuf>,
+    /// Allows misbehaviour on command (`PUT /_hamlet/faults`), for tests.
+    #[arg(long, hide = true)]
+    faults: bool,
+    /// Limits the file to so many pages, for tests of a full disk.
+    #[arg(long, hide = true)]
+    max_pages: Option<u32>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Asks the running server at the same address whether it serves; exits with 0 if it does, with 1 if not.
+    Health,
+}
+
+/// Does what the flags say: serves until Ctrl-C or SIGTERM, or asks after the health of a running server.
+///
+/// # Errors
+/// One line for a person.
+pub async fn run(flags: Flags) -> Result<(), String> {
+    match (flags.command, flags.data) {
+        (Some(Command::Health), _) => {
+            let address = reachable(flags.listen);
+            tokio::task::spawn_blocking(move || ask(address))
+                .await
+                .map_err(|error| error.to_string())?
+                .map_err(|error| format!("{address} does not serve: {error}"))?;
+            say(&format!("{address} serves"));
+            Ok(())
+        }
+        (None, Some(data)) => {
+            let mut config = Config::new(
+                data,
+                from_environment("HAMLET_COUCHDB_USER")?,
+                from_environment("HAMLET_COUCHDB_PASSWORD")?,
+            );
+            config.faults = flags.faults.then(Faults::new);
+            config.max_pages = flags.max_pages;
+            serve(config, flags.listen).await
+        }
+        (None, None) => Err("data: is not set; name a folder".to_owned()),
+    }
+}
+
+async fn serve(config: Config, listen: SocketAddr) -> Result<(), String> {
+    let listener = TcpListener::bind(listen).await.map_err(|source| {
+        Error::Listen {
+            address: listen,
+            source,
+        }
+        .to_string()
+    })?;
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    let server = Server::open(config)
+        .await
+        .map_err(|error| error.to_string())?;
+
+    let shutdown = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
+    let stop = shutdown.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        stop.cancel();
+    });
+    say(&format!("ready http://{address}"));
+    server.serve(listener, shutdown).await;
+    Ok(())
+}
+
+fn from_environment(name: &str) -> Result<String, String> {
+    if let Ok(value) = std::env::var(name)
+        && !value.is_empty()
+    {
+        return Ok(value);
+    }
+    let file_variable = format!("{name}_FILE");
+    match std::env::var_os(&file_variable) {
+        Some(path) => {
+            let path = PathBuf::from(path);
+            let text = std::fs::read_to_string(&path).map_err(|error| {
+                format!("cannot read {} ({file_variable}): {error}", path.display())
+            })?;
+            let text = text.trim_end_matches(['\r', '\n']);
+            if text.is_empty() {
+                Err(format!("{} ({file_variable}) is empty", path.display()))
+            } else {
+                Ok(text.to_owned())
+            }
+        }
+        None => Err(format!("set {name} or {file_variable}")),
+    }
+}
+
+/// Where a server that listens on `address` is reached from its own machine.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        });
+    }
+    address
+}
+
+/// Asks `GET /_up`, which is answered to anyone.
+fn ask(address: SocketAddr) -> io::Result<()> {
+    let mut stream = TcpStream::connect_timeout(&address, ANSWER_WITHIN)?;
+    stream.set_read_timeout(Some(ANSWER_WITHIN))?;
+    stream.set_write_timeout(Some(ANSWER_WITHIN))?;
+    write!(
+        stream,
+        "GET /_up HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut head = [0; b"HTTP/1.1 200".len()];
+    stream.read_exact(&mut head)?;
+    if &head == b"HTTP/1.1 200" {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!(
+            "it answers {:?}",
+            String::from_utf8_lossy(&head)
+        )))
+    }
+}
+
+fn say(line: &str) {
+    #[expect(
+        clippy::print_stdout,
+        reason = "the one line that the program is run for"
+    )]
+    {
+        println!("{line}");
+    }
+}

@@ -1,0 +1,329 @@
+//! A server as a program: what every one's command line has, its start, its end, and asking after
+//! its health.
+//!
+//! A server describes its settings as a [`clap::Parser`] and implements [`Program`]. [`run`] makes of
+//! it `PROGRAM [flags]`, which serves until Ctrl-C or SIGTERM, and `PROGRAM health [flags]`, which
+//! asks the server that runs with the same settings. What goes wrong is told in one line on stderr.
+
+use std::{
+    ffi::OsString,
+    io,
+    marker::PhantomData,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
+use secret::Secret;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::{self, FileArg},
+    contexts::Contexts,
+    health, shutdown,
+    telemetry::{self, LogConfig},
+};
+
+/// The subcommand that asks after the health of a running server.
+const HEALTH: &str = "health";
+const ABOUT_HEALTH: &str = "Asks the running server of the same settings whether it serves; exits with 0 if it does, with 1 if not";
+
+/// Why a program ends early; its text is the one line that a person gets.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// A server that is a program.
+pub trait Program: CommandFactory + FromArgMatches {
+    /// What is logged, and how.
+    fn log(&self) -> &LogConfig;
+
+    /// Serves until `shutdown`.
+    ///
+    /// # Errors
+    /// When it cannot start or go on.
+    fn serve(
+        self,
+        contexts: Contexts,
+        shutdown: CancellationToken,
+    ) -> impl Future<Output = Result<(), Failure>>;
+
+    /// Where a server that runs with these settings tells its health: where it listens.
+    fn health_address(settings: &ArgMatches) -> Option<SocketAddr> {
+        settings.get_one("listen").copied()
+    }
+}
+
+/// The settings that every service has. To be flattened into its own, which has to give `listen` a
+/// default.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ServiceFlags {
+    #[command(flatten)]
+    file: FileArg,
+    #[command(flatten)]
+    log: LogConfig,
+    /// Where the service listens.
+    #[arg(long, env = "HAMLET_LISTEN", value_name = "ADDR")]
+    listen: SocketAddr,
+    #[command(flatten)]
+    cluster_key: ClusterKeyFlags,
+}
+
+impl ServiceFlags {
+    /// What is logged, and how.
+    #[must_use]
+    pub const fn log(&self) -> &LogConfig {
+        &self.log
+    }
+
+    /// Listens where the settings say.
+    ///
+    /// # Errors
+    /// When that cannot be done.
+    pub async fn listen(&self) -> Result<TcpListener, StartError> {
+        listen("listen", self.listen).await
+    }
+
+    /// The key that services know each other by.
+    ///
+    /// # Errors
+    /// When its file cannot be used.
+    pub fn cluster_key(&self) -> Result<Secret, StartError> {
+        self.cluster_key.read()
+    }
+}
+
+/// The key that services know each other by. To be flattened into the settings of a program.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ClusterKeyFlags {
+    /// A file with the key that services and gateways know each other by.
+    #[arg(long, env = "HAMLET_CLUSTER_KEY_FILE", value_name = "FILE")]
+    cluster_key_file: PathBuf,
+}
+
+impl ClusterKeyFlags {
+    /// Reads the key.
+    ///
+    /// # Errors
+    /// When its file cannot be used.
+    pub fn read(&self) -> Result<Secret, StartError> {
+        read_secret("cluster-key-file", &self.cluster_key_file)
+    }
+}
+
+/// Why a program cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error("{flag}: cannot listen on {address}: {source}")]
+    Listen {
+        /// The setting that holds the address.
+        flag: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A secret cannot be read.
+    #[error("{flag}: cannot read {}: {source}", path.display())]
+    Secret {
+        /// The setting that names the file.
+        flag: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// Listens on the address that the setting `flag` holds.
+///
+/// # Errors
+/// When that cannot be done.
+pub async fn listen(flag: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| StartError::Listen {
+            flag,
+            address,
+            source,
+        })
+}
+
+/// Reads the secret from the file that the setting `flag` names.
+///
+/// # Errors
+/// When the file cannot be read or holds nothing.
+pub fn read_secret(flag: &'static str, path: &Path) -> Result<Secret, StartError> {
+    Secret::from_file(path).map_err(|source| StartError::Secret {
+        flag,
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Runs a program: serves until Ctrl-C or SIGTERM, or asks after its health.
+pub async fn run<P: Program>(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut args: Vec<OsString> = args.into_iter().collect();
+    let ended = if args.get(1).is_some_and(|word| word == HEALTH) {
+        args.remove(1);
+        tell_health::<P>(args).await
+    } else {
+        serve::<P>(args).await
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            #[expect(clippy::print_stderr, reason = "the one line that a person gets")]
+            {
+                eprintln!("error: {error}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve<P: Program>(args: Vec<OsString>) -> Result<(), Failure> {
+    let loaded = config::load::<Serving<P>>(args).unwrap_or_else(|error| error.exit());
+    let Serving(program) = loaded.args;
+    telemetry::init(program.log())?;
+    let shutdown =
+        shutdown::on_signal().map_err(|error| format!("cannot listen to signals: {error}"))?;
+    program.serve(loaded.contexts, shutdown).await
+}
+
+async fn tell_health<P: Program>(args: Vec<OsString>) -> Result<(), Failure> {
+    let loaded = config::load::<Asking<P>>(args).unwrap_or_else(|error| error.exit());
+    let address = loaded
+        .args
+        .address
+        .ok_or("listen: is not set; give the address that the server listens on")?;
+    let answered = health::ask(address).await?;
+    #[expect(clippy::print_stdout, reason = "the answer")]
+    {
+        println!("{answered} serves");
+    }
+    Ok(())
+}
+
+/// The settings of a program that is to serve.
+struct Serving<P>(P);
+
+impl<P: CommandFactory> CommandFactory for Serving<P> {
+    fn command() -> Command {
+        // The subcommand is here for the manual; `run` takes it away before flags are read.
+        P::command()
+            .subcommand(Command::new(HEALTH).about(ABOUT_HEALTH))
+            .args_conflicts_with_subcommands(true)
+            .disable_help_subcommand(true)
+    }
+
+    fn command_for_update() -> Command {
+        Self::command()
+    }
+}
+
+impl<P: FromArgMatches> FromArgMatches for Serving<P> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        P::from_arg_matches(matches).map(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.0.update_from_arg_matches(matches)
+    }
+}
+
+/// The settings of a program that is to be asked: the same, and none of them has to be there.
+struct Asking<P> {
+    address: Option<SocketAddr>,
+    program: PhantomData<P>,
+}
+
+impl<P: CommandFactory> CommandFactory for Asking<P> {
+    fn command() -> Command {
+        let command = P::command();
+        let name = format!("{} {HEALTH}", command.get_name());
+        command
+            .bin_name(name)
+            .about(ABOUT_HEALTH)
+            .long_about(None)
+            .mut_args(|arg| arg.required(false))
+    }
+
+    fn command_for_update() -> Command {
+        Self::command()
+    }
+}
+
+impl<P: Program> FromArgMatches for Asking<P> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Ok(Self {
+            address: P::health_address(matches),
+            program: PhantomData,
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::panic,
+        reason = "a failed expectation is the test failing"
+    )]
+
+    use clap::{ArgMatches, CommandFactory, Parser};
+
+    use super::{Asking, Failure, Program, ServiceFlags, Serving};
+    use crate::{config, contexts::Contexts, telemetry::LogConfig};
+
+    #[derive(Debug, Parser)]
+    #[command(name = "service", mut_arg("listen", |arg| arg.default_value("127.0.0.1:7000")))]
+    struct Flags {
+        #[command(flatten)]
+        service: ServiceFlags,
+    }
+
+    impl Program for Flags {
+        fn log(&self) -> &LogConfig {
+            self.service.log()
+        }
+
+        async fn serve(
+            self,
+            _: Contexts,
+            _: tokio_util::sync::CancellationToken,
+        ) -> Result<(), Failure> {
+            Ok(())
+        }
+    }
+
+    fn asked(flags: &[&str]) -> Option<String> {
+        let args = ["service"].iter().chain(flags).map(Into::into);
+        let asking = config::load::<Asking<Flags>>(args).unwrap().args;
+        asking.address.map(|address| address.to_string())
+    }
+
+    #[test]
+    fn health_needs_no_more_than_the_address_and_takes_every_flag() {
+        assert_eq!(asked(&[]).unwrap(), "127.0.0.1:7000");
+        assert_eq!(
+            asked(&["--listen=[::1]:1", "--cluster-key-file=/nowhere"]).unwrap(),
+            "[::1]:1"
+        );
+    }
+
+    #[test]
+    fn the_manual_shows_health_and_no_flag_may_stand_before_it() {
+        let mut command = Serving::<Flags>::command();
+        assert!(command.render_help().to_string().contains("health"));
+        let misplaced: Result<ArgMatches, _> =
+            command.try_get_matches_from(["service", "--listen=[::1]:1", "health"]);
+        assert!(misplaced.is_err());
+    }
+}
