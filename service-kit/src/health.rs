@@ -111,7 +111,9 @@ mod tests {
             ("10.1.2.3:7001", "10.1.2.3:7001"),
         ] {
             assert_eq!(
-                listens.parse().map(|address| reachable(address).to_string()),
+                listens
+                    .parse()
+                    .map(|address| reachable(address).to_string()),
                 Ok(asked.to_owned())
             );
         }

@@ -2,6 +2,7 @@
 //!
 //! - [`programs`] builds and finds the programs
 //! - [`daemon`] runs a `hamletd`
+//! - [`cluster`] runs an installation of separate processes
 //! - [`cli`] types commands as a person does
 //! - [`grpc`] calls as internal tools do
 //! - [`database`] runs a database apart from `hamletd`, and looks into it
@@ -14,6 +15,7 @@
 )]
 
 pub mod cli;
+pub mod cluster;
 pub mod daemon;
 pub mod database;
 pub mod grpc;

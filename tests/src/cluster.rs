@@ -1,0 +1,374 @@
+//! An installation of separate processes, as in production: a database, services and gateways, one or
+//! more of each, on addresses of their own.
+
+use std::{
+    fs::{self, File},
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::atomic::{AtomicU8, Ordering},
+};
+
+use tempfile::TempDir;
+
+use crate::{cli::Cli, daemon::eventually, programs::program};
+
+/// What a process of an installation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The embedded database as a program of its own; there is one.
+    Database,
+    /// The files service.
+    Files,
+    /// The apps service.
+    Apps,
+    /// The instance service.
+    Instances,
+    /// The gateway.
+    Gateway,
+}
+
+impl Part {
+    /// All, in the order in which they are started.
+    pub const ALL: [Self; 5] = [
+        Self::Database,
+        Self::Files,
+        Self::Apps,
+        Self::Instances,
+        Self::Gateway,
+    ];
+
+    /// The name of its program.
+    #[must_use]
+    pub const fn program(self) -> &'static str {
+        match self {
+            Self::Database => "embedded-couchdb",
+            Self::Files => "files-svc",
+            Self::Apps => "apps-svc",
+            Self::Instances => "instance-svc",
+            Self::Gateway => "gateway",
+        }
+    }
+
+    const fn port(self) -> u16 {
+        match self {
+            Self::Database => 5984,
+            Self::Instances => 7001,
+            Self::Files => 7002,
+            Self::Apps => 7003,
+            Self::Gateway => 6060,
+        }
+    }
+}
+
+/// The port of the public door; that of the admin door is the gateway's.
+const PUBLIC_PORT: u16 = 8080;
+/// The port of metrics.
+const METRICS_PORT: u16 = 9100;
+
+/// An installation. Its processes are killed when it is dropped.
+pub struct Cluster {
+    folder: TempDir,
+    replicas: u8,
+    network: u8,
+    flags: Box<dyn Fn(Part) -> Vec<String>>,
+    running: Vec<(Part, u8, Child)>,
+}
+
+impl Cluster {
+    /// One of each part, none of them started.
+    ///
+    /// # Panics
+    /// When the files with its secrets cannot be written.
+    #[must_use]
+    pub fn new() -> Self {
+        // One network a cluster: ports are free, and nobody else picks them.
+        static NETWORKS: AtomicU8 = AtomicU8::new(1);
+        let cluster = Self {
+            folder: tempfile::tempdir().expect("a folder can be made"),
+            replicas: 1,
+            network: NETWORKS.fetch_add(1, Ordering::Relaxed),
+            flags: Box::new(|_| Vec::new()),
+            running: Vec::new(),
+        };
+        for secret in ["cluster-key", "admin-credential", "couchdb-password"] {
+            cluster.write(secret, &format!("the first {secret}"));
+        }
+        cluster
+    }
+
+    /// The same with so many of each part but the database.
+    #[must_use]
+    pub fn replicas(mut self, replicas: u8) -> Self {
+        self.replicas = replicas;
+        self
+    }
+
+    /// The same with more flags.
+    #[must_use]
+    pub fn flags(mut self, flags: impl Fn(Part) -> Vec<String> + 'static) -> Self {
+        self.flags = Box::new(flags);
+        self
+    }
+
+    /// Starts every part and waits until it serves.
+    #[must_use]
+    pub fn start(mut self) -> Self {
+        for part in Part::ALL {
+            for replica in self.replicas_of(part) {
+                self.start_one(part, replica);
+            }
+        }
+        for part in Part::ALL {
+            for replica in self.replicas_of(part) {
+                self.wait_for(part, replica);
+            }
+        }
+        self
+    }
+
+    /// Starts one process.
+    ///
+    /// # Panics
+    /// When it cannot be run.
+    pub fn start_one(&mut self, part: Part, replica: u8) {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log(part, replica))
+            .expect("a log can be written");
+        let child = self
+            .command(part, replica)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the program can be run");
+        self.running.push((part, replica, child));
+    }
+
+    /// Waits until a process says that it serves.
+    pub fn wait_for(&self, part: Part, replica: u8) {
+        eventually(part.program(), || {
+            self.health(part, replica).status.success().then_some(())
+        });
+    }
+
+    /// `PROGRAM health`, with the flags that the process has.
+    ///
+    /// # Panics
+    /// When it cannot be run.
+    #[must_use]
+    pub fn health(&self, part: Part, replica: u8) -> Output {
+        let mut asking = Command::new(program(part.program()));
+        asking.arg("health").args(match part {
+            // It knows its address only.
+            Part::Database => vec![format!("--listen={}", self.address(part, replica))],
+            _ => self.arguments(part, replica),
+        });
+        asking.output().expect("the program can be run")
+    }
+
+    /// Sends a signal by its name, such as `TERM`, to a process.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn signal(&self, part: Part, replica: u8, name: &str) {
+        let (_, _, child) = self
+            .running
+            .iter()
+            .find(|(its, number, _)| (*its, *number) == (part, replica))
+            .expect("it runs");
+        let sent = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(child.id().to_string())
+            .status()
+            .expect("kill can be run");
+        assert!(sent.success());
+    }
+
+    /// Ends a process by a signal, and waits until it has ended.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn stop(&mut self, part: Part, replica: u8, signal: &str) {
+        self.signal(part, replica, signal);
+        let place = self
+            .running
+            .iter()
+            .position(|(its, number, _)| (*its, *number) == (part, replica))
+            .expect("it runs");
+        let (_, _, mut child) = self.running.swap_remove(place);
+        child.wait().expect("it can be waited for");
+    }
+
+    /// Writes a file of the installation, whole or not at all.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn write(&self, name: &str, text: &str) {
+        let unfinished = self.path(&format!("{name}.unfinished"));
+        fs::write(&unfinished, text).expect("a file can be written");
+        fs::rename(unfinished, self.path(name)).expect("a file can be renamed");
+    }
+
+    /// A path in the installation's folder.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// What a process has logged so far.
+    #[must_use]
+    pub fn logged(&self, part: Part, replica: u8) -> String {
+        fs::read_to_string(self.log(part, replica)).unwrap_or_default()
+    }
+
+    /// Where a process listens; of a gateway, the admin door.
+    #[must_use]
+    pub fn address(&self, part: Part, replica: u8) -> SocketAddr {
+        self.at(replica, part.port())
+    }
+
+    /// The public door of a gateway.
+    #[must_use]
+    pub fn public(&self, replica: u8) -> SocketAddr {
+        self.at(replica, PUBLIC_PORT)
+    }
+
+    /// Where the metrics of a process are, if it has been told to show them.
+    #[must_use]
+    pub fn metrics(&self, part: Part, replica: u8) -> SocketAddr {
+        self.at(replica, METRICS_PORT + part.port() % 100)
+    }
+
+    /// A terminal at the first gateway.
+    #[must_use]
+    pub fn cli(&self) -> Cli {
+        self.cli_with(&self.path("admin-credential"))
+    }
+
+    /// A terminal whose credential lies elsewhere.
+    #[must_use]
+    pub fn cli_with(&self, credential: &Path) -> Cli {
+        let admin = self.address(Part::Gateway, 0);
+        Cli::new(format!("http://{admin}"), credential.to_owned())
+    }
+
+    fn replicas_of(&self, part: Part) -> std::ops::Range<u8> {
+        0..if part == Part::Database {
+            1
+        } else {
+            self.replicas
+        }
+    }
+
+    fn at(&self, replica: u8, port: u16) -> SocketAddr {
+        let process = u8::try_from(std::process::id() % 250).expect("less than 250");
+        let ip = Ipv4Addr::new(127, 1 + process, self.network, 1 + replica);
+        SocketAddr::from((ip, port))
+    }
+
+    fn log(&self, part: Part, replica: u8) -> PathBuf {
+        self.path(&format!("{}-{replica}.log", part.program()))
+    }
+
+    fn command(&self, part: Part, replica: u8) -> Command {
+        let mut command = Command::new(program(part.program()));
+        command.args(self.arguments(part, replica));
+        if part == Part::Database {
+            command
+                .env("HAMLET_COUCHDB_USER", "admin")
+                .env_remove("HAMLET_COUCHDB_PASSWORD")
+                .env(
+                    "HAMLET_COUCHDB_PASSWORD_FILE",
+                    self.path("couchdb-password"),
+                );
+        }
+        command
+    }
+
+    fn arguments(&self, part: Part, replica: u8) -> Vec<String> {
+        let file = |flag: &str, name: &str| format!("--{flag}={}", self.path(name).display());
+        let replicas = |flag: &str, of: Part| {
+            let urls: Vec<String> = self
+                .replicas_of(of)
+                .map(|replica| format!("http://{}", self.address(of, replica)))
+                .collect();
+            format!("--{flag}={}", urls.join(","))
+        };
+        let address = self.address(part, replica);
+        let mut arguments = match part {
+            Part::Database => vec![format!("--listen={address}"), file("data", "couchdb")],
+            Part::Gateway => vec![
+                format!("--admin-listen={address}"),
+                format!("--listen={}", self.public(replica)),
+                file("admin-credential-file", "admin-credential"),
+                replicas("instance-service", Part::Instances),
+            ],
+            Part::Files | Part::Apps | Part::Instances => vec![
+                format!("--listen={address}"),
+                format!("--couchdb=http://{}", self.address(Part::Database, 0)),
+                "--couchdb-user=admin".to_owned(),
+                file("couchdb-password-file", "couchdb-password"),
+            ],
+        };
+        if part != Part::Database {
+            arguments.push(file("cluster-key-file", "cluster-key"));
+        }
+        if matches!(part, Part::Files | Part::Apps) {
+            arguments.push(file("contents", "contents"));
+        }
+        if matches!(part, Part::Gateway | Part::Instances) {
+            arguments.push(replicas("files-service", Part::Files));
+            arguments.push(replicas("apps-service", Part::Apps));
+        }
+        arguments.extend((self.flags)(part));
+        arguments
+    }
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster")
+            .field("folder", &self.folder.path())
+            .field("replicas", &self.replicas)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for (_, _, child) in &mut self.running {
+            // It may have ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            for part in Part::ALL {
+                for replica in self.replicas_of(part) {
+                    let log = self.logged(part, replica);
+                    let from = log
+                        .char_indices()
+                        .rev()
+                        .nth(4_000)
+                        .map_or(0, |(place, _)| place);
+                    #[expect(clippy::print_stderr, reason = "what a person needs to find out why")]
+                    {
+                        eprintln!(
+                            "--- {} {replica}\n{}",
+                            part.program(),
+                            log.get(from..).unwrap_or_default()
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
