@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::atomic::{AtomicU8, Ordering},
+    time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
@@ -71,7 +72,7 @@ pub struct Cluster {
     folder: TempDir,
     replicas: u8,
     network: u8,
-    flags: Box<dyn Fn(Part) -> Vec<String>>,
+    flags: Box<dyn Fn(Part) -> Vec<String> + Send + Sync>,
     running: Vec<(Part, u8, Child)>,
 }
 
@@ -106,7 +107,7 @@ impl Cluster {
 
     /// The same with more flags.
     #[must_use]
-    pub fn flags(mut self, flags: impl Fn(Part) -> Vec<String> + 'static) -> Self {
+    pub fn flags(mut self, flags: impl Fn(Part) -> Vec<String> + Send + Sync + 'static) -> Self {
         self.flags = Box::new(flags);
         self
     }
@@ -245,7 +246,50 @@ impl Cluster {
     /// A terminal at the first gateway.
     #[must_use]
     pub fn cli(&self) -> Cli {
-        self.cli_with(&self.path("admin-credential"))
+        self.cli_at(0)
+    }
+
+    /// A terminal at one of the gateways.
+    #[must_use]
+    pub fn cli_at(&self, replica: u8) -> Cli {
+        let admin = self.address(Part::Gateway, replica);
+        Cli::new(format!("http://{admin}"), self.path("admin-credential"))
+    }
+
+    /// The database's address with name and password.
+    ///
+    /// # Panics
+    /// When the password cannot be read.
+    #[must_use]
+    pub fn database_url(&self) -> String {
+        let password =
+            fs::read_to_string(self.path("couchdb-password")).expect("the password can be read");
+        let password = password.trim().replace(' ', "%20");
+        format!(
+            "http://admin:{password}@{}",
+            self.address(Part::Database, 0)
+        )
+    }
+
+    /// Waits until every operation has ended.
+    ///
+    /// # Panics
+    /// When one does not end within `patience`.
+    pub fn settle(&self, patience: Duration) {
+        let end = Instant::now() + patience;
+        loop {
+            let listed = self.cli().run("operations ls -o json");
+            let running: Vec<_> = listed
+                .json_lines()
+                .into_iter()
+                .filter(|operation| operation["done"] != true)
+                .collect();
+            if listed.code == 0 && running.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < end, "operations do not end: {running:#?}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// A terminal whose credential lies elsewhere.

@@ -97,6 +97,17 @@ impl Database {
         }
     }
 
+    /// A server that somebody else runs, as it is.
+    #[must_use]
+    pub fn at(url: &str) -> Self {
+        Self {
+            client: client(),
+            url: url.trim_end_matches('/').to_owned(),
+            embedded: None,
+            _turn: None,
+        }
+    }
+
     async fn real(url: String) -> Self {
         let place = std::env::temp_dir().join("hamlet-tests-couchdb.lock");
         let turn = File::create(place).expect("the lock can be made");

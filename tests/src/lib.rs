@@ -4,6 +4,7 @@
 //! - [`daemon`] runs a `hamletd`
 //! - [`cluster`] runs an installation of separate processes
 //! - [`cli`] types commands as a person does
+//! - [`dice`] throws dice that can be thrown again
 //! - [`grpc`] calls as internal tools do
 //! - [`database`] runs a database apart from `hamletd`, and looks into it
 #![allow(
@@ -18,5 +19,6 @@ pub mod cli;
 pub mod cluster;
 pub mod daemon;
 pub mod database;
+pub mod dice;
 pub mod grpc;
 pub mod programs;

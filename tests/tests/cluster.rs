@@ -1,0 +1,343 @@
+//! A cluster of processes: each service lives alone, several of each work on one database, and whoever dies or hangs
+//! is stood in for.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a failed expectation is the test failing, and its seed has to be known"
+)]
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use hamlet_tests::{
+    cluster::{Cluster, Part},
+    daemon::eventually,
+    database::Database,
+    dice::Dice,
+    programs::root,
+};
+
+/// A takeover waits until a lease has lapsed and the longest call is over.
+const TAKEOVER: Duration = Duration::from_secs(180);
+
+/// Two of each service, with an app that can be installed.
+fn two_of_each() -> Cluster {
+    cluster(2)
+}
+
+fn cluster(replicas: u8) -> Cluster {
+    let apps = root().join("examples/apps");
+    Cluster::new()
+        .replicas(replicas)
+        .flags(move |part| match part {
+            Part::Apps => vec![format!("--app-folder={}", apps.display())],
+            Part::Instances => vec!["--instance-scheme=http".to_owned()],
+            Part::Database | Part::Files | Part::Gateway => Vec::new(),
+        })
+}
+
+/// What is left of instances, and what is not whole.
+async fn leftovers(cluster: &Cluster) -> Vec<String> {
+    let database = Database::at(&cluster.database_url());
+    let mut left = database.leftovers().await;
+    for instance in database.plain_documents("global/instances").await {
+        if instance.get("deleting").is_some() {
+            left.push(format!("half destroyed: {instance}"));
+        }
+    }
+    left
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_service_lives_alone() {
+    let cluster = cluster(1).start();
+    let cli = cluster.cli_at(0);
+    let _ = cli
+        .run("instances add bob.example --locale de --apps home --email bob@example.org")
+        .done();
+    let shown = cli.run("instances show bob.example -o json").done().json();
+    assert_eq!(shown["locale"], "de");
+    let tree = cli.run("files tree bob.example").done().out;
+    assert!(tree.contains("Administrativ"), "{tree}");
+    let _ = cli.run("instances destroy --force bob.example").done();
+    assert_eq!(leftovers(&cluster).await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_on_the_network_plays_the_gateway_or_reads_the_database() {
+    let cluster = cluster(1).start();
+    let secret = cluster.path("no-key");
+    std::fs::write(&secret, "a guess").unwrap();
+    for service in [Part::Instances, Part::Files, Part::Apps] {
+        let address = format!("http://{}", cluster.address(service, 0));
+        let refused = hamlet_tests::cli::Cli::new(address, secret.clone()).run("instances count");
+        assert_ne!(refused.code, 0, "{service:?}: {refused:#?}");
+        assert!(!refused.err.contains("the first cluster-key"));
+    }
+    let database = cluster.address(Part::Database, 0);
+    for guess in ["", "admin:wrong@", "admin:password@"] {
+        let stranger = Database::at(&format!("http://{guess}{database}"));
+        let (status, _) = stranger
+            .call(reqwest::Method::GET, "global%2Finstances/_all_docs", None)
+            .await;
+        assert_eq!(status, reqwest::StatusCode::UNAUTHORIZED, "{guess}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_simultaneous_adds_of_one_name_have_one_winner() {
+    const ADDS: u8 = 60;
+    let cluster = two_of_each().start();
+    let won = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for number in 0..ADDS {
+            let cli = cluster.cli_at(number % 2);
+            let won = &won;
+            scope.spawn(move || {
+                let words = match number % 3 {
+                    0 => "instances add a.example --domain-aliases b.example",
+                    1 => "instances add b.example --domain-aliases a.example",
+                    _ => "instances add a.example",
+                };
+                let added = cli.run(words);
+                match added.code {
+                    0 => _ = won.fetch_add(1, Ordering::SeqCst),
+                    4 => {}
+                    _ => panic!("{added:#?}"),
+                }
+            });
+        }
+    });
+    assert_eq!(won.load(Ordering::SeqCst), 1);
+    cluster.settle(TAKEOVER);
+    assert_eq!(leftovers(&cluster).await, Vec::<String>::new());
+}
+
+/// Twenty adds and destroys, four at once, while one process is killed and comes back: every operation ends by
+/// itself, each instance is whole or absent, and nothing is left over.
+async fn survives_a_kill_of(victim: Part) {
+    const INSTANCES: usize = 20;
+    let mut cluster = two_of_each().start();
+    let mut dice = Dice::announced();
+    let next = AtomicUsize::new(0);
+    let over = AtomicBool::new(false);
+    let terminals: Vec<_> = (0..4).map(|number| cluster.cli_at(number % 2)).collect();
+    thread::scope(|scope| {
+        let workers: Vec<_> = terminals
+            .into_iter()
+            .map(|cli| {
+                let next = &next;
+                scope.spawn(move || {
+                    loop {
+                        let number = next.fetch_add(1, Ordering::SeqCst);
+                        if number >= INSTANCES {
+                            return;
+                        }
+                        // A command may fail when its server dies; the operation behind it may not.
+                        let name = format!("n{number}.example");
+                        let _ = cli.run(&format!("instances add {name} --apps home"));
+                        if number.is_multiple_of(2) {
+                            let _ = cli.run(&format!("instances destroy --force {name}"));
+                        }
+                    }
+                })
+            })
+            .collect();
+        let cluster = &mut cluster;
+        let over = &over;
+        scope.spawn(move || {
+            while !over.load(Ordering::SeqCst) {
+                thread::sleep(Duration::from_millis(300 + dice.throw(900)));
+                let replica = match victim {
+                    Part::Database => 0,
+                    _ => u8::try_from(dice.throw(2)).unwrap(),
+                };
+                cluster.stop(victim, replica, "KILL");
+                thread::sleep(Duration::from_millis(200 + dice.throw(500)));
+                cluster.start_one(victim, replica);
+                // One death is what is survived without help; the next comes when this one is over.
+                thread::sleep(Duration::from_secs(3));
+            }
+        });
+        for worker in workers {
+            worker.join().unwrap();
+        }
+        over.store(true, Ordering::SeqCst);
+    });
+    cluster.settle(TAKEOVER);
+    assert_eq!(leftovers(&cluster).await, Vec::<String>::new());
+    // What exists can be used and destroyed; what was destroyed is gone.
+    let cli = cluster.cli_at(0);
+    for listed in cli.run("instances ls -o json").done().json_lines() {
+        let domain = listed["domain"].as_str().unwrap().to_owned();
+        let tree = cli.run(&format!("files tree {domain}")).done().out;
+        assert!(tree.contains("Administrative"), "{domain}: {tree}");
+        let _ = cli
+            .run(&format!("instances destroy --force {domain}"))
+            .done();
+    }
+    assert_eq!(leftovers(&cluster).await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_killed_loses_nothing() {
+    survives_a_kill_of(Part::Database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_files_service_that_is_killed_leaves_nothing_half_done() {
+    survives_a_kill_of(Part::Files).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_apps_service_that_is_killed_leaves_nothing_half_done() {
+    survives_a_kill_of(Part::Apps).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_service_that_is_killed_leaves_nothing_half_done() {
+    survives_a_kill_of(Part::Instances).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_is_killed_leaves_nothing_half_done() {
+    survives_a_kill_of(Part::Gateway).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_that_hangs_is_taken_over_from_and_does_no_harm_when_it_wakes() {
+    let cluster = two_of_each().start();
+    let database = Database::at(&cluster.database_url());
+    // Held up long enough to be stopped in the middle.
+    cluster.signal(Part::Apps, 0, "STOP");
+    cluster.signal(Part::Apps, 1, "STOP");
+    let terminal = cluster.cli_at(0);
+    let adding = thread::spawn(move || terminal.run("instances add a.example --apps home"));
+    let owner = eventually_owned(&database, &cluster).await;
+    cluster.signal(Part::Instances, owner, "STOP");
+    cluster.signal(Part::Apps, 0, "CONT");
+    cluster.signal(Part::Apps, 1, "CONT");
+    let other = 1 - owner;
+    eventually("a takeover", || {
+        cluster
+            .logged(Part::Instances, other)
+            .contains("taken over")
+            .then_some(())
+    });
+    let end = Instant::now() + TAKEOVER;
+    loop {
+        let operations = database.plain_documents("global/hamlet-operations").await;
+        if operations[0]["phase"] == "succeeded" {
+            assert_eq!(operations[0]["taken_over"], true, "{operations:#?}");
+            break;
+        }
+        assert!(Instant::now() < end, "{operations:#?}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    cluster.signal(Part::Instances, owner, "CONT");
+    let _ = adding.join().unwrap();
+    let cli = cluster.cli_at(0);
+    let tree = cli.run("files tree a.example").done().out;
+    assert!(tree.contains("Administrative"), "{tree}");
+    cluster.settle(TAKEOVER);
+    assert_eq!(leftovers(&cluster).await, Vec::<String>::new());
+    let _ = cli.run("instances destroy --force a.example").done();
+    assert_eq!(leftovers(&cluster).await, Vec::<String>::new());
+}
+
+/// Waits until the one operation is driven by somebody. Which replica it is.
+async fn eventually_owned(database: &Database, cluster: &Cluster) -> u8 {
+    let end = Instant::now() + TAKEOVER;
+    loop {
+        let operations = database.plain_documents("global/hamlet-operations").await;
+        if operations
+            .iter()
+            .any(|one| one["step"] == 3 || one["owner"].is_string())
+        {
+            let accepted = |replica| {
+                cluster
+                    .logged(Part::Instances, replica)
+                    .contains("accepted")
+            };
+            if let Some(replica) = (0..2).find(|&replica| accepted(replica)) {
+                return replica;
+            }
+        }
+        assert!(Instant::now() < end, "{operations:#?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_database_is_away_calls_fail_clearly_and_operations_wait() {
+    let mut cluster = two_of_each().start();
+    let cli = cluster.cli_at(0);
+    let _ = cli.run("instances add before.example").done();
+    // An app that takes its time keeps the creation at work.
+    cluster.signal(Part::Apps, 0, "STOP");
+    cluster.signal(Part::Apps, 1, "STOP");
+    let terminal = cluster.cli_at(1);
+    let adding = thread::spawn(move || terminal.run("instances add during.example --apps home"));
+    eventually("an operation", || {
+        (cli.run("operations ls -o json").json_lines().len() == 2).then_some(())
+    });
+    cluster.stop(Part::Database, 0, "KILL");
+    cluster.signal(Part::Apps, 0, "CONT");
+    cluster.signal(Part::Apps, 1, "CONT");
+    let shown = cli.run("instances show before.example");
+    assert_eq!(shown.code, 6, "{shown:#?}");
+    assert!(shown.err.contains("database"), "{shown:#?}");
+    cluster.start_one(Part::Database, 0);
+    let _ = adding.join().unwrap();
+    cluster.settle(TAKEOVER);
+    let _ = cli.run("instances show before.example").done();
+    let _ = cli.run("instances show during.example").done();
+    assert_eq!(leftovers(&cluster).await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_restart_fails_no_call_that_was_safe_to_retry() {
+    let mut cluster = two_of_each().start();
+    let cli = cluster.cli_at(0);
+    let _ = cli.run("instances add a.example").done();
+    let over = AtomicBool::new(false);
+    let calls = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for number in 0..3 {
+            let cli = cluster.cli_at(number % 2);
+            let (over, calls) = (&over, &calls);
+            scope.spawn(move || {
+                let mut round = 0;
+                while !over.load(Ordering::SeqCst) {
+                    round += 1;
+                    let _ = cli.run("instances show a.example").done();
+                    let _ = cli.run("files tree a.example").done();
+                    if number == 0 {
+                        let name = format!("r{round}.example");
+                        let _ = cli.run(&format!("instances add {name}")).done();
+                        let _ = cli.run(&format!("instances destroy --force {name}")).done();
+                    }
+                    calls.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+        for service in Part::ALL.into_iter().filter(|&part| part != Part::Database) {
+            for replica in 0..2 {
+                cluster.stop(service, replica, "TERM");
+                cluster.start_one(service, replica);
+                let before = calls.load(Ordering::SeqCst);
+                eventually("more calls", || {
+                    (calls.load(Ordering::SeqCst) > before + 3).then_some(())
+                });
+            }
+        }
+        over.store(true, Ordering::SeqCst);
+    });
+    cluster.settle(TAKEOVER);
+    assert_eq!(leftovers(&cluster).await, Vec::<String>::new());
+}
