@@ -38,8 +38,9 @@ impl Program for Flags {
     }
 
     async fn serve(self, contexts: Contexts, shutdown: CancellationToken) -> Result<(), Failure> {
-        let cluster_key = self.service.cluster_key()?;
-        let couch = Couch::connect(&self.couch.config()?)?;
+        let credentials = self.service.credentials();
+        let cluster_key = credentials.cluster_key()?;
+        let couch = Couch::connect(&self.couch.config(credentials.overlap())?)?;
         let listener = self.service.listen().await?;
         tracing::info!(address = %listener.local_addr()?, "apps service listens");
         let given = Given {

@@ -7,7 +7,7 @@ use hamlet_proto::hamlet::apps::v1::{
     apps_lifecycle_service_server::AppsLifecycleServiceServer,
     apps_service_server::AppsServiceServer,
 };
-use service_kit::{caller::Authenticate, contexts::Contexts, secret::Secret, server::GrpcServer};
+use service_kit::{caller::Authenticate, contexts::Contexts, secret::Keyring, server::GrpcServer};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -54,7 +54,7 @@ pub struct Given {
     /// The contexts of the configuration.
     pub contexts: Contexts,
     /// The key that services know each other by.
-    pub cluster_key: Secret,
+    pub cluster_key: Keyring,
     /// A folder of apps, `SLUG/manifest.webapp` and so on, in which slugs are looked up for contexts
     /// without registries.
     pub app_folder: Option<PathBuf>,

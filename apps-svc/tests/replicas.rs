@@ -40,7 +40,7 @@ impl Replica {
         let given = Given {
             couch: world.couch.clone(),
             contexts: Contexts::new([("default".to_owned(), context)].into()),
-            cluster_key: key.clone(),
+            cluster_key: key.clone().into(),
             app_folder: None,
         };
         let config = Config {

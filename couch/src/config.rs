@@ -4,8 +4,10 @@ use std::fmt;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
+use secret::{Keyring, Secret};
 use url::Url;
 
+use crate::credentials::Credentials;
 use crate::error::{Error, Result};
 
 /// Settings of a connection. Its `Debug` shows neither the password nor credentials in the URL.
@@ -16,8 +18,8 @@ pub struct CouchConfig {
     pub url: String,
     /// User; wins over the one in the URL.
     pub user: Option<String>,
-    /// Password; wins over the one in the URL.
-    pub password: Option<String>,
+    /// Password; wins over the one in the URL. It may change while it is in use.
+    pub password: Option<Keyring>,
     /// Shards of each new database. An instance is small: 1.
     pub q: u16,
     /// Copies of each shard of a new database; `None` leaves it to the server.
@@ -60,7 +62,7 @@ impl CouchConfig {
         password: impl Into<String>,
     ) -> Self {
         self.user = Some(user.into());
-        self.password = Some(password.into());
+        self.password = Some(Secret::new(password).into());
         self
     }
 }
@@ -89,11 +91,6 @@ pub(crate) struct Endpoint {
     /// Holds no credentials.
     pub(crate) url: Url,
     pub(crate) credentials: Option<Credentials>,
-}
-
-pub(crate) struct Credentials {
-    pub(crate) user: String,
-    pub(crate) password: String,
 }
 
 impl Endpoint {
@@ -132,7 +129,7 @@ impl Endpoint {
         };
         let password = match (&config.password, url.password()) {
             (Some(password), _) => Some(password.clone()),
-            (None, Some(password)) => Some(in_url(password)?),
+            (None, Some(password)) => Some(Secret::new(in_url(password)?).into()),
             (None, None) => None,
         };
         let credentials = match (user, password) {
@@ -144,7 +141,7 @@ impl Endpoint {
                         .to_owned(),
                 });
             }
-            (Some(user), Some(password)) => Some(Credentials { user, password }),
+            (Some(user), Some(password)) => Some(Credentials::new(user, password)?),
             (Some(_), None) => {
                 return Err(Error::Config {
                     setting: "password",

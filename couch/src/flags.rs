@@ -1,8 +1,9 @@
 //! The settings of a connection as flags and environment variables.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use secret::Secret;
+use secret::{Keyring, Rule, Secret};
 
 use crate::config::CouchConfig;
 use crate::error::{Error, Result};
@@ -25,12 +26,13 @@ pub struct CouchFlags {
 }
 
 impl CouchFlags {
-    /// The settings that these flags stand for.
+    /// The settings that these flags stand for. When the password changes, the one before is tried for
+    /// `overlap` longer.
     ///
     /// # Errors
     /// [`Error::Config`] when the file of the password cannot be read.
-    pub fn config(&self) -> Result<CouchConfig> {
-        self.options.config(&self.couchdb)
+    pub fn config(&self, overlap: Duration) -> Result<CouchConfig> {
+        self.options.config(&self.couchdb, overlap)
     }
 }
 
@@ -63,19 +65,21 @@ pub struct CouchOptions {
 }
 
 impl CouchOptions {
-    /// The settings for the CouchDB at `url`.
+    /// The settings for the CouchDB at `url`. When the password changes, the one before is tried for
+    /// `overlap` longer.
     ///
     /// # Errors
     /// [`Error::Config`] when the file of the password cannot be read.
-    pub fn config(&self, url: &Secret) -> Result<CouchConfig> {
+    pub fn config(&self, url: &Secret, overlap: Duration) -> Result<CouchConfig> {
         let mut config = CouchConfig::new(url.expose());
         config.user.clone_from(&self.couchdb_user);
         if let Some(path) = &self.couchdb_password_file {
-            let password = Secret::from_file(path).map_err(|cause| Error::Config {
-                setting: "couchdb-password-file",
-                reason: format!("cannot read {}: {cause}", path.display()),
-            })?;
-            config.password = Some(password.expose().to_owned());
+            let password =
+                Keyring::open(path, overlap, Rule::Line).map_err(|cause| Error::Config {
+                    setting: "couchdb-password-file",
+                    reason: format!("cannot read {}: {cause}", path.display()),
+                })?;
+            config.password = Some(password);
         }
         config.q = self.couchdb_q;
         config.n = self.couchdb_n;

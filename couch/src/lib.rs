@@ -14,6 +14,7 @@
 mod bulk;
 mod changes;
 mod config;
+mod credentials;
 mod database;
 pub mod design;
 mod document;

@@ -16,6 +16,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::config::{CouchConfig, Endpoint};
+use crate::credentials::Credentials;
 use crate::error::{Call, Error, Result};
 use crate::pause::Dice;
 
@@ -123,7 +124,7 @@ pub(crate) struct Transport {
     /// Forms requests. It holds no credentials and never sends anything.
     former: couch_rs::Client,
     sender: reqwest::Client,
-    authorization: Option<HeaderValue>,
+    credentials: Option<Credentials>,
     requests: AtomicU64,
     pub(crate) dice: Dice,
     pub(crate) call_timeout: Duration,
@@ -157,24 +158,10 @@ impl Transport {
                 setting: "url",
                 reason: format!("no client can be made for it: {cause}"),
             })?;
-        let authorization = endpoint.credentials.map(|it| {
-            use base64::Engine as _;
-            let pair = format!("{}:{}", it.user, it.password);
-            let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
-            let header = HeaderValue::from_str(&format!("Basic {encoded}"));
-            header.map(|mut header| {
-                header.set_sensitive(true);
-                header
-            })
-        });
-        let authorization = authorization.transpose().map_err(|_| Error::Config {
-            setting: "password",
-            reason: "it cannot stand in a header".to_owned(),
-        })?;
         Ok(Arc::new(Self {
             former,
             sender,
-            authorization,
+            credentials: endpoint.credentials,
             requests: AtomicU64::new(0),
             dice: Dice::new(config.seed),
             call_timeout: config.call_timeout,
@@ -186,8 +173,55 @@ impl Transport {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Sends once, and reads the answer whatever its status.
+    /// Sends once, and reads the answer whatever its status. What was refused for its password was not
+    /// done, so it is sent again where another password may be right.
     pub(crate) async fn once(&self, outgoing: &Outgoing<'_>, within: Duration) -> Result<Answer> {
+        let begun = Instant::now();
+        let answer = tokio::time::timeout(within, self.authorized(outgoing))
+            .await
+            .unwrap_or_else(|_| {
+                Err(Error::Timeout {
+                    call: outgoing.call.clone(),
+                    after: within,
+                })
+            });
+        tracing::trace!(
+            call = %outgoing.call,
+            status = answer.as_ref().ok().map(|it| it.status.as_u16()),
+            elapsed = ?begun.elapsed(),
+            "database call"
+        );
+        answer
+    }
+
+    async fn authorized(&self, outgoing: &Outgoing<'_>) -> Result<Answer> {
+        let Some(credentials) = &self.credentials else {
+            return self.exchange(outgoing, None).await;
+        };
+        let mut tried = Vec::new();
+        let mut refusal = None;
+        while let Some(password) = credentials.next(&tried) {
+            let header = credentials.header(&password)?;
+            let answer = self.exchange(outgoing, Some(header)).await?;
+            if answer.status != StatusCode::UNAUTHORIZED {
+                credentials.accepted(&password, &tried);
+                return Ok(answer);
+            }
+            tried.push(password);
+            refusal = Some(answer);
+        }
+        match refusal {
+            Some(answer) => Ok(answer),
+            // A keyring holds one at least.
+            None => self.exchange(outgoing, None).await,
+        }
+    }
+
+    async fn exchange(
+        &self,
+        outgoing: &Outgoing<'_>,
+        authorization: Option<HeaderValue>,
+    ) -> Result<Answer> {
         let call = outgoing.call;
         let unavailable = |source: reqwest::Error| Error::Unavailable {
             call: call.clone(),
@@ -212,45 +246,27 @@ impl Transport {
         headers.remove(REFERER);
         // Without it `open_revs` is answered as multipart.
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        if let Some(authorization) = &self.authorization {
-            headers.insert(AUTHORIZATION, authorization.clone());
+        if let Some(authorization) = authorization {
+            headers.insert(AUTHORIZATION, authorization);
         }
         if let Some(body) = &outgoing.body {
             *request.body_mut() = Some(body.clone().into());
         }
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let exchange = async {
-            let mut response = self.sender.execute(request).await.map_err(unavailable)?;
-            let status = response.status();
-            let mut body = Vec::new();
-            while let Some(chunk) = response.chunk().await.map_err(unavailable)? {
-                if body.len() + chunk.len() > LARGEST_ANSWER {
-                    return Err(Error::Corrupt {
-                        call: call.clone(),
-                        detail: format!("it is larger than {LARGEST_ANSWER} bytes"),
-                        source: None,
-                    });
-                }
-                body.extend_from_slice(&chunk);
-            }
-            Ok(Answer { status, body })
-        };
-        let begun = Instant::now();
-        let answer = tokio::time::timeout(within, exchange)
-            .await
-            .unwrap_or_else(|_| {
-                Err(Error::Timeout {
+        let mut response = self.sender.execute(request).await.map_err(unavailable)?;
+        let status = response.status();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(unavailable)? {
+            if body.len() + chunk.len() > LARGEST_ANSWER {
+                return Err(Error::Corrupt {
                     call: call.clone(),
-                    after: within,
-                })
-            });
-        tracing::trace!(
-            call = %call,
-            status = answer.as_ref().ok().map(|it| it.status.as_u16()),
-            elapsed = ?begun.elapsed(),
-            "database call"
-        );
-        answer
+                    detail: format!("it is larger than {LARGEST_ANSWER} bytes"),
+                    source: None,
+                });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answer { status, body })
     }
 
     /// Sends once, within the call timeout. For writes whose repetition is the caller's business.

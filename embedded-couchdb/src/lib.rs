@@ -6,6 +6,8 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use secret::{Keyring, Secret};
+
 mod changes;
 mod erlang;
 mod failure;
@@ -27,8 +29,8 @@ pub struct Config {
     pub data: PathBuf,
     /// Name of the administrator, the only user.
     pub user: String,
-    /// The administrator's password.
-    pub password: Password,
+    /// The administrator's password. It may change while the server runs.
+    pub password: Keyring,
     /// Misbehaviour on command, for tests. None in production.
     pub faults: Option<faults::Faults>,
     /// An upper limit for the file, in pages of 4096 bytes, so that tests can fill the disk.
@@ -45,7 +47,7 @@ impl Config {
         Self {
             data: data.into(),
             user: user.into(),
-            password: Password(password.into()),
+            password: Secret::new(password).into(),
             faults: None,
             max_pages: None,
         }
@@ -58,27 +60,6 @@ impl std::fmt::Debug for Config {
             .field("data", &self.data)
             .field("user", &self.user)
             .finish_non_exhaustive()
-    }
-}
-
-/// A password, which is never shown.
-#[derive(Clone)]
-pub struct Password(String);
-
-impl Password {
-    /// Wraps a password.
-    pub fn new(password: impl Into<String>) -> Self {
-        Self(password.into())
-    }
-
-    pub(crate) fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Password {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Password(…)")
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
+use secret::{Keyring, Rule, Secret};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -44,6 +45,14 @@ pub struct Flags {
     // An option for clap's sake: the subcommand does not need it.
     #[arg(long, env = "HAMLET_DATA", value_name = "DIR", required = true)]
     data: Option<PathBuf>,
+    /// For how many seconds the password is still accepted after its file was changed.
+    #[arg(
+        long,
+        env = "HAMLET_CREDENTIAL_OVERLAP",
+        value_name = "SECONDS",
+        default_value_t = 600
+    )]
+    credential_overlap: u32,
     /// Allows misbehaviour on command (`PUT /_hamlet/faults`), for tests.
     #[arg(long, hide = true)]
     faults: bool,
@@ -76,11 +85,9 @@ pub async fn run(flags: Flags) -> Result<(), String> {
             Ok(())
         }
         (None, Some(data)) => {
-            let mut config = Config::new(
-                data,
-                from_environment("HAMLET_COUCHDB_USER")?,
-                from_environment("HAMLET_COUCHDB_PASSWORD")?,
-            );
+            let overlap = Duration::from_secs(flags.credential_overlap.into());
+            let mut config = Config::new(data, from_environment("HAMLET_COUCHDB_USER")?, "");
+            config.password = password(overlap)?;
             config.faults = flags.faults.then(Faults::new);
             config.max_pages = flags.max_pages;
             serve(config, flags.listen).await
@@ -117,26 +124,36 @@ async fn serve(config: Config, listen: SocketAddr) -> Result<(), String> {
     Ok(())
 }
 
+/// A variable, or what the file holds that the variable with `_FILE` names.
 fn from_environment(name: &str) -> Result<String, String> {
-    if let Ok(value) = std::env::var(name)
-        && !value.is_empty()
-    {
+    if let Some(value) = variable(name) {
         return Ok(value);
     }
+    let (file_variable, path) = file_of(name)?;
+    Secret::from_file(&path)
+        .map(|text| text.expose().to_owned())
+        .map_err(|error| format!("cannot read {} ({file_variable}): {error}", path.display()))
+}
+
+/// The administrator's password; that of a file is read again when it changes.
+fn password(overlap: Duration) -> Result<Keyring, String> {
+    const NAME: &str = "HAMLET_COUCHDB_PASSWORD";
+    if let Some(value) = variable(NAME) {
+        return Ok(Secret::new(value).into());
+    }
+    let (file_variable, path) = file_of(NAME)?;
+    Keyring::open(&path, overlap, Rule::Line)
+        .map_err(|error| format!("cannot read {} ({file_variable}): {error}", path.display()))
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn file_of(name: &str) -> Result<(String, PathBuf), String> {
     let file_variable = format!("{name}_FILE");
     match std::env::var_os(&file_variable) {
-        Some(path) => {
-            let path = PathBuf::from(path);
-            let text = std::fs::read_to_string(&path).map_err(|error| {
-                format!("cannot read {} ({file_variable}): {error}", path.display())
-            })?;
-            let text = text.trim_end_matches(['\r', '\n']);
-            if text.is_empty() {
-                Err(format!("{} ({file_variable}) is empty", path.display()))
-            } else {
-                Ok(text.to_owned())
-            }
-        }
+        Some(path) => Ok((file_variable, path.into())),
         None => Err(format!("set {name} or {file_variable}")),
     }
 }

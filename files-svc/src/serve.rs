@@ -7,7 +7,7 @@ use hamlet_proto::hamlet::files::v1::{
     files_lifecycle_service_server::FilesLifecycleServiceServer,
     files_service_server::FilesServiceServer,
 };
-use service_kit::{caller::Authenticate, contexts::Contexts, secret::Secret, server::GrpcServer};
+use service_kit::{caller::Authenticate, contexts::Contexts, secret::Keyring, server::GrpcServer};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -47,7 +47,7 @@ pub struct Given {
     /// The contexts of the configuration.
     pub contexts: Contexts,
     /// The key that services know each other by.
-    pub cluster_key: Secret,
+    pub cluster_key: Keyring,
 }
 
 /// Serves until `shutdown`.

@@ -358,7 +358,7 @@ async fn a_service_that_waits_for_its_database_can_be_stopped() {
     let given = files_svc::Given {
         couch: couch::Couch::connect(&config).unwrap(),
         contexts: service_kit::contexts::Contexts::default(),
-        cluster_key: service_kit::secret::Secret::new("key"),
+        cluster_key: service_kit::secret::Secret::new("key").into(),
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let config = files_svc::Config {

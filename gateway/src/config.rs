@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use service_kit::secret::Secret;
+use service_kit::secret::Keyring;
 
 /// The settings of the gateway.
 #[derive(Clone, Debug, clap::Args)]
@@ -107,9 +107,9 @@ impl Default for Config {
 #[derive(Clone, Debug)]
 pub struct Secrets {
     /// What services know the gateway by.
-    pub cluster_key: Secret,
+    pub cluster_key: Keyring,
     /// What opens the admin door.
-    pub admin_credential: Secret,
+    pub admin_credential: Keyring,
 }
 
 /// A change of an instance has to be seen within a second, the way to its service included.

@@ -2,12 +2,12 @@
 
 use base64::Engine as _;
 use http::{HeaderMap, header::AUTHORIZATION};
-use service_kit::secret::Secret;
+use service_kit::secret::Keyring;
 
 /// What opens the admin door: `Authorization: Bearer CREDENTIAL`, or Basic with any user name and the
 /// credential as password, which is what existing tools send.
 #[derive(Debug)]
-pub(crate) struct Credential(Secret);
+pub(crate) struct Credential(Keyring);
 
 /// Why the door stays shut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,8 +19,8 @@ pub(crate) enum Refused {
 }
 
 impl Credential {
-    pub(crate) const fn new(secret: Secret) -> Self {
-        Self(secret)
+    pub(crate) const fn new(credential: Keyring) -> Self {
+        Self(credential)
     }
 
     /// Looks at the one `Authorization` header of a request.
@@ -30,9 +30,9 @@ impl Credential {
         let text = header.to_str().map_err(|_| Refused::Wrong)?;
         let (scheme, rest) = text.split_once(' ').ok_or(Refused::Wrong)?;
         let fits = if scheme.eq_ignore_ascii_case("bearer") {
-            self.0.matches(rest.trim())
+            self.0.accepts(rest.trim())
         } else if scheme.eq_ignore_ascii_case("basic") {
-            password(rest.trim()).is_some_and(|password| self.0.matches(&password))
+            password(rest.trim()).is_some_and(|password| self.0.accepts(&password))
         } else {
             false
         };

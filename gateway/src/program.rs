@@ -6,7 +6,7 @@ use clap::{ArgMatches, Parser};
 use service_kit::{
     config::FileArg,
     contexts::Contexts,
-    program::{ClusterKeyFlags, Failure, Program, listen, read_secret},
+    program::{CredentialFlags, Failure, Program, listen},
     telemetry::LogConfig,
 };
 use tokio_util::sync::CancellationToken;
@@ -24,7 +24,7 @@ pub struct Flags {
     #[command(flatten)]
     gateway: Config,
     #[command(flatten)]
-    cluster_key: ClusterKeyFlags,
+    credentials: CredentialFlags,
     /// The file that holds the admin credential.
     #[arg(long, env = "HAMLET_ADMIN_CREDENTIAL_FILE", value_name = "FILE")]
     admin_credential_file: PathBuf,
@@ -37,8 +37,10 @@ impl Program for Flags {
 
     async fn serve(self, _: Contexts, shutdown: CancellationToken) -> Result<(), Failure> {
         let secrets = Secrets {
-            cluster_key: self.cluster_key.read()?,
-            admin_credential: read_secret("admin-credential-file", &self.admin_credential_file)?,
+            cluster_key: self.credentials.cluster_key()?,
+            admin_credential: self
+                .credentials
+                .keyring("admin-credential-file", &self.admin_credential_file)?,
         };
         let public = listen("listen", self.gateway.listen).await?;
         let admin = listen("admin-listen", self.gateway.admin_listen).await?;

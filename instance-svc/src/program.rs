@@ -54,8 +54,9 @@ impl Program for Flags {
     }
 
     async fn serve(self, contexts: Contexts, shutdown: CancellationToken) -> Result<(), Failure> {
-        let cluster_key = self.service.cluster_key()?;
-        let couch = Couch::connect(&self.couch.config()?)?;
+        let credentials = self.service.credentials();
+        let cluster_key = credentials.cluster_key()?;
+        let couch = Couch::connect(&self.couch.config(credentials.overlap())?)?;
         let peers = Peers::new(
             peer::connect(&self.files_service, &cluster_key)?,
             peer::connect(&self.apps_service, &cluster_key)?,

@@ -12,7 +12,7 @@ use hamlet_proto::{
         tenant_service_server::TenantServiceServer,
     },
 };
-use service_kit::{caller::Authenticate, contexts::Contexts, secret::Secret, server::GrpcServer};
+use service_kit::{caller::Authenticate, contexts::Contexts, secret::Keyring, server::GrpcServer};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -52,7 +52,7 @@ pub struct Given {
     /// The contexts of the configuration.
     pub contexts: Contexts,
     /// The key that services know each other by.
-    pub cluster_key: Secret,
+    pub cluster_key: Keyring,
     /// How operations are driven.
     pub engine: Settings,
 }

@@ -20,7 +20,7 @@ use tonic::{
     service::Interceptor,
 };
 
-use crate::{secret::Secret, status::Failure};
+use crate::{secret::Keyring, status::Failure};
 
 /// The header of the cluster key.
 pub const KEY_HEADER: &str = "x-hamlet-key";
@@ -138,14 +138,14 @@ impl Caller {
 /// Lets in calls that hold the cluster key, and says who they are from.
 #[derive(Clone, Debug)]
 pub struct Authenticate {
-    key: Secret,
+    key: Keyring,
 }
 
 impl Authenticate {
     /// Lets in who holds `key`.
     #[must_use]
-    pub const fn new(key: Secret) -> Self {
-        Self { key }
+    pub fn new(key: impl Into<Keyring>) -> Self {
+        Self { key: key.into() }
     }
 }
 
@@ -155,7 +155,7 @@ impl Interceptor for Authenticate {
         let known = metadata
             .get(KEY_HEADER)
             .and_then(|value| value.to_str().ok())
-            .is_some_and(|key| self.key.matches(key));
+            .is_some_and(|key| self.key.accepts(key));
         if !known {
             return Err(Failure::new(
                 Code::Unauthenticated,
@@ -206,23 +206,30 @@ pub fn for_tenant<T>(message: T, tenant: &Tenant) -> Request<T> {
 /// Adds the cluster key to calls from this service to another.
 #[derive(Clone, Debug)]
 pub struct AttachKey {
-    key: MetadataValue<Ascii>,
+    key: Keyring,
 }
 
 impl AttachKey {
-    /// Adds `key`. `None` when the key cannot stand in a header.
+    /// Adds the one of `key` that is in use. `None` when it cannot stand in a header.
     #[must_use]
-    pub fn new(key: &Secret) -> Option<Self> {
-        let mut key: MetadataValue<Ascii> = key.expose().parse().ok()?;
-        key.set_sensitive(true);
-        Some(Self { key })
+    pub fn new(key: impl Into<Keyring>) -> Option<Self> {
+        let key = key.into();
+        header(&key).map(|_| Self { key })
     }
+}
+
+fn header(key: &Keyring) -> Option<MetadataValue<Ascii>> {
+    let mut header: MetadataValue<Ascii> = key.current().expose().parse().ok()?;
+    header.set_sensitive(true);
+    Some(header)
 }
 
 impl Interceptor for AttachKey {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        let key = header(&self.key)
+            .ok_or_else(|| Status::internal("the cluster key cannot stand in a header"))?;
         let metadata = request.metadata_mut();
-        metadata.insert(KEY_HEADER, self.key.clone());
+        metadata.insert(KEY_HEADER, key);
         metadata.insert(
             DOOR_HEADER,
             MetadataValue::from_static(Door::Internal.as_str()),

@@ -7,7 +7,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::{caller::AttachKey, secret::Secret};
+use crate::{caller::AttachKey, secret::Keyring};
 
 /// A connection to another service that carries the cluster key.
 pub type Peer = InterceptedService<Channel, AttachKey>;
@@ -34,7 +34,7 @@ pub enum Error {
 ///
 /// # Errors
 /// When the address or the key cannot be used.
-pub fn connect(address: &str, key: &Secret) -> Result<Peer, Error> {
+pub fn connect(address: &str, key: impl Into<Keyring>) -> Result<Peer, Error> {
     let endpoint = Endpoint::from_shared(address.to_owned())
         .map_err(|source| Error::Address {
             address: address.to_owned(),

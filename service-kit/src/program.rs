@@ -12,10 +12,11 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
-use secret::Secret;
+use secret::{Keyring, Rule};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -66,7 +67,7 @@ pub struct ServiceFlags {
     #[arg(long, env = "HAMLET_LISTEN", value_name = "ADDR")]
     listen: SocketAddr,
     #[command(flatten)]
-    cluster_key: ClusterKeyFlags,
+    credentials: CredentialFlags,
 }
 
 impl ServiceFlags {
@@ -84,30 +85,70 @@ impl ServiceFlags {
         listen("listen", self.listen).await
     }
 
-    /// The key that services know each other by.
-    ///
-    /// # Errors
-    /// When its file cannot be used.
-    pub fn cluster_key(&self) -> Result<Secret, StartError> {
-        self.cluster_key.read()
+    /// The credentials.
+    #[must_use]
+    pub const fn credentials(&self) -> &CredentialFlags {
+        &self.credentials
     }
 }
 
-/// The key that services know each other by. To be flattened into the settings of a program.
+/// How servers know each other, and how long what was changed still holds. To be flattened into the
+/// settings of a program.
 #[derive(Clone, Debug, clap::Args)]
-pub struct ClusterKeyFlags {
+pub struct CredentialFlags {
     /// A file with the key that services and gateways know each other by.
     #[arg(long, env = "HAMLET_CLUSTER_KEY_FILE", value_name = "FILE")]
     cluster_key_file: PathBuf,
+    #[command(flatten)]
+    overlap: OverlapFlag,
 }
 
-impl ClusterKeyFlags {
-    /// Reads the key.
+impl CredentialFlags {
+    /// The key that services and gateways know each other by.
     ///
     /// # Errors
     /// When its file cannot be used.
-    pub fn read(&self) -> Result<Secret, StartError> {
-        read_secret("cluster-key-file", &self.cluster_key_file)
+    pub fn cluster_key(&self) -> Result<Keyring, StartError> {
+        self.keyring("cluster-key-file", &self.cluster_key_file)
+    }
+
+    /// The credential in the file that the setting `flag` names. It stands in headers.
+    ///
+    /// # Errors
+    /// When the file cannot be used.
+    pub fn keyring(&self, flag: &'static str, path: &Path) -> Result<Keyring, StartError> {
+        Keyring::open(path, self.overlap(), Rule::Header).map_err(|source| StartError::Secret {
+            flag,
+            path: path.to_owned(),
+            source,
+        })
+    }
+
+    /// How long what was in use before a change is accepted.
+    #[must_use]
+    pub const fn overlap(&self) -> Duration {
+        self.overlap.get()
+    }
+}
+
+/// How long a credential holds after it was changed. To be flattened into the settings of a program.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct OverlapFlag {
+    /// For how many seconds a credential is still accepted after its file was changed.
+    #[arg(
+        long,
+        env = "HAMLET_CREDENTIAL_OVERLAP",
+        value_name = "SECONDS",
+        default_value_t = 600
+    )]
+    credential_overlap: u32,
+}
+
+impl OverlapFlag {
+    /// The time.
+    #[must_use]
+    pub const fn get(&self) -> Duration {
+        Duration::from_secs(self.credential_overlap as u64)
     }
 }
 
@@ -148,18 +189,6 @@ pub async fn listen(flag: &'static str, address: SocketAddr) -> Result<TcpListen
             address,
             source,
         })
-}
-
-/// Reads the secret from the file that the setting `flag` names.
-///
-/// # Errors
-/// When the file cannot be read or holds nothing.
-pub fn read_secret(flag: &'static str, path: &Path) -> Result<Secret, StartError> {
-    Secret::from_file(path).map_err(|source| StartError::Secret {
-        flag,
-        path: path.to_owned(),
-        source,
-    })
 }
 
 /// Runs a program: serves until Ctrl-C or SIGTERM, or asks after its health.

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use hamlet_proto::hamlet::instance::v1::{
     CountInstancesRequest, instance_service_client::InstanceServiceClient,
 };
-use service_kit::secret::Secret;
+use service_kit::secret::Keyring;
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
@@ -23,13 +23,24 @@ pub(crate) type Door = InterceptedService<Channel, Bearer>;
 
 /// Sends the admin credential along.
 #[derive(Clone, Debug)]
-pub(crate) struct Bearer(MetadataValue<Ascii>);
+pub(crate) struct Bearer(Keyring);
+
+impl Bearer {
+    fn header(&self) -> Option<MetadataValue<Ascii>> {
+        let mut header: MetadataValue<Ascii> = format!("Bearer {}", self.0.current().expose())
+            .parse()
+            .ok()?;
+        header.set_sensitive(true);
+        Some(header)
+    }
+}
 
 impl tonic::service::Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request
-            .metadata_mut()
-            .insert("authorization", self.0.clone());
+        let header = self
+            .header()
+            .ok_or_else(|| Status::internal("the admin credential cannot stand in a header"))?;
+        request.metadata_mut().insert("authorization", header);
         Ok(request)
     }
 }
@@ -49,15 +60,13 @@ pub(crate) enum Error {
 ///
 /// # Errors
 /// When the credential cannot be sent.
-pub(crate) fn open(address: SocketAddr, credential: &Secret) -> Result<Door, Error> {
-    let mut bearer: MetadataValue<Ascii> = format!("Bearer {}", credential.expose())
-        .parse()
-        .map_err(|_| Error::Credential)?;
-    bearer.set_sensitive(true);
+pub(crate) fn open(address: SocketAddr, credential: &Keyring) -> Result<Door, Error> {
+    let bearer = Bearer(credential.clone());
+    bearer.header().ok_or(Error::Credential)?;
     let channel = Endpoint::from_shared(format!("http://{address}"))?
         .connect_timeout(Duration::from_secs(5))
         .connect_lazy();
-    Ok(InterceptedService::new(channel, Bearer(bearer)))
+    Ok(InterceptedService::new(channel, bearer))
 }
 
 /// Waits until a call goes all the way: through the gateway and the instance service to the database.

@@ -6,9 +6,10 @@ use std::{
     net::SocketAddr,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use service_kit::secret::Secret;
+use service_kit::secret::{Keyring, Rule, Secret};
 
 /// The file that the command line looks for: where the admin door is.
 const ADMIN_ADDRESS: &str = "admin-address";
@@ -105,6 +106,18 @@ impl Folder {
             }
             Err(error) => Err(unusable(error)),
         }
+    }
+
+    /// The credential in the file `name`, which may be changed while it is in use; drawn as
+    /// [`Folder::secret`] does if it is missing. The one before a change is accepted for `overlap` longer.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub(crate) fn keyring(&self, name: &str, overlap: Duration) -> Result<Keyring, Error> {
+        self.secret(name)?;
+        let path = self.join(name);
+        Keyring::open(&path, overlap, Rule::Header)
+            .map_err(|source| Error::Unusable { path, source })
     }
 
     /// The name of this installation among the replicas that share a database: drawn once, kept in the folder.

@@ -13,7 +13,7 @@ use service_kit::{
     contexts::Contexts,
     peer,
     program::{self, listen},
-    secret::Secret,
+    secret::Keyring,
 };
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -152,8 +152,9 @@ impl Installation {
         public: TcpListener,
         admin: TcpListener,
     ) -> Result<(), Error> {
-        let credential = self.folder.secret("admin-credential")?;
-        let cluster_key = self.folder.secret("cluster-key")?;
+        let overlap = settings.overlap.get();
+        let credential = self.folder.keyring("admin-credential", overlap)?;
+        let cluster_key = self.folder.keyring("cluster-key", overlap)?;
         let (public_address, admin_address) = addresses(&public, &admin)?;
         let couch = self.start_database(settings).await?;
         let apps = example_apps(settings.app_folder.as_deref());
@@ -204,24 +205,26 @@ impl Installation {
     /// Starts the embedded database, or finds the other one.
     async fn start_database(&mut self, settings: &Settings) -> Result<Couch, Error> {
         if let Some(url) = &settings.couchdb {
-            return Ok(Couch::connect(&settings.couch.config(url)?)?);
+            return Ok(Couch::connect(
+                &settings.couch.config(url, settings.overlap.get())?,
+            )?);
         }
         const USER: &str = "hamlet";
-        let password = self.folder.secret("couchdb-password")?;
-        let server = embedded_couchdb::Server::open(embedded_couchdb::Config::new(
-            self.folder.join("couchdb"),
-            USER,
-            password.expose(),
-        ))
-        .await?;
+        let password = self
+            .folder
+            .keyring("couchdb-password", settings.overlap.get())?;
+        let mut server = embedded_couchdb::Config::new(self.folder.join("couchdb"), USER, "");
+        server.password = password.clone();
+        let server = embedded_couchdb::Server::open(server).await?;
         let (listener, address) = listen_inside().await?;
         let stop = self.stop_database.clone();
         self.database.start("embedded database", async move {
             server.serve(listener, stop).await;
             Ok::<_, Error>(())
         });
-        let config =
-            CouchConfig::new(format!("http://{address}")).with_credentials(USER, password.expose());
+        let mut config = CouchConfig::new(format!("http://{address}"));
+        config.user = Some(USER.to_owned());
+        config.password = Some(password);
         Ok(Couch::connect(&config)?)
     }
 
@@ -231,7 +234,7 @@ impl Installation {
         settings: &Settings,
         contexts: Contexts,
         couch: Couch,
-        cluster_key: &Secret,
+        cluster_key: &Keyring,
         app_folder: Option<PathBuf>,
     ) -> Result<gateway::Config, Error> {
         let (files_listener, files) = listen_inside().await?;

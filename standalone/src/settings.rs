@@ -7,7 +7,7 @@ use couch::CouchOptions;
 use service_kit::{
     config::FileArg,
     contexts::Contexts,
-    program::{Failure, Program},
+    program::{Failure, OverlapFlag, Program},
     secret::Secret,
     telemetry::LogConfig,
 };
@@ -72,6 +72,9 @@ pub(crate) struct Settings {
     /// The instance service's settings.
     #[command(flatten)]
     pub(crate) instances: instance_svc::Config,
+    /// How long a changed credential still holds.
+    #[command(flatten)]
+    pub(crate) overlap: OverlapFlag,
     /// What is logged.
     #[command(flatten)]
     pub(crate) log: LogConfig,

@@ -134,7 +134,7 @@ impl World {
         let given = Given {
             couch: couch.clone(),
             contexts,
-            cluster_key: Secret::new(KEY),
+            cluster_key: Secret::new(KEY).into(),
             app_folder,
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

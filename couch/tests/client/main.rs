@@ -10,6 +10,7 @@
 )]
 
 mod cluster;
+mod credentials;
 mod databases;
 mod documents;
 mod faults;

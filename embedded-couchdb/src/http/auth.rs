@@ -6,6 +6,7 @@ use base64::{
 };
 use hmac::{Hmac, Mac as _};
 use http::{StatusCode, header};
+use secret::{Keyring, Secret};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
@@ -16,7 +17,6 @@ use super::{
     root::now,
 };
 use crate::{
-    Password,
     failure::Failure,
     json::{Json, obj},
 };
@@ -27,9 +27,9 @@ const COOKIE_SECONDS: i64 = 600;
 /// What is needed to tell the administrator from others.
 pub(crate) struct Auth {
     user: String,
-    /// Digests, so that comparing takes the same time whatever is compared.
-    password: [u8; 32],
-    secret: Vec<u8>,
+    password: Keyring,
+    /// What cookies are signed with, together with the password.
+    secret: String,
 }
 
 /// How somebody was recognized.
@@ -41,27 +41,26 @@ pub(crate) enum Caller {
 }
 
 impl Auth {
-    pub(crate) fn new(user: String, password: &Password, secret: &str) -> Self {
-        let password: [u8; 32] = Sha256::digest(password.reveal().as_bytes()).into();
-        // A cookie ends with the password that it was given for.
-        let mut key = secret.as_bytes().to_vec();
-        key.extend_from_slice(&password);
+    pub(crate) const fn new(user: String, password: Keyring, secret: String) -> Self {
         Self {
             user,
             password,
-            secret: key,
+            secret,
         }
     }
 
     fn accepts(&self, user: &str, password: &str) -> bool {
-        let given: [u8; 32] = Sha256::digest(password.as_bytes()).into();
-        let same_password = given.ct_eq(&self.password);
-        let same_user = user.as_bytes().ct_eq(self.user.as_bytes());
-        bool::from(same_password & same_user)
+        // Both are compared, whatever the first says.
+        let same_password = self.password.accepts(password);
+        let same_user = bool::from(user.as_bytes().ct_eq(self.user.as_bytes()));
+        same_password & same_user
     }
 
-    fn sign(&self, message: &str) -> Vec<u8> {
-        match Hmac::<Sha256>::new_from_slice(&self.secret) {
+    fn sign(&self, message: &str, password: &Secret) -> Vec<u8> {
+        // A cookie ends with the password that it was given for.
+        let mut key = self.secret.as_bytes().to_vec();
+        key.extend_from_slice(&Sha256::digest(password.expose().as_bytes()));
+        match Hmac::<Sha256>::new_from_slice(&key) {
             Ok(mut mac) => {
                 mac.update(message.as_bytes());
                 mac.finalize().into_bytes().to_vec()
@@ -75,7 +74,7 @@ impl Auth {
         let message = format!("{}:{now:X}", self.user);
         let mut token = message.clone().into_bytes();
         token.push(b':');
-        token.extend(self.sign(&message));
+        token.extend(self.sign(&message, &self.password.current()));
         URL_SAFE_NO_PAD.encode(token)
     }
 
@@ -101,7 +100,12 @@ impl Auth {
         };
         user == self.user
             && (made..made + COOKIE_SECONDS).contains(&now)
-            && bool::from(self.sign(message).as_slice().ct_eq(signature))
+            && self.password.all().iter().any(|password| {
+                self.sign(message, password)
+                    .as_slice()
+                    .ct_eq(signature)
+                    .into()
+            })
     }
 
     /// Recognizes the caller. A wrong password is refused, wherever it is used.

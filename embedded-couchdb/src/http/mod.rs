@@ -99,7 +99,7 @@ impl Server {
             reason: failure.to_string(),
         })?;
         let app = App {
-            auth: Auth::new(config.user, &config.password, &prepared.secret),
+            auth: Auth::new(config.user, config.password, prepared.secret),
             uuid: prepared.uuid,
             faults: config.faults,
             requests: AtomicU64::new(0),

@@ -87,7 +87,7 @@ impl World {
         let given = Given {
             couch: couch.clone(),
             contexts: contexts(),
-            cluster_key: Secret::new(KEY),
+            cluster_key: Secret::new(KEY).into(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

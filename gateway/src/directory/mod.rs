@@ -13,7 +13,7 @@ use http::HeaderValue;
 use service_kit::{
     caller::tenant_header,
     peer::{self, Peer},
-    secret::Secret,
+    secret::Keyring,
 };
 use tokio::sync::Semaphore;
 use tonic::Code;
@@ -70,7 +70,7 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    pub(crate) fn new(config: &Config, key: &Secret) -> Result<Self, peer::Error> {
+    pub(crate) fn new(config: &Config, key: &Keyring) -> Result<Self, peer::Error> {
         let peer = peer::connect(&config.instance_service, key)?;
         Ok(Self {
             client: DirectoryServiceClient::new(peer),

@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use service_kit::{
     caller::{DOOR_HEADER, Door, KEY_HEADER, TENANT_HEADER},
     peer,
-    secret::Secret,
+    secret::Keyring,
     status::Failure,
 };
 use tokio::time::{Instant, timeout_at};
@@ -59,7 +59,7 @@ pub(crate) struct Forwarder {
     instances: Lane,
     files: Lane,
     apps: Lane,
-    key: HeaderValue,
+    key: Keyring,
     door: HeaderValue,
     deadline: std::time::Duration,
 }
@@ -70,7 +70,7 @@ struct Lane {
 }
 
 impl Forwarder {
-    pub(crate) fn new(config: &Config, key: &Secret, limits: Limits) -> Result<Self, Error> {
+    pub(crate) fn new(config: &Config, key: &Keyring, limits: Limits) -> Result<Self, Error> {
         let lane = |setting, address: &str| {
             let address =
                 Address::parse(address).map_err(|source| Error::Address { setting, source })?;
@@ -83,13 +83,12 @@ impl Forwarder {
                 ),
             })
         };
-        let mut key = HeaderValue::try_from(key.expose()).map_err(|_| peer::Error::Key)?;
-        key.set_sensitive(true);
+        key_header(key)?;
         Ok(Self {
             instances: lane("instance-service", &config.instance_service)?,
             files: lane("files-service", &config.files_service)?,
             apps: lane("apps-service", &config.apps_service)?,
-            key,
+            key: key.clone(),
             door: HeaderValue::from_static(limits.door.as_str()),
             deadline: config.deadline,
         })
@@ -120,7 +119,8 @@ impl Forwarder {
         let deadline = Instant::now() + allowed;
         let lane = self.lane(service);
         let (mut head, body) = request.into_parts();
-        self.rewrite(&mut head.headers, place);
+        self.rewrite(&mut head.headers, place)
+            .map_err(|error| Status::internal(error.to_string()))?;
         head.version = Version::HTTP_2;
         head.extensions.clear();
         head.uri = uri(host, std::mem::take(&mut head.uri))?;
@@ -172,7 +172,7 @@ impl Forwarder {
     }
 
     /// A client can never speak for the gateway: whatever it sent under our names is dropped first.
-    fn rewrite(&self, headers: &mut HeaderMap, place: Option<&Place>) {
+    fn rewrite(&self, headers: &mut HeaderMap, place: Option<&Place>) -> Result<(), peer::Error> {
         let ours: Vec<HeaderName> = headers
             .keys()
             .filter(|name| name.as_str().starts_with("x-hamlet-"))
@@ -183,12 +183,19 @@ impl Forwarder {
         }
         // `:authority` carries the host from here on.
         headers.remove(HOST);
-        headers.insert(KEY_HEADER, self.key.clone());
+        headers.insert(KEY_HEADER, key_header(&self.key)?);
         headers.insert(DOOR_HEADER, self.door.clone());
         if let Some(place) = place {
             headers.insert(TENANT_HEADER, place.header.clone());
         }
+        Ok(())
     }
+}
+
+fn key_header(key: &Keyring) -> Result<HeaderValue, peer::Error> {
+    let mut header = HeaderValue::try_from(key.current().expose()).map_err(|_| peer::Error::Key)?;
+    header.set_sensitive(true);
+    Ok(header)
 }
 
 fn uri(host: &Host, uri: Uri) -> Result<Uri, Status> {

@@ -66,7 +66,7 @@ impl InstanceService for Instances {
             store: &self.0.store,
             engine: &self.0.engine,
             contexts: &self.0.contexts,
-            key: &self.0.key,
+            key: &self.0.key.current(),
         }
         .ask(spec, &request_id, validate_only)
         .await?;
@@ -147,7 +147,7 @@ impl InstanceService for Instances {
         let answer = RequestDestroy {
             store: &self.0.store,
             engine: &self.0.engine,
-            key: &self.0.key,
+            key: &self.0.key.current(),
         }
         .ask(
             &name,

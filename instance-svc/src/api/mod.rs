@@ -7,7 +7,7 @@ pub(crate) mod operations;
 
 use std::sync::Arc;
 
-use service_kit::{contexts::Contexts, secret::Secret};
+use service_kit::{contexts::Contexts, secret::Keyring};
 
 use crate::{config::Config, operations::Engine, store::Store};
 
@@ -21,7 +21,7 @@ pub(crate) struct Parts {
     pub(crate) engine: Engine,
     pub(crate) config: Config,
     pub(crate) contexts: Contexts,
-    pub(crate) key: Secret,
+    pub(crate) key: Keyring,
 }
 
 impl Shared {

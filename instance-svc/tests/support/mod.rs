@@ -168,7 +168,7 @@ impl World {
             couch: Couch::connect(&CouchConfig::new(&self.database.url)).unwrap(),
             peers: Peers::new(way.clone(), way),
             contexts: Contexts::default(),
-            cluster_key: key(),
+            cluster_key: key().into(),
             engine: settings,
         };
         let (listener, address) = listen().await;

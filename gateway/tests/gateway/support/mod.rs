@@ -48,8 +48,8 @@ impl World {
         };
         change(&mut config);
         let secrets = Secrets {
-            cluster_key: Secret::new(CLUSTER_KEY),
-            admin_credential: Secret::new(CREDENTIAL),
+            cluster_key: Secret::new(CLUSTER_KEY).into(),
+            admin_credential: Secret::new(CREDENTIAL).into(),
         };
         let stop = CancellationToken::new();
         Self {
