@@ -25,6 +25,7 @@ pub struct AllDocs {
     descending: bool,
     limit: Option<usize>,
     page: Option<usize>,
+    conflicts: bool,
 }
 
 impl AllDocs {
@@ -152,6 +153,33 @@ impl Database {
             })
     }
 
+    /// As [`Database::all_docs_with_bodies`], each document with the revisions that lie beside the winning
+    /// one: what replication or a race left behind.
+    pub fn all_docs_with_conflicts<T: DeserializeOwned + Send>(
+        &self,
+        mut query: AllDocs,
+    ) -> impl Stream<Item = Result<(Document<T>, Vec<Rev>)>> + Send + use<T> {
+        let call = self.call("list documents");
+        query.conflicts = true;
+        self.walk(call.clone(), query, true)
+            .try_filter_map(move |row| {
+                let document = row.doc.filter(|doc| !doc.is_null());
+                let decoded = document.map(|doc| {
+                    let conflicts = doc
+                        .get("_conflicts")
+                        .map(Vec::<Rev>::deserialize)
+                        .transpose()
+                        .map_err(|source| Error::Corrupt {
+                            call: call.clone(),
+                            detail: "the conflicts of a document should be revisions".to_owned(),
+                            source: Some(source),
+                        })?;
+                    Ok((decode(&call, doc)?, conflicts.unwrap_or_default()))
+                });
+                std::future::ready(decoded.transpose())
+            })
+    }
+
     /// The documents with these ids, in one call; those that do not exist are not in the map.
     ///
     /// # Errors
@@ -225,6 +253,9 @@ impl Database {
             .query("limit", asked.to_string());
         if bodies {
             outgoing = outgoing.query("include_docs", "true");
+        }
+        if walk.query.conflicts {
+            outgoing = outgoing.query("conflicts", "true");
         }
         if walk.query.descending {
             outgoing = outgoing.query("descending", "true");
