@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use futures::TryStreamExt as _;
+use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use object_store::{
     Error as StoreError, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions,
     PutPayload, local::LocalFileSystem, path::Path,
@@ -182,7 +182,7 @@ impl Contents {
     /// # Errors
     /// When the store fails; then some are forgotten and some not.
     pub(crate) async fn purge(&self, prefix: &str) -> Result<u64, Error> {
-        let prefix = checked(prefix)?;
+        let prefix = &checked(prefix)?;
         let removed = self
             .remove_below(&Path::from_iter([INSTANCES, prefix, "apps"]))
             .await?;
@@ -195,6 +195,36 @@ impl Contents {
             removed => gone(removed)?,
         }
         Ok(removed)
+    }
+
+    /// The prefixes under which something of single instances lies, each with its number of apps: 0 when
+    /// folders alone are left. Of one instance when `only` names it.
+    ///
+    /// # Errors
+    /// When the store fails; while counting, as an item.
+    pub(crate) async fn prefixes(
+        &self,
+        only: Option<&str>,
+    ) -> Result<impl Stream<Item = Result<(String, u64), Error>> + Send + use<>, Error> {
+        let wanted = only.map(checked).transpose()?;
+        let instances = Path::from(INSTANCES);
+        let all = self.store.list_with_delimiter(Some(&instances)).await?;
+        let found: Vec<Path> = all
+            .common_prefixes
+            .into_iter()
+            .filter(|place| wanted.is_none() || place.filename() == wanted.as_deref())
+            .collect();
+        let store = Arc::clone(&self.store);
+        Ok(stream::iter(found).then(move |place| {
+            let store = Arc::clone(&store);
+            async move {
+                let count = store
+                    .list(Some(&place))
+                    .try_fold(0, |count, _| std::future::ready(Ok(count + 1)))
+                    .await?;
+                Ok((place.filename().unwrap_or_default().to_owned(), count))
+            }
+        }))
     }
 
     async fn remove_below(&self, folder: &Path) -> Result<u64, Error> {
@@ -291,15 +321,17 @@ fn pointers(prefix: &str, kind: Kind, slug: &str) -> Result<Path, Error> {
     let prefix = checked(prefix)?;
     Ok(Path::from_iter([
         INSTANCES,
-        prefix,
+        &prefix,
         "apps",
         kind.as_str(),
         slug,
     ]))
 }
 
-/// A prefix is the name of a folder here: only plain names may be one.
-fn checked(prefix: &str) -> Result<&str, Error> {
+/// A prefix is the name of a folder here: only plain names may be one. The dots and colons of old prefixes
+/// are dashes, as in the names of their databases.
+fn checked(prefix: &str) -> Result<String, Error> {
+    let prefix = prefix.replace(['.', ':'], "-");
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     if prefix.is_empty() || !prefix.bytes().all(plain) {
         return Err(Error::Stored(format!("{prefix:?} is no prefix")));
@@ -368,6 +400,7 @@ mod tests {
         reason = "a failed expectation is the test failing"
     )]
 
+    use futures::TryStreamExt as _;
     use time::{Duration, OffsetDateTime};
 
     use super::{Contents, Tree};
@@ -396,6 +429,16 @@ mod tests {
             .unwrap();
         keep("b", tree(&[("x", "same")])).await.unwrap();
         assert_eq!(count(&blobs), 2);
+        let list = async |only| {
+            let found = contents.prefixes(only).await.unwrap();
+            let mut found: Vec<_> = found.try_collect().await.unwrap();
+            found.sort();
+            found
+        };
+        let (a, b) = (("a".to_owned(), 1), ("b".to_owned(), 1));
+        assert_eq!(list(None).await, [a.clone(), b]);
+        assert_eq!(list(Some("a")).await, [a]);
+        assert_eq!(list(Some("c")).await, []);
 
         let soon = OffsetDateTime::now_utc() + Duration::hours(1);
         assert_eq!(contents.sweep_before(soon).await.unwrap(), 0);
@@ -403,6 +446,7 @@ mod tests {
         assert_eq!(contents.purge("a").await.unwrap(), 0);
         assert_eq!(count(&folder.path().join("instances")), 1);
         assert!(contents.purge("../instances").await.is_err());
+        assert_eq!(contents.purge("alice.example:8080").await.unwrap(), 0);
         assert_eq!(
             contents.sweep().await.unwrap(),
             0,

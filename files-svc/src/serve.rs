@@ -72,10 +72,13 @@ pub async fn serve(
     let door = Authenticate::new(given.cluster_key);
     let lifecycle = Lifecycle {
         couch: given.couch.clone(),
-        contents,
+        contents: contents.clone(),
         contexts: given.contexts,
     };
-    let tree = Tree { couch: given.couch };
+    let tree = Tree {
+        couch: given.couch,
+        contents,
+    };
     let server = GrpcServer::new()?
         .with(FilesServiceServer::with_interceptor(tree, door.clone()))
         .with(FilesLifecycleServiceServer::with_interceptor(

@@ -1,5 +1,7 @@
 //! The documents of one instance's tree.
 
+mod scan;
+
 use couch::{BulkDoc, Couch, Database, DbName, Document, Find};
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde::Deserialize;
@@ -8,7 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     domain::{
         ROOT_ID,
-        databases::{BY_PARENT, BY_PATH, FILES, Plan},
+        databases::{BY_PARENT, BY_PATH, FILES, Plan, VERSIONS},
         default_tree::Directory,
         node::{Fields, Kind, Node},
         order::Place,
@@ -33,6 +35,7 @@ pub(crate) struct Store {
     couch: Couch,
     prefix: Prefix,
     files: Database,
+    versions: Database,
 }
 
 impl Store {
@@ -41,12 +44,19 @@ impl Store {
     /// # Errors
     /// When the prefix makes no name of a database.
     pub(crate) fn new(couch: Couch, prefix: Prefix) -> Result<Self, Error> {
-        let files = couch.database(&DbName::new(prefix.database(FILES))?);
+        let open = |doctype| DbName::new(prefix.database(doctype)).map(|it| couch.database(&it));
+        let (files, versions) = (open(FILES)?, open(VERSIONS)?);
         Ok(Self {
             couch,
             prefix,
             files,
+            versions,
         })
+    }
+
+    /// The prefix of the instance.
+    pub(crate) fn prefix(&self) -> &Prefix {
+        &self.prefix
     }
 
     /// Makes a database with its indexes and views. Its name, and how many documents it then holds.

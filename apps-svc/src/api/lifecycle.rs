@@ -1,5 +1,6 @@
 //! `AppsLifecycleService`: what the instance service asks.
 
+use futures::{StreamExt as _, TryStreamExt as _};
 use hamlet_proto::hamlet::apps::v1::{
     Contents, ListContentsRequest, PrepareDatabasesRequest, PrepareDatabasesResponse,
     PreparedDatabase, PurgeContentsRequest, PurgeContentsResponse,
@@ -52,10 +53,19 @@ impl AppsLifecycleService for Lifecycle {
 
     async fn list_contents(
         &self,
-        _: Request<ListContentsRequest>,
+        request: Request<ListContentsRequest>,
     ) -> Result<Response<Self::ListContentsStream>, Status> {
-        Err(service_kit::status::unimplemented(
-            "listing contents is not built yet",
-        ))
+        let caller = Caller::of(&request)?;
+        caller.require_internal()?;
+        // A call for one instance is about its contents only.
+        let only = caller.tenant().ok().map(|tenant| tenant.prefix.as_str());
+        let found = self.0.contents.prefixes(only).await?;
+        let found = found
+            .map_ok(|(prefix, objects)| Contents {
+                prefix,
+                objects: i64::try_from(objects).unwrap_or(i64::MAX),
+            })
+            .map_err(Status::from);
+        Ok(Response::new(found.boxed()))
     }
 }

@@ -1,5 +1,6 @@
 //! What can be done with a tree, one verb a file.
 
+pub(crate) mod check;
 pub(crate) mod get;
 pub(crate) mod list;
 pub(crate) mod make_directories;

@@ -1,12 +1,13 @@
 //! Nodes and times as the contracts have them.
 
-use hamlet_proto::hamlet::files::v1::{self as files, File, file::Type};
+use hamlet_proto::hamlet::files::v1::{self as files, CheckTreeRequest, File, file::Type};
 use prost_types::Timestamp;
 use time::{Duration, OffsetDateTime};
 
 use crate::{
-    actions::get::Target,
+    actions::{check::Scope, get::Target},
     domain::{
+        finding::Finding,
         node::{Kind, Node},
         path::AbsolutePath,
     },
@@ -94,6 +95,34 @@ pub(crate) fn by_path(path: &str) -> Result<Target, Error> {
     AbsolutePath::parse(path)
         .map(Target::Path)
         .map_err(|wrong| Error::field("path", wrong))
+}
+
+/// What a check looks at: all when nothing is said.
+///
+/// # Errors
+/// [`Error::Field`] when it is to be only one thing and only the other.
+pub(crate) fn scope(request: &CheckTreeRequest) -> Result<Scope, Error> {
+    if request.index_integrity && request.files_consistency {
+        return Err(Error::field(
+            "files_consistency",
+            "contradicts index_integrity, each asks for its own checks only; set one of them, or \
+             neither for both checks",
+        ));
+    }
+    Ok(Scope {
+        index: !request.files_consistency,
+        contents: !request.index_integrity,
+    })
+}
+
+/// A finding for callers.
+pub(crate) fn finding(finding: Finding) -> files::Finding {
+    files::Finding {
+        r#type: finding.kind.as_str().to_owned(),
+        file_id: finding.id,
+        path: finding.path,
+        detail: finding.detail,
+    }
 }
 
 /// A request that says nothing of what it is about.

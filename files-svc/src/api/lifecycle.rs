@@ -1,6 +1,7 @@
 //! What the instance service asks for.
 
 use couch::Couch;
+use futures::{StreamExt as _, TryStreamExt as _};
 use hamlet_proto::hamlet::{
     files::v1::{
         self as v1, CreateDefaultDirectoriesRequest, CreateDefaultDirectoriesResponse,
@@ -96,10 +97,22 @@ impl FilesLifecycleService for Lifecycle {
 
     async fn list_contents(
         &self,
-        _: Request<ListContentsRequest>,
+        request: Request<ListContentsRequest>,
     ) -> Result<Response<Self::ListContentsStream>, Status> {
-        Err(service_kit::status::unimplemented(
-            "listing contents is not built yet",
-        ))
+        let caller = Caller::of(&request)?;
+        caller.require_internal()?;
+        // A call for one instance is about its contents only.
+        let only = match caller.tenant() {
+            Ok(tenant) => Some(prefix_of(tenant)?),
+            Err(_) => None,
+        };
+        let found = self.contents.prefixes(only.as_ref()).await?;
+        let found = found
+            .map_ok(|(prefix, objects)| v1::Contents {
+                prefix,
+                objects: count(objects),
+            })
+            .map_err(Status::from);
+        Ok(Response::new(found.boxed()))
     }
 }

@@ -13,8 +13,9 @@ use service_kit::caller::Caller;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    actions::{get, list, walk},
+    actions::{check, get, list, walk},
     api::{convert, store_of},
+    contents::Contents,
     error::Error,
     store::Store,
 };
@@ -24,6 +25,8 @@ use crate::{
 pub(crate) struct Tree {
     /// The database.
     pub(crate) couch: Couch,
+    /// The bytes.
+    pub(crate) contents: Contents,
 }
 
 impl Tree {
@@ -100,10 +103,16 @@ impl FilesService for Tree {
 
     async fn check_tree(
         &self,
-        _: Request<CheckTreeRequest>,
+        request: Request<CheckTreeRequest>,
     ) -> Result<Response<Self::CheckTreeStream>, Status> {
-        Err(service_kit::status::unimplemented(
-            "checking a tree is not built yet",
-        ))
+        let store = self.store(&request)?;
+        let request = request.into_inner();
+        let scope = convert::scope(&request)?;
+        let findings = check::check(store, self.contents.clone(), scope).await?;
+        let findings = findings
+            .map_ok(convert::finding)
+            .map_err(Status::from)
+            .take(if request.fail_fast { 1 } else { usize::MAX });
+        Ok(Response::new(findings.boxed()))
     }
 }

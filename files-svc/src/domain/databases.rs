@@ -9,7 +9,7 @@ use couch::design::{Index, View};
 /// The doctype of directories and files.
 pub(crate) const FILES: &str = "io.cozy.files";
 /// The doctype of old contents of files.
-const VERSIONS: &str = "io.cozy.files.versions";
+pub(crate) const VERSIONS: &str = "io.cozy.files.versions";
 
 /// Finds the children of a directory.
 pub(crate) const BY_PARENT: &str = "dir-children";

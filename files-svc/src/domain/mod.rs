@@ -3,11 +3,15 @@
 pub(crate) mod cursor;
 pub(crate) mod databases;
 pub(crate) mod default_tree;
+pub(crate) mod finding;
+pub(crate) mod integrity;
 pub(crate) mod locale;
 pub(crate) mod node;
+pub(crate) mod object;
 pub(crate) mod order;
 pub(crate) mod path;
 pub(crate) mod prefix;
+pub(crate) mod siblings;
 
 /// The id of the root's document.
 pub(crate) const ROOT_ID: &str = "io.cozy.files.root-dir";

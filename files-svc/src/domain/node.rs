@@ -64,6 +64,9 @@ pub(crate) struct Fields {
     referenced_by: Option<Vec<Reference>>,
     #[serde(default)]
     pub(crate) executable: bool,
+    /// The name of the file's bytes in the store of contents.
+    #[serde(default)]
+    pub(crate) internal_vfs_id: String,
 }
 
 /// A file or a directory.
@@ -89,6 +92,41 @@ impl Fields {
     pub(crate) fn stored_path(&self) -> Option<&str> {
         self.is_directory().then_some(self.path.as_str())
     }
+
+    /// Whether it stores a path.
+    pub(crate) fn has_path(&self) -> bool {
+        !self.path.is_empty()
+    }
+
+    /// Whether it carries the mark of a file in the trash.
+    pub(crate) fn is_marked_trashed(&self) -> bool {
+        self.trashed
+    }
+
+    /// The size in the form that all software reads: a text of decimal digits.
+    pub(crate) fn size_in_digits(&self) -> Option<u64> {
+        let digits = self.size.as_str()?;
+        let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+        plain.then(|| digits.parse().ok()).flatten()
+    }
+
+    /// The MD5 of the contents, when the document tells one that can be read.
+    pub(crate) fn md5(&self) -> Option<[u8; 16]> {
+        let text = self.md5sum.as_deref()?;
+        STANDARD.decode(text).ok()?.try_into().ok()
+    }
+
+    /// Whether it tells an MD5, be it readable or not.
+    pub(crate) fn tells_md5(&self) -> bool {
+        self.md5sum.as_deref().is_some_and(|text| !text.is_empty())
+    }
+}
+
+/// Whether a path lies below the trash.
+pub(crate) fn is_below_trash(path: &str) -> bool {
+    path.strip_prefix('/')
+        .and_then(|path| path.strip_prefix(TRASH_NAME))
+        .is_some_and(|rest| rest.starts_with('/'))
 }
 
 impl Node {
@@ -127,12 +165,7 @@ impl Node {
 
     /// Whether it lies in the trash. Files carry a mark; directories are known by their path.
     pub(crate) fn is_trashed(&self) -> bool {
-        let trash = join("/", TRASH_NAME);
-        self.fields.trashed
-            || self
-                .path
-                .strip_prefix(&trash)
-                .is_some_and(|rest| rest.starts_with('/'))
+        self.fields.trashed || is_below_trash(&self.path)
     }
 
     /// When its owner made it.

@@ -57,6 +57,7 @@ pub(crate) struct World {
     pub(crate) couch: Couch,
     pub(crate) tenant: Tenant,
     pub(crate) contents: PathBuf,
+    url: String,
     channel: Channel,
     database: Option<CancellationToken>,
     _folder: tempfile::TempDir,
@@ -112,6 +113,7 @@ impl World {
                 ..Tenant::default()
             },
             contents,
+            url,
             channel,
             database,
             _folder: folder,
@@ -204,6 +206,30 @@ impl World {
         let files = self.database(&self.tenant, "io.cozy.files");
         let written = files.put(id, None, &document).await.unwrap();
         assert!(written.committed().is_some(), "{id} was there already");
+    }
+
+    /// Writes one revision of a document beside those that are there, as replication does.
+    pub(crate) async fn replicate(&self, doctype: &str, revision: &Value) {
+        use base64::{Engine as _, engine::general_purpose::STANDARD};
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+        let name = DbName::instance(&self.tenant.prefix, doctype).unwrap();
+        let name = name.as_str().replace('/', "%2F");
+        let (credentials, address) = self.url["http://".len()..].split_once('@').unwrap();
+        let credentials = STANDARD.encode(credentials);
+        let address = address.trim_end_matches('/');
+        let body = serde_json::json!({"new_edits": false, "docs": [revision]}).to_string();
+        let request = format!(
+            "POST /{name}/_bulk_docs HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+             Authorization: Basic {credentials}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
     }
 
     /// All documents of the instance's tree, design documents excepted, by id.

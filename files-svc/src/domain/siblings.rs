@@ -1,0 +1,118 @@
+//! Finding names that occur twice in one directory, in bounded memory.
+
+use std::collections::HashSet;
+
+use sha2::{Digest as _, Sha256};
+
+/// How many names are remembered at once, by 16 bytes each.
+pub(crate) const REMEMBERED: usize = 100_000;
+
+/// The names of one directory that were seen. Two names are the same letter by letter: the composed and
+/// the decomposed spelling of a letter are two.
+#[derive(Debug)]
+pub(crate) struct Siblings {
+    seen: HashSet<[u8; 16]>,
+    /// The ids of those whose name was seen before.
+    twice: Vec<String>,
+    /// How many there were.
+    count: usize,
+    remembered: usize,
+    /// Which part of the names this one looks at, and of how many.
+    part: (usize, usize),
+}
+
+impl Siblings {
+    /// No names yet, of which `remembered` can be held at once.
+    pub(crate) fn new(remembered: usize) -> Self {
+        Self::part(remembered, 0, 1)
+    }
+
+    fn part(remembered: usize, part: usize, parts: usize) -> Self {
+        Self {
+            seen: HashSet::new(),
+            twice: Vec::new(),
+            count: 0,
+            remembered,
+            part: (part, parts),
+        }
+    }
+
+    /// Takes a name in.
+    pub(crate) fn add(&mut self, id: &str, name: &str) {
+        self.count += 1;
+        let hash: [u8; 32] = Sha256::digest(name).into();
+        // The first half is remembered, the other one shares names out over the parts.
+        let (mut short, mut rest) = ([0; 16], [0; 16]);
+        let (first, second) = hash.split_at(16);
+        short.copy_from_slice(first);
+        rest.copy_from_slice(second);
+        let (part, parts) = self.part;
+        let is_ours = u128::from_be_bytes(rest) % parts as u128 == part as u128;
+        if is_ours && !self.is_too_wide() && !self.seen.insert(short) {
+            // Whoever has more twins than this in one directory hears of the others the next time.
+            if self.twice.len() < self.remembered {
+                self.twice.push(id.to_owned());
+            }
+        }
+    }
+
+    fn is_too_wide(&self) -> bool {
+        self.seen.len() >= self.remembered
+    }
+
+    /// The ids of those whose name was seen before, when all names could be remembered; otherwise how the
+    /// directory has to be gone through again: once for each of these.
+    pub(crate) fn finish(self) -> Result<Vec<String>, Vec<Self>> {
+        if !self.is_too_wide() {
+            return Ok(self.twice);
+        }
+        // Twice as many as would do if hashes were spread evenly; a part that is still too wide is
+        // divided once more.
+        let more = self.count.div_ceil(self.remembered) * 2;
+        let (part, parts) = self.part;
+        let divided = (0..more)
+            .map(|k| Self::part(self.remembered, part + k * parts, parts * more))
+            .collect();
+        Err(divided)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::Siblings;
+
+    fn twice(names: &[String], siblings: Siblings) -> Vec<String> {
+        let mut siblings = siblings;
+        for (number, name) in names.iter().enumerate() {
+            siblings.add(&format!("{number:06}"), name);
+        }
+        match siblings.finish() {
+            Ok(twice) => twice,
+            Err(parts) => parts
+                .into_iter()
+                .flat_map(|part| twice(names, part))
+                .collect(),
+        }
+    }
+
+    proptest! {
+        /// With little memory the same is found as with much.
+        #[test]
+        fn memory_bounds_the_passes_and_not_what_is_found(
+            numbers in prop::collection::vec(0..200_u32, 0..300),
+        ) {
+            let names: Vec<String> = numbers.iter().map(u32::to_string).collect();
+            let mut narrow = twice(&names, Siblings::new(40));
+            narrow.sort();
+            prop_assert_eq!(narrow, twice(&names, Siblings::new(1000)));
+        }
+    }
+
+    #[test]
+    fn spellings_are_names_of_their_own() {
+        let names = ["\u{e9}", "e\u{301}", "E\u{301}"].map(str::to_owned);
+        assert!(twice(&names, Siblings::new(1000)).is_empty());
+    }
+}
