@@ -6,6 +6,8 @@ pub mod instance;
 pub mod locale;
 pub mod name;
 pub mod operation;
+pub mod passphrase;
 pub mod record;
+pub mod sealed;
 pub mod spec;
 pub mod steps;

@@ -1,0 +1,346 @@
+//! What a passphrase that was chosen becomes in the documents of an instance.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{
+    client::{Iterations, MasterKey},
+    random, server,
+    vault::{DrawError, VaultKeys},
+};
+use crate::domain::spec::InvalidField;
+
+/// The id of the vault's settings in the settings database.
+pub const VAULT_SETTINGS_ID: &str = "io.cozy.settings.bitwarden";
+/// The longest passphrase in plain text, in bytes.
+const LONGEST_PASSPHRASE: usize = 1024;
+/// The longest hint, in bytes.
+const LONGEST_HINT: usize = 1024;
+
+/// A passphrase as it was chosen.
+#[derive(Clone)]
+pub enum Chosen {
+    /// In plain text: the client's work is still to be done.
+    Plain(String),
+    /// Hashed by the client, with the keys that it made.
+    Hashed {
+        /// The hash that logs in.
+        login_hash: String,
+        /// How it was derived.
+        iterations: Iterations,
+        /// The keys of the vault.
+        keys: VaultKeys,
+    },
+    /// One that nobody knows: the owner gets in by other means.
+    Nobodys,
+}
+
+impl std::fmt::Debug for Chosen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Plain(_) => "Plain(…)",
+            Self::Hashed { .. } => "Hashed(…)",
+            Self::Nobodys => "Nobodys",
+        })
+    }
+}
+
+/// Checks a passphrase in plain text. There is no rule of strength on the server, as in the model; what
+/// cannot have been meant is refused.
+///
+/// # Errors
+/// What is wrong with it, for the field `field`. The passphrase itself is not repeated.
+pub fn check_plain(field: &str, passphrase: &str) -> Result<(), InvalidField> {
+    let wrong = if passphrase.is_empty() {
+        "is empty; give a passphrase".to_owned()
+    } else if passphrase.len() > LONGEST_PASSPHRASE {
+        format!("is longer than {LONGEST_PASSPHRASE} bytes")
+    } else if passphrase.chars().any(char::is_control) {
+        "holds a control character, such as the end of a line; leave it out".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(InvalidField {
+        field: field.to_owned(),
+        wrong,
+    })
+}
+
+/// Checks a hint: a short text that is not the passphrase itself.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_hint(hint: &str, passphrase: &str) -> Result<(), InvalidField> {
+    let wrong = if hint.len() > LONGEST_HINT {
+        format!("is longer than {LONGEST_HINT} bytes")
+    } else if hint.chars().any(char::is_control) {
+        "holds a control character; use printable text on one line".to_owned()
+    } else if !hint.is_empty() && hint == passphrase {
+        "is the passphrase itself; whoever asks for the hint would get it".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(InvalidField {
+        field: "hint".to_owned(),
+        wrong,
+    })
+}
+
+/// All that a passphrase becomes, and the secrets that are renewed with it. It travels sealed, and is the
+/// same however often it is written.
+#[derive(Clone, Deserialize, PartialEq, Eq, Serialize)]
+pub struct Credentials {
+    /// The hash, as instance documents keep it.
+    pub passphrase_hash: String,
+    /// The key of sessions and of the tokens of apps: base64 of 64 bytes.
+    pub session_secret: String,
+    /// Whether the owner knows the passphrase.
+    pub defined: bool,
+    /// What helps the owner to remember; empty when there is nothing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub hint: String,
+    iterations: u32,
+    security_stamp: String,
+    keys: VaultKeys,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credentials(…)")
+    }
+}
+
+/// Why credentials could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum DeriveError {
+    /// The system has no randomness to give.
+    #[error("the system has no randomness to give")]
+    Randomness(#[from] getrandom::Error),
+    /// The keys of the vault could not be made.
+    #[error("the keys of the vault could not be made")]
+    Vault(#[from] DrawError),
+    /// The hash could not be made.
+    #[error("the passphrase could not be hashed")]
+    Hash(#[from] server::Unusable),
+}
+
+impl Credentials {
+    /// Does all the work, the client's where it is missing. Takes up to a second: never call it on a thread
+    /// that serves requests. `salt` is that of [`super::client::salt`].
+    ///
+    /// # Errors
+    /// When the system has no randomness to give.
+    pub fn derive(chosen: &Chosen, salt: &str, hint: &str) -> Result<Self, DeriveError> {
+        let (login_hash, iterations, keys) = match chosen {
+            Chosen::Plain(passphrase) => {
+                let iterations = Iterations::DEFAULT;
+                let master = MasterKey::derive(passphrase, salt, iterations);
+                let keys = VaultKeys::draw(&master)?;
+                (master.login_hash(passphrase), iterations, keys)
+            }
+            Chosen::Hashed {
+                login_hash,
+                iterations,
+                keys,
+            } => (login_hash.clone(), *iterations, keys.clone()),
+            // What would be derived from a passphrase that nobody knows is as good drawn itself.
+            Chosen::Nobodys => {
+                let keys = VaultKeys::draw(&MasterKey::draw()?)?;
+                let login_hash = STANDARD.encode(random::<32>()?);
+                (login_hash, Iterations::DEFAULT, keys)
+            }
+        };
+        Ok(Self {
+            passphrase_hash: server::hash(&login_hash, &random()?)?,
+            session_secret: STANDARD.encode(random::<64>()?),
+            defined: !matches!(chosen, Chosen::Nobodys),
+            hint: hint.to_owned(),
+            iterations: iterations.get(),
+            security_stamp: uuid::Uuid::now_v7().to_string(),
+            keys,
+        })
+    }
+
+    /// The vault's settings with these credentials. What other software keeps in `before` stays; so does
+    /// the hint, when no other is given. `now` is RFC 3339.
+    ///
+    /// The keys of an organisation are left out. The model encrypts them with a key of the host, and
+    /// without one with a constant that everybody knows; a key of ours could be opened by no other software,
+    /// and one that everybody can open is worse than none.
+    #[must_use]
+    pub fn vault_settings(
+        &self,
+        before: Option<Map<String, Value>>,
+        now: &str,
+    ) -> Map<String, Value> {
+        let mut settings = before.unwrap_or_default();
+        settings.insert(
+            "passphrase_kdf_iterations".to_owned(),
+            self.iterations.into(),
+        );
+        // 0, PBKDF2, is kept as an absent field.
+        settings.shift_remove("passphrase_kdf");
+        for (field, text) in [
+            ("security_stamp", &self.security_stamp),
+            ("key", &self.keys.key),
+            ("public_key", &self.keys.public_key),
+            ("private_key", &self.keys.private_key),
+        ] {
+            if text.is_empty() {
+                settings.shift_remove(field);
+            } else {
+                settings.insert(field.to_owned(), text.as_str().into());
+            }
+        }
+        if !self.hint.is_empty() {
+            settings.insert("passphrase_hint".to_owned(), self.hint.as_str().into());
+        }
+        let metadata = settings.entry("cozyMetadata").or_insert_with(
+            || json!({"doctypeVersion": "1", "metadataVersion": 1, "createdAt": now}),
+        );
+        if let Value::Object(metadata) = metadata {
+            metadata.insert("updatedAt".to_owned(), now.into());
+        }
+        settings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        reason = "a failed expectation is the test failing"
+    )]
+
+    use serde_json::json;
+
+    use super::{
+        super::{
+            client::{Iterations, MasterKey, salt},
+            server,
+            vault::VaultKeys,
+        },
+        Chosen, Credentials, check_hint, check_plain,
+    };
+
+    const NOW: &str = "2026-01-01T00:00:00Z";
+
+    fn hashed() -> Chosen {
+        Chosen::Hashed {
+            login_hash: "HEhAI609eizfa2S1eq290Osz7j+LywysXeXffnu+ASk=".to_owned(),
+            iterations: Iterations::new(60_000).unwrap(),
+            keys: VaultKeys::from_client("0.aWk=|a2V5", "", "").unwrap(),
+        }
+    }
+
+    #[test]
+    fn what_comes_of_plain_text_is_what_a_client_would_have_sent() {
+        let salt = salt("alice.example.com", "");
+        let plain = Chosen::Plain("cozy".to_owned());
+        let credentials = Credentials::derive(&plain, &salt, "").unwrap();
+        let login_hash = MasterKey::derive("cozy", &salt, Iterations::DEFAULT).login_hash("cozy");
+        assert!(server::matches(&credentials.passphrase_hash, &login_hash));
+        assert!(credentials.defined);
+        let settings = credentials.vault_settings(None, NOW);
+        let fields: Vec<_> = settings.keys().map(String::as_str).collect();
+        assert_eq!(
+            fields,
+            [
+                "passphrase_kdf_iterations",
+                "security_stamp",
+                "key",
+                "public_key",
+                "private_key",
+                "cozyMetadata"
+            ],
+            "the fields of the model, without those of an organisation"
+        );
+        assert_eq!(settings["passphrase_kdf_iterations"], 650_000);
+        let stamp: uuid::Uuid = settings["security_stamp"]
+            .as_str()
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert_eq!(stamp.get_version_num(), 7);
+        assert_eq!(
+            settings["cozyMetadata"],
+            json!({"doctypeVersion": "1", "metadataVersion": 1, "createdAt": NOW, "updatedAt": NOW})
+        );
+    }
+
+    #[test]
+    fn what_a_client_hashed_is_taken_as_it_is() {
+        let credentials = Credentials::derive(&hashed(), "", "my dog").unwrap();
+        assert!(server::matches(
+            &credentials.passphrase_hash,
+            "HEhAI609eizfa2S1eq290Osz7j+LywysXeXffnu+ASk="
+        ));
+        let settings = credentials.vault_settings(None, NOW);
+        assert_eq!(settings["passphrase_kdf_iterations"], 60_000);
+        assert_eq!(settings["key"], "0.aWk=|a2V5");
+        assert_eq!(settings["passphrase_hint"], "my dog");
+        assert!(!settings.contains_key("public_key"));
+    }
+
+    #[test]
+    fn every_derivation_renews_what_is_to_be_renewed() {
+        let one = Credentials::derive(&Chosen::Nobodys, "", "").unwrap();
+        let two = Credentials::derive(&Chosen::Nobodys, "", "").unwrap();
+        assert!(!one.defined);
+        assert_ne!(one.passphrase_hash, two.passphrase_hash);
+        assert_ne!(one.session_secret, two.session_secret);
+        assert_ne!(one.security_stamp, two.security_stamp);
+        assert_ne!(one.keys, two.keys);
+    }
+
+    #[test]
+    fn what_other_software_keeps_in_the_vaults_settings_is_kept() {
+        let before = json!({
+            "passphrase_kdf": 1, "passphrase_kdf_iterations": 5, "security_stamp": "old", "key": "old",
+            "private_key": "old", "public_key": "old", "passphrase_hint": "a hint",
+            "organization_id": "theirs", "extension_installed": true,
+            "cozyMetadata": {"doctypeVersion": "1", "createdAt": "2020-01-01T00:00:00Z"}
+        });
+        let after = Credentials::derive(&hashed(), "", "")
+            .unwrap()
+            .vault_settings(before.as_object().cloned(), NOW);
+        assert_eq!(after["organization_id"], "theirs");
+        assert_eq!(after["extension_installed"], true);
+        assert_eq!(after["passphrase_hint"], "a hint");
+        assert_eq!(after["cozyMetadata"]["createdAt"], "2020-01-01T00:00:00Z");
+        assert_eq!(after["cozyMetadata"]["updatedAt"], NOW);
+        assert_eq!(after["key"], "0.aWk=|a2V5");
+        for gone in ["passphrase_kdf", "public_key", "private_key"] {
+            assert!(!after.contains_key(gone), "{gone}");
+        }
+    }
+
+    #[test]
+    fn nothing_of_it_is_shown() {
+        let credentials = Credentials::derive(&hashed(), "", "hint").unwrap();
+        assert_eq!(format!("{credentials:?}"), "Credentials(…)");
+        assert_eq!(
+            format!("{:?}", Chosen::Plain("secret".to_owned())),
+            "Plain(…)"
+        );
+        assert_eq!(format!("{:?}", hashed()), "Hashed(…)");
+    }
+
+    #[test]
+    fn what_cannot_have_been_meant_is_refused_and_not_repeated() {
+        assert!(check_plain("passphrase", "correct horse, élève").is_ok());
+        let long = "x".repeat(1025);
+        for wrong in ["", "ends with\n", "a\0b", long.as_str()] {
+            let error = check_plain("passphrase", wrong).unwrap_err();
+            assert_eq!(error.field, "passphrase");
+            assert!(wrong.is_empty() || !error.to_string().contains(wrong));
+        }
+        assert!(check_hint("", "x").is_ok());
+        assert!(check_hint("my dog", "Rex").is_ok());
+        assert!(check_hint("Rex", "Rex").is_err());
+        assert!(check_hint("a\nb", "Rex").is_err());
+        assert!(check_hint(&long, "Rex").is_err());
+    }
+}

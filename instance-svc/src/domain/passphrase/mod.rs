@@ -1,0 +1,27 @@
+//! Passphrases, as the compatible clients and servers treat them. Nobody but the owner ever stores one.
+//!
+//! ```text
+//! passphrase --PBKDF2--> master key --PBKDF2, 1 round--> login hash --scrypt--> what is stored
+//!                             `--AES--> vault key --AES, HMAC--> private key of a pair
+//! ```
+//!
+//! - [`client`]: what a browser does, and what is done in its place for a passphrase in plain text
+//! - [`server`]: the hash that the instance document keeps
+//! - [`vault`]: the keys of the owner's password vault
+//! - [`credentials`]: all of it together, and the documents it becomes
+//! - [`register`]: the right to choose the first passphrase
+
+pub mod client;
+pub mod credentials;
+pub mod register;
+pub mod server;
+pub mod vault;
+
+pub use credentials::{Chosen, Credentials};
+
+/// Fresh random bytes from the system.
+fn random<const LENGTH: usize>() -> Result<[u8; LENGTH], getrandom::Error> {
+    let mut bytes = [0_u8; LENGTH];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}

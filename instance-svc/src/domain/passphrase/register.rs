@@ -1,0 +1,161 @@
+//! The right to choose the first passphrase: a token of 16 random bytes that works once, for a while.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use subtle::ConstantTimeEq as _;
+use time::OffsetDateTime;
+
+use super::random;
+
+/// The longest token that is read, in bytes: longer than any real one.
+const LONGEST: usize = 64;
+
+/// A token as its bearer sent it.
+#[derive(Clone)]
+pub struct RegisterToken(Vec<u8>);
+
+impl std::fmt::Debug for RegisterToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RegisterToken(…)")
+    }
+}
+
+/// A text that can be no token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is no register token; it is made of 32 hex digits")]
+pub struct NotHex;
+
+/// Why a token does not open an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It is another one.
+    Wrong,
+    /// The instance has none any more: it was used, or was never needed.
+    Used,
+    /// Its time has passed.
+    Expired,
+}
+
+impl RegisterToken {
+    /// Reads the hex digits of a link. One of the wrong length is read all the same, and never matches.
+    ///
+    /// # Errors
+    /// When they are none.
+    pub fn parse(text: &str) -> Result<Self, NotHex> {
+        if text.is_empty() || text.len() > LONGEST * 2 {
+            return Err(NotHex);
+        }
+        hex::decode(text).map(Self).map_err(|_| NotHex)
+    }
+
+    /// Whether it is the one that an instance document holds (base64), found in constant time.
+    fn is(&self, stored: &str) -> bool {
+        STANDARD
+            .decode(stored)
+            .is_ok_and(|stored| stored.ct_eq(&self.0).into())
+    }
+
+    /// Whether it opens an instance. `stored` is what the instance document holds, `expires_at` until when
+    /// it is valid; a token without an end was made by other software, and is valid until it is renewed.
+    ///
+    /// Only who has the right token learns that it has expired.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn check(
+        &self,
+        stored: &str,
+        expires_at: Option<OffsetDateTime>,
+        now: OffsetDateTime,
+    ) -> Result<(), Refused> {
+        if stored.is_empty() {
+            return Err(Refused::Used);
+        }
+        if !self.is(stored) {
+            return Err(Refused::Wrong);
+        }
+        if expires_at.is_some_and(|end| end <= now) {
+            return Err(Refused::Expired);
+        }
+        Ok(())
+    }
+}
+
+/// A new token, as instance documents keep it: base64 of 16 bytes.
+///
+/// # Errors
+/// When the system has no randomness to give.
+pub fn draw() -> Result<String, getrandom::Error> {
+    Ok(STANDARD.encode(random::<16>()?))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        reason = "a failed expectation is the test failing"
+    )]
+
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use proptest::prelude::*;
+    use time::{Duration, OffsetDateTime};
+
+    use super::{Refused, RegisterToken, draw};
+
+    const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+
+    fn hex_of(stored: &str) -> String {
+        hex::encode(STANDARD.decode(stored).unwrap())
+    }
+
+    #[test]
+    fn the_right_token_opens_until_its_end() {
+        let stored = draw().unwrap();
+        for spelling in [hex_of(&stored), hex_of(&stored).to_uppercase()] {
+            let token = RegisterToken::parse(&spelling).unwrap();
+            assert_eq!(token.check(&stored, None, NOW), Ok(()));
+            let end = NOW + Duration::days(7);
+            let just_before = end - Duration::nanoseconds(1);
+            assert_eq!(token.check(&stored, Some(end), just_before), Ok(()));
+            assert_eq!(token.check(&stored, Some(end), end), Err(Refused::Expired));
+            assert_eq!(token.check("", Some(end), end), Err(Refused::Used));
+        }
+    }
+
+    #[test]
+    fn a_wrong_token_learns_nothing_of_the_right_one() {
+        let (stored, other) = (draw().unwrap(), draw().unwrap());
+        let wrong = RegisterToken::parse(&hex_of(&other)).unwrap();
+        let long_ago = Some(NOW - Duration::days(1));
+        assert_eq!(wrong.check(&stored, None, NOW), Err(Refused::Wrong));
+        assert_eq!(wrong.check(&stored, long_ago, NOW), Err(Refused::Wrong));
+        assert_eq!(wrong.check("not base64!", None, NOW), Err(Refused::Wrong));
+        assert_eq!(format!("{wrong:?}"), "RegisterToken(…)");
+    }
+
+    proptest! {
+        /// Nothing but the token itself opens: no prefix, no extension, nothing of one other bit.
+        #[test]
+        fn nothing_else_opens(given in "[0-9a-f]{0,80}|\\PC{0,40}", bit in 0_usize..128) {
+            let stored = draw().unwrap();
+            let right = hex_of(&stored);
+            if let Ok(token) = RegisterToken::parse(&given) {
+                prop_assert_eq!(token.check(&stored, None, NOW), Err(Refused::Wrong));
+            }
+            let mut near = STANDARD.decode(&stored).unwrap();
+            near[bit / 8] ^= 1 << (bit % 8);
+            for near in [hex::encode(near), right[..30].to_owned(), format!("{right}00")] {
+                let token = RegisterToken::parse(&near).unwrap();
+                prop_assert_eq!(token.check(&stored, None, NOW), Err(Refused::Wrong));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_hex_is_no_token() {
+        let long = "0".repeat(200);
+        for wrong in ["", "zz", "0", "0123 ", "é", long.as_str()] {
+            assert!(RegisterToken::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}
