@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{ArgMatches, FromArgMatches as _, Parser};
 use couch::{Couch, CouchFlags};
 use service_kit::{
     contexts::Contexts,
     program::{Failure, Program, ServiceFlags},
     telemetry::LogConfig,
+    tls::TlsFlags,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +36,10 @@ pub struct Flags {
 impl Program for Flags {
     fn log(&self) -> &LogConfig {
         self.service.log()
+    }
+
+    fn health_tls(settings: &ArgMatches) -> Result<TlsFlags, clap::Error> {
+        TlsFlags::from_arg_matches(settings)
     }
 
     async fn serve(self, contexts: Contexts, shutdown: CancellationToken) -> Result<(), Failure> {

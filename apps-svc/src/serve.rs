@@ -7,8 +7,12 @@ use hamlet_proto::hamlet::apps::v1::{
     apps_lifecycle_service_server::AppsLifecycleServiceServer,
     apps_service_server::AppsServiceServer,
 };
-use service_kit::{caller::Authenticate, contexts::Contexts, secret::Keyring, server::GrpcServer};
-use tokio::net::TcpListener;
+use service_kit::{
+    caller::Authenticate,
+    contexts::Contexts,
+    secret::Keyring,
+    server::{GrpcServer, Listener},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -67,7 +71,7 @@ pub struct Given {
 pub async fn serve(
     config: Config,
     given: Given,
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
     let contents = Contents::open(&config.contents).map_err(|source| ServeError::Contents {

@@ -1,11 +1,12 @@
 //! The files service as a program: its flags, and what becomes of them.
 
-use clap::Parser;
+use clap::{ArgMatches, FromArgMatches as _, Parser};
 use couch::{Couch, CouchFlags};
 use service_kit::{
     contexts::Contexts,
     program::{Failure, Program, ServiceFlags},
     telemetry::LogConfig,
+    tls::TlsFlags,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +31,10 @@ pub struct Flags {
 impl Program for Flags {
     fn log(&self) -> &LogConfig {
         self.service.log()
+    }
+
+    fn health_tls(settings: &ArgMatches) -> Result<TlsFlags, clap::Error> {
+        TlsFlags::from_arg_matches(settings)
     }
 
     async fn serve(self, contexts: Contexts, shutdown: CancellationToken) -> Result<(), Failure> {

@@ -7,8 +7,12 @@ use hamlet_proto::hamlet::files::v1::{
     files_lifecycle_service_server::FilesLifecycleServiceServer,
     files_service_server::FilesServiceServer,
 };
-use service_kit::{caller::Authenticate, contexts::Contexts, secret::Keyring, server::GrpcServer};
-use tokio::net::TcpListener;
+use service_kit::{
+    caller::Authenticate,
+    contexts::Contexts,
+    secret::Keyring,
+    server::{GrpcServer, Listener},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -57,7 +61,7 @@ pub struct Given {
 pub async fn serve(
     config: Config,
     given: Given,
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
     let contents =

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use service_kit::secret::Keyring;
+use service_kit::{secret::Keyring, tls::Tls};
 
 /// The settings of the gateway.
 #[derive(Clone, Debug, clap::Args)]
@@ -23,7 +23,8 @@ pub struct Config {
         default_value = "127.0.0.1:6060"
     )]
     pub admin_listen: SocketAddr,
-    /// Where the instance service is.
+    /// Where the instance service is: the address of each of its replicas, separated by commas, or a name that
+    /// stands for several.
     #[arg(
         long,
         env = "HAMLET_INSTANCE_SERVICE",
@@ -31,7 +32,7 @@ pub struct Config {
         default_value = "http://127.0.0.1:7001"
     )]
     pub instance_service: String,
-    /// Where the files service is.
+    /// Where the files service is, likewise.
     #[arg(
         long,
         env = "HAMLET_FILES_SERVICE",
@@ -39,7 +40,7 @@ pub struct Config {
         default_value = "http://127.0.0.1:7002"
     )]
     pub files_service: String,
-    /// Where the apps service is.
+    /// Where the apps service is, likewise.
     #[arg(
         long,
         env = "HAMLET_APPS_SERVICE",
@@ -110,6 +111,8 @@ pub struct Secrets {
     pub cluster_key: Keyring,
     /// What opens the admin door.
     pub admin_credential: Keyring,
+    /// How it speaks TLS with services, if it does.
+    pub tls: Option<Tls>,
 }
 
 /// A change of an instance has to be seen within a second, the way to its service included.

@@ -4,9 +4,9 @@ use std::{convert::Infallible, time::Duration};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use service_kit::peer::Channel;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Endpoint};
 use tonic_health::{
     ServingStatus,
     pb::{
@@ -17,7 +17,7 @@ use tonic_health::{
 };
 use tower::util::BoxCloneSyncService;
 
-use crate::{Config, Error};
+use crate::{route::Service, services::Services};
 
 /// The name of the gRPC service.
 pub(crate) const SERVICE: &str = "grpc.health.v1.Health";
@@ -41,28 +41,18 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    pub(crate) fn new(config: &Config) -> Result<(Self, HealthService), Error> {
-        let client = |address: &str| {
-            let endpoint = Endpoint::from_shared(address.to_owned()).map_err(|source| {
-                service_kit::peer::Error::Address {
-                    address: address.to_owned(),
-                    source,
-                }
-            })?;
-            Ok::<_, Error>(HealthClient::new(
-                endpoint.connect_timeout(ANSWER_WITHIN).connect_lazy(),
-            ))
-        };
+    pub(crate) fn new(services: &Services) -> (Self, HealthService) {
+        let client = |service| HealthClient::new(services.channel(service));
         let (reporter, service) = tonic_health::server::health_reporter();
         let health = Self {
             reporter,
             services: [
-                (INSTANCES, client(&config.instance_service)?),
-                (FILES, client(&config.files_service)?),
-                (APPS, client(&config.apps_service)?),
+                (INSTANCES, client(Service::Instances)),
+                (FILES, client(Service::Files)),
+                (APPS, client(Service::Apps)),
             ],
         };
-        Ok((health, BoxCloneSyncService::new(service)))
+        (health, BoxCloneSyncService::new(service))
     }
 
     /// Asks the services again and again, and says so when the gateway is stopping.

@@ -20,14 +20,15 @@ mod host;
 mod pages;
 pub mod program;
 mod route;
+mod services;
 
 use std::sync::Arc;
 
+use service_kit::peer::AddressError;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use config::{Config, Secrets};
-pub use forward::AddressError;
 
 use crate::{
     accept::Acceptor,
@@ -37,17 +38,18 @@ use crate::{
     forward::Forwarder,
     health::Health,
     pages::Pages,
+    services::Services,
 };
 
 /// Why the gateway cannot serve.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The address of a service cannot be used.
+    /// The addresses of a service cannot be used.
     #[error("{setting}: {source}")]
     Address {
-        /// The setting that holds it.
+        /// The setting that holds them.
         setting: &'static str,
-        /// What is wrong with it.
+        /// What is wrong with them.
         source: AddressError,
     },
     /// The cluster key cannot be used.
@@ -76,8 +78,9 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     let pages = Arc::new(Pages::new()?);
-    let directory = Arc::new(Directory::new(&config, &secrets.cluster_key)?);
-    let forwarder = |limits| Forwarder::new(&config, &secrets.cluster_key, limits);
+    let services = Services::new(&config, secrets.tls.as_ref())?;
+    let directory = Arc::new(Directory::new(&config, &services, &secrets.cluster_key)?);
+    let forwarder = |limits| Forwarder::new(&config, &services, &secrets.cluster_key, limits);
     let public_door = PublicDoor {
         directory: Arc::clone(&directory),
         forwarder: forwarder(forward::Limits::of_public(&config))?,
@@ -85,7 +88,7 @@ pub async fn serve(
     };
     // Its own connections and its own limits: a busy public door cannot lock the administrators out.
     let admin_forwarder = forwarder(forward::Limits::of_admin(&config))?;
-    let (health, health_service) = Health::new(&config)?;
+    let (health, health_service) = Health::new(&services);
     let admin_door = AdminDoor {
         directory,
         forwarder: admin_forwarder,

@@ -8,6 +8,7 @@ use service_kit::{
     contexts::Contexts,
     program::{CredentialFlags, Failure, Program, listen},
     telemetry::LogConfig,
+    tls::TlsFlags,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +26,8 @@ pub struct Flags {
     gateway: Config,
     #[command(flatten)]
     credentials: CredentialFlags,
+    #[command(flatten)]
+    tls: TlsFlags,
     /// The file that holds the admin credential.
     #[arg(long, env = "HAMLET_ADMIN_CREDENTIAL_FILE", value_name = "FILE")]
     admin_credential_file: PathBuf,
@@ -41,6 +44,7 @@ impl Program for Flags {
             admin_credential: self
                 .credentials
                 .keyring("admin-credential-file", &self.admin_credential_file)?,
+            tls: self.tls.open()?,
         };
         let public = listen("listen", self.gateway.listen).await?;
         let admin = listen("admin-listen", self.gateway.admin_listen).await?;

@@ -1,12 +1,13 @@
 //! The instance service as a program: its flags, and what becomes of them.
 
-use clap::Parser;
+use clap::{ArgMatches, FromArgMatches as _, Parser};
 use couch::{Couch, CouchFlags, DocId};
 use service_kit::{
     contexts::Contexts,
     peer,
     program::{Failure, Program, ServiceFlags},
     telemetry::LogConfig,
+    tls::TlsFlags,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -28,7 +29,8 @@ pub struct Flags {
     service: ServiceFlags,
     #[command(flatten)]
     couch: CouchFlags,
-    /// Where the files service is.
+    /// Where the files service is: the address of each of its replicas, separated by commas, or a name that
+    /// stands for several.
     #[arg(
         long,
         env = "HAMLET_FILES_SERVICE",
@@ -36,7 +38,7 @@ pub struct Flags {
         value_name = "URL"
     )]
     files_service: String,
-    /// Where the apps service is.
+    /// Where the apps service is, likewise.
     #[arg(
         long,
         env = "HAMLET_APPS_SERVICE",
@@ -53,13 +55,18 @@ impl Program for Flags {
         self.service.log()
     }
 
+    fn health_tls(settings: &ArgMatches) -> Result<TlsFlags, clap::Error> {
+        TlsFlags::from_arg_matches(settings)
+    }
+
     async fn serve(self, contexts: Contexts, shutdown: CancellationToken) -> Result<(), Failure> {
         let credentials = self.service.credentials();
         let cluster_key = credentials.cluster_key()?;
         let couch = Couch::connect(&self.couch.config(credentials.overlap())?)?;
+        let tls = self.service.tls()?;
         let peers = Peers::new(
-            peer::connect(&self.files_service, &cluster_key)?,
-            peer::connect(&self.apps_service, &cluster_key)?,
+            peer::connect_over(tls.clone(), &self.files_service, &cluster_key)?,
+            peer::connect_over(tls, &self.apps_service, &cluster_key)?,
         );
         let listener = self.service.listen().await?;
         tracing::info!(address = %listener.local_addr()?, "instance service listens");

@@ -12,8 +12,12 @@ use hamlet_proto::{
         tenant_service_server::TenantServiceServer,
     },
 };
-use service_kit::{caller::Authenticate, contexts::Contexts, secret::Keyring, server::GrpcServer};
-use tokio::net::TcpListener;
+use service_kit::{
+    caller::Authenticate,
+    contexts::Contexts,
+    secret::Keyring,
+    server::{GrpcServer, Listener},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -64,7 +68,7 @@ pub struct Given {
 pub async fn serve(
     config: Config,
     given: Given,
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
     tokio::select! {

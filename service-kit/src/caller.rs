@@ -264,7 +264,7 @@ mod tests {
         let refused = door.call(for_tenant((), &tenant())).unwrap_err();
         assert_eq!(refused.code(), Code::Unauthenticated);
 
-        let mut wrong = AttachKey::new(&Secret::new("wrong")).unwrap();
+        let mut wrong = AttachKey::new(Secret::new("wrong")).unwrap();
         let request = wrong.call(Request::new(())).unwrap();
         assert_eq!(
             door.call(request).unwrap_err().code(),

@@ -5,10 +5,14 @@ use std::{
     time::Duration,
 };
 
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 use tonic::transport::Endpoint;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
+
+use crate::{socket::Socket, tls::Tls};
 
 /// How long an answer may take, the connection included. Shorter than what those who ask in a loop allow.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
@@ -47,22 +51,32 @@ pub enum Error {
 }
 
 /// Asks the server that listens on `address` whether it serves. A server that listens on every
-/// address is asked on the loopback one. Returns the address that answered.
+/// address is asked on the loopback one; one that speaks TLS, over TLS. Returns the address that answered.
 ///
 /// # Errors
 /// When it does not serve, or does not say so in time.
-pub async fn ask(address: SocketAddr) -> Result<SocketAddr, Error> {
+pub async fn ask(address: SocketAddr, tls: Option<&Tls>) -> Result<SocketAddr, Error> {
     let address = reachable(address);
-    tokio::time::timeout(ANSWER_WITHIN, check(address))
+    tokio::time::timeout(ANSWER_WITHIN, check(address, tls.cloned()))
         .await
         .map_err(|_late| Error::Late { address })?
 }
 
-async fn check(address: SocketAddr) -> Result<SocketAddr, Error> {
+async fn check(address: SocketAddr, tls: Option<Tls>) -> Result<SocketAddr, Error> {
     let unreachable = |source| Error::Unreachable { address, source };
     let channel = Endpoint::from_shared(format!("http://{address}"))
         .map_err(unreachable)?
-        .connect()
+        .connect_with_connector(tower::service_fn(move |_| {
+            let tls = tls.clone();
+            async move {
+                let stream = TcpStream::connect(address).await?;
+                let socket = match tls {
+                    None => Socket::Plain(stream),
+                    Some(tls) => tls.connect_nameless(stream).await?,
+                };
+                Ok::<_, std::io::Error>(TokioIo::new(socket))
+            }
+        }))
         .await
         .map_err(unreachable)?;
     let answer = HealthClient::new(channel)

@@ -23,8 +23,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::{self, FileArg},
     contexts::Contexts,
-    health, shutdown,
+    health,
+    server::Listener,
+    shutdown,
     telemetry::{self, LogConfig},
+    tls::{self, Tls, TlsFlags},
 };
 
 /// The subcommand that asks after the health of a running server.
@@ -53,6 +56,14 @@ pub trait Program: CommandFactory + FromArgMatches {
     fn health_address(settings: &ArgMatches) -> Option<SocketAddr> {
         settings.get_one("listen").copied()
     }
+
+    /// How that server speaks TLS where it is asked; by default not at all.
+    ///
+    /// # Errors
+    /// When the settings cannot be read.
+    fn health_tls(_settings: &ArgMatches) -> Result<TlsFlags, clap::Error> {
+        Ok(TlsFlags::default())
+    }
 }
 
 /// The settings that every service has. To be flattened into its own, which has to give `listen` a
@@ -68,6 +79,8 @@ pub struct ServiceFlags {
     listen: SocketAddr,
     #[command(flatten)]
     credentials: CredentialFlags,
+    #[command(flatten)]
+    tls: TlsFlags,
 }
 
 impl ServiceFlags {
@@ -81,8 +94,17 @@ impl ServiceFlags {
     ///
     /// # Errors
     /// When that cannot be done.
-    pub async fn listen(&self) -> Result<TcpListener, StartError> {
-        listen("listen", self.listen).await
+    pub async fn listen(&self) -> Result<Listener, StartError> {
+        let tls = self.tls()?;
+        Ok(Listener::new(listen("listen", self.listen).await?, tls))
+    }
+
+    /// How servers speak TLS with each other, if they do.
+    ///
+    /// # Errors
+    /// When its files cannot be used.
+    pub fn tls(&self) -> Result<Option<Tls>, StartError> {
+        Ok(self.tls.open()?)
     }
 
     /// The credentials.
@@ -165,6 +187,9 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+    /// TLS cannot be spoken.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
     /// A secret cannot be read.
     #[error("{flag}: cannot read {}: {source}", path.display())]
     Secret {
@@ -227,7 +252,8 @@ async fn tell_health<P: Program>(args: Vec<OsString>) -> Result<(), Failure> {
         .args
         .address
         .ok_or("listen: is not set; give the address that the server listens on")?;
-    let answered = health::ask(address).await?;
+    let tls = loaded.args.tls.open()?;
+    let answered = health::ask(address, tls.as_ref()).await?;
     #[expect(clippy::print_stdout, reason = "the answer")]
     {
         println!("{answered} serves");
@@ -265,6 +291,7 @@ impl<P: FromArgMatches> FromArgMatches for Serving<P> {
 /// The settings of a program that is to be asked: the same, and none of them has to be there.
 struct Asking<P> {
     address: Option<SocketAddr>,
+    tls: TlsFlags,
     program: PhantomData<P>,
 }
 
@@ -288,6 +315,7 @@ impl<P: Program> FromArgMatches for Asking<P> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         Ok(Self {
             address: P::health_address(matches),
+            tls: P::health_tls(matches)?,
             program: PhantomData,
         })
     }

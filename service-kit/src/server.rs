@@ -1,24 +1,97 @@
 //! Serving gRPC: health, reflection, and stopping in time.
 
-use std::{future::IntoFuture as _, io, time::Duration};
+use std::{future::IntoFuture as _, io, net::SocketAddr, time::Duration};
 
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-use tonic::{
-    server::NamedService,
-    service::RoutesBuilder,
-    transport::{Server, server::TcpIncoming},
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
 };
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{server::NamedService, service::RoutesBuilder, transport::Server};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-use crate::shutdown::GRACE;
+use crate::{shutdown::GRACE, socket::Socket, tls::Tls};
 
 /// How many bytes of one call may wait to be read.
-const STREAM_WINDOW: u32 = 128 * 1024;
+pub(crate) const STREAM_WINDOW: u32 = 128 * 1024;
 /// The same for all calls of a connection: wide enough that a few stalled uploads do not stop the rest.
-const CONNECTION_WINDOW: u32 = 16 * STREAM_WINDOW;
+pub(crate) const CONNECTION_WINDOW: u32 = 16 * STREAM_WINDOW;
 /// How many calls a connection carries at once. The gateway bounds them before.
 const MAX_STREAMS: u32 = 1024;
+
+/// How long a caller may take for the handshake of TLS.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+/// How many connections may wait to be taken over.
+const WAITING: usize = 64;
+
+/// Where a server listens, with TLS if it is set up.
+#[derive(Debug)]
+pub struct Listener {
+    tcp: TcpListener,
+    tls: Option<Tls>,
+}
+
+impl Listener {
+    /// Speaks TLS with whoever connects, if there is any.
+    #[must_use]
+    pub const fn new(tcp: TcpListener, tls: Option<Tls>) -> Self {
+        Self { tcp, tls }
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+
+    /// The connections, until `shutdown`.
+    fn connections(self, shutdown: CancellationToken) -> ReceiverStream<io::Result<Socket>> {
+        let (sender, connections) = mpsc::channel(WAITING);
+        tokio::spawn(async move {
+            loop {
+                let accepted = tokio::select! {
+                    () = shutdown.cancelled() => return,
+                    accepted = self.tcp.accept() => accepted,
+                };
+                let stream = match accepted {
+                    Ok((stream, _)) => stream,
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept a connection");
+                        // Out of file descriptors, most likely: trying at once would only spin.
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                        continue;
+                    }
+                };
+                let (sender, tls) = (sender.clone(), self.tls.clone());
+                tokio::spawn(async move {
+                    match begin(stream, tls).await {
+                        // Nobody takes it once the server has ended.
+                        Ok(socket) => drop(sender.send(Ok(socket)).await),
+                        Err(error) => tracing::debug!(%error, "a connection did not begin"),
+                    }
+                });
+            }
+        });
+        ReceiverStream::new(connections)
+    }
+}
+
+impl From<TcpListener> for Listener {
+    fn from(tcp: TcpListener) -> Self {
+        Self::new(tcp, None)
+    }
+}
+
+async fn begin(stream: TcpStream, tls: Option<Tls>) -> io::Result<Socket> {
+    stream.set_nodelay(true)?;
+    match tls {
+        None => Ok(Socket::Plain(stream)),
+        Some(tls) => tokio::time::timeout(HANDSHAKE_WITHIN, tls.accept(stream)).await?,
+    }
+}
 
 /// Why serving ended.
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +163,7 @@ impl GrpcServer {
     /// When the listener fails.
     pub async fn serve(
         self,
-        listener: TcpListener,
+        listener: impl Into<Listener>,
         shutdown: CancellationToken,
     ) -> Result<(), Error> {
         for name in &self.names {
@@ -98,7 +171,7 @@ impl GrpcServer {
                 .set_service_status(name, ServingStatus::Serving)
                 .await;
         }
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let incoming = listener.into().connections(shutdown.clone());
         let asked = shutdown.clone();
         let serving = Server::builder()
             .initial_stream_window_size(STREAM_WINDOW)

@@ -170,6 +170,7 @@ impl Installation {
                 gateway::Secrets {
                     cluster_key,
                     admin_credential: credential.clone(),
+                    tls: None,
                 },
                 self.stop_services.clone(),
             ),

@@ -11,15 +11,15 @@ use hamlet_proto::hamlet::instance::v1::{
 };
 use http::HeaderValue;
 use service_kit::{
-    caller::tenant_header,
+    caller::{AttachKey, tenant_header},
     peer::{self, Peer},
     secret::Keyring,
 };
 use tokio::sync::Semaphore;
-use tonic::Code;
+use tonic::{Code, service::interceptor::InterceptedService};
 
 use self::cache::Cache;
-use crate::{Config, host::Host};
+use crate::{Config, host::Host, route::Service, services::Services};
 
 /// How long the instance service may take for an answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
@@ -70,8 +70,14 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    pub(crate) fn new(config: &Config, key: &Keyring) -> Result<Self, peer::Error> {
-        let peer = peer::connect(&config.instance_service, key)?;
+    pub(crate) fn new(
+        config: &Config,
+        services: &Services,
+        key: &Keyring,
+    ) -> Result<Self, peer::Error> {
+        let attach = AttachKey::new(key).ok_or(peer::Error::Key)?;
+        let channel = services.channel(Service::Instances);
+        let peer = InterceptedService::new(channel, attach);
         Ok(Self {
             client: DirectoryServiceClient::new(peer),
             cache: Cache::new(config.host_ttl, config.host_cache),

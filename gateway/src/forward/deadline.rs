@@ -3,19 +3,12 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
-
-pub(crate) const TIMEOUT_HEADER: &str = "grpc-timeout";
+pub(crate) use service_kit::deadline::TIMEOUT_HEADER;
+use service_kit::deadline::{NoTimeout, parse};
 
 /// The service's own timer runs a little longer than the gateway's, so that a late call ends with the
 /// gateway's DEADLINE_EXCEEDED and not with what the service makes of it.
 const SLACK: Duration = Duration::from_millis(250);
-
-/// The header cannot be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "grpc-timeout: is no time; it looks like 500m: up to eight digits, then H, M, S, m, u or n"
-)]
-pub(crate) struct NoTimeout;
 
 /// How long a call may take: what the caller asks for, and `cap` at most.
 pub(crate) fn of(headers: &HeaderMap, cap: Duration) -> Result<Duration, NoTimeout> {
@@ -37,27 +30,6 @@ pub(crate) fn header(left: Duration) -> HeaderValue {
     HeaderValue::try_from(format!("{millis}m")).unwrap_or(HeaderValue::from_static("1m"))
 }
 
-/// Reads a `TimeoutValue` and its unit, as the gRPC over HTTP/2 protocol defines them.
-fn parse(text: &str) -> Result<Duration, NoTimeout> {
-    let (digits, unit) = text
-        .len()
-        .checked_sub(1)
-        .and_then(|last| text.split_at_checked(last))
-        .ok_or(NoTimeout)?;
-    let plain = (1..=8).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
-    let number: u64 = digits.parse().map_err(|_| NoTimeout)?;
-    match unit {
-        _ if !plain => Err(NoTimeout),
-        "H" => Ok(Duration::from_secs(number * 3600)),
-        "M" => Ok(Duration::from_secs(number * 60)),
-        "S" => Ok(Duration::from_secs(number)),
-        "m" => Ok(Duration::from_millis(number)),
-        "u" => Ok(Duration::from_micros(number)),
-        "n" => Ok(Duration::from_nanos(number)),
-        _ => Err(NoTimeout),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(
@@ -69,7 +41,9 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{header, parse};
+    use service_kit::deadline::parse;
+
+    use super::header;
 
     #[test]
     fn units_are_told_apart() {

@@ -1,6 +1,5 @@
 //! gRPC calls on their way to a service, untouched: bodies, trailers, flow control, cancellation.
 
-mod address;
 mod call;
 mod deadline;
 mod turns;
@@ -23,10 +22,11 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
-pub use self::address::AddressError;
-pub(crate) use self::{address::Address, call::Download};
+pub(crate) use self::call::Download;
 use self::{call::Signals, turns::Turns, upstream::Upstream};
-use crate::{Config, Error, answer::Body, directory::Place, host::Host, route::Service};
+use crate::{
+    Config, Error, answer::Body, directory::Place, host::Host, route::Service, services::Services,
+};
 
 /// How much one door may ask of the services.
 #[derive(Clone, Copy, Debug)]
@@ -70,24 +70,30 @@ struct Lane {
 }
 
 impl Forwarder {
-    pub(crate) fn new(config: &Config, key: &Keyring, limits: Limits) -> Result<Self, Error> {
-        let lane = |setting, address: &str| {
-            let address =
-                Address::parse(address).map_err(|source| Error::Address { setting, source })?;
-            Ok::<_, Error>(Lane {
-                upstream: Upstream::new(address, limits.connections, config.streams_per_service),
-                turns: Turns::new(
-                    config.streams_per_service,
-                    limits.per_instance,
-                    config.queue_timeout,
-                ),
-            })
+    pub(crate) fn new(
+        config: &Config,
+        services: &Services,
+        key: &Keyring,
+        limits: Limits,
+    ) -> Result<Self, Error> {
+        let lane = |service| Lane {
+            upstream: Upstream::new(
+                services.addresses(service).clone(),
+                services.tls.clone(),
+                limits.connections,
+                config.streams_per_service,
+            ),
+            turns: Turns::new(
+                config.streams_per_service,
+                limits.per_instance,
+                config.queue_timeout,
+            ),
         };
         key_header(key)?;
         Ok(Self {
-            instances: lane("instance-service", &config.instance_service)?,
-            files: lane("files-service", &config.files_service)?,
-            apps: lane("apps-service", &config.apps_service)?,
+            instances: lane(Service::Instances),
+            files: lane(Service::Files),
+            apps: lane(Service::Apps),
             key: key.clone(),
             door: HeaderValue::from_static(limits.door.as_str()),
             deadline: config.deadline,

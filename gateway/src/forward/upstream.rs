@@ -2,8 +2,10 @@
 
 use std::{
     io,
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -12,16 +14,18 @@ use h2::{
     client::{Connection, ResponseFuture, SendRequest},
 };
 use http::Request;
+use service_kit::{
+    peer::{Addresses, CONNECT_WITHIN, Replica, Replicas},
+    socket::Socket,
+    tls::Tls,
+};
 use tokio::{
-    net::TcpStream,
-    sync::Mutex,
+    sync::{Mutex, oneshot},
     time::{Instant, sleep, timeout},
 };
 
-use super::address::Address;
 use crate::accept::{KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, STREAM_WINDOW};
 
-const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// Heads and trailers of services; error details have to fit in.
 const MAX_HEADER_LIST: u32 = 16 * 1024;
 /// The largest window that HTTP/2 knows.
@@ -36,15 +40,20 @@ pub(crate) enum SendError {
     Protocol(#[from] h2::Error),
 }
 
-/// A few HTTP/2 connections to one service, used in turn and opened when needed.
+/// A few HTTP/2 connections to each replica of one service, used in turn and opened when needed.
 ///
 /// The `h2` crate is spoken directly, because a call that is over has to be reset even while its
 /// upload waits for window: a pooled client offers no way to.
 pub(crate) struct Upstream {
-    address: Address,
+    replicas: Replicas<Slots>,
+    tls: Option<Tls>,
+    connection_window: u32,
+}
+
+/// The connections to one replica.
+struct Slots {
     slots: Box<[Mutex<Slot>]>,
     next: AtomicUsize,
-    connection_window: u32,
 }
 
 #[derive(Default)]
@@ -55,8 +64,13 @@ struct Slot {
 }
 
 impl Upstream {
-    /// Connections to `address` that together carry `streams` calls at most.
-    pub(crate) fn new(address: Address, connections: usize, streams: usize) -> Self {
+    /// Connections to each replica at `addresses`, which together carry `streams` calls at most.
+    pub(crate) fn new(
+        addresses: Addresses,
+        tls: Option<Tls>,
+        connections: usize,
+        streams: usize,
+    ) -> Self {
         // Each call may leave a whole stream window unread. The connection has room for all of them, so
         // that callers who stopped reading cannot stop the others. `streams` bounds the memory.
         let window = streams
@@ -64,27 +78,58 @@ impl Upstream {
             .saturating_mul(STREAM_WINDOW as usize)
             .min(MAX_WINDOW);
         Self {
-            address,
-            slots: (0..connections.max(1)).map(|_| Mutex::default()).collect(),
-            next: AtomicUsize::new(0),
+            replicas: Replicas::new(addresses, move || Slots {
+                slots: (0..connections.max(1)).map(|_| Mutex::default()).collect(),
+                next: AtomicUsize::new(0),
+            }),
+            tls,
             connection_window: u32::try_from(window).unwrap_or(u32::MAX >> 1),
         }
     }
 
-    /// Begins a call. A connection that turns out to be closed is replaced, once: `request` has not
-    /// been on the wire then.
+    /// Begins a call at the replica whose turn it is, or at the next one that can be reached: `request` has
+    /// not been on the wire then.
     pub(crate) async fn open(
         &self,
         request: Request<()>,
         end_of_stream: bool,
     ) -> Result<(ResponseFuture, SendStream<Bytes>), SendError> {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let Some(slot) = self.slots.get(turn % self.slots.len()) else {
+        let mut tried = Vec::new();
+        let mut failure = None;
+        while let Some(replica) = self.replicas.pick(&tried).await {
+            match self.open_at(&replica, &request, end_of_stream).await {
+                Ok(call) => {
+                    replica.worked();
+                    return Ok(call);
+                }
+                Err(error) => {
+                    replica.failed();
+                    tried.push(replica.address());
+                    failure = Some(error);
+                }
+            }
+        }
+        Err(failure.unwrap_or_else(|| {
+            let nobody = "no replica is known";
+            io::Error::new(io::ErrorKind::NotFound, nobody).into()
+        }))
+    }
+
+    /// Begins a call at one replica. A connection that turns out to be closed is replaced, once.
+    async fn open_at(
+        &self,
+        replica: &Arc<Replica<Slots>>,
+        request: &Request<()>,
+        end_of_stream: bool,
+    ) -> Result<(ResponseFuture, SendStream<Bytes>), SendError> {
+        let Slots { slots, next } = &replica.connections;
+        let turn = next.fetch_add(1, Ordering::Relaxed);
+        let Some(slot) = slots.get(turn % slots.len()) else {
             return Err(io::Error::other("there is no connection").into());
         };
         let mut again = true;
         loop {
-            let (number, sender) = self.sender(slot).await?;
+            let (number, sender) = self.sender(replica, slot).await?;
             let sent = match sender.ready().await {
                 Ok(mut sender) => sender.send_request(request.clone(), end_of_stream),
                 Err(error) => Err(error),
@@ -109,7 +154,11 @@ impl Upstream {
         }
     }
 
-    async fn sender(&self, slot: &Mutex<Slot>) -> Result<(u64, SendRequest<Bytes>), SendError> {
+    async fn sender(
+        &self,
+        replica: &Arc<Replica<Slots>>,
+        slot: &Mutex<Slot>,
+    ) -> Result<(u64, SendRequest<Bytes>), SendError> {
         let asked_at = Instant::now();
         let mut slot = slot.lock().await;
         if let Some((number, sender)) = &slot.sender {
@@ -120,13 +169,11 @@ impl Upstream {
         if slot.failed_at.is_some_and(|failed| failed >= asked_at) {
             return Err(io::Error::from(io::ErrorKind::NotConnected).into());
         }
-        let connected = match timeout(CONNECT_WITHIN, self.connect()).await {
+        let connected = match timeout(CONNECT_WITHIN, self.connect(replica)).await {
             Ok(connected) => connected,
             Err(_late) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
         };
-        let (sender, connection) =
-            connected.inspect_err(|_| slot.failed_at = Some(Instant::now()))?;
-        tokio::spawn(drive(connection));
+        let sender = connected.inspect_err(|_| slot.failed_at = Some(Instant::now()))?;
         slot.opened += 1;
         slot.sender = Some((slot.opened, sender.clone()));
         Ok((slot.opened, sender))
@@ -134,25 +181,42 @@ impl Upstream {
 
     async fn connect(
         &self,
-    ) -> Result<(SendRequest<Bytes>, Connection<TcpStream, Bytes>), SendError> {
-        let stream = TcpStream::connect((self.address.host.as_str(), self.address.port)).await?;
-        stream.set_nodelay(true)?;
-        Ok(h2::client::Builder::new()
+        replica: &Arc<Replica<Slots>>,
+    ) -> Result<SendRequest<Bytes>, SendError> {
+        let socket = Socket::connect(replica.address(), replica.host(), self.tls.as_ref()).await?;
+        let (sender, connection) = h2::client::Builder::new()
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(self.connection_window)
             .max_header_list_size(MAX_HEADER_LIST)
             .enable_push(false)
-            .handshake(stream)
-            .await?)
+            .handshake(socket)
+            .await?;
+        // A process that hangs takes connections all the same; only its answer shows that it lives.
+        let (alive, lives) = oneshot::channel();
+        tokio::spawn(drive(connection, Arc::clone(replica), alive));
+        lives
+            .await
+            .map_err(|_| io::Error::from(io::ErrorKind::ConnectionAborted))?;
+        Ok(sender)
     }
 }
 
-/// Moves a connection along, and gives it up when the other side stops answering.
-async fn drive(mut connection: Connection<TcpStream, Bytes>) {
+/// Moves a connection along, and gives it up when the other side stops answering. Says so when it has
+/// answered for the first time.
+async fn drive(
+    mut connection: Connection<Socket, Bytes>,
+    replica: Arc<Replica<Slots>>,
+    alive: oneshot::Sender<()>,
+) {
     let Some(mut pings) = connection.ping_pong() else {
         return;
     };
     let silence = async {
+        match pings.ping(Ping::opaque()).await {
+            // Whoever made the connection may have given up.
+            Ok(_pong) => drop(alive.send(())),
+            Err(_) => return,
+        }
         loop {
             sleep(KEEP_ALIVE_INTERVAL).await;
             match timeout(KEEP_ALIVE_TIMEOUT, pings.ping(Ping::opaque())).await {
@@ -165,6 +229,9 @@ async fn drive(mut connection: Connection<TcpStream, Bytes>) {
         ended = connection => if let Err(error) = ended {
             tracing::debug!(%error, "a connection to a service ended");
         },
-        () = silence => tracing::warn!("a service stopped answering on a connection"),
+        () = silence => {
+            replica.failed();
+            tracing::warn!(address = %replica.address(), "a service stopped answering on a connection");
+        }
     }
 }

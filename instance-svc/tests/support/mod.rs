@@ -163,7 +163,7 @@ impl World {
     }
 
     pub(crate) async fn replica_with(&self, settings: Settings) -> Replica {
-        let way = peer::connect(&format!("http://{}", self.peers_address), &key()).unwrap();
+        let way = peer::connect(&format!("http://{}", self.peers_address), key()).unwrap();
         let given = Given {
             couch: Couch::connect(&CouchConfig::new(&self.database.url)).unwrap(),
             peers: Peers::new(way.clone(), way),
@@ -179,7 +179,7 @@ impl World {
                 .await
                 .unwrap();
         });
-        let way = peer::connect(&format!("http://{address}"), &key()).unwrap();
+        let way = peer::connect(&format!("http://{address}"), key()).unwrap();
         Replica {
             instances: InstanceServiceClient::new(way.clone()),
             operations: OperationsClient::new(way),

@@ -50,6 +50,7 @@ impl World {
         let secrets = Secrets {
             cluster_key: Secret::new(CLUSTER_KEY).into(),
             admin_credential: Secret::new(CREDENTIAL).into(),
+            tls: None,
         };
         let stop = CancellationToken::new();
         Self {
