@@ -13,6 +13,7 @@
 
 mod bulk;
 mod changes;
+mod cluster;
 mod config;
 mod credentials;
 mod database;
@@ -30,6 +31,7 @@ mod transport;
 
 pub use bulk::{BulkDoc, BulkFailure, BulkOutcome, Failed};
 pub use changes::{Change, ChangesQuery, Feed, Since};
+pub use cluster::{Membership, Newcomer};
 pub use config::CouchConfig;
 pub use database::Database;
 pub use document::{Document, Leaf, Rev, Write};

@@ -1,0 +1,198 @@
+//! Setting CouchDB up, as its manual has it under "Setup": a single node, or a cluster.
+
+use std::{path::PathBuf, str::FromStr, time::Duration};
+
+use couch::{Couch, CouchConfig, Newcomer};
+use secret::Secret;
+use tokio::time::{Instant, sleep};
+use url::Url;
+
+use crate::program::Couchdb;
+
+/// How long one call may take. Making the databases of a cluster takes its time.
+const CALL: Duration = Duration::from_secs(30);
+
+/// How often the nodes are asked whether they have found each other.
+const EVERY: Duration = Duration::from_millis(500);
+
+/// Why a database is not set up.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// There is no password to show.
+    #[error("couchdb-password-file: {} cannot be read", path.display())]
+    Password {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    /// A node does not do what it is asked.
+    #[error("{node}")]
+    Node { node: String, source: couch::Error },
+    /// The nodes do not find each other.
+    #[error(
+        "{node} does not see {missing} after {patience} s: they need the same Erlang cookie, and names that the other can resolve"
+    )]
+    Apart {
+        node: String,
+        missing: String,
+        patience: u64,
+    },
+}
+
+/// Where a node is.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    url: Url,
+    host: String,
+    port: u16,
+}
+
+impl Node {
+    /// What Erlang calls it.
+    fn name(&self) -> String {
+        format!("couchdb@{}", self.host)
+    }
+}
+
+impl FromStr for Node {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = |why: &str| Err(format!("{why}; it should look like http://HOST:5984"));
+        let Ok(url) = Url::parse(text) else {
+            return wrong("it is no URL");
+        };
+        if !url.username().is_empty() || url.password().is_some() {
+            return wrong("it holds credentials, which others could see");
+        }
+        match (
+            url.host_str().map(str::to_owned),
+            url.port_or_known_default(),
+        ) {
+            (Some(host), Some(port)) if url.path() == "/" && url.query().is_none() => {
+                Ok(Self { url, host, port })
+            }
+            _ => wrong("it has to name a host and nothing behind the port"),
+        }
+    }
+}
+
+/// Sets the nodes up and waits until they are. What was done, a line each.
+///
+/// # Errors
+/// When a node cannot be used, or they do not find each other in time.
+pub(crate) async fn set_up(settings: &Couchdb) -> Result<Vec<String>, Error> {
+    let password =
+        Secret::from_file(&settings.couchdb_password_file).map_err(|source| Error::Password {
+            path: settings.couchdb_password_file.clone(),
+            source,
+        })?;
+    let patience = settings.patience();
+    let mut nodes = Vec::new();
+    for node in &settings.nodes {
+        let mut config = CouchConfig::new(node.url.as_str())
+            .with_credentials(&settings.couchdb_user, password.expose());
+        config.call_timeout = CALL;
+        let couch = Couch::connect(&config).map_err(at(node))?;
+        couch.wait_until_up(patience).await.map_err(at(node))?;
+        nodes.push((node, couch));
+    }
+    match nodes.as_slice() {
+        [] => Ok(Vec::new()),
+        [(node, couch)] => alone(node, couch).await,
+        [(first, couch), others @ ..] => {
+            let mut done = Vec::new();
+            for (node, _) in others {
+                if couch
+                    .membership()
+                    .await
+                    .map_err(at(first))?
+                    .belongs(&node.name())
+                {
+                    continue;
+                }
+                let newcomer = Newcomer {
+                    host: &node.host,
+                    port: node.port,
+                    user: &settings.couchdb_user,
+                    password: password.expose(),
+                };
+                couch.add_node(newcomer).await.map_err(at(node))?;
+                done.push(format!("{}: added", node.url));
+            }
+            find_each_other(&nodes, patience).await?;
+            if couch.is_set_up().await.map_err(at(first))? {
+                done.push(format!("{} nodes: a cluster already", nodes.len()));
+            } else {
+                couch.finish_cluster().await.map_err(at(first))?;
+                done.push(format!("{} nodes: a cluster now", nodes.len()));
+            }
+            Ok(done)
+        }
+    }
+}
+
+async fn alone(node: &Node, couch: &Couch) -> Result<Vec<String>, Error> {
+    if couch.is_set_up().await.map_err(at(node))? {
+        return Ok(vec![format!("{}: set up already", node.url)]);
+    }
+    couch.set_up_single_node().await.map_err(at(node))?;
+    Ok(vec![format!("{}: set up as a single node", node.url)])
+}
+
+/// Waits until every node sees every other.
+async fn find_each_other(nodes: &[(&Node, Couch)], patience: Duration) -> Result<(), Error> {
+    let deadline = Instant::now() + patience;
+    for (node, couch) in nodes {
+        loop {
+            let seen = couch.membership().await.map_err(at(node))?;
+            let Some((missing, _)) = nodes.iter().find(|(other, _)| !seen.has(&other.name()))
+            else {
+                break;
+            };
+            if Instant::now() + EVERY > deadline {
+                return Err(Error::Apart {
+                    node: node.name(),
+                    missing: missing.name(),
+                    patience: patience.as_secs(),
+                });
+            }
+            sleep(EVERY).await;
+        }
+    }
+    Ok(())
+}
+
+fn at(node: &Node) -> impl FnOnce(couch::Error) -> Error {
+    let node = node.url.to_string();
+    |source| Error::Node { node, source }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        reason = "a failed expectation is the test failing"
+    )]
+
+    use super::Node;
+
+    #[test]
+    fn a_node_is_called_by_its_host() {
+        let node: Node = "http://couchdb-2.example.org:5984".parse().unwrap();
+        assert_eq!(node.name(), "couchdb@couchdb-2.example.org");
+        assert_eq!(node.port, 5984);
+    }
+
+    #[test]
+    fn what_is_no_node_is_refused() {
+        for wrong in [
+            "couchdb:5984",
+            "http://",
+            "http://u:p@h:1",
+            "http://h/x",
+            "h",
+        ] {
+            assert!(wrong.parse::<Node>().is_err(), "{wrong}");
+        }
+    }
+}

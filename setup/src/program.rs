@@ -1,0 +1,119 @@
+//! The command line of `hamlet-setup`.
+
+use std::{error::Error, ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::{couchdb, secrets};
+
+/// Prepares an installation of Hamlet. Every command may be repeated: what is done is left as it is.
+#[derive(Debug, Parser)]
+#[command(name = "hamlet-setup", version, max_term_width = 120)]
+struct Flags {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Makes each file that is missing, with a new random secret that only its owner can read.
+    ///
+    /// Services have to run as the same user as this command to read them.
+    Secrets {
+        /// The files. Their folders have to exist.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Waits for CouchDB and sets it up: one URL is a single node, several are the nodes of a cluster.
+    ///
+    /// The nodes of a cluster are called couchdb@HOST, have the same administrator and password, and share
+    /// Erlang's cookie.
+    Couchdb(Couchdb),
+}
+
+/// The settings of `hamlet-setup couchdb`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Couchdb {
+    /// The root URL of each node, without credentials: http://HOST:5984.
+    #[arg(required = true, value_name = "URL")]
+    pub(crate) nodes: Vec<couchdb::Node>,
+    /// The name of CouchDB's administrator.
+    #[arg(
+        long,
+        env = "HAMLET_COUCHDB_USER",
+        default_value = "admin",
+        value_name = "NAME"
+    )]
+    pub(crate) couchdb_user: String,
+    /// A file with the password of CouchDB's administrator.
+    #[arg(long, env = "HAMLET_COUCHDB_PASSWORD_FILE", value_name = "FILE")]
+    pub(crate) couchdb_password_file: PathBuf,
+    /// How many seconds to wait for the nodes.
+    #[arg(
+        long,
+        env = "HAMLET_SETUP_PATIENCE",
+        default_value_t = 180,
+        value_name = "SECONDS"
+    )]
+    patience: u64,
+}
+
+impl Couchdb {
+    pub(crate) const fn patience(&self) -> Duration {
+        Duration::from_secs(self.patience)
+    }
+}
+
+/// The command line, for the manual.
+#[must_use]
+pub fn command() -> clap::Command {
+    Flags::command()
+}
+
+/// Runs the program: exit code 0 done, 1 failed, 2 wrong use.
+pub async fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let done = match Flags::parse_from(args).command {
+        Command::Secrets { files } => secrets::make_missing(&files).map_err(|error| chain(&error)),
+        Command::Couchdb(settings) => couchdb::set_up(&settings)
+            .await
+            .map_err(|error| chain(&error)),
+    };
+    match done {
+        Ok(done) => {
+            for line in done {
+                #[expect(clippy::print_stdout, reason = "what the command did is its output")]
+                {
+                    println!("{line}");
+                }
+            }
+            ExitCode::SUCCESS
+        }
+        Err(line) => {
+            #[expect(clippy::print_stderr, reason = "the one line a person gets")]
+            {
+                eprintln!("error: {line}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// An error and its causes on one line.
+fn chain(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        cause = error.source();
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_commands_fit_together() {
+        super::command().debug_assert();
+    }
+}

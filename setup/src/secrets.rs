@@ -1,0 +1,173 @@
+//! Secrets in files: made once, never changed, never shown.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use secret::Secret;
+
+/// Why a secret is not there.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The file is there and of no use.
+    #[error(
+        "{}: the secret cannot be read; it has to belong to the user that the services run as",
+        path.display()
+    )]
+    Unreadable { path: PathBuf, source: io::Error },
+    /// The file cannot be made.
+    #[error(
+        "{}: the secret cannot be made; its folder has to exist and to belong to the user that the services run as",
+        path.display()
+    )]
+    Unwritable { path: PathBuf, source: io::Error },
+    /// Chance has run out.
+    #[error("the system gives no random numbers")]
+    Randomness(#[source] io::Error),
+}
+
+/// Makes those of `files` that are missing. What was done, a line a file.
+///
+/// A file appears whole or not at all, with the mode 0600; when two make it at once, one of them wins and
+/// both go on.
+///
+/// # Errors
+/// When one of the files can be neither read nor made.
+pub(crate) fn make_missing(files: &[PathBuf]) -> Result<Vec<String>, Error> {
+    files
+        .iter()
+        .map(|path| {
+            let shown = path.display();
+            if make(path)? {
+                Ok(format!("{shown}: made"))
+            } else {
+                Ok(format!("{shown}: kept"))
+            }
+        })
+        .collect()
+}
+
+/// Whether the secret is new.
+fn make(path: &Path) -> Result<bool, Error> {
+    match Secret::from_file(path) {
+        Ok(_) => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(source) => {
+            return Err(Error::Unreadable {
+                path: path.to_owned(),
+                source,
+            });
+        }
+    }
+    let secret = Secret::random().map_err(Error::Randomness)?;
+    let unwritable = |source| Error::Unwritable {
+        path: path.to_owned(),
+        source,
+    };
+    match write(path, &secret) {
+        Ok(()) => Ok(true),
+        // Somebody else made it meanwhile: theirs counts, if it is one.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match Secret::from_file(path)
+        {
+            Ok(_) => Ok(false),
+            Err(source) => Err(Error::Unreadable {
+                path: path.to_owned(),
+                source,
+            }),
+        },
+        Err(error) => Err(unwritable(error)),
+    }
+}
+
+fn write(path: &Path, secret: &Secret) -> io::Result<()> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    // Readable by its owner alone from the start.
+    let mut file = tempfile::Builder::new()
+        .prefix(".new-secret-")
+        .tempfile_in(folder)?;
+    writeln!(file, "{}", secret.expose())?;
+    file.as_file().sync_all()?;
+    file.persist_noclobber(path).map_err(|error| error.error)?;
+    // The name has to outlive a power cut as well: what was encrypted under a lost key is lost.
+    File::open(fs::canonicalize(folder)?)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        reason = "a failed expectation is the test failing"
+    )]
+
+    use std::{collections::HashSet, fs, os::unix::fs::PermissionsExt as _, thread};
+
+    use super::make_missing;
+
+    #[test]
+    fn a_secret_is_made_once_and_for_its_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = [folder.path().join("a"), folder.path().join("b")];
+        let first = make_missing(&files).unwrap();
+        assert!(first.iter().all(|line| line.ends_with(": made")));
+        let made: Vec<_> = files
+            .iter()
+            .map(|file| fs::read_to_string(file).unwrap())
+            .collect();
+        let distinct: HashSet<_> = made.iter().collect();
+        assert_eq!(distinct.len(), 2, "two files hold two secrets");
+        assert!(made.iter().all(|secret| secret.trim().len() == 64));
+        for file in &files {
+            let mode = fs::metadata(file).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{}", file.display());
+        }
+
+        let second = make_missing(&files).unwrap();
+        assert!(second.iter().all(|line| line.ends_with(": kept")));
+        for (file, secret) in files.iter().zip(&made) {
+            assert_eq!(&fs::read_to_string(file).unwrap(), secret);
+        }
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            2,
+            "nothing else is left in the folder"
+        );
+        let shown = format!("{first:?}{second:?}");
+        assert!(made.iter().all(|secret| !shown.contains(secret.trim())));
+    }
+
+    #[test]
+    fn many_at_once_agree_on_one_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = [folder.path().join("key")];
+        let makers: usize = thread::scope(|scope| {
+            let running: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| make_missing(&file).unwrap()))
+                .collect();
+            running
+                .into_iter()
+                .map(|one| one.join().unwrap())
+                .filter(|lines| lines.iter().any(|line| line.ends_with(": made")))
+                .count()
+        });
+        assert_eq!(makers, 1);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("nowhere/key");
+        let error = make_missing(std::slice::from_ref(&missing)).unwrap_err();
+        assert!(error.to_string().contains(missing.to_str().unwrap()));
+        assert!(error.to_string().contains("cannot be made"), "{error}");
+
+        let empty = folder.path().join("empty");
+        fs::write(&empty, "\n").unwrap();
+        let error = make_missing(&[empty]).unwrap_err();
+        assert!(error.to_string().contains("cannot be read"), "{error}");
+    }
+}

@@ -1,0 +1,90 @@
+//! Running the program, and databases for it.
+
+pub(crate) mod nodes;
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use embedded_couchdb::{Config, Server};
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// The administrator's password.
+pub(crate) const PASSWORD: &str = "never-to-be-shown";
+
+/// What the program answered.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+/// Runs it with these words and waits for its end.
+pub(crate) fn run<'a>(words: impl IntoIterator<Item = &'a str>) -> Told {
+    let output = Command::new(env!("CARGO_BIN_EXE_hamlet-setup"))
+        .args(words)
+        .env_clear()
+        .stdin(Stdio::null())
+        .output()
+        .expect("hamlet-setup can be run");
+    Told {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Runs `hamlet-setup couchdb` for these nodes.
+pub(crate) async fn set_up(password_file: &Path, patience: u32, nodes: Vec<String>) -> Told {
+    let file = password_file.to_str().unwrap().to_owned();
+    tokio::task::spawn_blocking(move || {
+        let patience = patience.to_string();
+        let mut words = vec![
+            "couchdb",
+            "--couchdb-password-file",
+            &file,
+            "--patience",
+            &patience,
+        ];
+        words.extend(nodes.iter().map(String::as_str));
+        run(words)
+    })
+    .await
+    .unwrap()
+}
+
+/// A database of one node that serves.
+pub(crate) struct SingleNode {
+    pub(crate) url: String,
+    pub(crate) password_file: PathBuf,
+    _folder: tempfile::TempDir,
+    _stop: DropGuard,
+}
+
+impl SingleNode {
+    pub(crate) async fn set_up<'a>(&self, nodes: impl IntoIterator<Item = &'a str>) -> Told {
+        let nodes = nodes.into_iter().map(str::to_owned).collect();
+        set_up(&self.password_file, 30, nodes).await
+    }
+}
+
+pub(crate) async fn single_node() -> SingleNode {
+    let folder = tempfile::tempdir().unwrap();
+    let password_file = folder.path().join("password");
+    std::fs::write(&password_file, PASSWORD).unwrap();
+    let config = Config::new(folder.path().join("data"), "admin", PASSWORD);
+    let server = Server::open(config).await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let stop = CancellationToken::new();
+    tokio::spawn(server.serve(listener, stop.clone()));
+    SingleNode {
+        url,
+        password_file,
+        _folder: folder,
+        _stop: stop.drop_guard(),
+    }
+}
