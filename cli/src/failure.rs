@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::text::clean;
+use crate::{args::Spelling, text::clean};
 
 /// Why a command did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -71,28 +71,47 @@ impl Failure {
         }
     }
 
-    /// Tells a person: one line, and one for each field that is wrong.
-    pub(crate) fn tell(&self) {
+    /// Tells a person: one line, and one for each field that is wrong, by the flag that sets it.
+    pub(crate) fn tell(&self, spelling: &Spelling) {
         if let Self::Output(error) = self
             && error.kind() == io::ErrorKind::BrokenPipe
         {
             return;
         }
-        let mut lines = vec![format!("error: {}", clean(&self.to_string()))];
-        if let Self::Refused(status) = self
-            && let Some(request) = status.get_details_bad_request()
-        {
-            for violation in request.field_violations {
-                let line = format!("{}: {}", violation.field, violation.description);
-                // The message of a request with one wrong field says the same already.
-                if !status.message().contains(&line) {
-                    lines.push(format!("  {}", clean(&line)));
+        for line in self.lines(spelling) {
+            say(&clean(&line));
+        }
+    }
+
+    fn lines(&self, spelling: &Spelling) -> Vec<String> {
+        let message = self.to_string();
+        let violations = match self {
+            Self::Refused(status) => status
+                .get_details_bad_request()
+                .map(|request| request.field_violations)
+                .unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        let wrong: Vec<_> = violations
+            .iter()
+            .map(|violation| {
+                let (field, why) = (&violation.field, &violation.description);
+                let plain = format!("{field}: {why}");
+                match spelling.of_field(field) {
+                    Some(flag) => (format!("{flag} ({field}): {why}"), plain),
+                    None => (plain.clone(), plain),
                 }
-            }
+            })
+            .collect();
+        // The message of a request with one wrong field says what the violation says.
+        if let [(line, plain)] = wrong.as_slice()
+            && *plain == message
+        {
+            return vec![format!("error: {line}")];
         }
-        for line in lines {
-            say(&line);
-        }
+        let mut lines = vec![format!("error: {message}")];
+        lines.extend(wrong.into_iter().map(|(line, _)| format!("  {line}")));
+        lines
     }
 }
 

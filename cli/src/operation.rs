@@ -137,7 +137,11 @@ async fn watch(
     }
 }
 
-fn ended(operation: Operation) -> Result<Ended, Failure> {
+/// The end of an operation.
+///
+/// # Errors
+/// The operation's own failure.
+pub(crate) fn ended(operation: Operation) -> Result<Ended, Failure> {
     match operation.result.clone() {
         Some(operation::Result::Response(response)) => Ok(Ended {
             operation,
@@ -187,8 +191,15 @@ impl Progress {
         }
         self.shown = self.shown.max(done);
         let now = match metadata.phase() {
-            Phase::Queued => "waiting in line".to_owned(),
-            Phase::Waiting => format!("trying again: {}", clean(&metadata.last_error)),
+            Phase::Queued => match metadata.queue_position {
+                Some(before) if before > 0 => format!("waiting in line: {before} before it"),
+                _ => "waiting in line".to_owned(),
+            },
+            Phase::Waiting => format!(
+                "trying again after {} tries: {}",
+                metadata.attempt,
+                clean(&metadata.last_error)
+            ),
             Phase::Unwinding => format!("taking back: {}", clean(&metadata.last_error)),
             _ => String::new(),
         };

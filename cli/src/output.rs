@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::{
     args::Format,
     failure::Failure,
+    fields::{Field, cell},
     table::Table,
     text::{clean, clean_json, is_unclean},
 };
@@ -51,6 +52,16 @@ pub(crate) fn document(
         }
         Format::Yaml => print(&yaml(document)?),
     }
+}
+
+/// The object of some fields and their values.
+pub(crate) fn object(fields: &[&Field], values: &[Value]) -> Value {
+    fields
+        .iter()
+        .zip(values)
+        .map(|(field, value)| (field.name.to_owned(), value.clone()))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 fn spread_out(document: &Value) -> String {
@@ -104,6 +115,25 @@ impl List {
             Format::Name => print(&format!("{}\n", clean(name))),
             Format::Json => print(&format!("{}\n", clean_json(&to_json(message)?.to_string()))),
             Format::Yaml => print(&format!("---\n{}", yaml(&to_json(message)?)?)),
+        }
+    }
+
+    /// Adds an item of which only some fields are wanted. It has no name.
+    pub(crate) fn push_values(
+        &mut self,
+        fields: &[&Field],
+        values: &[Value],
+    ) -> Result<(), Failure> {
+        match self.format {
+            Format::Table | Format::Name => {
+                self.table.push(values.iter().map(cell).collect());
+                Ok(())
+            }
+            Format::Json => {
+                let line = object(fields, values).to_string();
+                print(&format!("{}\n", clean_json(&line)))
+            }
+            Format::Yaml => print(&format!("---\n{}", yaml(&object(fields, values))?)),
         }
     }
 

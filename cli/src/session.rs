@@ -160,6 +160,17 @@ impl Session {
         }))
     }
 
+    /// A stream that broke off. It is not begun again: its first part would be printed twice.
+    pub(crate) fn broken_off(&self, status: Status, what: &str) -> Failure {
+        if is_lost(&status) {
+            return Failure::Unavailable(format!(
+                "lost the server at {} in the middle of the {what}; ask again",
+                self.url()
+            ));
+        }
+        self.refused(status)
+    }
+
     /// A refusal of the server, with what only this side knows.
     pub(crate) fn refused(&self, status: Status) -> Failure {
         if status.code() != Code::Unauthenticated {

@@ -20,8 +20,8 @@ use hamlet_proto::{
         apps::v1::App,
         files::v1::{File, TreeEntry, file},
         instance::v1::{
-            AppOutcome, CreateInstanceResult, DeleteInstanceResult, Instance, OperationMetadata,
-            RegisterLink, RemovedCount, Step, instance, operation_metadata::Phase, step,
+            AppOutcome, CreateInstanceResult, DeleteInstanceResult, OperationMetadata,
+            RegisterLink, RemovedCount, Step, operation_metadata::Phase, step,
         },
     },
     pack,
@@ -29,24 +29,11 @@ use hamlet_proto::{
 use prost::{Message, Name};
 use serde_json::Value;
 use support::{
+    answers::{checked, instance, json_lines},
     fake::{CREDENTIAL, End, Fake, Script},
     program::{finish, hamlet, run},
 };
 use tonic::{Code, Status};
-
-fn instance(domain: &str) -> Instance {
-    Instance {
-        name: format!("instances/{domain}"),
-        domain: domain.to_owned(),
-        locale: "fr".to_owned(),
-        prefix: "cozy00".to_owned(),
-        state: instance::State::Onboarding.into(),
-        indexes_version: 38,
-        disk_quota_bytes: 10_000_000_000,
-        etag: "etag-1".to_owned(),
-        ..Instance::default()
-    }
-}
 
 fn running() -> Operation {
     Operation {
@@ -58,10 +45,7 @@ fn running() -> Operation {
             steps: vec![Step {
                 name: "claims".to_owned(),
                 state: step::State::Done.into(),
-                duration: Some(prost_types::Duration {
-                    seconds: 0,
-                    nanos: 12_000_000,
-                }),
+                duration: None,
             }],
             ..OperationMetadata::default()
         })),
@@ -101,12 +85,6 @@ fn accepting(watches: Vec<(Vec<Operation>, End)>) -> Fake {
         instances: vec![instance("bob.example")],
         ..Script::default()
     })
-}
-
-fn json_lines(text: &str) -> Vec<Value> {
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
 }
 
 #[test]
@@ -202,7 +180,20 @@ fn an_app_that_fails_is_warned_about_and_the_instance_is_printed() {
 
 #[test]
 fn a_trace_is_told_beside_the_data() {
-    let fake = accepting(vec![(vec![ended(&created())], End::Stop)]);
+    let mut traced = ended(&created());
+    traced.metadata = Some(pack(&OperationMetadata {
+        kind: "create".to_owned(),
+        steps: vec![Step {
+            name: "claims".to_owned(),
+            state: step::State::Done.into(),
+            duration: Some(prost_types::Duration {
+                seconds: 0,
+                nanos: 12_000_000,
+            }),
+        }],
+        ..OperationMetadata::default()
+    }));
+    let fake = accepting(vec![(vec![traced], End::Stop)]);
     let added = fake.run("instances add bob.example --trace -o json");
     assert!(added.err.contains("claims: 12 ms"), "{added:#?}");
     assert!(fake.asked().creations[0].trace);
@@ -210,7 +201,10 @@ fn a_trace_is_told_beside_the_data() {
 
 #[test]
 fn a_dry_run_follows_nothing() {
-    let fake = accepting(Vec::new());
+    let fake = Fake::start(Script {
+        checked: Some(checked(&created())),
+        ..Script::default()
+    });
     fake.run("instances add bob.example --validate-only").done();
     fake.run("instances destroy bob.example --dry-run").done();
     let asked = fake.asked();
@@ -280,7 +274,7 @@ fn wrong_fields_are_listed() {
     let told = fake.run("instances add bob.example").failed(2);
     assert_eq!(
         told,
-        "error: two fields are wrong\n  instance.locale: is no language\n  instance.email: is no address\n"
+        "error: two fields are wrong\n  --locale (instance.locale): is no language\n  --email (instance.email): is no address\n"
     );
 }
 
@@ -527,7 +521,10 @@ fn files_and_apps_are_asked_of_the_instance_that_the_domain_names() {
 fn operations_are_listed_shown_and_waited_for() {
     let fake = accepting(vec![(vec![ended(&created())], End::Stop)]);
     let rows = fake.run("operations ls").done();
-    assert_eq!(rows, "operations/op-1  create  bob.example  running  -\n");
+    assert_eq!(
+        rows,
+        "operations/op-1  create  bob.example  running  -  -  -  -\n"
+    );
     let shown = fake.run("operations show op-1 -o json").done();
     let document: Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(document["metadata"]["kind"], "create");
@@ -569,7 +566,6 @@ fn wrong_use_is_told_before_anything_is_sent() {
         "instances add bob.example --apps ./home",
         "instances add bob.example --apps home,,drive",
         "instances add bob.example --request-id 12",
-        "instances add bob.example --passphrase x",
         "instances modify bob.example",
         "files ls bob.example Fotos",
         "files tree bob.example --max-depth 0",
@@ -590,15 +586,35 @@ fn every_command_has_a_manual_and_needs_no_server_for_it() {
         "instances ls",
         "instances show",
         "instances count",
+        "instances modify",
         "instances destroy",
+        "instances undelete",
+        "instances block",
+        "instances unblock",
+        "instances set-disk-quota",
+        "instances set-passphrase",
+        "instances auth-mode",
+        "instances debug",
+        "instances show-db-prefix",
+        "instances token-cli",
+        "instances token-app",
+        "instances token-konnector",
+        "instances token-oauth",
+        "instances refresh-token-oauth",
+        "instances clean-sessions",
+        "instances fsck",
         "instances register-link",
+        "instances orphans",
         "operations ls",
         "operations show",
         "operations wait",
+        "operations cancel",
+        "operations retry",
         "files tree",
         "files ls",
         "apps ls",
         "apps show",
+        "status",
         "completions",
     ] {
         let manual = run(hamlet(place.path(), &format!("{command} --help"))).done();

@@ -10,7 +10,7 @@ use crate::{
     args::{Files, Format},
     failure::Failure,
     output::{self, List},
-    session::{Session, is_lost},
+    session::Session,
     text::clean,
     values::quota,
 };
@@ -90,17 +90,7 @@ async fn tree(
         .await?;
     let mut list = List::new(format, &[]);
     while let Some(entry) = entries.next().await {
-        // A tree that breaks off is not begun again: its first part would be printed twice.
-        let entry = entry.map_err(|status| {
-            if is_lost(&status) {
-                Failure::Unavailable(format!(
-                    "lost the server at {} in the middle of the tree; ask again",
-                    session.url()
-                ))
-            } else {
-                session.refused(status)
-            }
-        })?;
+        let entry = entry.map_err(|status| session.broken_off(status, "tree"))?;
         let file = entry.file.clone().unwrap_or_default();
         if format == Format::Table {
             output::print(&line(&entry, &file))?;

@@ -1,31 +1,44 @@
 //! The commands, one module a group.
 
-mod add;
 mod apps;
-mod destroy;
+mod change;
 mod files;
 mod instances;
 mod operations;
+mod outcome;
 mod status;
+
+use std::env;
 
 use clap::CommandFactory as _;
 
 use crate::{
-    args::{Cli, Command},
+    args::{Cli, Command, Instances},
     failure::Failure,
     output,
     session::Session,
 };
+
+/// Set to anything but nothing, instances are neither added nor destroyed from here.
+const DISABLE: &str = "HAMLET_DISABLE_INSTANCES_ADD_RM";
 
 /// Does what was asked.
 ///
 /// # Errors
 /// Why it was not done.
 pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
-    if let Command::Completions { shell } = cli.command {
-        let mut script = Vec::new();
-        clap_complete::generate(shell, &mut Cli::command(), "hamlet", &mut script);
-        return output::print(&String::from_utf8_lossy(&script));
+    match &cli.command {
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "hamlet", &mut script);
+            return output::print(&String::from_utf8_lossy(&script));
+        }
+        Command::Instances(Instances::Ls(wanted)) if wanted.available_fields => {
+            return instances::available_fields();
+        }
+        Command::Instances(Instances::Add(_)) => refuse_if_disabled("add")?,
+        Command::Instances(Instances::Destroy(_)) => refuse_if_disabled("destroy")?,
+        _ => {}
     }
     let session = Session::find(&cli)?;
     let format = cli.output;
@@ -37,5 +50,15 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Status => status::run(&session, format).await,
         // Done above: it needs no server.
         Command::Completions { .. } => Ok(()),
+    }
+}
+
+fn refuse_if_disabled(command: &str) -> Result<(), Failure> {
+    match env::var_os(DISABLE) {
+        Some(why) if !why.is_empty() => Err(Failure::NotAllowed(format!(
+            "`instances {command}` is disabled here: {} ({DISABLE} is set)",
+            why.to_string_lossy()
+        ))),
+        _ => Ok(()),
     }
 }

@@ -2,21 +2,22 @@
 
 use hamlet_proto::{
     google::longrunning::{
-        GetOperationRequest, ListOperationsRequest, Operation, operation,
+        CancelOperationRequest, GetOperationRequest, ListOperationsRequest, Operation, operation,
         operations_client::OperationsClient,
     },
     hamlet::instance::v1::{
-        CreateInstanceResult, DeleteInstanceResult, OperationMetadata, operation_metadata::Phase,
-        step,
+        OperationMetadata, RetryOperationRequest, Step, operation_metadata::Phase,
+        operation_service_client::OperationServiceClient, step,
     },
     unpack,
 };
+use prost_types::Duration;
 
-use super::{add, destroy};
+use super::outcome;
 use crate::{
     args::{Format, Operations},
     failure::Failure,
-    operation::{Ended, follow},
+    operation::follow,
     output::{self, List},
     session::Session,
     table::facts,
@@ -30,16 +31,15 @@ pub(super) async fn run(
     command: Operations,
 ) -> Result<(), Failure> {
     match command {
-        Operations::Ls => ls(session, format).await,
-        Operations::Show { operation } => {
-            let operation = get(session, operation).await?;
-            show(format, &operation)
-        }
+        Operations::Ls { running } => ls(session, format, running).await,
+        Operations::Show { operation } => show(format, &get(session, operation).await?),
         Operations::Wait { operation } => {
             let operation = get(session, operation).await?;
             let ended = follow(session, &session.door().await?, operation).await?;
-            finish(format, &ended)
+            outcome::print(format, &ended)
         }
+        Operations::Cancel { operation } => cancel(session, format, operation).await,
+        Operations::Retry { operation } => retry(session, format, operation).await,
     }
 }
 
@@ -55,25 +55,51 @@ async fn get(session: &Session, name: String) -> Result<Operation, Failure> {
         .await
 }
 
-/// Prints what came of an operation, as the command that began it would have.
-fn finish(format: Format, ended: &Ended) -> Result<(), Failure> {
-    if let Some(result) = unpack::<CreateInstanceResult>(&ended.response)? {
-        return add::finish(format, &result);
-    }
-    if let Some(result) = unpack::<DeleteInstanceResult>(&ended.response)? {
-        return destroy::finish(format, &result);
-    }
-    show(format, &ended.operation)
+async fn cancel(session: &Session, format: Format, name: String) -> Result<(), Failure> {
+    let door = session.door().await?;
+    let request = CancelOperationRequest { name: name.clone() };
+    session
+        .ask(async || {
+            OperationsClient::new(door.clone())
+                .cancel_operation(request.clone())
+                .await
+        })
+        .await?;
+    show(format, &get(session, name).await?)
 }
 
-async fn ls(session: &Session, format: Format) -> Result<(), Failure> {
+async fn retry(session: &Session, format: Format, name: String) -> Result<(), Failure> {
     let door = session.door().await?;
-    let mut list = List::new(format, &["operation", "kind", "domain", "phase", "step"]);
+    let request = RetryOperationRequest { name };
+    let operation = session
+        .ask(async || {
+            OperationServiceClient::new(door.clone())
+                .retry_operation(request.clone())
+                .await
+        })
+        .await?;
+    show(format, &operation)
+}
+
+async fn ls(session: &Session, format: Format, running: bool) -> Result<(), Failure> {
+    let door = session.door().await?;
+    let columns = [
+        "operation",
+        "kind",
+        "domain",
+        "phase",
+        "line",
+        "step",
+        "tries",
+        "last error",
+    ];
+    let mut list = List::new(format, &columns);
     let mut page_token = String::new();
     loop {
         let request = ListOperationsRequest {
             page_size: PAGE,
             page_token,
+            filter: if running { "done=false" } else { "" }.to_owned(),
             ..ListOperationsRequest::default()
         };
         let page = session
@@ -90,8 +116,11 @@ async fn ls(session: &Session, format: Format) -> Result<(), Failure> {
                     operation.name.clone(),
                     metadata.kind.clone(),
                     metadata.domain.clone(),
-                    phase(operation, &metadata),
+                    phase(operation, &metadata).to_owned(),
+                    number(metadata.queue_position),
                     current_step(&metadata),
+                    tries(&metadata),
+                    last_error(operation, &metadata),
                 ]
             })?;
         }
@@ -103,18 +132,60 @@ async fn ls(session: &Session, format: Format) -> Result<(), Failure> {
     }
 }
 
-fn show(format: Format, operation: &Operation) -> Result<(), Failure> {
+/// Prints an operation, whatever it is.
+///
+/// # Errors
+/// When it cannot be printed.
+pub(super) fn show(format: Format, operation: &Operation) -> Result<(), Failure> {
     let metadata = metadata(operation)?;
     output::one(format, operation, &operation.name, || {
-        facts(&[
+        let mut known = vec![
             ("operation", operation.name.clone()),
             ("kind", metadata.kind.clone()),
             ("domain", metadata.domain.clone()),
-            ("phase", phase(operation, &metadata)),
-            ("step", current_step(&metadata)),
-            ("last error", metadata.last_error.clone()),
-        ])
+            ("phase", phase(operation, &metadata).to_owned()),
+            ("in line before it", number(metadata.queue_position)),
+        ];
+        known.extend(metadata.steps.iter().map(|step| ("step", describe(step))));
+        let time = |time: &Option<prost_types::Timestamp>| {
+            time.as_ref().map(ToString::to_string).unwrap_or_default()
+        };
+        let asked = if metadata.cancel_requested {
+            "asked for"
+        } else if metadata.cancellable && !operation.done {
+            "possible"
+        } else {
+            ""
+        };
+        known.extend([
+            ("tries", tries(&metadata)),
+            ("last error", last_error(operation, &metadata)),
+            ("next try", time(&metadata.next_try_time)),
+            ("cancelling", asked.to_owned()),
+            ("accepted", time(&metadata.create_time)),
+            ("changed", time(&metadata.update_time)),
+        ]);
+        facts(&known)
     })
+}
+
+fn describe(step: &Step) -> String {
+    let state = match step.state() {
+        step::State::Unspecified => "unknown",
+        step::State::Pending => "to come",
+        step::State::Running => "at work",
+        step::State::Done => "done",
+        step::State::Undone => "taken back",
+    };
+    match &step.duration {
+        Some(took) => format!("{}: {state}, {} ms", step.name, milliseconds(took)),
+        None => format!("{}: {state}", step.name),
+    }
+}
+
+/// A span of time in milliseconds.
+pub(super) fn milliseconds(span: &Duration) -> i64 {
+    span.seconds * 1000 + i64::from(span.nanos) / 1_000_000
 }
 
 fn metadata(operation: &Operation) -> Result<OperationMetadata, Failure> {
@@ -124,16 +195,15 @@ fn metadata(operation: &Operation) -> Result<OperationMetadata, Failure> {
     })
 }
 
-fn phase(operation: &Operation, metadata: &OperationMetadata) -> String {
-    let word = match (&operation.result, metadata.phase()) {
+fn phase(operation: &Operation, metadata: &OperationMetadata) -> &'static str {
+    match (&operation.result, metadata.phase()) {
         (Some(operation::Result::Error(_)), _) => "failed",
         (Some(operation::Result::Response(_)), _) => "done",
         (None, Phase::Queued) => "queued",
         (None, Phase::Waiting) => "waiting",
         (None, Phase::Unwinding) => "unwinding",
         (None, _) => "running",
-    };
-    word.to_owned()
+    }
 }
 
 fn current_step(metadata: &OperationMetadata) -> String {
@@ -143,4 +213,21 @@ fn current_step(metadata: &OperationMetadata) -> String {
         .find(|step| step.state() == step::State::Running)
         .map(|step| step.name.clone())
         .unwrap_or_default()
+}
+
+/// Why it failed, or why its last try did.
+fn last_error(operation: &Operation, metadata: &OperationMetadata) -> String {
+    match &operation.result {
+        Some(operation::Result::Error(error)) => error.message.clone(),
+        Some(operation::Result::Response(_)) => String::new(),
+        None => metadata.last_error.clone(),
+    }
+}
+
+fn tries(metadata: &OperationMetadata) -> String {
+    number(Some(metadata.attempt).filter(|tries| *tries > 0))
+}
+
+fn number(number: Option<i32>) -> String {
+    number.map(|number| number.to_string()).unwrap_or_default()
 }

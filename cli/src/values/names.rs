@@ -46,3 +46,36 @@ pub(crate) fn request_id(text: &str) -> Result<String, String> {
             "is no UUID; write one such as 6f1c2a52-6f0e-4d0c-9a3e-0d5c2b1f7a10".to_owned()
         })
 }
+
+/// Any text but none.
+///
+/// # Errors
+/// When it is empty.
+pub(crate) fn not_empty(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("is empty; write a value, or leave the flag out".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// One of those who pay.
+///
+/// # Errors
+/// When it is empty.
+pub(crate) fn sponsor(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("a sponsor is empty; write names, separated by commas".to_owned());
+    }
+    Ok(text.trim().to_owned())
+}
+
+/// An etag.
+///
+/// # Errors
+/// When it is empty: nobody would be protected by it.
+pub(crate) fn etag(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("is empty; write the one that `hamlet instances show` tells".to_owned());
+    }
+    Ok(text.to_owned())
+}

@@ -18,12 +18,21 @@ const UNITS: [(&str, u128); 12] = [
 const HINT: &str =
     "write bytes or a number with a unit: 10GB (powers of 1000), 512MiB (powers of 1024)";
 
-/// Reads a size in bytes.
+/// Reads a size in bytes; `unlimited`, as [`show`] writes it, is 0.
 ///
 /// # Errors
 /// When it is no size, holds no whole number of bytes, or is larger than 2^63 - 1 bytes.
 pub(crate) fn parse(text: &str) -> Result<i64, String> {
     let text = text.trim();
+    if text.eq_ignore_ascii_case("unlimited") {
+        return Ok(0);
+    }
+    if text
+        .strip_prefix('-')
+        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    {
+        return Err(format!("{text:?} is negative; {HINT}"));
+    }
     let end = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')
         .unwrap_or(text.len());
@@ -93,6 +102,7 @@ mod tests {
     #[test]
     fn sizes_have_units_of_both_kinds() {
         assert_eq!(parse("0"), Ok(0));
+        assert_eq!(parse("unlimited"), Ok(0));
         assert_eq!(parse("1234"), Ok(1234));
         assert_eq!(parse("10GB"), Ok(10_000_000_000));
         assert_eq!(parse("10 gb"), Ok(10_000_000_000));

@@ -67,8 +67,10 @@ pub(crate) struct Script {
     pub(crate) refuse: Option<Status>,
     /// Fails this many creations before one is accepted.
     pub(crate) failing_creations: VecDeque<Status>,
-    /// Answers creations and destructions.
+    /// Answers changes.
     pub(crate) accepted: Operation,
+    /// Answers changes that are only checked; as others when absent.
+    pub(crate) checked: Option<Operation>,
     /// The streams of states, one a watch.
     pub(crate) watches: VecDeque<(Vec<Operation>, End)>,
     /// The instances, listed in pages of two.
@@ -83,6 +85,12 @@ pub(crate) struct Script {
     pub(crate) apps: Vec<App>,
     /// The register link of any instance.
     pub(crate) link: RegisterLink,
+    /// What belongs to nobody.
+    pub(crate) orphans: Vec<Orphan>,
+    /// What is wrong with any tree.
+    pub(crate) findings: Vec<Finding>,
+    /// Breaks off the lists of orphans and findings at their end.
+    pub(crate) broken: Option<Status>,
 }
 
 /// What the server was asked.
@@ -94,6 +102,30 @@ pub(crate) struct Asked {
     pub(crate) creations: Vec<CreateInstanceRequest>,
     /// The destructions.
     pub(crate) destructions: Vec<DeleteInstanceRequest>,
+    /// The changes of fields.
+    pub(crate) updates: Vec<UpdateInstanceRequest>,
+    /// What was brought back.
+    pub(crate) undeletions: Vec<UndeleteInstanceRequest>,
+    /// What was blocked.
+    pub(crate) blocks: Vec<BlockInstanceRequest>,
+    /// What was unblocked.
+    pub(crate) unblocks: Vec<UnblockInstanceRequest>,
+    /// The register links that were renewed.
+    pub(crate) rotations: Vec<RotateRegisterLinkRequest>,
+    /// The passphrases.
+    pub(crate) passphrases: Vec<SetPassphraseRequest>,
+    /// The tokens.
+    pub(crate) tokens: Vec<CreateTokenRequest>,
+    /// The ends of sessions.
+    pub(crate) cleanings: Vec<CleanSessionsRequest>,
+    /// The removals of orphans.
+    pub(crate) purges: Vec<PurgeOrphansRequest>,
+    /// The checks of trees.
+    pub(crate) checks: Vec<CheckTreeRequest>,
+    /// The pages of instances.
+    pub(crate) lists: Vec<ListInstancesRequest>,
+    /// The filters of lists of operations.
+    pub(crate) filters: Vec<String>,
 }
 
 #[derive(Clone, Default)]
@@ -234,6 +266,19 @@ impl State {
         }
     }
 
+    /// Notes what was asked.
+    fn note(&self, note: impl FnOnce(&mut Asked)) {
+        note(&mut self.asked.lock().unwrap());
+    }
+
+    /// The answer to a change.
+    fn change(&self, only_check: bool) -> Result<Response<Operation>, Status> {
+        Ok(Response::new(self.script(|script| match &script.checked {
+            Some(checked) if only_check => checked.clone(),
+            _ => script.accepted.clone(),
+        })))
+    }
+
     fn script<T>(&self, read: impl FnOnce(&mut Script) -> T) -> T {
         read(&mut self.script.lock().unwrap())
     }
@@ -245,8 +290,12 @@ fn not_here<T>() -> Result<T, Status> {
 
 /// The page that a token names, in pages of two, and the token of the next.
 fn page<T: Clone>(all: &[T], token: &str) -> (Vec<T>, String) {
+    page_of(all, token, 2)
+}
+
+fn page_of<T: Clone>(all: &[T], token: &str, size: usize) -> (Vec<T>, String) {
     let start = token.parse().unwrap_or(0);
-    let items: Vec<T> = all.iter().skip(start).take(2).cloned().collect();
+    let items: Vec<T> = all.iter().skip(start).take(size).cloned().collect();
     let next = start + items.len();
     let token = if next < all.len() {
         next.to_string()
@@ -263,14 +312,12 @@ impl InstanceService for State {
         request: Request<CreateInstanceRequest>,
     ) -> Result<Response<Operation>, Status> {
         self.enter("CreateInstance", &request)?;
-        self.asked
-            .lock()
-            .unwrap()
-            .creations
-            .push(request.into_inner());
+        let request = request.into_inner();
+        let only_check = request.validate_only;
+        self.note(|asked| asked.creations.push(request));
         match self.script(|script| script.failing_creations.pop_front()) {
             Some(status) => Err(status),
-            None => Ok(Response::new(self.script(|script| script.accepted.clone()))),
+            None => self.change(only_check),
         }
     }
 
@@ -279,7 +326,7 @@ impl InstanceService for State {
         request: Request<GetInstanceRequest>,
     ) -> Result<Response<Instance>, Status> {
         self.enter("GetInstance", &request)?;
-        let name = request.into_inner().name;
+        let name = request.into_inner().name.to_lowercase();
         self.script(|script| {
             script
                 .instances
@@ -302,8 +349,12 @@ impl InstanceService for State {
         request: Request<ListInstancesRequest>,
     ) -> Result<Response<ListInstancesResponse>, Status> {
         self.enter("ListInstances", &request)?;
-        let token = request.into_inner().page_token;
-        let (instances, next_page_token) = self.script(|script| page(&script.instances, &token));
+        let request = request.into_inner();
+        // As real servers do, it never gives more than was asked for, and sometimes less.
+        let size = usize::try_from(request.page_size).unwrap().min(2);
+        let (instances, next_page_token) =
+            self.script(|script| page_of(&script.instances, &request.page_token, size));
+        self.note(|asked| asked.lists.push(request));
         Ok(Response::new(ListInstancesResponse {
             instances,
             next_page_token,
@@ -324,12 +375,10 @@ impl InstanceService for State {
         request: Request<DeleteInstanceRequest>,
     ) -> Result<Response<Operation>, Status> {
         self.enter("DeleteInstance", &request)?;
-        self.asked
-            .lock()
-            .unwrap()
-            .destructions
-            .push(request.into_inner());
-        Ok(Response::new(self.script(|script| script.accepted.clone())))
+        let request = request.into_inner();
+        let only_check = request.validate_only;
+        self.note(|asked| asked.destructions.push(request));
+        self.change(only_check)
     }
 
     async fn get_register_link(
@@ -342,74 +391,111 @@ impl InstanceService for State {
 
     async fn update_instance(
         &self,
-        _: Request<UpdateInstanceRequest>,
+        request: Request<UpdateInstanceRequest>,
     ) -> Result<Response<Operation>, Status> {
-        not_here()
+        self.enter("UpdateInstance", &request)?;
+        let request = request.into_inner();
+        let only_check = request.validate_only;
+        self.note(|asked| asked.updates.push(request));
+        self.change(only_check)
     }
 
     async fn undelete_instance(
         &self,
-        _: Request<UndeleteInstanceRequest>,
+        request: Request<UndeleteInstanceRequest>,
     ) -> Result<Response<Operation>, Status> {
-        not_here()
+        self.enter("UndeleteInstance", &request)?;
+        let request = request.into_inner();
+        let only_check = request.validate_only;
+        self.note(|asked| asked.undeletions.push(request));
+        self.change(only_check)
     }
 
     async fn block_instance(
         &self,
-        _: Request<BlockInstanceRequest>,
+        request: Request<BlockInstanceRequest>,
     ) -> Result<Response<Operation>, Status> {
-        not_here()
+        self.enter("BlockInstance", &request)?;
+        let request = request.into_inner();
+        let only_check = request.validate_only;
+        self.note(|asked| asked.blocks.push(request));
+        self.change(only_check)
     }
 
     async fn unblock_instance(
         &self,
-        _: Request<UnblockInstanceRequest>,
+        request: Request<UnblockInstanceRequest>,
     ) -> Result<Response<Operation>, Status> {
-        not_here()
+        self.enter("UnblockInstance", &request)?;
+        let request = request.into_inner();
+        let only_check = request.validate_only;
+        self.note(|asked| asked.unblocks.push(request));
+        self.change(only_check)
     }
 
     async fn rotate_register_link(
         &self,
-        _: Request<RotateRegisterLinkRequest>,
+        request: Request<RotateRegisterLinkRequest>,
     ) -> Result<Response<Operation>, Status> {
-        not_here()
+        self.enter("RotateRegisterLink", &request)?;
+        let request = request.into_inner();
+        let only_check = request.validate_only;
+        self.note(|asked| asked.rotations.push(request));
+        self.change(only_check)
     }
 
     async fn set_passphrase(
         &self,
-        _: Request<SetPassphraseRequest>,
+        request: Request<SetPassphraseRequest>,
     ) -> Result<Response<Operation>, Status> {
-        not_here()
+        self.enter("SetPassphrase", &request)?;
+        let request = request.into_inner();
+        let only_check = request.validate_only;
+        self.note(|asked| asked.passphrases.push(request));
+        self.change(only_check)
     }
 
     async fn create_token(
         &self,
-        _: Request<CreateTokenRequest>,
+        request: Request<CreateTokenRequest>,
     ) -> Result<Response<Token>, Status> {
-        not_here()
+        self.enter("CreateToken", &request)?;
+        self.note(|asked| asked.tokens.push(request.into_inner()));
+        Ok(Response::new(Token {
+            token: "the-token".to_owned(),
+        }))
     }
 
     async fn clean_sessions(
         &self,
-        _: Request<CleanSessionsRequest>,
+        request: Request<CleanSessionsRequest>,
     ) -> Result<Response<Operation>, Status> {
-        not_here()
+        self.enter("CleanSessions", &request)?;
+        let request = request.into_inner();
+        let only_check = request.validate_only;
+        self.note(|asked| asked.cleanings.push(request));
+        self.change(only_check)
     }
 
-    type ListOrphansStream = tokio_stream::Empty<Result<Orphan, Status>>;
+    type ListOrphansStream = Sent<Orphan>;
 
     async fn list_orphans(
         &self,
-        _: Request<ListOrphansRequest>,
+        request: Request<ListOrphansRequest>,
     ) -> Result<Response<Self::ListOrphansStream>, Status> {
-        not_here()
+        self.enter("ListOrphans", &request)?;
+        Ok(self.script(|script| stream(&script.orphans, script.broken.as_ref())))
     }
 
     async fn purge_orphans(
         &self,
-        _: Request<PurgeOrphansRequest>,
+        request: Request<PurgeOrphansRequest>,
     ) -> Result<Response<Operation>, Status> {
-        not_here()
+        self.enter("PurgeOrphans", &request)?;
+        let request = request.into_inner();
+        let only_check = request.validate_only;
+        self.note(|asked| asked.purges.push(request));
+        self.change(only_check)
     }
 }
 
@@ -420,7 +506,9 @@ impl Operations for State {
         request: Request<ListOperationsRequest>,
     ) -> Result<Response<ListOperationsResponse>, Status> {
         self.enter("ListOperations", &request)?;
-        let token = request.into_inner().page_token;
+        let request = request.into_inner();
+        let token = request.page_token;
+        self.note(|asked| asked.filters.push(request.filter));
         let (operations, next_page_token) = self.script(|script| page(&script.operations, &token));
         Ok(Response::new(ListOperationsResponse {
             operations,
@@ -454,9 +542,10 @@ impl Operations for State {
 
     async fn cancel_operation(
         &self,
-        _: Request<CancelOperationRequest>,
+        request: Request<CancelOperationRequest>,
     ) -> Result<Response<()>, Status> {
-        not_here()
+        self.enter("CancelOperation", &request)?;
+        Ok(Response::new(()))
     }
 
     async fn wait_operation(
@@ -468,6 +557,17 @@ impl Operations for State {
 }
 
 type Sent<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// A stream of items that may fail at its end.
+fn stream<T: Clone + Send + 'static>(items: &[T], broken: Option<&Status>) -> Response<Sent<T>> {
+    let items: Vec<Result<T, Status>> = items
+        .iter()
+        .cloned()
+        .map(Ok)
+        .chain(broken.cloned().map(Err))
+        .collect();
+    Response::new(Box::pin(tokio_stream::iter(items)))
+}
 
 #[tonic::async_trait]
 impl OperationService for State {
@@ -491,21 +591,24 @@ impl OperationService for State {
 
     async fn retry_operation(
         &self,
-        _: Request<RetryOperationRequest>,
+        request: Request<RetryOperationRequest>,
     ) -> Result<Response<Operation>, Status> {
-        not_here()
+        self.enter("RetryOperation", &request)?;
+        Ok(Response::new(self.script(|script| script.accepted.clone())))
     }
 }
 
 #[tonic::async_trait]
 impl FilesService for State {
-    type CheckTreeStream = tokio_stream::Empty<Result<Finding, Status>>;
+    type CheckTreeStream = Sent<Finding>;
 
     async fn check_tree(
         &self,
-        _: Request<CheckTreeRequest>,
+        request: Request<CheckTreeRequest>,
     ) -> Result<Response<Self::CheckTreeStream>, Status> {
-        not_here()
+        self.enter("CheckTree", &request)?;
+        self.note(|asked| asked.checks.push(request.into_inner()));
+        Ok(self.script(|script| stream(&script.findings, script.broken.as_ref())))
     }
 
     type WalkTreeStream = Sent<TreeEntry>;

@@ -41,7 +41,12 @@ pub(crate) fn hamlet(folder: &Path, arguments: &str) -> Command {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    for variable in ["HAMLET_SERVER", "HAMLET_CREDENTIAL_FILE", "HAMLET_DATA"] {
+    for variable in [
+        "HAMLET_SERVER",
+        "HAMLET_CREDENTIAL_FILE",
+        "HAMLET_DATA",
+        "HAMLET_DISABLE_INSTANCES_ADD_RM",
+    ] {
         command.env_remove(variable);
     }
     command
@@ -72,6 +77,13 @@ impl Fake {
             .env("HAMLET_SERVER", self.url())
             .env("HAMLET_CREDENTIAL_FILE", file);
         command
+    }
+
+    /// Runs `hamlet` with this server and words that may hold spaces.
+    pub(crate) fn run_words(&self, words: &[&str]) -> Run {
+        let mut command = self.hamlet("");
+        command.args(words);
+        run(command)
     }
 
     /// Runs `hamlet` with this server to its end.

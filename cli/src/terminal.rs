@@ -1,0 +1,90 @@
+//! Questions to the person at the terminal, and lines from standard input.
+
+use std::{
+    io::{self, BufRead as _, IsTerminal as _, Read as _},
+    thread,
+};
+
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use service_kit::secret::Secret;
+use tokio::sync::oneshot;
+
+use crate::failure::{Failure, say};
+
+/// The longest line that is read, in bytes.
+const LONGEST_LINE: u64 = 64 * 1024;
+
+/// Reads a line of standard input without its end; `None` at the end of the input. On a thread of its own, so that
+/// Ctrl-C is heard meanwhile; the thread ends with the program.
+///
+/// # Errors
+/// When standard input cannot be read, is no text, or its line is longer than 64 KiB.
+pub(crate) async fn line() -> io::Result<Option<String>> {
+    let (sender, receiver) = oneshot::channel();
+    thread::spawn(move || {
+        // Nobody waits any more once the command was stopped.
+        let _ = sender.send(read_line());
+    });
+    receiver.await.map_err(io::Error::other)?
+}
+
+fn read_line() -> io::Result<Option<String>> {
+    let mut line = String::new();
+    let read = io::stdin().lock().take(LONGEST_LINE).read_line(&mut line)?;
+    if read == 0 {
+        return Ok(None);
+    }
+    if !line.ends_with('\n') && u64::try_from(read).is_ok_and(|read| read == LONGEST_LINE) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the line is too long",
+        ));
+    }
+    let end = line.trim_end_matches(['\r', '\n']).len();
+    line.truncate(end);
+    Ok(Some(line))
+}
+
+/// Whether somebody sits at standard input.
+pub(crate) fn is_there() -> bool {
+    io::stdin().is_terminal()
+}
+
+/// Asks for a secret, which is not shown while it is typed.
+///
+/// # Errors
+/// When standard input is no terminal, or ends.
+pub(crate) async fn hidden(question: &str) -> Result<Secret, Failure> {
+    let unreadable = |error| Failure::Failed(format!("cannot read what is typed: {error}"));
+    // What is typed before the question must not be shown either.
+    let silence = Silence::begin().map_err(unreadable)?;
+    say(question);
+    let typed = line().await.map_err(unreadable);
+    drop(silence);
+    match typed? {
+        Some(typed) => Ok(Secret::new(typed)),
+        None => Err(Failure::Failed("aborted: nothing was typed".to_owned())),
+    }
+}
+
+/// While this lives, the terminal does not show what is typed.
+struct Silence(Termios);
+
+impl Silence {
+    fn begin() -> io::Result<Self> {
+        let before = tcgetattr(io::stdin())?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        // The line feed is shown, so that what follows begins on a line of its own.
+        silent.local_modes.insert(LocalModes::ECHONL);
+        tcsetattr(io::stdin(), OptionalActions::Now, &silent)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        // A terminal that is gone needs no mode.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
+    }
+}

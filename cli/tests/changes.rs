@@ -1,0 +1,597 @@
+//! The commands that change an instance: what they send, and what they print.
+#![allow(
+    unreachable_pub,
+    dead_code,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a failed expectation is the test failing; other tests use the rest of the support code"
+)]
+
+mod support;
+
+use hamlet_proto::hamlet::instance::v1::{
+    CleanSessionsResult, CreateInstanceResult, DeleteInstanceResult, Instance, PurgeOrphansResult,
+    RegisterLink, RemovedCount, create_token_request::Audience, instance::AuthMode,
+};
+use prost_types::{Duration, Timestamp};
+use serde_json::Value;
+use support::{
+    answers::{changing, checked, instance, running},
+    fake::{End, Fake, Script},
+};
+
+const ID: &str = "6f1c2a52-6f0e-4d0c-9a3e-0d5c2b1f7a10";
+
+fn removed(kind: &str, count: i64) -> RemovedCount {
+    RemovedCount {
+        kind: kind.to_owned(),
+        count,
+    }
+}
+
+fn seconds(seconds: i64) -> Timestamp {
+    Timestamp { seconds, nanos: 0 }
+}
+
+#[test]
+fn a_creation_takes_all_that_is_known_of_an_instance() {
+    let result = CreateInstanceResult {
+        instance: Some(Instance {
+            register_expire_time: Some(seconds(0)),
+            ..instance("bob.example")
+        }),
+        ..CreateInstanceResult::default()
+    };
+    let fake = changing("create", &result);
+    let out = fake
+        .run(
+            "instances add bob.example --couch-cluster 1 --franceconnect_id f1 --magic_link --tos-latest 2.0.0 \
+             --auth-mode two_factor_mail --no-auto-update --trace",
+        )
+        .done();
+    assert!(out.contains("1970-01-01T00:00:00Z"), "{out}");
+    fake.run_words(&["instances", "add", "bob.example", "--disk-quota", "512 MiB"])
+        .done();
+    fake.run("instances add bob.example --couch-cluster -1 --magic_link=false")
+        .done();
+    let asked = fake.asked();
+    let sent = asked.creations[0].instance.clone().unwrap();
+    assert_eq!(sent.couch_cluster, Some(1));
+    assert_eq!(sent.franceconnect_id, "f1");
+    assert!(sent.magic_link && sent.no_auto_update);
+    assert_eq!(sent.tos_latest, "2.0.0");
+    assert_eq!(sent.auth_mode(), AuthMode::TwoFactorMail);
+    assert_eq!(asked.creations[0].passphrase, "");
+    let sent = asked.creations[1].instance.clone().unwrap();
+    assert_eq!(sent.disk_quota_bytes, 536_870_912);
+    let sent = asked.creations[2].instance.clone().unwrap();
+    assert!(sent.couch_cluster.is_none() && !sent.magic_link);
+}
+
+#[test]
+fn a_modification_names_the_fields_that_change_and_no_other() {
+    let fake = changing("update", &instance("bob.example"));
+    let out = fake
+        .run(
+            "instances modify bob.example --auth-mode two_factor_oidc --blocked --blocking-reason PAYMENT_FAILED \
+             --context-name school --deleting=false --disk-quota 10GB --domain-aliases a.example,b.example \
+             --email b@example.org --franceconnect_id f1 --locale de --lock --magic_link=false --no-auto-update \
+             --oidc_id o1 --old-domain old.example --onboarding-finished --phone +49 --public-name Bob \
+             --settings offer:x,a:b:c --sponsorships s,t --tos 1 --tos-latest 2 --tz Europe/Berlin --uuid u1 \
+             --etag e1 --request-id 6f1c2a52-6f0e-4d0c-9a3e-0d5c2b1f7a10",
+        )
+        .done();
+    assert!(
+        out.starts_with("changed") && out.contains("bob.example"),
+        "{out}"
+    );
+    fake.run("instances update bob.example --unlock").done();
+    let asked = fake.asked();
+    let update = &asked.updates[0];
+    assert_eq!(update.request_id, ID);
+    let paths = &update.update_mask.as_ref().unwrap().paths;
+    assert_eq!(
+        paths.join(" "),
+        "auth_mode blocked blocking_reason context deleting disk_quota_bytes domain_aliases email franceconnect_id \
+         locale locked magic_link no_auto_update oidc_id old_domain onboarding_finished phone public_name \
+         sponsorships timezone tos_latest tos_signed uuid settings.a settings.offer"
+    );
+    let sent = update.instance.clone().unwrap();
+    assert_eq!(sent.name, "instances/bob.example");
+    assert_eq!(sent.etag, "e1");
+    assert_eq!(sent.auth_mode(), AuthMode::TwoFactorOidc);
+    assert!(sent.blocked && sent.locked && sent.no_auto_update && sent.onboarding_finished);
+    assert!(!sent.deleting && !sent.magic_link);
+    assert_eq!(sent.blocking_reason, "PAYMENT_FAILED");
+    assert_eq!(sent.context, "school");
+    assert_eq!(sent.disk_quota_bytes, 10_000_000_000);
+    assert_eq!(sent.domain_aliases, ["a.example", "b.example"]);
+    assert_eq!(sent.email, "b@example.org");
+    assert_eq!(sent.franceconnect_id, "f1");
+    assert_eq!(sent.locale, "de");
+    assert_eq!(sent.oidc_id, "o1");
+    assert_eq!(sent.old_domain, "old.example");
+    assert_eq!(sent.phone, "+49");
+    assert_eq!(sent.public_name, "Bob");
+    assert_eq!(sent.settings["a"], "b:c");
+    assert_eq!(sent.settings["offer"], "x");
+    assert_eq!(sent.sponsorships, ["s", "t"]);
+    assert_eq!(
+        (sent.tos_signed.as_str(), sent.tos_latest.as_str()),
+        ("1", "2")
+    );
+    assert_eq!(sent.timezone, "Europe/Berlin");
+    assert_eq!(sent.uuid, "u1");
+    let update = &asked.updates[1];
+    assert_eq!(update.update_mask.as_ref().unwrap().paths, ["locked"]);
+    assert!(!update.instance.as_ref().unwrap().locked);
+}
+
+#[test]
+fn every_clearable_field_can_be_cleared_by_the_name_of_its_flag() {
+    let fake = changing("update", &instance("bob.example"));
+    fake.run(
+        "instances modify bob.example --unset auth-mode,blocking-reason,context-name,disk-quota,domain-aliases,email \
+         --unset franceconnect_id,locale,magic_link,no-auto-update,oidc_id,old-domain,phone,public-name \
+         --unset settings,sponsorships,tos,tos-latest,tz,uuid",
+    )
+    .done();
+    fake.run("instances modify bob.example --settings a:1 --unset settings.b,timezone --locale fr")
+        .done();
+    let asked = fake.asked();
+    let paths = |of: usize| {
+        asked.updates[of]
+            .update_mask
+            .as_ref()
+            .unwrap()
+            .paths
+            .join(" ")
+    };
+    assert_eq!(
+        paths(0),
+        "auth_mode blocking_reason context disk_quota_bytes domain_aliases email franceconnect_id locale magic_link \
+         no_auto_update oidc_id old_domain phone public_name settings sponsorships tos_signed tos_latest timezone uuid"
+    );
+    let sent = asked.updates[0].instance.clone().unwrap();
+    assert_eq!(sent.email, "");
+    assert_eq!(paths(1), "locale settings.a settings.b timezone");
+}
+
+#[test]
+fn blocking_and_bringing_back() {
+    let mut blocked = instance("bob.example");
+    blocked.blocked = true;
+    blocked.blocking_reason = "PAYMENT_FAILED".to_owned();
+    let fake = changing("block", &blocked);
+    let out = fake
+        .run("instances block bob.example --reason PAYMENT_FAILED --etag e1")
+        .done();
+    assert!(out.starts_with("blocked "), "{out}");
+    assert!(out.contains("PAYMENT_FAILED"), "{out}");
+    let dry = fake.run("instances block bob.example --dry-run").done();
+    assert!(dry.starts_with("would be blocked"), "{dry}");
+    fake.run(&format!(
+        "instances unblock bob.example --etag e2 --request-id {ID}"
+    ))
+    .done();
+    fake.run("instances undelete bob.example --validate-only -o json")
+        .done();
+    let asked = fake.asked();
+    assert_eq!(asked.blocks[0].name, "instances/bob.example");
+    assert_eq!(asked.blocks[0].reason, "PAYMENT_FAILED");
+    assert_eq!(asked.blocks[0].etag, "e1");
+    assert!(asked.blocks[1].validate_only);
+    assert_eq!(asked.blocks[1].reason, "UNKNOWN");
+    assert_eq!(
+        (
+            asked.unblocks[0].etag.as_str(),
+            asked.unblocks[0].request_id.as_str()
+        ),
+        ("e2", ID)
+    );
+    assert!(asked.undeletions[0].validate_only);
+}
+
+#[test]
+fn one_field_commands() {
+    let fake = changing("update", &instance("bob.example"));
+    fake.run("instances set-disk-quota bob.example 5GB").done();
+    fake.run("instances set-disk-quota bob.example unlimited")
+        .done();
+    fake.run("instances auth-mode bob.example two_factor_mail")
+        .done();
+    fake.run("instances debug bob.example false").done();
+    let before = std::time::SystemTime::now();
+    fake.run("instances debug bob.example true --ttl 2h").done();
+    let asked = fake.asked();
+    let sent: Vec<_> = asked
+        .updates
+        .iter()
+        .map(|update| {
+            let paths = update.update_mask.clone().unwrap().paths;
+            (paths.join(" "), update.instance.clone().unwrap())
+        })
+        .collect();
+    assert_eq!(sent[0].0, "disk_quota_bytes");
+    assert_eq!(sent[0].1.disk_quota_bytes, 5_000_000_000);
+    assert_eq!(sent[1].1.disk_quota_bytes, 0);
+    assert_eq!(sent[2].0, "auth_mode");
+    assert_eq!(sent[2].1.auth_mode(), AuthMode::TwoFactorMail);
+    assert_eq!(sent[3].0, "debug_until");
+    assert_eq!(sent[3].1.debug_until, None);
+    let until = sent[4].1.debug_until.unwrap();
+    let begun = Timestamp::from(before).seconds;
+    assert!((begun + 7200..begun + 7200 + 600).contains(&until.seconds));
+}
+
+#[test]
+fn debug_tells_until_when() {
+    let mut bob = instance("bob.example");
+    bob.debug_until = Some(seconds(0));
+    let fake = Fake::start(Script {
+        instances: vec![bob, instance("eve.example")],
+        ..Script::default()
+    });
+    assert_eq!(
+        fake.run("instances debug bob.example").done(),
+        "on until 1970-01-01T00:00:00Z\n"
+    );
+    assert_eq!(fake.run("instances debug eve.example").done(), "off\n");
+    let document: Value =
+        serde_json::from_str(&fake.run("instances debug eve.example -o json").done()).unwrap();
+    assert_eq!(document["debugUntil"], Value::Null);
+}
+
+#[test]
+fn the_prefix_of_the_databases() {
+    let mut eve = instance("eve.example");
+    eve.couch_cluster = Some(1);
+    let fake = Fake::start(Script {
+        instances: vec![instance("bob.example"), eve],
+        ..Script::default()
+    });
+    assert_eq!(
+        fake.run("instances show-db-prefix bob.example").done(),
+        "cozy00\n"
+    );
+    assert_eq!(
+        fake.run("instances show-db-prefix eve.example").done(),
+        "cozy00\ncouch_cluster: 1\n"
+    );
+}
+
+#[test]
+fn a_destruction_lists_what_went_and_the_last_look() {
+    let fake = changing(
+        "destroy",
+        &DeleteInstanceResult {
+            domain: "bob.example".to_owned(),
+            removed: vec![
+                removed("databases", 19),
+                removed("claims", 2),
+                removed("objects", 0),
+            ],
+            ..DeleteInstanceResult::default()
+        },
+    );
+    let out = fake.run("instances destroy bob.example --force").done();
+    assert_eq!(
+        out,
+        "destroyed  bob.example\nremoved    19 databases\nremoved    2 claims\nlast look: nothing is left\n"
+    );
+    let dry = fake.run("instances destroy bob.example --dry-run").done();
+    assert!(dry.contains("would be destroyed  bob.example"), "{dry}");
+    assert!(dry.contains("would be removed    19 databases"), "{dry}");
+    assert_eq!(fake.called("GetInstance"), 0);
+    // An argument with a capital can be confirmed, typed as it was given.
+    fake.run_typing("instances destroy BOB.example --etag e1", "BOB.example\n")
+        .done();
+    let asked = fake.asked();
+    assert_eq!(asked.destructions.last().unwrap().etag, "e1");
+}
+
+#[test]
+fn a_soft_deletion_says_until_when_it_can_be_brought_back() {
+    let fake = changing(
+        "delete",
+        &DeleteInstanceResult {
+            domain: "bob.example".to_owned(),
+            purge_time: Some(seconds(86_400)),
+            ..DeleteInstanceResult::default()
+        },
+    );
+    let deleted = fake.run_typing("instances destroy bob.example --keep 30d", "bob.example\n");
+    assert!(deleted.err.contains("30days"), "{deleted:#?}");
+    let out = deleted.done();
+    assert!(
+        out.contains("deleted softly") && out.contains("1970-01-02"),
+        "{out}"
+    );
+    assert!(!out.contains("nothing is left"), "{out}");
+    let asked = fake.asked();
+    let month = Duration {
+        seconds: 30 * 86_400,
+        nanos: 0,
+    };
+    assert_eq!(asked.destructions[0].keep, Some(month));
+}
+
+#[test]
+fn passphrases_come_from_files_and_standard_input_and_with_a_warning_from_arguments() {
+    let result = CreateInstanceResult {
+        instance: Some(instance("bob.example")),
+        ..CreateInstanceResult::default()
+    };
+    let fake = changing("create", &result);
+    let file = fake.folder().join("passphrase");
+    let words = |flags: &str| format!("instances add bob.example {flags}");
+    for text in ["one and a half\n", "one and a half\r\n", "one and a half"] {
+        std::fs::write(&file, text).unwrap();
+        let added = fake.run(&words(&format!("--passphrase-file {}", file.display())));
+        assert_eq!(added.err, "");
+        added.done();
+    }
+    fake.run_typing(&words("--passphrase-file -"), "one and a half\nrest\n")
+        .done();
+    let warned = fake.run_words(&[
+        "instances",
+        "add",
+        "bob.example",
+        "--passphrase",
+        "one and a half",
+    ]);
+    assert!(warned.err.contains("warning: --passphrase"), "{warned:#?}");
+    assert!(!warned.err.contains("one and a half"), "{warned:#?}");
+    warned.done();
+    let asked = fake.asked();
+    assert_eq!(asked.creations.len(), 5);
+    for creation in &asked.creations {
+        assert_eq!(creation.passphrase, "one and a half");
+    }
+}
+
+#[test]
+fn a_passphrase_is_set() {
+    let fake = changing("passphrase", &instance("bob.example"));
+    let set = "instances set-passphrase bob.example";
+    let out = fake.run_typing(set, "the new one\n").done();
+    assert!(out.starts_with("passphrase set  bob.example"), "{out}");
+    assert!(!out.contains("the new one"));
+    let file = fake.folder().join("passphrase");
+    std::fs::write(&file, "the new one\n").unwrap();
+    fake.run(&format!(
+        "{set} --passphrase-file {} --etag e1",
+        file.display()
+    ))
+    .done();
+    let warned = fake.run_words(&["instances", "set-passphrase", "bob.example", "the new one"]);
+    assert!(warned.err.contains("warning: PASSPHRASE"), "{warned:#?}");
+    warned.done();
+    for sent in &fake.asked().passphrases {
+        assert_eq!(sent.passphrase, "the new one");
+    }
+    assert_eq!(fake.asked().passphrases[1].etag, "e1");
+    assert_eq!(fake.called("SetPassphrase"), 3);
+    for nothing in ["", "\n"] {
+        fake.run_typing(set, nothing).failed(2);
+    }
+    std::fs::write(&file, "two\nlines\n").unwrap();
+    let told = fake
+        .run(&format!("{set} --passphrase-file {}", file.display()))
+        .failed(2);
+    assert!(!told.contains("lines\n"), "{told}");
+    let told = fake
+        .run(&format!("{set} --passphrase-file /nowhere"))
+        .failed(2);
+    assert!(told.contains("/nowhere"), "{told}");
+    assert_eq!(fake.called("SetPassphrase"), 3);
+}
+
+#[test]
+fn tokens_are_printed_alone() {
+    let fake = Fake::start(Script::default());
+    let token = |words: &str| {
+        let run = fake.run(&format!("instances {words}"));
+        assert_eq!(run.out, "the-token\n", "{run:#?}");
+        let err = run.err.clone();
+        run.done();
+        err
+    };
+    assert_eq!(
+        token("token-cli bob.example io.cozy.files io.cozy.contacts:GET"),
+        ""
+    );
+    token("token-app bob.example home --expire 1h");
+    token("token-konnector bob.example bills");
+    let warned = token("token-oauth bob.example c1 io.cozy.files,io.cozy.contacts --expire 30d");
+    assert!(warned.contains("comma"), "{warned}");
+    token("refresh-token-oauth bob.example c1 io.cozy.files");
+    let asked = fake.asked();
+    let sent: Vec<_> = asked
+        .tokens
+        .iter()
+        .map(|token| (token.audience(), token.subject.as_str(), token.scopes.len()))
+        .collect();
+    assert_eq!(
+        sent,
+        [
+            (Audience::Cli, "", 2),
+            (Audience::App, "home", 0),
+            (Audience::Konnector, "bills", 0),
+            (Audience::Access, "c1", 1),
+            (Audience::Refresh, "c1", 1),
+        ]
+    );
+    let lives = |of: usize| asked.tokens[of].lifetime.map(|span| span.seconds);
+    assert_eq!(
+        (lives(0), lives(1), lives(3)),
+        (None, Some(3600), Some(30 * 86_400))
+    );
+}
+
+#[test]
+fn sessions_and_orphans_are_removed_with_counts() {
+    let fake = changing(
+        "sessions",
+        &CleanSessionsResult {
+            domain: "bob.example".to_owned(),
+            removed: vec![removed("documents", 7)],
+        },
+    );
+    let out = fake.run("instances clean-sessions bob.example").done();
+    assert!(
+        out.contains("bob.example") && out.contains("7 documents"),
+        "{out}"
+    );
+    let fake = changing(
+        "orphans",
+        &PurgeOrphansResult {
+            removed: vec![removed("databases", 3)],
+        },
+    );
+    let out = fake.run("instances orphans --purge --force").done();
+    assert!(out.contains("3 databases"), "{out}");
+    let out = fake.run("instances orphans --purge --dry-run").done();
+    assert!(
+        out.contains("would be removed") && out.contains("3 databases"),
+        "{out}"
+    );
+    assert!(fake.asked().purges[1].validate_only);
+    assert_eq!(fake.called("ListOrphans"), 0);
+}
+
+#[test]
+fn a_register_link_is_renewed() {
+    let link = RegisterLink {
+        link: "http://bob.example/?registerToken=new".to_owned(),
+        token: "new".to_owned(),
+        expire_time: Some(seconds(0)),
+    };
+    let fake = changing("register-link", &link);
+    let renewed = fake.run("instances register-link bob.example --rotate --etag e1");
+    assert!(renewed.err.contains("1970-01-01"), "{renewed:#?}");
+    assert_eq!(renewed.done(), "http://bob.example/?registerToken=new\n");
+    assert_eq!(fake.asked().rotations[0].etag, "e1");
+    assert_eq!(fake.called("GetRegisterLink"), 0);
+}
+
+#[test]
+fn a_wait_prints_what_the_command_would_have_printed() {
+    let blocked = Instance {
+        blocked: true,
+        ..instance("bob.example")
+    };
+    for (fake, command) in [
+        (changing("block", &blocked), "instances block bob.example"),
+        (
+            changing("update", &blocked),
+            "instances modify bob.example --locale fr",
+        ),
+        (
+            changing("passphrase", &blocked),
+            "instances set-passphrase bob.example --passphrase-file ./passphrase",
+        ),
+        (
+            changing(
+                "destroy",
+                &DeleteInstanceResult {
+                    domain: "bob.example".to_owned(),
+                    removed: vec![removed("databases", 19)],
+                    ..DeleteInstanceResult::default()
+                },
+            ),
+            "instances destroy bob.example --force",
+        ),
+        (
+            changing(
+                "register-link",
+                &RegisterLink {
+                    link: "http://bob.example".to_owned(),
+                    ..RegisterLink::default()
+                },
+            ),
+            "instances register-link bob.example --rotate",
+        ),
+    ] {
+        std::fs::write(fake.folder().join("passphrase"), "secret-1").unwrap();
+        for form in ["table", "json", "yaml", "name"] {
+            let first = fake.run(&format!("{command} -o {form}")).done();
+            let again = fake.run(&format!("operations wait op-1 -o {form}")).done();
+            assert_eq!(first, again, "{command}");
+            assert!(!first.contains("secret-1"), "{first}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_begins_what_it_should_check_is_told_on() {
+    let fake = Fake::start(Script {
+        accepted: running("block"),
+        watches: vec![(vec![running("block")], End::Stop)].into(),
+        ..Script::default()
+    });
+    let told = fake.run("instances block bob.example --dry-run").failed(1);
+    assert!(told.contains("operations/op-1 was begun"), "{told}");
+    assert_eq!(fake.called("WatchOperation"), 0);
+}
+
+#[test]
+fn adding_and_destroying_can_be_disabled_for_the_command_line() {
+    let fake = changing("destroy", &DeleteInstanceResult::default());
+    for words in [
+        "instances add bob.example",
+        "instances add bob.example --dry-run",
+        "instances rm bob.example --force",
+    ] {
+        let mut command = fake.hamlet(words);
+        command.env("HAMLET_DISABLE_INSTANCES_ADD_RM", "use the portal");
+        let told = support::program::run(command).failed(5);
+        assert!(told.contains("use the portal"), "{told}");
+        assert!(told.contains("HAMLET_DISABLE_INSTANCES_ADD_RM"), "{told}");
+    }
+    assert!(fake.asked().calls.is_empty());
+    let mut command = fake.hamlet("instances rm bob.example --force");
+    command.env("HAMLET_DISABLE_INSTANCES_ADD_RM", "");
+    support::program::run(command).done();
+    let mut command = fake.hamlet("instances show bob.example");
+    command.env("HAMLET_DISABLE_INSTANCES_ADD_RM", "use the portal");
+    support::program::run(command).done();
+}
+
+#[test]
+fn a_change_that_is_refused_names_the_flag() {
+    use tonic_types::{ErrorDetails, StatusExt as _};
+    let mut details = ErrorDetails::new();
+    details.add_bad_request_violation("instance.disk_quota_bytes", "is negative");
+    let refusal = tonic::Status::with_error_details(
+        tonic::Code::InvalidArgument,
+        "instance.disk_quota_bytes: is negative",
+        details,
+    );
+    let fake = Fake::start(Script {
+        refuse: Some(refusal),
+        ..Script::default()
+    });
+    assert_eq!(
+        fake.run("instances modify bob.example --disk-quota 1")
+            .failed(2),
+        "error: --disk-quota (instance.disk_quota_bytes): is negative\n"
+    );
+    assert_eq!(
+        fake.run("instances set-disk-quota bob.example 1").failed(2),
+        "error: SIZE (instance.disk_quota_bytes): is negative\n"
+    );
+}
+
+#[test]
+fn what_would_be_created_is_shown() {
+    let fake = Fake::start(Script {
+        checked: Some(checked(&CreateInstanceResult {
+            instance: Some(instance("bob.example")),
+            ..CreateInstanceResult::default()
+        })),
+        ..Script::default()
+    });
+    let out = fake.run("instances add bob.example --dry-run").done();
+    assert!(out.starts_with("would be created  bob.example"), "{out}");
+}

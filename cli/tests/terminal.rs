@@ -1,0 +1,229 @@
+//! What a person sees who sits at a terminal: questions, progress, and a terminal that works afterwards.
+#![allow(
+    unreachable_pub,
+    dead_code,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a failed expectation is the test failing; other tests use the rest of the support code"
+)]
+
+mod support;
+
+use std::{
+    io::{Read as _, Write as _},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::{Arc, Mutex},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use hamlet_proto::{
+    google::longrunning::Operation,
+    hamlet::instance::v1::{
+        CreateInstanceResult, OperationMetadata, Step, operation_metadata::Phase, step,
+    },
+    pack,
+};
+use support::{
+    answers::{changing, ended, instance},
+    fake::{CREDENTIAL, End, Fake, Script},
+};
+
+/// A shell at a terminal of its own, made by `script`.
+struct Terminal {
+    child: Child,
+    keyboard: ChildStdin,
+    screen: Arc<Mutex<String>>,
+    reader: JoinHandle<()>,
+}
+
+impl Terminal {
+    /// Runs a line in which `hamlet` is the built program.
+    fn run(fake: &Fake, line: &str) -> Self {
+        let file = fake.folder().join("credential");
+        std::fs::write(&file, CREDENTIAL).unwrap();
+        let line = format!(
+            "hamlet() {{ {} \"$@\"; }}; {line}",
+            env!("CARGO_BIN_EXE_hamlet")
+        );
+        let mut child = Command::new("script")
+            .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+            .env("SHELL", "/bin/sh")
+            .env("HAMLET_SERVER", fake.url())
+            .env("HAMLET_CREDENTIAL_FILE", file)
+            .env_remove("HAMLET_DISABLE_INSTANCES_ADD_RM")
+            .current_dir(fake.folder())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let screen = Arc::new(Mutex::new(String::new()));
+        let mut stdout = child.stdout.take().unwrap();
+        let shown = screen.clone();
+        let reader = std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(read) = stdout.read(&mut bytes)
+                && read > 0
+            {
+                let text = String::from_utf8_lossy(&bytes[..read]);
+                shown.lock().unwrap().push_str(&text);
+            }
+        });
+        Self {
+            keyboard: child.stdin.take().unwrap(),
+            child,
+            screen,
+            reader,
+        }
+    }
+
+    /// Waits until something is shown.
+    fn until(&self, text: &str) {
+        let late = Instant::now() + Duration::from_secs(60);
+        while !self.screen.lock().unwrap().contains(text) {
+            assert!(
+                Instant::now() < late,
+                "{text:?} was not shown, but {:?}",
+                self.screen.lock().unwrap()
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn type_keys(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).unwrap();
+        self.keyboard.flush().unwrap();
+    }
+
+    /// The exit code and all that was shown.
+    fn end(mut self) -> (Option<i32>, String) {
+        let status = self.child.wait().unwrap();
+        drop(self.keyboard);
+        self.reader.join().unwrap();
+        let screen = self.screen.lock().unwrap().clone();
+        (status.code(), screen)
+    }
+}
+
+#[test]
+fn a_passphrase_is_asked_for_twice_and_never_shown() {
+    let fake = changing("passphrase", &instance("bob.example"));
+    let mut terminal = Terminal::run(&fake, "hamlet instances set-passphrase bob.example");
+    terminal.until("Passphrase");
+    terminal.type_keys("one and a half\n");
+    terminal.until("The same again");
+    terminal.type_keys("one and a half\n");
+    let (code, screen) = terminal.end();
+    assert_eq!(code, Some(0), "{screen}");
+    assert!(!screen.contains("one and a half"), "{screen}");
+    assert_eq!(fake.asked().passphrases[0].passphrase, "one and a half");
+}
+
+#[test]
+fn two_that_differ_change_nothing() {
+    let result = CreateInstanceResult {
+        instance: Some(instance("bob.example")),
+        ..CreateInstanceResult::default()
+    };
+    let fake = changing("create", &result);
+    let mut terminal = Terminal::run(
+        &fake,
+        "hamlet instances add bob.example --passphrase-prompt",
+    );
+    terminal.until("Passphrase");
+    terminal.type_keys("one and a half\n");
+    terminal.until("The same again");
+    terminal.type_keys("one and a quarter\n");
+    let (code, screen) = terminal.end();
+    assert_eq!(code, Some(1), "{screen}");
+    assert!(
+        screen.contains("differ") && !screen.contains("one and"),
+        "{screen}"
+    );
+    assert_eq!(fake.called("CreateInstance"), 0);
+}
+
+#[test]
+fn ctrl_c_at_a_hidden_question_leaves_a_terminal_that_shows_what_is_typed() {
+    let fake = changing("passphrase", &instance("bob.example"));
+    // The shell hears Ctrl-C too, and goes on.
+    let mut terminal = Terminal::run(
+        &fake,
+        "trap : INT; hamlet instances set-passphrase bob.example; echo code=$?; stty -a",
+    );
+    terminal.until("Passphrase");
+    terminal.type_keys("half\u{3}");
+    let (_, screen) = terminal.end();
+    assert!(screen.contains("code=130"), "{screen}");
+    assert!(
+        screen.contains(" echo ") && !screen.contains(" -echo "),
+        "{screen}"
+    );
+    assert_eq!(fake.called("SetPassphrase"), 0);
+}
+
+#[test]
+fn progress_is_shown_step_by_step() {
+    let at = |done: usize, phase: Phase, queue: Option<i32>, error: &str| {
+        let steps = ["claims", "databases"]
+            .iter()
+            .enumerate()
+            .map(|(of, name)| Step {
+                name: (*name).to_owned(),
+                state: if of < done {
+                    step::State::Done
+                } else {
+                    step::State::Pending
+                }
+                .into(),
+                duration: None,
+            });
+        Operation {
+            name: "operations/op-1".to_owned(),
+            metadata: Some(pack(&OperationMetadata {
+                kind: "create".to_owned(),
+                phase: phase.into(),
+                steps: steps.collect(),
+                queue_position: queue,
+                attempt: 2,
+                last_error: error.to_owned(),
+                ..OperationMetadata::default()
+            })),
+            ..Operation::default()
+        }
+    };
+    let result = CreateInstanceResult {
+        instance: Some(instance("bob.example")),
+        ..CreateInstanceResult::default()
+    };
+    let fake = Fake::start(Script {
+        accepted: at(0, Phase::Queued, Some(3), ""),
+        watches: vec![(
+            vec![
+                at(0, Phase::Queued, Some(3), ""),
+                at(1, Phase::Running, None, ""),
+                at(1, Phase::Waiting, None, "the database is away"),
+                at(2, Phase::Running, None, ""),
+                ended("create", &result),
+            ],
+            End::Stop,
+        )]
+        .into(),
+        ..Script::default()
+    });
+    let terminal = Terminal::run(&fake, "hamlet instances add bob.example");
+    let (code, screen) = terminal.end();
+    assert_eq!(code, Some(0), "{screen}");
+    let lines: Vec<_> = screen.lines().map(str::trim).collect();
+    let told: Vec<_> = lines.iter().take(4).copied().collect();
+    assert_eq!(
+        told,
+        [
+            "waiting in line: 3 before it",
+            "claims done",
+            "trying again after 2 tries: the database is away",
+            "databases done",
+        ],
+        "{screen}"
+    );
+}
