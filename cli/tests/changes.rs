@@ -132,7 +132,7 @@ fn every_clearable_field_can_be_cleared_by_the_name_of_its_flag() {
     let fake = changing("update", &instance("bob.example"));
     fake.run(
         "instances modify bob.example --unset auth-mode,blocking-reason,context-name,disk-quota,domain-aliases,email \
-         --unset franceconnect_id,locale,magic_link,no-auto-update,oidc_id,old-domain,phone,public-name \
+         --unset franceconnect_id,magic_link,no-auto-update,oidc_id,old-domain,phone,public-name \
          --unset settings,sponsorships,tos,tos-latest,tz,uuid",
     )
     .done();
@@ -149,7 +149,7 @@ fn every_clearable_field_can_be_cleared_by_the_name_of_its_flag() {
     };
     assert_eq!(
         paths(0),
-        "auth_mode blocking_reason context disk_quota_bytes domain_aliases email franceconnect_id locale magic_link \
+        "auth_mode blocking_reason context disk_quota_bytes domain_aliases email franceconnect_id magic_link \
          no_auto_update oidc_id old_domain phone public_name settings sponsorships tos_signed tos_latest timezone uuid"
     );
     let sent = asked.updates[0].instance.clone().unwrap();

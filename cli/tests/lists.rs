@@ -128,6 +128,23 @@ fn one_page_says_where_the_next_begins() {
     assert!(!asked.lists[0].show_deleted && asked.lists[6].show_deleted);
 }
 
+#[test]
+fn a_page_is_printed_before_the_next_has_come() {
+    use std::io::{BufRead as _, BufReader};
+    let fake = Fake::start(Script {
+        instances: vec![instance("a.example"); 3],
+        pages: Some(1),
+        ..Script::default()
+    });
+    let mut child = fake.hamlet("instances ls").spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    for _ in 0..2 {
+        assert!(lines.next().unwrap().unwrap().contains("a.example"));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 fn finding(what: &str, path: &str) -> Finding {
     Finding {
         r#type: what.to_owned(),

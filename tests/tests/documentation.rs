@@ -1,39 +1,59 @@
 //! What the documentation says is so.
 #![allow(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
     reason = "a failed expectation is the test failing"
 )]
 
-use std::fs;
+use std::{
+    env, fs,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use hamlet_tests::{
     daemon::Options,
     programs::{program, root},
 };
 
+/// The pages for administrators, in the order in which their commands are run.
+const PAGES: [&str; 4] = ["lifecycle", "blocking", "operations", "names"];
+
 fn readme() -> String {
     fs::read_to_string(root().join("README.md")).unwrap()
 }
 
 /// The commands of the table in the README, without their arguments.
+///
+/// A row names a command with its group, and others of the same group by their last word: `hamlet files ls`, `tree`.
 fn commands(readme: &str) -> Vec<Vec<String>> {
-    readme
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `hamlet ")?.split('`').next())
-        .map(|command| {
-            command
+    let mut commands = Vec::new();
+    for row in readme.lines().filter(|line| line.starts_with("| `hamlet ")) {
+        let names = row.split('|').nth(1).unwrap_or_default();
+        let mut group = Vec::new();
+        for name in names.split('`').skip(1).step_by(2) {
+            let mut words: Vec<String> = name
+                .trim_start_matches("hamlet ")
                 .split_whitespace()
                 .take_while(|word| !word.starts_with(char::is_uppercase))
                 .map(str::to_owned)
-                .collect()
-        })
-        .collect()
+                .collect();
+            if name.starts_with("hamlet ") {
+                group = words[..words.len() - 1].to_vec();
+            } else {
+                words.splice(..0, group.clone());
+            }
+            commands.push(words);
+        }
+    }
+    commands
 }
 
 #[test]
 fn every_command_of_the_readme_exists() {
     let commands = commands(&readme());
-    assert!(commands.len() > 8, "{commands:?}");
+    assert!(commands.len() > 30, "{commands:?}");
     for words in commands {
         let shown = std::process::Command::new(program("hamlet"))
             .args(&words)
@@ -57,9 +77,123 @@ fn the_second_command_of_the_readme_creates_an_instance() {
     assert!(added.out.contains("registerToken="), "{added:#?}");
 }
 
+/// A block of commands, and the output that the page shows for it.
+struct Block {
+    line: usize,
+    script: String,
+    exit_code: i32,
+    output: Option<String>,
+}
+
+/// The `sh` blocks of a page. A `text` block right after one shows its output, where `…` stands for anything. A block
+/// whose last line ends in `# exit code N` is meant to fail with it.
+fn blocks(page: &str) -> Vec<Block> {
+    let mut blocks: Vec<Block> = Vec::new();
+    let mut lines = page.lines().enumerate().peekable();
+    while let Some((line, opening)) = lines.next() {
+        if !opening.starts_with("```") || opening == "```" {
+            continue;
+        }
+        let mut body = String::new();
+        for (_, inside) in lines.by_ref().take_while(|(_, line)| *line != "```") {
+            body.push_str(inside);
+            body.push('\n');
+        }
+        match opening {
+            "```sh" => blocks.push(Block {
+                line: line + 1,
+                exit_code: body
+                    .trim_end()
+                    .rsplit_once("# exit code ")
+                    .map_or(0, |(_, code)| code.parse().unwrap()),
+                script: body,
+                output: None,
+            }),
+            "```text" => blocks.last_mut().unwrap().output = Some(body),
+            other => panic!("line {}: what is {other}?", line + 1),
+        }
+    }
+    blocks
+}
+
+/// Whether a text is what a page shows, where `…` stands for anything.
+fn is_shown(shown: &str, text: &str) -> bool {
+    let mut parts = shown.trim_end().split('…');
+    let Some(mut rest) = text
+        .trim_end()
+        .strip_prefix(parts.next().unwrap_or_default())
+    else {
+        return false;
+    };
+    let parts: Vec<_> = parts.collect();
+    let Some((last, middle)) = parts.split_last() else {
+        return rest.is_empty();
+    };
+    for part in middle {
+        match rest.split_once(part.trim_start_matches('\n')) {
+            Some((_, after)) => rest = after,
+            None => return false,
+        }
+    }
+    rest.ends_with(last.trim_start_matches('\n'))
+}
+
+#[test]
+fn what_pages_show_is_compared_with_gaps() {
+    assert!(is_shown("a…c\n", "abc\n") && is_shown("…\nc  …d", "a\nb\nc  xd"));
+    assert!(is_shown("a\n…\n", "a\nb\n") && is_shown("a\n", "a"));
+    for (shown, text) in [("a", "ab"), ("a…c", "abd"), ("…b…", "aca"), ("b…", "ab")] {
+        assert!(!is_shown(shown, text), "{shown} {text}");
+    }
+}
+
+#[test]
+fn the_commands_of_the_pages_do_what_the_pages_say() {
+    let place = tempfile::tempdir().unwrap();
+    let daemon = Options::new(&place.path().join("data")).start();
+    let programs = program("hamlet").parent().unwrap().to_owned();
+    let path = env::var("PATH").unwrap_or_default();
+    for page in PAGES {
+        let folder = place.path().join(page);
+        fs::create_dir(&folder).unwrap();
+        let file = format!("docs/{page}.md");
+        let blocks = blocks(&fs::read_to_string(root().join(&file)).unwrap());
+        assert!(blocks.len() > 4, "{file}");
+        for block in blocks {
+            let run = Command::new("sh")
+                .args(["-ec", &format!("exec 2>&1\n{}", block.script)])
+                .current_dir(&folder)
+                .env("PATH", format!("{}:{path}", programs.display()))
+                .env("HAMLET_SERVER", format!("http://{}", daemon.admin))
+                .env("HAMLET_CREDENTIAL_FILE", credential(daemon.data()))
+                .stdin(Stdio::null())
+                .output()
+                .unwrap();
+            let out = String::from_utf8_lossy(&run.stdout);
+            let (line, script) = (block.line, &block.script);
+            assert_eq!(
+                run.status.code(),
+                Some(block.exit_code),
+                "{file}:{line}: {script}{out}"
+            );
+            if let Some(shown) = block.output {
+                assert!(is_shown(&shown, &out), "{file}:{line}: {script}{out}");
+            }
+        }
+    }
+    let left = daemon.cli().run("instances ls --deleted").done();
+    assert_eq!(left.out, "", "the pages clean up");
+}
+
+fn credential(data: &Path) -> std::path::PathBuf {
+    data.join("admin-credential")
+}
+
 #[test]
 fn every_page_that_is_linked_exists() {
-    for page in ["README.md", "CONTRIBUTING.md", "docs/decisions/README.md"] {
+    let pages = PAGES.map(|page| format!("docs/{page}.md"));
+    let others = ["README.md", "CONTRIBUTING.md", "docs/decisions/README.md"];
+    for page in others.into_iter().chain(pages.iter().map(String::as_str)) {
         let text = fs::read_to_string(root().join(page)).unwrap();
         let folder = root().join(page).parent().unwrap().to_owned();
         for link in text.split("](").skip(1) {

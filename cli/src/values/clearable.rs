@@ -1,7 +1,7 @@
 //! What `--unset` clears.
 
 /// The flags whose value can be cleared, each with the field of the contract.
-const CLEARABLE: [(&str, &str); 20] = [
+const CLEARABLE: [(&str, &str); 19] = [
     ("auth-mode", "auth_mode"),
     ("blocking-reason", "blocking_reason"),
     ("context-name", "context"),
@@ -9,7 +9,6 @@ const CLEARABLE: [(&str, &str); 20] = [
     ("domain-aliases", "domain_aliases"),
     ("email", "email"),
     ("franceconnect_id", "franceconnect_id"),
-    ("locale", "locale"),
     ("magic_link", "magic_link"),
     ("no-auto-update", "no_auto_update"),
     ("oidc_id", "oidc_id"),
@@ -72,7 +71,15 @@ mod tests {
         }
         assert_eq!(parse("public_name").as_deref(), Ok("public_name"));
         assert_eq!(parse("settings.a").as_deref(), Ok("settings.a"));
-        for wrong in ["", "domain", "prefix", "settings.", "locked", "blocked"] {
+        for wrong in [
+            "",
+            "domain",
+            "prefix",
+            "settings.",
+            "locked",
+            "blocked",
+            "locale",
+        ] {
             assert!(parse(wrong).is_err(), "{wrong:?}");
         }
         assert_eq!(flag("disk_quota_bytes"), "--disk-quota");

@@ -75,6 +75,8 @@ pub(crate) struct Script {
     pub(crate) watches: VecDeque<(Vec<Operation>, End)>,
     /// The instances, listed in pages of two.
     pub(crate) instances: Vec<Instance>,
+    /// After so many pages of instances, the next is never answered.
+    pub(crate) pages: Option<usize>,
     /// The operations.
     pub(crate) operations: Vec<Operation>,
     /// The files of any directory.
@@ -350,6 +352,10 @@ impl InstanceService for State {
     ) -> Result<Response<ListInstancesResponse>, Status> {
         self.enter("ListInstances", &request)?;
         let request = request.into_inner();
+        let before = self.asked.lock().unwrap().lists.len();
+        if self.script(|script| script.pages == Some(before)) {
+            std::future::pending::<()>().await;
+        }
         // As real servers do, it never gives more than was asked for, and sometimes less.
         let size = usize::try_from(request.page_size).unwrap().min(2);
         let (instances, next_page_token) =
