@@ -41,6 +41,16 @@ pub fn parse(text: &str) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(text, &Rfc3339).ok()
 }
 
+/// A time of the Unix epoch, RFC 3339; `None` when it lies beyond the years that this form has.
+#[must_use]
+pub fn from_unix(seconds: i64, nanos: i32) -> Option<String> {
+    let time = OffsetDateTime::from_unix_timestamp(seconds)
+        .ok()?
+        .replace_nanosecond(u32::try_from(nanos).ok()?)
+        .ok()?;
+    (1..=9999).contains(&time.year()).then(|| show(time))
+}
+
 fn show(time: OffsetDateTime) -> String {
     // Every time of our era has this form.
     time.format(&Rfc3339).unwrap_or_default()

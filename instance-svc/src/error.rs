@@ -3,7 +3,7 @@
 use service_kit::status::{Failure as StatusInMaking, invalid_field};
 use tonic::{Code, Status};
 
-use crate::domain::{operation::Failure, spec::InvalidField};
+use crate::domain::{operation::Failure, record::Refusal, spec::InvalidField};
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +35,14 @@ pub enum Error {
         domain: String,
         /// The operation's id.
         operation: String,
+    },
+    /// The state of the instance does not allow it.
+    #[error("{domain} {why}")]
+    Refused {
+        /// The instance's domain.
+        domain: String,
+        /// Why not.
+        why: Refusal,
     },
     /// The request id was used for something else.
     #[error("the request id was used with other arguments; make a new one")]
@@ -70,6 +78,7 @@ impl Error {
             Self::Alias { .. } => (Code::InvalidArgument, "NAME_IS_ALIAS", shown),
             Self::NameTaken(_) => (Code::AlreadyExists, "NAME_TAKEN", shown),
             Self::Busy { .. } => (Code::Aborted, "INSTANCE_BUSY", shown),
+            Self::Refused { why, .. } => (Code::FailedPrecondition, reason_of(*why), shown),
             Self::RequestIdReused => (Code::AlreadyExists, "REQUEST_ID_REUSED", shown),
             Self::EtagMismatch(_) => (Code::Aborted, "ETAG_MISMATCH", shown),
             Self::NoRegisterToken(_) => (Code::FailedPrecondition, "NO_REGISTER_TOKEN", shown),
@@ -98,6 +107,15 @@ impl Error {
             reason: reason.to_owned(),
             message,
         }
+    }
+}
+
+const fn reason_of(why: Refusal) -> &'static str {
+    match why {
+        Refusal::Locked => "INSTANCE_LOCKED",
+        Refusal::Deleted => "INSTANCE_DELETED",
+        Refusal::NotDeleted => "INSTANCE_NOT_DELETED",
+        Refusal::NotDue => "PURGE_NOT_DUE",
     }
 }
 

@@ -1,5 +1,7 @@
 //! Which documents lie in which database.
 
+mod changes;
+
 use std::collections::{HashMap, HashSet};
 
 use couch::{

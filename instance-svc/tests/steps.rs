@@ -15,10 +15,17 @@ use std::sync::{
 };
 
 use instance_svc::{
-    domain::steps::{CreateStep, DestroyStep, Step},
+    domain::{
+        change::ChangeKind,
+        steps::{ChangeStep, CreateStep, DestroyStep, Step},
+    },
     operations::failpoints::{Failpoints, Order, Point},
 };
-use support::{World, failure};
+use support::{
+    World,
+    changes::{ask_for, prepare, require_done, require_undone},
+    failure,
+};
 
 /// Gives `order` the first time that `point` is reached. Tells whether it was.
 fn once(point: Point, order: Order) -> (Failpoints, Arc<AtomicBool>) {
@@ -182,5 +189,100 @@ async fn every_undo_survives_every_fault() {
             );
         }
     }
+    healthy.stop().await;
+}
+
+/// The kinds of changes that can be asked for, in the order of their list.
+fn kinds() -> impl Iterator<Item = ChangeKind> {
+    ChangeKind::ALL.iter().copied().filter(|kind| {
+        // Not built yet.
+        !matches!(
+            kind,
+            ChangeKind::Delete
+                | ChangeKind::Undelete
+                | ChangeKind::RegisterLink
+                | ChangeKind::Passphrase
+                | ChangeKind::Sessions
+        )
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_every_kind_survives_every_fault_of_every_step() {
+    let world = World::new().await;
+    let healthy = world.replica("healthy", Failpoints::default()).await;
+    for kind in kinds() {
+        for (number, (point, order)) in points(ChangeStep::ALL).enumerate() {
+            let domain = format!("{}-{number}.example", kind.name());
+            let before = prepare(&world, &healthy, kind, &domain).await;
+            let (failpoints, reached) = once(point, order);
+            let faulty = world
+                .replica(&format!("faulty-{}-{number}", kind.name()), failpoints)
+                .await;
+            let accepted = ask_for(&faulty, kind, &domain).await.unwrap();
+            let operation = healthy.end_of(&accepted.name).await;
+            assert_eq!(failure(&operation), None, "{kind:?} {point:?} {order:?}");
+            assert!(reached.load(Ordering::SeqCst), "{point:?} was not reached");
+            faulty.stop().await;
+            require_done(&world, kind, &before, &format!("{point:?} {order:?}")).await;
+            let destroyed = healthy.destroy(&domain).await.unwrap();
+            assert_eq!(failure(&destroyed), None, "{kind:?} {point:?} {order:?}");
+        }
+    }
+    assert_eq!(world.leftovers().await, Vec::<String>::new());
+    healthy.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_fails_for_good_changes_nothing_and_every_undo_survives_every_fault() {
+    let world = World::new().await;
+    let healthy = world.replica("healthy", Failpoints::default()).await;
+    for kind in kinds() {
+        for (failing, &last) in ChangeStep::ALL
+            .iter()
+            .take(ChangeStep::POINT_OF_NO_RETURN)
+            .enumerate()
+        {
+            let undone = ChangeStep::ALL.iter().take(failing + 1);
+            for (number, (&step, (order, after))) in undone
+                .flat_map(|step| ORDERS.iter().map(move |&order| (step, order)))
+                .enumerate()
+            {
+                let undo = Point {
+                    step,
+                    undo: true,
+                    after,
+                };
+                let domain = format!("{}-{failing}-{number}.example", kind.name());
+                let before = prepare(&world, &healthy, kind, &domain).await;
+                let reached = Arc::new(AtomicBool::new(false));
+                let seen = Arc::clone(&reached);
+                let failpoints = Failpoints::new(move |_, at| {
+                    if at.step == last && !at.undo && at.after {
+                        return Order::FailForGood;
+                    }
+                    if at == undo && !seen.swap(true, Ordering::SeqCst) {
+                        return order;
+                    }
+                    Order::Go
+                });
+                let faulty = world
+                    .replica(
+                        &format!("faulty-{}-{failing}-{number}", kind.name()),
+                        failpoints,
+                    )
+                    .await;
+                let accepted = ask_for(&faulty, kind, &domain).await.unwrap();
+                let operation = healthy.end_of(&accepted.name).await;
+                assert!(failure(&operation).is_some(), "{undo:?} {order:?}");
+                assert!(reached.load(Ordering::SeqCst), "{undo:?} was not reached");
+                faulty.stop().await;
+                require_undone(&world, &before, &format!("{kind:?} {undo:?} {order:?}")).await;
+                let destroyed = healthy.destroy(&domain).await.unwrap();
+                assert_eq!(failure(&destroyed), None, "{kind:?} {undo:?} {order:?}");
+            }
+        }
+    }
+    assert_eq!(world.leftovers().await, Vec::<String>::new());
     healthy.stop().await;
 }

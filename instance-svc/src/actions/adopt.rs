@@ -62,7 +62,7 @@ async fn adopt(store: &Store, id: &str, document: &InstanceDocument) -> Result<(
         context: document.context.clone(),
         created_at: clock::now(),
         created_by: ADOPTION.to_owned(),
-        operation: None,
+        ..Record::default()
     };
     store.write_record(id, &record).await?;
     tracing::info!(domain = document.domain, instance = id, "adopted");

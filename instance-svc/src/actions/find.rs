@@ -2,18 +2,19 @@
 
 use couch::Document;
 use serde_json::{Map, Value};
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     domain::{
-        claim::Kind, instance::InstanceDocument, name::Name, record::Record, spec::InvalidField,
+        claim::Kind, etag::etag, instance::InstanceDocument, name::Name, record::Record,
+        spec::InvalidField,
     },
     error::Error,
+    operations::taking::require_idle,
     store::Store,
 };
 
 /// All that is known of an instance.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Found {
     /// The id of its documents.
     pub id: String,
@@ -31,29 +32,21 @@ impl Found {
     /// Changes with every change of the documents that are ours to change.
     #[must_use]
     pub(crate) fn etag(&self) -> String {
-        let revs = [
-            Some(self.document.rev.as_str()),
-            self.record.as_ref().map(|record| record.rev.as_str()),
+        etag(
+            self.document.rev.as_str(),
+            self.record.as_ref().map(|record| &record.body),
             self.settings.as_ref().map(|settings| settings.rev.as_str()),
-        ];
-        let mut hash = Sha256::new();
-        for rev in revs {
-            hash.update(rev.unwrap_or_default().as_bytes());
-            hash.update([0]);
-        }
-        let mut etag = hex::encode(hash.finalize());
-        etag.truncate(32);
-        etag
+        )
     }
 }
 
-/// Reads a name out of `instances/{domain}`.
+/// Reads a name out of `instances/{domain}`, in this field of a request.
 ///
 /// # Errors
 /// When it has another form.
-pub(crate) fn parse_resource_name(text: &str) -> Result<Name, Error> {
+pub(crate) fn parse_resource_name(field: &str, text: &str) -> Result<Name, Error> {
     let invalid = |wrong: String| InvalidField {
-        field: "name".to_owned(),
+        field: field.to_owned(),
         wrong,
     };
     let domain = text.strip_prefix("instances/").ok_or_else(|| {
@@ -74,6 +67,33 @@ pub(crate) async fn by_name(store: &Store, name: &Name) -> Result<Found, Error> 
     by_id(store, &claim.instance, claim.kind)
         .await?
         .ok_or_else(missing)
+}
+
+/// Finds an instance to do something with it. One that is still being created, or that another operation
+/// has, is busy. The operation's first step takes the instance and decides; this only spares a useless one.
+///
+/// # Errors
+/// [`Error::NoSuchInstance`], [`Error::Busy`]; any fault of the database.
+pub(crate) async fn idle_by_name(store: &Store, name: &Name) -> Result<Found, Error> {
+    let found = match by_name(store, name).await {
+        Err(Error::NoSuchInstance(missing)) => {
+            if let Some(claim) = store.claim_of(name.host()).await?
+                && let Some(creation) = store.operation(&claim.operation).await?
+                && !creation.body.phase.is_end()
+            {
+                return Err(Error::Busy {
+                    domain: creation.body.domain,
+                    operation: claim.operation,
+                });
+            }
+            return Err(Error::NoSuchInstance(missing));
+        }
+        other => other?,
+    };
+    if let Some(record) = &found.record {
+        require_idle(store, &found.document.body.domain, &record.body).await?;
+    }
+    Ok(found)
 }
 
 /// Finds an instance by the id of its documents.

@@ -4,6 +4,7 @@ pub(crate) mod adopt;
 pub(crate) mod find;
 pub(crate) mod follow;
 pub(crate) mod list;
+pub(crate) mod request_change;
 pub(crate) mod request_create;
 pub(crate) mod request_destroy;
 pub(crate) mod resolve;
@@ -13,7 +14,7 @@ use serde::Serialize;
 use service_kit::secret::Secret;
 use sha2::{Digest as _, Sha256};
 
-use crate::error::Error;
+use crate::{domain::operation::Operation, error::Error, store::Store};
 
 /// The id of the operation that a request asks for: derived from its request id, so that the same request
 /// finds the same operation (AIP-155). A request without an id gets one that nothing else has.
@@ -41,6 +42,26 @@ pub(crate) fn arguments_mac<T: Serialize>(key: &Secret, arguments: &T) -> Result
         .unwrap_or_else(|_| Hmac::<Sha256>::new(&hmac::digest::Key::<Hmac<Sha256>>::default()));
     mac.update(&serde_json::to_vec(arguments)?);
     Ok(hex::encode(mac.finalize().into_bytes()))
+}
+
+/// The operation that a request has asked for before (AIP-155).
+///
+/// # Errors
+/// [`Error::RequestIdReused`]; any fault of the database.
+pub(crate) async fn known(
+    store: &Store,
+    request_id: &str,
+    id: &str,
+    mac: &str,
+) -> Result<Option<Box<Operation>>, Error> {
+    if request_id.is_empty() {
+        return Ok(None);
+    }
+    match store.operation(id).await? {
+        Some(known) if known.body.arguments_mac == mac => Ok(Some(Box::new(known.body))),
+        Some(_) => Err(Error::RequestIdReused),
+        None => Ok(None),
+    }
 }
 
 /// Checks a request id: a caller's own text, best a UUID.

@@ -145,7 +145,10 @@ impl RequestCreate<'_> {
 /// An operation about which nothing is known yet.
 pub(crate) fn blank(arguments_mac: String, now: String) -> Operation {
     Operation {
-        work: Work::Destroy,
+        work: Work::Destroy {
+            etag: String::new(),
+            due: None,
+        },
         instance: String::new(),
         domain: String::new(),
         prefix: String::new(),

@@ -2,18 +2,13 @@
 
 use service_kit::secret::Secret;
 
-use super::{
-    arguments_mac, check_request_id,
-    find::{self, Found},
-    operation_id,
-    request_create::blank,
-};
+use super::{arguments_mac, check_request_id, find, known, operation_id, request_create::blank};
 use crate::{
     clock,
     domain::{
         claim::Kind,
         name::Name,
-        operation::{Operation, Phase, Work},
+        operation::{Operation, Work},
     },
     error::Error,
     operations::{Accepted, Engine},
@@ -49,7 +44,7 @@ impl RequestDestroy<'_> {
     /// Checks the request and, unless only that is wanted, accepts it.
     ///
     /// # Errors
-    /// No such instance, an alias, an instance that changed or that another operation has, a request id
+    /// No such instance, an alias, an instance that changed, is locked or that another operation has, a request id
     /// that was used otherwise, a fault of the database.
     pub(crate) async fn ask(
         &self,
@@ -62,19 +57,10 @@ impl RequestDestroy<'_> {
         let mac = arguments_mac(self.key, &(name.host(), etag))?;
         let id = operation_id("destroy", request_id);
         // The instance may be gone already when a lost answer is asked for again.
-        if !request_id.is_empty()
-            && let Some(known) = self.store.operation(&id).await?
-        {
-            return if known.body.arguments_mac == mac {
-                Ok(Answer::Accepted {
-                    id,
-                    operation: Box::new(known.body),
-                })
-            } else {
-                Err(Error::RequestIdReused)
-            };
+        if let Some(operation) = known(self.store, request_id, &id, &mac).await? {
+            return Ok(Answer::Accepted { id, operation });
         }
-        let found = self.find(name).await?;
+        let found = find::idle_by_name(self.store, name).await?;
         if found.kind != Kind::Domain {
             return Err(Error::Alias {
                 alias: name.to_string(),
@@ -84,13 +70,24 @@ impl RequestDestroy<'_> {
         if !etag.is_empty() && etag != found.etag() {
             return Err(Error::EtagMismatch(name.to_string()));
         }
-        self.require_idle(&found).await?;
         let domain = found.document.body.domain.clone();
+        if let Some(record) = &found.record {
+            record
+                .body
+                .may_be_destroyed(None)
+                .map_err(|why| Error::Refused {
+                    domain: domain.clone(),
+                    why,
+                })?;
+        }
         if validate_only {
             return Ok(Answer::Valid(domain));
         }
         let operation = Operation {
-            work: Work::Destroy,
+            work: Work::Destroy {
+                etag: etag.to_owned(),
+                due: None,
+            },
             instance: found.id,
             domain,
             prefix: found.document.body.prefix,
@@ -100,47 +97,5 @@ impl RequestDestroy<'_> {
             Accepted::Operation { id, operation } => Ok(Answer::Accepted { id, operation }),
             Accepted::Reused => Err(Error::RequestIdReused),
         }
-    }
-
-    /// Finds the instance; one that is still being created is busy, not missing.
-    async fn find(&self, name: &Name) -> Result<Found, Error> {
-        match find::by_name(self.store, name).await {
-            Err(Error::NoSuchInstance(missing)) => {
-                if let Some(claim) = self.store.claim_of(name.host()).await?
-                    && let Some(creation) = self.store.operation(&claim.operation).await?
-                    && !creation.body.phase.is_end()
-                {
-                    return Err(Error::Busy {
-                        domain: creation.body.domain,
-                        operation: claim.operation,
-                    });
-                }
-                Err(Error::NoSuchInstance(missing))
-            }
-            other => other,
-        }
-    }
-
-    /// The operation's first step takes the instance and decides; this only spares a useless one.
-    async fn require_idle(&self, found: &Found) -> Result<(), Error> {
-        let Some(other) = found
-            .record
-            .as_ref()
-            .and_then(|record| record.body.operation.clone())
-        else {
-            return Ok(());
-        };
-        let running = self
-            .store
-            .operation(&other)
-            .await?
-            .is_some_and(|other| !matches!(other.body.phase, Phase::Succeeded | Phase::Failed));
-        if running {
-            return Err(Error::Busy {
-                domain: found.document.body.domain.clone(),
-                operation: other,
-            });
-        }
-        Ok(())
     }
 }

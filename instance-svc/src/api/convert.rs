@@ -21,6 +21,7 @@ use crate::{
     domain::{
         instance::{InstanceDocument, settings_document},
         operation::{Operation, Phase, Work},
+        record::Record,
         spec::{InvalidField, Spec},
     },
 };
@@ -42,11 +43,7 @@ pub(super) fn spec(request: CreateInstanceRequest) -> Result<Spec, Status> {
              not built yet",
         ));
     }
-    let auth_mode = match instance.auth_mode() {
-        pb::instance::AuthMode::Unspecified | pb::instance::AuthMode::Basic => 0,
-        pb::instance::AuthMode::TwoFactorMail => 1,
-        pb::instance::AuthMode::TwoFactorOidc => 2,
-    };
+    let auth_mode = auth_mode(instance.auth_mode)?;
     for (field, given) in [
         ("instance.prefix", !instance.prefix.is_empty()),
         ("instance.id", !instance.id.is_empty()),
@@ -62,6 +59,9 @@ pub(super) fn spec(request: CreateInstanceRequest) -> Result<Spec, Status> {
         ),
         ("instance.indexes_version", instance.indexes_version != 0),
         ("instance.couch_cluster", instance.couch_cluster.is_some()),
+        ("instance.locked", instance.locked),
+        ("instance.deleting", instance.deleting),
+        ("instance.debug_until", instance.debug_until.is_some()),
     ] {
         if given {
             return Err(status::invalid_field(
@@ -92,6 +92,25 @@ pub(super) fn spec(request: CreateInstanceRequest) -> Result<Spec, Status> {
         apps: request.apps,
         trace: request.trace,
     })
+}
+
+/// How an owner proves who they are, as instance documents keep it.
+pub(super) fn auth_mode(mode: i32) -> Result<i64, Status> {
+    match pb::instance::AuthMode::try_from(mode) {
+        Ok(pb::instance::AuthMode::Unspecified | pb::instance::AuthMode::Basic) => Ok(0),
+        Ok(pb::instance::AuthMode::TwoFactorMail) => Ok(1),
+        Ok(pb::instance::AuthMode::TwoFactorOidc) => Ok(2),
+        Err(_) => Err(status::invalid_field(
+            "instance.auth_mode",
+            format!("{mode} is no mode; use BASIC, TWO_FACTOR_MAIL or TWO_FACTOR_OIDC"),
+        )),
+    }
+}
+
+/// A time as documents keep it, RFC 3339.
+pub(super) fn time(field: &str, time: &Timestamp) -> Result<String, Status> {
+    clock::from_unix(time.seconds, time.nanos)
+        .ok_or_else(|| status::invalid_field(field, "is no time between the years 1 and 9999"))
 }
 
 /// The instance that a spec would become.
@@ -138,12 +157,26 @@ fn from_document(id: &str, document: &InstanceDocument) -> Instance {
         blocked: document.blocked,
         blocking_reason: document.blocking_reason.clone(),
         no_auto_update: document.no_auto_update,
+        deleting: document.deleting,
         onboarding_finished: document.onboarding_finished,
         password_defined: document.password_defined,
         disk_quota_bytes: document.disk_quota.parse().unwrap_or_default(),
         indexes_version: i32::try_from(document.indexes_version).unwrap_or_default(),
         couch_cluster: i32::try_from(document.couch_cluster).ok(),
         ..Instance::default()
+    }
+}
+
+/// What our own document tells of an instance.
+fn take_record(instance: &mut Instance, record: &Record) {
+    instance.create_time = timestamp(&record.created_at);
+    instance.operation = operation_name(record.operation.as_deref());
+    instance.locked = record.locked;
+    instance.debug_until = record.debug_until.as_deref().and_then(timestamp);
+    instance.delete_time = record.deleted_at.as_deref().and_then(timestamp);
+    instance.purge_time = record.purge_at.as_deref().and_then(timestamp);
+    if record.deleted_at.is_some() && !instance.deleting {
+        instance.set_state(pb::instance::State::Deleted);
     }
 }
 
@@ -163,11 +196,9 @@ fn state(document: &InstanceDocument) -> pb::instance::State {
 
 /// An instance in a list: without what lies in its settings.
 pub(super) fn listed(row: &Row) -> Instance {
-    Instance {
-        create_time: timestamp(&row.record.created_at),
-        operation: operation_name(row.record.operation.as_deref()),
-        ..from_document(&row.id, &row.document)
-    }
+    let mut instance = from_document(&row.id, &row.document);
+    take_record(&mut instance, &row.record);
+    instance
 }
 
 /// An instance with all that is known of it, and no secret.
@@ -177,8 +208,7 @@ pub(super) fn instance(found: &Found) -> Instance {
         ..from_document(&found.id, &found.document.body)
     };
     if let Some(record) = &found.record {
-        instance.create_time = timestamp(&record.body.created_at);
-        instance.operation = operation_name(record.body.operation.as_deref());
+        take_record(&mut instance, &record.body);
     }
     if let Some(settings) = &found.settings {
         take_settings(&mut instance, &settings.body);
@@ -279,7 +309,7 @@ fn result(
         Phase::Succeeded => Some(longrunning::operation::Result::Response(
             match operation.work {
                 Work::Create { .. } => pack(&created_result(operation, created)),
-                Work::Destroy => pack(&DeleteInstanceResult {
+                Work::Destroy { .. } | Work::Change { .. } => pack(&DeleteInstanceResult {
                     domain: operation.domain.clone(),
                     removed: removed(operation),
                     ..DeleteInstanceResult::default()

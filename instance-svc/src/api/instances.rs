@@ -21,14 +21,16 @@ use service_kit::{
 };
 use tonic::{Request, Response, Status};
 
-use super::{Shared, convert, operations::show};
+use super::{Shared, change, convert, operations::show};
 use crate::{
     actions::{
         find,
         list::list,
+        request_change::RequestChange,
         request_create::{self, RequestCreate},
         request_destroy::{self, RequestDestroy},
     },
+    domain::{change::Change, name::Name},
     error::Error,
 };
 
@@ -48,6 +50,27 @@ impl Instances {
                  (HAMLET_DISABLE_INSTANCES_ADD_RM is set)",
             ))
         }
+    }
+}
+
+impl Instances {
+    /// Asks for a change whose arguments say all that it is.
+    async fn change(
+        &self,
+        name: &Name,
+        change: Change,
+        request_id: &str,
+        validate_only: bool,
+    ) -> Result<Response<Operation>, Status> {
+        let arguments = change.clone();
+        let answer = RequestChange {
+            store: &self.0.store,
+            engine: &self.0.engine,
+            key: &self.0.key.current(),
+        }
+        .ask(name, &arguments, change, request_id, validate_only)
+        .await?;
+        Ok(Response::new(change::answer(&self.0, answer).await?))
     }
 }
 
@@ -89,7 +112,7 @@ impl InstanceService for Instances {
         request: Request<GetInstanceRequest>,
     ) -> Result<Response<Instance>, Status> {
         Caller::of(&request)?.require_admin()?;
-        let name = find::parse_resource_name(&request.into_inner().name)?;
+        let name = find::parse_resource_name("name", &request.into_inner().name)?;
         let found = find::by_name(&self.0.store, &name).await?;
         Ok(Response::new(convert::instance(&found)))
     }
@@ -143,7 +166,7 @@ impl InstanceService for Instances {
         Caller::of(&request)?.require_admin()?;
         self.require_enabled()?;
         let request = request.into_inner();
-        let name = find::parse_resource_name(&request.name)?;
+        let name = find::parse_resource_name("name", &request.name)?;
         let answer = RequestDestroy {
             store: &self.0.store,
             engine: &self.0.engine,
@@ -172,7 +195,7 @@ impl InstanceService for Instances {
         request: Request<GetRegisterLinkRequest>,
     ) -> Result<Response<RegisterLink>, Status> {
         Caller::of(&request)?.require_admin()?;
-        let name = find::parse_resource_name(&request.into_inner().name)?;
+        let name = find::parse_resource_name("name", &request.into_inner().name)?;
         let found = find::by_name(&self.0.store, &name).await?;
         let link = convert::register_link(&self.0.config, &found.document.body)
             .ok_or_else(|| Error::NoRegisterToken(name.to_string()))?;
@@ -181,11 +204,19 @@ impl InstanceService for Instances {
 
     async fn update_instance(
         &self,
-        _: Request<UpdateInstanceRequest>,
+        request: Request<UpdateInstanceRequest>,
     ) -> Result<Response<Operation>, Status> {
-        Err(unimplemented(
-            "changing an instance is not built yet; create it with the wanted fields",
-        ))
+        Caller::of(&request)?.require_admin()?;
+        let request = request.into_inner();
+        let (request_id, validate_only) = (request.request_id.clone(), request.validate_only);
+        let name = request
+            .instance
+            .as_ref()
+            .map_or("", |instance| instance.name.as_str())
+            .to_owned();
+        let change = change::update(request)?;
+        let name = find::parse_resource_name("instance.name", &name)?;
+        self.change(&name, change, &request_id, validate_only).await
     }
 
     async fn undelete_instance(
@@ -199,16 +230,26 @@ impl InstanceService for Instances {
 
     async fn block_instance(
         &self,
-        _: Request<BlockInstanceRequest>,
+        request: Request<BlockInstanceRequest>,
     ) -> Result<Response<Operation>, Status> {
-        Err(unimplemented("blocking an instance is not built yet"))
+        Caller::of(&request)?.require_admin()?;
+        let request = request.into_inner();
+        let name = find::parse_resource_name("name", &request.name)?;
+        let change = change::block(&request);
+        self.change(&name, change, &request.request_id, request.validate_only)
+            .await
     }
 
     async fn unblock_instance(
         &self,
-        _: Request<UnblockInstanceRequest>,
+        request: Request<UnblockInstanceRequest>,
     ) -> Result<Response<Operation>, Status> {
-        Err(unimplemented("unblocking an instance is not built yet"))
+        Caller::of(&request)?.require_admin()?;
+        let request = request.into_inner();
+        let name = find::parse_resource_name("name", &request.name)?;
+        let change = change::unblock(&request);
+        self.change(&name, change, &request.request_id, request.validate_only)
+            .await
     }
 
     async fn rotate_register_link(

@@ -1,5 +1,6 @@
 //! Between the contracts and the domain. Nothing is decided here.
 
+mod change;
 mod convert;
 pub(crate) mod directory;
 pub(crate) mod instances;

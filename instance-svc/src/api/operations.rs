@@ -40,6 +40,9 @@ pub(crate) async fn show(
     id: &str,
     operation: &operation::Operation,
 ) -> Result<Operation, Error> {
+    if let Some(change) = operation.change() {
+        return super::change::show(shared, id, operation, change).await;
+    }
     let made = operation.phase == Phase::Succeeded && matches!(operation.work, Work::Create { .. });
     let found = if made {
         shared.store.instance(&operation.instance).await?

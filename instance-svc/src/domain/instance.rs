@@ -9,7 +9,7 @@ use super::{databases::INDEXES_VERSION, name::Name, spec::Spec};
 /// The document of an instance in `global/instances`.
 ///
 /// Empty fields are absent, as in the compatible data. What this type does not know is kept as it was.
-#[derive(Clone, Deserialize, Serialize)]
+#[derive(Clone, Deserialize, PartialEq, Eq, Serialize)]
 pub struct InstanceDocument {
     /// The main domain, with its port.
     pub domain: String,

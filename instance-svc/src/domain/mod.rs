@@ -1,7 +1,9 @@
 //! Names, states and rules. Nothing here reads or writes anything.
 
+pub mod change;
 pub mod claim;
 pub mod databases;
+pub mod etag;
 pub mod instance;
 pub mod locale;
 pub mod name;
@@ -11,3 +13,4 @@ pub mod record;
 pub mod sealed;
 pub mod spec;
 pub mod steps;
+pub mod tos;

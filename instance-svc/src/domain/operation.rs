@@ -6,8 +6,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    change::Change,
     spec::Spec,
-    steps::{CreateStep, DestroyStep, Step},
+    steps::{ChangeStep, CreateStep, DestroyStep, Step},
 };
 
 /// One operation, in `global/hamlet-operations`.
@@ -88,7 +89,19 @@ pub enum Work {
         spec: Box<Spec>,
     },
     /// Destroys one.
-    Destroy,
+    Destroy {
+        /// What the instance has to be still; empty when that does not matter.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        etag: String,
+        /// Of a destruction that begins by itself, after a soft deletion: the time for which it was due.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        due: Option<String>,
+    },
+    /// Changes one.
+    Change {
+        /// What was asked.
+        change: Box<Change>,
+    },
 }
 
 /// How far an operation is.
@@ -180,16 +193,18 @@ impl Operation {
     pub const fn steps(&self) -> &'static [Step] {
         match self.work {
             Work::Create { .. } => CreateStep::ALL,
-            Work::Destroy => DestroyStep::ALL,
+            Work::Destroy { .. } => DestroyStep::ALL,
+            Work::Change { .. } => ChangeStep::ALL,
         }
     }
 
     /// Its kind, as callers see it.
     #[must_use]
-    pub const fn kind(&self) -> &'static str {
-        match self.work {
+    pub fn kind(&self) -> &'static str {
+        match &self.work {
             Work::Create { .. } => "create",
-            Work::Destroy => "destroy",
+            Work::Destroy { .. } => "destroy",
+            Work::Change { change } => change.kind.name(),
         }
     }
 
@@ -198,7 +213,16 @@ impl Operation {
     pub const fn spec(&self) -> Option<&Spec> {
         match &self.work {
             Work::Create { spec } => Some(spec),
-            Work::Destroy => None,
+            Work::Destroy { .. } | Work::Change { .. } => None,
+        }
+    }
+
+    /// What was asked of a change.
+    #[must_use]
+    pub const fn change(&self) -> Option<&Change> {
+        match &self.work {
+            Work::Change { change } => Some(change),
+            Work::Create { .. } | Work::Destroy { .. } => None,
         }
     }
 
@@ -249,7 +273,8 @@ impl Operation {
         let reversible = match self.work {
             Work::Create { .. } => self.step < CreateStep::POINT_OF_NO_RETURN,
             // Before the instance is taken for it, a destruction has done nothing.
-            Work::Destroy => self.step == 0,
+            Work::Destroy { .. } => self.step == 0,
+            Work::Change { .. } => self.step < ChangeStep::POINT_OF_NO_RETURN,
         };
         if !reversible || self.phase.is_end() {
             return false;
@@ -259,9 +284,10 @@ impl Operation {
             // The failed step itself may have done half of its work; what an owner before did is not
             // known beyond what was written down, so all steps up to the point of no return are undone.
             self.step = match self.work {
-                Work::Destroy => 0,
+                Work::Destroy { .. } => 0,
                 Work::Create { .. } if self.taken_over => CreateStep::POINT_OF_NO_RETURN,
-                Work::Create { .. } => self.step + 1,
+                Work::Change { .. } if self.taken_over => ChangeStep::POINT_OF_NO_RETURN,
+                Work::Create { .. } | Work::Change { .. } => self.step + 1,
             };
             self.attempt = 0;
             self.next_try = None;
@@ -308,6 +334,13 @@ pub(crate) mod tests {
         }
     }
 
+    const fn destruction() -> Work {
+        Work::Destroy {
+            etag: String::new(),
+            due: None,
+        }
+    }
+
     fn why() -> Failure {
         Failure {
             code: 6,
@@ -347,7 +380,7 @@ pub(crate) mod tests {
     #[test]
     fn a_destruction_that_has_begun_never_turns_back() {
         let mut operation = creation();
-        operation.work = Work::Destroy;
+        operation.work = destruction();
         operation.step = 1;
         assert!(!operation.turn_back(why()));
         assert_eq!(operation.phase, Phase::Running);
@@ -356,7 +389,7 @@ pub(crate) mod tests {
     #[test]
     fn a_destruction_that_could_not_begin_has_nothing_to_undo() {
         let mut operation = creation();
-        operation.work = Work::Destroy;
+        operation.work = destruction();
         assert!(operation.turn_back(why()));
         assert_eq!(operation.decide(), Next::Fail);
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// The document of an instance in `global/hamlet-instances`; its `_id` is that of the instance's
 /// document. Lists are read from here, in the order of ids, which is that of creation.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 pub struct Record {
     /// The main domain.
     pub domain: String,
@@ -26,4 +26,66 @@ pub struct Record {
     /// instance that exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<String>,
+    /// Whether destroying it is refused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub locked: bool,
+    /// When it was deleted softly, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<String>,
+    /// When it is destroyed, after it was deleted softly, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purge_at: Option<String>,
+    /// Whether and why it was blocked before it was deleted softly: bringing it back restores this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked_before: Option<Blocking>,
+    /// Until when calls for it are logged in detail, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub debug_until: Option<String>,
+    /// When the register token expires, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub register_expires_at: Option<String>,
+}
+
+/// Whether access to an instance is refused, and why.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+pub struct Blocking {
+    /// Whether it is.
+    pub blocked: bool,
+    /// Why.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+/// Why the state of an instance does not let an operation begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It is protected.
+    #[error("is locked; unlock it first")]
+    Locked,
+    /// It was deleted softly.
+    #[error("is deleted; bring it back first")]
+    Deleted,
+    /// It was not deleted softly.
+    #[error("is not deleted, so that it cannot be brought back")]
+    NotDeleted,
+    /// It was brought back, or is kept for longer.
+    #[error("was brought back or is kept for longer; it is not destroyed now")]
+    NotDue,
+}
+
+impl Record {
+    /// Whether the state of the instance lets a destruction begin. One that begins by itself names the
+    /// time for which it was due.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn may_be_destroyed(&self, due: Option<&str>) -> Result<(), Refusal> {
+        if self.locked {
+            return Err(Refusal::Locked);
+        }
+        if due.is_some_and(|due| self.purge_at.as_deref() != Some(due)) {
+            return Err(Refusal::NotDue);
+        }
+        Ok(())
+    }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     locale,
     name::{InvalidName, Name},
+    tos,
 };
 
 /// The most aliases that one instance may have.
@@ -89,7 +90,7 @@ pub struct InvalidField {
     pub wrong: String,
 }
 
-fn invalid(field: &str, wrong: impl Into<String>) -> InvalidField {
+pub(super) fn invalid(field: &str, wrong: impl Into<String>) -> InvalidField {
     InvalidField {
         field: field.to_owned(),
         wrong: wrong.into(),
@@ -106,14 +107,7 @@ impl Spec {
         self.domain = domain.domain().to_owned();
         self.domain_aliases = canonical_aliases(&domain, &self.domain_aliases)?;
         if !self.old_domain.is_empty() {
-            let old = parse_name("instance.old_domain", &self.old_domain)?;
-            if self.names().iter().any(|name| name.host() == old.host()) {
-                return Err(invalid(
-                    "instance.old_domain",
-                    "is a present name of the instance; name a former one",
-                ));
-            }
-            old.domain().clone_into(&mut self.old_domain);
+            self.old_domain = canonical_old_domain(&self.old_domain, &self.names())?;
         }
         if self.locale.is_empty() {
             locale::DEFAULT.clone_into(&mut self.locale);
@@ -127,23 +121,22 @@ impl Spec {
             ("instance.phone", &self.phone),
             ("instance.uuid", &self.uuid),
             ("instance.oidc_id", &self.oidc_id),
-            ("instance.tos_signed", &self.tos_signed),
-            ("instance.tos_latest", &self.tos_latest),
         ] {
             check_text(field, text)?;
         }
         check_email(&self.email)?;
         check_timezone(&self.timezone)?;
-        if self.disk_quota_bytes < 0 {
-            return Err(invalid(
-                "instance.disk_quota_bytes",
-                "is negative; use a number of bytes, or 0 for no limit",
-            ));
+        check_quota(self.disk_quota_bytes)?;
+        check_sponsorships(&self.sponsorships)?;
+        if !self.tos_signed.is_empty() {
+            self.tos_signed = canonical_tos_signed(&self.tos_signed)?;
         }
-        for sponsor in &self.sponsorships {
-            check_text("instance.sponsorships", sponsor)?;
+        if !self.tos_latest.is_empty() {
+            check_tos_latest(&self.tos_latest)?;
         }
-        self.check_settings()?;
+        for (name, value) in &self.settings {
+            check_setting(name, value)?;
+        }
         self.check_apps()?;
         Ok(self)
     }
@@ -162,44 +155,6 @@ impl Spec {
         names.sort_by(|a, b| a.host().cmp(b.host()));
         names.dedup_by(|a, b| a.host() == b.host());
         names
-    }
-
-    fn check_settings(&self) -> Result<(), InvalidField> {
-        /// Settings that have a field of their own: taking them here too would give them two values.
-        const OWN_FIELDS: [(&str, &str); 12] = [
-            ("context", "instance.context"),
-            ("locale", "instance.locale"),
-            ("uuid", "instance.uuid"),
-            ("oidc_id", "instance.oidc_id"),
-            ("tos", "instance.tos_signed"),
-            ("tos_latest", "instance.tos_latest"),
-            ("auto_update", "instance.no_auto_update"),
-            ("auth_mode", "instance.auth_mode"),
-            ("tz", "instance.timezone"),
-            ("email", "instance.email"),
-            ("public_name", "instance.public_name"),
-            ("phone", "instance.phone"),
-        ];
-        for (name, value) in &self.settings {
-            let field = format!("instance.settings.{name}");
-            if name.is_empty() || name.starts_with('_') {
-                return Err(invalid(
-                    "instance.settings",
-                    format!(
-                        "{name:?} is no name of a setting; it must not be empty or begin with _"
-                    ),
-                ));
-            }
-            if let Some((_, own)) = OWN_FIELDS.iter().find(|(taken, _)| taken == name) {
-                return Err(invalid(
-                    &field,
-                    format!("has a field of its own: use {own}"),
-                ));
-            }
-            check_text(&field, name)?;
-            check_text(&field, value)?;
-        }
-        Ok(())
     }
 
     fn check_apps(&self) -> Result<(), InvalidField> {
@@ -223,12 +178,86 @@ impl Spec {
     }
 }
 
-fn parse_name(field: &str, text: &str) -> Result<Name, InvalidField> {
+/// Checks a setting that has no field of its own.
+pub(super) fn check_setting(name: &str, value: &str) -> Result<(), InvalidField> {
+    /// Settings that have a field of their own: taking them here too would give them two values.
+    const OWN_FIELDS: [(&str, &str); 12] = [
+        ("context", "instance.context"),
+        ("locale", "instance.locale"),
+        ("uuid", "instance.uuid"),
+        ("oidc_id", "instance.oidc_id"),
+        ("tos", "instance.tos_signed"),
+        ("tos_latest", "instance.tos_latest"),
+        ("auto_update", "instance.no_auto_update"),
+        ("auth_mode", "instance.auth_mode"),
+        ("tz", "instance.timezone"),
+        ("email", "instance.email"),
+        ("public_name", "instance.public_name"),
+        ("phone", "instance.phone"),
+    ];
+    let field = format!("instance.settings.{name}");
+    if name.is_empty() || name.starts_with('_') {
+        return Err(invalid(
+            "instance.settings",
+            format!("{name:?} is no name of a setting; it must not be empty or begin with _"),
+        ));
+    }
+    if let Some((_, own)) = OWN_FIELDS.iter().find(|(taken, _)| *taken == name) {
+        return Err(invalid(
+            &field,
+            format!("has a field of its own: use {own}"),
+        ));
+    }
+    check_text(&field, name)?;
+    check_text(&field, value)
+}
+
+pub(super) fn check_quota(bytes: i64) -> Result<(), InvalidField> {
+    if bytes < 0 {
+        return Err(invalid(
+            "instance.disk_quota_bytes",
+            "is negative; use a number of bytes, or 0 for no limit",
+        ));
+    }
+    Ok(())
+}
+
+pub(super) fn check_sponsorships(sponsors: &[String]) -> Result<(), InvalidField> {
+    for sponsor in sponsors {
+        check_text("instance.sponsorships", sponsor)?;
+    }
+    Ok(())
+}
+
+pub(super) fn canonical_tos_signed(text: &str) -> Result<String, InvalidField> {
+    tos::canonical_signed(text).map_err(|wrong| invalid("instance.tos_signed", wrong))
+}
+
+pub(super) fn check_tos_latest(text: &str) -> Result<(), InvalidField> {
+    tos::check_latest(text).map_err(|wrong| invalid("instance.tos_latest", wrong))
+}
+
+/// The canonical form of a former domain; `present` are the names that the instance has now.
+pub(super) fn canonical_old_domain(text: &str, present: &[Name]) -> Result<String, InvalidField> {
+    let old = parse_name("instance.old_domain", text)?;
+    if present.iter().any(|name| name.host() == old.host()) {
+        return Err(invalid(
+            "instance.old_domain",
+            "is a present name of the instance; name a former one",
+        ));
+    }
+    Ok(old.domain().to_owned())
+}
+
+pub(super) fn parse_name(field: &str, text: &str) -> Result<Name, InvalidField> {
     text.parse()
         .map_err(|wrong: InvalidName| invalid(field, wrong.to_string()))
 }
 
-fn canonical_aliases(domain: &Name, aliases: &[String]) -> Result<Vec<String>, InvalidField> {
+pub(super) fn canonical_aliases(
+    domain: &Name,
+    aliases: &[String],
+) -> Result<Vec<String>, InvalidField> {
     if aliases.len() > MOST_ALIASES {
         return Err(invalid(
             "instance.domain_aliases",
@@ -253,7 +282,7 @@ fn canonical_aliases(domain: &Name, aliases: &[String]) -> Result<Vec<String>, I
     Ok(canonical)
 }
 
-fn check_text(field: &str, text: &str) -> Result<(), InvalidField> {
+pub(super) fn check_text(field: &str, text: &str) -> Result<(), InvalidField> {
     if text.len() > LONGEST_TEXT {
         return Err(invalid(
             field,
@@ -270,7 +299,7 @@ fn check_text(field: &str, text: &str) -> Result<(), InvalidField> {
 }
 
 /// A mail address is what a mail server takes; only what cannot be one is refused.
-fn check_email(text: &str) -> Result<(), InvalidField> {
+pub(super) fn check_email(text: &str) -> Result<(), InvalidField> {
     let plausible = text.is_empty()
         || text.rsplit_once('@').is_some_and(|(local, host)| {
             !local.is_empty() && !host.is_empty() && !text.contains(char::is_whitespace)
@@ -287,7 +316,7 @@ fn check_email(text: &str) -> Result<(), InvalidField> {
 
 /// A time zone is a name of the IANA database. Which names exist changes several times a year, so the
 /// form is checked: `Area/City`, or a single word such as `UTC`.
-fn check_timezone(text: &str) -> Result<(), InvalidField> {
+pub(super) fn check_timezone(text: &str) -> Result<(), InvalidField> {
     let well_formed = text.is_empty()
         || (text.len() <= 64
             && text.split('/').all(|part| {

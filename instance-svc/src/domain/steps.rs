@@ -12,6 +12,8 @@ pub enum Step {
     Create(CreateStep),
     /// Of a destruction.
     Destroy(DestroyStep),
+    /// Of a change.
+    Change(ChangeStep),
 }
 
 /// The steps of a creation.
@@ -52,6 +54,24 @@ pub enum DestroyStep {
     Claims,
 }
 
+/// The steps of a change of an instance that exists. One that has nothing to do asks nothing of the
+/// database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ChangeStep {
+    /// The instance is taken for this operation, and what the change needs is worked out.
+    Take,
+    /// The added names are claimed.
+    Claims,
+    /// The owner's settings are written.
+    Settings,
+    /// The instance document is written.
+    Document,
+    /// The removed names are given back.
+    Release,
+    /// Our own document is written, and the instance is free again.
+    Record,
+}
+
 impl CreateStep {
     /// All steps, in order.
     pub const ALL: &'static [Step] = &[
@@ -82,23 +102,47 @@ impl DestroyStep {
     ];
 }
 
+impl ChangeStep {
+    /// All steps, in order.
+    pub const ALL: &'static [Step] = &[
+        Step::Change(Self::Take),
+        Step::Change(Self::Claims),
+        Step::Change(Self::Settings),
+        Step::Change(Self::Document),
+        Step::Change(Self::Release),
+        Step::Change(Self::Record),
+    ];
+
+    /// How many steps can be taken back. From [`ChangeStep::Settings`] on, the first that writes what
+    /// others see, a change only goes forward.
+    pub const POINT_OF_NO_RETURN: usize = 2;
+}
+
 impl Step {
     /// Its name, as callers see it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Create(CreateStep::Claims) | Self::Destroy(DestroyStep::Claims) => "claims",
+            Self::Create(CreateStep::Claims)
+            | Self::Destroy(DestroyStep::Claims)
+            | Self::Change(ChangeStep::Claims) => "claims",
             Self::Create(CreateStep::Databases) | Self::Destroy(DestroyStep::Databases) => {
                 "databases"
             }
             Self::Create(CreateStep::Directories) => "directories",
             Self::Create(CreateStep::Apps) => "apps",
             Self::Create(CreateStep::Look) | Self::Destroy(DestroyStep::Look) => "look",
-            Self::Create(CreateStep::Record) | Self::Destroy(DestroyStep::Record) => "record",
+            Self::Create(CreateStep::Record)
+            | Self::Destroy(DestroyStep::Record)
+            | Self::Change(ChangeStep::Record) => "record",
             Self::Create(CreateStep::Publish) => "publish",
             Self::Destroy(DestroyStep::Flag) => "flag",
             Self::Destroy(DestroyStep::Bytes) => "bytes",
             Self::Destroy(DestroyStep::Unpublish) => "unpublish",
+            Self::Change(ChangeStep::Take) => "take",
+            Self::Change(ChangeStep::Settings) => "settings",
+            Self::Change(ChangeStep::Document) => "document",
+            Self::Change(ChangeStep::Release) => "release",
         }
     }
 
@@ -129,13 +173,22 @@ impl Step {
                 | DestroyStep::Record
                 | DestroyStep::Claims,
             ) => false,
+            // Whoever takes over has to know which names to give back.
+            Self::Change(ChangeStep::Claims) => operation
+                .change()
+                .is_some_and(|change| !change.added.is_empty()),
+            // Beyond lies no way back.
+            Self::Change(ChangeStep::Settings) => true,
+            Self::Change(
+                ChangeStep::Take | ChangeStep::Document | ChangeStep::Release | ChangeStep::Record,
+            ) => false,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{CreateStep, Step};
+    use super::{ChangeStep, CreateStep, Step};
 
     #[test]
     fn only_publishing_cannot_be_taken_back() {
@@ -144,5 +197,13 @@ mod tests {
             Some(&Step::Create(CreateStep::Publish))
         );
         assert_eq!(CreateStep::ALL.len(), CreateStep::POINT_OF_NO_RETURN + 1);
+    }
+
+    #[test]
+    fn a_change_turns_back_only_before_it_writes_what_others_see() {
+        assert_eq!(
+            ChangeStep::ALL.get(ChangeStep::POINT_OF_NO_RETURN),
+            Some(&Step::Change(ChangeStep::Settings))
+        );
     }
 }

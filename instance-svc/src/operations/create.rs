@@ -5,13 +5,13 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use couch::{Claim as Claiming, DbName};
+use couch::DbName;
 use futures::{StreamExt as _, TryStreamExt as _, future::try_join_all, stream};
 use hamlet_proto::hamlet::instance::v1::Tenant;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use super::{Peers, Report, StepError, nothing};
+use super::{Peers, Report, StepError, claims, nothing};
 use crate::{
     clock,
     config::Config,
@@ -20,7 +20,7 @@ use crate::{
         databases::{self, CONTACTS, OWN, SETTINGS},
         instance::{InstanceDocument, SETTINGS_ID, owner_contact, settings_document},
         name::Name,
-        operation::{AppOutcome, Operation, Phase},
+        operation::{AppOutcome, Operation},
         record::Record,
         spec::Spec,
         steps::CreateStep,
@@ -29,9 +29,6 @@ use crate::{
     store::Store,
 };
 
-/// How long a claim may stand whose operation has failed or is not known, before whoever meets it
-/// removes it: its operation may be about to be written down.
-const GRACE: Duration = Duration::from_secs(2);
 /// How many apps are installed at once.
 const APPS_AT_ONCE: usize = 4;
 
@@ -135,38 +132,7 @@ impl Creation {
             operation: id.to_owned(),
             created_at: clock::now(),
         };
-        let begun = Instant::now();
-        loop {
-            let holder = match self.store.claim(name.host(), &claim).await? {
-                Claiming::Won(_) => return Ok(()),
-                Claiming::Taken(holder) => holder,
-            };
-            if !self.is_abandoned(&holder).await? {
-                return Err(Error::NameTaken(name.to_string()).into());
-            }
-            if begun.elapsed() < GRACE {
-                tokio::time::sleep(GRACE / 4).await;
-                continue;
-            }
-            tracing::warn!(
-                name = name.host(),
-                operation = holder.operation,
-                "removing a claim whose operation is gone"
-            );
-            self.store
-                .release(name.host(), |found| *found == holder)
-                .await?;
-        }
-    }
-
-    /// Whether the operation of a claim has failed or never was, and its instance does not exist.
-    async fn is_abandoned(&self, claim: &Claim) -> Result<bool, StepError> {
-        let live = self
-            .store
-            .operation(&claim.operation)
-            .await?
-            .is_some_and(|operation| operation.body.phase != Phase::Failed);
-        Ok(!live && self.store.instance(&claim.instance).await?.is_none())
+        claims::claim(&self.store, name.host(), &claim).await
     }
 
     /// Gives the names back in reverse order.
@@ -332,7 +298,7 @@ impl Creation {
             context: spec.context.clone(),
             created_at: operation.created_at.clone(),
             created_by: id.to_owned(),
-            operation: None,
+            ..Record::default()
         };
         self.store
             .write_record(&operation.instance, &record)

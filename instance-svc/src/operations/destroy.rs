@@ -1,17 +1,21 @@
 //! The steps of a destruction. It only goes forward, and proves at its end that nothing is left.
 
-use couch::{DbName, Exchange};
+use couch::DbName;
 use hamlet_proto::hamlet::instance::v1::Tenant;
 
-use super::{Peers, Report, StepError, create::remove_databases, nothing};
+use super::{
+    Peers, Report, StepError,
+    create::remove_databases,
+    nothing,
+    taking::{self, Terms},
+};
 use crate::{
     domain::{
         databases,
         name::Name,
-        operation::{Failure, Operation},
+        operation::{Failure, Operation, Work},
         steps::DestroyStep,
     },
-    error::Error,
     store::Store,
 };
 
@@ -54,26 +58,15 @@ impl Destruction {
     /// Takes the instance for this operation, then flags it. Only the taking can fail for good: another
     /// operation has the instance, or there is none any more.
     async fn take_and_flag(&self, id: &str, operation: &Operation) -> Result<Report, StepError> {
-        let record = loop {
-            let Some(found) = self.store.record(&operation.instance).await? else {
-                return Err(Error::NoSuchInstance(operation.domain.clone()).into());
-            };
-            let mut record = found.body;
-            match &record.operation {
-                Some(mine) if mine == id => break record,
-                Some(other) => self.require_ended(operation, other).await?,
-                None => {}
-            }
-            record.operation = Some(id.to_owned());
-            match self
-                .store
-                .replace_record(&operation.instance, &found.rev, &record)
-                .await?
-            {
-                Exchange::Won(_) => break record,
-                Exchange::Lost => {}
-            }
+        let (etag, due) = match &operation.work {
+            Work::Destroy { etag, due } => (etag.as_str(), due.as_deref()),
+            Work::Create { .. } | Work::Change { .. } => ("", None),
         };
+        let terms = Terms {
+            etag,
+            allows: &|record| record.may_be_destroyed(due),
+        };
+        let record = taking::take(&self.store, id, operation, terms).await?;
         self.store
             .flag_deleting(&operation.instance)
             .await
@@ -81,22 +74,6 @@ impl Destruction {
         let mut names = record.domain_aliases;
         names.push(record.domain);
         Ok(Box::new(move |operation| operation.names = names))
-    }
-
-    async fn require_ended(&self, operation: &Operation, other: &str) -> Result<(), StepError> {
-        let running = self
-            .store
-            .operation(other)
-            .await?
-            .is_some_and(|other| !other.body.phase.is_end());
-        if running {
-            return Err(Error::Busy {
-                domain: operation.domain.clone(),
-                operation: other.to_owned(),
-            }
-            .into());
-        }
-        Ok(())
     }
 
     async fn remove_bytes(&self, operation: &Operation) -> Result<Report, StepError> {

@@ -1,17 +1,21 @@
 //! Operations: nothing half-made, nothing half-gone.
 //!
 //! - [`engine`] accepts, drives, takes over and shows operations; it knows no kind of them
-//! - [`create`] and [`destroy`] do and undo the steps of their kind
+//! - [`create`], [`change`] and [`destroy`] do and undo the steps of their kind
+//! - [`taking`] lets one operation at a time work on an instance that exists
 //! - [`failpoints`] lets tests make any step fail, run twice or die
 //!
 //! Deciding is pure and lies in [`crate::domain::operation`].
 
+pub mod change;
+mod claims;
 pub mod create;
 pub mod destroy;
 pub mod engine;
 pub mod failpoints;
 mod line;
 mod peers;
+pub(crate) mod taking;
 
 pub use engine::{Accepted, Engine, Settings};
 pub use peers::Peers;

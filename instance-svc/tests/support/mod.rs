@@ -5,6 +5,8 @@
     reason = "each file of tests is a crate of its own and uses a part of this"
 )]
 
+pub(crate) mod changes;
+
 use std::{net::SocketAddr, time::Duration};
 
 use couch::{Couch, CouchConfig, DbName};

@@ -9,7 +9,7 @@ use super::Inner;
 use crate::{
     clock,
     domain::{
-        operation::{Failure, Next, Operation, Phase},
+        operation::{Failure, Next, Operation, Phase, Work},
         steps::Step,
     },
     operations::{
@@ -215,22 +215,30 @@ impl Inner {
         id: &str,
         operation: &Operation,
     ) -> Result<Report, StepError> {
-        match (step, operation.spec()) {
-            (Step::Create(step), Some(spec)) if undo => {
+        match (step, &operation.work) {
+            (Step::Create(step), Work::Create { spec }) if undo => {
                 self.creation.undo(step, id, operation, spec).await
             }
-            (Step::Create(step), Some(spec)) => {
+            (Step::Create(step), Work::Create { spec }) => {
                 self.creation.perform(step, id, operation, spec).await
             }
-            (Step::Destroy(step), _) if !undo => {
+            (Step::Destroy(step), Work::Destroy { .. }) if !undo => {
                 self.destruction.perform(step, id, operation).await
             }
+            (Step::Change(step), Work::Change { change }) if undo => {
+                self.changing.undo(step, id, operation, change).await
+            }
+            (Step::Change(step), Work::Change { change }) => {
+                self.changing.perform(step, id, operation, change).await
+            }
             // Steps come from the operation's own list, and a destruction undoes none.
-            (Step::Create(_) | Step::Destroy(_), _) => Err(StepError::Never(Failure {
-                code: tonic::Code::Internal as i32,
-                reason: "WRONG_STEP".to_owned(),
-                message: format!("{} is no step of this operation", step.name()),
-            })),
+            (Step::Create(_) | Step::Destroy(_) | Step::Change(_), _) => {
+                Err(StepError::Never(Failure {
+                    code: tonic::Code::Internal as i32,
+                    reason: "WRONG_STEP".to_owned(),
+                    message: format!("{} is no step of this operation", step.name()),
+                }))
+            }
         }
     }
 

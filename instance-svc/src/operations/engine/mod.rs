@@ -19,7 +19,9 @@ use couch::{Claim as Claiming, Rev};
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{create::Creation, destroy::Destruction, failpoints::Failpoints, line::Line};
+use super::{
+    change::Changing, create::Creation, destroy::Destruction, failpoints::Failpoints, line::Line,
+};
 use crate::{
     domain::operation::{Operation, Phase, Work},
     error::Error,
@@ -93,6 +95,7 @@ struct Inner {
     store: Store,
     creation: Creation,
     destruction: Destruction,
+    changing: Changing,
     settings: Settings,
     line: Line,
     /// The operations that this replica drives, or that wait in its line.
@@ -112,6 +115,9 @@ impl Engine {
     ) -> Self {
         Self(Arc::new(Inner {
             store: creation.store.clone(),
+            changing: Changing {
+                store: creation.store.clone(),
+            },
             line: Line::new(creation.config.creations_at_once),
             creation,
             destruction,

@@ -9,7 +9,10 @@ use tokio::time::Instant;
 use super::Inner;
 use crate::{
     clock,
-    domain::operation::{Operation, Phase, Work},
+    domain::{
+        operation::{Operation, Phase, Work},
+        spec::Spec,
+    },
     error::Error,
     operations::create::remove_databases,
 };
@@ -140,6 +143,24 @@ impl Inner {
         if operation.phase != Phase::Failed {
             return Ok(());
         }
+        match &operation.work {
+            Work::Create { spec } => self.clean_creation(id, operation, spec).await,
+            // One that failed had not taken the instance: whatever it holds is not this operation's.
+            Work::Destroy { .. } => Ok(()),
+            Work::Change { change } => self
+                .changing
+                .clean_again(id, operation, change)
+                .await
+                .map_err(|error| format!("{error:?}")),
+        }
+    }
+
+    async fn clean_creation(
+        &self,
+        id: &str,
+        operation: &Operation,
+        spec: &Spec,
+    ) -> Result<(), String> {
         let removed = remove_databases(&self.store, &operation.prefix)
             .await
             .map_err(|error| format!("{error:?}"))?;
@@ -150,13 +171,11 @@ impl Inner {
                 "databases were left and are removed"
             );
         }
-        if let Some(spec) = operation.spec() {
-            for name in spec.names().iter().rev() {
-                self.store
-                    .release(name.host(), |claim| claim.operation == id)
-                    .await
-                    .map_err(|error| error.to_string())?;
-            }
+        for name in spec.names().iter().rev() {
+            self.store
+                .release(name.host(), |claim| claim.operation == id)
+                .await
+                .map_err(|error| error.to_string())?;
         }
         Ok(())
     }

@@ -1,0 +1,127 @@
+//! Asking for a change of an instance that exists.
+
+use serde::Serialize;
+use service_kit::secret::Secret;
+
+use super::{
+    arguments_mac, check_request_id,
+    find::{self, Found},
+    known, operation_id,
+    request_create::blank,
+};
+use crate::{
+    clock,
+    domain::{
+        change::{Change, ChangeKind},
+        claim::Kind,
+        name::Name,
+        operation::{Operation, Work},
+        record::Record,
+    },
+    error::Error,
+    operations::{Accepted, Engine},
+    store::Store,
+};
+
+/// What a request for a change came to.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// An operation, new or known.
+    Accepted {
+        /// Its id.
+        id: String,
+        /// How far it is.
+        operation: Box<Operation>,
+    },
+    /// Everything would be fine; nothing was done. The instance as it would be.
+    Valid(Box<Found>),
+}
+
+/// Asks for a change.
+#[derive(Debug)]
+pub(crate) struct RequestChange<'a> {
+    /// Where documents lie.
+    pub store: &'a Store,
+    /// Who drives it.
+    pub engine: &'a Engine,
+    /// The key under which arguments are compared.
+    pub key: &'a Secret,
+}
+
+impl RequestChange<'_> {
+    /// Checks the request and, unless only that is wanted, accepts it.
+    ///
+    /// `arguments` is what the caller asked, to be compared when the same request id comes again; `change`
+    /// what that means now, unchecked.
+    ///
+    /// # Errors
+    /// A wrong field, no such instance, one that changed, that another operation has or whose state does
+    /// not allow it, a request id that was used otherwise, a fault of the database.
+    pub(crate) async fn ask(
+        &self,
+        name: &Name,
+        arguments: &(impl Serialize + Sync),
+        change: Change,
+        request_id: &str,
+        validate_only: bool,
+    ) -> Result<Answer, Error> {
+        check_request_id(request_id)?;
+        let kind = change.kind;
+        let mac = arguments_mac(self.key, &(name.host(), arguments))?;
+        let id = operation_id(kind.name(), request_id);
+        if let Some(operation) = known(self.store, request_id, &id, &mac).await? {
+            return Ok(Answer::Accepted { id, operation });
+        }
+        let found = find::idle_by_name(self.store, name).await?;
+        let document = &found.document.body;
+        if kind == ChangeKind::Delete && found.kind != Kind::Domain {
+            return Err(Error::Alias {
+                alias: name.to_string(),
+                domain: document.domain.clone(),
+            });
+        }
+        if !change.etag.is_empty() && change.etag != found.etag() {
+            return Err(Error::EtagMismatch(name.to_string()));
+        }
+        let unrecorded = Record::default();
+        let record = found
+            .record
+            .as_ref()
+            .map_or(&unrecorded, |record| &record.body);
+        change.may_begin(record).map_err(|why| Error::Refused {
+            domain: document.domain.clone(),
+            why,
+        })?;
+        let change = change.check(document)?;
+        if validate_only {
+            return Ok(Answer::Valid(Box::new(preview(found, change))));
+        }
+        let operation = Operation {
+            work: Work::Change {
+                change: Box::new(change),
+            },
+            instance: found.id,
+            domain: found.document.body.domain,
+            prefix: found.document.body.prefix,
+            ..blank(mac, clock::now())
+        };
+        match self.engine.accept(id, operation).await? {
+            Accepted::Operation { id, operation } => Ok(Answer::Accepted { id, operation }),
+            Accepted::Reused => Err(Error::RequestIdReused),
+        }
+    }
+}
+
+/// The instance as a change would leave it.
+fn preview(mut found: Found, mut change: Change) -> Found {
+    let document = &mut found.document.body;
+    if let Some(record) = &mut found.record {
+        change.settle(document, &record.body);
+        change.apply_to_record(&mut record.body);
+    }
+    change.apply_to_document(document);
+    if let Some(settings) = &mut found.settings {
+        change.apply_to_settings(&mut settings.body);
+    }
+    found
+}

@@ -1,0 +1,256 @@
+#![allow(
+    clippy::unwrap_used,
+    reason = "a failed expectation is the test failing"
+)]
+
+use serde_json::{Map, Value, json};
+
+use super::{Change, ChangeKind, InstancePatch, RecordPatch, SoftDeletion};
+use crate::domain::{
+    instance::InstanceDocument,
+    record::{Record, Refusal},
+};
+
+fn document() -> InstanceDocument {
+    serde_json::from_value(json!({
+        "domain": "alice.example:8080", "domain_aliases": ["a.example"], "prefix": "cozya",
+        "locale": "fr", "tos": "1.0.0-20170901", "password_defined": true,
+        "feature_flags": {"x": 1}, "passphrase_hash": "aGFzaA=="
+    }))
+    .unwrap()
+}
+
+fn record() -> Record {
+    Record {
+        domain: "alice.example:8080".to_owned(),
+        domain_aliases: vec!["a.example".to_owned()],
+        ..Record::default()
+    }
+}
+
+fn update(change: impl FnOnce(&mut Change)) -> Change {
+    let mut made = Change::default();
+    change(&mut made);
+    made
+}
+
+fn instance(patch: impl FnOnce(&mut InstancePatch)) -> Change {
+    update(|change| patch(&mut change.instance))
+}
+
+#[test]
+fn what_is_not_named_is_kept() {
+    let mut changed = document();
+    let change = instance(|patch| patch.locale = Some("de".to_owned()));
+    assert!(change.apply_to_document(&mut changed));
+    let mut expected = serde_json::to_value(document()).unwrap();
+    expected
+        .as_object_mut()
+        .unwrap()
+        .insert("locale".to_owned(), json!("de"));
+    assert_eq!(serde_json::to_value(&changed).unwrap(), expected);
+    assert!(!change.apply_to_document(&mut changed), "once is enough");
+}
+
+#[test]
+fn a_block_has_a_reason_and_its_end_takes_the_reason_away() {
+    let mut changed = document();
+    instance(|patch| patch.blocked = Some(true)).apply_to_document(&mut changed);
+    assert_eq!(changed.blocking_reason, "UNKNOWN");
+    instance(|patch| patch.blocking_reason = Some("PAYMENT_FAILED".to_owned()))
+        .apply_to_document(&mut changed);
+    assert_eq!(changed.blocking_reason, "PAYMENT_FAILED");
+    instance(|patch| patch.blocked = Some(false)).apply_to_document(&mut changed);
+    assert_eq!(changed, document());
+}
+
+#[test]
+fn signing_ends_the_waiting_for_a_signature() {
+    let mut changed = document();
+    instance(|patch| patch.tos_latest = Some("2.0.0-20250901".to_owned()))
+        .apply_to_document(&mut changed);
+    assert_eq!(changed.tos_latest, "2.0.0-20250901");
+    instance(|patch| patch.tos_signed = Some("2.0.0-20250901".to_owned()))
+        .apply_to_document(&mut changed);
+    assert_eq!(changed.tos, "2.0.0-20250901");
+    assert_eq!(changed.tos_latest, "");
+}
+
+#[test]
+fn settings_are_set_and_cleared_one_by_one_or_all_together() {
+    let Value::Object(mut settings) = json!({
+        "email": "a@example.org", "offer": "free", "partner": "p", "theirs": {"kept": true}
+    }) else {
+        return;
+    };
+    let one = update(|change| {
+        change.settings = [
+            ("offer".to_owned(), None),
+            ("tz".to_owned(), Some("Asia/Tokyo".to_owned())),
+        ]
+        .into();
+    });
+    assert!(one.apply_to_settings(&mut settings));
+    assert!(!one.apply_to_settings(&mut settings), "once is enough");
+    let all = update(|change| {
+        change.only_these_settings = true;
+        change.settings = [("new".to_owned(), Some("1".to_owned()))].into();
+    });
+    assert!(all.apply_to_settings(&mut settings));
+    assert!(!all.apply_to_settings(&mut settings), "once is enough");
+    let expected = json!({
+        "email": "a@example.org", "tz": "Asia/Tokyo", "new": "1", "theirs": {"kept": true}
+    });
+    assert_eq!(Value::Object(settings), expected);
+    assert!(!Change::default().apply_to_settings(&mut Map::new()));
+}
+
+#[test]
+fn names_are_compared_by_their_hosts() {
+    let mut change = instance(|patch| {
+        patch.domain_aliases = Some(vec!["a.example:8080".to_owned(), "b.example".to_owned()]);
+    });
+    change.settle(&document(), &record());
+    let ids =
+        |names: &[super::Wanted]| names.iter().map(|name| name.id.clone()).collect::<Vec<_>>();
+    assert_eq!(ids(&change.added), ["b.example"]);
+    assert!(change.removed.is_empty());
+    let mut change = instance(|patch| patch.domain_aliases = Some(Vec::new()));
+    change.settle(&document(), &record());
+    assert!(change.added.is_empty());
+    assert_eq!(ids(&change.removed), ["a.example"]);
+}
+
+#[test]
+fn bringing_back_restores_what_was_before() {
+    let mut document = document();
+    let mut record = record();
+    document.blocked = true;
+    document.blocking_reason = "PAYMENT_FAILED".to_owned();
+    let before = (document.clone(), record.clone());
+    for purge_at in ["2030-01-01T00:00:00Z", "2031-01-01T00:00:00Z"] {
+        let mut delete = Change {
+            kind: ChangeKind::Delete,
+            instance: InstancePatch {
+                blocked: Some(true),
+                blocking_reason: Some(super::DELETED.to_owned()),
+                ..InstancePatch::default()
+            },
+            record: RecordPatch {
+                deletion: Some(SoftDeletion::Begin {
+                    deleted_at: "2029-01-01T00:00:00Z".to_owned(),
+                    purge_at: purge_at.to_owned(),
+                }),
+                ..RecordPatch::default()
+            },
+            ..Change::default()
+        };
+        delete.settle(&document, &record);
+        delete.apply_to_document(&mut document);
+        delete.apply_to_record(&mut record);
+        assert_eq!(document.blocking_reason, "DELETED");
+        assert_eq!(record.purge_at.as_deref(), Some(purge_at));
+    }
+    let mut undelete = Change {
+        kind: ChangeKind::Undelete,
+        record: RecordPatch {
+            deletion: Some(SoftDeletion::TakeBack),
+            ..RecordPatch::default()
+        },
+        ..Change::default()
+    };
+    undelete.settle(&document, &record);
+    undelete.apply_to_document(&mut document);
+    undelete.apply_to_record(&mut record);
+    assert_eq!((document, record), before);
+}
+
+#[test]
+fn the_state_of_an_instance_decides_which_changes_may_begin() {
+    let deleted = Record {
+        deleted_at: Some("2029-01-01T00:00:00Z".to_owned()),
+        ..record()
+    };
+    let locked = Record {
+        locked: true,
+        ..record()
+    };
+    for &kind in ChangeKind::ALL {
+        let change = Change {
+            kind,
+            ..Change::default()
+        };
+        let plain = match kind {
+            ChangeKind::Undelete => Err(Refusal::NotDeleted),
+            _ => Ok(()),
+        };
+        let when_deleted = match kind {
+            ChangeKind::Delete | ChangeKind::Undelete => Ok(()),
+            _ => Err(Refusal::Deleted),
+        };
+        let when_locked = match kind {
+            ChangeKind::Delete => Err(Refusal::Locked),
+            ChangeKind::Undelete => Err(Refusal::NotDeleted),
+            _ => Ok(()),
+        };
+        assert_eq!(change.may_begin(&record()), plain, "{kind:?}");
+        assert_eq!(change.may_begin(&deleted), when_deleted, "{kind:?}");
+        assert_eq!(change.may_begin(&locked), when_locked, "{kind:?}");
+    }
+}
+
+#[test]
+fn each_wrong_value_is_named() {
+    type Wrong = fn(&mut Change);
+    let cases: [(&str, Wrong); 16] = [
+        ("instance.domain_aliases", |c| {
+            c.instance.domain_aliases = Some(vec!["no name".into()]);
+        }),
+        ("instance.domain_aliases", |c| {
+            c.instance.domain_aliases = Some(vec!["alice.example".into()]);
+        }),
+        ("instance.old_domain", |c| {
+            c.instance.old_domain = Some("a.example".into());
+        }),
+        ("instance.locale", |c| {
+            c.instance.locale = Some(String::new());
+        }),
+        ("instance.locale", |c| {
+            c.instance.locale = Some("French".into());
+        }),
+        ("instance.uuid", |c| c.instance.uuid = Some("a\nb".into())),
+        ("instance.tos_signed", |c| {
+            c.instance.tos_signed = Some("one".into());
+        }),
+        ("instance.tos_latest", |c| {
+            c.instance.tos_latest = Some("2.0.0".into());
+        }),
+        ("instance.tos_latest", |c| {
+            c.instance.tos_latest = Some("1.1.0-20250901".into());
+        }),
+        ("instance.blocking_reason", |c| {
+            c.instance.blocking_reason = Some("PAYMENT_FAILED".into());
+        }),
+        ("instance.blocking_reason", |c| {
+            c.instance.blocked = Some(true);
+            c.instance.blocking_reason = Some("x".repeat(201));
+        }),
+        ("instance.onboarding_finished", |c| {
+            c.instance.onboarding_finished = Some(false);
+        }),
+        ("instance.deleting", |c| c.instance.deleting = Some(true)),
+        ("instance.disk_quota_bytes", |c| {
+            c.instance.disk_quota_bytes = Some(-1);
+        }),
+        ("instance.email", |c| {
+            c.settings = [("email".into(), Some("bob".into()))].into();
+        }),
+        ("instance.settings.locale", |c| {
+            c.settings = [("locale".into(), None)].into();
+        }),
+    ];
+    for (field, wrong) in cases {
+        let error = update(wrong).check(&document()).unwrap_err();
+        assert_eq!(error.field, field, "{error}");
+    }
+}

@@ -1,0 +1,153 @@
+//! Versions of the terms of service.
+//!
+//! A version is three dotted numbers, with an optional `v` before and an optional date behind:
+//! `1.0.0`, `v2.1.0`, `1.0.0-20170901`. Eight digits alone are a date: version 1.0.0 of that day. Only the
+//! major number decides whether a version has to be signed again.
+
+use time::{Date, Month};
+
+/// The version of terms that are known by their date alone.
+const DATED_ONLY: &str = "1.0.0";
+
+/// A version, as far as rules depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Version {
+    major: u64,
+    dated: bool,
+}
+
+/// The form in which documents keep a version that was signed.
+///
+/// # Errors
+/// What is wrong with it, and what would be right.
+pub fn canonical_signed(text: &str) -> Result<String, String> {
+    if parse(text).is_none() {
+        return Err(format!(
+            "{text:?} is no version of terms; it looks like 1.0.0, 1.0.0-20170901 or 20170901"
+        ));
+    }
+    Ok(if is_date(text) {
+        format!("{DATED_ONLY}-{text}")
+    } else {
+        text.to_owned()
+    })
+}
+
+/// Whether a version can await a signature: it needs a date, from which on it holds.
+///
+/// # Errors
+/// What is wrong with it, and what would be right.
+pub fn check_latest(text: &str) -> Result<(), String> {
+    match parse(text) {
+        Some(version) if version.dated => Ok(()),
+        Some(_) => Err(format!(
+            "{text:?} lacks the date from which it holds; it looks like 2.0.0-20250901"
+        )),
+        None => Err(format!(
+            "{text:?} is no version of terms; it looks like 2.0.0-20250901"
+        )),
+    }
+}
+
+/// Whether `latest` still has to be signed by who has signed `signed`; empty means none. Texts of other
+/// software that are no versions count as unsigned.
+#[must_use]
+pub fn awaits_signature(latest: &str, signed: &str) -> bool {
+    let Some(latest) = parse(latest) else {
+        return false;
+    };
+    parse(signed).is_none_or(|signed| latest.major > signed.major)
+}
+
+fn parse(text: &str) -> Option<Version> {
+    if is_date(text) {
+        return Some(Version {
+            major: 1,
+            dated: true,
+        });
+    }
+    let text = text.strip_prefix('v').unwrap_or(text);
+    let (numbers, date) = match text.split_once('-') {
+        Some((numbers, date)) => (numbers, Some(date)),
+        None => (text, None),
+    };
+    if date.is_some_and(|date| !is_date(date)) {
+        return None;
+    }
+    let mut parts = numbers.split('.').map(number);
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(Some(major)), Some(Some(_)), Some(Some(_)), None) => Some(Version {
+            major,
+            dated: date.is_some(),
+        }),
+        _ => None,
+    }
+}
+
+fn number(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten()
+}
+
+fn is_date(text: &str) -> bool {
+    let part = |range: std::ops::Range<usize>| text.get(range).and_then(number);
+    let (Some(year), Some(month), Some(day)) = (part(0..4), part(4..6), part(6..8)) else {
+        return false;
+    };
+    let date = || {
+        let month = Month::try_from(u8::try_from(month).ok()?).ok()?;
+        Date::from_calendar_date(i32::try_from(year).ok()?, month, u8::try_from(day).ok()?).ok()
+    };
+    text.len() == 8 && date().is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        reason = "a failed expectation is the test failing"
+    )]
+
+    use super::{awaits_signature, canonical_signed, check_latest};
+
+    #[test]
+    fn a_date_alone_is_the_first_version() {
+        assert_eq!(canonical_signed("20170901").unwrap(), "1.0.0-20170901");
+        for kept in ["1.0.0", "v2.1.0", "10.2.3-20240229"] {
+            assert_eq!(canonical_signed(kept).unwrap(), kept);
+        }
+    }
+
+    #[test]
+    fn what_is_no_version_is_refused() {
+        for wrong in [
+            "",
+            "1",
+            "1.0",
+            "1.0.0.0",
+            "1.0.x",
+            "1.0.0-2017",
+            "20171301",
+            "1.0.0-20230229",
+            "vv1.0.0",
+            "+1.0.0",
+        ] {
+            assert!(canonical_signed(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn what_awaits_a_signature_has_a_date() {
+        assert!(check_latest("2.0.0-20250901").is_ok());
+        assert!(check_latest("20250901").is_ok());
+        assert!(check_latest("2.0.0").unwrap_err().contains("date"));
+    }
+
+    #[test]
+    fn only_a_higher_major_number_awaits_a_signature() {
+        assert!(awaits_signature("2.0.0-20250901", "1.0.0"));
+        assert!(awaits_signature("1.0.0-20250901", ""));
+        assert!(!awaits_signature("1.9.0-20250901", "1.0.0-20170901"));
+        assert!(!awaits_signature("", "1.0.0"));
+    }
+}

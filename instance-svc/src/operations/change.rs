@@ -1,0 +1,230 @@
+//! The steps of a change, done and undone.
+//!
+//! Each may be done any number of times, and by an owner that was stopped in its middle: see
+//! [`taking::has`].
+
+use couch::Exchange;
+
+use super::{
+    Report, StepError, claims, nothing,
+    taking::{self, Terms},
+};
+use crate::{
+    clock,
+    domain::{
+        change::Change,
+        claim::Claim,
+        operation::{Operation, Work},
+        steps::ChangeStep,
+    },
+    error::Error,
+    store::Store,
+};
+
+/// What a change works with.
+#[derive(Clone, Debug)]
+pub struct Changing {
+    pub(crate) store: Store,
+}
+
+impl Changing {
+    pub(crate) async fn perform(
+        &self,
+        step: ChangeStep,
+        id: &str,
+        operation: &Operation,
+        change: &Change,
+    ) -> Result<Report, StepError> {
+        match step {
+            ChangeStep::Take => return self.take(id, operation, change).await,
+            ChangeStep::Claims => self.claim_names(id, operation, change).await?,
+            ChangeStep::Settings if change.changes_settings() => {
+                self.write_settings(id, operation, change).await?;
+            }
+            ChangeStep::Document if change.changes_document() => {
+                self.write_document(id, operation, change).await?;
+            }
+            ChangeStep::Settings | ChangeStep::Document => {}
+            ChangeStep::Release => self.release_names(id, operation, change).await?,
+            ChangeStep::Record => {
+                taking::free(&self.store, id, operation, |record| {
+                    change.apply_to_record(record);
+                })
+                .await?;
+            }
+        }
+        Ok(nothing())
+    }
+
+    pub(crate) async fn undo(
+        &self,
+        step: ChangeStep,
+        id: &str,
+        operation: &Operation,
+        change: &Change,
+    ) -> Result<Report, StepError> {
+        match step {
+            ChangeStep::Take => taking::free(&self.store, id, operation, |_| {}).await?,
+            ChangeStep::Claims => self.release_claimed(id, change).await?,
+            // Beyond the point of no return nothing is taken back.
+            ChangeStep::Settings
+            | ChangeStep::Document
+            | ChangeStep::Release
+            | ChangeStep::Record => {}
+        }
+        Ok(nothing())
+    }
+
+    /// Looks once more at what was unwound: an owner that was stopped may have claimed a name, or taken
+    /// the instance, after it was given back.
+    pub(crate) async fn clean_again(
+        &self,
+        id: &str,
+        operation: &Operation,
+        change: &Change,
+    ) -> Result<(), StepError> {
+        self.release_claimed(id, change).await?;
+        taking::free(&self.store, id, operation, |_| {}).await
+    }
+
+    async fn take(
+        &self,
+        id: &str,
+        operation: &Operation,
+        change: &Change,
+    ) -> Result<Report, StepError> {
+        let terms = Terms {
+            etag: &change.etag,
+            allows: &|record| change.may_begin(record),
+        };
+        let record = taking::take(&self.store, id, operation, terms).await?;
+        if !change.needs_settling() {
+            return Ok(nothing());
+        }
+        let document = self
+            .store
+            .instance(&operation.instance)
+            .await?
+            .ok_or_else(|| Error::NoSuchInstance(operation.domain.clone()))?;
+        let mut settled = change.clone();
+        settled.settle(&document.body, &record);
+        Ok(Box::new(move |operation| {
+            operation.names = settled
+                .added
+                .iter()
+                .map(|wanted| wanted.name.clone())
+                .collect();
+            operation.work = Work::Change {
+                change: Box::new(settled),
+            };
+        }))
+    }
+
+    /// Claims the added names, one at a time, in byte order.
+    async fn claim_names(
+        &self,
+        id: &str,
+        operation: &Operation,
+        change: &Change,
+    ) -> Result<(), StepError> {
+        for wanted in &change.added {
+            let claim = Claim {
+                name: wanted.name.clone(),
+                kind: wanted.kind,
+                instance: operation.instance.clone(),
+                operation: id.to_owned(),
+                created_at: clock::now(),
+            };
+            claims::claim(&self.store, &wanted.id, &claim).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives back the added names that this operation claimed, in reverse order.
+    async fn release_claimed(&self, id: &str, change: &Change) -> Result<(), StepError> {
+        for name in change.added.iter().rev() {
+            self.store
+                .release(&name.id, |claim| claim.operation == id)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Gives the removed names back, in reverse order.
+    async fn release_names(
+        &self,
+        id: &str,
+        operation: &Operation,
+        change: &Change,
+    ) -> Result<(), StepError> {
+        for name in change.removed.iter().rev() {
+            let Some(seen) = self.store.claim_of(&name.id).await? else {
+                continue;
+            };
+            let ours = seen.instance == operation.instance
+                && taking::has(&self.store, id, operation).await?;
+            if ours {
+                // A claim that a later operation made is another one than the one seen.
+                self.store.release(&name.id, |found| *found == seen).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_settings(
+        &self,
+        id: &str,
+        operation: &Operation,
+        change: &Change,
+    ) -> Result<(), StepError> {
+        loop {
+            let found = self.store.settings(&operation.prefix).await?;
+            let (rev, mut settings) = match found {
+                Some(found) => (Some(found.rev), found.body),
+                None => (None, serde_json::Map::new()),
+            };
+            let write = change.apply_to_settings(&mut settings)
+                && taking::has(&self.store, id, operation).await?;
+            if !write {
+                return Ok(());
+            }
+            match self
+                .store
+                .write_settings(&operation.prefix, rev.as_ref(), &settings)
+                .await?
+            {
+                Exchange::Won(_) => return Ok(()),
+                // Somebody changed them in between: the change goes onto what they wrote.
+                Exchange::Lost => {}
+            }
+        }
+    }
+
+    async fn write_document(
+        &self,
+        id: &str,
+        operation: &Operation,
+        change: &Change,
+    ) -> Result<(), StepError> {
+        loop {
+            // Other software may have removed it: then there is nothing to change.
+            let Some(mut found) = self.store.instance(&operation.instance).await? else {
+                return Ok(());
+            };
+            let write = change.apply_to_document(&mut found.body)
+                && taking::has(&self.store, id, operation).await?;
+            if !write {
+                return Ok(());
+            }
+            match self
+                .store
+                .replace_instance(&operation.instance, &found.rev, &found.body)
+                .await?
+            {
+                Exchange::Won(_) => return Ok(()),
+                // Somebody changed it in between: the change goes onto what they wrote.
+                Exchange::Lost => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Changes of the documents of an instance that exists.
+
+use couch::{Claim as Claiming, DbName, Exchange, Rev};
+use serde_json::{Map, Value};
+
+use super::Store;
+use crate::domain::{
+    databases::SETTINGS,
+    instance::{InstanceDocument, SETTINGS_ID},
+};
+
+impl Store {
+    /// Replaces the document of an instance, if it is still at `rev`.
+    ///
+    /// # Errors
+    /// When the database fails and it stays open who won.
+    pub async fn replace_instance(
+        &self,
+        id: &str,
+        rev: &Rev,
+        document: &InstanceDocument,
+    ) -> Result<Exchange, couch::Error> {
+        self.instances.compare_and_set(id, rev, document).await
+    }
+
+    /// Replaces the owner's settings, if they are still at `rev`; `None` writes the first ones, in a
+    /// database that is made when it is missing.
+    ///
+    /// # Errors
+    /// When the database fails and it stays open who won.
+    pub async fn write_settings(
+        &self,
+        prefix: &str,
+        rev: Option<&Rev>,
+        settings: &Map<String, Value>,
+    ) -> Result<Exchange, couch::Error> {
+        let name = DbName::instance(prefix, SETTINGS)?;
+        let database = self.couch.database(&name);
+        if let Some(rev) = rev {
+            return database.compare_and_set(SETTINGS_ID, rev, settings).await;
+        }
+        self.couch.create_database(&name).await?;
+        let first: Claiming<Map<String, Value>> =
+            database.claim(SETTINGS_ID, settings, |_| false).await?;
+        Ok(match first {
+            Claiming::Won(rev) => Exchange::Won(rev),
+            Claiming::Taken(_) => Exchange::Lost,
+        })
+    }
+}
