@@ -2,37 +2,124 @@
 //!
 //! They are shown and they schedule; no decision between two replicas compares them.
 
-use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
 
-/// Now, RFC 3339, UTC, to the millisecond or finer.
+use time::{
+    Duration, OffsetDateTime,
+    format_description::well_known::{
+        Iso8601, Rfc3339,
+        iso8601::{Config, EncodedConfig, TimePrecision},
+    },
+};
+
+/// RFC 3339 with microseconds, all six digits always: texts so sort as the times that they tell.
+const FORM: EncodedConfig = Config::DEFAULT
+    .set_time_precision(TimePrecision::Second {
+        decimal_digits: std::num::NonZeroU8::new(6),
+    })
+    .encode();
+
+/// The wall clock of a replica: the system's, unless a test lets it go wrong.
+#[derive(Clone, Debug, Default)]
+pub struct Clock {
+    /// By how many milliseconds it is ahead of the system's.
+    ahead: Option<Arc<AtomicI64>>,
+}
+
+impl Clock {
+    /// The system's clock.
+    #[must_use]
+    pub const fn system() -> Self {
+        Self { ahead: None }
+    }
+
+    /// A clock that can be made to go wrong: clones go wrong together.
+    #[must_use]
+    pub fn adjustable() -> Self {
+        Self {
+            ahead: Some(Arc::default()),
+        }
+    }
+
+    /// Lets the clock jump, ahead or (negative) back. The system's own does not.
+    pub fn jump(&self, milliseconds: i64) {
+        if let Some(ahead) = &self.ahead {
+            ahead.fetch_add(milliseconds, Ordering::SeqCst);
+        }
+    }
+
+    fn time(&self) -> OffsetDateTime {
+        let ahead = self
+            .ahead
+            .as_ref()
+            .map_or(0, |ahead| ahead.load(Ordering::SeqCst));
+        OffsetDateTime::now_utc().saturating_add(Duration::milliseconds(ahead))
+    }
+
+    /// Now, RFC 3339, UTC, to the microsecond.
+    #[must_use]
+    pub fn now(&self) -> String {
+        show(self.time())
+    }
+
+    /// Some time from now.
+    #[must_use]
+    pub fn after(&self, delay: std::time::Duration) -> String {
+        let delay = Duration::try_from(delay).unwrap_or(Duration::MAX);
+        show(self.time().saturating_add(delay))
+    }
+
+    /// Some time ago.
+    #[must_use]
+    pub fn before(&self, delay: std::time::Duration) -> String {
+        let delay = Duration::try_from(delay).unwrap_or(Duration::MAX);
+        show(self.time().saturating_sub(delay))
+    }
+
+    /// How long it is until `text`; nothing when that is past or cannot be read.
+    #[must_use]
+    pub fn until(&self, text: &str) -> std::time::Duration {
+        parse(text)
+            .map(|then| then - self.time())
+            .and_then(|left| left.try_into().ok())
+            .unwrap_or_default()
+    }
+
+    /// How long ago `text` was; nothing when it lies ahead or cannot be read.
+    #[must_use]
+    pub fn since(&self, text: &str) -> std::time::Duration {
+        parse(text)
+            .map(|then| self.time() - then)
+            .and_then(|past| past.try_into().ok())
+            .unwrap_or_default()
+    }
+}
+
+/// Now, on the system's clock.
 #[must_use]
 pub fn now() -> String {
-    show(OffsetDateTime::now_utc())
+    Clock::system().now()
 }
 
-/// Some time from now.
+/// Some time from now, on the system's clock.
 #[must_use]
 pub fn after(delay: std::time::Duration) -> String {
-    let delay = Duration::try_from(delay).unwrap_or(Duration::MAX);
-    show(OffsetDateTime::now_utc().saturating_add(delay))
+    Clock::system().after(delay)
 }
 
-/// How long it is until `text`; nothing when that is past or cannot be read.
+/// How long it is until `text` on the system's clock; nothing when that is past or cannot be read.
 #[must_use]
 pub fn until(text: &str) -> std::time::Duration {
-    parse(text)
-        .map(|then| then - OffsetDateTime::now_utc())
-        .and_then(|left| left.try_into().ok())
-        .unwrap_or_default()
+    Clock::system().until(text)
 }
 
-/// How long ago `text` was; nothing when it lies ahead or cannot be read.
+/// How long ago `text` was on the system's clock; nothing when it lies ahead or cannot be read.
 #[must_use]
 pub fn since(text: &str) -> std::time::Duration {
-    parse(text)
-        .map(|then| OffsetDateTime::now_utc() - then)
-        .and_then(|past| past.try_into().ok())
-        .unwrap_or_default()
+    Clock::system().since(text)
 }
 
 /// The time that `text` tells.
@@ -53,14 +140,14 @@ pub fn from_unix(seconds: i64, nanos: i32) -> Option<String> {
 
 fn show(time: OffsetDateTime) -> String {
     // Every time of our era has this form.
-    time.format(&Rfc3339).unwrap_or_default()
+    time.format(&Iso8601::<FORM>).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::{after, now, since, until};
+    use super::{Clock, after, now, since, until};
 
     #[test]
     fn times_are_read_as_they_were_written() {
@@ -69,5 +156,22 @@ mod tests {
         assert!(left > Duration::from_secs(90) && left <= Duration::from_secs(100));
         assert!(since("2020-01-01T00:00:00Z") > Duration::from_secs(1));
         assert_eq!(since("no time"), Duration::ZERO);
+    }
+
+    #[test]
+    fn times_sort_as_texts() {
+        let now = now();
+        assert_eq!(now.len(), "2026-01-01T00:00:00.000000Z".len());
+        assert!(now.ends_with('Z'));
+    }
+
+    #[test]
+    fn a_clock_that_jumps_takes_its_clones_along() {
+        let clock = Clock::adjustable();
+        let before = clock.now();
+        clock.clone().jump(3_600_000);
+        assert!(clock.since(&before) >= Duration::from_secs(3_600));
+        clock.jump(-7_200_000);
+        assert_eq!(clock.since(&before), Duration::ZERO);
     }
 }

@@ -44,6 +44,25 @@ pub enum Error {
         /// Why not.
         why: Refusal,
     },
+    /// The operation cannot be cancelled, or not any more.
+    #[error("operations/{operation} cannot be cancelled: {why}")]
+    NotCancellable {
+        /// The operation's id.
+        operation: String,
+        /// Why not.
+        why: &'static str,
+    },
+    /// The operation has ended already.
+    #[error("operations/{0} has ended; there is nothing to try again")]
+    OperationEnded(String),
+    /// The operation has not ended yet, or is to be looked at once more.
+    #[error("operations/{operation} cannot be forgotten: {why}")]
+    NotForgettable {
+        /// The operation's id.
+        operation: String,
+        /// Why not.
+        why: &'static str,
+    },
     /// The request id was used for something else.
     #[error("the request id was used with other arguments; make a new one")]
     RequestIdReused,
@@ -79,6 +98,9 @@ impl Error {
             Self::NameTaken(_) => (Code::AlreadyExists, "NAME_TAKEN", shown),
             Self::Busy { .. } => (Code::Aborted, "INSTANCE_BUSY", shown),
             Self::Refused { why, .. } => (Code::FailedPrecondition, reason_of(*why), shown),
+            Self::NotCancellable { .. } => (Code::FailedPrecondition, "NOT_CANCELLABLE", shown),
+            Self::OperationEnded(_) => (Code::FailedPrecondition, "OPERATION_ENDED", shown),
+            Self::NotForgettable { .. } => (Code::FailedPrecondition, "NOT_FORGETTABLE", shown),
             Self::RequestIdReused => (Code::AlreadyExists, "REQUEST_ID_REUSED", shown),
             Self::EtagMismatch(_) => (Code::Aborted, "ETAG_MISMATCH", shown),
             Self::NoRegisterToken(_) => (Code::FailedPrecondition, "NO_REGISTER_TOKEN", shown),

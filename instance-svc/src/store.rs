@@ -9,7 +9,7 @@ use couch::{
     Find, Rev, Row,
     design::{Index, View},
 };
-use futures::TryStreamExt as _;
+use futures::{Stream, TryStreamExt as _};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -30,6 +30,24 @@ const OPEN_OPERATIONS: Index = Index::new(
     &["created_at"],
 )
 .only_where(|| json!({"open": true}), || json!({"open": {"$eq": true}}));
+
+/// Finds operations in the order of acceptance.
+const OPERATIONS_BY_TIME: Index = Index::new(
+    "by-created-at",
+    "be3e58282956584764cbe91f81a5824eee278c60",
+    &["created_at"],
+);
+
+/// An operation as all of its leaves tell it.
+#[derive(Debug)]
+pub enum Settled {
+    /// There is one live leaf: this is the operation.
+    One(Box<Document<Operation>>),
+    /// Writers race for it: it is not told yet who wins.
+    Contested,
+    /// There is none.
+    Missing,
+}
 
 /// The databases of the instance service.
 #[derive(Clone, Debug)]
@@ -77,7 +95,12 @@ impl Store {
             self.couch.create_database(database.name()).await?;
         }
         ensure_designs(&self.instances, INSTANCES_INDEXES, INSTANCES_VIEWS).await?;
-        ensure_designs(&self.operations, &[OPEN_OPERATIONS], &[]).await
+        ensure_designs(
+            &self.operations,
+            &[OPEN_OPERATIONS, OPERATIONS_BY_TIME],
+            &[],
+        )
+        .await
     }
 
     // Claims
@@ -369,26 +392,58 @@ impl Store {
         self.operations.find(query).try_collect().await
     }
 
-    /// All operations that are kept.
+    /// Reads an operation whose owner has lost a write: who wrote instead? A reading by id shows the leaf
+    /// that wins for now, which may be one of a writer that has lost and steps back in a moment.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn operations(&self) -> Result<Vec<Document<Operation>>, Error> {
-        let rows: Vec<Document<Value>> = self
-            .operations
-            .all_docs_with_bodies(AllDocs::new())
-            .try_collect()
-            .await?;
-        rows.into_iter()
-            .filter(|row| !row.id.starts_with("_design/"))
-            .map(|row| {
-                Ok(Document {
-                    id: row.id,
-                    rev: row.rev,
-                    body: serde_json::from_value(row.body)?,
-                })
-            })
-            .collect()
+    pub async fn settled_operation(&self, id: &str) -> Result<Settled, Error> {
+        let leaves = self.operations.leaves(id).await?;
+        let mut alive = leaves.into_iter().filter(|leaf| !leaf.deleted);
+        Ok(match (alive.next(), alive.next()) {
+            (None, _) => Settled::Missing,
+            (Some(_), Some(_)) => Settled::Contested,
+            (Some(leaf), None) => Settled::One(Box::new(Document {
+                id: id.to_owned(),
+                rev: leaf.rev,
+                body: serde_json::from_value(leaf.body)?,
+            })),
+        })
+    }
+
+    /// Operations, the newest first, from those accepted at `until` (all without it); only those that
+    /// somebody still has to look at, with `open`. They are read by pages, as far as they are asked for.
+    pub fn newest_operations(
+        &self,
+        until: Option<&str>,
+        open: bool,
+        page: usize,
+    ) -> impl Stream<Item = Result<Document<Operation>, couch::Error>> + Send + use<> {
+        let created_at = match until {
+            Some(until) => json!({"$lte": until}),
+            None => json!({"$gt": null}),
+        };
+        let (selector, index) = if open {
+            (json!({"open": true, "created_at": created_at}), "open")
+        } else {
+            (json!({"created_at": created_at}), "by-created-at")
+        };
+        let query = Find::new(selector)
+            .sort([couch::Sort::Descending("created_at".to_owned())])
+            .use_index(index, None)
+            .page_size(page);
+        self.operations.find(query)
+    }
+
+    /// The operations that were accepted at `until` or before, the oldest first.
+    pub fn operations_until(
+        &self,
+        until: &str,
+    ) -> impl Stream<Item = Result<Document<Operation>, couch::Error>> + Send + use<> {
+        let query = Find::new(json!({"created_at": {"$lte": until}}))
+            .sort([couch::Sort::Ascending("created_at".to_owned())])
+            .use_index("by-created-at", None);
+        self.operations.find(query)
     }
 
     /// Forgets an operation that has ended, if it is still at `rev`.

@@ -12,12 +12,12 @@ const POLL: Duration = Duration::from_millis(500);
 
 enum Following {
     Begin,
-    Here(watch::Receiver<Arc<Operation>>),
-    Elsewhere(Arc<Operation>),
+    Here(watch::Receiver<Arc<Operation>>, Option<usize>),
+    Elsewhere(Arc<Operation>, Option<usize>),
     Over,
 }
 
-/// The operation's state at once, then at every change, until it has ended.
+/// The operation's state at once, then at every change (also of its place in line), until it has ended.
 ///
 /// Level-triggered: states that follow each other quickly may be left out, the last one never.
 pub(crate) fn follow(
@@ -31,8 +31,12 @@ pub(crate) fn follow(
             let next = match following {
                 Following::Over => return None,
                 Following::Begin => begin(&store, &engine, &id).await,
-                Following::Here(receiver) => continue_here(&store, &engine, &id, receiver).await,
-                Following::Elsewhere(last) => poll(&store, &engine, &id, &last).await,
+                Following::Here(receiver, position) => {
+                    continue_here(&store, &engine, &id, receiver, position).await
+                }
+                Following::Elsewhere(last, position) => {
+                    poll(&store, &engine, &id, &last, position).await
+                }
             };
             Some(match next {
                 Ok((state, following)) => {
@@ -52,12 +56,18 @@ pub(crate) fn follow(
 type State = (Arc<Operation>, Following);
 
 async fn begin(store: &Store, engine: &Engine, id: &str) -> Result<State, Error> {
-    if let Some(mut receiver) = engine.follow(id) {
-        let state = Arc::clone(&receiver.borrow_and_update());
-        return Ok((state, Following::Here(receiver)));
+    if let Some(receiver) = engine.follow(id) {
+        return Ok(here(engine, id, receiver));
     }
     let state = read(store, id).await?;
-    Ok((Arc::clone(&state), Following::Elsewhere(state)))
+    let position = engine.position(id, &state);
+    Ok((Arc::clone(&state), Following::Elsewhere(state, position)))
+}
+
+fn here(engine: &Engine, id: &str, mut receiver: watch::Receiver<Arc<Operation>>) -> State {
+    let state = Arc::clone(&receiver.borrow_and_update());
+    let position = engine.position(id, &state);
+    (state, Following::Here(receiver, position))
 }
 
 async fn continue_here(
@@ -65,28 +75,45 @@ async fn continue_here(
     engine: &Engine,
     id: &str,
     mut receiver: watch::Receiver<Arc<Operation>>,
+    position: Option<usize>,
 ) -> Result<State, Error> {
-    if receiver.changed().await.is_ok() {
-        let state = Arc::clone(&receiver.borrow_and_update());
-        return Ok((state, Following::Here(receiver)));
+    let mut line = engine.line_changes();
+    loop {
+        let last = Arc::clone(&receiver.borrow());
+        if engine.position(id, &last) != position {
+            return Ok(here(engine, id, receiver));
+        }
+        let changed = tokio::select! {
+            changed = receiver.changed() => changed,
+            _ = line.changed(), if position.is_some() => continue,
+        };
+        if changed.is_ok() {
+            return Ok(here(engine, id, receiver));
+        }
+        // It is no longer in the hands of this replica.
+        if last.phase.is_end() {
+            return Ok((last, Following::Over));
+        }
+        return poll(store, engine, id, &last, position).await;
     }
-    // It is no longer driven here.
-    let last = Arc::clone(&receiver.borrow());
-    if last.phase.is_end() {
-        return Ok((last, Following::Over));
-    }
-    poll(store, engine, id, &last).await
 }
 
-async fn poll(store: &Store, engine: &Engine, id: &str, last: &Operation) -> Result<State, Error> {
+async fn poll(
+    store: &Store,
+    engine: &Engine,
+    id: &str,
+    last: &Operation,
+    position: Option<usize>,
+) -> Result<State, Error> {
     loop {
         tokio::time::sleep(POLL).await;
         if engine.follow(id).is_some() {
             return begin(store, engine, id).await;
         }
         let state = read(store, id).await?;
-        if *state != *last {
-            return Ok((Arc::clone(&state), Following::Elsewhere(state)));
+        let now = engine.position(id, &state);
+        if *state != *last || now != position {
+            return Ok((Arc::clone(&state), Following::Elsewhere(state, now)));
         }
     }
 }

@@ -1,13 +1,17 @@
 //! What is answered without an operation, and the asking for one. One verb a file.
 
 pub(crate) mod adopt;
+pub(crate) mod cancel;
 pub(crate) mod find;
 pub(crate) mod follow;
+pub(crate) mod forget;
 pub(crate) mod list;
+pub(crate) mod list_operations;
 pub(crate) mod request_change;
 pub(crate) mod request_create;
 pub(crate) mod request_destroy;
 pub(crate) mod resolve;
+pub(crate) mod retry;
 
 use hmac::{Hmac, Mac as _};
 use serde::Serialize;

@@ -161,6 +161,8 @@ pub(crate) fn blank(arguments_mac: String, now: String) -> Operation {
         owner: None,
         beat: 0,
         taken_over: false,
+        cancel_requested: false,
+        retry_requested: false,
         open: true,
         look_again: None,
         names: Vec::new(),

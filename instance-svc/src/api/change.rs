@@ -187,7 +187,7 @@ pub(super) async fn show(
     operation: &Operation,
     change: &Change,
 ) -> Result<longrunning::Operation, Error> {
-    let mut shown = convert::operation(id, operation, None);
+    let mut shown = convert::operation(id, operation, None, None);
     if operation.phase == Phase::Succeeded {
         let found = find::by_id(&shared.store, &operation.instance, Kind::Domain).await?;
         shown.result = Some(longrunning::operation::Result::Response(response(

@@ -284,16 +284,17 @@ pub(super) fn operation_id(name: &str) -> Result<String, InvalidField> {
     }
 }
 
-/// An operation as callers see it. `created` is the instance that a creation made, when it has ended well
+/// An operation as callers see it. `position` is its place in line while it waits there; `created` is the instance that a creation made, when it has ended well
 /// and the instance still exists.
 pub(super) fn operation(
     id: &str,
     operation: &Operation,
+    position: Option<usize>,
     created: Option<(&InstanceDocument, &Config)>,
 ) -> longrunning::Operation {
     longrunning::Operation {
         name: format!("operations/{id}"),
-        metadata: Some(pack(&metadata(operation))),
+        metadata: Some(pack(&metadata(operation, position))),
         done: operation.phase.is_end(),
         result: result(operation, created),
     }
@@ -396,7 +397,7 @@ fn removed(operation: &Operation) -> Vec<RemovedCount> {
     .collect()
 }
 
-fn metadata(operation: &Operation) -> OperationMetadata {
+fn metadata(operation: &Operation, position: Option<usize>) -> OperationMetadata {
     let waiting = operation.next_try.is_some();
     let phase = match operation.phase {
         Phase::Queued => operation_metadata::Phase::Queued,
@@ -419,7 +420,9 @@ fn metadata(operation: &Operation) -> OperationMetadata {
             .as_ref()
             .map(|error| error.message.clone())
             .unwrap_or_default(),
-        ..OperationMetadata::default()
+        queue_position: position.and_then(|position| i32::try_from(position).ok()),
+        cancel_requested: operation.cancel_requested,
+        cancellable: operation.phase != Phase::Unwinding && operation.refuses_cancel().is_none(),
     }
 }
 

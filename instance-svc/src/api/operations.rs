@@ -12,15 +12,12 @@ use hamlet_proto::{
         RetryOperationRequest, WatchOperationRequest, operation_service_server::OperationService,
     },
 };
-use service_kit::{
-    caller::Caller,
-    status::{self, unimplemented},
-};
+use service_kit::{caller::Caller, status};
 use tonic::{Request, Response, Status};
 
 use super::{Shared, convert};
 use crate::{
-    actions::follow::follow,
+    actions::{cancel::cancel, follow::follow, forget::forget, list_operations, retry::retry},
     domain::operation::{self, Phase, Work},
     error::Error,
 };
@@ -52,6 +49,7 @@ pub(crate) async fn show(
     Ok(convert::operation(
         id,
         operation,
+        shared.engine.position(id, operation),
         found.as_ref().map(|found| (&found.body, &shared.config)),
     ))
 }
@@ -97,30 +95,19 @@ impl Operations for OperationsApi {
             Ok(size) => size.min(LARGEST_PAGE),
             Err(_) => return Err(status::invalid_field("page_size", "is negative")),
         };
-        let mut operations = self.0.store.operations().await?;
-        operations.retain(|found| wanted.is_none_or(|done| done == found.body.phase.is_end()));
-        // Newest first; the id makes the order total, and the place in it makes the token.
-        let place = |found: &couch::Document<operation::Operation>| {
-            format!("{}!{}", found.body.created_at, found.id)
-        };
-        operations.sort_by_key(|found| std::cmp::Reverse(place(found)));
-        if !request.page_token.is_empty() {
-            operations.retain(|found| place(found) < request.page_token);
-        }
-        let next_page_token = operations
-            .get(size.saturating_sub(1))
-            .filter(|_| operations.len() > size)
-            .map(place)
-            .unwrap_or_default();
-        operations.truncate(size);
+        let page = list_operations::list(&self.0.store, &request.page_token, size, wanted).await?;
         // A list shows how far operations are; what came of one is asked for by name.
-        let operations = operations
+        let operations = page
+            .operations
             .iter()
-            .map(|found| convert::operation(&found.id, &found.body, None))
+            .map(|found| {
+                let position = self.0.engine.position(&found.id, &found.body);
+                convert::operation(&found.id, &found.body, position, None)
+            })
             .collect();
         Ok(Response::new(ListOperationsResponse {
             operations,
-            next_page_token,
+            next_page_token: page.next.unwrap_or_default(),
         }))
     }
 
@@ -172,21 +159,22 @@ impl Operations for OperationsApi {
 
     async fn delete_operation(
         &self,
-        _: Request<DeleteOperationRequest>,
+        request: Request<DeleteOperationRequest>,
     ) -> Result<Response<()>, Status> {
-        Err(unimplemented(
-            "operations cannot be forgotten by hand yet; ended ones are forgotten by themselves",
-        ))
+        Caller::of(&request)?.require_admin()?;
+        let id = convert::operation_id(&request.into_inner().name).map_err(Error::from)?;
+        forget(&self.0.store, &id).await?;
+        Ok(Response::new(()))
     }
 
     async fn cancel_operation(
         &self,
-        _: Request<CancelOperationRequest>,
+        request: Request<CancelOperationRequest>,
     ) -> Result<Response<()>, Status> {
-        Err(unimplemented(
-            "cancelling an operation is not built yet; a creation that cannot be finished is taken \
-             back by itself",
-        ))
+        Caller::of(&request)?.require_admin()?;
+        let id = convert::operation_id(&request.into_inner().name).map_err(Error::from)?;
+        cancel(&self.0.store, &self.0.engine, &id).await?;
+        Ok(Response::new(()))
     }
 }
 
@@ -213,10 +201,11 @@ impl OperationService for OperationsApi {
 
     async fn retry_operation(
         &self,
-        _: Request<RetryOperationRequest>,
+        request: Request<RetryOperationRequest>,
     ) -> Result<Response<Operation>, Status> {
-        Err(unimplemented(
-            "retrying by hand is not built yet; waiting operations go on by themselves",
-        ))
+        Caller::of(&request)?.require_admin()?;
+        let id = convert::operation_id(&request.into_inner().name).map_err(Error::from)?;
+        let operation = retry(&self.0.store, &self.0.engine, &id).await?;
+        Ok(Response::new(show(&self.0, &id, &operation).await?))
     }
 }

@@ -47,6 +47,12 @@ pub struct Operation {
     /// Whether it was driven by another owner before: what that one did is not known.
     #[serde(default)]
     pub taken_over: bool,
+    /// Whether somebody asked for it to be cancelled. A mark: whoever asks sets it, the owner heeds it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cancel_requested: bool,
+    /// Whether somebody asked for the next try at once. A mark, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retry_requested: bool,
     /// Whether somebody still has to look at it: it runs, or it is to be looked at once more.
     pub open: bool,
     /// When to look once more at what was unwound, RFC 3339.
@@ -187,6 +193,17 @@ pub enum Next {
     Rest,
 }
 
+/// What a request to cancel came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancelling {
+    /// It had not begun, and has ended.
+    Ended,
+    /// It is marked, and its owner takes it back.
+    Marked,
+    /// It is on its way back already, or was cancelled before.
+    Already,
+}
+
 impl Operation {
     /// Its steps, in order.
     #[must_use]
@@ -224,6 +241,96 @@ impl Operation {
             Work::Change { change } => Some(change),
             Work::Create { .. } | Work::Destroy { .. } => None,
         }
+    }
+
+    /// How many of its first steps can be taken back. Once the one after them is written down as the next,
+    /// the operation only goes forward.
+    #[must_use]
+    pub const fn point_of_no_return(&self) -> usize {
+        match self.work {
+            Work::Create { .. } => CreateStep::POINT_OF_NO_RETURN,
+            Work::Destroy { .. } => 0,
+            Work::Change { .. } => ChangeStep::POINT_OF_NO_RETURN,
+        }
+    }
+
+    /// Why it cannot be cancelled (any more); `None` when it can, or is on its way back already.
+    #[must_use]
+    pub const fn refuses_cancel(&self) -> Option<&'static str> {
+        match (self.phase, &self.work) {
+            (Phase::Succeeded | Phase::Failed, _) => Some("it has ended"),
+            (Phase::Queued | Phase::Unwinding, _) => None,
+            (Phase::Running, Work::Destroy { .. }) => {
+                Some("a destruction only goes forward, so that nothing is left half-gone")
+            }
+            (Phase::Running, Work::Create { .. }) if self.step >= self.point_of_no_return() => {
+                Some("the instance is being published; destroy it once it exists")
+            }
+            (Phase::Running, Work::Change { .. }) if self.step >= self.point_of_no_return() => {
+                Some("the change is being written; change it back once it has ended")
+            }
+            (Phase::Running, Work::Create { .. } | Work::Change { .. }) => None,
+        }
+    }
+
+    /// Asks for it to be cancelled. One that has not begun ends at once; one that runs is marked, and its
+    /// owner takes back what was made.
+    ///
+    /// # Errors
+    /// Why it cannot be cancelled any more.
+    pub fn request_cancel(&mut self, now: String) -> Result<Cancelling, &'static str> {
+        if self.phase == Phase::Failed && self.cancel_requested {
+            return Ok(Cancelling::Already);
+        }
+        if let Some(why) = self.refuses_cancel() {
+            return Err(why);
+        }
+        if self.cancel_requested || self.phase == Phase::Unwinding {
+            return Ok(Cancelling::Already);
+        }
+        self.cancel_requested = true;
+        if self.phase != Phase::Queued {
+            return Ok(Cancelling::Marked);
+        }
+        self.phase = Phase::Failed;
+        self.error = Some(cancelled());
+        self.open = false;
+        self.ended_at = Some(now.clone());
+        self.updated_at = now;
+        Ok(Cancelling::Ended)
+    }
+
+    /// Heeds the marks on `written`, the operation as it stands in the database: it turns back, or tries
+    /// again at once.
+    ///
+    /// Whether it may still be cancelled is decided by what is written down, not by how far the owner is:
+    /// so the write of the point of no return decides between cancelling and publishing.
+    pub fn heed_marks_of(&mut self, written: &Self) {
+        self.retry_requested = false;
+        if written.retry_requested {
+            self.next_try = None;
+        }
+        self.cancel_requested |= written.cancel_requested;
+        let last = self.point_of_no_return();
+        if self.cancel_requested && self.phase == Phase::Running && written.step < last {
+            // The owner may have done the last reversible step, and not have written that down.
+            self.step = self.step.min(last.saturating_sub(1));
+            self.turn_back(cancelled());
+        }
+    }
+
+    /// A replica takes an operation that nobody owns any more. Whoever had it may have done more than was
+    /// written down; what that one waited for is tried at once.
+    pub fn take_over(&mut self, replica: String) {
+        self.taken_over |= self.phase != Phase::Queued;
+        if self.phase == Phase::Queued {
+            self.phase = Phase::Running;
+        }
+        self.owner = Some(replica);
+        self.beat += 1;
+        self.next_try = None;
+        let written = self.clone();
+        self.heed_marks_of(&written);
     }
 
     /// What to do next. Pure: it looks at nothing but the document.
@@ -297,11 +404,20 @@ impl Operation {
     }
 }
 
+fn cancelled() -> Failure {
+    Failure {
+        // google.rpc.Code.CANCELLED
+        code: 1,
+        reason: "CANCELLED".to_owned(),
+        message: "somebody cancelled it; nothing of it is left".to_owned(),
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use proptest::prelude::*;
 
-    use super::{CreateStep, Failure, Next, Operation, Phase, Removed, Spec, Work};
+    use super::{Cancelling, CreateStep, Failure, Next, Operation, Phase, Removed, Spec, Work};
 
     pub(crate) fn creation() -> Operation {
         Operation {
@@ -320,6 +436,8 @@ pub(crate) mod tests {
             owner: None,
             beat: 0,
             taken_over: false,
+            cancel_requested: false,
+            retry_requested: false,
             open: true,
             look_again: None,
             names: Vec::new(),
@@ -375,6 +493,56 @@ pub(crate) mod tests {
             sorted.reverse();
             prop_assert_eq!(undone, sorted);
         }
+    }
+
+    proptest! {
+        /// What is written down decides: before the point of no return a mark turns the owner back,
+        /// however far it is; a mark that came too late could not be set.
+        #[test]
+        fn a_mark_turns_back_what_was_not_written_as_final(
+            written_at in 0..CreateStep::ALL.len(),
+            ahead in 0_usize..3,
+        ) {
+            let mut written = creation();
+            written.step = written_at;
+            let mut owners = written.clone();
+            owners.step = (written_at + ahead).min(CreateStep::POINT_OF_NO_RETURN);
+            let asked = written.request_cancel(String::new());
+            prop_assert_eq!(asked.is_ok(), written_at < CreateStep::POINT_OF_NO_RETURN);
+            owners.heed_marks_of(&written);
+            prop_assert_eq!(owners.phase == Phase::Unwinding, asked.is_ok());
+            if asked.is_ok() {
+                prop_assert_eq!(asked, Ok(Cancelling::Marked));
+                prop_assert!(owners.step > written_at && owners.step <= CreateStep::POINT_OF_NO_RETURN);
+                prop_assert_eq!(written.request_cancel(String::new()), Ok(Cancelling::Already));
+            }
+        }
+    }
+
+    #[test]
+    fn one_that_waits_in_line_is_cancelled_at_once() {
+        let mut operation = creation();
+        operation.phase = Phase::Queued;
+        assert_eq!(
+            operation.request_cancel("now".to_owned()),
+            Ok(Cancelling::Ended)
+        );
+        assert_eq!(operation.decide(), Next::Rest);
+        assert_eq!(operation.phase, Phase::Failed);
+        assert!(!operation.open);
+        // Asking again is no error: a lost answer may be the reason.
+        assert_eq!(
+            operation.request_cancel("later".to_owned()),
+            Ok(Cancelling::Already)
+        );
+    }
+
+    #[test]
+    fn a_destruction_cannot_be_cancelled() {
+        let mut operation = creation();
+        operation.work = destruction();
+        assert!(operation.request_cancel(String::new()).is_err());
+        assert!(!operation.cancel_requested);
     }
 
     #[test]

@@ -146,6 +146,13 @@ impl Step {
         }
     }
 
+    /// Whether it may be broken off when the operation is cancelled; else it is waited for. What a call
+    /// that was given up still does is not known, so only a step that may take long is worth it.
+    #[must_use]
+    pub const fn may_be_broken_off(self) -> bool {
+        matches!(self, Self::Create(CreateStep::Apps))
+    }
+
     /// Whether the operation's document is written before this step begins. Every write costs; a step
     /// that is cheap to do twice needs none.
     #[must_use]

@@ -25,8 +25,9 @@ use hamlet_proto::{
             files_lifecycle_service_server::{FilesLifecycleService, FilesLifecycleServiceServer},
         },
         instance::v1::{
-            CreateInstanceRequest, DeleteInstanceRequest, Instance,
+            CreateInstanceRequest, DeleteInstanceRequest, Instance, OperationMetadata,
             instance_service_client::InstanceServiceClient,
+            operation_service_client::OperationServiceClient,
         },
     },
 };
@@ -104,6 +105,7 @@ impl Database {
 pub(crate) struct Replica {
     pub(crate) instances: InstanceServiceClient<Peer>,
     pub(crate) operations: OperationsClient<Peer>,
+    pub(crate) operation: OperationServiceClient<Peer>,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
 }
@@ -153,18 +155,14 @@ impl World {
 
     /// Starts a replica that does what `failpoints` says. It takes over quickly what others left.
     pub(crate) async fn replica(&self, name: &str, failpoints: Failpoints) -> Replica {
-        let settings = Settings {
-            alone: false,
-            lease: Duration::from_millis(800),
-            scan_every: Duration::from_millis(50),
-            look_again_after: Duration::from_millis(200),
-            failpoints,
-            ..Settings::new(name)
-        };
-        self.replica_with(settings).await
+        self.replica_with(hasty(name, failpoints)).await
     }
 
     pub(crate) async fn replica_with(&self, settings: Settings) -> Replica {
+        self.replica_of(config(), settings).await
+    }
+
+    pub(crate) async fn replica_of(&self, config: Config, settings: Settings) -> Replica {
         let way = peer::connect(&format!("http://{}", self.peers_address), key()).unwrap();
         let given = Given {
             couch: Couch::connect(&CouchConfig::new(&self.database.url)).unwrap(),
@@ -177,17 +175,37 @@ impl World {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
-            instance_svc::serve(config(), given, listener, stopped)
+            instance_svc::serve(config, given, listener, stopped)
                 .await
                 .unwrap();
         });
         let way = peer::connect(&format!("http://{address}"), key()).unwrap();
         Replica {
             instances: InstanceServiceClient::new(way.clone()),
-            operations: OperationsClient::new(way),
+            operations: OperationsClient::new(way.clone()),
+            operation: OperationServiceClient::new(way),
             stop,
             task,
         }
+    }
+
+    /// Writes down operations that ended some time ago, many of them in the same moment.
+    pub(crate) async fn add_ended_operations(&self, count: usize) {
+        let operations = self
+            .couch
+            .database(&DbName::global("hamlet-operations").unwrap());
+        let documents: Vec<couch::BulkDoc> = (0..count)
+            .map(|number| {
+                let time = format!("2026-01-01T00:{:02}:00.000000Z", number / 50);
+                let body = serde_json::json!({
+                    "kind": "destroy", "instance": "i", "domain": "old.example", "prefix": "cozyold",
+                    "arguments_mac": "", "phase": "succeeded", "step": 7, "open": false,
+                    "created_at": time, "updated_at": time, "ended_at": time,
+                });
+                couch::BulkDoc::create(format!("old{number:06}"), &body).unwrap()
+            })
+            .collect();
+        operations.bulk_ensure(&documents).await.unwrap();
     }
 
     /// How many requests the database has served; a real one does not tell.
@@ -225,7 +243,19 @@ impl World {
     }
 }
 
-fn config() -> Config {
+/// The settings of a replica that takes over quickly what others left.
+pub(crate) fn hasty(name: &str, failpoints: Failpoints) -> Settings {
+    Settings {
+        alone: false,
+        lease: Duration::from_millis(800),
+        scan_every: Duration::from_millis(50),
+        look_again_after: Duration::from_millis(200),
+        failpoints,
+        ..Settings::new(name)
+    }
+}
+
+pub(crate) fn config() -> Config {
     #[derive(clap::Parser)]
     struct Flags {
         #[command(flatten)]
@@ -234,7 +264,41 @@ fn config() -> Config {
     <Flags as clap::Parser>::parse_from(["test", "--instance-scheme", "http"]).config
 }
 
+/// How far an operation is.
+pub(crate) fn progress(operation: &Operation) -> OperationMetadata {
+    hamlet_proto::unpack(operation.metadata.as_ref().unwrap())
+        .unwrap()
+        .unwrap()
+}
+
 impl Replica {
+    /// Reads an operation until it is as it should be.
+    pub(crate) async fn until(
+        &self,
+        name: &str,
+        so: impl Fn(&OperationMetadata) -> bool,
+    ) -> OperationMetadata {
+        loop {
+            let request = hamlet_proto::google::longrunning::GetOperationRequest {
+                name: name.to_owned(),
+            };
+            let found = self.operations.clone().get_operation(request).await;
+            let progress = progress(&found.unwrap().into_inner());
+            if so(&progress) {
+                return progress;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub(crate) async fn cancel(&self, name: &str) -> Result<(), Status> {
+        let request = hamlet_proto::google::longrunning::CancelOperationRequest {
+            name: name.to_owned(),
+        };
+        self.operations.clone().cancel_operation(request).await?;
+        Ok(())
+    }
+
     /// Asks for an instance and waits for the end of the operation.
     pub(crate) async fn create(&self, domain: &str) -> Result<Operation, Status> {
         let accepted = self.ask_to_create(domain, "").await?;

@@ -1,62 +1,69 @@
 //! Driving one operation to its end.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use couch::{Exchange, Rev};
-use tokio::time::Instant;
+use couch::Rev;
+use tokio::{sync::Notify, time::Instant};
 
-use super::Inner;
+use super::{Inner, owner::Gone};
 use crate::{
-    clock,
     domain::{
-        operation::{Failure, Next, Operation, Phase, Work},
+        operation::{Failure, Next, Operation, Phase},
         steps::Step,
     },
-    operations::{
-        Report, StepError,
-        failpoints::{Order, Point},
-    },
+    operations::{Report, StepError},
 };
-
-/// The longest pause between two tries.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// An operation that this replica owns, at the revision that it wrote last.
 #[derive(Debug)]
 pub(super) struct Held {
-    id: String,
-    operation: Operation,
-    rev: Rev,
+    pub(super) id: String,
+    pub(super) operation: Operation,
+    pub(super) rev: Rev,
     /// When the last write that was won began: the lease counts from here.
-    written: Instant,
+    pub(super) written: Instant,
+    /// The beat of the last write that was won.
+    pub(super) beat: u64,
+    /// Whether it is known to be somebody else's by now.
+    pub(super) lost: bool,
     /// When the current step began.
     begun: Instant,
+    /// When the next try is due, on our own clock.
+    due: Instant,
+    /// Somebody set a mark.
+    nudged: Arc<Notify>,
 }
 
-/// It is no longer ours, or must not be driven on here.
-#[derive(Debug)]
-struct Gone;
-
-/// What interrupted a step.
-enum Outcome {
+/// What became of a step.
+pub(super) enum Outcome {
     Done(Report),
     Failed(StepError),
+    /// A test lets the owner die.
     Died,
+    /// It was cancelled, and the step was not waited for.
+    BrokenOff,
+}
+
+/// Why an owner has to write now.
+enum Due {
+    Life,
+    Shutdown,
 }
 
 impl Held {
-    pub(super) fn new(id: String, operation: Operation, rev: Rev) -> Self {
+    pub(super) fn new(id: String, operation: Operation, rev: Rev, nudged: Arc<Notify>) -> Self {
+        let now = Instant::now();
         Self {
             id,
+            beat: operation.beat,
             operation,
             rev,
-            written: Instant::now(),
-            begun: Instant::now(),
+            written: now,
+            lost: false,
+            begun: now,
+            due: now,
+            nudged,
         }
-    }
-
-    pub(super) fn id(&self) -> &str {
-        &self.id
     }
 }
 
@@ -81,6 +88,10 @@ impl Inner {
 
     async fn drive_on(self: &Arc<Self>, held: &mut Held) -> Result<(), Gone> {
         loop {
+            if held.operation.next_try.is_some() {
+                self.wait_for_next_try(held).await?;
+                continue;
+            }
             match held.operation.decide() {
                 Next::Rest => return Ok(()),
                 Next::Succeed => return self.end(held, Phase::Succeeded).await,
@@ -92,14 +103,15 @@ impl Inner {
     }
 
     async fn end(&self, held: &mut Held, phase: Phase) -> Result<(), Gone> {
+        let clock = &self.settings.clock;
+        let look_again_after = self.settings.look_again_after;
         let operation = &mut held.operation;
         operation.phase = phase;
-        operation.owner = None;
-        operation.ended_at = Some(clock::now());
+        operation.ended_at = Some(clock.now());
         // What was unwound may have had a second owner for a moment: it is looked at once more.
         let look_again = phase == Phase::Failed && operation.taken_over;
         operation.open = look_again;
-        operation.look_again = look_again.then(|| clock::after(self.settings.look_again_after));
+        operation.look_again = look_again.then(|| clock.after(look_again_after));
         self.write(held).await
     }
 
@@ -109,18 +121,25 @@ impl Inner {
         step: Step,
         undo: bool,
     ) -> Result<(), Gone> {
-        self.wait_for_next_try(held).await?;
         held.begun = Instant::now();
-        match self.watch_over(held, step, undo).await? {
+        let outcome = self.watch_over(held, step, undo).await?;
+        let turned_back = !undo && held.operation.phase == Phase::Unwinding;
+        match outcome {
             Outcome::Died => Err(Gone),
+            Outcome::BrokenOff => {
+                // What the step still does is not known: it is looked for once more, later.
+                held.operation.taken_over = true;
+                Ok(())
+            }
+            // It was cancelled meanwhile: what the step made is undone next.
+            Outcome::Done(_) | Outcome::Failed(_) if turned_back => Ok(()),
             Outcome::Done(report) => {
                 report(&mut held.operation);
                 self.note_duration(held, step, undo);
-                let write = held.operation.advance();
-                self.show(&held.id, &held.operation);
-                if write {
+                if held.operation.advance() {
                     self.write(held).await
                 } else {
+                    self.show(&held.id, &held.operation);
                     Ok(())
                 }
             }
@@ -157,89 +176,52 @@ impl Inner {
         let work = self.perform(step, undo, &id, &snapshot);
         tokio::pin!(work);
         loop {
-            let beat = held.written + self.settings.beat_every();
-            tokio::select! {
+            let due = tokio::select! {
                 outcome = &mut work => return Ok(outcome),
-                () = tokio::time::sleep_until(beat) => {
-                    held.operation.beat += 1;
-                    self.write(held).await?;
-                }
-                () = self.shutdown.cancelled() => {
-                    self.hand_back(held).await;
-                    return Err(Gone);
-                }
+                due = self.sign_of_life_is_due(held) => due,
+            };
+            self.show_life(held, due).await?;
+            let turned_back = !undo && held.operation.phase == Phase::Unwinding;
+            if turned_back && step.may_be_broken_off() {
+                return Ok(Outcome::BrokenOff);
             }
         }
     }
 
-    async fn perform(&self, step: Step, undo: bool, id: &str, operation: &Operation) -> Outcome {
-        let before = Point {
-            step,
-            undo,
-            after: false,
-        };
-        let mut times = 1;
-        match self.settings.failpoints.ask(id, before) {
-            Order::Go => {}
-            Order::Twice => times = 2,
-            Order::Fail => return Outcome::Failed(StepError::Later("a test says so".to_owned())),
-            Order::FailForGood => return Outcome::Failed(StepError::Never(test_failure())),
-            Order::Die => return Outcome::Died,
-        }
-        let mut done = Err(StepError::Later(String::new()));
-        for _ in 0..times {
-            done = self.perform_once(step, undo, id, operation).await;
-        }
-        match self.settings.failpoints.ask(
-            id,
-            Point {
-                after: true,
-                ..before
-            },
-        ) {
-            Order::Die => return Outcome::Died,
-            Order::Fail => return Outcome::Failed(StepError::Later("a test says so".to_owned())),
-            Order::FailForGood => return Outcome::Failed(StepError::Never(test_failure())),
-            Order::Go | Order::Twice => {}
-        }
-        match done {
-            Ok(report) => Outcome::Done(report),
-            Err(error) => Outcome::Failed(error),
+    /// Waits until the owner has to write: a sign of life is due, somebody set a mark, or the shutdown.
+    async fn sign_of_life_is_due(&self, held: &Held) -> Due {
+        let beat = held.written + self.settings.beat_every();
+        tokio::select! {
+            () = tokio::time::sleep_until(beat) => Due::Life,
+            () = held.nudged.notified() => Due::Life,
+            () = self.shutdown.cancelled() => Due::Shutdown,
         }
     }
 
-    async fn perform_once(
-        &self,
-        step: Step,
-        undo: bool,
-        id: &str,
-        operation: &Operation,
-    ) -> Result<Report, StepError> {
-        match (step, &operation.work) {
-            (Step::Create(step), Work::Create { spec }) if undo => {
-                self.creation.undo(step, id, operation, spec).await
-            }
-            (Step::Create(step), Work::Create { spec }) => {
-                self.creation.perform(step, id, operation, spec).await
-            }
-            (Step::Destroy(step), Work::Destroy { .. }) if !undo => {
-                self.destruction.perform(step, id, operation).await
-            }
-            (Step::Change(step), Work::Change { change }) if undo => {
-                self.changing.undo(step, id, operation, change).await
-            }
-            (Step::Change(step), Work::Change { change }) => {
-                self.changing.perform(step, id, operation, change).await
-            }
-            // Steps come from the operation's own list, and a destruction undoes none.
-            (Step::Create(_) | Step::Destroy(_) | Step::Change(_), _) => {
-                Err(StepError::Never(Failure {
-                    code: tonic::Code::Internal as i32,
-                    reason: "WRONG_STEP".to_owned(),
-                    message: format!("{} is no step of this operation", step.name()),
-                }))
+    async fn show_life(&self, held: &mut Held, due: Due) -> Result<(), Gone> {
+        match due {
+            Due::Life => self.write(held).await,
+            Due::Shutdown => {
+                self.hand_back(held).await;
+                Err(Gone)
             }
         }
+    }
+
+    /// Waits until the next try is due, showing signs of life, or until somebody wants no waiting.
+    async fn wait_for_next_try(&self, held: &mut Held) -> Result<(), Gone> {
+        while held.operation.next_try.is_some() {
+            let due = tokio::select! {
+                () = tokio::time::sleep_until(held.due) => {
+                    held.operation.next_try = None;
+                    break;
+                }
+                due = self.sign_of_life_is_due(held) => due,
+            };
+            self.show_life(held, due).await?;
+        }
+        self.show(&held.id, &held.operation);
+        Ok(())
     }
 
     async fn fail_step(&self, held: &mut Held, step: Step, error: StepError) -> Result<(), Gone> {
@@ -275,122 +257,18 @@ impl Inner {
             error = failure.message,
             "a step failed and is tried again"
         );
+        let clock = &self.settings.clock;
         let impatient = operation.phase == Phase::Running
-            && clock::since(&operation.created_at) > self.creation.config.creation_patience();
+            && clock.since(&operation.created_at) > self.creation.config.creation_patience();
         if impatient && operation.turn_back(failure.clone()) {
             return self.write(held).await;
         }
         operation.attempt = operation.attempt.saturating_add(1);
-        operation.next_try = Some(clock::after(pause(operation.attempt)));
+        let pause = self.settings.pause(operation.attempt);
+        operation.next_try = Some(clock.after(pause));
         operation.error = Some(failure);
+        held.due = Instant::now() + pause;
         self.write(held).await
-    }
-
-    /// Waits until the next try is due, showing signs of life.
-    async fn wait_for_next_try(&self, held: &mut Held) -> Result<(), Gone> {
-        let Some(next_try) = held.operation.next_try.take() else {
-            return Ok(());
-        };
-        let due = Instant::now() + clock::until(&next_try).min(LONGEST_PAUSE);
-        loop {
-            let beat = held.written + self.settings.beat_every();
-            tokio::select! {
-                () = tokio::time::sleep_until(due) => return Ok(()),
-                () = tokio::time::sleep_until(beat) => {
-                    held.operation.beat += 1;
-                    self.write(held).await?;
-                }
-                () = self.shutdown.cancelled() => {
-                    self.hand_back(held).await;
-                    return Err(Gone);
-                }
-            }
-        }
-    }
-
-    /// Writes a transition. A database that is away is waited for, but no longer than the lease lasts.
-    async fn write(&self, held: &mut Held) -> Result<(), Gone> {
-        let end = held.written + self.settings.lease;
-        let mut attempt = 0;
-        loop {
-            let begun = Instant::now();
-            held.operation.updated_at = clock::now();
-            // No two writes of one owner are alike: by that a writer knows its own.
-            held.operation.beat += 1;
-            let written = self
-                .store
-                .transition(&held.id, &held.rev, &held.operation)
-                .await;
-            match written {
-                Ok(Exchange::Won(rev)) => {
-                    held.rev = rev;
-                    held.written = begun;
-                    self.show(&held.id, &held.operation);
-                    return Ok(());
-                }
-                Ok(Exchange::Lost) => return Err(Gone),
-                Err(error) => {
-                    attempt += 1;
-                    let pause = pause(attempt).min(Duration::from_secs(1));
-                    tracing::warn!(
-                        operation = held.id,
-                        error = &error as &dyn std::error::Error,
-                        "a transition could not be written"
-                    );
-                    if Instant::now() + pause >= end || self.shutdown.is_cancelled() {
-                        return Err(Gone);
-                    }
-                    tokio::time::sleep(pause).await;
-                }
-            }
-        }
-    }
-
-    /// Gives the operation to whoever comes first, so that nobody has to wait for the lease to lapse.
-    async fn hand_back(&self, held: &mut Held) {
-        held.operation.owner = None;
-        held.operation.updated_at = clock::now();
-        held.operation.beat += 1;
-        let written = self
-            .store
-            .transition(&held.id, &held.rev, &held.operation)
-            .await;
-        if let Err(error) = written {
-            tracing::warn!(
-                operation = held.id,
-                error = &error as &dyn std::error::Error,
-                "could not be handed back; it is taken over when the lease has lapsed"
-            );
-        }
-    }
-
-    /// Takes an operation that nobody owns any more. `None` when somebody else was faster.
-    pub(super) async fn take(
-        &self,
-        id: &str,
-        mut operation: Operation,
-        rev: &Rev,
-    ) -> Option<(Operation, Rev)> {
-        // Whoever had it may have done more than was written down.
-        operation.taken_over |= operation.phase != Phase::Queued;
-        if operation.phase == Phase::Queued {
-            operation.phase = Phase::Running;
-        }
-        operation.owner = Some(self.settings.replica.clone());
-        operation.beat += 1;
-        operation.updated_at = clock::now();
-        match self.store.transition(id, rev, &operation).await {
-            Ok(Exchange::Won(rev)) => Some((operation, rev)),
-            Ok(Exchange::Lost) => None,
-            Err(error) => {
-                tracing::warn!(
-                    operation = id,
-                    error = &error as &dyn std::error::Error,
-                    "could not be taken"
-                );
-                None
-            }
-        }
     }
 }
 
@@ -400,19 +278,4 @@ fn later(message: String) -> Failure {
         reason: "TRIED_AGAIN".to_owned(),
         message,
     }
-}
-
-fn test_failure() -> Failure {
-    Failure {
-        code: tonic::Code::FailedPrecondition as i32,
-        reason: "TEST".to_owned(),
-        message: "a test says so".to_owned(),
-    }
-}
-
-/// The pause before a try: 100 ms, doubled each time, 30 s at most.
-fn pause(attempt: u32) -> Duration {
-    Duration::from_millis(50)
-        .saturating_mul(2_u32.saturating_pow(attempt.min(16)))
-        .min(LONGEST_PAUSE)
 }

@@ -7,7 +7,10 @@
 //! made is looked at before it is published.
 
 mod drive;
+mod owner;
+mod perform;
 mod scan;
+mod waiting;
 
 use std::{
     collections::HashMap,
@@ -16,13 +19,19 @@ use std::{
 };
 
 use couch::{Claim as Claiming, Rev};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::waiting::Waiting;
 use super::{
-    change::Changing, create::Creation, destroy::Destruction, failpoints::Failpoints, line::Line,
+    change::Changing,
+    create::Creation,
+    destroy::Destruction,
+    failpoints::Failpoints,
+    line::{Line, Turn},
 };
 use crate::{
+    clock::Clock,
     domain::operation::{Operation, Phase, Work},
     error::Error,
     store::Store,
@@ -38,12 +47,19 @@ pub struct Settings {
     pub alone: bool,
     /// How long a lease lasts without a sign of life. Longer than any one call to a database or service.
     pub lease: Duration,
-    /// How often to look for operations that need somebody.
+    /// How often to look for operations that need somebody, and for marks on those that are driven here.
     pub scan_every: Duration,
+    /// The pause before a step that failed is tried again; it doubles with every try, up to
+    /// [`Settings::longest_pause`].
+    pub first_pause: Duration,
+    /// The longest pause between two tries.
+    pub longest_pause: Duration,
     /// After what time to look once more at what was unwound.
     pub look_again_after: Duration,
     /// Where tests make operations fail.
     pub failpoints: Failpoints,
+    /// The wall clock: it shows and schedules, and decides nothing between replicas.
+    pub clock: Clock,
 }
 
 impl Settings {
@@ -55,14 +71,25 @@ impl Settings {
             alone: false,
             lease: Duration::from_secs(20),
             scan_every: Duration::from_secs(2),
+            first_pause: Duration::from_millis(100),
+            longest_pause: Duration::from_secs(30),
             look_again_after: Duration::from_secs(600),
             failpoints: Failpoints::default(),
+            clock: Clock::system(),
         }
     }
 
     /// How often an owner shows a sign of life.
     fn beat_every(&self) -> Duration {
         self.lease / 4
+    }
+
+    /// The pause before the next try of what has failed so often in a row.
+    fn pause(&self, attempts: u32) -> Duration {
+        let doubled = 2_u32.saturating_pow(attempts.saturating_sub(1).min(16));
+        self.first_pause
+            .saturating_mul(doubled)
+            .min(self.longest_pause)
     }
 
     /// How long an observer waits for a sign of life: the lease, and the longest call that an owner may
@@ -98,10 +125,20 @@ struct Inner {
     changing: Changing,
     settings: Settings,
     line: Line,
-    /// The operations that this replica drives, or that wait in its line.
-    driven: Mutex<HashMap<String, watch::Sender<Arc<Operation>>>>,
+    waiting: Waiting,
+    /// The operations that this replica drives, or that it accepted and that wait in line.
+    driven: Mutex<HashMap<String, Driven>>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
+}
+
+/// An operation in the hands of this replica.
+#[derive(Debug)]
+struct Driven {
+    /// Its latest state.
+    state: watch::Sender<Arc<Operation>>,
+    /// Tells its driver that somebody set a mark.
+    nudged: Arc<Notify>,
 }
 
 impl Engine {
@@ -122,7 +159,8 @@ impl Engine {
             creation,
             destruction,
             settings,
-            driven: Mutex::new(HashMap::new()),
+            waiting: Waiting::new(),
+            driven: Mutex::default(),
             tasks: TaskTracker::new(),
             shutdown,
         }))
@@ -134,7 +172,12 @@ impl Engine {
     /// When the database fails; it may then be accepted all the same, and the same `id` finds out.
     pub async fn accept(&self, id: String, mut operation: Operation) -> Result<Accepted, Error> {
         let limited = matches!(operation.work, Work::Create { .. });
-        let turn = self.0.line.try_turn(limited);
+        // Nobody passes those who stand in line already.
+        let turn = if limited && !self.0.waiting.is_empty() {
+            None
+        } else {
+            self.0.line.try_turn(limited)
+        };
         if turn.is_some() {
             operation.phase = Phase::Running;
             operation.owner = Some(self.0.settings.replica.clone());
@@ -155,7 +198,10 @@ impl Engine {
                 };
                 match turn {
                     Some(turn) => Inner::start(&self.0, id, operation, rev, turn),
-                    None => Inner::queue(&self.0, id, operation, rev),
+                    None => {
+                        self.0.show(&id, &operation);
+                        self.0.waiting.add(id, operation, rev);
+                    }
                 }
                 Ok(accepted)
             }
@@ -177,12 +223,40 @@ impl Engine {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .get(id)
-            .map(watch::Sender::subscribe)
+            .map(|driven| driven.state.subscribe())
+    }
+
+    /// How many operations go before this one while it waits in line, from 0. It may lag by
+    /// [`Settings::scan_every`] where other replicas accept or drive.
+    #[must_use]
+    pub fn position(&self, id: &str, operation: &Operation) -> Option<usize> {
+        (operation.phase == Phase::Queued)
+            .then(|| self.0.waiting.position(&operation.created_at, id))
+    }
+
+    /// Tells of every change of the line.
+    #[must_use]
+    pub fn line_changes(&self) -> watch::Receiver<()> {
+        self.0.waiting.changes()
+    }
+
+    /// Tells whoever drives this operation here that somebody set a mark on it. One that is driven elsewhere
+    /// is found by the next look at the database there.
+    pub fn nudge(&self, id: &str) {
+        self.0.nudge(id);
+    }
+
+    /// Takes an operation out of the line: it has ended before its turn.
+    pub fn leave_line(&self, id: &str, ended: &Operation) {
+        if self.0.waiting.remove(id) {
+            self.0.show(id, ended);
+            self.0.forget(id);
+        }
     }
 
     /// Looks for operations that need somebody, until the shutdown; then hands back what it drives.
     pub async fn run(&self) {
-        Inner::scan(&self.0).await;
+        tokio::join!(Inner::scan(&self.0), Inner::serve_line(&self.0));
         self.0.tasks.close();
         self.0.tasks.wait().await;
     }
@@ -200,13 +274,34 @@ impl Inner {
         let mut driven = self.driven.lock().unwrap_or_else(PoisonError::into_inner);
         let state = Arc::new(operation.clone());
         match driven.get(id) {
-            Some(sender) => {
-                sender.send_replace(state);
+            Some(known) => {
+                known.state.send_replace(state);
             }
             None => {
-                driven.insert(id.to_owned(), watch::Sender::new(state));
+                let begun = Driven {
+                    state: watch::Sender::new(state),
+                    nudged: Arc::default(),
+                };
+                driven.insert(id.to_owned(), begun);
             }
         }
+    }
+
+    fn nudge(&self, id: &str) {
+        let driven = self.driven.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(driven) = driven.get(id) {
+            driven.nudged.notify_one();
+        }
+    }
+
+    /// What tells the driver of an operation that somebody set a mark on it.
+    fn nudges_of(&self, id: &str) -> Arc<Notify> {
+        self.driven
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(id)
+            .map(|driven| Arc::clone(&driven.nudged))
+            .unwrap_or_default()
     }
 
     fn forget(&self, id: &str) {
@@ -217,40 +312,39 @@ impl Inner {
     }
 
     /// Begins to drive an operation that this replica owns.
-    fn start(
-        self: &Arc<Self>,
-        id: String,
-        operation: Operation,
-        rev: Rev,
-        turn: super::line::Turn,
-    ) {
+    fn start(self: &Arc<Self>, id: String, operation: Operation, rev: Rev, turn: Turn) {
         self.show(&id, &operation);
         let engine = Arc::clone(self);
         self.tasks.spawn(async move {
-            let mut held = drive::Held::new(id, operation, rev);
+            let nudged = engine.nudges_of(&id);
+            let mut held = drive::Held::new(id, operation, rev, nudged);
             engine.drive(&mut held).await;
-            engine.forget(held.id());
+            engine.forget(&held.id);
             drop(turn);
         });
     }
 
-    /// Lets an operation wait in line. Nobody owns it meanwhile: any replica with a free place takes it.
-    fn queue(self: &Arc<Self>, id: String, operation: Operation, rev: Rev) {
-        self.show(&id, &operation);
-        let engine = Arc::clone(self);
-        self.tasks.spawn(async move {
+    /// Gives every turn that comes free to the first in line, whichever replica accepted it.
+    async fn serve_line(self: &Arc<Self>) {
+        loop {
+            let turn = async {
+                self.waiting.somebody().await;
+                self.line.turn().await
+            };
             let turn = tokio::select! {
-                turn = engine.line.turn() => turn,
-                () = engine.shutdown.cancelled() => None,
+                turn = turn => turn,
+                () = self.shutdown.cancelled() => None,
             };
             let Some(turn) = turn else {
-                engine.forget(&id);
                 return;
             };
-            match engine.take(&id, operation, &rev).await {
-                Some((operation, rev)) => Self::start(&engine, id, operation, rev, turn),
-                None => engine.forget(&id),
+            let Some((id, operation, rev)) = self.waiting.pop_first() else {
+                continue;
+            };
+            match self.take(&id, operation, &rev).await {
+                Some((operation, rev)) => Self::start(self, id, operation, rev, turn),
+                None => self.forget(&id),
             }
-        });
+        }
     }
 }

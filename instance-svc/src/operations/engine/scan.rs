@@ -1,14 +1,18 @@
 //! Looking for operations that need somebody: those that nobody owns, those whose owner is gone, those
 //! that are to be looked at once more, and those that were kept long enough.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use couch::{Document, Exchange, Rev};
+use futures::TryStreamExt as _;
 use tokio::time::Instant;
 
 use super::Inner;
 use crate::{
-    clock,
     domain::{
         operation::{Operation, Phase, Work},
         spec::Spec,
@@ -30,11 +34,19 @@ impl Inner {
         let mut first = self.settings.alone;
         let mut sweep = Instant::now() + SWEEP_EVERY;
         loop {
+            let looked = Instant::now();
             match self.store.open_operations().await {
                 Ok(open) => {
                     seen.retain(|id, _| open.iter().any(|found| found.id == *id));
+                    let mut in_line = Vec::new();
                     for found in open {
-                        self.consider(found, &mut seen, first).await;
+                        if let Some(waits) = self.consider(found, &mut seen, first).await {
+                            in_line.push(waits);
+                        }
+                    }
+                    for gone in self.waiting.refresh(looked, in_line) {
+                        // Taken or cancelled elsewhere: whoever follows it reads the document now.
+                        self.forget(&gone);
                     }
                     first = false;
                 }
@@ -59,50 +71,70 @@ impl Inner {
         }
     }
 
-    /// Takes an operation if it is to be taken. The list may lag: the transition decides.
-    async fn consider(self: &Arc<Self>, found: Document<Operation>, seen: &mut Seen, first: bool) {
-        let Document {
-            id,
-            rev,
-            body: operation,
-        } = found;
-        if self.is_driven(&id) {
-            seen.remove(&id);
-            return;
+    /// Takes an operation if it is to be taken, or gives it back when it has to wait for a turn. The list may
+    /// lag: the transition decides.
+    async fn consider(
+        self: &Arc<Self>,
+        found: Document<Operation>,
+        seen: &mut Seen,
+        first: bool,
+    ) -> Option<Document<Operation>> {
+        if self.is_driven(&found.id) && !self.waiting.contains(&found.id) {
+            seen.remove(&found.id);
+            self.notice_marks(&found);
+            return None;
         }
+        let operation = &found.body;
         if operation.phase.is_end() {
             if operation
                 .look_again
                 .as_deref()
-                .is_some_and(|due| clock::until(due).is_zero())
+                .is_some_and(|due| self.settings.clock.until(due).is_zero())
             {
-                self.look_again(&id, operation, &rev).await;
+                self.look_again(&found.id, found.body, &found.rev).await;
             }
-            return;
+            return None;
         }
         let free = match &operation.owner {
             None => true,
             // Ours, and not driven: left by the process before this one, or let go.
             Some(owner) if first && *owner == self.settings.replica => true,
-            Some(_) => self.has_lapsed(&id, &rev, seen),
+            Some(_) => self.has_lapsed(&found.id, &found.rev, seen),
         };
         if !free {
-            return;
+            return None;
         }
         let limited = matches!(operation.work, Work::Create { .. });
-        let Some(turn) = self.line.try_turn(limited) else {
-            return;
-        };
-        if let Some((operation, rev)) = self.take(&id, operation, &rev).await {
-            tracing::info!(
-                operation = id,
-                kind = operation.kind(),
-                domain = operation.domain,
-                step = operation.step,
-                "taken over"
-            );
+        if limited {
+            return Some(found);
+        }
+        let turn = self.line.try_turn(limited)?;
+        let Document { id, rev, body } = found;
+        if let Some((operation, rev)) = self.take(&id, body, &rev).await {
             seen.remove(&id);
             Self::start(self, id, operation, rev, turn);
+        }
+        None
+    }
+
+    /// Tells the driver of an operation when somebody set a mark on it by way of another replica.
+    fn notice_marks(&self, found: &Document<Operation>) {
+        let marked = found.body.retry_requested || found.body.cancel_requested;
+        let news = marked
+            && self
+                .driven
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get(&found.id)
+                .is_some_and(|driven| {
+                    let known = driven.state.borrow();
+                    // An older beat is a state that its driver has left behind.
+                    let recent = found.body.beat >= known.beat;
+                    let cancel = found.body.cancel_requested && !known.cancel_requested;
+                    recent && (cancel || found.body.retry_requested)
+                });
+        if news {
+            self.nudge(&found.id);
         }
     }
 
@@ -128,7 +160,7 @@ impl Inner {
         operation.open = false;
         operation.look_again = None;
         operation.beat += 1;
-        operation.updated_at = clock::now();
+        operation.updated_at = self.settings.clock.now();
         match self.store.transition(id, rev, &operation).await {
             Ok(Exchange::Won(_) | Exchange::Lost) => {}
             Err(error) => tracing::warn!(
@@ -183,12 +215,14 @@ impl Inner {
     /// Forgets operations that ended long enough ago.
     async fn sweep(&self) -> Result<(), Error> {
         let kept = self.creation.config.operations_kept();
-        for found in self.store.operations().await? {
+        let clock = &self.settings.clock;
+        let mut old = std::pin::pin!(self.store.operations_until(&clock.before(kept)));
+        while let Some(found) = old.try_next().await? {
             let old = found
                 .body
                 .ended_at
                 .as_deref()
-                .is_some_and(|ended| clock::since(ended) > kept);
+                .is_some_and(|ended| clock.since(ended) > kept);
             if old && !found.body.open {
                 match self.store.forget(&found.id, &found.rev).await? {
                     Exchange::Won(_) | Exchange::Lost => {}

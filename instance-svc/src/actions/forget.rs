@@ -1,0 +1,35 @@
+//! Forgetting an operation that has ended.
+
+use couch::Exchange;
+
+use crate::{error::Error, store::Store};
+
+/// Forgets an operation that has ended: its name is not known any more, and its request id may be used again.
+///
+/// # Errors
+/// [`Error::NoSuchOperation`]; [`Error::NotForgettable`] while it runs or is to be looked at once more; any
+/// fault of the database.
+pub(crate) async fn forget(store: &Store, id: &str) -> Result<(), Error> {
+    let refuse = |why| Error::NotForgettable {
+        operation: id.to_owned(),
+        why,
+    };
+    loop {
+        let found = store
+            .operation(id)
+            .await?
+            .ok_or_else(|| Error::NoSuchOperation(format!("operations/{id}")))?;
+        if !found.body.phase.is_end() {
+            return Err(refuse("it has not ended; cancel it, or wait for its end"));
+        }
+        if found.body.open {
+            return Err(refuse(
+                "what it took back is looked at once more ten minutes after its end",
+            ));
+        }
+        match store.forget(id, &found.rev).await? {
+            Exchange::Won(_) => return Ok(()),
+            Exchange::Lost => {}
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Listing operations, the newest first, a page at a time.
+
+use couch::Document;
+use futures::TryStreamExt as _;
+
+use crate::{
+    domain::{operation::Operation, spec::InvalidField},
+    error::Error,
+    store::Store,
+};
+
+/// A page of the list.
+#[derive(Debug)]
+pub(crate) struct Page {
+    /// The operations.
+    pub operations: Vec<Document<Operation>>,
+    /// Asks for the next page; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// Lists operations from the one after `token`, the place of the last one of the page before; only those
+/// that have ended or have not, with `done`.
+///
+/// What is read is a page and the operations that were accepted in the very moment at which the page
+/// begins, not all that are kept.
+///
+/// # Errors
+/// A token that is none; any fault of the database.
+pub(crate) async fn list(
+    store: &Store,
+    token: &str,
+    size: usize,
+    done: Option<bool>,
+) -> Result<Page, Error> {
+    let after = parse(token)?;
+    // Those that run are few, and have an index of their own.
+    let open = done == Some(false);
+    let until = after.map(|(created_at, _)| created_at);
+    let mut found = std::pin::pin!(store.newest_operations(until, open, size.saturating_add(1)));
+    let mut operations = Vec::new();
+    let mut more = false;
+    while let Some(operation) = found.try_next().await? {
+        let seen = after.is_some_and(|(created_at, id)| {
+            operation.body.created_at == created_at && operation.id.as_str() >= id
+        });
+        let wanted = done.is_none_or(|done| done == operation.body.phase.is_end());
+        if seen || !wanted {
+            continue;
+        }
+        if operations.len() == size {
+            more = true;
+            break;
+        }
+        operations.push(operation);
+    }
+    let next = operations
+        .last()
+        .filter(|_| more)
+        .map(|last| format!("{}!{}", last.body.created_at, last.id));
+    Ok(Page { operations, next })
+}
+
+/// Reads the place of an operation in the list: when it was accepted, and its id.
+fn parse(token: &str) -> Result<Option<(&str, &str)>, InvalidField> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    token
+        .split_once('!')
+        .filter(|(created_at, id)| {
+            crate::clock::parse(created_at).is_some()
+                && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        })
+        .map(Some)
+        .ok_or_else(|| InvalidField {
+            field: "page_token".to_owned(),
+            wrong: "is not one that this server gave; use the next_page_token of the page before"
+                .to_owned(),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn a_token_is_the_place_of_an_operation() {
+        let place = "2026-01-01T00:00:00.000000Z!abc";
+        assert_eq!(
+            parse(place).ok().flatten(),
+            Some(("2026-01-01T00:00:00.000000Z", "abc"))
+        );
+        assert_eq!(parse("").ok(), Some(None));
+        for wrong in [
+            "x",
+            "!abc",
+            "yesterday!abc",
+            "2026-01-01T00:00:00.000000Z!a/b",
+        ] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

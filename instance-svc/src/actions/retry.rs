@@ -1,0 +1,33 @@
+//! Letting a waiting operation go on at once.
+
+use couch::Exchange;
+
+use crate::{domain::operation::Operation, error::Error, operations::Engine, store::Store};
+
+/// Lets an operation that waits for its next try go on at once; one that does not wait stays as it is. Its
+/// state afterwards.
+///
+/// # Errors
+/// [`Error::NoSuchOperation`]; [`Error::OperationEnded`]; any fault of the database.
+pub(crate) async fn retry(store: &Store, engine: &Engine, id: &str) -> Result<Operation, Error> {
+    loop {
+        let mut found = store
+            .operation(id)
+            .await?
+            .ok_or_else(|| Error::NoSuchOperation(format!("operations/{id}")))?;
+        if found.body.phase.is_end() {
+            return Err(Error::OperationEnded(id.to_owned()));
+        }
+        if found.body.next_try.is_none() || found.body.retry_requested {
+            return Ok(found.body);
+        }
+        found.body.retry_requested = true;
+        match store.transition(id, &found.rev, &found.body).await? {
+            Exchange::Won(_) => {
+                engine.nudge(id);
+                return Ok(found.body);
+            }
+            Exchange::Lost => {}
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What an owner writes: transitions, signs of life, handing back, taking.
+
+use std::time::Duration;
+
+use couch::{Exchange, Rev};
+use tokio::time::Instant;
+
+use super::{Inner, drive::Held};
+use crate::{domain::operation::Operation, error::Error, store::Settled};
+
+/// It is no longer ours, or must not be driven on here.
+#[derive(Debug)]
+pub(super) struct Gone;
+
+/// How long to wait for writers who race to step back.
+const SETTLING: Duration = Duration::from_millis(50);
+
+impl Inner {
+    /// Writes a transition. A database that is away is waited for, but no longer than the lease lasts.
+    ///
+    /// A write is lost to whoever took the operation over, and to whoever set a mark on it. A mark is
+    /// heeded, and the write goes on: `held` may be on its way back afterwards.
+    pub(super) async fn write(&self, held: &mut Held) -> Result<(), Gone> {
+        let end = held.written + self.settings.lease;
+        let mut attempt = 0;
+        loop {
+            let begun = Instant::now();
+            held.operation.updated_at = self.settings.clock.now();
+            // No two writes of one owner are alike: by that a writer knows its own.
+            held.operation.beat += 1;
+            let written = self
+                .store
+                .transition(&held.id, &held.rev, &held.operation)
+                .await;
+            let fault = match written {
+                Ok(Exchange::Won(rev)) => {
+                    held.rev = rev;
+                    held.written = begun;
+                    held.beat = held.operation.beat;
+                    self.show(&held.id, &held.operation);
+                    return Ok(());
+                }
+                Ok(Exchange::Lost) => match self.read_marks(held).await {
+                    Ok(true) => continue,
+                    Ok(false) => None,
+                    Err(error) => Some(error),
+                },
+                Err(error) => Some(Error::from(error)),
+            };
+            attempt += 1;
+            let pause = match &fault {
+                Some(_) => self.settings.pause(attempt).min(Duration::from_secs(1)),
+                None => SETTLING,
+            };
+            if let Some(error) = fault {
+                tracing::warn!(
+                    operation = held.id,
+                    error = &error as &dyn std::error::Error,
+                    "a transition could not be written"
+                );
+            }
+            if held.lost || Instant::now() + pause >= end || self.shutdown.is_cancelled() {
+                return Err(Gone);
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// After a lost write: heeds the marks, if nothing but marks was written. Whether the write can be
+    /// tried again now; `held.lost` when the operation is somebody else's.
+    ///
+    /// Only a document with one live leaf tells: one beside it may be that of a new owner.
+    async fn read_marks(&self, held: &mut Held) -> Result<bool, Error> {
+        match self.store.settled_operation(&held.id).await? {
+            Settled::Contested => Ok(false),
+            Settled::One(found) if self.is_mine(held, &found.body) => {
+                held.rev = found.rev;
+                held.operation.heed_marks_of(&found.body);
+                Ok(true)
+            }
+            Settled::One(_) | Settled::Missing => {
+                held.lost = true;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Whether `found` is what this owner wrote, marks aside: nobody else writes its name with this beat.
+    fn is_mine(&self, held: &Held, found: &Operation) -> bool {
+        found.owner.as_deref() == Some(self.settings.replica.as_str())
+            && (held.beat..=held.operation.beat).contains(&found.beat)
+    }
+
+    /// Gives the operation to whoever comes first, so that nobody has to wait for the lease to lapse.
+    pub(super) async fn hand_back(&self, held: &mut Held) {
+        held.operation.owner = None;
+        if self.write(held).await.is_err() {
+            tracing::warn!(
+                operation = held.id,
+                "could not be handed back; it is taken over when the lease has lapsed"
+            );
+        }
+    }
+
+    /// Takes an operation that nobody owns any more. `None` when somebody else was faster.
+    pub(super) async fn take(
+        &self,
+        id: &str,
+        mut operation: Operation,
+        rev: &Rev,
+    ) -> Option<(Operation, Rev)> {
+        operation.take_over(self.settings.replica.clone());
+        operation.updated_at = self.settings.clock.now();
+        match self.store.transition(id, rev, &operation).await {
+            Ok(Exchange::Won(rev)) => Some((operation, rev)),
+            Ok(Exchange::Lost) => None,
+            Err(error) => {
+                tracing::warn!(
+                    operation = id,
+                    error = &error as &dyn std::error::Error,
+                    "could not be taken"
+                );
+                None
+            }
+        }
+    }
+}

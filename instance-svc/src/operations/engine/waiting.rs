@@ -1,0 +1,188 @@
+//! The line: operations that wait for a turn, whichever replica accepted them, in the order of acceptance.
+//!
+//! It is what this replica knows of the line: what it accepted itself, at once, and what the last look at
+//! the database found. The transition decides who takes one.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use couch::{Document, Rev};
+use tokio::{sync::watch, time::Instant};
+
+use crate::domain::operation::Operation;
+
+/// A place in line: when it was accepted, and its id, which makes the order total.
+type Place = (String, String);
+
+#[derive(Debug)]
+struct Entry {
+    operation: Operation,
+    rev: Rev,
+    /// When we learned of it.
+    since: Instant,
+}
+
+/// The line, as this replica knows it.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    entries: Mutex<BTreeMap<Place, Entry>>,
+    changed: watch::Sender<()>,
+}
+
+impl Waiting {
+    pub(super) fn new() -> Self {
+        Self {
+            entries: Mutex::default(),
+            changed: watch::Sender::new(()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Place, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    pub(super) fn contains(&self, id: &str) -> bool {
+        self.lock().keys().any(|(_, known)| known == id)
+    }
+
+    /// Adds one that was accepted here just now.
+    pub(super) fn add(&self, id: String, operation: Operation, rev: Rev) {
+        let entry = Entry {
+            operation,
+            rev,
+            since: Instant::now(),
+        };
+        self.lock()
+            .insert((entry.operation.created_at.clone(), id), entry);
+        self.changed.send_replace(());
+    }
+
+    /// Takes one out of the line. Whether it was there.
+    pub(super) fn remove(&self, id: &str) -> bool {
+        let mut entries = self.lock();
+        let before = entries.len();
+        entries.retain(|(_, known), _| known != id);
+        let was_there = entries.len() < before;
+        drop(entries);
+        if was_there {
+            self.changed.send_replace(());
+        }
+        was_there
+    }
+
+    /// Brings the line up to date with what a look at the database, begun at `looked`, has found. The ids
+    /// of those that wait no longer.
+    pub(super) fn refresh(&self, looked: Instant, found: Vec<Document<Operation>>) -> Vec<String> {
+        let mut entries = self.lock();
+        let mut fresh: BTreeMap<Place, Entry> = found
+            .into_iter()
+            .map(|document| {
+                let place = (document.body.created_at.clone(), document.id);
+                let entry = Entry {
+                    operation: document.body,
+                    rev: document.rev,
+                    since: looked,
+                };
+                (place, entry)
+            })
+            .collect();
+        let mut gone = Vec::new();
+        for (place, entry) in std::mem::take(&mut *entries) {
+            if fresh.contains_key(&place) {
+                continue;
+            }
+            // What came after the look began need not be in what it found.
+            if entry.since >= looked {
+                fresh.insert(place, entry);
+            } else {
+                gone.push(place.1);
+            }
+        }
+        *entries = fresh;
+        drop(entries);
+        self.changed.send_replace(());
+        gone
+    }
+
+    /// Takes the first one out of the line.
+    pub(super) fn pop_first(&self) -> Option<(String, Operation, Rev)> {
+        let ((_, id), entry) = self.lock().pop_first()?;
+        self.changed.send_replace(());
+        Some((id, entry.operation, entry.rev))
+    }
+
+    /// How many stand before this place.
+    pub(super) fn position(&self, created_at: &str, id: &str) -> usize {
+        self.lock()
+            .keys()
+            .take_while(|(other, other_id)| (other.as_str(), other_id.as_str()) < (created_at, id))
+            .count()
+    }
+
+    /// Tells of every change of the line.
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Waits until somebody stands in line.
+    pub(super) async fn somebody(&self) {
+        let mut changes = self.changes();
+        while self.is_empty() {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Document, Instant, Operation, Rev, Waiting};
+    use crate::domain::operation::tests::creation;
+
+    fn accepted_at(created_at: &str) -> Operation {
+        Operation {
+            created_at: created_at.to_owned(),
+            ..creation()
+        }
+    }
+
+    fn document(id: &str, created_at: &str) -> Document<Operation> {
+        Document {
+            id: id.to_owned(),
+            rev: Rev::new("1-a"),
+            body: accepted_at(created_at),
+        }
+    }
+
+    #[test]
+    fn the_line_is_in_the_order_of_acceptance() {
+        let line = Waiting::new();
+        line.add("b".to_owned(), accepted_at("2"), Rev::new("1-a"));
+        line.add("c".to_owned(), accepted_at("1"), Rev::new("1-a"));
+        line.add("a".to_owned(), accepted_at("2"), Rev::new("1-a"));
+        assert_eq!(line.position("2", "b"), 2);
+        assert!(line.pop_first().is_some_and(|(id, ..)| id == "c"));
+        assert_eq!(line.position("2", "b"), 1);
+        assert!(line.remove("a") && !line.remove("a"));
+        assert_eq!(line.position("2", "b"), 0);
+    }
+
+    #[test]
+    fn a_look_brings_others_and_drops_those_that_are_gone_but_not_the_newest() {
+        let line = Waiting::new();
+        line.add("old".to_owned(), accepted_at("1"), Rev::new("1-a"));
+        let looked = Instant::now();
+        line.add("new".to_owned(), accepted_at("3"), Rev::new("1-a"));
+        let gone = line.refresh(looked, vec![document("theirs", "2")]);
+        assert_eq!(gone, ["old"]);
+        assert!(line.contains("theirs") && line.contains("new"));
+        assert_eq!(line.position("3", "new"), 1);
+    }
+}
