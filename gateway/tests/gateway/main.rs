@@ -13,4 +13,5 @@ mod admin;
 mod calls;
 mod lifecycle;
 mod pages;
+mod replicas;
 mod support;

@@ -121,7 +121,13 @@ fn run(listener: TcpListener, events: &mpsc::UnboundedSender<Event>) -> Running 
                 accepted = listener.accept() => accepted.unwrap().0,
                 () = die.cancelled() => return,
             };
-            let (goodbye, die, events) = (goodbye.clone(), die.clone(), events.clone());
+            let (die, events) = (die.clone(), events.clone());
+            // Who comes after the goodbye is welcome.
+            let goodbye = if goodbye.is_cancelled() {
+                CancellationToken::new()
+            } else {
+                goodbye.clone()
+            };
             tasks.spawn(async move {
                 tokio::select! {
                     () = serve(stream, goodbye, events) => {}

@@ -1,0 +1,88 @@
+//! Several replicas of one service.
+
+use tonic::Code;
+
+use crate::support::{Event, Service, World, until};
+
+/// A gateway with two replicas of the files service: its own, and one more.
+async fn two_replicas() -> (World, Service) {
+    let second = Service::start().await;
+    let address = second.address;
+    let world = World::with(|config| {
+        config.files_service = format!("{},http://{address}", config.files_service);
+    })
+    .await;
+    (world, second)
+}
+
+#[tokio::test]
+async fn calls_are_spread_over_the_replicas() {
+    let (world, second) = two_replicas().await;
+    let client = world.client().await;
+    for _ in 0..4 {
+        let answer = client.call("alice.example", "Headers", &[]).await;
+        assert_eq!(answer.code(), Code::Ok);
+    }
+    world.files.wait_for(&Event::Begun).await;
+    second.wait_for(&Event::Begun).await;
+}
+
+#[tokio::test]
+async fn no_call_fails_while_replicas_stop_and_come_back_one_after_the_other() {
+    let (mut world, mut second) = two_replicas().await;
+    let client = world.client().await;
+    let calls = async |client: &crate::support::Client| {
+        for _ in 0..20 {
+            let answer = client.call("alice.example", "Headers", &[]).await;
+            assert_eq!(answer.code(), Code::Ok, "{:?}", answer.status());
+        }
+    };
+    for _ in 0..3 {
+        calls(&client).await;
+        world.files.say_goodbye();
+        calls(&client).await;
+        world.files.die().await;
+        calls(&client).await;
+        world.files.revive();
+        calls(&client).await;
+        second.say_goodbye();
+        second.die().await;
+        calls(&client).await;
+        second.revive();
+    }
+}
+
+#[tokio::test]
+async fn a_replica_that_hangs_is_left_out() {
+    // It takes connections and never says a word.
+    let mute = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = mute.local_addr().unwrap();
+    let world = World::with(|config| {
+        config.files_service = format!("http://{address},{}", config.files_service);
+    })
+    .await;
+    let client = world.client().await;
+    for _ in 0..8 {
+        let answer = client.call("alice.example", "Headers", &[]).await;
+        assert_eq!(answer.code(), Code::Ok);
+    }
+}
+
+#[tokio::test]
+async fn a_replica_that_is_dead_from_the_start_is_found_when_it_comes() {
+    let (world, mut second) = two_replicas().await;
+    second.die().await;
+    let client = world.client().await;
+    for _ in 0..8 {
+        let answer = client.call("alice.example", "Headers", &[]).await;
+        assert_eq!(answer.code(), Code::Ok);
+    }
+    assert!(second.was_left_alone().await);
+    second.revive();
+    until("the second replica gets calls", || async {
+        let answer = client.call("alice.example", "Headers", &[]).await;
+        assert_eq!(answer.code(), Code::Ok);
+        !second.was_left_alone().await
+    })
+    .await;
+}
