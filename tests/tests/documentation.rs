@@ -55,7 +55,7 @@ fn every_command_of_the_readme_exists() {
     let commands = commands(&readme());
     assert!(commands.len() > 30, "{commands:?}");
     for words in commands {
-        let shown = std::process::Command::new(program("hamlet"))
+        let shown = Command::new(program("hamlet"))
             .args(&words)
             .arg("--help")
             .output()
