@@ -63,18 +63,25 @@ impl Table {
 
 /// Lines of a name and a value; what is empty is left out.
 pub(crate) fn facts(facts: &[(&str, String)]) -> String {
+    lines(facts.iter().filter(|(_, value)| !value.is_empty()))
+}
+
+/// Lines of a name and a value; what is empty is a dash.
+pub(crate) fn all_facts(facts: &[(&str, String)]) -> String {
+    lines(facts.iter())
+}
+
+fn lines<'a>(facts: impl Iterator<Item = &'a (&'a str, String)>) -> String {
     let mut table = Table::new(&["", ""], false);
     for (name, value) in facts {
-        if !value.is_empty() {
-            table.push(vec![(*name).to_owned(), value.clone()]);
-        }
+        table.push(vec![(*name).to_owned(), value.clone()]);
     }
     table.take()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Table, facts};
+    use super::{Table, all_facts, facts};
 
     #[test]
     fn columns_are_aligned_by_what_is_seen() {
@@ -90,5 +97,6 @@ mod tests {
     fn a_cell_cannot_break_its_row() {
         let text = facts(&[("name", "a\nb".to_owned()), ("empty", String::new())]);
         assert_eq!(text, "name  a\\u{a}b\n");
+        assert_eq!(all_facts(&[("empty", String::new())]), "empty  -\n");
     }
 }

@@ -524,6 +524,35 @@ fn a_wait_prints_what_the_command_would_have_printed() {
 }
 
 #[test]
+fn who_looks_at_operations_does_not_see_what_opens_an_instance() {
+    let created = CreateInstanceResult {
+        instance: Some(instance("bob.example")),
+        register_link: "http://bob.example/?registerToken=open-sesame".to_owned(),
+        register_token: "open-sesame".to_owned(),
+        ..CreateInstanceResult::default()
+    };
+    let link = RegisterLink {
+        link: "http://bob.example/?registerToken=open-sesame".to_owned(),
+        token: "open-sesame".to_owned(),
+        expire_time: Some(seconds(0)),
+    };
+    for fake in [
+        changing("create", &created),
+        changing("register-link", &link),
+    ] {
+        for words in ["operations ls", "operations show op-1"] {
+            for form in ["table", "json", "yaml", "name"] {
+                let shown = fake.run(&format!("{words} -o {form}")).done();
+                assert!(shown.contains("op-1"), "{shown}");
+                assert!(!shown.contains("open-sesame"), "{shown}");
+            }
+        }
+        let waited = fake.run("operations wait op-1").done();
+        assert!(waited.contains("open-sesame"), "{waited}");
+    }
+}
+
+#[test]
 fn a_server_that_begins_what_it_should_check_is_told_on() {
     let fake = Fake::start(Script {
         accepted: running("block"),

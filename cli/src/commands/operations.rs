@@ -6,10 +6,10 @@ use hamlet_proto::{
         operations_client::OperationsClient,
     },
     hamlet::instance::v1::{
-        OperationMetadata, RetryOperationRequest, Step, operation_metadata::Phase,
-        operation_service_client::OperationServiceClient, step,
+        CreateInstanceResult, OperationMetadata, RegisterLink, RetryOperationRequest, Step,
+        operation_metadata::Phase, operation_service_client::OperationServiceClient, step,
     },
-    unpack,
+    pack, unpack,
 };
 use prost_types::Duration;
 
@@ -111,7 +111,7 @@ async fn ls(session: &Session, format: Format, running: bool) -> Result<(), Fail
             .await?;
         for operation in &page.operations {
             let metadata = metadata(operation)?;
-            list.push(operation, &operation.name, || {
+            list.push(&without_secrets(operation)?, &operation.name, || {
                 vec![
                     operation.name.clone(),
                     metadata.kind.clone(),
@@ -138,7 +138,8 @@ async fn ls(session: &Session, format: Format, running: bool) -> Result<(), Fail
 /// When it cannot be printed.
 pub(super) fn show(format: Format, operation: &Operation) -> Result<(), Failure> {
     let metadata = metadata(operation)?;
-    output::one(format, operation, &operation.name, || {
+    let shown = without_secrets(operation)?;
+    output::one(format, &shown, &operation.name, || {
         let mut known = vec![
             ("operation", operation.name.clone()),
             ("kind", metadata.kind.clone()),
@@ -167,6 +168,25 @@ pub(super) fn show(format: Format, operation: &Operation) -> Result<(), Failure>
         ]);
         facts(&known)
     })
+}
+
+/// An operation without what opens the instance: who looks at operations did not ask for it. `wait` prints what the
+/// command that began it printed.
+fn without_secrets(operation: &Operation) -> Result<Operation, Failure> {
+    let mut shown = operation.clone();
+    let Some(operation::Result::Response(response)) = &mut shown.result else {
+        return Ok(shown);
+    };
+    if let Some(mut result) = unpack::<CreateInstanceResult>(response)? {
+        result.register_link.clear();
+        result.register_token.clear();
+        *response = pack(&result);
+    } else if let Some(mut link) = unpack::<RegisterLink>(response)? {
+        link.link.clear();
+        link.token.clear();
+        *response = pack(&link);
+    }
+    Ok(shown)
 }
 
 fn describe(step: &Step) -> String {

@@ -11,7 +11,7 @@ use crate::{
     fields::{self, Field},
     output,
     session::Session,
-    table::facts,
+    table::{all_facts, facts},
     text::clean,
     values::quota,
 };
@@ -34,7 +34,7 @@ pub(super) async fn run(session: &Session, format: Format, wanted: &Show) -> Res
             .zip(&values)
             .map(|(field, value)| (field.name, fields::cell(value)))
             .collect();
-        facts(&known)
+        all_facts(&known)
     })
 }
 
