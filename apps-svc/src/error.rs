@@ -141,6 +141,14 @@ fn database(error: &couch::Error) -> Status {
         .build();
     }
     tracing::error!(%error, "the database failed");
+    if matches!(error, couch::Error::NoSuchCluster { .. }) {
+        return Failure::new(
+            Code::FailedPrecondition,
+            "CLUSTER_NOT_CONFIGURED",
+            error.to_string(),
+        )
+        .build();
+    }
     if error.is_retryable() {
         Failure::new(
             Code::Unavailable,

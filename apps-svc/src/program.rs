@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{ArgMatches, FromArgMatches as _, Parser};
-use couch::{Couch, CouchFlags};
+use couch::{Clusters, CouchFlags};
 use service_kit::{
-    contexts::Contexts,
+    config::Tables,
     program::{Failure, Program, ServiceFlags},
     telemetry::LogConfig,
     tls::TlsFlags,
@@ -42,15 +42,22 @@ impl Program for Flags {
         TlsFlags::from_arg_matches(settings)
     }
 
-    async fn serve(self, contexts: Contexts, shutdown: CancellationToken) -> Result<(), Failure> {
+    async fn serve(self, tables: Tables, shutdown: CancellationToken) -> Result<(), Failure> {
         let credentials = self.service.credentials();
         let cluster_key = credentials.cluster_key()?;
-        let couch = Couch::connect(&self.couch.config(credentials.overlap())?)?;
+        let overlap = credentials.overlap();
+        let clusters = tables.couch_clusters.iter().map(|it| {
+            let (user, password_file) = (it.user.as_deref(), it.password_file.as_deref());
+            let options = self.couch.options();
+            options.member(&it.url, user, password_file, it.instance_creation, overlap)
+        });
+        let clusters = clusters.collect::<couch::Result<Vec<_>>>()?;
+        let couch = Clusters::connect(&self.couch.config(overlap)?, clusters)?;
         let listener = self.service.listen().await?;
         tracing::info!(address = %listener.local_addr()?, "apps service listens");
         let given = Given {
             couch,
-            contexts,
+            contexts: tables.contexts,
             cluster_key,
             app_folder: self.app_folder,
         };

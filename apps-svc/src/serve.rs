@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use couch::Couch;
+use couch::Clusters;
 use hamlet_proto::hamlet::apps::v1::{
     apps_lifecycle_service_server::AppsLifecycleServiceServer,
     apps_service_server::AppsServiceServer,
@@ -53,8 +53,8 @@ pub enum ServeError {
 /// What the apps service is given.
 #[derive(Debug)]
 pub struct Given {
-    /// The database.
-    pub couch: Couch,
+    /// The servers of databases.
+    pub couch: Clusters,
     /// The contexts of the configuration.
     pub contexts: Contexts,
     /// The key that services know each other by.

@@ -38,7 +38,7 @@ impl Replica {
             ..Context::default()
         };
         let given = Given {
-            couch: world.couch.clone(),
+            couch: world.couch.clone().into(),
             contexts: Contexts::new([("default".to_owned(), context)].into()),
             cluster_key: key.clone().into(),
             app_folder: None,

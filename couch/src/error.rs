@@ -169,6 +169,25 @@ pub enum Error {
         /// Which documents, and why.
         failure: BulkFailure,
     },
+    /// The list of servers has none at this position. Found before anything was sent.
+    #[error(
+        "the couch cluster {position} is not in the configuration, which lists {listed}, counted from 0: \
+         list it again at its place"
+    )]
+    NoSuchCluster {
+        /// The position that was asked for.
+        position: i64,
+        /// How many servers the list has.
+        listed: usize,
+    },
+    /// A server of the list cannot be used.
+    #[error("the couch cluster {position} cannot be used: {source}")]
+    Cluster {
+        /// Its position, from 0.
+        position: usize,
+        /// Why not.
+        source: Box<Error>,
+    },
     /// No index fits a query that demands one (see [`crate::Find::allow_scan`]).
     #[error("{call}: no index fits the query, which would read the whole database")]
     NoIndex {
@@ -185,6 +204,7 @@ impl Error {
             Self::Unavailable { .. } | Self::Timeout { .. } | Self::NoMajority { .. } => true,
             Self::Refused { status, .. } => matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
             Self::Bulk { failure, .. } => failure.is_retryable(),
+            Self::Cluster { source, .. } => source.is_retryable(),
             _ => false,
         }
     }
@@ -208,7 +228,8 @@ impl Error {
     #[must_use]
     pub fn call(&self) -> Option<&Call> {
         match self {
-            Self::Config { .. } | Self::Name { .. } => None,
+            Self::Config { .. } | Self::Name { .. } | Self::NoSuchCluster { .. } => None,
+            Self::Cluster { source, .. } => source.call(),
             Self::Encode { call, .. }
             | Self::Unavailable { call, .. }
             | Self::Timeout { call, .. }

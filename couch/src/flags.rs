@@ -1,10 +1,11 @@
 //! The settings of a connection as flags and environment variables.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secret::{Keyring, Rule, Secret};
 
+use crate::clusters::Member;
 use crate::config::CouchConfig;
 use crate::error::{Error, Result};
 
@@ -33,6 +34,12 @@ impl CouchFlags {
     /// [`Error::Config`] when the file of the password cannot be read.
     pub fn config(&self, overlap: Duration) -> Result<CouchConfig> {
         self.options.config(&self.couchdb, overlap)
+    }
+
+    /// How these databases are made, wherever they lie.
+    #[must_use]
+    pub const fn options(&self) -> &CouchOptions {
+        &self.options
     }
 }
 
@@ -74,15 +81,40 @@ impl CouchOptions {
         let mut config = CouchConfig::new(url.expose());
         config.user.clone_from(&self.couchdb_user);
         if let Some(path) = &self.couchdb_password_file {
-            let password =
-                Keyring::open(path, overlap, Rule::Line).map_err(|cause| Error::Config {
-                    setting: "couchdb-password-file",
-                    reason: format!("cannot read {}: {cause}", path.display()),
-                })?;
-            config.password = Some(password);
+            config.password = Some(keyring("couchdb-password-file", path, overlap)?);
         }
         config.q = self.couchdb_q;
         config.n = self.couchdb_n;
         Ok(config)
     }
+
+    /// A server of the list of clusters. Its name and password are its own: those of the flags are the
+    /// global server's. When the password changes, the one before is tried for `overlap` longer.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the file of the password cannot be read.
+    pub fn member(
+        &self,
+        url: &Secret,
+        user: Option<&str>,
+        password_file: Option<&Path>,
+        open: bool,
+        overlap: Duration,
+    ) -> Result<Member> {
+        let mut config = CouchConfig::new(url.expose());
+        config.user = user.map(str::to_owned);
+        if let Some(path) = password_file {
+            config.password = Some(keyring("password_file", path, overlap)?);
+        }
+        config.q = self.couchdb_q;
+        config.n = self.couchdb_n;
+        Ok(Member { config, open })
+    }
+}
+
+fn keyring(setting: &'static str, path: &Path, overlap: Duration) -> Result<Keyring> {
+    Keyring::open(path, overlap, Rule::Line).map_err(|cause| Error::Config {
+        setting,
+        reason: format!("cannot read {}: {cause}", path.display()),
+    })
 }

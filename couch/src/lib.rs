@@ -14,6 +14,7 @@
 mod bulk;
 mod changes;
 mod cluster;
+mod clusters;
 mod config;
 mod credentials;
 mod database;
@@ -32,6 +33,7 @@ mod transport;
 pub use bulk::{BulkDoc, BulkFailure, BulkOutcome, Failed};
 pub use changes::{Change, ChangesQuery, Feed, Since};
 pub use cluster::{Membership, Newcomer};
+pub use clusters::{Clusters, Member};
 pub use config::CouchConfig;
 pub use database::Database;
 pub use document::{Document, Leaf, Rev, Write};

@@ -85,6 +85,11 @@ impl From<Error> for Status {
                 "DATABASE_UNAVAILABLE",
                 format!("the database cannot be used right now, try again: {error}"),
             ),
+            Error::Database(error @ couch::Error::NoSuchCluster { .. }) => (
+                Code::FailedPrecondition,
+                "CLUSTER_NOT_CONFIGURED",
+                error.to_string(),
+            ),
             Error::Database(error) => (
                 Code::Internal,
                 "DATABASE_REFUSED",

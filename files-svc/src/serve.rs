@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use couch::Couch;
+use couch::Clusters;
 use hamlet_proto::hamlet::files::v1::{
     files_lifecycle_service_server::FilesLifecycleServiceServer,
     files_service_server::FilesServiceServer,
@@ -46,8 +46,8 @@ pub enum ServeError {
 /// What the files service is given.
 #[derive(Debug)]
 pub struct Given {
-    /// The database.
-    pub couch: Couch,
+    /// The servers of databases.
+    pub couch: Clusters,
     /// The contexts of the configuration.
     pub contexts: Contexts,
     /// The key that services know each other by.

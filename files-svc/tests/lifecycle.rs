@@ -356,7 +356,7 @@ async fn a_service_that_waits_for_its_database_can_be_stopped() {
     drop(nobody);
     let config = couch::CouchConfig::new(format!("http://{address}"));
     let given = files_svc::Given {
-        couch: couch::Couch::connect(&config).unwrap(),
+        couch: couch::Couch::connect(&config).unwrap().into(),
         contexts: service_kit::contexts::Contexts::default(),
         cluster_key: service_kit::secret::Secret::new("key").into(),
     };

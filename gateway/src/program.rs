@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{ArgMatches, Parser};
 use service_kit::{
     config::FileArg,
-    contexts::Contexts,
+    config::Tables,
     program::{CredentialFlags, Failure, Program, listen},
     telemetry::LogConfig,
     tls::TlsFlags,
@@ -38,7 +38,7 @@ impl Program for Flags {
         &self.log
     }
 
-    async fn serve(self, _: Contexts, shutdown: CancellationToken) -> Result<(), Failure> {
+    async fn serve(self, _: Tables, shutdown: CancellationToken) -> Result<(), Failure> {
         let secrets = Secrets {
             cluster_key: self.credentials.cluster_key()?,
             admin_credential: self

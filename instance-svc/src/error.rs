@@ -72,6 +72,11 @@ pub enum Error {
     /// The instance has no register token.
     #[error("the owner of {0} has chosen a passphrase already; there is no register link")]
     NoRegisterToken(String),
+    /// No CouchDB server of the configuration takes new instances.
+    #[error(
+        "no couch cluster takes new instances; set instance_creation = true for one of [[couch-clusters]]"
+    )]
+    NoOpenCluster,
     /// The installation is set to make and destroy no instances.
     #[error("{0}")]
     Disabled(&'static str),
@@ -104,11 +109,17 @@ impl Error {
             Self::RequestIdReused => (Code::AlreadyExists, "REQUEST_ID_REUSED", shown),
             Self::EtagMismatch(_) => (Code::Aborted, "ETAG_MISMATCH", shown),
             Self::NoRegisterToken(_) => (Code::FailedPrecondition, "NO_REGISTER_TOKEN", shown),
+            Self::NoOpenCluster => (Code::FailedPrecondition, "NO_OPEN_CLUSTER", shown),
             Self::Disabled(_) => (Code::FailedPrecondition, "DISABLED", shown),
             Self::Database(error) if error.is_retryable() => (
                 Code::Unavailable,
                 "DATABASE_UNAVAILABLE",
                 format!("the database cannot be used right now, try again: {error}"),
+            ),
+            Self::Database(error @ couch::Error::NoSuchCluster { .. }) => (
+                Code::FailedPrecondition,
+                "CLUSTER_NOT_CONFIGURED",
+                error.to_string(),
             ),
             Self::Database(error) => (
                 Code::Internal,

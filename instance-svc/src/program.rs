@@ -1,9 +1,9 @@
 //! The instance service as a program: its flags, and what becomes of them.
 
 use clap::{ArgMatches, FromArgMatches as _, Parser};
-use couch::{Couch, CouchFlags, DocId};
+use couch::{Clusters, CouchFlags, DocId};
 use service_kit::{
-    contexts::Contexts,
+    config::Tables,
     peer,
     program::{Failure, Program, ServiceFlags},
     telemetry::LogConfig,
@@ -59,10 +59,17 @@ impl Program for Flags {
         TlsFlags::from_arg_matches(settings)
     }
 
-    async fn serve(self, contexts: Contexts, shutdown: CancellationToken) -> Result<(), Failure> {
+    async fn serve(self, tables: Tables, shutdown: CancellationToken) -> Result<(), Failure> {
         let credentials = self.service.credentials();
         let cluster_key = credentials.cluster_key()?;
-        let couch = Couch::connect(&self.couch.config(credentials.overlap())?)?;
+        let overlap = credentials.overlap();
+        let clusters = tables.couch_clusters.iter().map(|it| {
+            let (user, password_file) = (it.user.as_deref(), it.password_file.as_deref());
+            let options = self.couch.options();
+            options.member(&it.url, user, password_file, it.instance_creation, overlap)
+        });
+        let clusters = clusters.collect::<couch::Result<Vec<_>>>()?;
+        let couch = Clusters::connect(&self.couch.config(overlap)?, clusters)?;
         let tls = self.service.tls()?;
         let peers = Peers::new(
             peer::connect_over(tls.clone(), &self.files_service, &cluster_key)?,
@@ -73,7 +80,7 @@ impl Program for Flags {
         let given = Given {
             couch,
             peers,
-            contexts,
+            contexts: tables.contexts,
             cluster_key,
             // Nothing proves that a process of the same name is dead, so every start has a name of its own.
             engine: Settings::new(DocId::ascending().into_string()),

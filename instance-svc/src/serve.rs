@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use couch::Couch;
+use couch::Clusters;
 use hamlet_proto::{
     google::longrunning::operations_server::OperationsServer,
     hamlet::instance::v1::{
@@ -49,8 +49,8 @@ pub enum ServeError {
 /// What the instance service is given.
 #[derive(Debug)]
 pub struct Given {
-    /// The database.
-    pub couch: Couch,
+    /// The servers of databases.
+    pub couch: Clusters,
     /// The other services.
     pub peers: Peers,
     /// The contexts of the configuration.

@@ -5,8 +5,8 @@ mod changes;
 use std::collections::{HashMap, HashSet};
 
 use couch::{
-    AllDocs, BulkDoc, Claim as Claiming, Couch, Creation, Database, DbName, Document, Exchange,
-    Find, Rev, Row,
+    AllDocs, BulkDoc, Claim as Claiming, Clusters, Couch, Creation, Database, DbName, Document,
+    Exchange, Find, Rev, Row,
     design::{Index, View},
 };
 use futures::{Stream, TryStreamExt as _};
@@ -18,6 +18,7 @@ use crate::{
         databases::{INSTANCES_INDEXES, INSTANCES_VIEWS, SETTINGS},
         instance::{InstanceDocument, SETTINGS_ID},
         operation::Operation,
+        place::Place,
         record::Record,
     },
     error::Error,
@@ -52,7 +53,7 @@ pub enum Settled {
 /// The databases of the instance service.
 #[derive(Clone, Debug)]
 pub struct Store {
-    couch: Couch,
+    couch: Clusters,
     instances: Database,
     claims: Database,
     operations: Database,
@@ -60,12 +61,13 @@ pub struct Store {
 }
 
 impl Store {
-    /// The store in this database server. Nothing is sent yet.
+    /// The store on these database servers. Nothing is sent yet.
     ///
     /// # Errors
     /// Never in practice: the names are constants.
-    pub fn new(couch: Couch) -> Result<Self, couch::Error> {
-        let open = |name: &str| Ok::<_, couch::Error>(couch.database(&DbName::global(name)?));
+    pub fn new(couch: Clusters) -> Result<Self, couch::Error> {
+        let open =
+            |name: &str| Ok::<_, couch::Error>(couch.global().database(&DbName::global(name)?));
         Ok(Self {
             instances: open("instances")?,
             claims: open("hamlet-claims")?,
@@ -75,10 +77,18 @@ impl Store {
         })
     }
 
-    /// The server itself, for the databases of instances.
+    /// The servers on which the databases of instances may lie.
     #[must_use]
-    pub const fn couch(&self) -> &Couch {
+    pub const fn clusters(&self) -> &Clusters {
         &self.couch
+    }
+
+    /// The server on which the databases of an instance lie.
+    ///
+    /// # Errors
+    /// [`couch::Error::NoSuchCluster`] when the configuration does not list it.
+    pub fn couch(&self, place: Place<'_>) -> Result<&Couch, couch::Error> {
+        self.couch.at(place.couch_cluster)
     }
 
     /// Makes the global databases with their indexes and views. May be repeated.
@@ -92,7 +102,7 @@ impl Store {
             &self.operations,
             &self.records,
         ] {
-            self.couch.create_database(database.name()).await?;
+            database.couch().create_database(database.name()).await?;
         }
         ensure_designs(&self.instances, INSTANCES_INDEXES, INSTANCES_VIEWS).await?;
         ensure_designs(
@@ -463,14 +473,15 @@ impl Store {
     /// When the database fails.
     pub async fn make_database(
         &self,
-        prefix: &str,
+        place: Place<'_>,
         doctype: &str,
         indexes: &[Index],
         views: &[View],
         documents: &[(String, Map<String, Value>)],
     ) -> Result<(String, u64), Error> {
-        let name = DbName::instance(prefix, doctype)?;
-        match self.couch.create_database(&name).await? {
+        let couch = self.couch(place)?;
+        let name = DbName::instance(place.prefix, doctype)?;
+        match couch.create_database(&name).await? {
             Creation::Created | Creation::AlreadyExists => {}
         }
         let mut first = designs(indexes, views)?;
@@ -478,7 +489,7 @@ impl Store {
             first.push(BulkDoc::create(id, body)?);
         }
         if !first.is_empty() {
-            self.couch.database(&name).bulk_ensure(&first).await?;
+            couch.database(&name).bulk_ensure(&first).await?;
         }
         Ok((name.as_str().to_owned(), first.len() as u64))
     }
@@ -490,10 +501,10 @@ impl Store {
     /// none.
     pub async fn settings(
         &self,
-        prefix: &str,
+        place: Place<'_>,
     ) -> Result<Option<Document<Map<String, Value>>>, couch::Error> {
-        let name = DbName::instance(prefix, SETTINGS)?;
-        match self.couch.database(&name).get(SETTINGS_ID).await {
+        let name = DbName::instance(place.prefix, SETTINGS)?;
+        match self.couch(place)?.database(&name).get(SETTINGS_ID).await {
             Err(couch::Error::DatabaseMissing { .. }) => Ok(None),
             found => found,
         }

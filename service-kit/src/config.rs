@@ -2,11 +2,11 @@
 //!
 //! A server describes its settings as a [`clap::Parser`]. A flag wins over its environment variable,
 //! which wins over the file, which wins over the default. A key of the file is the long name of a flag
-//! (`admin-listen = "127.0.0.1:6060"`); beside these the file may hold `[contexts.NAME]` tables.
+//! (`admin-listen = "127.0.0.1:6060"`); beside these the file may hold `[contexts.NAME]`
+//! and `[[couch-clusters]]` tables.
 //! Whatever the file holds and nobody knows is refused, with its line.
 
 use std::{
-    collections::BTreeMap,
     env,
     ffi::{OsStr, OsString},
     fmt::Write as _,
@@ -15,10 +15,12 @@ use std::{
 };
 
 use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches};
-use serde::Deserialize as _;
 use toml::de::{DeTable, DeValue};
 
-use crate::contexts::{Context, Contexts};
+use crate::{
+    clusters::{self, CouchCluster, Wrong},
+    contexts::{self, Contexts},
+};
 
 /// The environment variable that names the file.
 pub const FILE_VARIABLE: &str = "HAMLET_CONFIG";
@@ -36,8 +38,17 @@ pub struct FileArg {
 pub struct Loaded<A> {
     /// The settings.
     pub args: A,
-    /// The contexts of the file.
+    /// What the file holds beside them.
+    pub tables: Tables,
+}
+
+/// What the file holds beside settings that are also flags.
+#[derive(Clone, Debug, Default)]
+pub struct Tables {
+    /// The groups of settings that instances choose from.
     pub contexts: Contexts,
+    /// The servers on which the databases of instances lie; none means the one of `--couchdb`.
+    pub couch_clusters: Vec<CouchCluster>,
 }
 
 /// Why settings cannot be used.
@@ -95,7 +106,7 @@ pub fn load<A: CommandFactory + FromArgMatches>(
         let args = parse(command, &args)?;
         return Ok(Loaded {
             args,
-            contexts: Contexts::default(),
+            tables: Tables::default(),
         });
     };
     let text = fs::read_to_string(&path).map_err(|source| Error::Unreadable {
@@ -113,7 +124,7 @@ pub fn load<A: CommandFactory + FromArgMatches>(
     };
     Ok(Loaded {
         args: parsed,
-        contexts: file.contexts,
+        tables: file.tables,
     })
 }
 
@@ -160,7 +171,7 @@ impl Setting {
 struct File {
     path: PathBuf,
     settings: Vec<Setting>,
-    contexts: Contexts,
+    tables: Tables,
 }
 
 impl File {
@@ -177,30 +188,26 @@ impl File {
             )
         })?;
         let mut settings = Vec::new();
-        let mut contexts = BTreeMap::new();
+        let mut tables = Tables::default();
         for (key, value) in table.into_inner() {
             let at = key.span().start;
             let key = key.into_inner().into_owned();
-            if key == "contexts" {
-                let DeValue::Table(tables) = value.into_inner() else {
-                    return Err(wrong(
-                        at,
-                        "contexts: is no table; write [contexts.NAME]".to_owned(),
-                    ));
-                };
-                for (name, context) in tables {
-                    let at = name.span().start;
-                    let name = name.into_inner().into_owned();
-                    let context = Context::deserialize(toml::de::ValueDeserializer::from(context))
-                        .map_err(|error| {
-                            wrong(
-                                error.span().map_or(at, |span| span.start),
-                                format!("contexts.{name}: {}", error.message()),
-                            )
-                        })?;
-                    contexts.insert(name, context);
+            let misplaced = |wrong: Wrong| Error::File {
+                path: path.to_owned(),
+                line: line_of(text, wrong.at),
+                what: wrong.what,
+            };
+            match key.as_str() {
+                "contexts" => {
+                    tables.contexts = contexts::read(at, value.into_inner()).map_err(misplaced)?;
+                    continue;
                 }
-                continue;
+                clusters::KEY => {
+                    tables.couch_clusters =
+                        clusters::read(at, value.into_inner()).map_err(misplaced)?;
+                    continue;
+                }
+                _ => {}
             }
             let Some(arg) = settable(command).find(|arg| arg.get_long() == Some(key.as_str()))
             else {
@@ -208,7 +215,7 @@ impl File {
                 return Err(wrong(
                     at,
                     format!(
-                        "{key}: is no setting; known are {} and [contexts.NAME]",
+                        "{key}: is no setting; known are {}, [contexts.NAME] and [[couch-clusters]]",
                         known.join(", ")
                     ),
                 ));
@@ -238,7 +245,7 @@ impl File {
         Ok(Self {
             path: path.to_owned(),
             settings,
-            contexts: Contexts::new(contexts),
+            tables,
         })
     }
 
@@ -369,7 +376,96 @@ mod tests {
     #[test]
     fn contexts_are_read() {
         let loaded = with_file("[contexts.school]\nregistries = [\"http://s\"]\n", &[]).unwrap();
-        assert_eq!(loaded.contexts.registries("school"), ["http://s"]);
+        assert_eq!(loaded.tables.contexts.registries("school"), ["http://s"]);
+    }
+
+    #[test]
+    fn couch_clusters_are_read_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let password = folder.path().join("password");
+        fs::write(&password, "p4ss\n").unwrap();
+        let file = format!(
+            "[[couch-clusters]]\nurl = \"http://one:5984\"\nuser = \"admin\"\npassword_file = {password:?}\n\n\
+             [[couch-clusters]]\nurl = \"https://u:p@two\"\ninstance_creation = false\n"
+        );
+        let clusters = with_file(&file, &[]).unwrap().tables.couch_clusters;
+        let [one, two] = clusters.as_slice() else {
+            panic!("{clusters:?}");
+        };
+        assert_eq!(one.url.expose(), "http://one:5984");
+        assert_eq!(one.user.as_deref(), Some("admin"));
+        assert_eq!(one.password_file.as_deref(), Some(password.as_path()));
+        assert!(one.instance_creation);
+        assert_eq!(two.url.expose(), "https://u:p@two");
+        assert!(!two.instance_creation);
+        assert!(!format!("{clusters:?}").contains("u:p@"), "{clusters:?}");
+    }
+
+    #[test]
+    fn a_wrong_table_is_named_by_its_line_and_key() {
+        let one = "[[couch-clusters]]\nurl = \"http://one:5984\"\n";
+        for (file, told) in [
+            (
+                "couch-clusters = 1\n".to_owned(),
+                ":1: couch-clusters: is no list of tables",
+            ),
+            (
+                "couch-clusters = []\n".to_owned(),
+                ":1: couch-clusters: is empty",
+            ),
+            (
+                format!("{one}\n[[couch-clusters]]\n"),
+                ":4: couch-clusters[1]: missing field `url`",
+            ),
+            (
+                format!("{one}instance-creation = true\n"),
+                ":3: couch-clusters[0]: unknown field",
+            ),
+            (
+                format!("{one}instance_creation = 1\n"),
+                ":3: couch-clusters[0]: invalid type",
+            ),
+            (
+                format!("{one}\n[[couch-clusters]]\nurl = \"two\"\n"),
+                ":5: couch-clusters[1].url: is no URL",
+            ),
+            (
+                "[[couch-clusters]]\nurl = \"http://u:s3cret@one/path\"\n".to_owned(),
+                ":2: couch-clusters[0].url: is no root URL",
+            ),
+            (
+                "[[couch-clusters]]\nurl = \"http://u@one\"\n".to_owned(),
+                ":2: couch-clusters[0].url: holds a name",
+            ),
+            (
+                format!("{one}user = \"admin\"\n"),
+                ":3: couch-clusters[0].user: has no password",
+            ),
+            (
+                format!("{one}user = \"a:b\"\n"),
+                ":3: couch-clusters[0].user: is empty or holds a colon",
+            ),
+            (
+                format!("{one}user = \"a\"\npassword_file = \"/nowhere/p\"\n"),
+                ":4: couch-clusters[0].password_file: cannot read /nowhere/p",
+            ),
+            (
+                "[contexts.\"\"]\n".to_owned(),
+                ":1: contexts.\"\": is no name",
+            ),
+            (
+                "\n[contexts.a]\nregistries = [\"nowhere\"]\n".to_owned(),
+                ":3: contexts.a: registries: one is no address",
+            ),
+            (
+                "[contexts.a]\nsubdomains = \"deep\"\n".to_owned(),
+                ":2: contexts.a: unknown variant",
+            ),
+        ] {
+            let shown = message(&file);
+            assert!(shown.contains(told), "{told:?} in {shown:?}");
+            assert!(!shown.contains("s3cret"), "{shown}");
+        }
     }
 
     #[test]

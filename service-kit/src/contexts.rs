@@ -11,7 +11,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
+use toml::de::{DeValue, ValueDeserializer};
+use url::Url;
+
+use crate::clusters::Wrong;
 
 /// The context of instances that name none.
 pub const DEFAULT: &str = "default";
@@ -21,7 +25,7 @@ pub const DEFAULT: &str = "default";
 #[serde(deny_unknown_fields)]
 pub struct Context {
     /// Where apps are looked up, in this order. The registries of the default context follow.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "registries")]
     pub registries: Vec<String>,
     /// Whether a new instance gets a directory for papers.
     #[serde(default = "yes")]
@@ -47,6 +51,60 @@ pub enum Subdomains {
 
 const fn yes() -> bool {
     true
+}
+
+/// Each has to be the root of a registry: a wrong one would be found out by the first app only.
+fn registries<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let registries = Vec::<String>::deserialize(from)?;
+    for registry in &registries {
+        let usable = Url::parse(registry).is_ok_and(|url| {
+            matches!(url.scheme(), "http" | "https")
+                && url.username().is_empty()
+                && url.password().is_none()
+                && url.query().is_none()
+                && url.fragment().is_none()
+        });
+        if !usable {
+            return Err(D::Error::custom(
+                "registries: one is no address of a registry; each looks like https://apps.example.org, \
+                 without credentials",
+            ));
+        }
+    }
+    Ok(registries)
+}
+
+/// Reads the tables. `at` is where their key stands.
+///
+/// # Errors
+/// What cannot be used, and where it stands.
+pub(crate) fn read(at: usize, tables: DeValue<'_>) -> Result<Contexts, Wrong> {
+    let DeValue::Table(tables) = tables else {
+        return Err(Wrong {
+            at,
+            what: "contexts: is no table; write [contexts.NAME]".to_owned(),
+        });
+    };
+    let mut contexts = BTreeMap::new();
+    for (name, context) in tables {
+        let at = name.span().start;
+        let name = name.into_inner().into_owned();
+        if name.is_empty() || name.chars().any(|it| it.is_control() || it.is_whitespace()) {
+            return Err(Wrong {
+                at,
+                what: format!(
+                    "contexts.{name:?}: is no name; use one word, such as [contexts.school]"
+                ),
+            });
+        }
+        let context =
+            Context::deserialize(ValueDeserializer::from(context)).map_err(|error| Wrong {
+                at: error.span().map_or(at, |span| span.start),
+                what: format!("contexts.{name}: {}", error.message()),
+            })?;
+        contexts.insert(name, context);
+    }
+    Ok(Contexts::new(contexts))
 }
 
 impl Default for Context {
@@ -75,6 +133,11 @@ impl Contexts {
     #[must_use]
     pub fn knows(&self, name: &str) -> bool {
         name.is_empty() || name == DEFAULT || self.0.contains_key(name)
+    }
+
+    /// The names of those that the configuration names, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
     }
 
     /// The settings of a context: those of the default one when `name` is empty or unknown.

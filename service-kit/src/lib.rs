@@ -2,6 +2,7 @@
 //!
 //! - [`config`]: one struct gives flags, environment, `hamlet.toml` and the manual
 //! - [`contexts`]: the groups of settings in `hamlet.toml`
+//! - [`clusters`]: the list of CouchDB servers in `hamlet.toml`
 //! - [`secret`]: texts that are never shown
 //! - [`program`]: a server as a program: its start, its end, and asking after its health
 //! - [`caller`]: who calls, for which instance, through which door
@@ -13,6 +14,7 @@
 //! - [`telemetry`], [`shutdown`]: logs and signals
 
 pub mod caller;
+pub mod clusters;
 pub mod config;
 pub mod contexts;
 pub mod deadline;

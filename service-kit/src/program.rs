@@ -21,8 +21,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{self, FileArg},
-    contexts::Contexts,
+    config::{self, FileArg, Tables},
     health,
     server::Listener,
     shutdown,
@@ -42,13 +41,13 @@ pub trait Program: CommandFactory + FromArgMatches {
     /// What is logged, and how.
     fn log(&self) -> &LogConfig;
 
-    /// Serves until `shutdown`.
+    /// Serves until `shutdown`. `tables` is what the file holds beside the settings.
     ///
     /// # Errors
     /// When it cannot start or go on.
     fn serve(
         self,
-        contexts: Contexts,
+        tables: Tables,
         shutdown: CancellationToken,
     ) -> impl Future<Output = Result<(), Failure>>;
 
@@ -243,7 +242,7 @@ async fn serve<P: Program>(args: Vec<OsString>) -> Result<(), Failure> {
     telemetry::init(program.log())?;
     let shutdown =
         shutdown::on_signal().map_err(|error| format!("cannot listen to signals: {error}"))?;
-    program.serve(loaded.contexts, shutdown).await
+    program.serve(loaded.tables, shutdown).await
 }
 
 async fn tell_health<P: Program>(args: Vec<OsString>) -> Result<(), Failure> {
@@ -337,7 +336,10 @@ mod tests {
     use clap::{ArgMatches, CommandFactory, Parser};
 
     use super::{Asking, Failure, Program, ServiceFlags, Serving};
-    use crate::{config, contexts::Contexts, telemetry::LogConfig};
+    use crate::{
+        config::{self, Tables},
+        telemetry::LogConfig,
+    };
 
     #[derive(Debug, Parser)]
     #[command(name = "service", mut_arg("listen", |arg| arg.default_value("127.0.0.1:7000")))]
@@ -353,7 +355,7 @@ mod tests {
 
         async fn serve(
             self,
-            _: Contexts,
+            _: Tables,
             _: tokio_util::sync::CancellationToken,
         ) -> Result<(), Failure> {
             Ok(())

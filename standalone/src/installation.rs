@@ -7,9 +7,10 @@ use std::{
     time::Duration,
 };
 
-use couch::{Couch, CouchConfig};
+use couch::{Clusters, Couch, CouchConfig};
 use instance_svc::{Given, Peers};
 use service_kit::{
+    config::Tables,
     contexts::Contexts,
     peer,
     program::{self, listen},
@@ -113,7 +114,7 @@ impl Parts {
 /// One line for a person.
 pub(crate) async fn run(
     settings: Settings,
-    contexts: Contexts,
+    tables: Tables,
     asked: CancellationToken,
 ) -> Result<(), Error> {
     // The doors first: a port in use is found before anything is made.
@@ -128,7 +129,7 @@ pub(crate) async fn run(
     };
     let outcome = tokio::select! {
         () = asked.cancelled() => Ok(()),
-        error = installation.serve(&settings, contexts, public, admin) => error,
+        error = installation.serve(&settings, tables, public, admin) => error,
     };
     installation.stop().await;
     outcome
@@ -148,7 +149,7 @@ impl Installation {
     async fn serve(
         &mut self,
         settings: &Settings,
-        contexts: Contexts,
+        tables: Tables,
         public: TcpListener,
         admin: TcpListener,
     ) -> Result<(), Error> {
@@ -156,10 +157,16 @@ impl Installation {
         let credential = self.folder.keyring("admin-credential", overlap)?;
         let cluster_key = self.folder.keyring("cluster-key", overlap)?;
         let (public_address, admin_address) = addresses(&public, &admin)?;
-        let couch = self.start_database(settings).await?;
+        let clusters = tables.couch_clusters.iter().map(|it| {
+            let (user, password_file) = (it.user.as_deref(), it.password_file.as_deref());
+            let options = &settings.couch;
+            options.member(&it.url, user, password_file, it.instance_creation, overlap)
+        });
+        let clusters = clusters.collect::<couch::Result<Vec<_>>>()?;
+        let couch = Clusters::with_global(self.start_database(settings).await?, clusters)?;
         let apps = example_apps(settings.app_folder.as_deref());
         let services = self
-            .start_services(settings, contexts, couch, &cluster_key, apps.clone())
+            .start_services(settings, tables.contexts, couch, &cluster_key, apps.clone())
             .await?;
         self.services.start(
             "gateway",
@@ -234,7 +241,7 @@ impl Installation {
         &mut self,
         settings: &Settings,
         contexts: Contexts,
-        couch: Couch,
+        couch: Clusters,
         cluster_key: &Keyring,
         app_folder: Option<PathBuf>,
     ) -> Result<gateway::Config, Error> {

@@ -5,8 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::ArgMatches;
 use couch::CouchOptions;
 use service_kit::{
-    config::FileArg,
-    contexts::Contexts,
+    config::{FileArg, Tables},
     program::{Failure, OverlapFlag, Program},
     secret::Secret,
     telemetry::LogConfig,
@@ -85,8 +84,8 @@ impl Program for Settings {
         &self.log
     }
 
-    async fn serve(self, contexts: Contexts, shutdown: CancellationToken) -> Result<(), Failure> {
-        Ok(installation::run(self, contexts, shutdown).await?)
+    async fn serve(self, tables: Tables, shutdown: CancellationToken) -> Result<(), Failure> {
+        Ok(installation::run(self, tables, shutdown).await?)
     }
 
     // Ports may have been picked when it started; the folder knows them.
@@ -128,7 +127,35 @@ registries = [\"https://apps.example.org\"]
 [contexts.school]
 registries = [\"https://school.example.org\"]
 init_photos_folder = false
+
+[[couch-clusters]]
+url = \"http://couch-one:5984\"
+user = \"admin\"
+password_file = \"/run/secrets/couch-one\"
 ```
+
+Tables have no flags. What a file holds that nobody knows, or that cannot be used, is told at the start, with its line.
+
+| key of `[contexts.NAME]` | default | meaning |
+|---|---|---|
+| `registries` | `[]` | Where apps are looked up, in this order; the registries of `[contexts.default]` follow |
+| `init_administrative_folder` | `true` | Whether a new instance gets a directory for papers |
+| `init_photos_folder` | `true` | Whether a new instance gets directories for photos |
+| `subdomains` | `\"nested\"` | Whether the hosts of apps are `slug.instance` (`\"nested\"`) or `name-slug.parent` (`\"flat\"`); with flat ones, no name of an instance may have a hyphen before its first dot |
+
+Instances that name no context, or one that the file does not know, have the settings of `[contexts.default]`.
+
+| key of `[[couch-clusters]]` | default | meaning |
+|---|---|---|
+| `url` | required | The root URL of a CouchDB, or of a cluster of them. Name and password may stand in it |
+| `user` |  | The name of its administrator; wins over the one in the URL |
+| `password_file` |  | A file with the password of its administrator; wins over the one in the URL |
+| `instance_creation` | `true` | Whether new instances may lie there |
+
+The databases of an instance lie on one server of this list: the one that was asked for at its creation, or one drawn
+among those that take new instances. The instance keeps the position, counted from 0, so the list may only grow at its
+end. The server of `--couchdb` always holds what belongs to the whole installation (`global/…`); without a list it holds
+the instances too. Every service needs the same list.
 
 Every program asks after the health of a running one: `PROGRAM health`, with the same flags and environment, prints one
 line and exits with 0 when that one serves and with 1 when it does not.

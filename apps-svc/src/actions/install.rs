@@ -66,7 +66,7 @@ async fn run(shared: &Shared, tenant: &Tenant, asked: Install) -> Result<AppDocu
         },
         Wrong::NotBuilt(why) => Error::NotBuilt(why),
     })?;
-    let store = Store::new(shared.couch.clone(), &tenant.prefix);
+    let store = shared.store(tenant)?;
     let known = known_slug(&asked, &source)?;
     if let Some(slug) = &known
         && let Some(found) = store.app(asked.kind, slug).await?

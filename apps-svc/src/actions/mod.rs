@@ -7,10 +7,12 @@ pub(crate) mod uninstall;
 
 use std::sync::Arc;
 
-use couch::Couch;
+use couch::Clusters;
 use tokio::sync::{Mutex, Semaphore};
 
-use crate::{contents::Contents, sources::Sources};
+use hamlet_proto::hamlet::instance::v1::Tenant;
+
+use crate::{contents::Contents, error::Error, sources::Sources, store::Store};
 
 /// Installations at work at once: each may hold a whole unpacked app in memory.
 const AT_ONCE: usize = 4;
@@ -20,7 +22,7 @@ const LOCKS: usize = 64;
 /// What the actions work with. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Shared {
-    pub(crate) couch: Couch,
+    couch: Clusters,
     pub(crate) contents: Contents,
     pub(crate) sources: Sources,
     at_once: Arc<Semaphore>,
@@ -28,7 +30,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(couch: Couch, contents: Contents, sources: Sources) -> Self {
+    pub(crate) fn new(couch: Clusters, contents: Contents, sources: Sources) -> Self {
         Self {
             couch,
             contents,
@@ -36,5 +38,14 @@ impl Shared {
             at_once: Arc::new(Semaphore::new(AT_ONCE)),
             locks: Arc::new((0..LOCKS).map(|_| Mutex::default()).collect()),
         }
+    }
+
+    /// The documents of an instance, on the server where they lie.
+    ///
+    /// # Errors
+    /// When the configuration does not list that server.
+    pub(crate) fn store(&self, tenant: &Tenant) -> Result<Store, Error> {
+        let couch = self.couch.at(i64::from(tenant.couch_cluster))?;
+        Ok(Store::new(couch.clone(), &tenant.prefix))
     }
 }

@@ -9,7 +9,7 @@ use hamlet_proto::hamlet::apps::v1::{
 use service_kit::caller::Caller;
 use tonic::{Request, Response, Status};
 
-use crate::{actions::Shared, store::Store};
+use crate::actions::Shared;
 
 /// The service between services.
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ impl AppsLifecycleService for Lifecycle {
     ) -> Result<Response<PrepareDatabasesResponse>, Status> {
         let caller = Caller::of(&request)?;
         caller.require_internal()?;
-        let store = Store::new(self.0.couch.clone(), &caller.tenant()?.prefix);
+        let store = self.0.store(caller.tenant()?)?;
         let databases = store
             .prepare()
             .await?

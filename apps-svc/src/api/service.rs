@@ -44,7 +44,7 @@ impl Apps {
         let caller = Caller::of(request)?;
         caller.require_admin()?;
         let tenant = caller.tenant()?.clone();
-        let store = Store::new(self.0.couch.clone(), &tenant.prefix);
+        let store = self.0.store(&tenant)?;
         Ok((tenant, store))
     }
 }

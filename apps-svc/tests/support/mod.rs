@@ -132,7 +132,7 @@ impl World {
         };
         let contents = folder.path().join("contents");
         let given = Given {
-            couch: couch.clone(),
+            couch: couch.clone().into(),
             contexts,
             cluster_key: Secret::new(KEY).into(),
             app_folder,

@@ -1,6 +1,6 @@
 //! What the instance service asks for.
 
-use couch::Couch;
+use couch::Clusters;
 use futures::{StreamExt as _, TryStreamExt as _};
 use hamlet_proto::hamlet::{
     files::v1::{
@@ -26,8 +26,8 @@ use crate::{
 /// The calls of the instance service.
 #[derive(Clone, Debug)]
 pub(crate) struct Lifecycle {
-    /// The database.
-    pub(crate) couch: Couch,
+    /// The servers of databases.
+    pub(crate) couch: Clusters,
     /// The bytes.
     pub(crate) contents: Contents,
     /// The contexts of the configuration.

@@ -4,7 +4,7 @@ mod convert;
 pub(crate) mod lifecycle;
 pub(crate) mod tree;
 
-use couch::Couch;
+use couch::Clusters;
 use hamlet_proto::hamlet::instance::v1::Tenant;
 
 use crate::{domain::prefix::Prefix, error::Error, store::Store};
@@ -15,6 +15,7 @@ fn prefix_of(tenant: &Tenant) -> Result<Prefix, Error> {
 }
 
 /// The tree of an instance.
-fn store_of(couch: &Couch, tenant: &Tenant) -> Result<Store, Error> {
+fn store_of(couch: &Clusters, tenant: &Tenant) -> Result<Store, Error> {
+    let couch = couch.at(i64::from(tenant.couch_cluster))?;
     Store::new(couch.clone(), prefix_of(tenant)?)
 }

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use couch::Couch;
+use couch::Clusters;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use hamlet_proto::hamlet::files::v1::{
     CheckTreeRequest, File, Finding, GetFileRequest, ListChildrenRequest, ListChildrenResponse,
@@ -23,8 +23,8 @@ use crate::{
 /// The tree, for administrators.
 #[derive(Clone, Debug)]
 pub(crate) struct Tree {
-    /// The database.
-    pub(crate) couch: Couch,
+    /// The servers of databases.
+    pub(crate) couch: Clusters,
     /// The bytes.
     pub(crate) contents: Contents,
 }

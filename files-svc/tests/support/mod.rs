@@ -86,7 +86,7 @@ impl World {
         let couch = Couch::connect(&CouchConfig::new(&url)).unwrap();
         let contents = folder.path().join("contents");
         let given = Given {
-            couch: couch.clone(),
+            couch: couch.clone().into(),
             contexts: contexts(),
             cluster_key: Secret::new(KEY).into(),
         };

@@ -105,7 +105,7 @@ pub(crate) async fn by_id(store: &Store, id: &str, kind: Kind) -> Result<Option<
     let Some(document) = document else {
         return Ok(None);
     };
-    let settings = store.settings(&document.body.prefix).await?;
+    let settings = store.settings(document.body.place()).await?;
     Ok(Some(Found {
         id: id.to_owned(),
         document,

@@ -8,7 +8,7 @@ use crate::{
     domain::{
         name::app_hosts,
         operation::{Operation, Phase, Removed, Work},
-        spec::Spec,
+        spec::{InvalidField, Spec},
     },
     error::Error,
     operations::{Accepted, Engine},
@@ -74,6 +74,7 @@ impl RequestCreate<'_> {
                 Err(Error::RequestIdReused)
             };
         }
+        let couch_cluster = self.choose_cluster(&spec)?;
         let warnings = self.look_at_names(&spec).await?;
         if validate_only {
             return Ok(Answer::Valid {
@@ -86,6 +87,7 @@ impl RequestCreate<'_> {
             instance: couch::DocId::ascending().into_string(),
             domain: spec.domain.clone(),
             prefix: random_prefix()?,
+            couch_cluster,
             work: Work::Create {
                 spec: Box::new(spec),
             },
@@ -96,6 +98,43 @@ impl RequestCreate<'_> {
             Accepted::Operation { id, operation } => Ok(Answer::Accepted { id, operation }),
             Accepted::Reused => Err(Error::RequestIdReused),
         }
+    }
+
+    /// On which CouchDB server the instance will lie: the one that was asked for, or one that is drawn
+    /// among those that take new instances.
+    fn choose_cluster(&self, spec: &Spec) -> Result<i64, Error> {
+        let clusters = self.store.clusters();
+        let open = clusters.open();
+        let Some(asked) = spec.couch_cluster else {
+            let drawn = clusters.draw().ok_or(Error::NoOpenCluster)?;
+            return Ok(i64::try_from(drawn).unwrap_or(i64::MAX));
+        };
+        let takes_it = usize::try_from(asked).is_ok_and(|asked| open.contains(&asked));
+        if takes_it {
+            return Ok(asked.into());
+        }
+        let open: Vec<String> = open.iter().map(ToString::to_string).collect();
+        let right = if open.is_empty() {
+            "no other does: set instance_creation = true for one in the configuration".to_owned()
+        } else {
+            format!(
+                "use {}, or leave it out to have one drawn",
+                open.join(" or ")
+            )
+        };
+        let wrong = if clusters.at(asked.into()).is_ok() {
+            format!("{asked} takes no new instances; {right}")
+        } else {
+            let listed = clusters.listed();
+            format!(
+                "{asked} is no position in the configuration, which lists {listed}, counted from 0; {right}"
+            )
+        };
+        Err(InvalidField {
+            field: "instance.couch_cluster".to_owned(),
+            wrong,
+        }
+        .into())
     }
 
     /// Refuses names that are taken before anything is written, and tells what is odd about the others.
@@ -152,6 +191,7 @@ pub(crate) fn blank(arguments_mac: String, now: String) -> Operation {
         instance: String::new(),
         domain: String::new(),
         prefix: String::new(),
+        couch_cluster: 0,
         arguments_mac,
         phase: Phase::Queued,
         step: 0,

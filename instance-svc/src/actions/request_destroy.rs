@@ -91,6 +91,7 @@ impl RequestDestroy<'_> {
             instance: found.id,
             domain,
             prefix: found.document.body.prefix,
+            couch_cluster: found.document.body.couch_cluster,
             ..blank(mac, clock::now())
         };
         match self.engine.accept(id, operation).await? {

@@ -58,7 +58,6 @@ pub(super) fn spec(request: CreateInstanceRequest) -> Result<Spec, Status> {
             instance.password_defined.is_some(),
         ),
         ("instance.indexes_version", instance.indexes_version != 0),
-        ("instance.couch_cluster", instance.couch_cluster.is_some()),
         ("instance.locked", instance.locked),
         ("instance.deleting", instance.deleting),
         ("instance.debug_until", instance.debug_until.is_some()),
@@ -90,6 +89,7 @@ pub(super) fn spec(request: CreateInstanceRequest) -> Result<Spec, Status> {
         no_auto_update: instance.no_auto_update,
         disk_quota_bytes: instance.disk_quota_bytes,
         apps: request.apps,
+        couch_cluster: instance.couch_cluster,
         trace: request.trace,
     })
 }
@@ -126,6 +126,7 @@ pub(super) fn preview(spec: &Spec) -> Instance {
         timezone: spec.timezone.clone(),
         phone: spec.phone.clone(),
         disk_quota_bytes: spec.disk_quota_bytes,
+        couch_cluster: spec.couch_cluster,
         ..Instance::default()
     }
 }
@@ -266,6 +267,8 @@ pub(super) fn tenant(config: &Config, resolved: &Resolved) -> Tenant {
         context: document.context.clone(),
         locale: document.locale.clone(),
         url: config.url_of(&document.domain),
+        // One that no message can hold is in no list either: services refuse it.
+        couch_cluster: i32::try_from(document.couch_cluster).unwrap_or(-1),
         ..Tenant::default()
     }
 }

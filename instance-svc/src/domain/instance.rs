@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{databases::INDEXES_VERSION, name::Name, spec::Spec};
+use super::{databases::INDEXES_VERSION, name::Name, place::Place, spec::Spec};
 
 /// The document of an instance in `global/instances`.
 ///
@@ -125,16 +125,25 @@ impl std::fmt::Debug for InstanceDocument {
 }
 
 impl InstanceDocument {
+    /// Where the databases of the instance lie.
+    #[must_use]
+    pub fn place(&self) -> Place<'_> {
+        Place {
+            couch_cluster: self.couch_cluster,
+            prefix: &self.prefix,
+        }
+    }
+
     /// The document of a new instance, with secrets drawn from the system.
     ///
     /// # Errors
     /// When the system has no randomness to give.
-    pub fn draw(spec: &Spec, prefix: &str) -> Result<Self, getrandom::Error> {
+    pub fn draw(spec: &Spec, place: Place<'_>) -> Result<Self, getrandom::Error> {
         Ok(Self {
             domain: spec.domain.clone(),
             domain_aliases: spec.domain_aliases.clone(),
             old_domain: spec.old_domain.clone(),
-            prefix: prefix.to_owned(),
+            prefix: place.prefix.to_owned(),
             locale: spec.locale.clone(),
             uuid: spec.uuid.clone(),
             oidc_id: spec.oidc_id.clone(),
@@ -156,7 +165,7 @@ impl InstanceDocument {
                 bytes => bytes.to_string(),
             },
             indexes_version: INDEXES_VERSION,
-            couch_cluster: 0,
+            couch_cluster: place.couch_cluster,
             register_token: random_base64::<16>()?,
             session_secret: random_base64::<64>()?,
             oauth_secret: random_base64::<128>()?,
@@ -268,7 +277,12 @@ mod tests {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     use serde_json::{Value, json};
 
-    use super::{InstanceDocument, Spec, owner_contact, settings_document};
+    use super::{InstanceDocument, Place, Spec, owner_contact, settings_document};
+
+    const PLACE: Place<'_> = Place {
+        couch_cluster: 0,
+        prefix: "cozyabc",
+    };
 
     fn spec() -> Spec {
         Spec {
@@ -284,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_new_document_has_the_fields_of_the_model_and_no_other() {
-        let document = InstanceDocument::draw(&spec(), "cozyabc").unwrap();
+        let document = InstanceDocument::draw(&spec(), PLACE).unwrap();
         let json = serde_json::to_value(&document).unwrap();
         let names: Vec<_> = json
             .as_object()
@@ -320,7 +334,7 @@ mod tests {
 
     #[test]
     fn debug_shows_no_secret() {
-        let document = InstanceDocument::draw(&spec(), "cozyabc").unwrap();
+        let document = InstanceDocument::draw(&spec(), PLACE).unwrap();
         let shown = format!("{document:?}");
         assert!(!shown.contains(&document.session_secret), "{shown}");
         assert!(!shown.contains(&document.register_token), "{shown}");

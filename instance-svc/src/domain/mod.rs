@@ -9,6 +9,7 @@ pub mod locale;
 pub mod name;
 pub mod operation;
 pub mod passphrase;
+pub mod place;
 pub mod record;
 pub mod sealed;
 pub mod spec;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     change::Change,
+    place::Place,
     spec::Spec,
     steps::{ChangeStep, CreateStep, DestroyStep, Step},
 };
@@ -23,6 +24,9 @@ pub struct Operation {
     pub domain: String,
     /// The prefix of its databases.
     pub prefix: String,
+    /// The position of the CouchDB server on which they lie.
+    #[serde(default)]
+    pub couch_cluster: i64,
     /// The HMAC of the arguments, in hex: the same request id with others is refused.
     pub arguments_mac: String,
     /// How far it is.
@@ -243,6 +247,15 @@ impl Operation {
         }
     }
 
+    /// Where the databases of the instance lie.
+    #[must_use]
+    pub fn place(&self) -> Place<'_> {
+        Place {
+            couch_cluster: self.couch_cluster,
+            prefix: &self.prefix,
+        }
+    }
+
     /// How many of its first steps can be taken back. Once the one after them is written down as the next,
     /// the operation only goes forward.
     #[must_use]
@@ -427,6 +440,7 @@ pub(crate) mod tests {
             instance: "i".to_owned(),
             domain: "a.example".to_owned(),
             prefix: "cozya".to_owned(),
+            couch_cluster: 0,
             arguments_mac: String::new(),
             phase: Phase::Running,
             step: 0,

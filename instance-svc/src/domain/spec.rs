@@ -75,6 +75,9 @@ pub struct Spec {
     /// What to install, in the order given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub apps: Vec<String>,
+    /// On which CouchDB server of the configuration it shall lie; `None` has one drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub couch_cluster: Option<i32>,
     /// Whether to keep how long each step took.
     #[serde(default)]
     pub trace: bool,

@@ -21,6 +21,7 @@ use crate::{
         instance::{InstanceDocument, SETTINGS_ID, owner_contact, settings_document},
         name::Name,
         operation::{AppOutcome, Operation},
+        place::Place,
         record::Record,
         spec::Spec,
         steps::CreateStep,
@@ -69,7 +70,7 @@ impl Creation {
         match step {
             CreateStep::Claims => self.release_names(id, spec).await,
             CreateStep::Databases => {
-                remove_databases(&self.store, &operation.prefix).await?;
+                remove_databases(&self.store, operation.place()).await?;
                 Ok(nothing())
             }
             CreateStep::Directories | CreateStep::Apps => {
@@ -96,6 +97,7 @@ impl Creation {
             context: spec.context.clone(),
             locale: spec.locale.clone(),
             url: self.config.url_of(&spec.domain),
+            couch_cluster: cluster_of(operation),
             ..Tenant::default()
         }
     }
@@ -156,7 +158,7 @@ impl Creation {
             async move {
                 self.store
                     .make_database(
-                        &operation.prefix,
+                        operation.place(),
                         plan.doctype,
                         plan.indexes,
                         plan.views,
@@ -266,7 +268,8 @@ impl Creation {
         let names: Vec<DbName> = databases::doctypes()
             .map(|doctype| DbName::instance(&operation.prefix, doctype))
             .collect::<Result<_, _>>()?;
-        let found = self.store.couch().database_infos(&names).await?;
+        let couch = self.store.couch(operation.place())?;
+        let found = couch.database_infos(&names).await?;
         for name in &names {
             let least = operation
                 .databases
@@ -308,10 +311,16 @@ impl Creation {
 
     async fn publish(&self, operation: &Operation, spec: &Spec) -> Result<Report, StepError> {
         let document =
-            InstanceDocument::draw(spec, &operation.prefix).map_err(Error::Randomness)?;
+            InstanceDocument::draw(spec, operation.place()).map_err(Error::Randomness)?;
         self.store.publish(&operation.instance, &document).await?;
         Ok(nothing())
     }
+}
+
+/// The position of an instance's CouchDB server as other services are told it. One that no message can
+/// hold is in no list either: they refuse it.
+pub(super) fn cluster_of(operation: &Operation) -> i32 {
+    i32::try_from(operation.couch_cluster).unwrap_or(-1)
 }
 
 /// The first documents of a database, beside its indexes and views.
@@ -330,11 +339,12 @@ fn first_documents(
     }
 }
 
-/// Removes all databases under a prefix: by the list of those that every instance has, and by what is
+/// Removes all databases of an instance: by the list of those that every instance has, and by what is
 /// seen. Returns how many there were.
-pub(crate) async fn remove_databases(store: &Store, prefix: &str) -> Result<u64, StepError> {
+pub(crate) async fn remove_databases(store: &Store, place: Place<'_>) -> Result<u64, StepError> {
     const AT_ONCE: usize = 16;
-    let couch = store.couch();
+    let couch = store.couch(place)?;
+    let prefix = place.prefix;
     let seen = couch.databases_with_prefix(&format!("{prefix}/")).await?;
     let planned = databases::doctypes()
         .map(|doctype| DbName::instance(prefix, doctype))

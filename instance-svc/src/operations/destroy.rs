@@ -5,7 +5,7 @@ use hamlet_proto::hamlet::instance::v1::Tenant;
 
 use super::{
     Peers, Report, StepError,
-    create::remove_databases,
+    create::{cluster_of, remove_databases},
     nothing,
     taking::{self, Terms},
 };
@@ -37,7 +37,7 @@ impl Destruction {
             DestroyStep::Flag => self.take_and_flag(id, operation).await,
             DestroyStep::Bytes => self.remove_bytes(operation).await,
             DestroyStep::Databases => {
-                let removed = remove_databases(&self.store, &operation.prefix).await?;
+                let removed = remove_databases(&self.store, operation.place()).await?;
                 Ok(Box::new(move |operation| {
                     operation.removed.databases += removed;
                 }))
@@ -81,6 +81,7 @@ impl Destruction {
             id: operation.instance.clone(),
             domain: operation.domain.clone(),
             prefix: operation.prefix.clone(),
+            couch_cluster: cluster_of(operation),
             ..Tenant::default()
         };
         let objects = self.peers.purge(&tenant).await?;
@@ -91,7 +92,7 @@ impl Destruction {
 
     /// Looks once more, by name and by what is seen: nothing may be left before the documents go.
     async fn look(&self, operation: &Operation) -> Result<Report, StepError> {
-        let couch = self.store.couch();
+        let couch = self.store.couch(operation.place())?;
         let planned = databases::doctypes()
             .map(|doctype| DbName::instance(&operation.prefix, doctype))
             .collect::<Result<Vec<_>, _>>()?;

@@ -47,7 +47,10 @@ pub(crate) enum StepError {
 impl From<Error> for StepError {
     fn from(error: Error) -> Self {
         match &error {
-            Error::Database(fault) if fault.is_retryable() => {
+            // A replica that was started with an older configuration must not end what others can do.
+            Error::Database(fault)
+                if fault.is_retryable() || matches!(fault, couch::Error::NoSuchCluster { .. }) =>
+            {
                 Self::Later(error.to_failure().message)
             }
             _ => Self::Never(error.to_failure()),

@@ -165,7 +165,9 @@ impl World {
     pub(crate) async fn replica_of(&self, config: Config, settings: Settings) -> Replica {
         let way = peer::connect(&format!("http://{}", self.peers_address), key()).unwrap();
         let given = Given {
-            couch: Couch::connect(&CouchConfig::new(&self.database.url)).unwrap(),
+            couch: Couch::connect(&CouchConfig::new(&self.database.url))
+                .unwrap()
+                .into(),
             peers: Peers::new(way.clone(), way),
             contexts: Contexts::default(),
             cluster_key: key().into(),

@@ -193,7 +193,7 @@ impl Inner {
         operation: &Operation,
         spec: &Spec,
     ) -> Result<(), String> {
-        let removed = remove_databases(&self.store, &operation.prefix)
+        let removed = remove_databases(&self.store, operation.place())
             .await
             .map_err(|error| format!("{error:?}"))?;
         if removed > 0 {

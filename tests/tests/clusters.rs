@@ -1,0 +1,245 @@
+//! Several CouchDB servers: the global one holds what belongs to the installation, and the databases of
+//! each instance lie on the one that its document names.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a failed expectation is the test failing"
+)]
+
+use std::{path::Path, process::Stdio};
+
+use hamlet_tests::{
+    cli::Cli,
+    daemon::{Daemon, Options},
+    database::Database,
+};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+/// Two servers, with the list of them as `hamlet.toml` has it.
+struct Servers {
+    first: Database,
+    second: Database,
+    place: tempfile::TempDir,
+}
+
+impl Servers {
+    async fn new() -> Self {
+        // A real server would be one and the same for both.
+        Self {
+            first: Database::embedded().await,
+            second: Database::embedded().await,
+            place: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn path(&self) -> &Path {
+        self.place.path()
+    }
+
+    /// Both, and whether each takes new instances.
+    fn list(&self, open: [bool; 2]) -> String {
+        let table = |database: &Database, open: bool| {
+            let url = database.url();
+            format!("[[couch-clusters]]\nurl = {url:?}\ninstance_creation = {open}\n\n")
+        };
+        table(&self.first, open[0]) + &table(&self.second, open[1])
+    }
+
+    /// How to start a `hamletd` with this file, whose global server is the first one.
+    fn options(&self, file: &str) -> Options {
+        let path = self.path().join("hamlet.toml");
+        std::fs::write(&path, file).unwrap();
+        Options::new(&self.path().join("data"))
+            .flag(format!("--couchdb={}", self.first.url()))
+            .flag(format!("--config={}", path.display()))
+    }
+
+    fn start(&self, open: [bool; 2]) -> Daemon {
+        self.options(&self.list(open)).start()
+    }
+
+    /// How many databases of instances lie on each.
+    async fn spread(&self) -> [usize; 2] {
+        let of_instances = |names: Vec<String>| {
+            names
+                .iter()
+                .filter(|name| !name.starts_with("global/"))
+                .count()
+        };
+        [
+            of_instances(self.first.databases().await),
+            of_instances(self.second.databases().await),
+        ]
+    }
+}
+
+fn show(cli: &Cli, domain: &str) -> Value {
+    cli.run(&format!("instances show {domain} -o json"))
+        .done()
+        .json()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_lie_where_their_documents_say_and_nowhere_else() {
+    let servers = Servers::new().await;
+    let daemon = servers.start([true, true]);
+    let cli = daemon.cli();
+    for (name, cluster) in [("ann", 0), ("ben", 1)] {
+        let domain = daemon.domain(name);
+        let _ = cli
+            .run(&format!(
+                "instances add {domain} --couch-cluster {cluster} --apps home --email {name}@example.org"
+            ))
+            .done();
+        let shown = show(&cli, &domain);
+        assert_eq!(shown["couchCluster"], cluster);
+        // What lies in the databases of the instance is found there: settings, directories, apps.
+        assert_eq!(shown["email"], format!("{name}@example.org"));
+        let tree = cli.run(&format!("files tree {domain}")).done().out;
+        assert!(tree.contains("Administrative"), "{tree}");
+        let apps = cli.run(&format!("apps ls {domain} -o name")).done().out;
+        assert!(apps.contains("home"), "{apps}");
+    }
+    assert_eq!(servers.spread().await, [16, 16]);
+    assert_eq!(
+        cli.run("instances ls -o name").done().out.lines().count(),
+        2
+    );
+    let foreign: Vec<String> = servers
+        .second
+        .databases()
+        .await
+        .into_iter()
+        .filter(|name| name.starts_with("global/"))
+        .collect();
+    assert_eq!(foreign, [""; 0]);
+
+    for (name, left) in [("ben", [16, 0]), ("ann", [0, 0])] {
+        let domain = daemon.domain(name);
+        let _ = cli
+            .run(&format!("instances destroy {domain} --force"))
+            .done();
+        assert_eq!(servers.spread().await, left);
+        assert_eq!(cli.run(&format!("instances show {domain}")).code, 3);
+    }
+    assert_eq!(servers.first.leftovers().await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_instance_lies_on_one_of_those_that_are_open() {
+    let servers = Servers::new().await;
+    {
+        let daemon = servers.start([true, true]);
+        let cli = daemon.cli();
+        let mut seen = [false; 2];
+        // Half of the instances miss one server: 64 of them never do.
+        for number in 0..64 {
+            let domain = daemon.domain(&format!("drawn-{number}"));
+            let _ = cli.run(&format!("instances add {domain}")).done();
+            let cluster = show(&cli, &domain)["couchCluster"].as_u64().unwrap_or(0);
+            seen[usize::try_from(cluster).unwrap()] = true;
+            if seen == [true; 2] {
+                break;
+            }
+        }
+        assert_eq!(seen, [true; 2]);
+    }
+
+    // The first one is closed: what lies there is still served, and nothing is added.
+    let daemon = servers.start([false, true]);
+    let cli = daemon.cli();
+    let before = servers.spread().await;
+    let domain = daemon.domain("late");
+    let refused = cli.run(&format!("instances add {domain} --couch-cluster 0"));
+    assert_eq!(refused.code, 2, "{refused:#?}");
+    let right = "0 takes no new instances; use 1, or leave it out";
+    assert!(refused.err.contains(right), "{refused:#?}");
+    let refused = cli.run(&format!("instances add {domain} --couch-cluster 7"));
+    let right = "7 is no position in the configuration, which lists 2, counted from 0; use 1";
+    assert!(refused.err.contains(right), "{refused:#?}");
+    let _ = cli.run(&format!("instances add {domain}")).done();
+    assert_eq!(show(&cli, &domain)["couchCluster"], 1);
+    assert_eq!(servers.spread().await, [before[0], before[1] + 16]);
+    for domain in cli.run("instances ls -o name").done().out.lines() {
+        let domain = domain.trim_start_matches("instances/");
+        let _ = cli
+            .run(&format!("instances destroy {domain} --force"))
+            .done();
+    }
+    assert_eq!(servers.spread().await, [0, 0]);
+    drop(daemon);
+
+    let daemon = servers.start([false, false]);
+    let refused = daemon.cli().run(&format!("instances add {domain}"));
+    assert_eq!(refused.code, 1, "{refused:#?}");
+    assert!(
+        refused.err.contains("no couch cluster takes new instances"),
+        "{refused:#?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_on_a_server_that_is_not_listed_is_told_and_never_looked_for_elsewhere() {
+    let servers = Servers::new().await;
+    let daemon = servers.start([true, true]);
+    let cli = daemon.cli();
+    let domain = daemon.domain("eve");
+    let _ = cli
+        .run(&format!("instances add {domain} --couch-cluster 1"))
+        .done();
+    let document = servers.first.plain_documents("global/instances").await[0].clone();
+    let mut astray = document.clone();
+    astray["couch_cluster"] = json!(7);
+    let path = format!(
+        "global%2Finstances/{}",
+        document["_id"].as_str().unwrap_or_default()
+    );
+    let (status, _) = servers.first.call(Method::PUT, &path, Some(astray)).await;
+    assert!(status.is_success());
+    for command in [
+        "instances show",
+        "instances destroy --force",
+        "files tree",
+        "apps ls",
+    ] {
+        let refused = cli.run(&format!("{command} {domain}"));
+        assert_ne!(refused.code, 0, "{command}");
+        let told = "the couch cluster 7 is not in the configuration, which lists 2";
+        assert!(refused.err.contains(told), "{command}: {refused:#?}");
+    }
+    assert_eq!(servers.spread().await, [0, 16]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_cannot_be_used_is_told_at_the_start() {
+    let servers = Servers::new().await;
+    let refused = |file: &str| {
+        let output = servers
+            .options(file)
+            .command()
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        told
+    };
+    let told = refused("[[couch-clusters]]\nurl = \"http://admin:s3cret@one/two\"\n");
+    assert!(
+        told.contains("hamlet.toml:2: couch-clusters[0].url: is no root URL"),
+        "{told}"
+    );
+    assert!(!told.contains("s3cret"), "{told}");
+
+    // Waiting would not help: the server says who may not come in.
+    let stranger = servers.second.url().replace("password", "s3cret");
+    let file = servers.list([true, true]) + &format!("[[couch-clusters]]\nurl = {stranger:?}\n");
+    let told = refused(&file);
+    assert!(
+        told.contains("the couch cluster 2 cannot be used") && told.contains("credentials"),
+        "{told}"
+    );
+    assert!(!told.contains("s3cret"), "{told}");
+}
