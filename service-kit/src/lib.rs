@@ -3,6 +3,7 @@
 //! - [`config`]: one struct gives flags, environment, `hamlet.toml` and the manual
 //! - [`contexts`]: the groups of settings in `hamlet.toml`
 //! - [`clusters`]: the list of CouchDB servers in `hamlet.toml`
+//! - [`languages`]: those that Hamlet speaks
 //! - [`secret`]: texts that are never shown
 //! - [`program`]: a server as a program: its start, its end, and asking after its health
 //! - [`caller`]: who calls, for which instance, through which door
@@ -19,6 +20,7 @@ pub mod config;
 pub mod contexts;
 pub mod deadline;
 pub mod health;
+pub mod languages;
 pub mod peer;
 pub mod program;
 pub mod server;

@@ -172,7 +172,7 @@ async fn a_new_instance_lies_on_one_of_those_that_are_open() {
 
     let daemon = servers.start([false, false]);
     let refused = daemon.cli().run(&format!("instances add {domain}"));
-    assert_eq!(refused.code, 1, "{refused:#?}");
+    assert_eq!(refused.code, 4, "{refused:#?}");
     assert!(
         refused.err.contains("no couch cluster takes new instances"),
         "{refused:#?}"

@@ -139,7 +139,8 @@ mod tests {
             assert_ne!(names.administrative, names.photos, "{language}");
             assert_ne!(names.uploaded, names.backed_up, "{language}");
         }
-        let languages: HashSet<_> = LANGUAGES.iter().map(|(language, _)| language).collect();
+        let languages: HashSet<_> = LANGUAGES.iter().map(|(language, _)| *language).collect();
         assert_eq!(languages.len(), LANGUAGES.len());
+        assert_eq!(languages, service_kit::languages::TRANSLATED.into());
     }
 }

@@ -1,11 +1,16 @@
 //! Asking for a creation.
 
-use service_kit::{contexts::Contexts, secret::Secret};
+use service_kit::{
+    contexts::{Contexts, Subdomains},
+    languages::TRANSLATED,
+    secret::Secret,
+};
 
 use super::{arguments_mac, check_request_id, operation_id, random_prefix};
 use crate::{
     clock,
     domain::{
+        locale,
         name::app_hosts,
         operation::{Operation, Phase, Removed, Work},
         spec::{InvalidField, Spec},
@@ -75,6 +80,7 @@ impl RequestCreate<'_> {
             };
         }
         let couch_cluster = self.choose_cluster(&spec)?;
+        self.check_flat_names(&spec)?;
         let warnings = self.look_at_names(&spec).await?;
         if validate_only {
             return Ok(Answer::Valid {
@@ -137,14 +143,46 @@ impl RequestCreate<'_> {
         .into())
     }
 
+    /// Refuses names that hold a hyphen where it separates the instance from the app.
+    fn check_flat_names(&self, spec: &Spec) -> Result<(), InvalidField> {
+        if self.contexts.get(&spec.context).subdomains != Subdomains::Flat {
+            return Ok(());
+        }
+        for name in spec.names() {
+            if name.first_label().contains('-') {
+                let field = if name.domain() == spec.domain {
+                    "instance.domain"
+                } else {
+                    "instance.domain_aliases"
+                };
+                return Err(InvalidField {
+                    field: field.to_owned(),
+                    wrong: format!(
+                        "{name} has a hyphen before its first dot, which separates the instance from its apps \
+                         in this context (subdomains = \"flat\"); use a name without one"
+                    ),
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Refuses names that are taken before anything is written, and tells what is odd about the others.
     /// One read for all; the claims themselves decide later.
     async fn look_at_names(&self, spec: &Spec) -> Result<Vec<String>, Error> {
         let mut warnings = Vec::new();
         if !self.contexts.knows(&spec.context) {
             warnings.push(format!(
-                "the context {:?} is not configured: the settings of the default context apply",
-                spec.context
+                "the context {:?} is not configured: the settings of the default context apply{}",
+                spec.context,
+                configured(self.contexts)
+            ));
+        }
+        if !locale::has_names(&spec.locale) {
+            warnings.push(format!(
+                "there are no names of directories in {}: they get English ones; names are there in {}",
+                spec.locale,
+                TRANSLATED.join(", ")
             ));
         }
         let names = spec.names();
@@ -153,13 +191,13 @@ impl RequestCreate<'_> {
             .flat_map(|name| {
                 app_hosts(name.host())
                     .into_iter()
-                    .map(move |(parent, slug)| (name, parent, slug))
+                    .map(move |app| (name, app))
             })
             .collect();
         let hosts: Vec<&str> = names
             .iter()
             .map(crate::domain::name::Name::host)
-            .chain(parents.iter().map(|(_, parent, _)| parent.as_str()))
+            .chain(parents.iter().map(|(_, app)| app.instance.as_str()))
             .collect();
         let claims = self.store.claims_of(&hosts).await?;
         for name in &names {
@@ -169,15 +207,28 @@ impl RequestCreate<'_> {
                 return Err(Error::NameTaken(name.to_string()));
             }
         }
-        for (name, parent, slug) in &parents {
-            if let Some(claim) = claims.get(parent) {
+        for (name, app) in &parents {
+            if let Some(claim) = claims.get(&app.instance)
+                && let Some(parent) = self.store.instance(&claim.instance).await?
+                && self.contexts.get(&parent.body.context).subdomains == app.subdomains
+            {
                 warnings.push(format!(
-                    "{name} is also where {} would serve its app {slug}: the new instance hides it",
-                    claim.name
+                    "{name} is also where {} would serve its app {}: the new instance hides it",
+                    claim.name, app.slug
                 ));
             }
         }
         Ok(warnings)
+    }
+}
+
+/// The contexts that are configured, in words that end a sentence about one that is not.
+fn configured(contexts: &Contexts) -> String {
+    let names: Vec<&str> = contexts.names().collect();
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!("; configured are {}", names.join(", "))
     }
 }
 

@@ -27,7 +27,7 @@ impl DirectoryService for Directory {
         request: Request<ResolveHostRequest>,
     ) -> Result<Response<ResolveHostResponse>, Status> {
         Caller::of(&request)?.require_internal()?;
-        let resolved = resolve(&self.0.store, &request.into_inner().host).await?;
+        let resolved = resolve(&self.0.store, &self.0.contexts, &request.into_inner().host).await?;
         let document = &resolved.document;
         let state = if document.deleting {
             HostState::Deleting

@@ -1,47 +1,123 @@
 //! The languages of instances.
 
+use language_tags::LanguageTag;
+
 /// The language of an instance that names none.
 pub const DEFAULT: &str = "en";
 
-/// Checks that `text` looks like a language: two or three letters, then parts of two to eight letters
-/// or digits after `-` or `_`, as in `fr`, `fr-FR` or `nl_NL`.
+/// Checks a language: known to the IANA registry of language subtags (RFC 5646), with a known script and a
+/// known region if it names them, after `-` or `_`, as in `fr`, `fr-FR`, `nl_NL` or `zh-Hant-TW`.
 ///
-/// Languages that Hamlet has no names for are fine: directories then get their English names.
+/// Documents keep it as it was written. Languages that Hamlet has no names for are fine: directories then
+/// get English names (see [`has_names`]).
 ///
 /// # Errors
 /// What is wrong, and what would be right.
 pub fn check(text: &str) -> Result<(), String> {
-    let mut parts = text.split(['-', '_']);
-    let language = parts.next().unwrap_or_default();
-    let well_formed = (2..=3).contains(&language.len())
-        && language.bytes().all(|byte| byte.is_ascii_alphabetic())
-        && text.len() <= 35
-        && parts.all(|part| {
-            (2..=8).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric())
-        });
-    if well_formed {
-        Ok(())
-    } else {
-        let shown: String = text.chars().take(40).collect();
-        Err(format!(
-            "{shown:?} is not a language; use one such as en, fr-FR or nl_NL"
-        ))
+    match wrong_with(text) {
+        None => Ok(()),
+        Some(what) => {
+            let shown: String = text.chars().take(40).collect();
+            Err(format!(
+                "{shown:?} {what}; use one such as en, fr-FR or nl_NL"
+            ))
+        }
     }
+}
+
+fn wrong_with(text: &str) -> Option<&'static str> {
+    /// The longest that a language, a script and a region make.
+    const LONGEST: usize = 35;
+    if text.is_empty() || text.len() > LONGEST {
+        return Some("is not a language");
+    }
+    let Ok(tag) = LanguageTag::parse(&text.replace('_', "-")) else {
+        return Some("is not a language");
+    };
+    let parts = 1 + usize::from(tag.script().is_some()) + usize::from(tag.region().is_some());
+    if !(2..=3).contains(&tag.primary_language().len()) || parts != tag.as_str().split('-').count()
+    {
+        return Some("is more than a language, a script and a region");
+    }
+    if tag.region().is_some_and(is_private) {
+        return Some("names no region of the world");
+    }
+    match tag.validate() {
+        Ok(()) => None,
+        Err(_) if tag.region().is_none() && tag.script().is_none() => {
+            Some("is not a known language")
+        }
+        Err(_) => Some("names no known language, script and region"),
+    }
+}
+
+/// Regions that the registry leaves to private use. Kosovo's code is one of them, and in use everywhere.
+fn is_private(region: &str) -> bool {
+    let private = ("QM"..="QZ").contains(&region) || ("XA"..="XZ").contains(&region);
+    (private && region != "XK") || matches!(region, "AA" | "ZZ")
+}
+
+/// Whether directories have names of their own in this language.
+#[must_use]
+pub fn has_names(locale: &str) -> bool {
+    let language = locale.split(['-', '_']).next().unwrap_or_default();
+    service_kit::languages::TRANSLATED
+        .iter()
+        .any(|translated| translated.eq_ignore_ascii_case(language))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::check;
+    use super::{check, has_names};
 
     #[test]
     fn languages_are_told_from_other_texts() {
-        for right in ["en", "fr", "fr-FR", "de_AT", "nl_NL", "zh-Hant-TW", "ast"] {
+        for right in [
+            "en",
+            "fr",
+            "fr-FR",
+            "de_AT",
+            "nl_NL",
+            "zh-Hant-TW",
+            "zh_hant_tw",
+            "ast",
+            "pt-BR",
+            "es-419",
+            "sq-XK",
+            "FR",
+        ] {
             assert_eq!(check(right), Ok(()), "{right}");
         }
         for wrong in [
-            "", "e", "engl", "fr-", "fr--FR", "../fr", "fr FR", "12", "é",
+            "",
+            "e",
+            "French",
+            "fr FR",
+            "fr-",
+            "fr--FR",
+            "fr_FR.UTF-8",
+            "../x",
+            "xx",
+            "fr-XX",
+            "fr-ZZ",
+            "fra-FR-x-secret",
+            "x-klingon",
+            "i-klingon",
+            "en-US-u-ca-gregory",
+            "Français",
+            &"en-".repeat(20),
         ] {
-            assert!(check(wrong).is_err(), "{wrong:?}");
+            assert!(check(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_translated_languages_are_valid_and_have_names() {
+        for language in service_kit::languages::TRANSLATED {
+            assert_eq!(check(language), Ok(()), "{language}");
+            assert!(has_names(language), "{language}");
+        }
+        assert!(has_names("nl_NL"));
+        assert!(!has_names("pt-BR"));
     }
 }

@@ -4,6 +4,7 @@ pub mod change;
 pub mod claim;
 pub mod databases;
 pub mod etag;
+pub mod field;
 pub mod instance;
 pub mod locale;
 pub mod name;

@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
+use service_kit::contexts::Subdomains;
 
 /// A domain, an alias or a former domain, in the two forms that Hamlet uses.
 ///
@@ -117,22 +118,40 @@ fn shorten(text: &str) -> String {
     text.chars().take(MOST).chain(['…']).collect()
 }
 
-/// The hosts under which an instance may be found when `host` itself is nobody's: `host` may name an
-/// app of theirs. Each comes with the app's slug.
+/// How a host names an app of an instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppHost {
+    /// The host of the instance.
+    pub instance: String,
+    /// The app's slug.
+    pub slug: String,
+    /// How it is named. It counts only if the context of the instance has its apps named so.
+    pub subdomains: Subdomains,
+}
+
+/// What `host` names if it is an app's: with nested subdomains, with flat ones, or both.
 #[must_use]
-pub fn app_hosts(host: &str) -> Vec<(String, String)> {
+pub fn app_hosts(host: &str) -> Vec<AppHost> {
     let mut found = Vec::new();
     let Some((label, rest)) = host.split_once('.') else {
         return found;
     };
     if !rest.is_empty() && is_slug(label) {
-        found.push((rest.to_owned(), label.to_owned()));
+        found.push(AppHost {
+            instance: rest.to_owned(),
+            slug: label.to_owned(),
+            subdomains: Subdomains::Nested,
+        });
     }
     if let Some((name, slug)) = label.split_once('-')
         && !name.is_empty()
         && is_slug(slug)
     {
-        found.push((format!("{name}.{rest}"), slug.to_owned()));
+        found.push(AppHost {
+            instance: format!("{name}.{rest}"),
+            slug: slug.to_owned(),
+            subdomains: Subdomains::Flat,
+        });
     }
     found
 }
@@ -153,7 +172,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{InvalidName, Name, app_hosts};
+    use super::{AppHost, InvalidName, Name, Subdomains, app_hosts};
 
     fn name(text: &str) -> Name {
         text.parse().unwrap()
@@ -221,15 +240,20 @@ mod tests {
 
     #[test]
     fn a_host_may_name_an_app_nested_or_flat() {
+        let app = |instance: &str, slug: &str, subdomains| AppHost {
+            instance: instance.to_owned(),
+            slug: slug.to_owned(),
+            subdomains,
+        };
         assert_eq!(
             app_hosts("drive.alice.example"),
-            [("alice.example".to_owned(), "drive".to_owned())]
+            [app("alice.example", "drive", Subdomains::Nested)]
         );
         assert_eq!(
             app_hosts("alice-drive.example"),
             [
-                ("example".to_owned(), "alice-drive".to_owned()),
-                ("alice.example".to_owned(), "drive".to_owned()),
+                app("example", "alice-drive", Subdomains::Nested),
+                app("alice.example", "drive", Subdomains::Flat),
             ]
         );
         assert!(app_hosts("localhost").is_empty());

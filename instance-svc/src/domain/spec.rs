@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    locale,
+    field, locale,
     name::{InvalidName, Name},
     tos,
 };
@@ -14,8 +14,6 @@ use super::{
 pub const MOST_ALIASES: usize = 100;
 /// The most apps that one creation installs.
 pub const MOST_APPS: usize = 50;
-/// The longest free text, in bytes.
-const LONGEST_TEXT: usize = 1024;
 
 /// A creation, checked. Texts that were not given are empty.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
@@ -118,17 +116,15 @@ impl Spec {
         locale::check(&self.locale).map_err(|wrong| invalid("instance.locale", wrong))?;
         for (field, text) in [
             ("instance.context", &self.context),
-            ("instance.email", &self.email),
             ("instance.public_name", &self.public_name),
-            ("instance.timezone", &self.timezone),
-            ("instance.phone", &self.phone),
-            ("instance.uuid", &self.uuid),
-            ("instance.oidc_id", &self.oidc_id),
         ] {
             check_text(field, text)?;
         }
         check_email(&self.email)?;
         check_timezone(&self.timezone)?;
+        check_phone(&self.phone)?;
+        check_uuid(&self.uuid)?;
+        check_subject("instance.oidc_id", &self.oidc_id)?;
         check_quota(self.disk_quota_bytes)?;
         check_sponsorships(&self.sponsorships)?;
         if !self.tos_signed.is_empty() {
@@ -136,6 +132,18 @@ impl Spec {
         }
         if !self.tos_latest.is_empty() {
             check_tos_latest(&self.tos_latest)?;
+            if !tos::awaits_signature(&self.tos_latest, &self.tos_signed) {
+                return Err(invalid(
+                    "instance.tos_latest",
+                    "is covered by instance.tos_signed; name a version with a higher major number, or leave it out",
+                ));
+            }
+        }
+        if self.settings.len() > field::setting::MOST {
+            return Err(invalid(
+                "instance.settings",
+                format!("holds more than {} settings", field::setting::MOST),
+            ));
         }
         for (name, value) in &self.settings {
             check_setting(name, value)?;
@@ -183,36 +191,9 @@ impl Spec {
 
 /// Checks a setting that has no field of its own.
 pub(super) fn check_setting(name: &str, value: &str) -> Result<(), InvalidField> {
-    /// Settings that have a field of their own: taking them here too would give them two values.
-    const OWN_FIELDS: [(&str, &str); 12] = [
-        ("context", "instance.context"),
-        ("locale", "instance.locale"),
-        ("uuid", "instance.uuid"),
-        ("oidc_id", "instance.oidc_id"),
-        ("tos", "instance.tos_signed"),
-        ("tos_latest", "instance.tos_latest"),
-        ("auto_update", "instance.no_auto_update"),
-        ("auth_mode", "instance.auth_mode"),
-        ("tz", "instance.timezone"),
-        ("email", "instance.email"),
-        ("public_name", "instance.public_name"),
-        ("phone", "instance.phone"),
-    ];
-    let field = format!("instance.settings.{name}");
-    if name.is_empty() || name.starts_with('_') {
-        return Err(invalid(
-            "instance.settings",
-            format!("{name:?} is no name of a setting; it must not be empty or begin with _"),
-        ));
-    }
-    if let Some((_, own)) = OWN_FIELDS.iter().find(|(taken, _)| *taken == name) {
-        return Err(invalid(
-            &field,
-            format!("has a field of its own: use {own}"),
-        ));
-    }
-    check_text(&field, name)?;
-    check_text(&field, value)
+    field::setting::check_name(name).map_err(|wrong| invalid("instance.settings", wrong))?;
+    field::setting::check(name, value)
+        .map_err(|wrong| invalid(&format!("instance.settings.{name}"), wrong))
 }
 
 pub(super) fn check_quota(bytes: i64) -> Result<(), InvalidField> {
@@ -226,10 +207,7 @@ pub(super) fn check_quota(bytes: i64) -> Result<(), InvalidField> {
 }
 
 pub(super) fn check_sponsorships(sponsors: &[String]) -> Result<(), InvalidField> {
-    for sponsor in sponsors {
-        check_text("instance.sponsorships", sponsor)?;
-    }
-    Ok(())
+    field::sponsorship::check(sponsors).map_err(|wrong| invalid("instance.sponsorships", wrong))
 }
 
 pub(super) fn canonical_tos_signed(text: &str) -> Result<String, InvalidField> {
@@ -286,56 +264,44 @@ pub(super) fn canonical_aliases(
 }
 
 pub(super) fn check_text(field: &str, text: &str) -> Result<(), InvalidField> {
-    if text.len() > LONGEST_TEXT {
-        return Err(invalid(
-            field,
-            format!("is longer than {LONGEST_TEXT} bytes"),
-        ));
-    }
-    if text.chars().any(char::is_control) {
-        return Err(invalid(
-            field,
-            "holds a control character; use printable text on one line",
-        ));
-    }
-    Ok(())
+    field::text::check(text).map_err(|wrong| invalid(field, wrong))
 }
 
-/// A mail address is what a mail server takes; only what cannot be one is refused.
+/// Checks a mail address; empty means none.
 pub(super) fn check_email(text: &str) -> Result<(), InvalidField> {
-    let plausible = text.is_empty()
-        || text.rsplit_once('@').is_some_and(|(local, host)| {
-            !local.is_empty() && !host.is_empty() && !text.contains(char::is_whitespace)
-        });
-    if plausible {
-        Ok(())
-    } else {
-        Err(invalid(
-            "instance.email",
-            format!("{text:?} is no mail address; it looks like bob@example.org"),
-        ))
-    }
+    unless_empty("instance.email", text, field::email::check)
 }
 
-/// A time zone is a name of the IANA database. Which names exist changes several times a year, so the
-/// form is checked: `Area/City`, or a single word such as `UTC`.
+/// Checks a time zone; empty means none.
 pub(super) fn check_timezone(text: &str) -> Result<(), InvalidField> {
-    let well_formed = text.is_empty()
-        || (text.len() <= 64
-            && text.split('/').all(|part| {
-                part.starts_with(|c: char| c.is_ascii_alphabetic())
-                    && part
-                        .bytes()
-                        .all(|byte| byte.is_ascii_alphanumeric() || b"_-+".contains(&byte))
-            }));
-    if well_formed {
-        Ok(())
-    } else {
-        Err(invalid(
-            "instance.timezone",
-            format!("{text:?} is no time zone; it looks like Europe/Paris"),
-        ))
+    unless_empty("instance.timezone", text, field::timezone::check)
+}
+
+/// Checks a phone number; empty means none.
+pub(super) fn check_phone(text: &str) -> Result<(), InvalidField> {
+    unless_empty("instance.phone", text, field::phone::check)
+}
+
+/// Checks an id of the hosting provider; empty means none.
+pub(super) fn check_uuid(text: &str) -> Result<(), InvalidField> {
+    unless_empty("instance.uuid", text, field::id::check_uuid)
+}
+
+/// Checks a subject at an OpenID Connect provider; empty means none. `field` is `instance.oidc_id` or
+/// `instance.franceconnect_id`.
+pub(super) fn check_subject(field: &str, text: &str) -> Result<(), InvalidField> {
+    unless_empty(field, text, field::id::check_subject)
+}
+
+fn unless_empty(
+    field: &str,
+    text: &str,
+    check: impl FnOnce(&str) -> Result<(), String>,
+) -> Result<(), InvalidField> {
+    if text.is_empty() {
+        return Ok(());
     }
+    check(text).map_err(|wrong| invalid(field, wrong))
 }
 
 #[cfg(test)]
@@ -376,7 +342,7 @@ mod tests {
     #[test]
     fn each_wrong_field_is_named() {
         type Change = fn(&mut Spec);
-        let cases: [(&str, Change); 14] = [
+        let cases: [(&str, Change); 26] = [
             ("instance.domain", |s| s.domain.clear()),
             ("instance.domain", |s| s.domain = "a/b".into()),
             ("instance.domain_aliases", |s| {
@@ -389,22 +355,57 @@ mod tests {
                 s.old_domain = "BOB.example".into();
             }),
             ("instance.locale", |s| s.locale = "French".into()),
+            ("instance.context", |s| s.context = "a\nb".into()),
             ("instance.email", |s| s.email = "bob".into()),
             ("instance.public_name", |s| s.public_name = "a\nb".into()),
             ("instance.timezone", |s| s.timezone = "Paris time".into()),
+            ("instance.phone", |s| s.phone = "call me".into()),
+            ("instance.uuid", |s| s.uuid = "a/b".into()),
+            ("instance.oidc_id", |s| s.oidc_id = "élodie".into()),
+            ("instance.sponsorships", |s| {
+                s.sponsorships = vec!["a b".into()];
+            }),
+            ("instance.tos_signed", |s| s.tos_signed = "x".into()),
+            ("instance.tos_latest", |s| s.tos_latest = "2.0.0".into()),
+            ("instance.tos_latest", |s| {
+                s.tos_signed = "2.1.0".into();
+                s.tos_latest = "2.2.0-20250901".into();
+            }),
             ("instance.disk_quota_bytes", |s| s.disk_quota_bytes = -5),
             ("instance.settings", |s| {
                 s.settings = [("_id".into(), "x".into())].into();
             }),
+            ("instance.settings", |s| {
+                s.settings = (0..101).map(|it| (it.to_string(), "x".into())).collect();
+            }),
             ("instance.settings.locale", |s| {
                 s.settings = [("locale".into(), "fr".into())].into();
             }),
+            ("instance.settings.offer", |s| {
+                s.settings = [("offer".into(), "a\nb".into())].into();
+            }),
             ("apps[0]", |s| s.apps = vec![String::new()]),
+            ("apps[0]", |s| s.apps = vec!["a\nb".into()]),
             ("apps[1]", |s| s.apps = vec!["home".into(), "home".into()]),
+            ("apps", |s| {
+                s.apps = (0..51).map(|it| it.to_string()).collect();
+            }),
         ];
         for (field, change) in cases {
             let error = spec(change).check().unwrap_err();
             assert_eq!(error.field, field, "{error}");
         }
+    }
+
+    #[test]
+    fn terms_are_kept_in_their_canonical_form() {
+        let checked = spec(|spec| {
+            spec.tos_signed = "20170901".into();
+            spec.tos_latest = "2.0.0-20250901".into();
+        })
+        .check()
+        .unwrap();
+        assert_eq!(checked.tos_signed, "1.0.0-20170901");
+        assert_eq!(checked.tos_latest, "2.0.0-20250901");
     }
 }

