@@ -103,6 +103,7 @@ impl RequestChange<'_> {
             instance: found.id,
             domain: found.document.body.domain,
             prefix: found.document.body.prefix,
+            couch_cluster: found.document.body.couch_cluster,
             ..blank(mac, clock::now())
         };
         match self.engine.accept(id, operation).await? {

@@ -178,7 +178,7 @@ impl Changing {
         change: &Change,
     ) -> Result<(), StepError> {
         loop {
-            let found = self.store.settings(&operation.prefix).await?;
+            let found = self.store.settings(operation.place()).await?;
             let (rev, mut settings) = match found {
                 Some(found) => (Some(found.rev), found.body),
                 None => (None, serde_json::Map::new()),
@@ -190,7 +190,7 @@ impl Changing {
             }
             match self
                 .store
-                .write_settings(&operation.prefix, rev.as_ref(), &settings)
+                .write_settings(operation.place(), rev.as_ref(), &settings)
                 .await?
             {
                 Exchange::Won(_) => return Ok(()),

@@ -138,7 +138,7 @@ async fn require_unchanged(
 ) -> Result<(), StepError> {
     let (document, settings) = tokio::try_join!(
         store.instance(&operation.instance),
-        store.settings(&operation.prefix)
+        store.settings(operation.place())
     )?;
     let Some(document) = document else {
         return Err(Error::NoSuchInstance(operation.domain.clone()).into());

@@ -7,6 +7,7 @@ use super::Store;
 use crate::domain::{
     databases::SETTINGS,
     instance::{InstanceDocument, SETTINGS_ID},
+    place::Place,
 };
 
 impl Store {
@@ -30,16 +31,17 @@ impl Store {
     /// When the database fails and it stays open who won.
     pub async fn write_settings(
         &self,
-        prefix: &str,
+        place: Place<'_>,
         rev: Option<&Rev>,
         settings: &Map<String, Value>,
     ) -> Result<Exchange, couch::Error> {
-        let name = DbName::instance(prefix, SETTINGS)?;
-        let database = self.couch.database(&name);
+        let name = DbName::instance(place.prefix, SETTINGS)?;
+        let couch = self.couch(place)?;
+        let database = couch.database(&name);
         if let Some(rev) = rev {
             return database.compare_and_set(SETTINGS_ID, rev, settings).await;
         }
-        self.couch.create_database(&name).await?;
+        couch.create_database(&name).await?;
         let first: Claiming<Map<String, Value>> =
             database.claim(SETTINGS_ID, settings, |_| false).await?;
         Ok(match first {
