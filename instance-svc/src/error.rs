@@ -3,7 +3,10 @@
 use service_kit::status::{Failure as StatusInMaking, invalid_field};
 use tonic::{Code, Status};
 
-use crate::domain::{operation::Failure, record::Refusal, spec::InvalidField};
+use crate::domain::{
+    operation::Failure, passphrase::credentials::DeriveError, record::Refusal, sealed,
+    spec::InvalidField,
+};
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +89,15 @@ pub enum Error {
     /// The system has no randomness to give.
     #[error("the system has no randomness to give")]
     Randomness(#[from] getrandom::Error),
+    /// Too many passphrases are being hashed.
+    #[error("too many passphrases are being hashed right now; try again in a moment")]
+    Hashing,
+    /// A passphrase could not be hashed.
+    #[error("the passphrase could not be hashed")]
+    Derive(#[from] DeriveError),
+    /// What an operation carries cannot be read.
+    #[error(transparent)]
+    Sealed(#[from] sealed::Error),
     /// A document cannot be read or written as JSON.
     #[error("a document cannot be read or written as JSON")]
     Json(#[from] serde_json::Error),
@@ -127,6 +139,9 @@ impl Error {
                 format!("the database refused a call: {error}"),
             ),
             Self::Randomness(_) => (Code::Internal, "NO_RANDOMNESS", shown),
+            Self::Hashing => (Code::ResourceExhausted, "HASHING_BUSY", shown),
+            Self::Derive(_) => (Code::Internal, "NOT_HASHED", shown),
+            Self::Sealed(_) => (Code::Internal, "SEAL_UNREADABLE", shown),
             Self::Json(_) => (Code::Internal, "CORRUPT_DOCUMENT", shown),
         }
     }

@@ -21,11 +21,11 @@ use service_kit::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    actions::adopt::adopt_all,
+    actions::{adopt::adopt_all, derive::Deriver},
     api::{Parts, Shared, directory::Directory, instances::Instances, operations::OperationsApi},
     config::Config,
     error::Error,
-    operations::{Engine, Peers, Settings, create::Creation, destroy::Destruction},
+    operations::{Engine, Peers, Sealing, Settings, create::Creation, destroy::Destruction},
     store::Store,
 };
 
@@ -78,10 +78,12 @@ pub async fn serve(
     let store = Store::new(given.couch)?;
     store.prepare().await?;
     adopt_all(&store).await?;
+    let sealing = Sealing::new(given.cluster_key.clone());
     let creation = Creation {
         store: store.clone(),
         peers: given.peers.clone(),
         config: config.clone(),
+        sealing: sealing.clone(),
     };
     let destruction = Destruction {
         store: store.clone(),
@@ -94,6 +96,8 @@ pub async fn serve(
         config,
         contexts: given.contexts,
         key: given.cluster_key.clone(),
+        sealing,
+        deriver: Deriver::new(),
     });
     let door = Authenticate::new(given.cluster_key);
     let directory = Directory(shared.clone());

@@ -6,6 +6,7 @@
 
 mod any;
 pub mod json;
+mod redacted;
 
 pub use any::{Unpack, pack, unpack};
 

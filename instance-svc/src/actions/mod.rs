@@ -2,6 +2,7 @@
 
 pub(crate) mod adopt;
 pub(crate) mod cancel;
+pub(crate) mod derive;
 pub(crate) mod find;
 pub(crate) mod follow;
 pub(crate) mod forget;

@@ -6,17 +6,19 @@ use service_kit::{
     secret::Secret,
 };
 
-use super::{arguments_mac, check_request_id, operation_id, random_prefix};
+use super::{arguments_mac, check_request_id, derive::Deriver, operation_id, random_prefix};
 use crate::{
     clock,
     domain::{
         locale,
         name::app_hosts,
         operation::{Operation, Phase, Removed, Work},
+        passphrase::{Chosen, client},
+        sealed::Sealed,
         spec::{InvalidField, Spec},
     },
     error::Error,
-    operations::{Accepted, Engine},
+    operations::{Accepted, Engine, Sealing, sealing::Carried},
     store::Store,
 };
 
@@ -50,22 +52,29 @@ pub(crate) struct RequestCreate<'a> {
     pub contexts: &'a Contexts,
     /// The key under which arguments are compared.
     pub key: &'a Secret,
+    /// Who hashes passphrases.
+    pub deriver: &'a Deriver,
+    /// Who seals what comes of that.
+    pub sealing: &'a Sealing,
 }
 
 impl RequestCreate<'_> {
-    /// Checks the request and, unless only that is wanted, accepts it.
+    /// Checks the request and, unless only that is wanted, accepts it. `passphrase` is empty when none is
+    /// given.
     ///
     /// # Errors
     /// A wrong field, a name that is taken, a request id that was used otherwise, a fault of the database.
     pub(crate) async fn ask(
         &self,
         spec: Spec,
+        passphrase: &Secret,
         request_id: &str,
         validate_only: bool,
     ) -> Result<Answer, Error> {
         check_request_id(request_id)?;
         let spec = spec.check()?;
-        let mac = arguments_mac(self.key, &spec)?;
+        let chosen = Chosen::at_creation(passphrase.expose(), spec.is_passwordless())?;
+        let mac = arguments_mac(self.key, &(&spec, passphrase.expose()))?;
         let id = operation_id("create", request_id);
         if !request_id.is_empty()
             && let Some(known) = self.store.operation(&id).await?
@@ -88,6 +97,11 @@ impl RequestCreate<'_> {
                 warnings,
             });
         }
+        // All that takes the passphrase itself is done now: no document ever holds it.
+        let sealed = match chosen {
+            Some(chosen) => Some(self.seal(&id, chosen, &spec).await?),
+            None => None,
+        };
         let now = clock::now();
         let operation = Operation {
             instance: couch::DocId::ascending().into_string(),
@@ -98,6 +112,7 @@ impl RequestCreate<'_> {
                 spec: Box::new(spec),
             },
             warnings,
+            sealed,
             ..blank(mac, now)
         };
         match self.engine.accept(id, operation).await? {
@@ -165,6 +180,12 @@ impl RequestCreate<'_> {
             }
         }
         Ok(())
+    }
+
+    async fn seal(&self, id: &str, chosen: Chosen, spec: &Spec) -> Result<Sealed, Error> {
+        let salt = client::salt(&spec.domain, &spec.old_domain);
+        let credentials = self.deriver.derive(chosen, salt, String::new()).await?;
+        self.sealing.seal(id, &Carried::Credentials(credentials))
     }
 
     /// Refuses names that are taken before anything is written, and tells what is odd about the others.
@@ -260,6 +281,7 @@ pub(crate) fn blank(arguments_mac: String, now: String) -> Operation {
         databases: Vec::new(),
         apps: Vec::new(),
         removed: Removed::default(),
+        sealed: None,
         warnings: Vec::new(),
         durations: Vec::new(),
         created_at: now.clone(),

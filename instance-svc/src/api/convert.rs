@@ -31,18 +31,6 @@ pub(super) fn spec(request: CreateInstanceRequest) -> Result<Spec, Status> {
     let instance = request
         .instance
         .ok_or_else(|| status::invalid_field("instance", "is missing; give at least its domain"))?;
-    if !request.passphrase.is_empty() {
-        return Err(status::unimplemented(
-            "passphrase: choosing the first passphrase at creation is not built yet; \
-             send the register link to the owner",
-        ));
-    }
-    if instance.magic_link || !instance.franceconnect_id.is_empty() {
-        return Err(status::unimplemented(
-            "instance.magic_link, instance.franceconnect_id: logging in without a passphrase is \
-             not built yet",
-        ));
-    }
     let auth_mode = auth_mode(instance.auth_mode)?;
     for (field, given) in [
         ("instance.prefix", !instance.prefix.is_empty()),
@@ -82,6 +70,8 @@ pub(super) fn spec(request: CreateInstanceRequest) -> Result<Spec, Status> {
         settings: instance.settings.into_iter().collect(),
         uuid: instance.uuid,
         oidc_id: instance.oidc_id,
+        franceconnect_id: instance.franceconnect_id,
+        magic_link: instance.magic_link,
         sponsorships: instance.sponsorships,
         tos_signed: instance.tos_signed,
         tos_latest: instance.tos_latest,
@@ -125,6 +115,8 @@ pub(super) fn preview(spec: &Spec) -> Instance {
         public_name: spec.public_name.clone(),
         timezone: spec.timezone.clone(),
         phone: spec.phone.clone(),
+        franceconnect_id: spec.franceconnect_id.clone(),
+        magic_link: spec.magic_link,
         disk_quota_bytes: spec.disk_quota_bytes,
         couch_cluster: spec.couch_cluster,
         ..Instance::default()

@@ -17,6 +17,7 @@ use hamlet_proto::{
 };
 use service_kit::{
     caller::Caller,
+    secret::Secret,
     status::{self, unimplemented},
 };
 use tonic::{Request, Response, Status};
@@ -82,7 +83,8 @@ impl InstanceService for Instances {
     ) -> Result<Response<Operation>, Status> {
         Caller::of(&request)?.require_admin()?;
         self.require_enabled()?;
-        let request = request.into_inner();
+        let mut request = request.into_inner();
+        let passphrase = Secret::new(std::mem::take(&mut request.passphrase));
         let (request_id, validate_only) = (request.request_id.clone(), request.validate_only);
         let spec = convert::spec(request)?;
         let answer = RequestCreate {
@@ -90,8 +92,10 @@ impl InstanceService for Instances {
             engine: &self.0.engine,
             contexts: &self.0.contexts,
             key: &self.0.key.current(),
+            deriver: &self.0.deriver,
+            sealing: &self.0.sealing,
         }
-        .ask(spec, &request_id, validate_only)
+        .ask(spec, &passphrase, &request_id, validate_only)
         .await?;
         Ok(Response::new(match answer {
             request_create::Answer::Accepted { id, operation } => {

@@ -10,7 +10,12 @@ use std::sync::Arc;
 
 use service_kit::{contexts::Contexts, secret::Keyring};
 
-use crate::{config::Config, operations::Engine, store::Store};
+use crate::{
+    actions::derive::Deriver,
+    config::Config,
+    operations::{Engine, Sealing},
+    store::Store,
+};
 
 /// What all handlers work with.
 #[derive(Clone, Debug)]
@@ -23,6 +28,8 @@ pub(crate) struct Parts {
     pub(crate) config: Config,
     pub(crate) contexts: Contexts,
     pub(crate) key: Keyring,
+    pub(crate) sealing: Sealing,
+    pub(crate) deriver: Deriver,
 }
 
 impl Shared {

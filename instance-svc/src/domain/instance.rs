@@ -4,7 +4,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{databases::INDEXES_VERSION, name::Name, place::Place, spec::Spec};
+use super::{
+    databases::INDEXES_VERSION, name::Name, passphrase::Credentials, place::Place, spec::Spec,
+};
 
 /// The document of an instance in `global/instances`.
 ///
@@ -82,6 +84,9 @@ pub struct InstanceDocument {
     /// The position of the CouchDB cluster.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub couch_cluster: i64,
+    /// The hash of the passphrase: base64 of its text.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    passphrase_hash: String,
     /// The right to choose the first passphrase: base64 of 16 bytes.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub register_token: String,
@@ -147,13 +152,13 @@ impl InstanceDocument {
             locale: spec.locale.clone(),
             uuid: spec.uuid.clone(),
             oidc_id: spec.oidc_id.clone(),
-            franceconnect_id: String::new(),
+            franceconnect_id: spec.franceconnect_id.clone(),
             context: spec.context.clone(),
             sponsorships: spec.sponsorships.clone(),
             tos: spec.tos_signed.clone(),
             tos_latest: spec.tos_latest.clone(),
             auth_mode: spec.auth_mode,
-            magic_link: false,
+            magic_link: spec.magic_link,
             deleting: false,
             blocked: false,
             blocking_reason: String::new(),
@@ -166,12 +171,27 @@ impl InstanceDocument {
             },
             indexes_version: INDEXES_VERSION,
             couch_cluster: place.couch_cluster,
+            passphrase_hash: String::new(),
             register_token: random_base64::<16>()?,
             session_secret: random_base64::<64>()?,
             oauth_secret: random_base64::<128>()?,
             cli_secret: random_base64::<128>()?,
             rest: Map::new(),
         })
+    }
+
+    /// Takes a passphrase: the owner may log in with it from now on, and everything that rested on the one
+    /// before, or on the right to choose or to reset one, is void.
+    pub fn take_credentials(&mut self, credentials: &Credentials) {
+        self.passphrase_hash
+            .clone_from(&credentials.passphrase_hash);
+        self.session_secret.clone_from(&credentials.session_secret);
+        self.password_defined = Some(credentials.defined);
+        self.onboarding_finished = true;
+        self.register_token.clear();
+        for field in ["passphrase_reset_token", "passphrase_reset_time"] {
+            self.rest.shift_remove(field);
+        }
     }
 
     /// The register token as links and people have it: 32 hex digits. `None` once it was used, or when
@@ -277,6 +297,8 @@ mod tests {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     use serde_json::{Value, json};
 
+    use crate::domain::passphrase::{Chosen, Credentials};
+
     use super::{InstanceDocument, Place, Spec, owner_contact, settings_document};
 
     const PLACE: Place<'_> = Place {
@@ -330,6 +352,35 @@ mod tests {
             let bytes = STANDARD.decode(json[secret].as_str().unwrap()).unwrap();
             assert_eq!(bytes.len(), length, "{secret}");
         }
+    }
+
+    #[test]
+    fn a_passphrase_voids_what_came_before_it() {
+        let mut document: InstanceDocument = serde_json::from_value(json!({
+            "domain": "a.example", "locale": "en", "password_defined": false,
+            "passphrase_hash": "b2xk", "passphrase_reset_token": "b2xk",
+            "passphrase_reset_time": "2026-01-01T00:00:00Z", "register_token": "b2xk",
+            "session_secret": "b2xk", "oauth_secret": "b2xk", "cli_secret": "b2xk",
+            "feature_flags": {"x": 1}
+        }))
+        .unwrap();
+        let credentials = Credentials::derive(&Chosen::Nobodys, "", "").unwrap();
+        document.take_credentials(&credentials);
+        assert_eq!(
+            serde_json::to_value(&document).unwrap(),
+            json!({
+                "domain": "a.example", "locale": "en", "onboarding_finished": true,
+                "password_defined": false, "passphrase_hash": credentials.passphrase_hash,
+                "session_secret": credentials.session_secret,
+                "oauth_secret": "b2xk", "cli_secret": "b2xk", "feature_flags": {"x": 1}
+            })
+        );
+        let mut again = document.clone();
+        again.take_credentials(&credentials);
+        assert_eq!(
+            serde_json::to_value(&document).unwrap(),
+            serde_json::to_value(&again).unwrap()
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     change::Change,
     place::Place,
+    sealed::Sealed,
     spec::Spec,
     steps::{ChangeStep, CreateStep, DestroyStep, Step},
 };
@@ -74,6 +75,10 @@ pub struct Operation {
     /// What a destruction removed.
     #[serde(default)]
     pub removed: Removed,
+    /// What it has to write that nobody else may read. It is gone with the operation's end, and when it
+    /// turns back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<Sealed>,
     /// What an administrator should know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -413,6 +418,7 @@ impl Operation {
             self.next_try = None;
         }
         self.error = Some(why);
+        self.sealed = None;
         true
     }
 }
@@ -458,6 +464,7 @@ pub(crate) mod tests {
             databases: Vec::new(),
             apps: Vec::new(),
             removed: Removed::default(),
+            sealed: None,
             warnings: Vec::new(),
             durations: Vec::new(),
             created_at: String::new(),

@@ -52,6 +52,12 @@ pub struct Spec {
     /// The subject at the OIDC provider.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub oidc_id: String,
+    /// The subject at FranceConnect.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub franceconnect_id: String,
+    /// Whether the owner logs in by a mailed link.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub magic_link: bool,
     /// Who pays.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sponsorships: Vec<String>,
@@ -125,6 +131,7 @@ impl Spec {
         check_phone(&self.phone)?;
         check_uuid(&self.uuid)?;
         check_subject("instance.oidc_id", &self.oidc_id)?;
+        check_subject("instance.franceconnect_id", &self.franceconnect_id)?;
         check_quota(self.disk_quota_bytes)?;
         check_sponsorships(&self.sponsorships)?;
         if !self.tos_signed.is_empty() {
@@ -150,6 +157,12 @@ impl Spec {
         }
         self.check_apps()?;
         Ok(self)
+    }
+
+    /// Whether the owner gets in without a passphrase, so that one is set that nobody knows.
+    #[must_use]
+    pub const fn is_passwordless(&self) -> bool {
+        self.magic_link || !self.franceconnect_id.is_empty()
     }
 
     /// The names to claim, in byte order of their hosts.

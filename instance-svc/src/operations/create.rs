@@ -11,7 +11,7 @@ use hamlet_proto::hamlet::instance::v1::Tenant;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use super::{Peers, Report, StepError, claims, nothing};
+use super::{Peers, Report, Sealing, StepError, claims, nothing, sealing::Carried};
 use crate::{
     clock,
     config::Config,
@@ -21,6 +21,7 @@ use crate::{
         instance::{InstanceDocument, SETTINGS_ID, owner_contact, settings_document},
         name::Name,
         operation::{AppOutcome, Operation},
+        passphrase::{Credentials, credentials::VAULT_SETTINGS_ID},
         place::Place,
         record::Record,
         spec::Spec,
@@ -39,6 +40,7 @@ pub struct Creation {
     pub(crate) store: Store,
     pub(crate) peers: Peers,
     pub(crate) config: Config,
+    pub(crate) sealing: Sealing,
 }
 
 impl Creation {
@@ -51,12 +53,12 @@ impl Creation {
     ) -> Result<Report, StepError> {
         match step {
             CreateStep::Claims => self.claim_names(id, operation, spec).await,
-            CreateStep::Databases => self.make_databases(operation, spec).await,
+            CreateStep::Databases => self.make_databases(id, operation, spec).await,
             CreateStep::Directories => self.make_directories(id, operation, spec).await,
             CreateStep::Apps => self.install_apps(operation, spec).await,
             CreateStep::Look => self.look(operation).await,
             CreateStep::Record => self.write_record(id, operation, spec).await,
-            CreateStep::Publish => self.publish(operation, spec).await,
+            CreateStep::Publish => self.publish(id, operation, spec).await,
         }
     }
 
@@ -147,14 +149,35 @@ impl Creation {
         Ok(nothing())
     }
 
+    /// What the first passphrase becomes, when there is one.
+    fn credentials(
+        &self,
+        id: &str,
+        operation: &Operation,
+    ) -> Result<Option<Credentials>, StepError> {
+        let Some(sealed) = &operation.sealed else {
+            return Ok(None);
+        };
+        let Carried::Credentials(credentials) = self.sealing.open(id, sealed)?;
+        Ok(Some(credentials))
+    }
+
     async fn make_databases(
         &self,
+        id: &str,
         operation: &Operation,
         spec: &Spec,
     ) -> Result<Report, StepError> {
         let tenant = self.tenant(operation, spec);
+        let credentials = self.credentials(id, operation)?;
         let own = try_join_all(OWN.iter().map(|plan| {
-            let documents = first_documents(plan.doctype, operation, spec, &tenant.url);
+            let documents = first_documents(
+                plan.doctype,
+                operation,
+                spec,
+                &tenant.url,
+                credentials.as_ref(),
+            );
             async move {
                 self.store
                     .make_database(
@@ -309,9 +332,17 @@ impl Creation {
         Ok(nothing())
     }
 
-    async fn publish(&self, operation: &Operation, spec: &Spec) -> Result<Report, StepError> {
-        let document =
+    async fn publish(
+        &self,
+        id: &str,
+        operation: &Operation,
+        spec: &Spec,
+    ) -> Result<Report, StepError> {
+        let mut document =
             InstanceDocument::draw(spec, operation.place()).map_err(Error::Randomness)?;
+        if let Some(credentials) = self.credentials(id, operation)? {
+            document.take_credentials(&credentials);
+        }
         self.store.publish(&operation.instance, &document).await?;
         Ok(nothing())
     }
@@ -329,9 +360,17 @@ fn first_documents(
     operation: &Operation,
     spec: &Spec,
     url: &str,
+    credentials: Option<&Credentials>,
 ) -> Vec<(String, Map<String, Value>)> {
     match doctype {
-        SETTINGS => vec![(SETTINGS_ID.to_owned(), settings_document(spec))],
+        SETTINGS => {
+            let own = (SETTINGS_ID.to_owned(), settings_document(spec));
+            let vault = credentials.map(|credentials| {
+                let settings = credentials.vault_settings(None, &operation.created_at);
+                (VAULT_SETTINGS_ID.to_owned(), settings)
+            });
+            [own].into_iter().chain(vault).collect()
+        }
         // The owner is the first contact of the instance: one id in two databases harms nobody, and
         // stays the same when this is done twice.
         CONTACTS => vec![(operation.instance.clone(), owner_contact(spec, url))],

@@ -15,10 +15,12 @@ pub mod engine;
 pub mod failpoints;
 mod line;
 mod peers;
+pub(crate) mod sealing;
 pub(crate) mod taking;
 
 pub use engine::{Accepted, Engine, Settings};
 pub use peers::Peers;
+pub use sealing::Sealing;
 
 use crate::{
     domain::{operation::Failure, operation::Operation},

@@ -46,6 +46,31 @@ impl std::fmt::Debug for Chosen {
     }
 }
 
+impl Chosen {
+    /// The first passphrase of a new instance. `given` is in plain text; empty when there is none.
+    /// `passwordless` is whether the owner gets in by other means. `None`: the owner chooses it later, by
+    /// the register link.
+    ///
+    /// # Errors
+    /// When one is given that could never be used, or that cannot have been meant.
+    pub fn at_creation(given: &str, passwordless: bool) -> Result<Option<Self>, InvalidField> {
+        match (given.is_empty(), passwordless) {
+            (true, true) => Ok(Some(Self::Nobodys)),
+            (true, false) => Ok(None),
+            (false, true) => Err(InvalidField {
+                field: "passphrase".to_owned(),
+                wrong: "cannot be used with instance.magic_link or instance.franceconnect_id, with which \
+                        the owner gets in without one; leave one of them out"
+                    .to_owned(),
+            }),
+            (false, false) => {
+                check_plain("passphrase", given)?;
+                Ok(Some(Self::Plain(given.to_owned())))
+            }
+        }
+    }
+}
+
 /// Checks a passphrase in plain text. There is no rule of strength on the server, as in the model; what
 /// cannot have been meant is refused.
 ///
@@ -314,6 +339,24 @@ mod tests {
         assert_eq!(after["key"], "0.aWk=|a2V5");
         for gone in ["passphrase_kdf", "public_key", "private_key"] {
             assert!(!after.contains_key(gone), "{gone}");
+        }
+    }
+
+    #[test]
+    fn a_passphrase_that_could_never_be_used_is_refused_and_not_replaced() {
+        assert!(matches!(Chosen::at_creation("", false), Ok(None)));
+        assert!(matches!(
+            Chosen::at_creation("", true),
+            Ok(Some(Chosen::Nobodys))
+        ));
+        assert!(matches!(
+            Chosen::at_creation("cozy", false),
+            Ok(Some(Chosen::Plain(plain))) if plain == "cozy"
+        ));
+        for (given, passwordless) in [("cozy", true), ("a\nb", false)] {
+            let error = Chosen::at_creation(given, passwordless).unwrap_err();
+            assert_eq!(error.field, "passphrase");
+            assert!(!error.to_string().contains(given));
         }
     }
 

@@ -107,6 +107,8 @@ impl Inner {
         let look_again_after = self.settings.look_again_after;
         let operation = &mut held.operation;
         operation.phase = phase;
+        // What was sealed is written where it belongs, or never will be.
+        operation.sealed = None;
         operation.ended_at = Some(clock.now());
         // What was unwound may have had a second owner for a moment: it is looked at once more.
         let look_again = phase == Phase::Failed && operation.taken_over;
