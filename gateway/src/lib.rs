@@ -17,10 +17,12 @@ mod door;
 mod forward;
 mod health;
 mod host;
+mod onboarding;
 mod pages;
 pub mod program;
 mod route;
 mod services;
+mod tenants;
 
 use std::sync::Arc;
 
@@ -37,8 +39,10 @@ use crate::{
     door::{AdminDoor, PublicDoor},
     forward::Forwarder,
     health::Health,
+    onboarding::Onboarding,
     pages::Pages,
     services::Services,
+    tenants::Tenants,
 };
 
 /// Why the gateway cannot serve.
@@ -81,7 +85,13 @@ pub async fn serve(
     let services = Services::new(&config, secrets.tls.as_ref())?;
     let directory = Arc::new(Directory::new(&config, &services, &secrets.cluster_key)?);
     let forwarder = |limits| Forwarder::new(&config, &services, &secrets.cluster_key, limits);
+    let onboarding = Onboarding {
+        tenants: Tenants::new(&services, &secrets.cluster_key)?,
+        directory: Arc::clone(&directory),
+        pages: Arc::clone(&pages),
+    };
     let public_door = PublicDoor {
+        onboarding,
         directory: Arc::clone(&directory),
         forwarder: forwarder(forward::Limits::of_public(&config))?,
         pages,

@@ -52,7 +52,7 @@ impl Asked {
         let text = pages.text(page, &language);
         let status = page.status();
         let body = match self.form {
-            Form::Html => pages.html(&text, &language),
+            Form::Html => pages.html(page, &text, &language),
             Form::Text => format!("{}\n\n{}\n", text.title, text.paragraphs.join("\n\n")),
             Form::Json | Form::JsonApi => {
                 let document = match page.document() {
@@ -74,14 +74,18 @@ impl Asked {
             headers.insert(::http::header::CONTENT_LANGUAGE, language);
         }
         if self.form == Form::Html {
-            headers.insert(CONTENT_SECURITY_POLICY, pages.policy().clone());
+            headers.insert(CONTENT_SECURITY_POLICY, pages.policy(page).clone());
             headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
         }
         if page.may_pass() {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
         }
-        if let Page::WrongMethod = page {
-            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        if let Page::WrongMethod { allow } = page {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        if let Page::Choose { .. } = page {
+            // The form has to say where it comes from, and its address nowhere else.
+            headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
         }
         response
     }
@@ -94,6 +98,20 @@ impl Asked {
             HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
         );
         response
+    }
+
+    /// Whether a page is the answer that the caller likes best.
+    pub(crate) fn wants_page(&self) -> bool {
+        self.form == Form::Html
+    }
+
+    /// Answers with JSON:API, whatever the caller likes: so the compatible API has it.
+    pub(crate) fn json_api(
+        &self,
+        status: StatusCode,
+        document: &serde_json::Value,
+    ) -> Response<Body> {
+        self.with_body(status, Form::JsonApi.content_type(), document.to_string())
     }
 
     fn with_body(
@@ -173,6 +191,37 @@ pub(crate) fn redirect(domain: &str, path_and_query: &str) -> Option<Response<Bo
     let mut response = plain(StatusCode::PERMANENT_REDIRECT, "this address has changed");
     response.headers_mut().insert(LOCATION, location);
     Some(response)
+}
+
+/// Sends the caller on to another path of the same host, to be read.
+pub(crate) fn see_other(location: &str) -> Response<Body> {
+    let mut response = plain(StatusCode::SEE_OTHER, "go on at the address in Location");
+    match HeaderValue::try_from(location) {
+        Ok(location) => {
+            response.headers_mut().insert(LOCATION, location);
+            response
+        }
+        // A query that came in as a URI can stand in a header.
+        Err(_) => plain(StatusCode::BAD_REQUEST, "the address cannot be used"),
+    }
+}
+
+/// A script of ours.
+pub(crate) fn script(text: &'static str, head_only: bool) -> Response<Body> {
+    let mut response = Response::new(if head_only {
+        Body::Empty
+    } else {
+        Body::Full(Bytes::from_static(text.as_bytes()))
+    });
+    let headers = response.headers_mut();
+    common(headers);
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(text.len()));
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/javascript; charset=utf-8"),
+    );
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=300"));
+    response
 }
 
 /// Asks for the admin credential.

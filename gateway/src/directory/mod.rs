@@ -100,6 +100,11 @@ impl Directory {
         answer
     }
 
+    /// Forgets what `host` stands for: it has just changed.
+    pub(crate) fn forget(&self, host: &Host) {
+        self.cache.remove_if(host.name(), |_| true);
+    }
+
     /// Asks in a task of its own, so that the answer arrives even if who asked first has gone.
     fn ask(&self, host: String) -> Question {
         let mut client = self.client.clone();

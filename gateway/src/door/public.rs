@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tonic::Status;
 
@@ -17,12 +17,14 @@ use crate::{
     directory::{Answer, Directory, Place, State},
     forward::Forwarder,
     host::Host,
+    onboarding::{Onboarding, Step},
     pages::{Page, Pages},
     route,
 };
 
 /// Finds the instance of the host, refuses what must not be used, forwards gRPC, shows pages.
 pub(crate) struct PublicDoor {
+    pub(crate) onboarding: Onboarding,
     pub(crate) directory: Arc<Directory>,
     pub(crate) forwarder: Forwarder,
     pub(crate) pages: Arc<Pages>,
@@ -37,7 +39,7 @@ impl Handler for PublicDoor {
         // The query may hold a register token, so it is never logged.
         tracing::debug!(method = %request.method(), host = host.name(), path = request.uri().path(), "request");
         if !is_grpc(request.headers()) {
-            return self.page(&host, &request).await;
+            return self.page(&host, request).await;
         }
         if let Some(refused) = refuse_odd_grpc(&request) {
             return refused;
@@ -72,13 +74,20 @@ impl PublicDoor {
             .await
     }
 
-    async fn page(&self, host: &Host, request: &Request<Incoming>) -> Response<Body> {
+    async fn page(&self, host: &Host, request: Request<Incoming>) -> Response<Body> {
         let answer = self.directory.resolve(host).await;
         let on_app_host = matches!(&answer, Answer::Found(place) if !place.app_slug.is_empty());
-        let asked = Asked::of(request, on_app_host || request.uri().path() == "/");
+        let asked = Asked::of(&request, on_app_host || is_for_people(request.uri().path()));
         let show = |page: &Page<'_>, locale: &str| asked.page(&self.pages, page, locale);
         match &answer {
-            Answer::Found(place) => show(&page_of(place, request), &place.tenant.locale),
+            Answer::Found(place) => match page_of(place, &request) {
+                Found::Page(page) => show(&page, &place.tenant.locale),
+                Found::Step(step) => {
+                    self.onboarding
+                        .answer(step, host, place, &asked, request)
+                        .await
+                }
+            },
             Answer::Unknown => show(&Page::Unknown { host: host.name() }, ""),
             Answer::OutOfReach => show(&Page::OutOfReach, ""),
             Answer::Moved(to) => {
@@ -95,48 +104,34 @@ impl PublicDoor {
     }
 }
 
-fn page_of<'a>(place: &'a Place, request: &Request<Incoming>) -> Page<'a> {
+/// Whether pages are what who asks for a path without `Accept` means.
+fn is_for_people(path: &str) -> bool {
+    path == "/" || path.starts_with("/auth/")
+}
+
+/// What is at a path.
+enum Found<'a> {
+    Page(Page<'a>),
+    Step(Step),
+}
+
+fn page_of<'a>(place: &'a Place, request: &Request<Incoming>) -> Found<'a> {
     let domain = place.tenant.domain.as_str();
-    match &place.state {
-        State::Deleting => return Page::Deleting { domain },
-        State::Blocked { reason } => return Page::Blocked { domain, reason },
-        State::Active => {}
-    }
-    if !place.app_slug.is_empty() {
-        return Page::App {
+    let path = request.uri().path();
+    Found::Page(match &place.state {
+        State::Deleting => Page::Deleting { domain },
+        State::Blocked { reason } => Page::Blocked { domain, reason },
+        State::Active if !place.app_slug.is_empty() => Page::App {
             domain,
             app: &place.app_slug,
-        };
-    }
-    if request.uri().path() != "/" {
-        return Page::NoPath { domain };
-    }
-    if ![Method::GET, Method::HEAD].contains(request.method()) {
-        return Page::WrongMethod;
-    }
-    match register_token(request.uri().query()) {
-        Some(_) if !place.onboarding => Page::Ready { domain },
-        Some(Token::WellFormed) => Page::Register { domain },
-        Some(Token::Broken) => Page::BrokenLink { domain },
-        None if place.onboarding => Page::Waiting { domain },
-        None => Page::Ready { domain },
-    }
-}
-
-enum Token {
-    WellFormed,
-    Broken,
-}
-
-/// Looks at the form of a register token only: 32 hex digits. Whether it is the right one is not
-/// for the gateway to say.
-fn register_token(query: Option<&str>) -> Option<Token> {
-    let (_, token) =
-        url::form_urlencoded::parse(query?.as_bytes()).find(|(key, _)| key == "registerToken")?;
-    let fits = token.len() == 32 && token.bytes().all(|byte| byte.is_ascii_hexdigit());
-    Some(if fits {
-        Token::WellFormed
-    } else {
-        Token::Broken
+        },
+        State::Active => match Step::at(path) {
+            Some(step) if !step.allows(request.method()) => Page::WrongMethod {
+                allow: step.methods(),
+            },
+            Some(Step::Start) if !place.onboarding => Page::Ready { domain },
+            Some(step) => return Found::Step(step),
+            None => Page::NoPath { domain },
+        },
     })
 }

@@ -2,8 +2,9 @@
 
 use super::Text;
 
-/// A whole page. `style` has to be the text whose hash the policy names.
-pub(super) fn page(text: &Text, language: &str, style: &str) -> String {
+/// A whole page. `style` has to be the text whose hash the policy names; `more` is HTML that comes after the
+/// text.
+pub(super) fn page(text: &Text, language: &str, style: &str, more: &str) -> String {
     let title = escape(&text.title);
     let language = escape(language);
     let paragraphs: String = text
@@ -15,12 +16,12 @@ pub(super) fn page(text: &Text, language: &str, style: &str) -> String {
         "<!doctype html>\n<html lang=\"{language}\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"robots\" content=\"noindex\">\n<title>{title}</title>\n<style>{style}</style>\n</head>\n\
-         <body>\n<main>\n<h1>{title}</h1>\n{paragraphs}</main>\n<footer>Hamlet</footer>\n</body>\n</html>\n"
+         <body>\n<main>\n<h1>{title}</h1>\n{paragraphs}{more}</main>\n<footer>Hamlet</footer>\n</body>\n</html>\n"
     )
 }
 
 /// Makes a text safe between tags and inside quoted attributes.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

@@ -1,5 +1,7 @@
-//! The pages that a person sees: one template, texts in eight languages, no script, nothing from elsewhere.
+//! The pages that a person sees: one template, texts in eight languages, nothing from elsewhere. One page has
+//! a script, and works without it.
 
+mod form;
 mod html;
 
 use std::collections::HashMap;
@@ -8,6 +10,15 @@ use base64::Engine as _;
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
+
+pub(crate) use self::form::Form;
+
+/// Where the form with the passphrase is sent, as in the compatible API.
+pub(crate) const SUBMIT_PATH: &str = "/settings/passphrase";
+/// Where the script of that form lies.
+pub(crate) const SCRIPT_PATH: &str = "/assets/passphrase.js";
+/// That script.
+pub(crate) const SCRIPT: &str = include_str!("passphrase.js");
 
 /// The language of those whose own is not among ours.
 const FALLBACK: &str = "en";
@@ -24,7 +35,7 @@ const TEXTS: [(&str, &str); 8] = [
 ];
 
 /// What there is to say.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) enum Page<'a> {
     /// No instance has this host.
     Unknown { host: &'a str },
@@ -38,23 +49,39 @@ pub(crate) enum Page<'a> {
     Ready { domain: &'a str },
     /// It is there and its owner has yet to choose a passphrase.
     Waiting { domain: &'a str },
-    /// Its owner came with a link to choose it.
-    Register { domain: &'a str },
+    /// Its owner came with a link, and chooses it here.
+    Choose { form: &'a Form<'a> },
+    /// The passphrase is chosen.
+    Done { domain: &'a str },
+    /// Its owner came with a link that opens nothing any more.
+    DeadLink { domain: &'a str },
+    /// Its owner came with a link whose time has passed.
+    ExpiredLink { domain: &'a str },
+    /// Another site tries to choose it.
+    CrossSite { domain: &'a str },
     /// Its owner came with half a link.
     BrokenLink { domain: &'a str },
     /// An app of the instance.
     App { domain: &'a str, app: &'a str },
     /// Nothing is at this path.
     NoPath { domain: &'a str },
-    /// Pages can be read only.
-    WrongMethod,
+    /// The path takes these methods only.
+    WrongMethod { allow: &'static str },
 }
 
 impl Page<'_> {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Ready { .. } | Self::Waiting { .. } => StatusCode::OK,
+            Self::Ready { .. } | Self::Waiting { .. } | Self::Done { .. } => StatusCode::OK,
+            Self::Choose { form } if form.error == Some("error_later") => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Choose { form } if form.error.is_some() => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Choose { .. } => StatusCode::OK,
             Self::BrokenLink { .. } => StatusCode::BAD_REQUEST,
+            Self::DeadLink { .. } | Self::ExpiredLink { .. } | Self::CrossSite { .. } => {
+                StatusCode::FORBIDDEN
+            }
             Self::Blocked {
                 reason: "PAYMENT_FAILED",
                 ..
@@ -62,8 +89,8 @@ impl Page<'_> {
             Self::Unknown { .. } | Self::Deleting { .. } | Self::NoPath { .. } => {
                 StatusCode::NOT_FOUND
             }
-            Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Register { .. } | Self::App { .. } => StatusCode::NOT_IMPLEMENTED,
+            Self::WrongMethod { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::App { .. } => StatusCode::NOT_IMPLEMENTED,
             Self::Blocked { .. } | Self::OutOfReach => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -77,11 +104,16 @@ impl Page<'_> {
             Self::Blocked { reason: "", .. } => "UNKNOWN",
             Self::Blocked { reason, .. } => reason,
             Self::OutOfReach => "DIRECTORY_OUT_OF_REACH",
-            Self::Ready { .. } | Self::Waiting { .. } => "OK",
-            Self::Register { .. } | Self::App { .. } => "NOT_BUILT_YET",
+            Self::Ready { .. } | Self::Waiting { .. } | Self::Choose { .. } | Self::Done { .. } => {
+                "OK"
+            }
+            Self::DeadLink { .. } => "REGISTER_TOKEN_WRONG",
+            Self::ExpiredLink { .. } => "REGISTER_TOKEN_EXPIRED",
+            Self::CrossSite { .. } => "CROSS_SITE",
+            Self::App { .. } => "NOT_BUILT_YET",
             Self::BrokenLink { .. } => "REGISTER_TOKEN_MALFORMED",
             Self::NoPath { .. } => "NO_SUCH_PATH",
-            Self::WrongMethod => "METHOD_NOT_ALLOWED",
+            Self::WrongMethod { .. } => "METHOD_NOT_ALLOWED",
         }
     }
 
@@ -92,18 +124,29 @@ impl Page<'_> {
             Self::Deleting { .. } => "Instance is being destroyed",
             Self::Blocked { .. } => "Blocked",
             Self::OutOfReach => "Try again later",
-            Self::Ready { .. } | Self::Waiting { .. } => "Instance",
-            Self::Register { .. } | Self::App { .. } => "Not Implemented",
+            Self::Ready { .. } | Self::Waiting { .. } | Self::Done { .. } => "Instance",
+            Self::Choose { .. } => "Passphrase",
+            Self::DeadLink { .. } | Self::ExpiredLink { .. } | Self::CrossSite { .. } => {
+                "Forbidden"
+            }
+            Self::App { .. } => "Not Implemented",
             Self::BrokenLink { .. } => "Bad Request",
             Self::NoPath { .. } => "Not Found",
-            Self::WrongMethod => "Method Not Allowed",
+            Self::WrongMethod { .. } => "Method Not Allowed",
         }
     }
 
     /// For programs: what is told of an instance that is there.
     pub(crate) fn document(&self) -> Option<serde_json::Value> {
         let (domain, onboarding) = match self {
-            Self::Ready { domain } => (domain, false),
+            Self::Choose { form } if form.error.is_none() => {
+                return Some(json!({"data": {
+                    "type": "hamlet.passphrase-parameters",
+                    "id": form.domain,
+                    "attributes": {"salt": form.salt, "kdf": 0, "iterations": form.iterations},
+                }}));
+            }
+            Self::Ready { domain } | Self::Done { domain } => (domain, false),
             Self::Waiting { domain } => (domain, true),
             _ => return None,
         };
@@ -133,11 +176,15 @@ impl Page<'_> {
             Self::OutOfReach => "out_of_reach",
             Self::Ready { .. } => "ready",
             Self::Waiting { .. } => "waiting",
-            Self::Register { .. } => "register",
+            Self::Choose { .. } => "choose",
+            Self::Done { .. } => "done",
+            Self::DeadLink { .. } => "dead_link",
+            Self::ExpiredLink { .. } => "expired_link",
+            Self::CrossSite { .. } => "cross_site",
             Self::BrokenLink { .. } => "broken_link",
             Self::App { .. } => "app",
             Self::NoPath { .. } => "no_path",
-            Self::WrongMethod => "wrong_method",
+            Self::WrongMethod { .. } => "wrong_method",
         }
     }
 
@@ -149,11 +196,16 @@ impl Page<'_> {
             | Self::Blocked { domain: name, .. }
             | Self::Ready { domain: name }
             | Self::Waiting { domain: name }
-            | Self::Register { domain: name }
+            | Self::Done { domain: name }
+            | Self::DeadLink { domain: name }
+            | Self::ExpiredLink { domain: name }
+            | Self::CrossSite { domain: name }
             | Self::BrokenLink { domain: name }
             | Self::App { domain: name, .. }
             | Self::NoPath { domain: name } => name,
-            Self::OutOfReach | Self::WrongMethod => "",
+            Self::Choose { form } => form.domain,
+            Self::WrongMethod { allow } => allow,
+            Self::OutOfReach => "",
         }
     }
 }
@@ -171,6 +223,7 @@ type Locale = HashMap<String, Vec<String>>;
 pub(crate) struct Pages {
     locales: HashMap<&'static str, Locale>,
     policy: HeaderValue,
+    form_policy: HeaderValue,
 }
 
 impl Pages {
@@ -184,14 +237,18 @@ impl Pages {
             .map(|(language, texts)| Ok((language, serde_json::from_str(texts)?)))
             .collect::<Result<_, serde_json::Error>>()?;
         let style = base64::engine::general_purpose::STANDARD.encode(Sha256::digest(STYLE));
-        let policy = format!(
-            "default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-        );
+        let policy = |more: &str| {
+            let policy = format!(
+                "default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; frame-ancestors 'none'; {more}"
+            );
+            HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static(
+                "default-src 'none'; frame-ancestors 'none'",
+            ))
+        };
         Ok(Self {
             locales,
-            policy: HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static(
-                "default-src 'none'; frame-ancestors 'none'",
-            )),
+            policy: policy("form-action 'none'"),
+            form_policy: policy("form-action 'self'; script-src 'self'; connect-src 'self'"),
         })
     }
 
@@ -207,9 +264,12 @@ impl Pages {
             .map_or(FALLBACK, |(language, _)| language)
     }
 
-    /// The policy under which browsers show the pages.
-    pub(crate) const fn policy(&self) -> &HeaderValue {
-        &self.policy
+    /// The policy under which browsers show a page.
+    pub(crate) const fn policy(&self, page: &Page<'_>) -> &HeaderValue {
+        match page {
+            Page::Choose { .. } => &self.form_policy,
+            _ => &self.policy,
+        }
     }
 
     pub(crate) fn text(&self, page: &Page<'_>, language: &str) -> Text {
@@ -228,9 +288,22 @@ impl Pages {
         }
     }
 
+    /// The one text of a key.
+    fn say(&self, key: &str, language: &str) -> String {
+        [language, FALLBACK]
+            .iter()
+            .find_map(|language| self.locales.get(language)?.get(key)?.first())
+            .cloned()
+            .unwrap_or_default()
+    }
+
     /// The page itself.
-    pub(crate) fn html(&self, text: &Text, language: &str) -> String {
-        html::page(text, language, STYLE)
+    pub(crate) fn html(&self, page: &Page<'_>, text: &Text, language: &str) -> String {
+        let form = match page {
+            Page::Choose { form } => form::html(form, |key| self.say(key, language)),
+            _ => String::new(),
+        };
+        html::page(text, language, STYLE, &form)
     }
 }
 
@@ -242,7 +315,44 @@ mod tests {
         reason = "a failed expectation is the test failing"
     )]
 
-    use super::{Page, Pages};
+    use super::{Form, Page, Pages};
+
+    const fn form(error: Option<&'static str>) -> Form<'static> {
+        Form {
+            domain: "a.example",
+            token: "\"><script>",
+            salt: "me@a.example",
+            iterations: 650_000,
+            hint: "\" autofocus=\"",
+            error,
+        }
+    }
+
+    #[test]
+    fn the_form_says_what_was_wrong_and_keeps_all_but_the_passphrase() {
+        let pages = Pages::new().unwrap();
+        for (error, status) in [
+            (None, 200),
+            (Some("error_empty"), 422),
+            (Some("error_hint"), 422),
+            (Some("error_field"), 422),
+            (Some("error_later"), 503),
+        ] {
+            let form = form(error);
+            let page = Page::Choose { form: &form };
+            assert_eq!(page.status(), status);
+            let html = pages.html(&page, &pages.text(&page, "de"), "de");
+            assert_eq!(html.contains("role=\"alert\" hidden"), error.is_none());
+            if let Some(key) = error {
+                assert!(html.contains(&pages.locales["de"][key][0]), "{key}");
+            }
+            assert!(
+                html.contains("value=\"&quot;&gt;&lt;script&gt;\""),
+                "{html}"
+            );
+            assert!(html.contains("value=\"&quot; autofocus=&quot;\""), "{html}");
+        }
+    }
 
     #[test]
     fn every_language_says_everything() {
@@ -290,16 +400,24 @@ mod tests {
             Page::OutOfReach,
             Page::Ready { domain },
             Page::Waiting { domain },
-            Page::Register { domain },
+            Page::Done { domain },
+            Page::DeadLink { domain },
+            Page::ExpiredLink { domain },
+            Page::CrossSite { domain },
+            Page::Choose { form: &form(None) },
             Page::BrokenLink { domain },
             Page::App {
                 domain,
                 app: "drive",
             },
             Page::NoPath { domain },
-            Page::WrongMethod,
+            Page::WrongMethod { allow: "POST" },
         ] {
-            assert!(!pages.text(&page, "fr").paragraphs.is_empty(), "{page:?}");
+            assert!(
+                !pages.text(&page, "fr").paragraphs.is_empty(),
+                "{}",
+                page.code()
+            );
         }
     }
 
@@ -319,7 +437,7 @@ mod tests {
             domain: "<b>.example",
             app: "\"><script>'&",
         };
-        let html = pages.html(&pages.text(&page, "en"), "en");
+        let html = pages.html(&page, &pages.text(&page, "en"), "en");
         assert!(!html.contains("<script") && !html.contains("<b>"));
         assert!(html.contains("&quot;&gt;&lt;script&gt;&#39;&amp;"));
     }

@@ -12,6 +12,7 @@
 mod admin;
 mod calls;
 mod lifecycle;
+mod onboarding;
 mod pages;
 mod replicas;
 mod support;

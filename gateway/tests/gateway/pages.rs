@@ -4,7 +4,6 @@ use http::Request;
 
 use crate::support::{Answer, World, http, instance};
 
-const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
 async fn get(world: &World, url: &str, accept: &str, language: &str) -> Answer {
@@ -45,18 +44,11 @@ async fn town() -> World {
 #[tokio::test]
 async fn every_state_has_its_answer_for_people_and_for_programs() {
     let world = town().await;
-    let register = format!("new.example/?registerToken={TOKEN}");
     for (url, status, code, title) in [
         ("alice.example/", 200, "", "alice.example is here"),
         ("new.example/", 200, "", "new.example waits for its owner"),
         (
-            register.as_str(),
-            501,
-            "NOT_BUILT_YET",
-            "Your link has the right form",
-        ),
-        (
-            "new.example/?registerToken=012",
+            "new.example/?registerToken=01x",
             400,
             "REGISTER_TOKEN_MALFORMED",
             "This link is not complete",
@@ -115,7 +107,6 @@ async fn every_state_has_its_answer_for_people_and_for_programs() {
             !html.contains("<script") && !html.contains("src=") && !html.contains("href="),
             "{html}"
         );
-        assert!(!html.contains(TOKEN), "the token is echoed: {html}");
 
         for (accept, content_type) in [
             ("*/*", "application/json"),
@@ -126,7 +117,6 @@ async fn every_state_has_its_answer_for_people_and_for_programs() {
             assert_eq!(answer.http_status, status);
             assert_eq!(answer.headers["content-type"], content_type);
             let document: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
-            assert!(!answer.text().contains(TOKEN));
             if status == 200 {
                 assert_eq!(
                     document["data"]["attributes"]["onboarding"],

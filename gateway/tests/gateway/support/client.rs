@@ -117,6 +117,14 @@ impl Client {
         call.finish().await
     }
 
+    /// Sends a body.
+    pub(crate) async fn send(&self, request: Request<()>, body: impl Into<Bytes>) -> Answer {
+        let mut client = self.0.clone().ready().await.unwrap();
+        let (response, mut upload) = client.send_request(request, false).unwrap();
+        upload.send_data(body.into(), true).ok();
+        Call { response, upload }.finish().await
+    }
+
     /// Makes a plain request.
     pub(crate) async fn request(&self, request: Request<()>) -> Answer {
         let mut client = self.0.clone().ready().await.unwrap();

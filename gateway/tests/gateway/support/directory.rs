@@ -11,9 +11,12 @@ use std::{
 };
 
 use hamlet_proto::hamlet::instance::v1::{
-    ResolveHostRequest, ResolveHostResponse, Tenant, WatchHostsRequest, WatchHostsResponse,
+    CheckRegisterTokenRequest, GetTenantRequest, PassphraseParameters, RegisterPassphraseRequest,
+    RegisterPassphraseResponse, ResolveHostRequest, ResolveHostResponse, Tenant, TenantCard,
+    WatchHostsRequest, WatchHostsResponse,
     directory_service_server::{DirectoryService, DirectoryServiceServer},
     resolve_host_response::HostState,
+    tenant_service_server::{TenantService, TenantServiceServer},
 };
 use service_kit::{
     caller::{Authenticate, Caller},
@@ -38,6 +41,7 @@ struct Known {
     hosts: Arc<Mutex<HashMap<String, ResolveHostResponse>>>,
     questions: Arc<AtomicUsize>,
     delay: Arc<Mutex<Duration>>,
+    registered: Arc<Mutex<Vec<RegisterPassphraseRequest>>>,
 }
 
 /// An active instance whose owner has chosen a passphrase.
@@ -66,7 +70,11 @@ impl Directory {
             known.clone(),
             Authenticate::new(Secret::new(CLUSTER_KEY)),
         );
-        let server = GrpcServer::new().unwrap().with(service);
+        let tenants = TenantServiceServer::with_interceptor(
+            known.clone(),
+            Authenticate::new(Secret::new(CLUSTER_KEY)),
+        );
+        let server = GrpcServer::new().unwrap().with(service).with(tenants);
         tokio::spawn(server.serve(listener, stop.clone()));
         Self {
             address,
@@ -95,6 +103,11 @@ impl Directory {
 
     pub(crate) fn questions(&self) -> usize {
         self.known.questions.load(Ordering::SeqCst)
+    }
+
+    /// The passphrases that were chosen.
+    pub(crate) fn registered(&self) -> Vec<RegisterPassphraseRequest> {
+        self.known.registered.lock().unwrap().clone()
     }
 
     pub(crate) fn answer_after(&self, delay: Duration) {
@@ -134,5 +147,78 @@ impl DirectoryService for Known {
         _: Request<WatchHostsRequest>,
     ) -> Result<Response<Self::WatchHostsStream>, Status> {
         Err(Status::unimplemented("not needed"))
+    }
+}
+
+/// The token that opens every instance that waits for its owner.
+pub(crate) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+/// One that was right once.
+pub(crate) const EXPIRED: &str = "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee";
+
+impl Known {
+    /// Looks at a token as the instance service does.
+    fn open(&self, tenant: &Tenant, token: &str) -> Result<(), Status> {
+        let refused = |reason: &str| {
+            service_kit::status::Failure::new(tonic::Code::PermissionDenied, reason, "no").build()
+        };
+        let waits = self.hosts.lock().unwrap()[&tenant.domain].onboarding;
+        match token {
+            _ if !token.bytes().all(|byte| byte.is_ascii_hexdigit()) || token.is_empty() => Err(
+                service_kit::status::invalid_field("register_token", "is not hex"),
+            ),
+            _ if !waits => Err(refused("REGISTER_TOKEN_USED")),
+            TOKEN => Ok(()),
+            EXPIRED => Err(refused("REGISTER_TOKEN_EXPIRED")),
+            _ => Err(refused("REGISTER_TOKEN_WRONG")),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl TenantService for Known {
+    async fn get_tenant(
+        &self,
+        _: Request<GetTenantRequest>,
+    ) -> Result<Response<TenantCard>, Status> {
+        Err(Status::unimplemented("not needed"))
+    }
+
+    async fn check_register_token(
+        &self,
+        request: Request<CheckRegisterTokenRequest>,
+    ) -> Result<Response<PassphraseParameters>, Status> {
+        let tenant = Caller::of(&request)?.tenant()?.clone();
+        self.open(&tenant, &request.into_inner().register_token)?;
+        Ok(Response::new(PassphraseParameters {
+            salt: format!("me@{}", tenant.domain),
+            iterations: 650_000,
+        }))
+    }
+
+    async fn register_passphrase(
+        &self,
+        request: Request<RegisterPassphraseRequest>,
+    ) -> Result<Response<RegisterPassphraseResponse>, Status> {
+        let tenant = Caller::of(&request)?.tenant()?.clone();
+        let asked = request.into_inner();
+        let invalid = service_kit::status::invalid_field;
+        if asked.iterations != 0 && asked.iterations < 50_000 {
+            return Err(invalid("iterations", "is too low"));
+        }
+        if asked.passphrase.is_empty() {
+            return Err(invalid("passphrase", "is empty"));
+        }
+        if asked.hint == asked.passphrase {
+            return Err(invalid("hint", "is the passphrase"));
+        }
+        self.open(&tenant, &asked.register_token)?;
+        self.hosts
+            .lock()
+            .unwrap()
+            .get_mut(&tenant.domain)
+            .unwrap()
+            .onboarding = false;
+        self.registered.lock().unwrap().push(asked);
+        Ok(Response::new(RegisterPassphraseResponse {}))
     }
 }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{
     client::{Answer, Client, http},
-    directory::{Directory, instance},
+    directory::{Directory, EXPIRED, TOKEN, instance},
     service::{Event, Service},
 };
 

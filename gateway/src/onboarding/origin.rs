@@ -1,0 +1,82 @@
+//! Whether a request comes from our own page: a passphrase must not be chosen by another site.
+
+use http::{HeaderMap, HeaderName, header::ORIGIN};
+
+use crate::host::Host;
+
+/// What browsers tell about where a request comes from (Fetch Metadata).
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Whether a browser says that the request comes from a page of `host` itself, or nothing says otherwise:
+/// programs that are no browsers send neither header, and no site can make a browser leave both out.
+pub(super) fn is_own(headers: &HeaderMap, host: &Host) -> bool {
+    // The browser's own word, which takes the scheme and the port into account.
+    if let Some(site) = headers.get(SEC_FETCH_SITE) {
+        return site == "same-origin" || site == "none";
+    }
+    let mut origins = headers.get_all(ORIGIN).iter();
+    match (origins.next(), origins.next()) {
+        (None, _) => true,
+        (Some(origin), None) => origin.to_str().is_ok_and(|origin| names(origin, host)),
+        (Some(_), Some(_)) => false,
+    }
+}
+
+/// Whether an origin is that of the host. What ends TLS in front of the gateway may have changed scheme and
+/// port, so the name decides.
+fn names(origin: &str, host: &Host) -> bool {
+    origin
+        .strip_prefix("https://")
+        .or_else(|| origin.strip_prefix("http://"))
+        .and_then(|authority| Host::parse(authority).ok())
+        .is_some_and(|origin| origin.name() == host.name())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        reason = "a failed expectation is the test failing"
+    )]
+
+    use http::HeaderMap;
+
+    use super::is_own;
+    use crate::host::Host;
+
+    #[test]
+    fn only_our_own_pages_may_send_it() {
+        let host = Host::parse("alice.example:8080").unwrap();
+        for (site, origin, own) in [
+            ("", "", true),
+            ("same-origin", "", true),
+            ("none", "", true),
+            ("same-origin", "https://alice.example", true),
+            ("same-site", "", false),
+            ("cross-site", "", false),
+            ("cross-site", "https://alice.example", false),
+            ("SAME-ORIGIN", "", false),
+            ("", "https://alice.example", true),
+            ("", "http://ALICE.example:8080", true),
+            ("", "https://evil.example", false),
+            ("", "https://alice.example.evil.example", false),
+            ("", "https://drive.alice.example", false),
+            ("", "null", false),
+            ("", "ftp://alice.example", false),
+            ("", "https://alice.example/path", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in [("sec-fetch-site", site), ("origin", origin)] {
+                if !value.is_empty() {
+                    headers.insert(name, value.parse().unwrap());
+                }
+            }
+            assert_eq!(is_own(&headers, &host), own, "{site:?} {origin:?}");
+        }
+        let mut two = HeaderMap::new();
+        for origin in ["https://alice.example", "https://alice.example"] {
+            two.append("origin", origin.parse().unwrap());
+        }
+        assert!(!is_own(&two, &host));
+    }
+}
