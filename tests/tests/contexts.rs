@@ -1,6 +1,7 @@
 //! What a context in `hamlet.toml` says takes effect, and what is asked of a new instance is checked.
 #![allow(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     reason = "a failed expectation is the test failing"
 )]
 

@@ -8,8 +8,8 @@ use crate::domain::{
     name::Name,
     spec::{
         InvalidField, canonical_aliases, canonical_old_domain, canonical_tos_signed, check_email,
-        check_quota, check_setting, check_sponsorships, check_text, check_timezone,
-        check_tos_latest, invalid, parse_name,
+        check_phone, check_quota, check_setting, check_sponsorships, check_subject, check_text,
+        check_timezone, check_tos_latest, check_uuid, invalid, parse_name,
     },
     tos,
 };
@@ -81,13 +81,16 @@ impl Change {
             }
             locale::check(language).map_err(|wrong| invalid("instance.locale", wrong))?;
         }
-        for (field, text) in [
-            ("instance.context", &patch.context),
-            ("instance.uuid", &patch.uuid),
+        check_text(
+            "instance.context",
+            patch.context.as_deref().unwrap_or_default(),
+        )?;
+        check_uuid(patch.uuid.as_deref().unwrap_or_default())?;
+        for (field, subject) in [
             ("instance.oidc_id", &patch.oidc_id),
             ("instance.franceconnect_id", &patch.franceconnect_id),
         ] {
-            check_text(field, text.as_deref().unwrap_or_default())?;
+            check_subject(field, subject.as_deref().unwrap_or_default())?;
         }
         check_sponsorships(patch.sponsorships.as_deref().unwrap_or_default())
     }
@@ -141,12 +144,11 @@ impl Change {
             let value = value.as_deref().unwrap_or_default();
             match name.as_str() {
                 "email" => {
-                    check_text("instance.email", value)?;
                     check_email(value)?;
                 }
                 "tz" => check_timezone(value)?,
                 "public_name" => check_text("instance.public_name", value)?,
-                "phone" => check_text("instance.phone", value)?,
+                "phone" => check_phone(value)?,
                 _ => check_setting(name, value)?,
             }
         }
