@@ -72,6 +72,16 @@ impl DbName {
         Self::new(format!("{}/{}", mapped(prefix), mapped(doctype)))
     }
 
+    /// What the names of all databases of an instance begin with, before the `/`: the prefix, mapped as in
+    /// [`DbName::instance`].
+    ///
+    /// # Errors
+    /// As [`DbName::instance`].
+    pub fn instance_prefix(prefix: &str) -> Result<String> {
+        Self::instance(prefix, "x")?;
+        Ok(mapped(prefix))
+    }
+
     /// A database of the whole installation: `global/name`, mapped as in [`DbName::instance`].
     ///
     /// # Errors

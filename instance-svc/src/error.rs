@@ -1,6 +1,6 @@
 //! What can go wrong in the life of an instance, and how callers see it.
 
-use service_kit::status::{Failure as StatusInMaking, invalid_field};
+use service_kit::status::{Failure as StatusInMaking, invalid_field, is_transient};
 use tonic::{Code, Status};
 
 use crate::domain::{
@@ -86,6 +86,9 @@ pub enum Error {
     /// The database failed.
     #[error("the database failed")]
     Database(#[from] couch::Error),
+    /// Another service could not do its part.
+    #[error("another service could not do its part: {}", .0.message())]
+    Service(#[from] Status),
     /// The system has no randomness to give.
     #[error("the system has no randomness to give")]
     Randomness(#[from] getrandom::Error),
@@ -138,6 +141,10 @@ impl Error {
                 "DATABASE_REFUSED",
                 format!("the database refused a call: {error}"),
             ),
+            Self::Service(status) if is_transient(status) => {
+                (Code::Unavailable, "SERVICE_UNAVAILABLE", shown)
+            }
+            Self::Service(_) => (Code::Internal, "SERVICE_REFUSED", shown),
             Self::Randomness(_) => (Code::Internal, "NO_RANDOMNESS", shown),
             Self::Hashing => (Code::ResourceExhausted, "HASHING_BUSY", shown),
             Self::Derive(_) => (Code::Internal, "NOT_HASHED", shown),

@@ -1,6 +1,7 @@
 //! Which documents lie in which database.
 
 mod changes;
+pub(crate) mod scan;
 
 use std::collections::{HashMap, HashSet};
 

@@ -11,6 +11,7 @@ pub(crate) mod list_operations;
 pub(crate) mod request_change;
 pub(crate) mod request_create;
 pub(crate) mod request_destroy;
+pub(crate) mod request_purge;
 pub(crate) mod resolve;
 pub(crate) mod retry;
 

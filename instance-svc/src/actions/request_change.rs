@@ -102,7 +102,6 @@ impl RequestChange<'_> {
             },
             instance: found.id,
             domain: found.document.body.domain,
-            couch_cluster: found.document.body.couch_cluster,
             prefix: found.document.body.prefix,
             couch_cluster: found.document.body.couch_cluster,
             ..blank(mac, clock::now())

@@ -4,7 +4,8 @@ use hamlet_proto::{
     google::{longrunning, rpc},
     hamlet::instance::v1::{
         self as pb, CreateInstanceRequest, CreateInstanceResult, DeleteInstanceResult, Instance,
-        OperationMetadata, RegisterLink, RemovedCount, Tenant, operation_metadata,
+        OperationMetadata, PurgeOrphansResult, RegisterLink, RemovedCount, Tenant,
+        operation_metadata,
     },
     pack,
 };
@@ -20,7 +21,8 @@ use crate::{
     config::Config,
     domain::{
         instance::{InstanceDocument, settings_document},
-        operation::{Operation, Phase, Work},
+        operation::{Operation, Phase, Removed, Work},
+        orphan::{Orphan, OrphanKind},
         record::Record,
         spec::{InvalidField, Spec},
     },
@@ -265,6 +267,22 @@ pub(super) fn tenant(config: &Config, resolved: &Resolved) -> Tenant {
     }
 }
 
+/// An orphan for callers.
+pub(super) fn orphan(orphan: Orphan) -> pb::Orphan {
+    let kind = match orphan.kind {
+        OrphanKind::Database => pb::orphan::Kind::Database,
+        OrphanKind::Claim => pb::orphan::Kind::Claim,
+        OrphanKind::Contents => pb::orphan::Kind::Contents,
+        OrphanKind::Document => pb::orphan::Kind::Document,
+    };
+    pb::Orphan {
+        kind: kind.into(),
+        name: orphan.name,
+        reason: orphan.reason,
+        count: i64::try_from(orphan.count).unwrap_or(i64::MAX),
+    }
+}
+
 /// Reads an id out of `operations/{id}`.
 pub(super) fn operation_id(name: &str) -> Result<String, InvalidField> {
     match name.strip_prefix("operations/") {
@@ -307,8 +325,11 @@ fn result(
                 Work::Create { .. } => pack(&created_result(operation, created)),
                 Work::Destroy { .. } | Work::Change { .. } => pack(&DeleteInstanceResult {
                     domain: operation.domain.clone(),
-                    removed: removed(operation),
+                    removed: removed(&operation.removed),
                     ..DeleteInstanceResult::default()
+                }),
+                Work::PurgeOrphans => pack(&PurgeOrphansResult {
+                    removed: removed(&operation.removed),
                 }),
             },
         )),
@@ -376,8 +397,8 @@ fn just_created(operation: &Operation, document: &InstanceDocument) -> Instance 
     instance
 }
 
-fn removed(operation: &Operation) -> Vec<RemovedCount> {
-    let removed = operation.removed;
+/// What was or would be removed, by kind.
+pub(super) fn removed(removed: &Removed) -> Vec<RemovedCount> {
     [
         ("databases", removed.databases),
         ("objects", removed.objects),

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use futures::Stream;
+use futures::{Stream, stream};
 use hamlet_proto::{
     google::longrunning::Operation,
     hamlet::instance::v1::{
@@ -10,9 +10,9 @@ use hamlet_proto::{
         CreateInstanceRequest, CreateInstanceResult, CreateTokenRequest, DeleteInstanceRequest,
         DeleteInstanceResult, GetInstanceRequest, GetRegisterLinkRequest, Instance,
         ListInstancesRequest, ListInstancesResponse, ListOrphansRequest, Orphan,
-        PurgeOrphansRequest, RegisterLink, RotateRegisterLinkRequest, SetPassphraseRequest, Token,
-        UnblockInstanceRequest, UndeleteInstanceRequest, UpdateInstanceRequest,
-        instance_service_server::InstanceService,
+        PurgeOrphansRequest, PurgeOrphansResult, RegisterLink, RotateRegisterLinkRequest,
+        SetPassphraseRequest, Token, UnblockInstanceRequest, UndeleteInstanceRequest,
+        UpdateInstanceRequest, instance_service_server::InstanceService,
     },
 };
 use service_kit::{
@@ -30,6 +30,7 @@ use crate::{
         request_change::RequestChange,
         request_create::{self, RequestCreate},
         request_destroy::{self, RequestDestroy},
+        request_purge::{self, request_purge},
     },
     domain::{change::Change, name::Name},
     error::Error,
@@ -288,15 +289,34 @@ impl InstanceService for Instances {
 
     async fn list_orphans(
         &self,
-        _: Request<ListOrphansRequest>,
+        request: Request<ListOrphansRequest>,
     ) -> Result<Response<Self::ListOrphansStream>, Status> {
-        Err(unimplemented("looking for orphans is not built yet"))
+        Caller::of(&request)?.require_admin()?;
+        let found = self.0.engine.orphans().list().await?;
+        let found = found.into_iter().map(|it| Ok(convert::orphan(it)));
+        Ok(Response::new(Box::pin(stream::iter(found))))
     }
 
     async fn purge_orphans(
         &self,
-        _: Request<PurgeOrphansRequest>,
+        request: Request<PurgeOrphansRequest>,
     ) -> Result<Response<Operation>, Status> {
-        Err(unimplemented("removing orphans is not built yet"))
+        Caller::of(&request)?.require_admin()?;
+        let request = request.into_inner();
+        let answer = request_purge(
+            &self.0.engine,
+            &self.0.key.current(),
+            &request.request_id,
+            request.validate_only,
+        )
+        .await?;
+        Ok(Response::new(match answer {
+            request_purge::Answer::Accepted { id, operation } => {
+                show(&self.0, &id, &operation).await?
+            }
+            request_purge::Answer::Valid(count) => convert::checked(&PurgeOrphansResult {
+                removed: convert::removed(&count),
+            }),
+        }))
     }
 }

@@ -9,6 +9,7 @@ pub mod instance;
 pub mod locale;
 pub mod name;
 pub mod operation;
+pub mod orphan;
 pub mod passphrase;
 pub mod place;
 pub mod record;

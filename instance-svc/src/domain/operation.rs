@@ -10,7 +10,7 @@ use super::{
     place::Place,
     sealed::Sealed,
     spec::Spec,
-    steps::{ChangeStep, CreateStep, DestroyStep, Step},
+    steps::{ChangeStep, CreateStep, DestroyStep, OrphanStep, Step},
 };
 
 /// One operation, in `global/hamlet-operations`.
@@ -117,6 +117,8 @@ pub enum Work {
         /// What was asked.
         change: Box<Change>,
     },
+    /// Removes what belongs to no instance.
+    PurgeOrphans,
 }
 
 /// How far an operation is.
@@ -221,6 +223,7 @@ impl Operation {
             Work::Create { .. } => CreateStep::ALL,
             Work::Destroy { .. } => DestroyStep::ALL,
             Work::Change { .. } => ChangeStep::ALL,
+            Work::PurgeOrphans => OrphanStep::ALL,
         }
     }
 
@@ -231,6 +234,7 @@ impl Operation {
             Work::Create { .. } => "create",
             Work::Destroy { .. } => "destroy",
             Work::Change { change } => change.kind.name(),
+            Work::PurgeOrphans => "orphans",
         }
     }
 
@@ -239,7 +243,7 @@ impl Operation {
     pub const fn spec(&self) -> Option<&Spec> {
         match &self.work {
             Work::Create { spec } => Some(spec),
-            Work::Destroy { .. } | Work::Change { .. } => None,
+            Work::Destroy { .. } | Work::Change { .. } | Work::PurgeOrphans => None,
         }
     }
 
@@ -248,7 +252,7 @@ impl Operation {
     pub const fn change(&self) -> Option<&Change> {
         match &self.work {
             Work::Change { change } => Some(change),
-            Work::Create { .. } | Work::Destroy { .. } => None,
+            Work::Create { .. } | Work::Destroy { .. } | Work::PurgeOrphans => None,
         }
     }
 
@@ -269,6 +273,7 @@ impl Operation {
             Work::Create { .. } => CreateStep::POINT_OF_NO_RETURN,
             Work::Destroy { .. } => 0,
             Work::Change { .. } => ChangeStep::POINT_OF_NO_RETURN,
+            Work::PurgeOrphans => OrphanStep::ALL.len(),
         }
     }
 
@@ -287,7 +292,9 @@ impl Operation {
             (Phase::Running, Work::Change { .. }) if self.step >= self.point_of_no_return() => {
                 Some("the change is being written; change it back once it has ended")
             }
-            (Phase::Running, Work::Create { .. } | Work::Change { .. }) => None,
+            (Phase::Running, Work::Create { .. } | Work::Change { .. } | Work::PurgeOrphans) => {
+                None
+            }
         }
     }
 
@@ -400,6 +407,8 @@ impl Operation {
             // Before the instance is taken for it, a destruction has done nothing.
             Work::Destroy { .. } => self.step == 0,
             Work::Change { .. } => self.step < ChangeStep::POINT_OF_NO_RETURN,
+            // What was removed belonged to nobody: there is nothing to take back.
+            Work::PurgeOrphans => true,
         };
         if !reversible || self.phase.is_end() {
             return false;
@@ -409,7 +418,7 @@ impl Operation {
             // The failed step itself may have done half of its work; what an owner before did is not
             // known beyond what was written down, so all steps up to the point of no return are undone.
             self.step = match self.work {
-                Work::Destroy { .. } => 0,
+                Work::Destroy { .. } | Work::PurgeOrphans => 0,
                 Work::Create { .. } if self.taken_over => CreateStep::POINT_OF_NO_RETURN,
                 Work::Change { .. } if self.taken_over => ChangeStep::POINT_OF_NO_RETURN,
                 Work::Create { .. } | Work::Change { .. } => self.step + 1,

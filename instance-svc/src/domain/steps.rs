@@ -14,6 +14,8 @@ pub enum Step {
     Destroy(DestroyStep),
     /// Of a change.
     Change(ChangeStep),
+    /// Of removing orphans.
+    Orphans(OrphanStep),
 }
 
 /// The steps of a creation.
@@ -72,6 +74,19 @@ pub enum ChangeStep {
     Record,
 }
 
+/// The steps of removing what belongs to nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OrphanStep {
+    /// Contents are removed.
+    Contents,
+    /// Databases are removed.
+    Databases,
+    /// Our own documents are removed.
+    Records,
+    /// Names are given back.
+    Claims,
+}
+
 impl CreateStep {
     /// All steps, in order.
     pub const ALL: &'static [Step] = &[
@@ -118,6 +133,16 @@ impl ChangeStep {
     pub const POINT_OF_NO_RETURN: usize = 2;
 }
 
+impl OrphanStep {
+    /// All steps, in order.
+    pub const ALL: &'static [Step] = &[
+        Step::Orphans(Self::Contents),
+        Step::Orphans(Self::Databases),
+        Step::Orphans(Self::Records),
+        Step::Orphans(Self::Claims),
+    ];
+}
+
 impl Step {
     /// Its name, as callers see it.
     #[must_use]
@@ -143,6 +168,10 @@ impl Step {
             Self::Change(ChangeStep::Settings) => "settings",
             Self::Change(ChangeStep::Document) => "document",
             Self::Change(ChangeStep::Release) => "release",
+            Self::Orphans(OrphanStep::Contents) => "contents",
+            Self::Orphans(OrphanStep::Databases) => "databases",
+            Self::Orphans(OrphanStep::Records) => "records",
+            Self::Orphans(OrphanStep::Claims) => "claims",
         }
     }
 
@@ -172,7 +201,7 @@ impl Step {
                 | CreateStep::Record,
             ) => false,
             // What was counted as removed has to be known to the result.
-            Self::Destroy(DestroyStep::Look | DestroyStep::Unpublish) => true,
+            Self::Destroy(DestroyStep::Look | DestroyStep::Unpublish) | Self::Orphans(_) => true,
             Self::Destroy(
                 DestroyStep::Flag
                 | DestroyStep::Bytes

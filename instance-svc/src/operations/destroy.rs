@@ -60,7 +60,7 @@ impl Destruction {
     async fn take_and_flag(&self, id: &str, operation: &Operation) -> Result<Report, StepError> {
         let (etag, due) = match &operation.work {
             Work::Destroy { etag, due } => (etag.as_str(), due.as_deref()),
-            Work::Create { .. } | Work::Change { .. } => ("", None),
+            Work::Create { .. } | Work::Change { .. } | Work::PurgeOrphans => ("", None),
         };
         let terms = Terms {
             etag,

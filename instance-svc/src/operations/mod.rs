@@ -3,6 +3,7 @@
 //! - [`engine`] accepts, drives, takes over and shows operations; it knows no kind of them
 //! - [`create`], [`change`] and [`destroy`] do and undo the steps of their kind
 //! - [`taking`] lets one operation at a time work on an instance that exists
+//! - [`orphans`] finds and removes what belongs to nobody
 //! - [`failpoints`] lets tests make any step fail, run twice or die
 //!
 //! Deciding is pure and lies in [`crate::domain::operation`].
@@ -14,6 +15,7 @@ pub mod destroy;
 pub mod engine;
 pub mod failpoints;
 mod line;
+pub mod orphans;
 mod peers;
 pub(crate) mod sealing;
 pub(crate) mod taking;
@@ -53,6 +55,9 @@ impl From<Error> for StepError {
             Error::Database(fault)
                 if fault.is_retryable() || matches!(fault, couch::Error::NoSuchCluster { .. }) =>
             {
+                Self::Later(error.to_failure().message)
+            }
+            Error::Service(status) if service_kit::status::is_transient(status) => {
                 Self::Later(error.to_failure().message)
             }
             _ => Self::Never(error.to_failure()),

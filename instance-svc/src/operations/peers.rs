@@ -1,6 +1,6 @@
 //! The other services, as operations use them.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use hamlet_proto::hamlet::{
     apps::v1::{
@@ -118,6 +118,34 @@ impl Peers {
         );
         request.set_timeout(limit);
         Ok(self.apps.clone().install_app(request).await?.into_inner())
+    }
+
+    /// The prefixes under which contents of either service lie, each with its number of objects; of one
+    /// instance when a tenant names it.
+    pub(crate) async fn contents(
+        &self,
+        tenant: Option<&Tenant>,
+    ) -> Result<Vec<(String, u64)>, Status> {
+        fn ask<T>(message: T, tenant: Option<&Tenant>) -> Request<T> {
+            match tenant {
+                Some(tenant) => call(message, tenant),
+                None => Request::new(message),
+            }
+        }
+        let (mut files, mut apps) = (self.files.clone(), self.apps_lifecycle.clone());
+        let (mut files, mut apps) = tokio::try_join!(
+            files.list_contents(ask(files::ListContentsRequest {}, tenant)),
+            apps.list_contents(ask(apps::ListContentsRequest {}, tenant)),
+        )
+        .map(|(files, apps)| (files.into_inner(), apps.into_inner()))?;
+        let mut found = BTreeMap::<String, u64>::new();
+        while let Some(it) = files.message().await? {
+            *found.entry(it.prefix).or_default() += it.objects.unsigned_abs();
+        }
+        while let Some(it) = apps.message().await? {
+            *found.entry(it.prefix).or_default() += it.objects.unsigned_abs();
+        }
+        Ok(found.into_iter().collect())
     }
 
     /// Removes the contents of both services. How many objects.

@@ -7,9 +7,15 @@
 
 pub(crate) mod changes;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use couch::{Couch, CouchConfig, DbName};
+use futures::stream;
 use hamlet_proto::{
     google::longrunning::{
         Operation, WaitOperationRequest, operation, operations_client::OperationsClient,
@@ -46,6 +52,8 @@ use tonic::{Request, Response, Status};
 /// A database and the services beside the one that is tested.
 pub(crate) struct World {
     pub(crate) couch: Couch,
+    /// What lies in the stores of contents: the number of objects by prefix.
+    pub(crate) contents: Contents,
     peers_address: SocketAddr,
     database: Database,
     _stop: DropGuard,
@@ -129,8 +137,10 @@ impl World {
         };
         let couch = Couch::connect(&CouchConfig::new(&database.url)).unwrap();
         let (listener, peers_address) = listen().await;
+        let contents = Contents::default();
         let neighbours = Neighbours {
             couch: couch.clone(),
+            contents: contents.clone(),
         };
         let door = Authenticate::new(key());
         let server = GrpcServer::new()
@@ -147,6 +157,7 @@ impl World {
         tokio::spawn(server.serve(listener, stop.clone()));
         Self {
             couch,
+            contents,
             peers_address,
             database,
             _stop: stop.drop_guard(),
@@ -210,6 +221,13 @@ impl World {
         operations.bulk_ensure(&documents).await.unwrap();
     }
 
+    /// Writes a document of `global/DATABASE` as somebody else does.
+    pub(crate) async fn put(&self, database: &str, id: &str, document: serde_json::Value) {
+        let database = self.couch.database(&DbName::global(database).unwrap());
+        let written = database.put(id, None, &document).await.unwrap();
+        assert!(written.committed().is_some(), "{id} was there already");
+    }
+
     /// How many requests the database has served; a real one does not tell.
     pub(crate) fn served(&self) -> Option<u64> {
         self.database.served.as_ref().map(|served| served())
@@ -251,6 +269,7 @@ pub(crate) fn hasty(name: &str, failpoints: Failpoints) -> Settings {
         alone: false,
         lease: Duration::from_millis(800),
         scan_every: Duration::from_millis(50),
+        orphan_grace: Duration::from_millis(100),
         look_again_after: Duration::from_millis(200),
         failpoints,
         ..Settings::new(name)
@@ -379,9 +398,25 @@ pub(crate) fn failure(operation: &Operation) -> Option<&str> {
 #[derive(Clone)]
 struct Neighbours {
     couch: Couch,
+    contents: Contents,
 }
 
+/// The number of objects by prefix.
+pub(crate) type Contents = Arc<Mutex<BTreeMap<String, i64>>>;
+
 impl Neighbours {
+    /// Whose contents there are: all, or those of the instance for which the call is.
+    fn listed<T>(&self, request: &Request<T>) -> Vec<(String, i64)> {
+        let caller = Caller::of(request).unwrap();
+        let only = caller.tenant().map(|tenant| tenant.prefix.clone()).ok();
+        let contents = self.contents.lock().unwrap();
+        let wanted = |prefix: &String| only.as_ref().is_none_or(|only| only == prefix);
+        let found = contents.iter().filter(|(prefix, _)| wanted(prefix));
+        found
+            .map(|(prefix, count)| (prefix.clone(), *count))
+            .collect()
+    }
+
     async fn make<T>(
         &self,
         request: &Request<T>,
@@ -430,18 +465,26 @@ impl FilesLifecycleService for Neighbours {
 
     async fn purge_contents(
         &self,
-        _: Request<files::PurgeContentsRequest>,
+        request: Request<files::PurgeContentsRequest>,
     ) -> Result<Response<files::PurgeContentsResponse>, Status> {
-        Ok(Response::new(files::PurgeContentsResponse { objects: 0 }))
+        let prefix = &Caller::of(&request)?.tenant()?.prefix;
+        let removed = self.contents.lock().unwrap().remove(prefix);
+        Ok(Response::new(files::PurgeContentsResponse {
+            objects: removed.unwrap_or_default(),
+        }))
     }
 
-    type ListContentsStream = futures::stream::Empty<Result<files::Contents, Status>>;
+    type ListContentsStream = stream::Iter<std::vec::IntoIter<Result<files::Contents, Status>>>;
 
     async fn list_contents(
         &self,
-        _: Request<files::ListContentsRequest>,
+        request: Request<files::ListContentsRequest>,
     ) -> Result<Response<Self::ListContentsStream>, Status> {
-        Ok(Response::new(futures::stream::empty()))
+        let found = self.listed(&request).into_iter();
+        let found: Vec<_> = found
+            .map(|(prefix, objects)| Ok(files::Contents { prefix, objects }))
+            .collect();
+        Ok(Response::new(stream::iter(found)))
     }
 }
 
@@ -468,13 +511,13 @@ impl AppsLifecycleService for Neighbours {
         Ok(Response::new(apps::PurgeContentsResponse { objects: 0 }))
     }
 
-    type ListContentsStream = futures::stream::Empty<Result<apps::Contents, Status>>;
+    type ListContentsStream = stream::Empty<Result<apps::Contents, Status>>;
 
     async fn list_contents(
         &self,
         _: Request<apps::ListContentsRequest>,
     ) -> Result<Response<Self::ListContentsStream>, Status> {
-        Ok(Response::new(futures::stream::empty()))
+        Ok(Response::new(stream::empty()))
     }
 }
 

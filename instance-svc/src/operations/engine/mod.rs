@@ -29,6 +29,7 @@ use super::{
     destroy::Destruction,
     failpoints::Failpoints,
     line::{Line, Turn},
+    orphans::Orphans,
 };
 use crate::{
     clock::Clock,
@@ -56,6 +57,8 @@ pub struct Settings {
     pub longest_pause: Duration,
     /// After what time to look once more at what was unwound.
     pub look_again_after: Duration,
+    /// For how long something has to belong to nobody before it is taken for an orphan.
+    pub orphan_grace: Duration,
     /// Where tests make operations fail.
     pub failpoints: Failpoints,
     /// The wall clock: it shows and schedules, and decides nothing between replicas.
@@ -74,6 +77,7 @@ impl Settings {
             first_pause: Duration::from_millis(100),
             longest_pause: Duration::from_secs(30),
             look_again_after: Duration::from_secs(600),
+            orphan_grace: Duration::from_secs(10),
             failpoints: Failpoints::default(),
             clock: Clock::system(),
         }
@@ -123,6 +127,7 @@ struct Inner {
     creation: Creation,
     destruction: Destruction,
     changing: Changing,
+    orphans: Orphans,
     settings: Settings,
     line: Line,
     waiting: Waiting,
@@ -156,6 +161,11 @@ impl Engine {
                 store: creation.store.clone(),
             },
             line: Line::new(creation.config.creations_at_once),
+            orphans: Orphans {
+                store: destruction.store.clone(),
+                peers: destruction.peers.clone(),
+                grace: settings.orphan_grace,
+            },
             creation,
             destruction,
             settings,
@@ -252,6 +262,11 @@ impl Engine {
             self.0.show(id, ended);
             self.0.forget(id);
         }
+    }
+
+    /// What finds and removes orphans.
+    pub(crate) fn orphans(&self) -> &Orphans {
+        &self.0.orphans
     }
 
     /// Looks for operations that need somebody, until the shutdown; then hands back what it drives.

@@ -78,8 +78,9 @@ impl Inner {
             (Step::Change(step), Work::Change { change }) => {
                 self.changing.perform(step, id, operation, change).await
             }
-            // Steps come from the operation's own list, and a destruction undoes none.
-            (Step::Create(_) | Step::Destroy(_) | Step::Change(_), _) => {
+            (Step::Orphans(step), Work::PurgeOrphans) if !undo => self.orphans.perform(step).await,
+            // Steps come from the operation's own list, and only creations and changes undo any.
+            (Step::Create(_) | Step::Destroy(_) | Step::Change(_) | Step::Orphans(_), _) => {
                 Err(StepError::Never(Failure {
                     code: tonic::Code::Internal as i32,
                     reason: "WRONG_STEP".to_owned(),

@@ -1,0 +1,261 @@
+//! Orphans: what belongs to no instance and to no operation at work.
+//!
+//! What is found is looked at twice, with a pause in between: an operation that was just accepted, a
+//! list that lags on a cluster and other software that writes an instance's document after its databases
+//! all look like orphans for a moment. What is looked at is read *before* the operations, and those before
+//! the instances: whatever a creation made is then seen as the operation's or as the instance's.
+
+mod owners;
+mod purge;
+
+use std::{collections::BTreeSet, time::Duration};
+
+use couch::{Couch, DbName, Document};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+
+use self::owners::Owners;
+use super::Peers;
+use crate::{
+    domain::{
+        claim::Claim,
+        operation::Removed,
+        orphan::{Orphan, OrphanKind},
+        record::Record,
+    },
+    error::Error,
+    store::{Store, scan::databases_by_prefix},
+};
+
+/// How many prefixes are removed between two looks at whose they are.
+const AT_ONCE: usize = 100;
+
+/// Finds and removes orphans.
+#[derive(Clone, Debug)]
+pub struct Orphans {
+    pub(crate) store: Store,
+    pub(crate) peers: Peers,
+    /// How long to wait before looking a second time.
+    pub(crate) grace: Duration,
+}
+
+/// The databases under one prefix on one server.
+#[derive(Debug)]
+struct Databases {
+    couch: Couch,
+    prefix: String,
+    names: Vec<String>,
+}
+
+impl Orphans {
+    /// All orphans there are. In memory are the names of databases and the prefixes of instances.
+    ///
+    /// # Errors
+    /// When a database or service fails.
+    pub(crate) async fn list(&self) -> Result<Vec<Orphan>, Error> {
+        let mut found = Vec::new();
+        for lost in self.databases().await? {
+            found.extend(lost.describe().await?);
+        }
+        for (prefix, objects) in self.contents().await? {
+            found.push(Orphan {
+                kind: OrphanKind::Contents,
+                reason: nobody_has(&prefix),
+                name: prefix,
+                count: objects,
+            });
+        }
+        for record in self.records().await? {
+            found.push(Orphan {
+                kind: OrphanKind::Document,
+                name: format!("global/hamlet-instances/{}", record.id),
+                reason: format!(
+                    "there is no instance {} ({}), and no operation at work on it",
+                    record.id, record.body.domain
+                ),
+                count: 1,
+            });
+        }
+        for claim in self.claims().await? {
+            found.push(Orphan {
+                kind: OrphanKind::Claim,
+                name: claim.id,
+                reason: format!(
+                    "operations/{} claimed it for the instance {}; neither is there",
+                    claim.body.operation, claim.body.instance
+                ),
+                count: 1,
+            });
+        }
+        Ok(found)
+    }
+
+    /// How much would be removed.
+    ///
+    /// # Errors
+    /// As [`Self::list`].
+    pub(crate) async fn count(&self) -> Result<Removed, Error> {
+        let mut count = Removed::default();
+        for orphan in self.list().await? {
+            match orphan.kind {
+                OrphanKind::Database => count.databases += 1,
+                OrphanKind::Claim => count.claims += 1,
+                OrphanKind::Document => count.documents += 1,
+                OrphanKind::Contents => count.objects += orphan.count,
+            }
+        }
+        Ok(count)
+    }
+
+    /// The servers on which databases of instances may lie.
+    fn couches(&self) -> impl Iterator<Item = &Couch> {
+        self.store.clusters().iter()
+    }
+
+    async fn databases(&self) -> Result<Vec<Databases>, Error> {
+        let mut seen = Vec::new();
+        for couch in self.couches() {
+            for (prefix, names) in databases_by_prefix(couch).await? {
+                let couch = couch.clone();
+                seen.push(Databases {
+                    couch,
+                    prefix,
+                    names,
+                });
+            }
+        }
+        let prefixes = seen.iter().map(|it| it.prefix.clone()).collect();
+        let lost = self.lost_for_long(prefixes).await?;
+        seen.retain(|it| lost.contains(&it.prefix));
+        Ok(seen)
+    }
+
+    async fn contents(&self) -> Result<Vec<(String, u64)>, Error> {
+        let mut seen = self.peers.contents(None).await?;
+        let prefixes = seen.iter().map(|(prefix, _)| prefix.clone()).collect();
+        let lost = self.lost_for_long(prefixes).await?;
+        seen.retain(|(prefix, _)| lost.contains(prefix));
+        Ok(seen)
+    }
+
+    async fn records(&self) -> Result<Vec<Document<Record>>, Error> {
+        let all = self.store.all_records();
+        let mut seen: Vec<_> = all
+            .try_filter_map(|record| async move {
+                let lost = self.store.instance(&record.id).await?.is_none();
+                Ok(lost.then_some(record))
+            })
+            .try_collect()
+            .await?;
+        self.keep_lost(&mut seen, |record| &record.id).await?;
+        if seen.is_empty() {
+            return Ok(seen);
+        }
+        tokio::time::sleep(self.grace).await;
+        self.keep_lost(&mut seen, |record| &record.id).await?;
+        Ok(seen)
+    }
+
+    async fn claims(&self) -> Result<Vec<Document<Claim>>, Error> {
+        let all = self.store.all_claims();
+        let mut seen: Vec<_> = all
+            .try_filter_map(|claim| async move {
+                let lost = self.store.instance(&claim.body.instance).await?.is_none();
+                Ok(lost.then_some(claim))
+            })
+            .try_collect()
+            .await?;
+        self.keep_lost(&mut seen, |claim| &claim.body.instance)
+            .await?;
+        if seen.is_empty() {
+            return Ok(seen);
+        }
+        tokio::time::sleep(self.grace).await;
+        self.keep_lost(&mut seen, |claim| &claim.body.instance)
+            .await?;
+        Ok(seen)
+    }
+
+    /// Of some documents of instances, keeps those whose instance exists no more and has no operation at
+    /// work.
+    async fn keep_lost<T>(
+        &self,
+        seen: &mut Vec<Document<T>>,
+        instance: impl Fn(&Document<T>) -> &str,
+    ) -> Result<(), Error> {
+        if seen.is_empty() {
+            return Ok(());
+        }
+        let owners = Owners::read(&self.store).await?;
+        let mut lost = Vec::new();
+        for document in seen.drain(..) {
+            if !owners.is_alive(&self.store, instance(&document)).await? {
+                lost.push(document);
+            }
+        }
+        *seen = lost;
+        Ok(())
+    }
+
+    /// Those of some prefixes that nobody has, now and after a while.
+    async fn lost_for_long(&self, prefixes: BTreeSet<String>) -> Result<BTreeSet<String>, Error> {
+        let lost = self.lost(prefixes).await?;
+        if lost.is_empty() {
+            return Ok(lost);
+        }
+        tokio::time::sleep(self.grace).await;
+        self.lost(lost).await
+    }
+
+    /// Those of some prefixes that nobody has.
+    async fn lost(&self, prefixes: BTreeSet<String>) -> Result<BTreeSet<String>, Error> {
+        if prefixes.is_empty() {
+            return Ok(prefixes);
+        }
+        let owners = Owners::read(&self.store).await?;
+        let mut lost = BTreeSet::new();
+        for prefix in prefixes {
+            if !owners.have(&self.store, &prefix).await? {
+                lost.insert(prefix);
+            }
+        }
+        Ok(lost)
+    }
+}
+
+impl Databases {
+    /// Each of them as an orphan, with its number of documents.
+    async fn describe(&self) -> Result<Vec<Orphan>, Error> {
+        let names = self.names().collect::<Result<Vec<_>, _>>()?;
+        let infos = self.couch.database_infos(&names).await?;
+        let orphans = names.into_iter().filter_map(|name| {
+            let info = infos.get(&name)?;
+            Some(Orphan {
+                kind: OrphanKind::Database,
+                name: name.as_str().to_owned(),
+                reason: nobody_has(&self.prefix),
+                count: info.doc_count,
+            })
+        });
+        Ok(orphans.collect())
+    }
+
+    /// Removes them. How many there were.
+    async fn remove(&self) -> Result<u64, Error> {
+        stream::iter(self.names())
+            .map(|name| async move {
+                let removal = self.couch.delete_database(&name?).await?;
+                Ok::<_, Error>(u64::from(removal == couch::Removal::Deleted))
+            })
+            .buffer_unordered(8)
+            .try_fold(0, |sum, one| std::future::ready(Ok(sum + one)))
+            .await
+    }
+
+    fn names(&self) -> impl Iterator<Item = Result<DbName, couch::Error>> {
+        self.names.iter().map(DbName::new)
+    }
+}
+
+fn nobody_has(prefix: &str) -> String {
+    format!("no instance and no operation at work has the prefix {prefix}")
+}

@@ -1,0 +1,113 @@
+//! Going through all that is known of instances, one document at a time.
+//!
+//! On a cluster a list may lag: what is found here is read by id before anything is decided.
+
+use std::collections::BTreeMap;
+
+use couch::{AllDocs, Couch, Document, Exchange, Rev};
+use futures::{Stream, TryStreamExt as _};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Store;
+use crate::{
+    domain::{claim::Claim, operation::Operation, orphan, record::Record},
+    error::Error,
+};
+
+/// Which prefix an instance has, whatever else its document holds.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Owner {
+    #[serde(default)]
+    domain: String,
+    #[serde(default)]
+    prefix: String,
+}
+
+impl Owner {
+    /// What the names of its databases begin with. Instances that are older than prefixes have their
+    /// domain for one.
+    pub(crate) fn prefix(&self) -> &str {
+        if self.prefix.is_empty() {
+            &self.domain
+        } else {
+            &self.prefix
+        }
+    }
+}
+
+impl Store {
+    /// All instances, as far as it matters whose a prefix is.
+    pub(crate) fn all_owners(
+        &self,
+    ) -> impl Stream<Item = Result<Document<Owner>, Error>> + Send + use<> {
+        everything(&self.instances)
+    }
+
+    /// All that we know of instances.
+    pub(crate) fn all_records(
+        &self,
+    ) -> impl Stream<Item = Result<Document<Record>, Error>> + Send + use<> {
+        everything(&self.records)
+    }
+
+    /// All claims.
+    pub(crate) fn all_claims(
+        &self,
+    ) -> impl Stream<Item = Result<Document<Claim>, Error>> + Send + use<> {
+        everything(&self.claims)
+    }
+
+    /// All operations that are kept.
+    pub(crate) fn all_operations(
+        &self,
+    ) -> impl Stream<Item = Result<Document<Operation>, Error>> + Send + use<> {
+        everything(&self.operations)
+    }
+
+    /// Removes what we know of an instance, if it is still at `rev`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) async fn remove_record_at(
+        &self,
+        id: &str,
+        rev: &Rev,
+    ) -> Result<Exchange, couch::Error> {
+        self.records.compare_and_delete(id, rev).await
+    }
+}
+
+/// The databases of instances on a server, by prefix. In memory is their names.
+///
+/// # Errors
+/// When the database fails.
+pub(crate) async fn databases_by_prefix(
+    couch: &Couch,
+) -> Result<BTreeMap<String, Vec<String>>, couch::Error> {
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for name in couch.databases_with_prefix(orphan::PREFIXES).await? {
+        if let Some(prefix) = orphan::prefix_in(&name) {
+            let prefix = prefix.to_owned();
+            found.entry(prefix).or_default().push(name);
+        }
+    }
+    Ok(found)
+}
+
+/// All documents of a database but its definitions.
+fn everything<T: serde::de::DeserializeOwned + Send>(
+    database: &couch::Database,
+) -> impl Stream<Item = Result<Document<T>, Error>> + Send + use<T> {
+    database
+        .all_docs_with_bodies::<Value>(AllDocs::new())
+        .map_err(Error::from)
+        .try_filter(|document| std::future::ready(!document.id.starts_with('_')))
+        .and_then(|Document { id, rev, body }| {
+            let body = serde_json::from_value(body);
+            std::future::ready(
+                body.map(|body| Document { id, rev, body })
+                    .map_err(Error::from),
+            )
+        })
+}
