@@ -197,8 +197,8 @@ impl Contents {
         Ok(removed)
     }
 
-    /// The prefixes under which something of single instances lies, each with its number of apps: 0 when
-    /// folders alone are left. Of one instance when `only` names it.
+    /// The prefixes under which apps of single instances lie, each with their number: 0 when folders alone
+    /// are left. What others keep of an instance is none of ours. Of one instance when `only` names it.
     ///
     /// # Errors
     /// When the store fails; while counting, as an item.
@@ -215,16 +215,26 @@ impl Contents {
             .filter(|place| wanted.is_none() || place.filename() == wanted.as_deref())
             .collect();
         let store = Arc::clone(&self.store);
-        Ok(stream::iter(found).then(move |place| {
+        let counted = stream::iter(found).then(move |place| {
             let store = Arc::clone(&store);
             async move {
+                let apps = place.clone().join("apps");
+                let below = store.list_with_delimiter(Some(&place)).await?;
+                let is_empty = below.objects.is_empty() && below.common_prefixes.is_empty();
+                if !is_empty && !below.common_prefixes.contains(&apps) {
+                    return Ok(None);
+                }
                 let count = store
-                    .list(Some(&place))
+                    .list(Some(&apps))
                     .try_fold(0, |count, _| std::future::ready(Ok(count + 1)))
                     .await?;
-                Ok((place.filename().unwrap_or_default().to_owned(), count))
+                Ok(Some((
+                    place.filename().unwrap_or_default().to_owned(),
+                    count,
+                )))
             }
-        }))
+        });
+        Ok(counted.try_filter_map(|found| std::future::ready(Ok(found))))
     }
 
     async fn remove_below(&self, folder: &Path) -> Result<u64, Error> {

@@ -57,7 +57,7 @@ async fn adopt(store: &Store, id: &str, document: &InstanceDocument) -> Result<(
     let record = Record {
         domain: document.domain.clone(),
         domain_aliases: document.domain_aliases.clone(),
-        prefix: document.prefix.clone(),
+        prefix: document.database_prefix().to_owned(),
         locale: document.locale.clone(),
         context: document.context.clone(),
         created_at: clock::now(),

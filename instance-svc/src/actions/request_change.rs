@@ -101,8 +101,8 @@ impl RequestChange<'_> {
                 change: Box::new(change),
             },
             instance: found.id,
+            prefix: found.document.body.database_prefix().to_owned(),
             domain: found.document.body.domain,
-            prefix: found.document.body.prefix,
             couch_cluster: found.document.body.couch_cluster,
             ..blank(mac, clock::now())
         };

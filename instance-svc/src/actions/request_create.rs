@@ -282,6 +282,7 @@ pub(crate) fn blank(arguments_mac: String, now: String) -> Operation {
         apps: Vec::new(),
         removed: Removed::default(),
         sealed: None,
+        leftovers: Vec::new(),
         warnings: Vec::new(),
         durations: Vec::new(),
         created_at: now.clone(),

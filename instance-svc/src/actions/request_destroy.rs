@@ -2,16 +2,25 @@
 
 use service_kit::secret::Secret;
 
-use super::{arguments_mac, check_request_id, find, known, operation_id, request_create::blank};
+use super::{
+    arguments_mac, check_request_id,
+    find::{self, Found},
+    known, operation_id,
+    request_create::blank,
+};
 use crate::{
     clock,
     domain::{
         claim::Kind,
+        instance::names_of,
         name::Name,
-        operation::{Operation, Work},
+        operation::{Operation, Removed, Work},
     },
     error::Error,
-    operations::{Accepted, Engine},
+    operations::{
+        Accepted, Engine,
+        holdings::{Holder, Holdings},
+    },
     store::Store,
 };
 
@@ -25,8 +34,13 @@ pub(crate) enum Answer {
         /// How far it is.
         operation: Box<Operation>,
     },
-    /// Everything would be fine; nothing was done. The domain that would go.
-    Valid(String),
+    /// Everything would be fine; nothing was done.
+    Valid {
+        /// The domain that would go.
+        domain: String,
+        /// How much would go with it.
+        count: Removed,
+    },
 }
 
 /// Asks for a destruction.
@@ -81,7 +95,8 @@ impl RequestDestroy<'_> {
                 })?;
         }
         if validate_only {
-            return Ok(Answer::Valid(domain));
+            let count = self.count(&found).await?;
+            return Ok(Answer::Valid { domain, count });
         }
         let operation = Operation {
             work: Work::Destroy {
@@ -90,7 +105,7 @@ impl RequestDestroy<'_> {
             },
             instance: found.id,
             domain,
-            prefix: found.document.body.prefix,
+            prefix: found.document.body.database_prefix().to_owned(),
             couch_cluster: found.document.body.couch_cluster,
             ..blank(mac, clock::now())
         };
@@ -98,5 +113,20 @@ impl RequestDestroy<'_> {
             Accepted::Operation { id, operation } => Ok(Answer::Accepted { id, operation }),
             Accepted::Reused => Err(Error::RequestIdReused),
         }
+    }
+
+    /// How much there is of an instance.
+    async fn count(&self, found: &Found) -> Result<Removed, Error> {
+        let document = &found.document.body;
+        let names = names_of(document);
+        let names: Vec<String> = names.iter().map(|name| name.domain().to_owned()).collect();
+        let holder = Holder {
+            instance: &found.id,
+            domain: &document.domain,
+            place: document.place(),
+            names: &names,
+        };
+        let holdings = Holdings::of(self.store, self.engine.peers(), holder).await?;
+        Ok(holdings.count())
     }
 }

@@ -257,7 +257,7 @@ pub(super) fn tenant(config: &Config, resolved: &Resolved) -> Tenant {
     Tenant {
         id: resolved.id.clone(),
         domain: document.domain.clone(),
-        prefix: document.prefix.clone(),
+        prefix: document.database_prefix().to_owned(),
         context: document.context.clone(),
         locale: document.locale.clone(),
         url: config.url_of(&document.domain),
@@ -326,6 +326,7 @@ fn result(
                 Work::Destroy { .. } | Work::Change { .. } => pack(&DeleteInstanceResult {
                     domain: operation.domain.clone(),
                     removed: removed(&operation.removed),
+                    leftovers: operation.leftovers.clone(),
                     ..DeleteInstanceResult::default()
                 }),
                 Work::PurgeOrphans => pack(&PurgeOrphansResult {

@@ -188,10 +188,13 @@ impl InstanceService for Instances {
             request_destroy::Answer::Accepted { id, operation } => {
                 show(&self.0, &id, &operation).await?
             }
-            request_destroy::Answer::Valid(domain) => convert::checked(&DeleteInstanceResult {
-                domain,
-                ..DeleteInstanceResult::default()
-            }),
+            request_destroy::Answer::Valid { domain, count } => {
+                convert::checked(&DeleteInstanceResult {
+                    domain,
+                    removed: convert::removed(&count),
+                    ..DeleteInstanceResult::default()
+                })
+            }
         }))
     }
 

@@ -135,7 +135,18 @@ impl InstanceDocument {
     pub fn place(&self) -> Place<'_> {
         Place {
             couch_cluster: self.couch_cluster,
-            prefix: &self.prefix,
+            prefix: self.database_prefix(),
+        }
+    }
+
+    /// What the names of its databases begin with. Instances that are older than prefixes have their
+    /// domain for one.
+    #[must_use]
+    pub fn database_prefix(&self) -> &str {
+        if self.prefix.is_empty() {
+            &self.domain
+        } else {
+            &self.prefix
         }
     }
 

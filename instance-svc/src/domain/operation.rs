@@ -79,6 +79,9 @@ pub struct Operation {
     /// turns back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sealed: Option<Sealed>,
+    /// What the last look of a destruction still found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leftovers: Vec<String>,
     /// What an administrator should know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -474,6 +477,7 @@ pub(crate) mod tests {
             apps: Vec::new(),
             removed: Removed::default(),
             sealed: None,
+            leftovers: Vec::new(),
             warnings: Vec::new(),
             durations: Vec::new(),
             created_at: String::new(),

@@ -54,6 +54,8 @@ pub enum DestroyStep {
     Record,
     /// The names are given back: only now are they free.
     Claims,
+    /// Everything is looked for once more.
+    Prove,
 }
 
 /// The steps of a change of an instance that exists. One that has nothing to do asks nothing of the
@@ -114,6 +116,7 @@ impl DestroyStep {
         Step::Destroy(Self::Unpublish),
         Step::Destroy(Self::Record),
         Step::Destroy(Self::Claims),
+        Step::Destroy(Self::Prove),
     ];
 }
 
@@ -164,6 +167,7 @@ impl Step {
             Self::Destroy(DestroyStep::Flag) => "flag",
             Self::Destroy(DestroyStep::Bytes) => "bytes",
             Self::Destroy(DestroyStep::Unpublish) => "unpublish",
+            Self::Destroy(DestroyStep::Prove) => "prove",
             Self::Change(ChangeStep::Take) => "take",
             Self::Change(ChangeStep::Settings) => "settings",
             Self::Change(ChangeStep::Document) => "document",
@@ -207,7 +211,8 @@ impl Step {
                 | DestroyStep::Bytes
                 | DestroyStep::Databases
                 | DestroyStep::Record
-                | DestroyStep::Claims,
+                | DestroyStep::Claims
+                | DestroyStep::Prove,
             ) => false,
             // Whoever takes over has to know which names to give back.
             Self::Change(ChangeStep::Claims) => operation

@@ -384,7 +384,8 @@ pub(crate) async fn remove_databases(store: &Store, place: Place<'_>) -> Result<
     const AT_ONCE: usize = 16;
     let couch = store.couch(place)?;
     let prefix = place.prefix;
-    let seen = couch.databases_with_prefix(&format!("{prefix}/")).await?;
+    let below = format!("{}/", DbName::instance_prefix(prefix)?);
+    let seen = couch.databases_with_prefix(&below).await?;
     let planned = databases::doctypes()
         .map(|doctype| DbName::instance(prefix, doctype))
         .collect::<Result<Vec<_>, _>>()?;
@@ -399,7 +400,7 @@ pub(crate) async fn remove_databases(store: &Store, place: Place<'_>) -> Result<
         .buffer_unordered(AT_ONCE)
         .try_collect()
         .await?;
-    let left = couch.databases_with_prefix(&format!("{prefix}/")).await?;
+    let left = couch.databases_with_prefix(&below).await?;
     if let Some(name) = left.first() {
         return Err(StepError::Later(format!(
             "the database {name} is still there"

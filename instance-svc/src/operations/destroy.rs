@@ -1,20 +1,19 @@
 //! The steps of a destruction. It only goes forward, and proves at its end that nothing is left.
 
-use couch::DbName;
 use hamlet_proto::hamlet::instance::v1::Tenant;
 
 use super::{
     Peers, Report, StepError,
     create::{cluster_of, remove_databases},
+    holdings::{self, Holder, Holdings},
     nothing,
     taking::{self, Terms},
 };
 use crate::{
     domain::{
-        databases,
         name::Name,
         operation::{Failure, Operation, Work},
-        steps::DestroyStep,
+        steps::{DestroyStep, Step},
     },
     store::Store,
 };
@@ -52,6 +51,7 @@ impl Destruction {
                 Ok(count_document(removed))
             }
             DestroyStep::Claims => self.release_names(operation).await,
+            DestroyStep::Prove => self.prove(operation).await,
         }
     }
 
@@ -90,23 +90,33 @@ impl Destruction {
         }))
     }
 
-    /// Looks once more, by name and by what is seen: nothing may be left before the documents go.
+    /// Looks for databases and contents: none may be left before the documents go.
     async fn look(&self, operation: &Operation) -> Result<Report, StepError> {
-        let couch = self.store.couch(operation.place())?;
-        let planned = databases::doctypes()
-            .map(|doctype| DbName::instance(&operation.prefix, doctype))
-            .collect::<Result<Vec<_>, _>>()?;
-        let found = couch.database_infos(&planned).await?;
-        let seen = couch
-            .databases_with_prefix(&format!("{}/", operation.prefix))
-            .await?;
-        if found.is_empty() && seen.is_empty() {
-            return Ok(nothing());
+        let holder = holder(operation);
+        let databases = holdings::databases_of(&self.store, holder).await?;
+        if !databases.is_empty() {
+            let left = format!("{} databases are still there", databases.len());
+            return Err(StepError::Again(DATABASES, left));
         }
-        Err(StepError::Again(
-            "databases",
-            format!("{} databases are still there", found.len().max(seen.len())),
-        ))
+        if !holdings::contents_of(&self.peers, holder).await?.is_empty() {
+            let left = "contents are still there".to_owned();
+            return Err(StepError::Again(BYTES, left));
+        }
+        Ok(nothing())
+    }
+
+    /// Looks for everything, and goes back to where the first of what is left should have been removed.
+    async fn prove(&self, operation: &Operation) -> Result<Report, StepError> {
+        let left = Holdings::of(&self.store, &self.peers, holder(operation)).await?;
+        let described = left.describe();
+        let again = match &left {
+            Holdings { contents, .. } if !contents.is_empty() => BYTES,
+            Holdings { databases, .. } if !databases.is_empty() => DATABASES,
+            Holdings { documents, .. } if !documents.is_empty() => UNPUBLISH,
+            Holdings { claims, .. } if !claims.is_empty() => CLAIMS,
+            _ => return Ok(Box::new(move |operation| operation.leftovers = described)),
+        };
+        Err(StepError::Again(again, described.join(", ")))
     }
 
     /// Gives the names back, in reverse byte order of their hosts.
@@ -128,6 +138,20 @@ impl Destruction {
         Ok(Box::new(move |operation| {
             operation.removed.claims += released;
         }))
+    }
+}
+
+const BYTES: &str = Step::Destroy(DestroyStep::Bytes).name();
+const DATABASES: &str = Step::Destroy(DestroyStep::Databases).name();
+const UNPUBLISH: &str = Step::Destroy(DestroyStep::Unpublish).name();
+const CLAIMS: &str = Step::Destroy(DestroyStep::Claims).name();
+
+fn holder(operation: &Operation) -> Holder<'_> {
+    Holder {
+        instance: &operation.instance,
+        domain: &operation.domain,
+        place: operation.place(),
+        names: &operation.names,
     }
 }
 

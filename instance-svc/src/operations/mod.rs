@@ -14,6 +14,7 @@ pub mod create;
 pub mod destroy;
 pub mod engine;
 pub mod failpoints;
+pub(crate) mod holdings;
 mod line;
 pub mod orphans;
 mod peers;

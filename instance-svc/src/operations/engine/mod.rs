@@ -24,6 +24,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::waiting::Waiting;
 use super::{
+    Peers,
     change::Changing,
     create::Creation,
     destroy::Destruction,
@@ -262,6 +263,11 @@ impl Engine {
             self.0.show(id, ended);
             self.0.forget(id);
         }
+    }
+
+    /// The other services.
+    pub(crate) fn peers(&self) -> &Peers {
+        &self.0.orphans.peers
     }
 
     /// What finds and removes orphans.

@@ -1,0 +1,152 @@
+//! What there is of one instance: the same look counts what a destruction would remove and proves at its
+//! end that nothing is left.
+
+use std::collections::BTreeSet;
+
+use couch::DbName;
+use hamlet_proto::hamlet::instance::v1::Tenant;
+
+use super::Peers;
+use crate::{
+    domain::{databases, name::Name, operation::Removed, place::Place},
+    error::Error,
+    store::Store,
+};
+
+/// Whose holdings are looked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Holder<'a> {
+    /// The id of the instance's document.
+    pub(crate) instance: &'a str,
+    /// The main domain.
+    pub(crate) domain: &'a str,
+    /// Where its databases lie.
+    pub(crate) place: Place<'a>,
+    /// All names that it has or had, as documents keep them.
+    pub(crate) names: &'a [String],
+}
+
+/// What there is of an instance.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Holdings {
+    /// The names of its databases.
+    pub(crate) databases: BTreeSet<String>,
+    /// The prefixes under which contents lie, with the number of objects.
+    pub(crate) contents: Vec<(String, u64)>,
+    /// Its documents, as `database/id`.
+    pub(crate) documents: Vec<String>,
+    /// The hosts that are claimed for it.
+    pub(crate) claims: Vec<String>,
+}
+
+impl Holdings {
+    /// Looks for everything: databases by their names and by what is seen, contents of all services,
+    /// documents and claims by id.
+    ///
+    /// # Errors
+    /// When a database or service fails.
+    pub(crate) async fn of(
+        store: &Store,
+        peers: &Peers,
+        holder: Holder<'_>,
+    ) -> Result<Self, Error> {
+        let (databases, contents, documents, claims) = tokio::try_join!(
+            databases_of(store, holder),
+            contents_of(peers, holder),
+            documents_of(store, holder),
+            claims_of(store, holder),
+        )?;
+        Ok(Self {
+            databases,
+            contents,
+            documents,
+            claims,
+        })
+    }
+
+    /// How much there is, by kind.
+    pub(crate) fn count(&self) -> Removed {
+        Removed {
+            objects: self.contents.iter().map(|(_, objects)| objects).sum(),
+            databases: self.databases.len() as u64,
+            documents: self.documents.len() as u64,
+            claims: self.claims.len() as u64,
+        }
+    }
+
+    /// Each with its name, for people.
+    pub(crate) fn describe(&self) -> Vec<String> {
+        let databases = self.databases.iter().map(|it| format!("database {it}"));
+        let contents = self.contents.iter();
+        let contents = contents.map(|(prefix, objects)| format!("{objects} objects of {prefix}"));
+        let documents = self.documents.iter().map(|it| format!("document {it}"));
+        let claims = self.claims.iter().map(|it| format!("claim of {it}"));
+        databases
+            .chain(contents)
+            .chain(documents)
+            .chain(claims)
+            .collect()
+    }
+}
+
+/// The databases of an instance.
+///
+/// # Errors
+/// When the database fails.
+pub(crate) async fn databases_of(
+    store: &Store,
+    holder: Holder<'_>,
+) -> Result<BTreeSet<String>, Error> {
+    let couch = store.couch(holder.place)?;
+    let planned = databases::doctypes()
+        .map(|doctype| DbName::instance(holder.place.prefix, doctype))
+        .collect::<Result<Vec<_>, _>>()?;
+    let below = format!("{}/", DbName::instance_prefix(holder.place.prefix)?);
+    let (seen, there) = tokio::try_join!(
+        couch.databases_with_prefix(&below),
+        couch.database_infos(&planned),
+    )?;
+    let there = there.into_keys().map(|name| name.as_str().to_owned());
+    Ok(seen.into_iter().chain(there).collect())
+}
+
+/// The contents of an instance.
+///
+/// # Errors
+/// When a service fails.
+pub(crate) async fn contents_of(
+    peers: &Peers,
+    holder: Holder<'_>,
+) -> Result<Vec<(String, u64)>, Error> {
+    let tenant = Tenant {
+        id: holder.instance.to_owned(),
+        domain: holder.domain.to_owned(),
+        prefix: holder.place.prefix.to_owned(),
+        ..Tenant::default()
+    };
+    Ok(peers.contents(Some(&tenant)).await?)
+}
+
+async fn documents_of(store: &Store, holder: Holder<'_>) -> Result<Vec<String>, Error> {
+    let id = holder.instance;
+    let (instance, record) = tokio::try_join!(store.instance(id), store.record(id))?;
+    let instance = instance.map(|_| format!("global/instances/{id}"));
+    let record = record.map(|_| format!("global/hamlet-instances/{id}"));
+    Ok(instance.into_iter().chain(record).collect())
+}
+
+async fn claims_of(store: &Store, holder: Holder<'_>) -> Result<Vec<String>, Error> {
+    let mut claims = Vec::new();
+    for name in holder.names {
+        let Ok(name) = name.parse::<Name>() else {
+            continue;
+        };
+        let claim = store.claim_of(name.host()).await?;
+        if claim.is_some_and(|claim| claim.instance == holder.instance) {
+            claims.push(name.host().to_owned());
+        }
+    }
+    claims.sort();
+    claims.dedup();
+    Ok(claims)
+}
