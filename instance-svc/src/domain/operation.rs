@@ -276,6 +276,7 @@ impl Operation {
             Work::Create { .. } => CreateStep::POINT_OF_NO_RETURN,
             Work::Destroy { .. } => 0,
             Work::Change { .. } => ChangeStep::POINT_OF_NO_RETURN,
+            // What was removed belonged to nobody: it may stop anywhere.
             Work::PurgeOrphans => OrphanStep::ALL.len(),
         }
     }

@@ -269,8 +269,8 @@ pub(crate) fn hasty(name: &str, failpoints: Failpoints) -> Settings {
         alone: false,
         lease: Duration::from_millis(800),
         scan_every: Duration::from_millis(50),
-        orphan_grace: Duration::from_millis(100),
         look_again_after: Duration::from_millis(200),
+        orphan_grace: Duration::from_millis(100),
         failpoints,
         ..Settings::new(name)
     }

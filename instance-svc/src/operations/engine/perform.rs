@@ -79,7 +79,7 @@ impl Inner {
                 self.changing.perform(step, id, operation, change).await
             }
             (Step::Orphans(step), Work::PurgeOrphans) if !undo => self.orphans.perform(step).await,
-            // Steps come from the operation's own list, and only creations and changes undo any.
+            // Steps come from the operation's own list, and a destruction undoes none.
             (Step::Create(_) | Step::Destroy(_) | Step::Change(_) | Step::Orphans(_), _) => {
                 Err(StepError::Never(Failure {
                     code: tonic::Code::Internal as i32,

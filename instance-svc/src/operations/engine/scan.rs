@@ -178,9 +178,8 @@ impl Inner {
         match &operation.work {
             Work::Create { spec } => self.clean_creation(id, operation, spec).await,
             // One that failed had not taken the instance: whatever it holds is not this operation's.
-            Work::Destroy { .. } => Ok(()),
-            // Whatever is left is found by the next one.
-            Work::PurgeOrphans => Ok(()),
+            // What belonged to nobody is nobody's to clean.
+            Work::Destroy { .. } | Work::PurgeOrphans => Ok(()),
             Work::Change { change } => self
                 .changing
                 .clean_again(id, operation, change)
