@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use prost::{Message, Name};
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
+use prost_types::FileDescriptorSet;
 use serde_json::Value;
 
 /// Why a message has no JSON form.
@@ -21,8 +22,29 @@ pub enum Error {
 }
 
 static POOL: LazyLock<Result<DescriptorPool, String>> = LazyLock::new(|| {
-    DescriptorPool::decode(crate::FILE_DESCRIPTOR_SET).map_err(|error| error.to_string())
+    let pool = DescriptorPool::decode(crate::FILE_DESCRIPTOR_SET);
+    pool.map_err(|error| error.to_string())
+        .and_then(with_error_details)
 });
+
+/// Adds what the details of an error are made of (`google/rpc/error_details.proto`): they travel as `Any`.
+fn with_error_details(mut pool: DescriptorPool) -> Result<DescriptorPool, String> {
+    let known = FileDescriptorSet::decode(tonic_types::pb::FILE_DESCRIPTOR_SET)
+        .map_err(|error| error.to_string())?;
+    let missing: Vec<_> = known
+        .file
+        .into_iter()
+        .filter(|file| {
+            file.message_type.iter().all(|message| {
+                let name = format!("{}.{}", file.package(), message.name());
+                pool.get_message_by_name(&name).is_none()
+            })
+        })
+        .collect();
+    pool.add_file_descriptor_protos(missing)
+        .map_err(|error| error.to_string())?;
+    Ok(pool)
+}
 
 /// The JSON form of `message`, as protobuf defines it: lower camel case names,
 /// 64-bit integers as text, and `Any` with its `@type`. Fields that are empty are left out.
@@ -49,8 +71,17 @@ mod tests {
         reason = "a failed expectation is the test failing"
     )]
 
+    use prost::Message as _;
+
     use super::to_json;
-    use crate::{google::longrunning::Operation, hamlet::instance::v1::OperationMetadata, pack};
+    use crate::{
+        google::{
+            longrunning::{Operation, operation},
+            rpc::Status,
+        },
+        hamlet::instance::v1::OperationMetadata,
+        pack,
+    };
 
     #[test]
     fn an_any_is_spelled_out_with_its_type() {
@@ -68,5 +99,22 @@ mod tests {
             "type.googleapis.com/hamlet.instance.v1.OperationMetadata"
         );
         assert_eq!(json["metadata"]["kind"], "create");
+    }
+
+    #[test]
+    fn the_details_of_a_failed_operation_are_spelled_out() {
+        use tonic_types::StatusExt as _;
+
+        let details = tonic_types::ErrorDetails::with_error_info("NAME_TAKEN", "hamlet", []);
+        let status =
+            tonic::Status::with_error_details(tonic::Code::AlreadyExists, "taken", details);
+        let error = Status::decode(status.details()).unwrap();
+        let operation = Operation {
+            done: true,
+            result: Some(operation::Result::Error(error)),
+            ..Operation::default()
+        };
+        let json = to_json(&operation).unwrap();
+        assert_eq!(json["error"]["details"][0]["reason"], "NAME_TAKEN");
     }
 }

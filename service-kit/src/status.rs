@@ -3,7 +3,7 @@
 //! Each service has one function that turns its error enum into a `Status`; it
 //! builds it here. A message is written for the caller and holds no secret.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, error::Error as _};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -85,14 +85,16 @@ pub fn reason(status: &Status) -> Option<String> {
 
 /// Whether the same call may succeed later, unchanged: the other side was out of reach or late.
 ///
-/// tonic reports its own timeouts as `CANCELLED` with "Timeout expired".
+/// tonic reports its own timeouts as `CANCELLED` with "Timeout expired", and a connection that broke in the
+/// middle of a call as `UNKNOWN` or the like; then the status has a cause, which an answer never has.
 #[must_use]
 pub fn is_transient(status: &Status) -> bool {
     match status.code() {
         Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Aborted => {
             true
         }
-        Code::Cancelled => status.message().contains("Timeout expired"),
+        Code::Cancelled if status.message().contains("Timeout expired") => true,
+        Code::Cancelled | Code::Unknown | Code::Internal => status.source().is_some(),
         _ => false,
     }
 }
@@ -106,7 +108,9 @@ mod tests {
 
     use tonic_types::StatusExt as _;
 
-    use super::{invalid_field, reason};
+    use tonic::Status;
+
+    use super::{invalid_field, is_transient, reason};
 
     #[test]
     fn a_wrong_field_is_named_to_people_and_to_programs() {
@@ -118,5 +122,19 @@ mod tests {
         assert_eq!(reason(&status).unwrap(), "INVALID_FIELD");
         let violations = status.get_details_bad_request().unwrap().field_violations;
         assert_eq!(violations.first().unwrap().field, "instance.domain");
+    }
+
+    #[test]
+    fn a_broken_connection_passes_and_an_answer_does_not() {
+        let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        assert!(is_transient(&Status::from_error(Box::new(broken))));
+        assert!(is_transient(&Status::unavailable("starting")));
+        for answered in [
+            Status::unknown("no"),
+            Status::internal("no"),
+            Status::cancelled("no"),
+        ] {
+            assert!(!is_transient(&answered), "{answered:?}");
+        }
     }
 }
