@@ -2,10 +2,12 @@
 //! manual has them under "Cluster Set Up" and "API Reference: Server".
 
 use reqwest::{Method, StatusCode};
+use secret::Secret;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::error::{Call, Error, Result};
+use crate::error::{Call, Result};
+use crate::names::encode_segment;
 use crate::server::Couch;
 use crate::transport::Outgoing;
 
@@ -32,8 +34,8 @@ impl Membership {
     }
 }
 
-/// A node that is to join a cluster. Its `Debug` does not show the password.
-#[derive(Clone, Copy)]
+/// A node that is to join a cluster.
+#[derive(Clone, Copy, Debug)]
 pub struct Newcomer<'a> {
     /// The host in its name, at which the others reach it.
     pub host: &'a str,
@@ -42,17 +44,7 @@ pub struct Newcomer<'a> {
     /// Its administrator.
     pub user: &'a str,
     /// The administrator's password.
-    pub password: &'a str,
-}
-
-impl std::fmt::Debug for Newcomer<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Newcomer")
-            .field("host", &self.host)
-            .field("port", &self.port)
-            .field("user", &self.user)
-            .finish_non_exhaustive()
-    }
+    pub password: &'a Secret,
 }
 
 impl Couch {
@@ -101,7 +93,7 @@ impl Couch {
             "host": newcomer.host,
             "port": newcomer.port,
             "username": newcomer.user,
-            "password": newcomer.password,
+            "password": newcomer.password.expose(),
         });
         self.set_up(&call, &body).await
     }
@@ -128,11 +120,25 @@ impl Couch {
         }
     }
 
+    /// Gives the administrator `user` of this node another password. Every node has its own list.
+    ///
+    /// The node keeps a hash, which it makes a moment later: until then it knows neither password.
+    ///
+    /// # Errors
+    /// Any that a call can have.
+    pub async fn set_admin_password(&self, user: &str, password: &Secret) -> Result<()> {
+        let call = Call::server("change a password");
+        let path = format!("_node/_local/_config/admins/{}", encode_segment(user));
+        let outgoing = Outgoing::new(&call, Method::PUT, path).json(&json!(password.expose()));
+        self.transport.write(&outgoing).await?.success(&call)?;
+        Ok(())
+    }
+
     /// The cluster as this server sees it.
     ///
     /// # Errors
     /// Any that a call can have.
-    pub async fn membership(&self) -> Result<Membership, Error> {
+    pub async fn membership(&self) -> Result<Membership> {
         let call = Call::server("list the nodes");
         self.transport
             .repeatable(&Outgoing::new(&call, Method::GET, "_membership"))

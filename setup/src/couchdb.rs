@@ -3,17 +3,20 @@
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use couch::{Couch, CouchConfig, Newcomer};
-use secret::Secret;
+use secret::{Keyring, Rule, Secret};
 use tokio::time::{Instant, sleep};
 use url::Url;
 
-use crate::program::Couchdb;
+use crate::{program::Couchdb, secrets};
 
 /// How long one call may take. Making the databases of a cluster takes its time.
 const CALL: Duration = Duration::from_secs(30);
 
 /// How often the nodes are asked whether they have found each other.
 const EVERY: Duration = Duration::from_millis(500);
+
+/// After how long every service has read a changed file; they look every two seconds.
+const KNOWN_EVERYWHERE: Duration = Duration::from_secs(5);
 
 /// Why a database is not set up.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +27,9 @@ pub(crate) enum Error {
         path: PathBuf,
         source: std::io::Error,
     },
+    /// The new password cannot be kept.
+    #[error(transparent)]
+    Secret(#[from] secrets::Error),
     /// A node does not do what it is asked.
     #[error("{node}")]
     Node { node: String, source: couch::Error },
@@ -50,6 +56,14 @@ impl Node {
     /// What Erlang calls it.
     fn name(&self) -> String {
         format!("couchdb@{}", self.host)
+    }
+
+    fn connect(&self, user: &str, password: &Keyring) -> Result<Couch, Error> {
+        let mut config = CouchConfig::new(self.url.as_str());
+        config.user = Some(user.to_owned());
+        config.password = Some(password.clone());
+        config.call_timeout = CALL;
+        Couch::connect(&config).map_err(at(self))
     }
 }
 
@@ -81,18 +95,11 @@ impl FromStr for Node {
 /// # Errors
 /// When a node cannot be used, or they do not find each other in time.
 pub(crate) async fn set_up(settings: &Couchdb) -> Result<Vec<String>, Error> {
-    let password =
-        Secret::from_file(&settings.couchdb_password_file).map_err(|source| Error::Password {
-            path: settings.couchdb_password_file.clone(),
-            source,
-        })?;
+    let password = password(settings)?;
     let patience = settings.patience();
     let mut nodes = Vec::new();
     for node in &settings.nodes {
-        let mut config = CouchConfig::new(node.url.as_str())
-            .with_credentials(&settings.couchdb_user, password.expose());
-        config.call_timeout = CALL;
-        let couch = Couch::connect(&config).map_err(at(node))?;
+        let couch = node.connect(&settings.couchdb_user, &password)?;
         couch.wait_until_up(patience).await.map_err(at(node))?;
         nodes.push((node, couch));
     }
@@ -114,7 +121,7 @@ pub(crate) async fn set_up(settings: &Couchdb) -> Result<Vec<String>, Error> {
                     host: &node.host,
                     port: node.port,
                     user: &settings.couchdb_user,
-                    password: password.expose(),
+                    password: &password.current(),
                 };
                 couch.add_node(newcomer).await.map_err(at(node))?;
                 done.push(format!("{}: added", node.url));
@@ -129,6 +136,63 @@ pub(crate) async fn set_up(settings: &Couchdb) -> Result<Vec<String>, Error> {
             Ok(done)
         }
     }
+}
+
+/// The passwords of the administrator: the one in use, and those that CouchDB may have instead.
+fn password(settings: &Couchdb) -> Result<Keyring, Error> {
+    let path = &settings.couchdb_password_file;
+    Keyring::open(path, Duration::ZERO, Rule::Line).map_err(|source| Error::Password {
+        path: path.clone(),
+        source,
+    })
+}
+
+/// Gives the administrator of all nodes a new password, while services go on. What was done, a line each.
+///
+/// The order is that of docs/running.md: services know both passwords before CouchDB knows the new one alone. When
+/// it is interrupted, the file holds both, and another run goes on with them.
+///
+/// # Errors
+/// When the file cannot be written, or a node cannot be used or does not take the password.
+pub(crate) async fn renew_password(settings: &Couchdb) -> Result<Vec<String>, Error> {
+    let path = &settings.couchdb_password_file;
+    let both = password(settings)?.all();
+    if let [only] = both.as_slice() {
+        let new = Secret::random().map_err(secrets::Error::Randomness)?;
+        secrets::replace(path, &[&new, only])?;
+    }
+    let both = password(settings)?;
+    let new = both.current();
+    sleep(KNOWN_EVERYWHERE).await;
+    let mut done = Vec::new();
+    for node in &settings.nodes {
+        let changed = node.connect(&settings.couchdb_user, &Keyring::fixed(new.clone()))?;
+        // Done before, or a server that reads the file itself.
+        if changed.up().await.is_err() {
+            let couch = node.connect(&settings.couchdb_user, &both)?;
+            couch
+                .set_admin_password(&settings.couchdb_user, &new)
+                .await
+                .map_err(at(node))?;
+            takes(node, &changed, settings.patience()).await?;
+        }
+        done.push(format!("{}: takes the new password", node.url));
+    }
+    secrets::replace(path, &[&new])?;
+    done.push(format!("{}: holds the new password alone", path.display()));
+    Ok(done)
+}
+
+/// Waits until a node has hashed a new password and takes it.
+async fn takes(node: &Node, couch: &Couch, patience: Duration) -> Result<(), Error> {
+    let deadline = Instant::now() + patience;
+    while let Err(error) = couch.up().await {
+        if Instant::now() + EVERY > deadline {
+            return Err(at(node)(error));
+        }
+        sleep(EVERY).await;
+    }
+    Ok(())
 }
 
 async fn alone(node: &Node, couch: &Couch) -> Result<Vec<String>, Error> {

@@ -29,9 +29,21 @@ enum Command {
     /// The nodes of a cluster are called couchdb@HOST, have the same administrator and password, and share
     /// Erlang's cookie.
     Couchdb(Couchdb),
+    /// Puts a new random secret into each file. Servers use it within seconds, and accept the old one for a while.
+    ///
+    /// Not for CouchDB's password, which CouchDB has to know as well.
+    RenewSecrets {
+        /// The files.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Gives CouchDB's administrator a new random password, on each node and in the file, while services go on.
+    ///
+    /// When it is interrupted, run it again.
+    RenewCouchdbPassword(Couchdb),
 }
 
-/// The settings of `hamlet-setup couchdb`.
+/// Which CouchDB.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Couchdb {
     /// The root URL of each node, without credentials: http://HOST:5984.
@@ -64,6 +76,15 @@ impl Couchdb {
     }
 }
 
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Secrets(#[from] secrets::Error),
+    #[error(transparent)]
+    Couchdb(#[from] couchdb::Error),
+}
+
 /// The command line, for the manual.
 #[must_use]
 pub fn command() -> clap::Command {
@@ -73,10 +94,12 @@ pub fn command() -> clap::Command {
 /// Runs the program: exit code 0 done, 1 failed, 2 wrong use.
 pub async fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let done = match Flags::parse_from(args).command {
-        Command::Secrets { files } => secrets::make_missing(&files).map_err(|error| chain(&error)),
-        Command::Couchdb(settings) => couchdb::set_up(&settings)
+        Command::Secrets { files } => secrets::make_missing(&files).map_err(Failure::from),
+        Command::RenewSecrets { files } => secrets::renew(&files).map_err(Failure::from),
+        Command::Couchdb(settings) => couchdb::set_up(&settings).await.map_err(Failure::from),
+        Command::RenewCouchdbPassword(settings) => couchdb::renew_password(&settings)
             .await
-            .map_err(|error| chain(&error)),
+            .map_err(Failure::from),
     };
     match done {
         Ok(done) => {
@@ -88,10 +111,10 @@ pub async fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             }
             ExitCode::SUCCESS
         }
-        Err(line) => {
+        Err(failure) => {
             #[expect(clippy::print_stderr, reason = "the one line a person gets")]
             {
-                eprintln!("error: {line}");
+                eprintln!("error: {}", chain(&failure));
             }
             ExitCode::FAILURE
         }

@@ -1,12 +1,13 @@
 //! Secrets in files: made once, never changed, never shown.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
 use secret::Secret;
+use tempfile::NamedTempFile;
 
 /// Why a secret is not there.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +50,38 @@ pub(crate) fn make_missing(files: &[PathBuf]) -> Result<Vec<String>, Error> {
         .collect()
 }
 
+/// Puts a new secret in the place of each. What was done, a line a file.
+///
+/// # Errors
+/// When a file is missing or cannot be replaced.
+pub(crate) fn renew(files: &[PathBuf]) -> Result<Vec<String>, Error> {
+    files
+        .iter()
+        .map(|path| {
+            Secret::from_file(path).map_err(|source| Error::Unreadable {
+                path: path.clone(),
+                source,
+            })?;
+            replace(path, &[&Secret::random().map_err(Error::Randomness)?])?;
+            Ok(format!("{}: renewed", path.display()))
+        })
+        .collect()
+}
+
+/// Puts these secrets, one a line, in the place of what the file holds.
+///
+/// # Errors
+/// When it cannot be replaced; then it is as it was.
+pub(crate) fn replace(path: &Path, secrets: &[&Secret]) -> Result<(), Error> {
+    write(path, secrets)
+        .and_then(|file| file.persist(path).map_err(|error| error.error))
+        .and_then(|_| sync_folder(path))
+        .map_err(|source| Error::Unwritable {
+            path: path.to_owned(),
+            source,
+        })
+}
+
 /// Whether the secret is new.
 fn make(path: &Path) -> Result<bool, Error> {
     match Secret::from_file(path) {
@@ -62,11 +95,10 @@ fn make(path: &Path) -> Result<bool, Error> {
         }
     }
     let secret = Secret::random().map_err(Error::Randomness)?;
-    let unwritable = |source| Error::Unwritable {
-        path: path.to_owned(),
-        source,
-    };
-    match write(path, &secret) {
+    let made = write(path, &[&secret])
+        .and_then(|file| file.persist_noclobber(path).map_err(|error| error.error))
+        .and_then(|_| sync_folder(path));
+    match made {
         Ok(()) => Ok(true),
         // Somebody else made it meanwhile: theirs counts, if it is one.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match Secret::from_file(path)
@@ -77,24 +109,34 @@ fn make(path: &Path) -> Result<bool, Error> {
                 source,
             }),
         },
-        Err(error) => Err(unwritable(error)),
+        Err(source) => Err(Error::Unwritable {
+            path: path.to_owned(),
+            source,
+        }),
     }
 }
 
-fn write(path: &Path, secret: &Secret) -> io::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    // Readable by its owner alone from the start.
+/// Writes secrets into a new file beside `path`, readable by its owner alone from the start.
+fn write(path: &Path, secrets: &[&Secret]) -> io::Result<NamedTempFile> {
     let mut file = tempfile::Builder::new()
         .prefix(".new-secret-")
-        .tempfile_in(folder)?;
-    writeln!(file, "{}", secret.expose())?;
+        .tempfile_in(folder_of(path))?;
+    for secret in secrets {
+        writeln!(file, "{}", secret.expose())?;
+    }
     file.as_file().sync_all()?;
-    file.persist_noclobber(path).map_err(|error| error.error)?;
-    // The name has to outlive a power cut as well: what was encrypted under a lost key is lost.
-    File::open(fs::canonicalize(folder)?)?.sync_all()
+    Ok(file)
+}
+
+/// Makes a new name outlive a power cut: what was sealed under a lost key is lost.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(folder_of(path))?.sync_all()
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]
@@ -106,7 +148,7 @@ mod tests {
 
     use std::{collections::HashSet, fs, os::unix::fs::PermissionsExt as _, thread};
 
-    use super::make_missing;
+    use super::{make_missing, renew};
 
     #[test]
     fn a_secret_is_made_once_and_for_its_owner_alone() {
@@ -138,6 +180,20 @@ mod tests {
         );
         let shown = format!("{first:?}{second:?}");
         assert!(made.iter().all(|secret| !shown.contains(secret.trim())));
+    }
+
+    #[test]
+    fn a_renewed_secret_is_another_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = [folder.path().join("key")];
+        assert!(renew(&file).is_err(), "there is nothing to renew");
+        make_missing(&file).unwrap();
+        let before = fs::read_to_string(folder.path().join("key")).unwrap();
+        renew(&file).unwrap();
+        let after = fs::read_to_string(folder.path().join("key")).unwrap();
+        assert_ne!(before, after);
+        assert_eq!(after.lines().count(), 1);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -114,3 +114,33 @@ async fn nodes_that_do_not_find_each_other_are_named() {
         "{told:?}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_password_is_given_to_every_node_and_to_the_file() {
+    let nodes = Nodes::new(3).await;
+    let told = nodes.renew_password().await;
+    assert_eq!(told.code, 0, "{told:?}");
+    let new = fs::read_to_string(&nodes.password_file).unwrap();
+    assert_eq!(
+        new.lines().count(),
+        1,
+        "the old password is not accepted any more"
+    );
+    let new = new.trim();
+    assert_ne!(new, PASSWORD);
+    assert_eq!(nodes.passwords(), [new, new, new]);
+    assert!(!format!("{told:?}").contains(new));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_that_was_interrupted_goes_on_with_its_password() {
+    let nodes = Nodes::new(2).await;
+    fs::write(&nodes.password_file, format!("the-new-one\n{PASSWORD}\n")).unwrap();
+    let told = nodes.renew_password().await;
+    assert_eq!(told.code, 0, "{told:?}");
+    assert_eq!(nodes.passwords(), ["the-new-one", "the-new-one"]);
+    assert_eq!(
+        fs::read_to_string(&nodes.password_file).unwrap(),
+        "the-new-one\n"
+    );
+}

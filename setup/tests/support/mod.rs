@@ -37,13 +37,18 @@ pub(crate) fn run<'a>(words: impl IntoIterator<Item = &'a str>) -> Told {
     }
 }
 
-/// Runs `hamlet-setup couchdb` for these nodes.
-pub(crate) async fn set_up(password_file: &Path, patience: u32, nodes: Vec<String>) -> Told {
+/// Runs a command that is about these nodes.
+pub(crate) async fn couchdb(
+    command: &'static str,
+    password_file: &Path,
+    patience: u32,
+    nodes: Vec<String>,
+) -> Told {
     let file = password_file.to_str().unwrap().to_owned();
     tokio::task::spawn_blocking(move || {
         let patience = patience.to_string();
         let mut words = vec![
-            "couchdb",
+            command,
             "--couchdb-password-file",
             &file,
             "--patience",
@@ -67,7 +72,7 @@ pub(crate) struct SingleNode {
 impl SingleNode {
     pub(crate) async fn set_up<'a>(&self, nodes: impl IntoIterator<Item = &'a str>) -> Told {
         let nodes = nodes.into_iter().map(str::to_owned).collect();
-        set_up(&self.password_file, 30, nodes).await
+        couchdb("couchdb", &self.password_file, 30, nodes).await
     }
 }
 

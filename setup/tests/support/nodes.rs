@@ -2,7 +2,7 @@
 //! answers them. Node I listens on 127.0.0.I, so that each has a host of its own.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     path::PathBuf,
     sync::{Arc, Mutex},
@@ -19,10 +19,12 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinSet};
 
-use super::{PASSWORD, Told, set_up};
+use super::{PASSWORD, Told, couchdb};
 
 #[derive(Default)]
 struct Cluster {
+    /// The administrator's password on each node.
+    passwords: BTreeMap<String, String>,
     /// Whether the system databases are there.
     finished: bool,
     /// The nodes that have joined the first.
@@ -38,7 +40,7 @@ pub(crate) struct Nodes {
     urls: Vec<String>,
     hosts: Vec<String>,
     cluster: Arc<Mutex<Cluster>>,
-    password_file: PathBuf,
+    pub(crate) password_file: PathBuf,
     _folder: tempfile::TempDir,
     _serving: JoinSet<()>,
 }
@@ -60,8 +62,14 @@ impl Nodes {
             if number == 1 {
                 cluster.lock().unwrap().members.insert(host.clone());
             }
-            nodes.1.push(host);
-            serving.spawn(serve(listener, Arc::clone(&cluster)));
+            nodes.1.push(host.clone());
+            let password = PASSWORD.to_owned();
+            cluster
+                .lock()
+                .unwrap()
+                .passwords
+                .insert(host.clone(), password);
+            serving.spawn(serve(listener, host.clone(), Arc::clone(&cluster)));
         }
         Self {
             urls: nodes.0,
@@ -90,8 +98,29 @@ impl Nodes {
         self.cluster.lock().unwrap().actions.clone()
     }
 
+    /// The administrator's password on each node, in order.
+    pub(crate) fn passwords(&self) -> Vec<String> {
+        self.cluster
+            .lock()
+            .unwrap()
+            .passwords
+            .values()
+            .cloned()
+            .collect()
+    }
+
     pub(crate) async fn set_up(&self) -> Told {
-        set_up(&self.password_file, 2, self.urls.clone()).await
+        couchdb("couchdb", &self.password_file, 2, self.urls.clone()).await
+    }
+
+    pub(crate) async fn renew_password(&self) -> Told {
+        couchdb(
+            "renew-couchdb-password",
+            &self.password_file,
+            2,
+            self.urls.clone(),
+        )
+        .await
     }
 }
 
@@ -140,13 +169,20 @@ impl Cluster {
     }
 }
 
-async fn serve(listener: TcpListener, cluster: Arc<Mutex<Cluster>>) {
+fn basic(password: &str) -> String {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    format!("Basic {}", STANDARD.encode(format!("admin:{password}")))
+}
+
+async fn serve(listener: TcpListener, host: String, cluster: Arc<Mutex<Cluster>>) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         let cluster = Arc::clone(&cluster);
+        let host = host.clone();
         tokio::spawn(async move {
-            let answering =
-                service_fn(move |request: Request<Incoming>| answer(request, Arc::clone(&cluster)));
+            let answering = service_fn(move |request: Request<Incoming>| {
+                answer(request, host.clone(), Arc::clone(&cluster))
+            });
             // A client that hangs up is no failure of the test.
             let _ = http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), answering)
@@ -157,14 +193,27 @@ async fn serve(listener: TcpListener, cluster: Arc<Mutex<Cluster>>) {
 
 async fn answer(
     request: Request<Incoming>,
+    host: String,
     cluster: Arc<Mutex<Cluster>>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let path = request.uri().path().to_owned();
+    let authorization = request.headers().get("authorization").cloned();
     let body = request.into_body().collect().await.unwrap().to_bytes();
-    let asked = serde_json::from_slice(&body).unwrap_or_default();
+    let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
     let (status, body) = {
         let mut cluster = cluster.lock().unwrap();
-        cluster.answer(&path, &asked)
+        let expected = basic(cluster.passwords.get(&host).unwrap());
+        if path != "/_up" && authorization.is_none_or(|shown| shown != expected) {
+            let body =
+                json!({ "error": "unauthorized", "reason": "Name or password is incorrect." });
+            (StatusCode::UNAUTHORIZED, body)
+        } else if path == "/_node/_local/_config/admins/admin" {
+            let password = asked.as_str().unwrap().to_owned();
+            cluster.passwords.insert(host, password);
+            (StatusCode::OK, json!(""))
+        } else {
+            cluster.answer(&path, &asked)
+        }
     };
     let response = Response::builder()
         .status(status)
