@@ -177,6 +177,16 @@ line and exits with 0 when that one serves and with 1 when it does not.
             let table = service_kit::config::manual(&command);
             text.push_str(&format!("\n## {}\n\n{table}", command.get_name()));
         }
+        for command in setup::command().get_subcommands() {
+            if command.get_arguments().all(|arg| arg.get_env().is_none()) {
+                continue;
+            }
+            let table = service_kit::config::manual(command);
+            text.push_str(&format!(
+                "\n## hamlet-setup {}\n\n{table}",
+                command.get_name()
+            ));
+        }
         if std::env::var_os("HAMLET_UPDATE_DOCS").is_some() {
             fs::write(&page, &text).unwrap();
         }

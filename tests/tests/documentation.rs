@@ -204,3 +204,45 @@ fn every_page_that_is_linked_exists() {
         }
     }
 }
+
+/// What a compose file asks its environment for, and what it takes when nobody says: `${NAME:-DEFAULT}`.
+fn variables(compose_file: &str) -> Vec<(String, String)> {
+    let text = fs::read_to_string(root().join(compose_file)).unwrap();
+    text.split("${")
+        .skip(1)
+        .map(|rest| {
+            let (name, rest) = rest.split_once(":-").unwrap();
+            let (default, _) = rest.split_once('}').unwrap();
+            (name.to_owned(), default.to_owned())
+        })
+        .collect()
+}
+
+#[test]
+fn every_variable_of_the_compose_files_is_told_with_its_default() {
+    let example = fs::read_to_string(root().join(".env.example")).unwrap();
+    let told: Vec<(String, String)> = example
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let mut asked = Vec::new();
+    for file in [
+        "docker-compose.yml",
+        "docker-compose.embedded.yml",
+        "docker-compose.ha.yml",
+    ] {
+        asked.extend(variables(file));
+    }
+    assert!(asked.len() > 10, "{asked:?}");
+    for variable in &asked {
+        assert!(
+            told.contains(variable),
+            "{variable:?} is not in .env.example"
+        );
+    }
+    for variable in &told {
+        assert!(asked.contains(variable), "nobody asks for {variable:?}");
+    }
+}
