@@ -268,7 +268,7 @@ fn a_destruction_lists_what_went_and_the_last_look() {
             domain: "bob.example".to_owned(),
             removed: vec![
                 removed("databases", 19),
-                removed("claims", 2),
+                removed("claims", 1),
                 removed("objects", 0),
             ],
             ..DeleteInstanceResult::default()
@@ -277,7 +277,7 @@ fn a_destruction_lists_what_went_and_the_last_look() {
     let out = fake.run("instances destroy bob.example --force").done();
     assert_eq!(
         out,
-        "destroyed  bob.example\nremoved    19 databases\nremoved    2 claims\nlast look: nothing is left\n"
+        "destroyed  bob.example\nremoved    19 databases\nremoved    1 claim\nlast look  nothing is left\n"
     );
     let dry = fake.run("instances destroy bob.example --dry-run").done();
     assert!(dry.contains("would be destroyed  bob.example"), "{dry}");

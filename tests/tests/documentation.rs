@@ -138,9 +138,17 @@ fn is_shown(shown: &str, text: &str) -> bool {
     rest.ends_with(last.trim_start_matches('\n'))
 }
 
+/// A text with one space between two columns.
+fn narrow(text: &str) -> String {
+    let lines = text.trim_end().lines();
+    let narrow = lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    narrow.collect::<Vec<_>>().join("\n")
+}
+
 #[test]
 fn what_pages_show_is_compared_with_gaps() {
     assert!(is_shown("a…c\n", "abc\n") && is_shown("…\nc  …d", "a\nb\nc  xd"));
+    assert!(is_shown("a b", "a    b\n"));
     assert!(is_shown("a\n…\n", "a\nb\n") && is_shown("a\n", "a"));
     for (shown, text) in [("a", "ab"), ("a…c", "abd"), ("…b…", "aca"), ("b…", "ab")] {
         assert!(!is_shown(shown, text), "{shown} {text}");

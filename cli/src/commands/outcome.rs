@@ -83,12 +83,12 @@ impl Done<'_> {
         if let Some(result) = unpack::<CleanSessionsResult>(response)? {
             let name = format!("instances/{}", result.domain);
             return output::one(format, &result, &name, || {
-                self.removed(("sessions of", &result.domain), &result.removed)
+                facts(&self.removed(("sessions of", &result.domain), &result.removed))
             });
         }
         if let Some(result) = unpack::<PurgeOrphansResult>(response)? {
             return output::one(format, &result, &ended.operation.name, || {
-                self.removed(("", ""), &result.removed)
+                facts(&self.removed(("", ""), &result.removed))
             });
         }
         operations::show(format, &ended.operation)
@@ -161,12 +161,12 @@ impl Done<'_> {
         let name = format!("instances/{}", result.domain);
         output::one(format, result, &name, || {
             let Some(purge) = &result.purge_time else {
-                let mut text =
-                    self.removed((self.verb("destroyed"), &result.domain), &result.removed);
+                let destroyed = (self.verb("destroyed"), result.domain.as_str());
+                let mut known = self.removed(destroyed, &result.removed);
                 if !self.only_checked && result.leftovers.is_empty() {
-                    text.push_str("last look: nothing is left\n");
+                    known.push(("last look", "nothing is left".to_owned()));
                 }
-                return text;
+                return facts(&known);
             };
             let (verb, when) = if self.only_checked {
                 ("would be deleted softly", "would be destroyed on")
@@ -195,7 +195,11 @@ impl Done<'_> {
     }
 
     /// What was removed, by kind, below a line of its own about whose it was.
-    fn removed(&self, (verb, whose): (&'static str, &str), removed: &[RemovedCount]) -> String {
+    fn removed(
+        &self,
+        (verb, whose): (&'static str, &str),
+        removed: &[RemovedCount],
+    ) -> Vec<(&'static str, String)> {
         let word = if self.only_checked {
             "would be removed"
         } else {
@@ -203,13 +207,22 @@ impl Done<'_> {
         };
         let mut known = vec![(verb, whose.to_owned())];
         for removed in removed.iter().filter(|removed| removed.count > 0) {
-            known.push((word, format!("{} {}", removed.count, removed.kind)));
+            known.push((word, counted(removed)));
         }
         if known.len() == 1 && !self.only_checked {
             known.push((word, "nothing".to_owned()));
         }
-        facts(&known)
+        known
     }
+}
+
+/// A number of things of one kind: `19 databases`, `1 claim`.
+fn counted(removed: &RemovedCount) -> String {
+    let kind = match removed.count {
+        1 => removed.kind.strip_suffix('s').unwrap_or(&removed.kind),
+        _ => &removed.kind,
+    };
+    format!("{} {kind}", removed.count)
 }
 
 /// Prints a register link alone, and beside the data until when it works.
