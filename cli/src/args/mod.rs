@@ -226,6 +226,30 @@ mod tests {
     }
 
     #[test]
+    fn the_examples_of_the_manual_mean_something() {
+        let mut commands = vec![Cli::command()];
+        let mut examples = 0;
+        while let Some(command) = commands.pop() {
+            commands.extend(command.get_subcommands().cloned());
+            let manual = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            for line in manual.lines().map(str::trim) {
+                let Some(line) = line.split(['|', '>']).next() else {
+                    continue;
+                };
+                if line.starts_with("hamlet ") {
+                    let read = Cli::command().try_get_matches_from(line.split_whitespace());
+                    assert!(read.is_ok(), "{line}: {:?}", read.err());
+                    examples += 1;
+                }
+            }
+        }
+        assert!(examples > 50, "{examples}");
+    }
+
+    #[test]
     fn a_field_is_spelled_as_the_command_spells_it() {
         let spelling = |words: &str| {
             let words = words.split_whitespace();
