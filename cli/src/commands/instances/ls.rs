@@ -67,7 +67,7 @@ pub(super) async fn run(session: &Session, format: Format, wanted: Ls) -> Result
         }
         if left == 0 {
             say(&format!(
-                "there are more: go on with --page-token {page_token}"
+                "there may be more: go on with --page-token {page_token}"
             ));
             return Ok(());
         }
