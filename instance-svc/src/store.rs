@@ -40,6 +40,9 @@ const OPERATIONS_BY_TIME: Index = Index::new(
     &["created_at"],
 );
 
+/// Finds the operations whose instances are to be destroyed at a time: those that deleted them softly.
+const DUE_OPERATIONS: Index = Index::new("due", "due", &["look_again"]);
+
 /// An operation as all of its leaves tell it.
 #[derive(Debug)]
 pub enum Settled {
@@ -50,7 +53,6 @@ pub enum Settled {
     /// There is none.
     Missing,
 }
-
 /// The databases of the instance service.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -108,7 +110,7 @@ impl Store {
         ensure_designs(&self.instances, INSTANCES_INDEXES, INSTANCES_VIEWS).await?;
         ensure_designs(
             &self.operations,
-            &[OPEN_OPERATIONS, OPERATIONS_BY_TIME],
+            &[OPEN_OPERATIONS, OPERATIONS_BY_TIME, DUE_OPERATIONS],
             &[],
         )
         .await

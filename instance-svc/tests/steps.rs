@@ -198,11 +198,7 @@ fn kinds() -> impl Iterator<Item = ChangeKind> {
         // Not built yet.
         !matches!(
             kind,
-            ChangeKind::Delete
-                | ChangeKind::Undelete
-                | ChangeKind::RegisterLink
-                | ChangeKind::Passphrase
-                | ChangeKind::Sessions
+            ChangeKind::RegisterLink | ChangeKind::Passphrase | ChangeKind::Sessions
         )
     })
 }
@@ -212,25 +208,47 @@ async fn a_change_of_every_kind_survives_every_fault_of_every_step() {
     let world = World::new().await;
     let healthy = world.replica("healthy", Failpoints::default()).await;
     for kind in kinds() {
+        let prepared = prepare(&world, &healthy, kind).await;
         for (number, (point, order)) in points(ChangeStep::ALL).enumerate() {
-            let domain = format!("{}-{number}.example", kind.name());
-            let before = prepare(&world, &healthy, kind, &domain).await;
             let (failpoints, reached) = once(point, order);
             let faulty = world
                 .replica(&format!("faulty-{}-{number}", kind.name()), failpoints)
                 .await;
-            let accepted = ask_for(&faulty, kind, &domain).await.unwrap();
+            let accepted = ask_for(&faulty, kind, &prepared.domain).await.unwrap();
             let operation = healthy.end_of(&accepted.name).await;
             assert_eq!(failure(&operation), None, "{kind:?} {point:?} {order:?}");
             assert!(reached.load(Ordering::SeqCst), "{point:?} was not reached");
             faulty.stop().await;
-            require_done(&world, kind, &before, &format!("{point:?} {order:?}")).await;
-            let destroyed = healthy.destroy(&domain).await.unwrap();
-            assert_eq!(failure(&destroyed), None, "{kind:?} {point:?} {order:?}");
+            let how = format!("{kind:?} {point:?} {order:?}");
+            require_done(&world, kind, &prepared, &how).await;
+            prepared.restore(&world).await;
         }
+        assert_eq!(
+            failure(&healthy.destroy(&prepared.domain).await.unwrap()),
+            None
+        );
     }
     assert_eq!(world.leftovers().await, Vec::<String>::new());
     healthy.stop().await;
+}
+
+/// Each step that can be undone, with each fault of its undo, for a change that fails for good after each
+/// step from it on.
+fn undos() -> impl Iterator<Item = (Step, Point, Order)> {
+    let reversible = ChangeStep::ALL.iter().take(ChangeStep::POINT_OF_NO_RETURN);
+    reversible.enumerate().flat_map(|(failing, &last)| {
+        let undone = ChangeStep::ALL.iter().take(failing + 1);
+        undone.flat_map(move |&step| {
+            ORDERS.into_iter().map(move |(order, after)| {
+                let undo = Point {
+                    step,
+                    undo: true,
+                    after,
+                };
+                (last, undo, order)
+            })
+        })
+    })
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -238,50 +256,34 @@ async fn a_change_that_fails_for_good_changes_nothing_and_every_undo_survives_ev
     let world = World::new().await;
     let healthy = world.replica("healthy", Failpoints::default()).await;
     for kind in kinds() {
-        for (failing, &last) in ChangeStep::ALL
-            .iter()
-            .take(ChangeStep::POINT_OF_NO_RETURN)
-            .enumerate()
-        {
-            let undone = ChangeStep::ALL.iter().take(failing + 1);
-            for (number, (&step, (order, after))) in undone
-                .flat_map(|step| ORDERS.iter().map(move |&order| (step, order)))
-                .enumerate()
-            {
-                let undo = Point {
-                    step,
-                    undo: true,
-                    after,
-                };
-                let domain = format!("{}-{failing}-{number}.example", kind.name());
-                let before = prepare(&world, &healthy, kind, &domain).await;
-                let reached = Arc::new(AtomicBool::new(false));
-                let seen = Arc::clone(&reached);
-                let failpoints = Failpoints::new(move |_, at| {
-                    if at.step == last && !at.undo && at.after {
-                        return Order::FailForGood;
-                    }
-                    if at == undo && !seen.swap(true, Ordering::SeqCst) {
-                        return order;
-                    }
-                    Order::Go
-                });
-                let faulty = world
-                    .replica(
-                        &format!("faulty-{}-{failing}-{number}", kind.name()),
-                        failpoints,
-                    )
-                    .await;
-                let accepted = ask_for(&faulty, kind, &domain).await.unwrap();
-                let operation = healthy.end_of(&accepted.name).await;
-                assert!(failure(&operation).is_some(), "{undo:?} {order:?}");
-                assert!(reached.load(Ordering::SeqCst), "{undo:?} was not reached");
-                faulty.stop().await;
-                require_undone(&world, &before, &format!("{kind:?} {undo:?} {order:?}")).await;
-                let destroyed = healthy.destroy(&domain).await.unwrap();
-                assert_eq!(failure(&destroyed), None, "{kind:?} {undo:?} {order:?}");
-            }
+        let prepared = prepare(&world, &healthy, kind).await;
+        for (number, (last, undo, order)) in undos().enumerate() {
+            let reached = Arc::new(AtomicBool::new(false));
+            let seen = Arc::clone(&reached);
+            let failpoints = Failpoints::new(move |_, at| {
+                if at.step == last && !at.undo && at.after {
+                    return Order::FailForGood;
+                }
+                if at == undo && !seen.swap(true, Ordering::SeqCst) {
+                    return order;
+                }
+                Order::Go
+            });
+            let faulty = world
+                .replica(&format!("faulty-{}-{number}", kind.name()), failpoints)
+                .await;
+            let accepted = ask_for(&faulty, kind, &prepared.domain).await.unwrap();
+            let operation = healthy.end_of(&accepted.name).await;
+            let how = format!("{kind:?} {last:?} {undo:?} {order:?}");
+            assert!(failure(&operation).is_some(), "{how}");
+            assert!(reached.load(Ordering::SeqCst), "{how} was not reached");
+            faulty.stop().await;
+            require_undone(&world, &prepared, &how).await;
         }
+        assert_eq!(
+            failure(&healthy.destroy(&prepared.domain).await.unwrap()),
+            None
+        );
     }
     assert_eq!(world.leftovers().await, Vec::<String>::new());
     healthy.stop().await;

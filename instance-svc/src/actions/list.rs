@@ -1,5 +1,7 @@
 //! Listing instances, a page at a time.
 
+use couch::Document;
+
 use crate::{
     domain::{instance::InstanceDocument, record::Record},
     error::Error,
@@ -26,20 +28,21 @@ pub(crate) struct Page {
     pub next: Option<String>,
 }
 
-/// Lists instances in the order of creation, from the one after `after`.
+/// Lists instances in the order of creation, from the one after `after`; those that were deleted softly
+/// only if `show_deleted`.
 ///
 /// An instance that is being created has a place in the list before it exists; whether it exists is asked
 /// of its own document, so that nobody sees half an instance. A page may so be shorter than `size`.
 ///
 /// # Errors
 /// Any fault of the database.
-pub(crate) async fn list(store: &Store, after: Option<&str>, size: usize) -> Result<Page, Error> {
-    let records = store.records_after(after, size).await?;
-    let full = records.len() == size;
-    let next = records
-        .last()
-        .filter(|_| full)
-        .map(|record| record.id.clone());
+pub(crate) async fn list(
+    store: &Store,
+    after: Option<&str>,
+    size: usize,
+    show_deleted: bool,
+) -> Result<Page, Error> {
+    let (records, next) = read_records(store, after, size, show_deleted).await?;
     let ids: Vec<&str> = records.iter().map(|record| record.id.as_str()).collect();
     let mut documents = if ids.is_empty() {
         std::collections::HashMap::new()
@@ -58,4 +61,31 @@ pub(crate) async fn list(store: &Store, after: Option<&str>, size: usize) -> Res
         })
         .collect();
     Ok(Page { rows, next })
+}
+
+/// The records of a page, and after which id the next one begins. What is hidden makes no page shorter.
+async fn read_records(
+    store: &Store,
+    after: Option<&str>,
+    size: usize,
+    show_deleted: bool,
+) -> Result<(Vec<Document<Record>>, Option<String>), Error> {
+    let mut shown = Vec::with_capacity(size);
+    let mut after = after.map(str::to_owned);
+    loop {
+        let read = store.records_after(after.as_deref(), size).await?;
+        let last_read = read.len() < size;
+        for record in read {
+            after = Some(record.id.clone());
+            if show_deleted || record.body.deleted_at.is_none() {
+                shown.push(record);
+            }
+            if shown.len() == size {
+                return Ok((shown, after));
+            }
+        }
+        if last_read {
+            return Ok((shown, None));
+        }
+    }
 }

@@ -14,6 +14,7 @@ pub(crate) mod request_destroy;
 pub(crate) mod request_purge;
 pub(crate) mod resolve;
 pub(crate) mod retry;
+pub(crate) mod soft_delete;
 
 use hmac::{Hmac, Mac as _};
 use serde::Serialize;

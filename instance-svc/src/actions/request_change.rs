@@ -7,7 +7,6 @@ use super::{
     arguments_mac, check_request_id,
     find::{self, Found},
     known, operation_id,
-    request_create::blank,
 };
 use crate::{
     clock,
@@ -33,8 +32,13 @@ pub(crate) enum Answer {
         /// How far it is.
         operation: Box<Operation>,
     },
-    /// Everything would be fine; nothing was done. The instance as it would be.
-    Valid(Box<Found>),
+    /// Everything would be fine; nothing was done.
+    Valid {
+        /// The instance as it would be.
+        found: Box<Found>,
+        /// What was asked.
+        kind: ChangeKind,
+    },
 }
 
 /// Asks for a change.
@@ -68,7 +72,13 @@ impl RequestChange<'_> {
         check_request_id(request_id)?;
         let kind = change.kind;
         let mac = arguments_mac(self.key, &(name.host(), arguments))?;
-        let id = operation_id(kind.name(), request_id);
+        // Deleting softly and destroying are one request.
+        let verb = if kind == ChangeKind::Delete {
+            "destroy"
+        } else {
+            kind.name()
+        };
+        let id = operation_id(verb, request_id);
         if let Some(operation) = known(self.store, request_id, &id, &mac).await? {
             return Ok(Answer::Accepted { id, operation });
         }
@@ -94,7 +104,8 @@ impl RequestChange<'_> {
         })?;
         let change = change.check(document)?;
         if validate_only {
-            return Ok(Answer::Valid(Box::new(preview(found, change))));
+            let found = Box::new(preview(found, change));
+            return Ok(Answer::Valid { found, kind });
         }
         let operation = Operation {
             work: Work::Change {
@@ -104,7 +115,7 @@ impl RequestChange<'_> {
             prefix: found.document.body.database_prefix().to_owned(),
             domain: found.document.body.domain,
             couch_cluster: found.document.body.couch_cluster,
-            ..blank(mac, clock::now())
+            ..Operation::new(mac, clock::now())
         };
         match self.engine.accept(id, operation).await? {
             Accepted::Operation { id, operation } => Ok(Answer::Accepted { id, operation }),

@@ -12,7 +12,7 @@ use crate::{
     domain::{
         locale,
         name::app_hosts,
-        operation::{Operation, Phase, Removed, Work},
+        operation::{Operation, Work},
         passphrase::{Chosen, client},
         sealed::Sealed,
         spec::{InvalidField, Spec},
@@ -113,7 +113,7 @@ impl RequestCreate<'_> {
             },
             warnings,
             sealed,
-            ..blank(mac, now)
+            ..Operation::new(mac, now)
         };
         match self.engine.accept(id, operation).await? {
             Accepted::Operation { id, operation } => Ok(Answer::Accepted { id, operation }),
@@ -250,43 +250,5 @@ fn configured(contexts: &Contexts) -> String {
         String::new()
     } else {
         format!("; configured are {}", names.join(", "))
-    }
-}
-
-/// An operation about which nothing is known yet.
-pub(crate) fn blank(arguments_mac: String, now: String) -> Operation {
-    Operation {
-        work: Work::Destroy {
-            etag: String::new(),
-            due: None,
-        },
-        instance: String::new(),
-        domain: String::new(),
-        prefix: String::new(),
-        couch_cluster: 0,
-        arguments_mac,
-        phase: Phase::Queued,
-        step: 0,
-        attempt: 0,
-        next_try: None,
-        error: None,
-        owner: None,
-        beat: 0,
-        taken_over: false,
-        cancel_requested: false,
-        retry_requested: false,
-        open: true,
-        look_again: None,
-        names: Vec::new(),
-        databases: Vec::new(),
-        apps: Vec::new(),
-        removed: Removed::default(),
-        sealed: None,
-        leftovers: Vec::new(),
-        warnings: Vec::new(),
-        durations: Vec::new(),
-        created_at: now.clone(),
-        updated_at: now,
-        ended_at: None,
     }
 }

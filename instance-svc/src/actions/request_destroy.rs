@@ -6,7 +6,6 @@ use super::{
     arguments_mac, check_request_id,
     find::{self, Found},
     known, operation_id,
-    request_create::blank,
 };
 use crate::{
     clock,
@@ -107,7 +106,7 @@ impl RequestDestroy<'_> {
             domain,
             prefix: found.document.body.database_prefix().to_owned(),
             couch_cluster: found.document.body.couch_cluster,
-            ..blank(mac, clock::now())
+            ..Operation::new(mac, clock::now())
         };
         match self.engine.accept(id, operation).await? {
             Accepted::Operation { id, operation } => Ok(Answer::Accepted { id, operation }),

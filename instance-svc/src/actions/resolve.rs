@@ -6,6 +6,7 @@ use crate::{
     domain::{
         instance::InstanceDocument,
         name::{AppHost, Name, app_hosts},
+        record::Record,
     },
     error::Error,
     store::Store,
@@ -18,6 +19,8 @@ pub(crate) struct Resolved {
     pub id: String,
     /// Its document.
     pub document: InstanceDocument,
+    /// What Hamlet knows beyond; `None` for one that other software made just now.
+    pub record: Option<Record>,
     /// The app that the host names; empty for the instance itself.
     pub app_slug: String,
     /// The host in the form in which it is looked up.
@@ -37,14 +40,15 @@ pub(crate) async fn resolve(
     let name: Name = host
         .parse()
         .map_err(|_| Error::NoSuchInstance(host.chars().take(80).collect()))?;
-    let resolved = |id, document, app_slug| Resolved {
-        id,
-        document,
+    let resolved = |claimed: Claimed, app_slug| Resolved {
+        id: claimed.id,
+        document: claimed.document,
+        record: claimed.record,
         app_slug,
         canonical_host: name.host().to_owned(),
     };
-    if let Some((id, document)) = claimed(store, name.host()).await? {
-        return Ok(resolved(id, document, String::new()));
+    if let Some(claimed) = claimed(store, name.host()).await? {
+        return Ok(resolved(claimed, String::new()));
     }
     for AppHost {
         instance,
@@ -52,21 +56,35 @@ pub(crate) async fn resolve(
         subdomains,
     } in app_hosts(name.host())
     {
-        if let Some((id, document)) = claimed(store, &instance).await?
-            && contexts.get(&document.context).subdomains == subdomains
+        if let Some(claimed) = claimed(store, &instance).await?
+            && contexts.get(&claimed.document.context).subdomains == subdomains
         {
-            return Ok(resolved(id, document, slug));
+            return Ok(resolved(claimed, slug));
         }
     }
     Err(Error::NoSuchInstance(name.to_string()))
 }
 
+/// The instance that has claimed a host.
+struct Claimed {
+    id: String,
+    document: InstanceDocument,
+    record: Option<Record>,
+}
+
 /// The instance that has claimed a host. A claim without an instance belongs to a creation that has not
 /// ended.
-async fn claimed(store: &Store, host: &str) -> Result<Option<(String, InstanceDocument)>, Error> {
+async fn claimed(store: &Store, host: &str) -> Result<Option<Claimed>, Error> {
     let Some(claim) = store.claim_of(host).await? else {
         return Ok(None);
     };
-    let document = store.instance(&claim.instance).await?;
-    Ok(document.map(|document| (claim.instance, document.body)))
+    let (document, record) = tokio::try_join!(
+        store.instance(&claim.instance),
+        store.record(&claim.instance)
+    )?;
+    Ok(document.map(|document| Claimed {
+        id: claim.instance,
+        document: document.body,
+        record: record.map(|record| record.body),
+    }))
 }

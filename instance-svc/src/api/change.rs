@@ -1,6 +1,6 @@
 //! Changes of an instance: what is asked, and what came of it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use hamlet_proto::{
     google::longrunning,
@@ -162,6 +162,14 @@ pub(super) fn unblock(request: &pb::UnblockInstanceRequest) -> Change {
     }
 }
 
+/// How long an instance is kept that is deleted softly; `None` when it is destroyed at once.
+pub(super) fn keep(keep: Option<&prost_types::Duration>) -> Result<Option<Duration>, Status> {
+    let keep = keep.copied().unwrap_or_default();
+    let keep = Duration::try_from(keep)
+        .map_err(|_| status::invalid_field("keep", "is negative; use a time such as 30 days"))?;
+    Ok((!keep.is_zero()).then_some(keep))
+}
+
 /// What a request for a change is answered with.
 pub(super) async fn answer(
     shared: &Shared,
@@ -171,7 +179,19 @@ pub(super) async fn answer(
         Answer::Accepted { id, operation } => {
             super::operations::show(shared, &id, &operation).await
         }
-        Answer::Valid(found) => Ok(convert::checked(&Instance {
+        Answer::Valid {
+            found,
+            kind: ChangeKind::Delete,
+        } => Ok(convert::checked(&DeleteInstanceResult {
+            domain: found.document.body.domain.clone(),
+            purge_time: found
+                .record
+                .as_ref()
+                .and_then(|record| record.body.purge_at.as_deref())
+                .and_then(convert::timestamp),
+            ..DeleteInstanceResult::default()
+        })),
+        Answer::Valid { found, .. } => Ok(convert::checked(&Instance {
             // It has not changed yet.
             etag: String::new(),
             ..convert::instance(&found)

@@ -263,6 +263,11 @@ pub(super) fn tenant(config: &Config, resolved: &Resolved) -> Tenant {
         url: config.url_of(&document.domain),
         // One that no message can hold is in no list either: services refuse it.
         couch_cluster: i32::try_from(document.couch_cluster).unwrap_or(-1),
+        debug: resolved
+            .record
+            .as_ref()
+            .and_then(|record| record.debug_until.as_deref())
+            .is_some_and(|end| !clock::until(end).is_zero()),
         ..Tenant::default()
     }
 }

@@ -29,8 +29,14 @@ impl DirectoryService for Directory {
         Caller::of(&request)?.require_internal()?;
         let resolved = resolve(&self.0.store, &self.0.contexts, &request.into_inner().host).await?;
         let document = &resolved.document;
+        let deleted = resolved
+            .record
+            .as_ref()
+            .is_some_and(|record| record.deleted_at.is_some());
         let state = if document.deleting {
             HostState::Deleting
+        } else if deleted {
+            HostState::Deleted
         } else if document.blocked {
             HostState::Blocked
         } else {

@@ -1,6 +1,6 @@
 //! `hamlet.instance.v1.InstanceService`.
 
-use std::pin::Pin;
+use std::{pin::Pin, time::Duration};
 
 use futures::{Stream, stream};
 use hamlet_proto::{
@@ -31,6 +31,7 @@ use crate::{
         request_create::{self, RequestCreate},
         request_destroy::{self, RequestDestroy},
         request_purge::{self, request_purge},
+        soft_delete,
     },
     domain::{change::Change, name::Name},
     error::Error,
@@ -71,6 +72,30 @@ impl Instances {
             key: &self.0.key.current(),
         }
         .ask(name, &arguments, change, request_id, validate_only)
+        .await?;
+        Ok(Response::new(change::answer(&self.0, answer).await?))
+    }
+
+    async fn delete_softly(
+        &self,
+        name: &Name,
+        keep: Duration,
+        request: &DeleteInstanceRequest,
+    ) -> Result<Response<Operation>, Status> {
+        let change = soft_delete::begin(&request.etag, keep).map_err(Error::from)?;
+        let arguments = (&request.etag, keep);
+        let answer = RequestChange {
+            store: &self.0.store,
+            engine: &self.0.engine,
+            key: &self.0.key.current(),
+        }
+        .ask(
+            name,
+            &arguments,
+            change,
+            &request.request_id,
+            request.validate_only,
+        )
         .await?;
         Ok(Response::new(change::answer(&self.0, answer).await?))
     }
@@ -146,7 +171,7 @@ impl InstanceService for Instances {
             ));
         }
         let after = (!token.is_empty()).then_some(token.as_str());
-        let page = list(&self.0.store, after, size).await?;
+        let page = list(&self.0.store, after, size, request.show_deleted).await?;
         Ok(Response::new(ListInstancesResponse {
             instances: page.rows.iter().map(convert::listed).collect(),
             next_page_token: page.next.unwrap_or_default(),
@@ -172,6 +197,9 @@ impl InstanceService for Instances {
         self.require_enabled()?;
         let request = request.into_inner();
         let name = find::parse_resource_name("name", &request.name)?;
+        if let Some(keep) = change::keep(request.keep.as_ref())? {
+            return self.delete_softly(&name, keep, &request).await;
+        }
         let answer = RequestDestroy {
             store: &self.0.store,
             engine: &self.0.engine,
@@ -229,11 +257,14 @@ impl InstanceService for Instances {
 
     async fn undelete_instance(
         &self,
-        _: Request<UndeleteInstanceRequest>,
+        request: Request<UndeleteInstanceRequest>,
     ) -> Result<Response<Operation>, Status> {
-        Err(unimplemented(
-            "a destroyed instance cannot be brought back: keeping it for a while is not built yet",
-        ))
+        Caller::of(&request)?.require_admin()?;
+        let request = request.into_inner();
+        let name = find::parse_resource_name("name", &request.name)?;
+        let change = soft_delete::take_back(&request.etag);
+        self.change(&name, change, &request.request_id, request.validate_only)
+            .await
     }
 
     async fn block_instance(

@@ -219,6 +219,45 @@ pub enum Cancelling {
 }
 
 impl Operation {
+    /// One about which no more is known yet than the HMAC of its arguments and when it is accepted,
+    /// RFC 3339.
+    #[must_use]
+    pub fn new(arguments_mac: String, now: String) -> Self {
+        Self {
+            work: Work::Destroy {
+                etag: String::new(),
+                due: None,
+            },
+            instance: String::new(),
+            domain: String::new(),
+            prefix: String::new(),
+            couch_cluster: 0,
+            arguments_mac,
+            phase: Phase::Queued,
+            step: 0,
+            attempt: 0,
+            next_try: None,
+            error: None,
+            owner: None,
+            beat: 0,
+            taken_over: false,
+            cancel_requested: false,
+            retry_requested: false,
+            open: true,
+            look_again: None,
+            names: Vec::new(),
+            databases: Vec::new(),
+            apps: Vec::new(),
+            removed: Removed::default(),
+            sealed: None,
+            warnings: Vec::new(),
+            durations: Vec::new(),
+            created_at: now.clone(),
+            updated_at: now,
+            ended_at: None,
+        }
+    }
+
     /// Its steps, in order.
     #[must_use]
     pub const fn steps(&self) -> &'static [Step] {
@@ -449,7 +488,7 @@ fn cancelled() -> Failure {
 pub(crate) mod tests {
     use proptest::prelude::*;
 
-    use super::{Cancelling, CreateStep, Failure, Next, Operation, Phase, Removed, Spec, Work};
+    use super::{Cancelling, CreateStep, Failure, Next, Operation, Phase, Spec, Work};
 
     pub(crate) fn creation() -> Operation {
         Operation {
@@ -459,31 +498,8 @@ pub(crate) mod tests {
             instance: "i".to_owned(),
             domain: "a.example".to_owned(),
             prefix: "cozya".to_owned(),
-            couch_cluster: 0,
-            arguments_mac: String::new(),
             phase: Phase::Running,
-            step: 0,
-            attempt: 0,
-            next_try: None,
-            error: None,
-            owner: None,
-            beat: 0,
-            taken_over: false,
-            cancel_requested: false,
-            retry_requested: false,
-            open: true,
-            look_again: None,
-            names: Vec::new(),
-            databases: Vec::new(),
-            apps: Vec::new(),
-            removed: Removed::default(),
-            sealed: None,
-            leftovers: Vec::new(),
-            warnings: Vec::new(),
-            durations: Vec::new(),
-            created_at: String::new(),
-            updated_at: String::new(),
-            ended_at: None,
+            ..Operation::new(String::new(), String::new())
         }
     }
 

@@ -8,8 +8,8 @@ use couch::DbName;
 use hamlet_proto::{
     google::longrunning::{Operation, operation},
     hamlet::instance::v1::{
-        BlockInstanceRequest, CreateInstanceRequest, GetInstanceRequest, Instance,
-        UnblockInstanceRequest, UpdateInstanceRequest,
+        BlockInstanceRequest, CreateInstanceRequest, DeleteInstanceRequest, GetInstanceRequest,
+        Instance, UnblockInstanceRequest, UndeleteInstanceRequest, UpdateInstanceRequest,
     },
     unpack,
 };
@@ -35,6 +35,23 @@ impl World {
     pub(crate) async fn document(&self, database: &DbName, id: &str) -> Map<String, Value> {
         let found = self.couch.database(database).get(id).await.unwrap();
         found.map_or_else(Map::new, |found| found.body)
+    }
+
+    /// The operations of this kind, as they lie in the database.
+    pub(crate) async fn operations(&self, kind: &str) -> Vec<Value> {
+        use futures::TryStreamExt as _;
+        let database = self
+            .couch
+            .database(&DbName::global("hamlet-operations").unwrap());
+        let rows: Vec<couch::Document<Value>> = database
+            .all_docs_with_bodies(couch::AllDocs::new())
+            .try_collect()
+            .await
+            .unwrap();
+        rows.into_iter()
+            .map(|row| row.body)
+            .filter(|operation| operation["kind"] == kind)
+            .collect()
     }
 
     /// All documents of the instance with this domain, as they lie in the database.
@@ -180,19 +197,63 @@ pub(crate) fn response<M: prost::Message + prost::Name + Default>(operation: &Op
     }
 }
 
-/// Makes an instance at which a change of this kind can be done, and tells how it is.
-pub(crate) async fn prepare(
-    world: &World,
-    replica: &Replica,
-    kind: ChangeKind,
-    domain: &str,
-) -> Documents {
+/// An instance at which a change of one kind can be done, again and again.
+pub(crate) struct Prepared {
+    pub(crate) domain: String,
+    before: Documents,
+    claims: Vec<couch::Document<Map<String, Value>>>,
+}
+
+impl Prepared {
+    /// Writes the documents as they were before.
+    pub(crate) async fn restore(&self, world: &World) {
+        let global = |name: &str| DbName::global(name).unwrap();
+        let prefix = self.before.instance["prefix"].as_str().unwrap();
+        let settings = DbName::instance(prefix, "io.cozy.settings").unwrap();
+        let (id, before) = (&self.before.id, &self.before);
+        put(world, &global("instances"), id, &before.instance).await;
+        put(world, &global("hamlet-instances"), id, &before.record).await;
+        put(
+            world,
+            &settings,
+            "io.cozy.settings.instance",
+            &before.settings,
+        )
+        .await;
+        let claims = world.couch.database(&global("hamlet-claims"));
+        for (id, _) in world.documents(&self.domain).await.claims {
+            claims.release(&id, |_: &Value| true).await.unwrap();
+        }
+        for claim in &self.claims {
+            let claimed = claims
+                .claim(&claim.id, &claim.body, |_| true)
+                .await
+                .unwrap();
+            assert!(matches!(claimed, couch::Claim::Won(_)));
+        }
+        assert_eq!(world.documents(&self.domain).await, self.before);
+    }
+}
+
+async fn put(world: &World, database: &DbName, id: &str, body: &Map<String, Value>) {
+    let database = world.couch.database(database);
+    let found: couch::Document<Value> = database.get(id).await.unwrap().unwrap();
+    let written = database
+        .compare_and_set(id, &found.rev, body)
+        .await
+        .unwrap();
+    assert!(matches!(written, couch::Exchange::Won(_)));
+}
+
+/// Makes an instance at which a change of this kind can be done.
+pub(crate) async fn prepare(world: &World, replica: &Replica, kind: ChangeKind) -> Prepared {
+    let domain = format!("{}.example", kind.name());
     let accepted = replica
         .instances
         .clone()
         .create_instance(CreateInstanceRequest {
             instance: Some(Instance {
-                domain: domain.to_owned(),
+                domain: domain.clone(),
                 domain_aliases: vec![format!("old.{domain}")],
                 email: "a@example.org".to_owned(),
                 ..Instance::default()
@@ -203,15 +264,26 @@ pub(crate) async fn prepare(
         .unwrap()
         .into_inner();
     assert_eq!(failure(&replica.end_of(&accepted.name).await), None);
-    match kind {
-        ChangeKind::Unblock => {
-            let accepted = ask_for(replica, ChangeKind::Block, domain).await.unwrap();
-            assert_eq!(failure(&replica.end_of(&accepted.name).await), None);
-        }
-        ChangeKind::Update | ChangeKind::Block => {}
-        other => panic!("{other:?} is not built yet"),
+    let first = match kind {
+        ChangeKind::Unblock => Some(ChangeKind::Block),
+        ChangeKind::Undelete => Some(ChangeKind::Delete),
+        _ => None,
+    };
+    if let Some(first) = first {
+        let accepted = ask_for(replica, first, &domain).await.unwrap();
+        assert_eq!(failure(&replica.end_of(&accepted.name).await), None);
     }
-    world.documents(domain).await
+    let before = world.documents(&domain).await;
+    let claims = world
+        .couch
+        .database(&DbName::global("hamlet-claims").unwrap());
+    let ids: Vec<&str> = before.claims.iter().map(|(id, _)| id.as_str()).collect();
+    let claims = claims.get_many(&ids).await.unwrap().into_values().collect();
+    Prepared {
+        domain,
+        before,
+        claims,
+    }
 }
 
 /// Asks for a change of this kind. The update has something to do in every step.
@@ -251,16 +323,37 @@ pub(crate) async fn ask_for(
                 })
                 .await?
         }
+        ChangeKind::Delete => {
+            instances
+                .delete_instance(DeleteInstanceRequest {
+                    name,
+                    keep: Some(prost_types::Duration {
+                        seconds: 86_400,
+                        nanos: 0,
+                    }),
+                    ..DeleteInstanceRequest::default()
+                })
+                .await?
+        }
+        ChangeKind::Undelete => {
+            instances
+                .undelete_instance(UndeleteInstanceRequest {
+                    name,
+                    ..UndeleteInstanceRequest::default()
+                })
+                .await?
+        }
         other => panic!("{other:?} is not built yet"),
     };
     Ok(answer.into_inner())
 }
 
 /// Whether the change of [`ask_for`] was done to what was there before, and nothing else was.
-pub(crate) async fn require_done(world: &World, kind: ChangeKind, before: &Documents, how: &str) {
-    let domain = before.instance["domain"].as_str().unwrap();
-    let before = before.clone();
-    let expected = match kind {
+pub(crate) async fn require_done(world: &World, kind: ChangeKind, prepared: &Prepared, how: &str) {
+    let domain = prepared.domain.as_str();
+    let mut now = world.documents(domain).await;
+    let before = prepared.before.clone();
+    let mut expected = match kind {
         ChangeKind::Update => {
             let alias = format!("new.{domain}");
             before
@@ -275,17 +368,28 @@ pub(crate) async fn require_done(world: &World, kind: ChangeKind, before: &Docum
         ChangeKind::Unblock => {
             before.with_instance(json!({"blocked": null, "blocking_reason": null}))
         }
+        ChangeKind::Delete => before
+            .with_instance(json!({"blocked": true, "blocking_reason": "DELETED"}))
+            .with_record(json!({
+                "blocked_before": {"blocked": false},
+                "deleted_at": now.record["deleted_at"].as_str().unwrap(),
+                "purge_at": now.record["purge_at"].as_str().unwrap(),
+            })),
+        ChangeKind::Undelete => before
+            .with_instance(json!({"blocked": null, "blocking_reason": null}))
+            .with_record(json!({"blocked_before": null, "deleted_at": null, "purge_at": null})),
         other => panic!("{other:?} is not built yet"),
     };
-    let mut now = world.documents(domain).await;
-    let mut expected = expected;
     now.claims.sort();
     expected.claims.sort();
-    assert_eq!(now, expected, "{kind:?} {how}");
+    assert_eq!(now, expected, "{how}");
 }
 
 /// Whether everything is as it was before.
-pub(crate) async fn require_undone(world: &World, before: &Documents, how: &str) {
-    let domain = before.instance["domain"].as_str().unwrap();
-    assert_eq!(world.documents(domain).await, *before, "{how}");
+pub(crate) async fn require_undone(world: &World, prepared: &Prepared, how: &str) {
+    assert_eq!(
+        world.documents(&prepared.domain).await,
+        prepared.before,
+        "{how}"
+    );
 }

@@ -254,3 +254,27 @@ fn each_wrong_value_is_named() {
         assert_eq!(error.field, field, "{error}");
     }
 }
+
+#[test]
+fn only_what_is_still_due_is_destroyed_by_itself() {
+    let deleted = Record {
+        purge_at: Some("2029-01-01T00:00:00Z".to_owned()),
+        ..record()
+    };
+    assert_eq!(
+        deleted.may_be_destroyed(Some("2029-01-01T00:00:00Z")),
+        Ok(())
+    );
+    assert_eq!(deleted.may_be_destroyed(None), Ok(()));
+    for other in [deleted, record()] {
+        assert_eq!(
+            other.may_be_destroyed(Some("2028-01-01T00:00:00Z")),
+            Err(Refusal::NotDue)
+        );
+    }
+    let locked = Record {
+        locked: true,
+        ..record()
+    };
+    assert_eq!(locked.may_be_destroyed(None), Err(Refusal::Locked));
+}

@@ -113,7 +113,17 @@ impl Inner {
         // What was unwound may have had a second owner for a moment: it is looked at once more.
         let look_again = phase == Phase::Failed && operation.taken_over;
         operation.open = look_again;
-        operation.look_again = look_again.then(|| clock.after(look_again_after));
+        operation.look_again = if look_again {
+            Some(clock.after(look_again_after))
+        } else if phase == Phase::Succeeded {
+            // What was deleted softly is destroyed when its time has come.
+            operation
+                .change()
+                .and_then(|change| change.record.purge_at())
+                .map(str::to_owned)
+        } else {
+            None
+        };
         self.write(held).await
     }
 

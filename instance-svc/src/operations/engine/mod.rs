@@ -9,6 +9,7 @@
 mod drive;
 mod owner;
 mod perform;
+mod purge;
 mod scan;
 mod waiting;
 

@@ -1,5 +1,6 @@
 //! Looking for operations that need somebody: those that nobody owns, those whose owner is gone, those
-//! that are to be looked at once more, and those that were kept long enough.
+//! that are to be looked at once more, those whose time for destroying has come, and those that were kept
+//! long enough.
 
 use std::{
     collections::HashMap,
@@ -55,6 +56,7 @@ impl Inner {
                     "cannot look for operations"
                 ),
             }
+            self.purge_due().await;
             if Instant::now() >= sweep {
                 sweep = Instant::now() + SWEEP_EVERY;
                 if let Err(error) = self.sweep().await {
@@ -224,7 +226,7 @@ impl Inner {
                 .ended_at
                 .as_deref()
                 .is_some_and(|ended| clock.since(ended) > kept);
-            if old && !found.body.open {
+            if old && !found.body.open && found.body.look_again.is_none() {
                 match self.store.forget(&found.id, &found.rev).await? {
                     Exchange::Won(_) | Exchange::Lost => {}
                 }

@@ -1,0 +1,57 @@
+//! Deleting softly, and taking that back.
+
+use std::time::Duration;
+
+use crate::{
+    clock,
+    domain::{
+        change::{Change, ChangeKind, DELETED, InstancePatch, RecordPatch, SoftDeletion},
+        spec::InvalidField,
+    },
+};
+
+/// The longest time for which what was deleted is kept: ten years.
+const LONGEST_KEEP: Duration = Duration::from_secs(3650 * 86_400);
+
+/// The change that deletes an instance softly, to be destroyed when `keep` has passed.
+///
+/// # Errors
+/// When that is too long.
+pub(crate) fn begin(etag: &str, keep: Duration) -> Result<Change, InvalidField> {
+    if keep > LONGEST_KEEP {
+        return Err(InvalidField {
+            field: "keep".to_owned(),
+            wrong: "is longer than ten years; use a shorter time, or block the instance".to_owned(),
+        });
+    }
+    Ok(Change {
+        kind: ChangeKind::Delete,
+        etag: etag.to_owned(),
+        instance: InstancePatch {
+            blocked: Some(true),
+            blocking_reason: Some(DELETED.to_owned()),
+            ..InstancePatch::default()
+        },
+        record: RecordPatch {
+            deletion: Some(SoftDeletion::Begin {
+                deleted_at: clock::now(),
+                purge_at: clock::after(keep),
+            }),
+            ..RecordPatch::default()
+        },
+        ..Change::default()
+    })
+}
+
+/// The change that brings an instance back.
+pub(crate) fn take_back(etag: &str) -> Change {
+    Change {
+        kind: ChangeKind::Undelete,
+        etag: etag.to_owned(),
+        record: RecordPatch {
+            deletion: Some(SoftDeletion::TakeBack),
+            ..RecordPatch::default()
+        },
+        ..Change::default()
+    }
+}
