@@ -53,6 +53,7 @@ pub enum Settled {
     /// There is none.
     Missing,
 }
+
 /// The databases of the instance service.
 #[derive(Clone, Debug)]
 pub struct Store {

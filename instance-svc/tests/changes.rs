@@ -188,7 +188,7 @@ fn fields() -> Vec<Field> {
             },
             instance: json!({}),
             settings: json!({}),
-            record: json!({"debug_until": "2096-10-02T07:06:40Z"}),
+            record: json!({"debug_until": "2096-10-02T07:06:40.000000000Z"}),
             cleared: Some((json!({}), json!({}), json!({"debug_until": null}))),
         },
         setting(

@@ -268,7 +268,6 @@ pub(super) fn tenant(config: &Config, resolved: &Resolved) -> Tenant {
             .as_ref()
             .and_then(|record| record.debug_until.as_deref())
             .is_some_and(|end| !clock::until(end).is_zero()),
-        ..Tenant::default()
     }
 }
 

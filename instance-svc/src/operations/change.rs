@@ -13,7 +13,7 @@ use crate::{
     clock,
     domain::{
         change::Change,
-        claim::Claim,
+        claim::{Claim, wanted},
         operation::{Operation, Work},
         steps::ChangeStep,
     },
@@ -127,6 +127,9 @@ impl Changing {
         operation: &Operation,
         change: &Change,
     ) -> Result<(), StepError> {
+        if change.added.is_empty() || !taking::has(&self.store, id, operation).await? {
+            return Ok(());
+        }
         for wanted in &change.added {
             let claim = Claim {
                 name: wanted.name.clone(),
@@ -136,6 +139,31 @@ impl Changing {
                 created_at: clock::now(),
             };
             claims::claim(&self.store, &wanted.id, &claim).await?;
+        }
+        if taking::has(&self.store, id, operation).await? {
+            return Ok(());
+        }
+        self.release_stray(id, operation, change).await
+    }
+
+    /// Gives back what was claimed after another owner had finished the operation: names that a later one
+    /// has removed again.
+    async fn release_stray(
+        &self,
+        id: &str,
+        operation: &Operation,
+        change: &Change,
+    ) -> Result<(), StepError> {
+        let document = self.store.instance(&operation.instance).await?;
+        let kept = document.map_or_else(Vec::new, |found| {
+            wanted(&found.body.domain, &found.body.domain_aliases)
+        });
+        for name in change.added.iter().rev() {
+            if !kept.iter().any(|kept| kept.id == name.id) {
+                self.store
+                    .release(&name.id, |claim| claim.operation == id)
+                    .await?;
+            }
         }
         Ok(())
     }
