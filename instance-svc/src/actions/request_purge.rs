@@ -2,7 +2,7 @@
 
 use service_kit::secret::Secret;
 
-use super::{arguments_mac, check_request_id, operation_id, request_create::blank};
+use super::{arguments_mac, check_request_id, operation_id};
 use crate::{
     clock,
     domain::operation::{Operation, Removed, Work},
@@ -40,7 +40,7 @@ pub(crate) async fn request_purge(
     }
     let operation = Operation {
         work: Work::PurgeOrphans,
-        ..blank(arguments_mac(key, &())?, clock::now())
+        ..Operation::new(arguments_mac(key, &())?, clock::now())
     };
     let id = operation_id("orphans", request_id);
     match engine.accept(id, operation).await? {

@@ -250,6 +250,7 @@ impl Operation {
             apps: Vec::new(),
             removed: Removed::default(),
             sealed: None,
+            leftovers: Vec::new(),
             warnings: Vec::new(),
             durations: Vec::new(),
             created_at: now.clone(),
