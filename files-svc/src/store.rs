@@ -59,12 +59,17 @@ impl Store {
         &self.prefix
     }
 
-    /// Makes a database with its indexes and views. Its name, and how many documents it then holds.
-    /// May be repeated.
+    /// Makes a database with its indexes, views and first directories, these three in one write. Its name,
+    /// and how many documents it then holds. May be repeated.
     ///
     /// # Errors
-    /// When the database fails, or holds other definitions of these names.
-    pub(crate) async fn prepare(&self, plan: &Plan) -> Result<(String, usize), Error> {
+    /// When the database fails, or holds other definitions of these names; [`Error::MadeByAnother`] as in
+    /// [`Store::add`].
+    pub(crate) async fn prepare(
+        &self,
+        plan: &Plan,
+        directories: &[Directory],
+    ) -> Result<(String, usize), Error> {
         let name = DbName::new(self.prefix.database(plan.doctype))?;
         self.couch.create_database(&name).await?;
         let indexes = plan.indexes.iter().map(|it| (it.id(), it.body()));
@@ -73,8 +78,22 @@ impl Store {
             .chain(views)
             .map(|(id, body)| BulkDoc::create(id, &body))
             .collect::<Result<Vec<_>, _>>()?;
-        self.couch.database(&name).bulk_ensure(&documents).await?;
-        Ok((name.as_str().to_owned(), documents.len()))
+        let all = directories
+            .iter()
+            .map(|it| BulkDoc::create(it.id(), it))
+            .chain(documents.iter().cloned().map(Ok))
+            .collect::<Result<Vec<_>, _>>()?;
+        let database = self.couch.database(&name);
+        match database.bulk_ensure(&all).await {
+            Ok(_) => {}
+            // A repeat meets what the owner has changed since: directories are not definitions.
+            Err(couch::Error::Bulk { .. }) if !directories.is_empty() => {
+                database.bulk_ensure(&documents).await?;
+                self.add(directories).await?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok((name.as_str().to_owned(), all.len()))
     }
 
     /// Writes the directories of a new instance, the root first, in one call. A repeat makes nothing

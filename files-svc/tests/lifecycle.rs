@@ -140,6 +140,56 @@ async fn the_directories_are_the_recorded_ones_field_by_field() {
 }
 
 #[tokio::test]
+async fn databases_and_directories_come_in_one_write() {
+    let world = World::new().await;
+    let order = |operation: &str, seconds| PrepareDatabasesRequest {
+        directories: Some(CreateDefaultDirectoriesRequest {
+            create_time: Some(Timestamp { seconds, nanos: 0 }),
+            operation_id: operation.to_owned(),
+        }),
+    };
+    let prepare = async |request| {
+        let mut lifecycle = world.lifecycle(Door::Internal);
+        let prepared = lifecycle.prepare_databases(world.request(request)).await;
+        prepared.map(|answer| {
+            let databases = answer.into_inner().databases;
+            databases.iter().map(|it| it.documents).collect::<Vec<_>>()
+        })
+    };
+    let made = prepare(order("one", 1_795_482_123)).await.unwrap();
+    assert_eq!(made, [11 + 6, 1]);
+    let documents = world.documents(&world.tenant).await;
+    let again = prepare(order("one", 1_795_482_123)).await.unwrap();
+    assert_eq!(again, made, "once more");
+    assert_eq!(world.documents(&world.tenant).await, documents);
+    // The same as in two calls.
+    let apart = World::new().await;
+    apart.prepare().await.unwrap();
+    assert_eq!(apart.make_directories("one").await.unwrap().len(), 6);
+    let paths = |documents: Vec<(String, Value)>| {
+        let mut paths: Vec<_> = documents
+            .into_iter()
+            .map(|(id, document)| (id, document["path"].clone()))
+            .collect();
+        paths.sort_by(|one, two| one.0.cmp(&two.0));
+        paths
+    };
+    assert_eq!(
+        paths(documents.clone()),
+        paths(apart.documents(&apart.tenant).await)
+    );
+    // Another operation finds them made, and leaves nothing of its own.
+    let refused = prepare(order("two", 1_800_000_000)).await.unwrap_err();
+    assert_eq!(reason(&refused).unwrap(), "DIRECTORIES_EXIST");
+    assert_eq!(world.documents(&world.tenant).await, documents);
+    // An order without its operation is none.
+    let refused = prepare(order("", 1_800_000_000)).await.unwrap_err();
+    assert_eq!(wrong_fields(&refused), ["operation_id"]);
+    world.forget(&world.tenant).await;
+    apart.forget(&apart.tenant).await;
+}
+
+#[tokio::test]
 async fn a_repeat_makes_nothing_twice_and_another_operation_makes_nothing() {
     let world = World::new().await;
     world.prepare().await.unwrap();
@@ -299,7 +349,7 @@ async fn only_services_may_call() {
         let mut calls = world.lifecycle(door);
         let refused = [
             calls
-                .prepare_databases(world.request(PrepareDatabasesRequest {}))
+                .prepare_databases(world.request(PrepareDatabasesRequest::default()))
                 .await
                 .err(),
             calls
@@ -319,7 +369,7 @@ async fn only_services_may_call() {
     }
     let mut calls = world.lifecycle(Door::Internal);
     let refused = calls
-        .prepare_databases(PrepareDatabasesRequest {})
+        .prepare_databases(PrepareDatabasesRequest::default())
         .await
         .unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument, "for which instance?");

@@ -204,13 +204,18 @@ impl Store {
     }
 
     /// Publishes an instance. One that is published already stays as it is: its secrets may have been
-    /// read.
+    /// read. What is published now.
     ///
     /// # Errors
     /// When the database fails; it may then be published all the same.
-    pub async fn publish(&self, id: &str, document: &InstanceDocument) -> Result<(), couch::Error> {
-        match self.instances.claim(id, document, |_| false).await? {
-            Claiming::Won(_) | Claiming::Taken(_) => Ok(()),
+    pub async fn publish(
+        &self,
+        id: &str,
+        document: InstanceDocument,
+    ) -> Result<InstanceDocument, couch::Error> {
+        match self.instances.claim(id, &document, |_| false).await? {
+            Claiming::Won(_) => Ok(document),
+            Claiming::Taken(published) => Ok(published),
         }
     }
 

@@ -93,7 +93,7 @@ async fn a_creation_is_cancelled_at_every_step_before_the_point_of_no_return() {
         // Who drives it is told at once; who does not is asked as often, and tells by the document.
         let asked = if number % 2 == 0 { &stuck } else { &other };
         let cancelled = asked.cancel(&name).await;
-        if step == Step::Create(CreateStep::Publish) {
+        if number >= CreateStep::POINT_OF_NO_RETURN {
             let refused = cancelled.unwrap_err();
             assert_eq!(refused.code(), Code::FailedPrecondition);
             assert_eq!(status::reason(&refused).unwrap(), "NOT_CANCELLABLE");
@@ -199,7 +199,7 @@ async fn a_destruction_only_goes_forward_and_is_tried_again_at_once_when_asked()
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operation_is_forgotten_when_it_has_ended() {
     let world = World::new().await;
-    let (settings, _through) = stuck_at(Step::Create(CreateStep::Look));
+    let (settings, _through) = stuck_at(Step::Create(CreateStep::Apps));
     let stuck = world.replica_with(settings).await;
     let name = stuck.ask_to_create("a.example", "r-1").await.unwrap().name;
     let forget = || DeleteOperationRequest { name: name.clone() };
@@ -233,11 +233,11 @@ async fn creations_stand_in_one_line_over_all_replicas() {
         creations_at_once: 1,
         ..config()
     };
-    let look = Step::Create(CreateStep::Look);
-    let (settings, through) = stuck_at(look);
+    let step = Step::Create(CreateStep::Databases);
+    let (settings, through) = stuck_at(step);
     let open = Arc::clone(&through);
     let same = Failpoints::new(move |_, at| {
-        if at.step == look && !at.undo && !at.after && !open.load(Ordering::SeqCst) {
+        if at.step == step && !at.undo && !at.after && !open.load(Ordering::SeqCst) {
             Order::Fail
         } else {
             Order::Go

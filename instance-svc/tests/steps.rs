@@ -62,6 +62,11 @@ fn points(steps: &[Step]) -> impl Iterator<Item = (Point, Order)> {
     })
 }
 
+/// The steps of a creation that can be taken back.
+fn reversible() -> impl Iterator<Item = &'static Step> {
+    CreateStep::ALL.iter().take(CreateStep::POINT_OF_NO_RETURN)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_creation_survives_every_fault_of_every_step() {
     let world = World::new().await;
@@ -124,11 +129,7 @@ async fn a_destruction_survives_every_fault_of_every_step() {
 async fn a_creation_that_fails_for_good_leaves_nothing_and_its_name_free() {
     let world = World::new().await;
     let healthy = world.replica("healthy", Failpoints::default()).await;
-    for (number, &step) in CreateStep::ALL.iter().enumerate() {
-        if step == Step::Create(CreateStep::Publish) {
-            // Beyond the point of no return there is no failing for good.
-            continue;
-        }
+    for (number, &step) in reversible().enumerate() {
         let point = Point {
             step,
             undo: false,
@@ -151,11 +152,8 @@ async fn a_creation_that_fails_for_good_leaves_nothing_and_its_name_free() {
 async fn every_undo_survives_every_fault() {
     let world = World::new().await;
     let healthy = world.replica("healthy", Failpoints::default()).await;
-    let reversible = CreateStep::ALL
-        .iter()
-        .filter(|&&step| step != Step::Create(CreateStep::Publish));
     let mut number = 0;
-    for &step in reversible {
+    for &step in reversible() {
         for (order, after) in ORDERS {
             number += 1;
             let undo = Point {
@@ -166,8 +164,7 @@ async fn every_undo_survives_every_fault() {
             let reached = Arc::new(AtomicBool::new(false));
             let seen = Arc::clone(&reached);
             let failpoints = Failpoints::new(move |_, at| {
-                let last = Step::Create(CreateStep::Record);
-                if at.step == last && !at.undo && at.after {
+                if Some(&at.step) == reversible().last() && !at.undo && at.after {
                     return Order::FailForGood;
                 }
                 if at == undo && !seen.swap(true, Ordering::SeqCst) {

@@ -5,7 +5,7 @@ use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 
 use crate::{
     domain::{
-        default_tree::{Wanted, default_tree},
+        default_tree::{Directory, Wanted, default_tree},
         node::Node,
     },
     error::Error,
@@ -35,6 +35,17 @@ pub(crate) async fn make_directories(
     context: &Context,
     order: &Order<'_>,
 ) -> Result<Vec<Node>, Error> {
+    store.add(&plan_directories(context, order)?).await
+}
+
+/// The directories of a new instance, the root first.
+///
+/// # Errors
+/// When the order lacks something.
+pub(crate) fn plan_directories(
+    context: &Context,
+    order: &Order<'_>,
+) -> Result<Vec<Directory>, Error> {
     if order.operation.is_empty() {
         return Err(Error::field(
             "operation_id",
@@ -46,13 +57,12 @@ pub(crate) async fn make_directories(
         .to_offset(UtcOffset::UTC)
         .format(&Rfc3339)
         .map_err(|_| Error::field("create_time", "lies outside of the years 0 to 9999"))?;
-    let tree = default_tree(&Wanted {
+    Ok(default_tree(&Wanted {
         locale: order.locale,
         url: order.url,
         created_at: &created_at,
         operation: order.operation,
         administrative: context.init_administrative_folder,
         photos: context.init_photos_folder,
-    });
-    store.add(&tree).await
+    }))
 }

@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     actions::{
-        make_directories::{Order, make_directories},
+        make_directories::{Order, make_directories, plan_directories},
         prepare::prepare,
     },
     api::{convert, prefix_of, store_of},
@@ -41,6 +41,19 @@ fn tenant<T>(request: &Request<T>) -> Result<Tenant, Status> {
     caller.tenant().cloned()
 }
 
+/// What the directories of an instance are to be.
+fn order<'a>(
+    tenant: &'a Tenant,
+    asked: &'a CreateDefaultDirectoriesRequest,
+) -> Result<Order<'a>, Status> {
+    Ok(Order {
+        locale: &tenant.locale,
+        url: &tenant.url,
+        created_at: convert::required_time("create_time", asked.create_time)?,
+        operation: &asked.operation_id,
+    })
+}
+
 fn count(number: impl TryInto<i64>) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }
@@ -52,7 +65,14 @@ impl FilesLifecycleService for Lifecycle {
         request: Request<PrepareDatabasesRequest>,
     ) -> Result<Response<PrepareDatabasesResponse>, Status> {
         let tenant = tenant(&request)?;
-        let databases = prepare(&store_of(&self.couch, &tenant)?)
+        let directories = match &request.get_ref().directories {
+            Some(asked) => {
+                let context = self.contexts.get(&tenant.context);
+                plan_directories(&context, &order(&tenant, asked)?)?
+            }
+            None => Vec::new(),
+        };
+        let databases = prepare(&store_of(&self.couch, &tenant)?, &directories)
             .await?
             .into_iter()
             .map(|(name, documents)| PreparedDatabase {
@@ -69,12 +89,7 @@ impl FilesLifecycleService for Lifecycle {
     ) -> Result<Response<CreateDefaultDirectoriesResponse>, Status> {
         let tenant = tenant(&request)?;
         let request = request.into_inner();
-        let order = Order {
-            locale: &tenant.locale,
-            url: &tenant.url,
-            created_at: convert::required_time("create_time", request.create_time)?,
-            operation: &request.operation_id,
-        };
+        let order = order(&tenant, &request)?;
         let store = store_of(&self.couch, &tenant)?;
         let context = self.contexts.get(&tenant.context);
         let made = make_directories(&store, &context, &order).await?;

@@ -159,7 +159,7 @@ impl World {
     }
 
     pub(crate) async fn prepare_for(&self, tenant: &Tenant) -> Result<Vec<(String, i64)>, Status> {
-        let request = for_tenant(PrepareDatabasesRequest {}, tenant);
+        let request = for_tenant(PrepareDatabasesRequest::default(), tenant);
         let answer = self
             .lifecycle(Door::Internal)
             .prepare_databases(request)

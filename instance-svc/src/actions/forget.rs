@@ -2,14 +2,20 @@
 
 use couch::Exchange;
 
-use crate::{error::Error, store::Store};
+use crate::{error::Error, operations::Engine, store::Store};
 
 /// Forgets an operation that has ended: its name is not known any more, and its request id may be used again.
 ///
 /// # Errors
 /// [`Error::NoSuchOperation`]; [`Error::NotForgettable`] while it runs or is to be looked at once more; any
 /// fault of the database.
-pub(crate) async fn forget(store: &Store, id: &str) -> Result<(), Error> {
+pub(crate) async fn forget(store: &Store, engine: &Engine, id: &str) -> Result<(), Error> {
+    // The end is told a moment before it is written down.
+    if let Some(mut state) = engine.follow(id)
+        && state.borrow().phase.is_end()
+    {
+        while state.changed().await.is_ok() {}
+    }
     let refuse = |why| Error::NotForgettable {
         operation: id.to_owned(),
         why,

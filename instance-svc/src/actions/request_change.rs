@@ -9,7 +9,6 @@ use super::{
     known, operation_id,
 };
 use crate::{
-    clock,
     domain::{
         change::{Change, ChangeKind},
         claim::Kind,
@@ -115,9 +114,10 @@ impl RequestChange<'_> {
             prefix: found.document.body.database_prefix().to_owned(),
             domain: found.document.body.domain,
             couch_cluster: found.document.body.couch_cluster,
-            ..Operation::new(mac, clock::now())
+            ..Operation::new(mac, self.engine.clock().now())
         };
-        match self.engine.accept(id, operation).await? {
+        let checked = std::future::ready(Ok(Vec::new()));
+        match self.engine.accept(id, operation, checked).await? {
             Accepted::Operation { id, operation } => Ok(Answer::Accepted { id, operation }),
             Accepted::Reused => Err(Error::RequestIdReused),
         }

@@ -8,7 +8,6 @@ use service_kit::{
 
 use super::{arguments_mac, check_request_id, derive::Deriver, operation_id, random_prefix};
 use crate::{
-    clock,
     domain::{
         locale,
         name::app_hosts,
@@ -76,10 +75,26 @@ impl RequestCreate<'_> {
         let chosen = Chosen::at_creation(passphrase.expose(), spec.is_passwordless())?;
         let mac = arguments_mac(self.key, &(&spec, passphrase.expose()))?;
         let id = operation_id("create", request_id);
+        let couch_cluster = self.choose_cluster(&spec)?;
+        self.check_flat_names(&spec)?;
+        let operation = Operation {
+            instance: couch::DocId::ascending().into_string(),
+            domain: spec.domain.clone(),
+            prefix: random_prefix()?,
+            couch_cluster,
+            work: Work::Create {
+                spec: Box::new(spec.clone()),
+            },
+            ..Operation::new(mac, self.engine.clock().now())
+        };
+        if !validate_only && chosen.is_none() {
+            // The look at the names costs no time beside the write.
+            return self.accept(id, operation, self.look_at_names(&spec)).await;
+        }
         if !request_id.is_empty()
             && let Some(known) = self.store.operation(&id).await?
         {
-            return if known.body.arguments_mac == mac {
+            return if known.body.arguments_mac == operation.arguments_mac {
                 Ok(Answer::Accepted {
                     id,
                     operation: Box::new(known.body),
@@ -88,34 +103,29 @@ impl RequestCreate<'_> {
                 Err(Error::RequestIdReused)
             };
         }
-        let couch_cluster = self.choose_cluster(&spec)?;
-        self.check_flat_names(&spec)?;
         let warnings = self.look_at_names(&spec).await?;
-        if validate_only {
+        let Some(chosen) = chosen.filter(|_| !validate_only) else {
             return Ok(Answer::Valid {
                 spec: Box::new(spec),
                 warnings,
             });
-        }
+        };
         // All that takes the passphrase itself is done now: no document ever holds it.
-        let sealed = match chosen {
-            Some(chosen) => Some(self.seal(&id, chosen, &spec).await?),
-            None => None,
-        };
-        let now = clock::now();
         let operation = Operation {
-            instance: couch::DocId::ascending().into_string(),
-            domain: spec.domain.clone(),
-            prefix: random_prefix()?,
-            couch_cluster,
-            work: Work::Create {
-                spec: Box::new(spec),
-            },
-            warnings,
-            sealed,
-            ..Operation::new(mac, now)
+            sealed: Some(self.seal(&id, chosen, &spec).await?),
+            ..operation
         };
-        match self.engine.accept(id, operation).await? {
+        self.accept(id, operation, std::future::ready(Ok(warnings)))
+            .await
+    }
+
+    async fn accept(
+        &self,
+        id: String,
+        operation: Operation,
+        look: impl Future<Output = Result<Vec<String>, Error>>,
+    ) -> Result<Answer, Error> {
+        match self.engine.accept(id, operation, look).await? {
             Accepted::Operation { id, operation } => Ok(Answer::Accepted { id, operation }),
             Accepted::Reused => Err(Error::RequestIdReused),
         }
@@ -188,7 +198,7 @@ impl RequestCreate<'_> {
         self.sealing.seal(id, &Carried::Credentials(credentials))
     }
 
-    /// Refuses names that are taken before anything is written, and tells what is odd about the others.
+    /// Refuses names that are taken before anything is made, and tells what is odd about the others.
     /// One read for all; the claims themselves decide later.
     async fn look_at_names(&self, spec: &Spec) -> Result<Vec<String>, Error> {
         let mut warnings = Vec::new();

@@ -8,7 +8,6 @@ use super::{
     known, operation_id,
 };
 use crate::{
-    clock,
     domain::{
         claim::Kind,
         instance::names_of,
@@ -106,9 +105,10 @@ impl RequestDestroy<'_> {
             domain,
             prefix: found.document.body.database_prefix().to_owned(),
             couch_cluster: found.document.body.couch_cluster,
-            ..Operation::new(mac, clock::now())
+            ..Operation::new(mac, self.engine.clock().now())
         };
-        match self.engine.accept(id, operation).await? {
+        let checked = std::future::ready(Ok(Vec::new()));
+        match self.engine.accept(id, operation, checked).await? {
             Accepted::Operation { id, operation } => Ok(Answer::Accepted { id, operation }),
             Accepted::Reused => Err(Error::RequestIdReused),
         }

@@ -4,7 +4,6 @@ use service_kit::secret::Secret;
 
 use super::{arguments_mac, check_request_id, operation_id};
 use crate::{
-    clock,
     domain::operation::{Operation, Removed, Work},
     error::Error,
     operations::{Accepted, Engine},
@@ -40,10 +39,11 @@ pub(crate) async fn request_purge(
     }
     let operation = Operation {
         work: Work::PurgeOrphans,
-        ..Operation::new(arguments_mac(key, &())?, clock::now())
+        ..Operation::new(arguments_mac(key, &())?, engine.clock().now())
     };
     let id = operation_id("orphans", request_id);
-    match engine.accept(id, operation).await? {
+    let checked = std::future::ready(Ok(Vec::new()));
+    match engine.accept(id, operation, checked).await? {
         Accepted::Operation { id, operation } => Ok(Answer::Accepted { id, operation }),
         Accepted::Reused => Err(Error::RequestIdReused),
     }

@@ -41,16 +41,21 @@ pub(crate) async fn show(
         return super::change::show(shared, id, operation, change).await;
     }
     let made = operation.phase == Phase::Succeeded && matches!(operation.work, Work::Create { .. });
-    let found = if made {
-        shared.store.instance(&operation.instance).await?
-    } else {
-        None
+    let read = match &operation.published {
+        Some(_) => None,
+        None if made => shared.store.instance(&operation.instance).await?,
+        None => None,
+    };
+    let created = match (&operation.published, &read) {
+        (Some(published), _) => Some(&*published.0),
+        (None, Some(read)) => Some(&read.body),
+        (None, None) => None,
     };
     Ok(convert::operation(
         id,
         operation,
         shared.engine.position(id, operation),
-        found.as_ref().map(|found| (&found.body, &shared.config)),
+        created.map(|document| (document, &shared.config)),
     ))
 }
 
@@ -163,7 +168,7 @@ impl Operations for OperationsApi {
     ) -> Result<Response<()>, Status> {
         Caller::of(&request)?.require_admin()?;
         let id = convert::operation_id(&request.into_inner().name).map_err(Error::from)?;
-        forget(&self.0.store, &id).await?;
+        forget(&self.0.store, &self.0.engine, &id).await?;
         Ok(Response::new(()))
     }
 

@@ -3,10 +3,13 @@
 //! A transition is one write with the document's revision: who wins that write owns the next step.
 //! Deciding is pure ([`Operation::decide`]); doing is the business of `operations`.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
     change::Change,
+    instance::InstanceDocument,
     place::Place,
     sealed::Sealed,
     spec::Spec,
@@ -58,6 +61,9 @@ pub struct Operation {
     /// Whether somebody asked for the next try at once. A mark, too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retry_requested: bool,
+    /// Whether the point of no return lies behind it: it only goes forward, whatever step it goes back to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub irreversible: bool,
     /// Whether somebody still has to look at it: it runs, or it is to be looked at once more.
     pub open: bool,
     /// When to look once more at what was unwound, RFC 3339.
@@ -95,6 +101,21 @@ pub struct Operation {
     /// When it ended, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<String>,
+    /// The instance that it published just now, so that answering costs no reading. It holds secrets and is
+    /// never written down here.
+    #[serde(skip)]
+    pub published: Option<Published>,
+}
+
+/// The document of an instance, on its way to an answer.
+#[derive(Clone, Debug)]
+pub struct Published(pub Arc<InstanceDocument>);
+
+/// No part of what an operation is: two states that differ by this alone are the same.
+impl PartialEq for Published {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 /// What an operation does.
@@ -241,6 +262,7 @@ impl Operation {
             owner: None,
             beat: 0,
             taken_over: false,
+            irreversible: false,
             cancel_requested: false,
             retry_requested: false,
             open: true,
@@ -256,6 +278,7 @@ impl Operation {
             created_at: now.clone(),
             updated_at: now,
             ended_at: None,
+            published: None,
         }
     }
 
@@ -314,7 +337,8 @@ impl Operation {
     pub const fn point_of_no_return(&self) -> usize {
         match self.work {
             Work::Create { .. } => CreateStep::POINT_OF_NO_RETURN,
-            Work::Destroy { .. } => 0,
+            // Its first step takes the instance; before that, nothing is done.
+            Work::Destroy { .. } => 1,
             Work::Change { .. } => ChangeStep::POINT_OF_NO_RETURN,
             // What was removed belonged to nobody: it may stop anywhere.
             Work::PurgeOrphans => OrphanStep::ALL.len(),
@@ -330,10 +354,10 @@ impl Operation {
             (Phase::Running, Work::Destroy { .. }) => {
                 Some("a destruction only goes forward, so that nothing is left half-gone")
             }
-            (Phase::Running, Work::Create { .. }) if self.step >= self.point_of_no_return() => {
+            (Phase::Running, Work::Create { .. }) if self.irreversible => {
                 Some("the instance is being published; destroy it once it exists")
             }
-            (Phase::Running, Work::Change { .. }) if self.step >= self.point_of_no_return() => {
+            (Phase::Running, Work::Change { .. }) if self.irreversible => {
                 Some("the change is being written; change it back once it has ended")
             }
             (Phase::Running, Work::Create { .. } | Work::Change { .. } | Work::PurgeOrphans) => {
@@ -380,10 +404,10 @@ impl Operation {
             self.next_try = None;
         }
         self.cancel_requested |= written.cancel_requested;
-        let last = self.point_of_no_return();
-        if self.cancel_requested && self.phase == Phase::Running && written.step < last {
+        if self.cancel_requested && self.phase == Phase::Running && !written.irreversible {
             // The owner may have done the last reversible step, and not have written that down.
-            self.step = self.step.min(last.saturating_sub(1));
+            self.irreversible = false;
+            self.step = self.step.min(self.point_of_no_return().saturating_sub(1));
             self.turn_back(cancelled());
         }
     }
@@ -429,6 +453,7 @@ impl Operation {
         match self.phase {
             Phase::Queued | Phase::Running => {
                 self.step += 1;
+                self.irreversible |= self.step >= self.point_of_no_return();
                 self.error = None;
                 self.steps()
                     .get(self.step)
@@ -446,15 +471,7 @@ impl Operation {
     /// something. Only before the point of no return; `false` after it. A destruction turns back from its
     /// first step alone, which fails only where it has done nothing.
     pub fn turn_back(&mut self, why: Failure) -> bool {
-        let reversible = match self.work {
-            Work::Create { .. } => self.step < CreateStep::POINT_OF_NO_RETURN,
-            // Before the instance is taken for it, a destruction has done nothing.
-            Work::Destroy { .. } => self.step == 0,
-            Work::Change { .. } => self.step < ChangeStep::POINT_OF_NO_RETURN,
-            // What was removed belonged to nobody: there is nothing to take back.
-            Work::PurgeOrphans => true,
-        };
-        if !reversible || self.phase.is_end() {
+        if self.irreversible || self.phase.is_end() {
             return false;
         }
         if self.phase != Phase::Unwinding {
@@ -465,7 +482,9 @@ impl Operation {
                 Work::Destroy { .. } | Work::PurgeOrphans => 0,
                 Work::Create { .. } if self.taken_over => CreateStep::POINT_OF_NO_RETURN,
                 Work::Change { .. } if self.taken_over => ChangeStep::POINT_OF_NO_RETURN,
-                Work::Create { .. } | Work::Change { .. } => self.step + 1,
+                Work::Create { .. } | Work::Change { .. } => {
+                    (self.step + 1).min(self.point_of_no_return())
+                }
             };
             self.attempt = 0;
             self.next_try = None;
@@ -511,6 +530,15 @@ pub(crate) mod tests {
         }
     }
 
+    /// A creation whose next step is this one.
+    fn creation_at(step: usize) -> Operation {
+        let mut operation = creation();
+        for _ in 0..step {
+            operation.advance();
+        }
+        operation
+    }
+
     fn why() -> Failure {
         Failure {
             code: 6,
@@ -523,8 +551,7 @@ pub(crate) mod tests {
         /// Wherever a creation turns back, every step before is undone, the last one first.
         #[test]
         fn the_way_back_undoes_what_was_done(at in 0..CreateStep::ALL.len(), taken_over: bool) {
-            let mut operation = creation();
-            operation.step = at;
+            let mut operation = creation_at(at);
             operation.taken_over = taken_over;
             let turned = operation.turn_back(why());
             prop_assert_eq!(turned, at < CreateStep::POINT_OF_NO_RETURN);
@@ -555,10 +582,9 @@ pub(crate) mod tests {
             written_at in 0..CreateStep::ALL.len(),
             ahead in 0_usize..3,
         ) {
-            let mut written = creation();
-            written.step = written_at;
-            let mut owners = written.clone();
-            owners.step = (written_at + ahead).min(CreateStep::POINT_OF_NO_RETURN);
+            let mut written = creation_at(written_at);
+            let mut owners =
+                creation_at((written_at + ahead).min(CreateStep::POINT_OF_NO_RETURN).max(written_at));
             let asked = written.request_cancel(String::new());
             prop_assert_eq!(asked.is_ok(), written_at < CreateStep::POINT_OF_NO_RETURN);
             owners.heed_marks_of(&written);
@@ -601,7 +627,7 @@ pub(crate) mod tests {
     fn a_destruction_that_has_begun_never_turns_back() {
         let mut operation = creation();
         operation.work = destruction();
-        operation.step = 1;
+        operation.advance();
         assert!(!operation.turn_back(why()));
         assert_eq!(operation.phase, Phase::Running);
     }

@@ -23,16 +23,13 @@ pub enum Step {
 pub enum CreateStep {
     /// The names are claimed.
     Claims,
-    /// The databases are made, with their indexes, views and first documents.
+    /// The databases are made, with their indexes, views and first documents, and with root, trash and the
+    /// default directories; our own document is written beside.
     Databases,
-    /// Root, trash and the default directories are written.
-    Directories,
     /// The apps are installed.
     Apps,
     /// What was made is looked at.
     Look,
-    /// Our own document is written: from now on the instance has a place in lists.
-    Record,
     /// The instance document is written: from now on the instance exists.
     Publish,
 }
@@ -94,16 +91,14 @@ impl CreateStep {
     pub const ALL: &'static [Step] = &[
         Step::Create(Self::Claims),
         Step::Create(Self::Databases),
-        Step::Create(Self::Directories),
         Step::Create(Self::Apps),
         Step::Create(Self::Look),
-        Step::Create(Self::Record),
         Step::Create(Self::Publish),
     ];
 
-    /// How many steps can be taken back. The one after them, [`CreateStep::Publish`], cannot: when it is
-    /// next and was written down as such, the creation only goes forward.
-    pub const POINT_OF_NO_RETURN: usize = 6;
+    /// How many steps can be taken back. When the one after them, [`CreateStep::Look`], is next and was
+    /// written down as such, the creation only goes forward.
+    pub const POINT_OF_NO_RETURN: usize = 3;
 }
 
 impl DestroyStep {
@@ -157,12 +152,9 @@ impl Step {
             Self::Create(CreateStep::Databases) | Self::Destroy(DestroyStep::Databases) => {
                 "databases"
             }
-            Self::Create(CreateStep::Directories) => "directories",
             Self::Create(CreateStep::Apps) => "apps",
             Self::Create(CreateStep::Look) | Self::Destroy(DestroyStep::Look) => "look",
-            Self::Create(CreateStep::Record)
-            | Self::Destroy(DestroyStep::Record)
-            | Self::Change(ChangeStep::Record) => "record",
+            Self::Destroy(DestroyStep::Record) | Self::Change(ChangeStep::Record) => "record",
             Self::Create(CreateStep::Publish) => "publish",
             Self::Destroy(DestroyStep::Flag) => "flag",
             Self::Destroy(DestroyStep::Bytes) => "bytes",
@@ -186,6 +178,12 @@ impl Step {
         matches!(self, Self::Create(CreateStep::Apps))
     }
 
+    /// Whether it only looks: it may then begin while the write before it is still on its way.
+    #[must_use]
+    pub const fn only_looks(self) -> bool {
+        matches!(self, Self::Create(CreateStep::Look))
+    }
+
     /// Whether the operation's document is written before this step begins. Every write costs; a step
     /// that is cheap to do twice needs none.
     #[must_use]
@@ -196,14 +194,8 @@ impl Step {
                 operation.spec().is_some_and(|spec| !spec.apps.is_empty())
             }
             // Beyond lies no way back.
-            Self::Create(CreateStep::Publish) => true,
-            Self::Create(
-                CreateStep::Claims
-                | CreateStep::Databases
-                | CreateStep::Directories
-                | CreateStep::Look
-                | CreateStep::Record,
-            ) => false,
+            Self::Create(CreateStep::Look) => true,
+            Self::Create(CreateStep::Claims | CreateStep::Databases | CreateStep::Publish) => false,
             // What was counted as removed has to be known to the result.
             Self::Destroy(DestroyStep::Look | DestroyStep::Unpublish) | Self::Orphans(_) => true,
             Self::Destroy(
@@ -232,12 +224,10 @@ mod tests {
     use super::{ChangeStep, CreateStep, Step};
 
     #[test]
-    fn only_publishing_cannot_be_taken_back() {
-        assert_eq!(
-            CreateStep::ALL.get(CreateStep::POINT_OF_NO_RETURN),
-            Some(&Step::Create(CreateStep::Publish))
-        );
-        assert_eq!(CreateStep::ALL.len(), CreateStep::POINT_OF_NO_RETURN + 1);
+    fn what_cannot_be_taken_back_is_looking_and_publishing() {
+        let beyond = CreateStep::ALL.get(CreateStep::POINT_OF_NO_RETURN..);
+        let expected = [CreateStep::Look, CreateStep::Publish].map(Step::Create);
+        assert_eq!(beyond, Some(expected.as_slice()));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Each may be done any number of times: what it makes is named by the operation (its prefix, its ids),
 //! so that a second time finds what the first one made.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use couch::DbName;
 use futures::{StreamExt as _, TryStreamExt as _, future::try_join_all, stream};
@@ -20,7 +20,7 @@ use crate::{
         databases::{self, CONTACTS, OWN, SETTINGS},
         instance::{InstanceDocument, SETTINGS_ID, owner_contact, settings_document},
         name::Name,
-        operation::{AppOutcome, Operation},
+        operation::{AppOutcome, Operation, Published},
         passphrase::{Credentials, credentials::VAULT_SETTINGS_ID},
         place::Place,
         record::Record,
@@ -54,10 +54,8 @@ impl Creation {
         match step {
             CreateStep::Claims => self.claim_names(id, operation, spec).await,
             CreateStep::Databases => self.make_databases(id, operation, spec).await,
-            CreateStep::Directories => self.make_directories(id, operation, spec).await,
             CreateStep::Apps => self.install_apps(operation, spec).await,
             CreateStep::Look => self.look(operation).await,
-            CreateStep::Record => self.write_record(id, operation, spec).await,
             CreateStep::Publish => self.publish(id, operation, spec).await,
         }
     }
@@ -72,18 +70,18 @@ impl Creation {
         match step {
             CreateStep::Claims => self.release_names(id, spec).await,
             CreateStep::Databases => {
-                remove_databases(&self.store, operation.place()).await?;
+                let record = async {
+                    let removed = self.store.remove_record(&operation.instance).await;
+                    removed.map_err(StepError::from)
+                };
+                tokio::try_join!(remove_databases(&self.store, operation.place()), record)?;
                 Ok(nothing())
             }
-            CreateStep::Directories | CreateStep::Apps => {
+            CreateStep::Apps => {
                 self.peers
                     .purge(&self.tenant(operation, spec))
                     .await
                     .map_err(StepError::from)?;
-                Ok(nothing())
-            }
-            CreateStep::Record => {
-                self.store.remove_record(&operation.instance).await?;
                 Ok(nothing())
             }
             // Looking leaves nothing, and a publication is never taken back.
@@ -162,6 +160,8 @@ impl Creation {
         Ok(Some(credentials))
     }
 
+    /// Makes the databases with all that is in them at first, and gives the instance its place in lists,
+    /// side by side: nobody sees either before the instance document is there.
     async fn make_databases(
         &self,
         id: &str,
@@ -191,44 +191,16 @@ impl Creation {
                     .map_err(StepError::from)
             }
         }));
-        let files = async { Ok(self.peers.prepare_files(&tenant).await?) };
-        let apps = async { Ok(self.peers.prepare_apps(&tenant).await?) };
-        let (own, files, apps) = tokio::try_join!(own, files, apps)?;
-        let made: Vec<(String, u64)> = own.into_iter().chain(files).chain(apps).collect();
-        Ok(Box::new(move |operation| operation.databases = made))
-    }
-
-    async fn make_directories(
-        &self,
-        id: &str,
-        operation: &Operation,
-        spec: &Spec,
-    ) -> Result<Report, StepError> {
-        let tenant = self.tenant(operation, spec);
         let created_at = clock::parse(&operation.created_at).map(|time| prost_types::Timestamp {
             seconds: time.unix_timestamp(),
             nanos: i32::try_from(time.nanosecond()).unwrap_or_default(),
         });
-        let directories = self
-            .peers
-            .create_directories(&tenant, id, created_at)
-            .await?;
-        // The directories lie in the one database of the files service that is named after files.
-        let files = DbName::instance(&operation.prefix, "io.cozy.files")?;
-        let designs: u64 = operation
-            .databases
-            .iter()
-            .filter(|(name, _)| name == files.as_str())
-            .map(|(_, documents)| *documents)
-            .sum();
-        let name = files.as_str().to_owned();
-        Ok(Box::new(move |operation| {
-            for (database, documents) in &mut operation.databases {
-                if *database == name {
-                    *documents = designs + directories;
-                }
-            }
-        }))
+        let files = async { Ok(self.peers.prepare_files(&tenant, id, created_at).await?) };
+        let apps = async { Ok(self.peers.prepare_apps(&tenant).await?) };
+        let record = self.write_record(id, operation, spec);
+        let (own, files, apps, ()) = tokio::try_join!(own, files, apps, record)?;
+        let made: Vec<(String, u64)> = own.into_iter().chain(files).chain(apps).collect();
+        Ok(Box::new(move |operation| operation.databases = made))
     }
 
     /// Installs the apps, some at once. One that fails does not fail the instance: it is reported.
@@ -315,7 +287,7 @@ impl Creation {
         id: &str,
         operation: &Operation,
         spec: &Spec,
-    ) -> Result<Report, StepError> {
+    ) -> Result<(), StepError> {
         let record = Record {
             domain: spec.domain.clone(),
             domain_aliases: spec.domain_aliases.clone(),
@@ -329,7 +301,7 @@ impl Creation {
         self.store
             .write_record(&operation.instance, &record)
             .await?;
-        Ok(nothing())
+        Ok(())
     }
 
     async fn publish(
@@ -343,8 +315,10 @@ impl Creation {
         if let Some(credentials) = self.credentials(id, operation)? {
             document.take_credentials(&credentials);
         }
-        self.store.publish(&operation.instance, &document).await?;
-        Ok(nothing())
+        let published = self.store.publish(&operation.instance, document).await?;
+        Ok(Box::new(move |operation| {
+            operation.published = Some(Published(Arc::new(published)));
+        }))
     }
 }
 

@@ -46,15 +46,27 @@ impl Peers {
         }
     }
 
-    /// Makes the databases of the files service. Each with its number of documents.
+    /// Makes the databases of the files service, with the default directories. Each with its number of
+    /// documents.
     pub(crate) async fn prepare_files(
         &self,
         tenant: &Tenant,
+        operation: &str,
+        created_at: Option<prost_types::Timestamp>,
     ) -> Result<Vec<(String, u64)>, Status> {
+        let directories = CreateDefaultDirectoriesRequest {
+            create_time: created_at,
+            operation_id: operation.to_owned(),
+        };
         let answer = self
             .files
             .clone()
-            .prepare_databases(call(files::PrepareDatabasesRequest {}, tenant))
+            .prepare_databases(call(
+                files::PrepareDatabasesRequest {
+                    directories: Some(directories),
+                },
+                tenant,
+            ))
             .await?
             .into_inner();
         Ok(answer
@@ -77,28 +89,6 @@ impl Peers {
             .into_iter()
             .map(|database| (database.name, database.documents.unsigned_abs()))
             .collect())
-    }
-
-    /// Writes the default directories. How many there are.
-    pub(crate) async fn create_directories(
-        &self,
-        tenant: &Tenant,
-        operation: &str,
-        created_at: Option<prost_types::Timestamp>,
-    ) -> Result<u64, Status> {
-        let answer = self
-            .files
-            .clone()
-            .create_default_directories(call(
-                CreateDefaultDirectoriesRequest {
-                    create_time: created_at,
-                    operation_id: operation.to_owned(),
-                },
-                tenant,
-            ))
-            .await?
-            .into_inner();
-        Ok(answer.directories.len() as u64)
     }
 
     /// Installs an app.

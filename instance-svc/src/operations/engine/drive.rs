@@ -8,7 +8,7 @@ use tokio::{sync::Notify, time::Instant};
 use super::{Inner, owner::Gone};
 use crate::{
     domain::{
-        operation::{Failure, Next, Operation, Phase},
+        operation::{Failure, Next, Operation, Phase, Work},
         steps::Step,
     },
     operations::{Report, StepError},
@@ -30,6 +30,8 @@ pub(super) struct Held {
     begun: Instant,
     /// When the next try is due, on our own clock.
     due: Instant,
+    /// Whether the write before the current step has still to be sent.
+    unwritten: bool,
     /// Somebody set a mark.
     nudged: Arc<Notify>,
 }
@@ -62,6 +64,7 @@ impl Held {
             lost: false,
             begun: now,
             due: now,
+            unwritten: false,
             nudged,
         }
     }
@@ -124,6 +127,10 @@ impl Inner {
         } else {
             None
         };
+        if phase == Phase::Succeeded && matches!(operation.work, Work::Create { .. }) {
+            // The instance is there, and whoever goes on could only come to the same end.
+            self.show(&held.id, &held.operation);
+        }
         self.write(held).await
     }
 
@@ -148,12 +155,14 @@ impl Inner {
             Outcome::Done(report) => {
                 report(&mut held.operation);
                 self.note_duration(held, step, undo);
-                if held.operation.advance() {
-                    self.write(held).await
-                } else {
-                    self.show(&held.id, &held.operation);
-                    Ok(())
+                let write = held.operation.advance();
+                held.unwritten =
+                    write && matches!(held.operation.decide(), Next::Do(step) if step.only_looks());
+                if write && !held.unwritten {
+                    return self.write(held).await;
                 }
+                self.show(&held.id, &held.operation);
+                Ok(())
             }
             Outcome::Failed(error) => self.fail_step(held, step, error).await,
         }
@@ -186,6 +195,11 @@ impl Inner {
         let snapshot = held.operation.clone();
         let id = held.id.clone();
         let work = self.perform(step, undo, &id, &snapshot);
+        if std::mem::take(&mut held.unwritten) {
+            // One request each, as long as a call may take at most.
+            let (written, outcome) = tokio::join!(self.write(held), work);
+            return written.map(|()| outcome);
+        }
         tokio::pin!(work);
         loop {
             let due = tokio::select! {

@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use couch::{Claim as Claiming, Rev};
+use couch::{Claim as Claiming, Exchange, Rev};
 use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -178,11 +178,18 @@ impl Engine {
         }))
     }
 
-    /// Writes an operation down and begins to drive it. Once this returns it is never lost.
+    /// Writes an operation down while `check` looks whether it can be done at all, and begins to drive it.
+    /// Once this returns it is never lost. `check` gives the warnings for it; what it refuses is forgotten.
     ///
     /// # Errors
-    /// When the database fails; it may then be accepted all the same, and the same `id` finds out.
-    pub async fn accept(&self, id: String, mut operation: Operation) -> Result<Accepted, Error> {
+    /// The refusal; when the database fails, and it may then be accepted all the same: the same `id` finds
+    /// out.
+    pub async fn accept(
+        &self,
+        id: String,
+        mut operation: Operation,
+        check: impl Future<Output = Result<Vec<String>, Error>>,
+    ) -> Result<Accepted, Error> {
         let limited = matches!(operation.work, Work::Create { .. });
         // Nobody passes those who stand in line already.
         let turn = if limited && !self.0.waiting.is_empty() {
@@ -196,35 +203,37 @@ impl Engine {
         } else {
             operation.phase = Phase::Queued;
         }
-        match self.0.store.accept(&id, &operation).await? {
-            Claiming::Won(rev) => {
-                tracing::info!(
-                    operation = id,
-                    kind = operation.kind(),
-                    domain = operation.domain,
-                    "accepted"
-                );
-                let accepted = Accepted::Operation {
-                    id: id.clone(),
-                    operation: Box::new(operation.clone()),
-                };
-                match turn {
-                    Some(turn) => Inner::start(&self.0, id, operation, rev, turn),
-                    None => {
-                        self.0.show(&id, &operation);
-                        self.0.waiting.add(id, operation, rev);
-                    }
-                }
-                Ok(accepted)
-            }
-            Claiming::Taken(found) if found.arguments_mac == operation.arguments_mac => {
+        let (written, checked) = tokio::join!(self.0.store.accept(&id, &operation), check);
+        match written {
+            Ok(Claiming::Taken(found)) if found.arguments_mac == operation.arguments_mac => {
                 Ok(Accepted::Operation {
                     id,
                     operation: Box::new(found),
                 })
             }
-            Claiming::Taken(_) => Ok(Accepted::Reused),
+            Ok(Claiming::Taken(_)) => Ok(Accepted::Reused),
+            Ok(Claiming::Won(rev)) => match checked {
+                Ok(warnings) => {
+                    operation.warnings = warnings;
+                    self.0.begin(&id, &operation, rev, turn);
+                    Ok(Accepted::Operation {
+                        id,
+                        operation: Box::new(operation),
+                    })
+                }
+                Err(refusal) => {
+                    self.0.withdraw(&id, &rev).await;
+                    Err(refusal)
+                }
+            },
+            Err(error) => checked.and(Err(error.into())),
         }
+    }
+
+    /// The wall clock of this replica.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.0.settings.clock
     }
 
     /// Follows an operation that this replica drives: its latest state, and every change.
@@ -285,6 +294,36 @@ impl Engine {
 }
 
 impl Inner {
+    /// Drives an operation that was accepted just now, or lets it wait in line.
+    fn begin(self: &Arc<Self>, id: &str, operation: &Operation, rev: Rev, turn: Option<Turn>) {
+        tracing::info!(
+            operation = id,
+            kind = operation.kind(),
+            domain = operation.domain,
+            "accepted"
+        );
+        match turn {
+            Some(turn) => self.start(id.to_owned(), operation.clone(), rev, turn),
+            None => {
+                self.show(id, operation);
+                self.waiting.add(id.to_owned(), operation.clone(), rev);
+            }
+        }
+    }
+
+    /// Forgets an operation that was written down and refused. Should that fail, whoever finds it later
+    /// comes to the same refusal.
+    async fn withdraw(&self, id: &str, rev: &Rev) {
+        match self.store.forget(id, rev).await {
+            Ok(Exchange::Won(_) | Exchange::Lost) => {}
+            Err(error) => tracing::warn!(
+                operation = id,
+                error = &error as &dyn std::error::Error,
+                "a refused operation could not be forgotten"
+            ),
+        }
+    }
+
     fn is_driven(&self, id: &str) -> bool {
         self.driven
             .lock()
@@ -364,7 +403,7 @@ impl Inner {
                 continue;
             };
             match self.take(&id, operation, &rev).await {
-                Some((operation, rev)) => Self::start(self, id, operation, rev, turn),
+                Some((operation, rev)) => self.start(id, operation, rev, turn),
                 None => self.forget(&id),
             }
         }

@@ -82,7 +82,7 @@ impl Inner {
             ..Operation::new(String::new(), self.settings.clock.now())
         };
         super::Engine(Arc::clone(self))
-            .accept(id, destruction)
+            .accept(id, destruction, std::future::ready(Ok(Vec::new())))
             .await?;
         Ok(())
     }

@@ -1,0 +1,179 @@
+//! The other services, as far as operations use them.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
+
+use couch::{Couch, DbName};
+use hamlet_proto::hamlet::{
+    apps::v1::{
+        self as apps, apps_lifecycle_service_server::AppsLifecycleService,
+        apps_service_server::AppsService,
+    },
+    files::v1::{self as files, files_lifecycle_service_server::FilesLifecycleService},
+};
+use service_kit::caller::Caller;
+use tonic::{Request, Response, Status};
+
+/// The files and the apps service, as far as operations use them: they make their databases, and an app
+/// that is installed has contents.
+#[derive(Clone)]
+pub(crate) struct Neighbours {
+    couch: Couch,
+    contents: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Neighbours {
+    pub(crate) fn new(couch: Couch) -> Self {
+        Self {
+            couch,
+            contents: Arc::default(),
+        }
+    }
+
+    /// Under which prefixes there are contents.
+    pub(crate) fn contents(&self) -> Vec<String> {
+        self.contents.lock().unwrap().iter().cloned().collect()
+    }
+
+    async fn make<T>(
+        &self,
+        request: &Request<T>,
+        doctypes: &[&str],
+    ) -> Result<Vec<String>, Status> {
+        let caller = Caller::of(request)?;
+        caller.require_internal()?;
+        let prefix = &caller.tenant()?.prefix;
+        let mut made = Vec::new();
+        for doctype in doctypes {
+            let name = DbName::instance(prefix, doctype).unwrap();
+            self.couch
+                .create_database(&name)
+                .await
+                .map_err(|error| Status::unavailable(error.to_string()))?;
+            made.push(name.as_str().to_owned());
+        }
+        Ok(made)
+    }
+}
+
+#[tonic::async_trait]
+impl FilesLifecycleService for Neighbours {
+    async fn prepare_databases(
+        &self,
+        request: Request<files::PrepareDatabasesRequest>,
+    ) -> Result<Response<files::PrepareDatabasesResponse>, Status> {
+        let made = self
+            .make(&request, &["io.cozy.files", "io.cozy.files.versions"])
+            .await?;
+        let databases = made
+            .into_iter()
+            .map(|name| files::PreparedDatabase { name, documents: 0 })
+            .collect();
+        Ok(Response::new(files::PrepareDatabasesResponse { databases }))
+    }
+
+    async fn create_default_directories(
+        &self,
+        _: Request<files::CreateDefaultDirectoriesRequest>,
+    ) -> Result<Response<files::CreateDefaultDirectoriesResponse>, Status> {
+        Ok(Response::new(
+            files::CreateDefaultDirectoriesResponse::default(),
+        ))
+    }
+
+    async fn purge_contents(
+        &self,
+        _: Request<files::PurgeContentsRequest>,
+    ) -> Result<Response<files::PurgeContentsResponse>, Status> {
+        Ok(Response::new(files::PurgeContentsResponse { objects: 0 }))
+    }
+
+    type ListContentsStream = futures::stream::Empty<Result<files::Contents, Status>>;
+
+    async fn list_contents(
+        &self,
+        _: Request<files::ListContentsRequest>,
+    ) -> Result<Response<Self::ListContentsStream>, Status> {
+        Ok(Response::new(futures::stream::empty()))
+    }
+}
+
+#[tonic::async_trait]
+impl AppsLifecycleService for Neighbours {
+    async fn prepare_databases(
+        &self,
+        request: Request<apps::PrepareDatabasesRequest>,
+    ) -> Result<Response<apps::PrepareDatabasesResponse>, Status> {
+        let doctypes = ["io.cozy.apps", "io.cozy.konnectors", "io.cozy.permissions"];
+        let databases = self
+            .make(&request, &doctypes)
+            .await?
+            .into_iter()
+            .map(|name| apps::PreparedDatabase { name, documents: 0 })
+            .collect();
+        Ok(Response::new(apps::PrepareDatabasesResponse { databases }))
+    }
+
+    async fn purge_contents(
+        &self,
+        request: Request<apps::PurgeContentsRequest>,
+    ) -> Result<Response<apps::PurgeContentsResponse>, Status> {
+        let prefix = Caller::of(&request)?.tenant()?.prefix.clone();
+        let removed = self.contents.lock().unwrap().remove(&prefix);
+        Ok(Response::new(apps::PurgeContentsResponse {
+            objects: i64::from(removed),
+        }))
+    }
+
+    type ListContentsStream = futures::stream::Empty<Result<apps::Contents, Status>>;
+
+    async fn list_contents(
+        &self,
+        _: Request<apps::ListContentsRequest>,
+    ) -> Result<Response<Self::ListContentsStream>, Status> {
+        Ok(Response::new(futures::stream::empty()))
+    }
+}
+
+#[tonic::async_trait]
+impl AppsService for Neighbours {
+    async fn list_apps(
+        &self,
+        _: Request<apps::ListAppsRequest>,
+    ) -> Result<Response<apps::ListAppsResponse>, Status> {
+        Err(Status::unimplemented("not a part of these tests"))
+    }
+
+    async fn get_app(
+        &self,
+        _: Request<apps::GetAppRequest>,
+    ) -> Result<Response<apps::App>, Status> {
+        Err(Status::unimplemented("not a part of these tests"))
+    }
+
+    async fn install_app(
+        &self,
+        request: Request<apps::InstallAppRequest>,
+    ) -> Result<Response<apps::App>, Status> {
+        let prefix = Caller::of(&request)?.tenant()?.prefix.clone();
+        let source = request.into_inner().source;
+        if source == "bad" {
+            return Err(Status::failed_precondition("this app is bad"));
+        }
+        self.contents.lock().unwrap().insert(prefix);
+        Ok(Response::new(apps::App {
+            slug: source,
+            version: "1.0.0".to_owned(),
+            ..apps::App::default()
+        }))
+    }
+
+    async fn uninstall_app(
+        &self,
+        _: Request<apps::UninstallAppRequest>,
+    ) -> Result<Response<apps::UninstallAppResponse>, Status> {
+        Err(Status::unimplemented("not a part of these tests"))
+    }
+}

@@ -1,0 +1,115 @@
+//! Replicas that can be stopped in the middle of anything, as SIGSTOP and SIGKILL do.
+
+use std::{sync::mpsc, thread::JoinHandle, time::Duration};
+
+use couch::CouchConfig;
+use instance_svc::Settings;
+use tokio_util::sync::CancellationToken;
+
+use super::{Clients, World, config, given, listen};
+
+/// A replica with a thread of its own. All that it does it does on that thread: while the thread sleeps
+/// nothing of it goes on, neither its timers nor its calls.
+pub(crate) struct Process {
+    clients: Clients,
+    stop: CancellationToken,
+    kill: CancellationToken,
+    runtime: tokio::runtime::Handle,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl std::ops::Deref for Process {
+    type Target = Clients;
+
+    fn deref(&self) -> &Clients {
+        &self.clients
+    }
+}
+
+impl World {
+    /// Starts a replica whose calls to the database end within `call`.
+    pub(crate) async fn process(&self, settings: Settings, call: Duration) -> Process {
+        let couch = CouchConfig {
+            call_timeout: call,
+            race_timeout: call,
+            ..CouchConfig::new(&self.database.url)
+        };
+        let peers = self.peers_address;
+        let (listener, address) = listen().await;
+        let listener = listener.into_std().unwrap();
+        let (stop, kill) = (CancellationToken::new(), CancellationToken::new());
+        let (stopped, killed) = (stop.clone(), kill.clone());
+        let (tell, told) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            tell.send(runtime.handle().clone()).unwrap();
+            runtime.block_on(async move {
+                let serve = async {
+                    // At the start the database may be away for as long as a test says so.
+                    loop {
+                        let given = given(peers, &couch, settings.clone());
+                        let listener = listener.try_clone().unwrap();
+                        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                        let served =
+                            instance_svc::serve(config(), given, listener, stopped.clone());
+                        if served.await.is_ok() {
+                            return;
+                        }
+                    }
+                };
+                tokio::select! {
+                    () = serve => {}
+                    () = killed.cancelled() => {}
+                }
+            });
+            // Whatever it was doing ends here, at once.
+            runtime.shutdown_background();
+        });
+        let runtime = tokio::task::spawn_blocking(move || told.recv().unwrap())
+            .await
+            .unwrap();
+        Process {
+            clients: Clients::of(address),
+            stop,
+            kill,
+            runtime,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Process {
+    /// Lets it stand still for some time, wherever it is, as SIGSTOP and SIGCONT do.
+    pub(crate) fn freeze(&self, time: Duration) {
+        self.runtime.spawn(async move { std::thread::sleep(time) });
+    }
+
+    /// Ends it wherever it is, as SIGKILL does.
+    pub(crate) async fn kill(mut self) {
+        self.kill.cancel();
+        self.join().await;
+    }
+
+    /// Stops it as a deployment does.
+    pub(crate) async fn stop(mut self) {
+        self.stop.cancel();
+        self.join().await;
+    }
+
+    async fn join(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            tokio::task::spawn_blocking(move || thread.join().unwrap())
+                .await
+                .unwrap();
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill.cancel();
+    }
+}
