@@ -14,6 +14,7 @@ use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::config::{CouchConfig, Endpoint};
 use crate::credentials::Credentials;
@@ -177,7 +178,18 @@ impl Transport {
     /// done, so it is sent again where another password may be right.
     pub(crate) async fn once(&self, outgoing: &Outgoing<'_>, within: Duration) -> Result<Answer> {
         let begun = Instant::now();
-        let answer = tokio::time::timeout(within, self.authorized(outgoing))
+        // Only what belongs to something is traced; feeds and chores would fill a collector.
+        let span = if tracing::Span::current().is_none() {
+            tracing::Span::none()
+        } else {
+            tracing::info_span!(
+                "database call",
+                otel.name = outgoing.call.verb(),
+                otel.kind = "client"
+            )
+        };
+        let exchange = self.authorized(outgoing).instrument(span);
+        let answer = tokio::time::timeout(within, exchange)
             .await
             .unwrap_or_else(|_| {
                 Err(Error::Timeout {
@@ -185,12 +197,19 @@ impl Transport {
                     after: within,
                 })
             });
-        tracing::trace!(
+        let took = begun.elapsed();
+        tracing::debug!(
             call = %outgoing.call,
             status = answer.as_ref().ok().map(|it| it.status.as_u16()),
-            elapsed = ?begun.elapsed(),
+            ?took,
             "database call"
         );
+        let labels = [
+            ("call", outgoing.call.verb()),
+            ("outcome", outcome(&answer)),
+        ];
+        metrics::counter!("hamlet_database_calls_total", &labels).increment(1);
+        metrics::histogram!("hamlet_database_call_duration_seconds", &labels).record(took);
         answer
     }
 
@@ -311,5 +330,23 @@ impl Transport {
             }
             tokio::time::sleep(pause).await;
         }
+    }
+}
+
+/// How a call ended, in few words: what metrics tell apart.
+fn outcome(answer: &Result<Answer>) -> &'static str {
+    match answer {
+        Ok(answer) => match answer.status.as_u16() {
+            202 => "accepted",
+            200..=399 => "ok",
+            401 | 403 => "unauthorized",
+            404 => "missing",
+            409 | 412 => "conflict",
+            400..=499 => "refused",
+            _ => "failed",
+        },
+        Err(Error::Timeout { .. }) => "timeout",
+        Err(Error::Unavailable { .. }) => "unreachable",
+        Err(_) => "corrupt",
     }
 }

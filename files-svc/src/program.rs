@@ -5,7 +5,7 @@ use couch::{Clusters, CouchFlags};
 use service_kit::{
     config::Tables,
     program::{Failure, Program, ServiceFlags},
-    telemetry::LogConfig,
+    telemetry::TelemetryFlags,
     tls::TlsFlags,
 };
 use tokio_util::sync::CancellationToken;
@@ -29,8 +29,10 @@ pub struct Flags {
 }
 
 impl Program for Flags {
-    fn log(&self) -> &LogConfig {
-        self.service.log()
+    const NAME: &'static str = "files-svc";
+
+    fn telemetry(&self) -> &TelemetryFlags {
+        self.service.telemetry()
     }
 
     fn health_tls(settings: &ArgMatches) -> Result<TlsFlags, clap::Error> {

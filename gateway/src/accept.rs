@@ -16,7 +16,13 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Config, answer::Body};
+use service_kit::telemetry::{self, Call, Observed};
+use tracing::Instrument as _;
+
+use crate::{
+    Config,
+    answer::{Body, grpc::is_grpc},
+};
 
 /// How much of one call may be under way unread, on both hops. Fixed: an adaptive window begins small and sends
 /// PINGs that strict peers answer with GOAWAY.
@@ -35,6 +41,9 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Answers the requests of a door.
 pub(crate) trait Handler: Send + Sync + 'static {
+    /// The name of the door.
+    const DOOR: &'static str;
+
     /// Answers one request.
     fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
 }
@@ -144,7 +153,7 @@ async fn serve_connection<H: Handler>(
     let io = TokioIo::new(stream);
     let service = service_fn(move |request| {
         let handler = Arc::clone(&handler);
-        async move { Ok::<_, Infallible>(handler.handle(request).await) }
+        async move { Ok::<_, Infallible>(observe(&*handler, request).await) }
     });
     let ended = match protocol {
         Protocol::Http1 => {
@@ -185,6 +194,21 @@ async fn serve_connection<H: Handler>(
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended badly");
     }
+}
+
+/// Answers a request, and tells telemetry about it.
+async fn observe<H: Handler>(handler: &H, request: Request<Incoming>) -> Response<Observed<Body>> {
+    if is_grpc(request.headers()) {
+        let call = Call::begin(request.uri().path(), request.headers());
+        let span = call.span().clone();
+        let response = handler.handle(request).instrument(span).await;
+        return call.answer(response);
+    }
+    let name = format!("HTTP at the {} door", H::DOOR);
+    let span = telemetry::request_span(&name, request.headers());
+    let response = handler.handle(request).instrument(span).await;
+    telemetry::page(H::DOOR, response.status());
+    response.map(Observed::unobserved)
 }
 
 /// Looks at the first bytes without taking them.

@@ -7,7 +7,7 @@ use service_kit::{
     config::FileArg,
     config::Tables,
     program::{CredentialFlags, Failure, Program, listen},
-    telemetry::LogConfig,
+    telemetry::TelemetryFlags,
     tls::TlsFlags,
 };
 use tokio_util::sync::CancellationToken;
@@ -21,7 +21,7 @@ pub struct Flags {
     #[command(flatten)]
     file: FileArg,
     #[command(flatten)]
-    log: LogConfig,
+    telemetry: TelemetryFlags,
     #[command(flatten)]
     gateway: Config,
     #[command(flatten)]
@@ -34,8 +34,10 @@ pub struct Flags {
 }
 
 impl Program for Flags {
-    fn log(&self) -> &LogConfig {
-        &self.log
+    const NAME: &'static str = "gateway";
+
+    fn telemetry(&self) -> &TelemetryFlags {
+        &self.telemetry
     }
 
     async fn serve(self, _: Tables, shutdown: CancellationToken) -> Result<(), Failure> {

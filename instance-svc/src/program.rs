@@ -6,7 +6,7 @@ use service_kit::{
     config::Tables,
     peer,
     program::{Failure, Program, ServiceFlags},
-    telemetry::LogConfig,
+    telemetry::TelemetryFlags,
     tls::TlsFlags,
 };
 use tokio_util::sync::CancellationToken;
@@ -51,8 +51,10 @@ pub struct Flags {
 }
 
 impl Program for Flags {
-    fn log(&self) -> &LogConfig {
-        self.service.log()
+    const NAME: &'static str = "instance-svc";
+
+    fn telemetry(&self) -> &TelemetryFlags {
+        self.service.telemetry()
     }
 
     fn health_tls(settings: &ArgMatches) -> Result<TlsFlags, clap::Error> {

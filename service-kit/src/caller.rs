@@ -20,7 +20,7 @@ use tonic::{
     service::Interceptor,
 };
 
-use crate::{secret::Keyring, status::Failure};
+use crate::{secret::Keyring, status::Failure, telemetry};
 
 /// The header of the cluster key.
 pub const KEY_HEADER: &str = "x-hamlet-key";
@@ -169,6 +169,9 @@ impl Interceptor for Authenticate {
             .and_then(|value| Door::parse(value.as_bytes()))
             .ok_or_else(|| Status::internal("the call does not say which door it came through"))?;
         let tenant = read_tenant(metadata)?;
+        if tenant.as_ref().is_some_and(|tenant| tenant.debug) {
+            telemetry::debug_this_call();
+        }
         request.extensions_mut().insert(Caller { door, tenant });
         Ok(request)
     }

@@ -25,7 +25,7 @@ use crate::{
     health,
     server::Listener,
     shutdown,
-    telemetry::{self, LogConfig},
+    telemetry::{self, TelemetryFlags},
     tls::{self, Tls, TlsFlags},
 };
 
@@ -38,8 +38,11 @@ pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// A server that is a program.
 pub trait Program: CommandFactory + FromArgMatches {
-    /// What is logged, and how.
-    fn log(&self) -> &LogConfig;
+    /// Its name in traces.
+    const NAME: &'static str;
+
+    /// What the program tells about itself.
+    fn telemetry(&self) -> &TelemetryFlags;
 
     /// Serves until `shutdown`. `tables` is what the file holds beside the settings.
     ///
@@ -72,7 +75,7 @@ pub struct ServiceFlags {
     #[command(flatten)]
     file: FileArg,
     #[command(flatten)]
-    log: LogConfig,
+    telemetry: TelemetryFlags,
     /// Where the service listens.
     #[arg(long, env = "HAMLET_LISTEN", value_name = "ADDR")]
     listen: SocketAddr,
@@ -83,10 +86,10 @@ pub struct ServiceFlags {
 }
 
 impl ServiceFlags {
-    /// What is logged, and how.
+    /// What the service tells about itself.
     #[must_use]
-    pub const fn log(&self) -> &LogConfig {
-        &self.log
+    pub const fn telemetry(&self) -> &TelemetryFlags {
+        &self.telemetry
     }
 
     /// Listens where the settings say.
@@ -239,10 +242,12 @@ pub async fn run<P: Program>(args: impl IntoIterator<Item = OsString>) -> ExitCo
 async fn serve<P: Program>(args: Vec<OsString>) -> Result<(), Failure> {
     let loaded = config::load::<Serving<P>>(args).unwrap_or_else(|error| error.exit());
     let Serving(program) = loaded.args;
-    telemetry::init(program.log())?;
     let shutdown =
         shutdown::on_signal().map_err(|error| format!("cannot listen to signals: {error}"))?;
-    program.serve(loaded.tables, shutdown).await
+    let telemetry = telemetry::init(P::NAME, program.telemetry(), &shutdown).await?;
+    let served = program.serve(loaded.tables, shutdown).await;
+    telemetry.end().await;
+    served
 }
 
 async fn tell_health<P: Program>(args: Vec<OsString>) -> Result<(), Failure> {
@@ -338,7 +343,7 @@ mod tests {
     use super::{Asking, Failure, Program, ServiceFlags, Serving};
     use crate::{
         config::{self, Tables},
-        telemetry::LogConfig,
+        telemetry::TelemetryFlags,
     };
 
     #[derive(Debug, Parser)]
@@ -349,8 +354,10 @@ mod tests {
     }
 
     impl Program for Flags {
-        fn log(&self) -> &LogConfig {
-            self.service.log()
+        const NAME: &'static str = "service";
+
+        fn telemetry(&self) -> &TelemetryFlags {
+            self.service.telemetry()
         }
 
         async fn serve(

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{server::NamedService, service::RoutesBuilder, transport::Server};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-use crate::{shutdown::GRACE, socket::Socket, tls::Tls};
+use crate::{shutdown::GRACE, socket::Socket, telemetry::CallsLayer, tls::Tls};
 
 /// How many bytes of one call may wait to be read.
 pub(crate) const STREAM_WINDOW: u32 = 128 * 1024;
@@ -179,6 +179,7 @@ impl GrpcServer {
             .max_concurrent_streams(MAX_STREAMS)
             .http2_keepalive_interval(Some(Duration::from_secs(10)))
             .http2_keepalive_timeout(Some(Duration::from_secs(5)))
+            .layer(CallsLayer)
             .add_routes(self.routes.routes())
             .serve_with_incoming_shutdown(incoming, async move { asked.cancelled().await });
         let late = async {

@@ -8,7 +8,7 @@ use service_kit::{
     config::{FileArg, Tables},
     program::{Failure, OverlapFlag, Program},
     secret::Secret,
-    telemetry::LogConfig,
+    telemetry::TelemetryFlags,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -74,14 +74,16 @@ pub(crate) struct Settings {
     /// How long a changed credential still holds.
     #[command(flatten)]
     pub(crate) overlap: OverlapFlag,
-    /// What is logged.
+    /// What it tells about itself.
     #[command(flatten)]
-    pub(crate) log: LogConfig,
+    pub(crate) telemetry: TelemetryFlags,
 }
 
 impl Program for Settings {
-    fn log(&self) -> &LogConfig {
-        &self.log
+    const NAME: &'static str = "hamletd";
+
+    fn telemetry(&self) -> &TelemetryFlags {
+        &self.telemetry
     }
 
     async fn serve(self, tables: Tables, shutdown: CancellationToken) -> Result<(), Failure> {

@@ -74,6 +74,7 @@ pub struct Cluster {
     network: u8,
     flags: Box<dyn Fn(Part) -> Vec<String> + Send + Sync>,
     running: Vec<(Part, u8, Child)>,
+    scheme: &'static str,
 }
 
 impl Cluster {
@@ -91,6 +92,7 @@ impl Cluster {
             network: NETWORKS.fetch_add(1, Ordering::Relaxed),
             flags: Box::new(|_| Vec::new()),
             running: Vec::new(),
+            scheme: "http",
         };
         for secret in ["cluster-key", "admin-credential", "couchdb-password"] {
             cluster.write(secret, &format!("the first {secret}"));
@@ -109,6 +111,13 @@ impl Cluster {
     #[must_use]
     pub fn flags(mut self, flags: impl Fn(Part) -> Vec<String> + Send + Sync + 'static) -> Self {
         self.flags = Box::new(flags);
+        self
+    }
+
+    /// The same, where services are called over TLS. Flags have to say with which certificates.
+    #[must_use]
+    pub fn tls(mut self) -> Self {
+        self.scheme = "https";
         self
     }
 
@@ -308,9 +317,7 @@ impl Cluster {
     }
 
     fn at(&self, replica: u8, port: u16) -> SocketAddr {
-        let process = u8::try_from(std::process::id() % 250).expect("less than 250");
-        let ip = Ipv4Addr::new(127, 1 + process, self.network, 1 + replica);
-        SocketAddr::from((ip, port))
+        SocketAddr::from((ip(self.network, 1 + replica), port))
     }
 
     fn log(&self, part: Part, replica: u8) -> PathBuf {
@@ -337,7 +344,7 @@ impl Cluster {
         let replicas = |flag: &str, of: Part| {
             let urls: Vec<String> = self
                 .replicas_of(of)
-                .map(|replica| format!("http://{}", self.address(of, replica)))
+                .map(|replica| format!("{}://{}", self.scheme, self.address(of, replica)))
                 .collect();
             format!("--{flag}={}", urls.join(","))
         };
@@ -370,6 +377,12 @@ impl Cluster {
         arguments.extend((self.flags)(part));
         arguments
     }
+}
+
+/// A loopback address of this process: the tests of others are in other networks.
+pub(crate) fn ip(network: u8, number: u8) -> Ipv4Addr {
+    let process = u8::try_from(std::process::id() % 250).expect("less than 250");
+    Ipv4Addr::new(127, 1 + process, network, number)
 }
 
 impl Default for Cluster {

@@ -2,10 +2,12 @@
 //!
 //! - [`programs`] builds and finds the programs
 //! - [`daemon`] runs a `hamletd`
+//! - [`certificates`] makes certificates for servers
 //! - [`cluster`] runs an installation of separate processes
 //! - [`cli`] types commands as a person does
 //! - [`dice`] throws dice that can be thrown again
 //! - [`grpc`] calls as internal tools do
+//! - [`load`] calls without end, and tells what failed
 //! - [`database`] runs a database apart from `hamletd`, and looks into it
 #![allow(
     clippy::unwrap_used,
@@ -15,10 +17,12 @@
     reason = "in tests, a failed expectation is the test failing"
 )]
 
+pub mod certificates;
 pub mod cli;
 pub mod cluster;
 pub mod daemon;
 pub mod database;
 pub mod dice;
 pub mod grpc;
+pub mod load;
 pub mod programs;

@@ -19,6 +19,8 @@ use tokio::sync::Semaphore;
 use tonic::{Code, service::interceptor::InterceptedService};
 
 use self::cache::Cache;
+use tracing::Instrument as _;
+
 use crate::{Config, host::Host, route::Service, services::Services};
 
 /// How long the instance service may take for an answer.
@@ -93,6 +95,11 @@ impl Directory {
                     self.ask(host.name().to_owned())
                 });
         let answer = question.clone().await;
+        if let Answer::Found(place) = &answer
+            && place.tenant.debug
+        {
+            service_kit::telemetry::debug_this_call();
+        }
         if matches!(answer, Answer::OutOfReach) {
             self.cache
                 .remove_if(host.name(), |kept| kept.ptr_eq(&question));
@@ -109,7 +116,7 @@ impl Directory {
     fn ask(&self, host: String) -> Question {
         let mut client = self.client.clone();
         let questions = Arc::clone(&self.questions);
-        let asking = tokio::spawn(async move {
+        let asking = async move {
             let asked = async {
                 let _turn = questions.acquire().await;
                 client
@@ -131,7 +138,9 @@ impl Directory {
                     Answer::OutOfReach
                 }
             }
-        });
+        };
+        // In the trace of whoever asked first.
+        let asking = tokio::spawn(asking.in_current_span());
         asking
             .map(|answer| answer.unwrap_or(Answer::OutOfReach))
             .boxed()

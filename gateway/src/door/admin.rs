@@ -35,6 +35,8 @@ pub(crate) struct AdminDoor {
 }
 
 impl Handler for AdminDoor {
+    const DOOR: &'static str = "admin";
+
     async fn handle(&self, mut request: Request<Incoming>) -> Response<Body> {
         let host = match Host::of(&request) {
             Ok(host) => host,

@@ -31,6 +31,8 @@ pub(crate) struct PublicDoor {
 }
 
 impl Handler for PublicDoor {
+    const DOOR: &'static str = "public";
+
     async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
         let host = match Host::of(&request) {
             Ok(host) => host,

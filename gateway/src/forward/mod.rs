@@ -17,6 +17,7 @@ use service_kit::{
     peer,
     secret::Keyring,
     status::Failure,
+    telemetry,
 };
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -191,6 +192,7 @@ impl Forwarder {
         headers.remove(HOST);
         headers.insert(KEY_HEADER, key_header(&self.key)?);
         headers.insert(DOOR_HEADER, self.door.clone());
+        telemetry::inject(headers);
         if let Some(place) = place {
             headers.insert(TENANT_HEADER, place.header.clone());
         }

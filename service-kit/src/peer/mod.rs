@@ -31,6 +31,7 @@ use crate::{
     server::{CONNECTION_WINDOW, STREAM_WINDOW},
     socket::Socket,
     status::Failure,
+    telemetry,
     tls::Tls,
 };
 
@@ -189,7 +190,8 @@ impl tower::Service<Request<Body>> for Channel {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        telemetry::inject(request.headers_mut());
         let limit = limit(request.headers());
         let sending = self.clone().send(request);
         Box::pin(async move {

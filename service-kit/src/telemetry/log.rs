@@ -1,0 +1,257 @@
+//! Logs: which lines there are, and how those for programs look.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use serde_json::{Map, Value, json};
+use tracing::{
+    Event, Level, Metadata, Span, Subscriber,
+    field::{Field, Visit},
+    level_filters::LevelFilter,
+    span::{Attributes, Id, Record},
+    subscriber::Interest,
+};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    fmt::{
+        FmtContext, FormatEvent, FormatFields,
+        format::Writer,
+        time::{FormatTime as _, SystemTime},
+    },
+    layer::{Context, Filter},
+    registry::LookupSpan,
+};
+
+/// The target of the spans of calls. They are there whatever is logged, because lines are looked up by
+/// them.
+pub(super) const CALL_TARGET: &str = "hamlet::call";
+
+/// Our own crates: what a debugged call says in others is of no use and may hold what nobody should see.
+const OURS: [&str; 8] = [
+    "apps_svc",
+    "couch",
+    "files_svc",
+    "gateway",
+    "hamlet",
+    "instance_svc",
+    "secret",
+    "service_kit",
+];
+
+/// How many calls are being debugged: as long as there is none, nothing has to be looked up.
+static DEBUGGED: AtomicUsize = AtomicUsize::new(0);
+
+/// Logs the DEBUG lines of the call that is being handled, whatever else is logged.
+pub fn debug_this_call() {
+    Span::current().record("debug", true);
+}
+
+/// What the span of a call was marked with; kept with the span.
+#[derive(Default)]
+struct Mark {
+    trace_id: Option<String>,
+    span_id: Option<String>,
+    debugged: Option<Debugged>,
+}
+
+/// Counts a call that is being debugged.
+struct Debugged;
+
+impl Debugged {
+    fn new() -> Self {
+        DEBUGGED.fetch_add(1, Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for Debugged {
+    fn drop(&mut self) {
+        DEBUGGED.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Visit for Mark {
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        if field.name() == "debug" && value && self.debugged.is_none() {
+            self.debugged = Some(Debugged::new());
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        match field.name() {
+            "trace_id" => self.trace_id = Some(format!("{value:?}")),
+            "span_id" => self.span_id = Some(format!("{value:?}")),
+            _ => {}
+        }
+    }
+}
+
+/// Keeps the marks of calls where the filter and the format find them.
+pub(super) struct Marks;
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Marks {
+    fn on_record(&self, id: &Id, values: &Record<'_>, cx: Context<'_, S>) {
+        let Some(span) = cx
+            .span(id)
+            .filter(|it| it.metadata().target() == CALL_TARGET)
+        else {
+            return;
+        };
+        let mut extensions = span.extensions_mut();
+        if let Some(mark) = extensions.get_mut::<Mark>() {
+            values.record(mark);
+        } else {
+            let mut mark = Mark::default();
+            values.record(&mut mark);
+            extensions.insert(mark);
+        }
+    }
+}
+
+/// What the settings ask for, and the DEBUG lines of calls that are being debugged.
+pub(super) struct LogFilter(EnvFilter);
+
+impl LogFilter {
+    pub(super) const fn new(settings: EnvFilter) -> Self {
+        Self(settings)
+    }
+}
+
+fn is_call(metadata: &Metadata<'_>) -> bool {
+    metadata.is_span() && metadata.target() == CALL_TARGET
+}
+
+fn may_be_debugged(metadata: &Metadata<'_>) -> bool {
+    let krate = metadata.target().split("::").next().unwrap_or_default();
+    *metadata.level() <= Level::DEBUG && OURS.contains(&krate)
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Filter<S> for LogFilter {
+    fn enabled(&self, metadata: &Metadata<'_>, cx: &Context<'_, S>) -> bool {
+        is_call(metadata)
+            || Filter::enabled(&self.0, metadata, cx)
+            || (DEBUGGED.load(Ordering::Relaxed) > 0
+                && may_be_debugged(metadata)
+                && cx.lookup_current().is_some_and(|span| {
+                    span.scope().any(|span| {
+                        span.extensions()
+                            .get::<Mark>()
+                            .is_some_and(|mark| mark.debugged.is_some())
+                    })
+                }))
+    }
+
+    fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if is_call(metadata) {
+            return Interest::always();
+        }
+        let interest = Filter::<S>::callsite_enabled(&self.0, metadata);
+        if interest.is_never() && may_be_debugged(metadata) {
+            Interest::sometimes()
+        } else {
+            interest
+        }
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Filter::<S>::max_level_hint(&self.0).map(|level| level.max(LevelFilter::DEBUG))
+    }
+
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, cx: Context<'_, S>) {
+        Filter::on_new_span(&self.0, attributes, id, cx);
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, cx: Context<'_, S>) {
+        Filter::on_record(&self.0, id, values, cx);
+    }
+
+    fn on_enter(&self, id: &Id, cx: Context<'_, S>) {
+        Filter::on_enter(&self.0, id, cx);
+    }
+
+    fn on_exit(&self, id: &Id, cx: Context<'_, S>) {
+        Filter::on_exit(&self.0, id, cx);
+    }
+
+    fn on_close(&self, id: Id, cx: Context<'_, S>) {
+        Filter::on_close(&self.0, id, cx);
+    }
+}
+
+/// One JSON object a line: `timestamp`, `level`, `target`, `fields`, and in a call its `trace_id` and
+/// `span_id`.
+pub(super) struct Json;
+
+impl<S, N> FormatEvent<S, N> for Json
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        cx: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut timestamp = String::new();
+        SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
+        let mut fields = Fields(Map::new());
+        event.record(&mut fields);
+        let metadata = event.metadata();
+        let mut line = Map::new();
+        line.insert("timestamp".to_owned(), timestamp.into());
+        line.insert("level".to_owned(), metadata.level().as_str().into());
+        line.insert("target".to_owned(), metadata.target().into());
+        line.insert("fields".to_owned(), fields.0.into());
+        let spans = cx.event_scope().into_iter().flatten();
+        for span in spans {
+            let extensions = span.extensions();
+            let Some(mark) = extensions.get::<Mark>() else {
+                continue;
+            };
+            if let (Some(trace), Some(id)) = (&mark.trace_id, &mark.span_id) {
+                line.insert("trace_id".to_owned(), trace.as_str().into());
+                line.insert("span_id".to_owned(), id.as_str().into());
+                break;
+            }
+        }
+        writeln!(writer, "{}", Value::from(line))
+    }
+}
+
+/// The fields of an event, as JSON.
+struct Fields(Map<String, Value>);
+
+impl Fields {
+    fn set(&mut self, field: &Field, value: Value) {
+        self.0.insert(field.name().to_owned(), value);
+    }
+}
+
+impl Visit for Fields {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.set(field, json!(value));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.set(field, json!(value));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.set(field, json!(value));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.set(field, json!(value));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.set(field, json!(value));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.set(field, json!(format!("{value:?}")));
+    }
+}

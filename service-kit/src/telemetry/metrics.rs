@@ -1,0 +1,128 @@
+//! Metrics: what is counted, and how Prometheus gets it. `docs/running.md` lists them.
+
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
+
+use http::{Method, Request, Response, StatusCode, header::CONTENT_TYPE};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+use super::Error;
+
+/// The upper bounds of durations, in seconds: from a call in memory to a creation that waits.
+const BUCKETS: [f64; 12] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0,
+];
+/// How often what was recorded is brought together.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// How long a caller may take for the head of its request.
+const HEAD_WITHIN: Duration = Duration::from_secs(10);
+
+/// Begins to count, and shows it at `address` until `shutdown`.
+pub(super) async fn show(address: SocketAddr, shutdown: CancellationToken) -> Result<(), Error> {
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|source| Error::Metrics { address, source })?;
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS)?
+        .install_recorder()?;
+    describe();
+    tracing::info!(%address, "metrics are shown");
+    let upkeep = handle.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(UPKEEP).await;
+            upkeep.run_upkeep();
+        }
+    });
+    tokio::spawn(async move {
+        loop {
+            let accepted = tokio::select! {
+                () = shutdown.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => _ = tokio::spawn(answer(stream, handle.clone())),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    });
+    Ok(())
+}
+
+fn describe() {
+    metrics::describe_counter!("hamlet_calls_total", "gRPC calls that have ended");
+    metrics::describe_histogram!(
+        "hamlet_call_duration_seconds",
+        "How long gRPC calls took, to their last byte"
+    );
+    metrics::describe_counter!("hamlet_http_requests_total", "requests that are no gRPC");
+    metrics::describe_counter!(
+        "hamlet_operation_steps_total",
+        "steps of operations that have ended"
+    );
+    metrics::describe_histogram!(
+        "hamlet_operation_step_duration_seconds",
+        "How long steps of operations took"
+    );
+    metrics::describe_counter!("hamlet_database_calls_total", "calls to the database");
+    metrics::describe_histogram!(
+        "hamlet_database_call_duration_seconds",
+        "How long calls to the database took"
+    );
+}
+
+async fn answer(stream: TcpStream, handle: PrometheusHandle) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let text = (request.method() == Method::GET && request.uri().path() == "/metrics")
+            .then(|| handle.render());
+        async move { Ok::<_, Infallible>(page_of(text)) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_WITHIN)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, "a connection for metrics ended badly");
+    }
+}
+
+fn page_of(text: Option<String>) -> Response<Full<bytes::Bytes>> {
+    let found = text.is_some();
+    let text = text.unwrap_or_else(|| "metrics are at /metrics\n".to_owned());
+    let mut response = Response::new(Full::new(text.into()));
+    let kind = http::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    if !found {
+        *response.status_mut() = StatusCode::NOT_FOUND;
+    }
+    response
+}
+
+/// Counts a step of an operation that has ended.
+pub fn operation_step(
+    kind: &'static str,
+    step: &'static str,
+    outcome: &'static str,
+    took: Duration,
+) {
+    let labels = [("kind", kind), ("step", step), ("outcome", outcome)];
+    metrics::counter!("hamlet_operation_steps_total", &labels).increment(1);
+    metrics::histogram!("hamlet_operation_step_duration_seconds", &labels).record(took);
+}
+
+/// Counts a request that is no gRPC and was answered so.
+pub fn page(door: &'static str, status: StatusCode) {
+    metrics::counter!(
+        "hamlet_http_requests_total",
+        "door" => door,
+        "status" => status.as_u16().to_string()
+    )
+    .increment(1);
+}

@@ -1,0 +1,119 @@
+//! Traces: one request across gateway and services, by the W3C `traceparent` header.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use opentelemetry::{
+    Context,
+    propagation::{Extractor, Injector, TextMapPropagator as _},
+    trace::{TraceContextExt as _, TracerProvider as _},
+};
+use opentelemetry_otlp::WithExportConfig as _;
+use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
+use tracing::{Level, Span, Subscriber};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use tracing_subscriber::{Layer, filter::filter_fn, registry::LookupSpan};
+
+use super::Error;
+
+/// Makes traces, which go to the collector at `endpoint`. Without one they have ids all the same, for logs
+/// and for whoever is called.
+pub(super) fn provider(
+    name: &'static str,
+    endpoint: Option<&str>,
+) -> Result<SdkTracerProvider, Error> {
+    let resource = Resource::builder().with_service_name(name).build();
+    let builder = SdkTracerProvider::builder().with_resource(resource);
+    let Some(endpoint) = endpoint else {
+        return Ok(builder.build());
+    };
+    let refuse = |source| Error::Collector {
+        endpoint: endpoint.to_owned(),
+        source,
+    };
+    // The exporter takes any text and fails later, when nobody looks.
+    let usable = url::Url::parse(endpoint)
+        .is_ok_and(|url| url.scheme() == "http" && url.host_str().is_some());
+    if !usable {
+        return Err(refuse(None));
+    }
+    let exporter = opentelemetry_otlp::SpanExporter::builder()
+        .with_tonic()
+        .with_endpoint(endpoint)
+        .build()
+        .map_err(|source| refuse(Some(source)))?;
+    Ok(builder.with_batch_exporter(exporter).build())
+}
+
+/// Spans of level INFO and above become spans of traces.
+pub(super) fn layer<S: Subscriber + for<'a> LookupSpan<'a>>(
+    provider: &SdkTracerProvider,
+) -> impl Layer<S> {
+    tracing_opentelemetry::layer()
+        .with_tracer(provider.tracer("hamlet"))
+        .with_location(false)
+        .with_threads(false)
+        .with_target(false)
+        .with_level(false)
+        .with_filter(filter_fn(|metadata| {
+            metadata.is_span() && *metadata.level() <= Level::INFO
+        }))
+}
+
+/// Makes `span` a part of the trace that the headers of its request name, if they do, and writes its ids
+/// down for the logs.
+pub(super) fn join(span: &Span, headers: &HeaderMap) {
+    let parent = TraceContextPropagator::new().extract(&Incoming(headers));
+    if parent.has_active_remote_parent() {
+        // It fails where nothing makes traces, which is none of the call's business.
+        let _ = span.set_parent(parent);
+    }
+    let context = span.context();
+    let ids = context.span().span_context().clone();
+    if ids.is_valid() {
+        span.record("trace_id", tracing::field::display(ids.trace_id()));
+        span.record("span_id", tracing::field::display(ids.span_id()));
+    }
+}
+
+trait RemoteParent {
+    fn has_active_remote_parent(&self) -> bool;
+}
+
+impl RemoteParent for Context {
+    fn has_active_remote_parent(&self) -> bool {
+        self.span().span_context().is_valid()
+    }
+}
+
+/// Tells whoever is called, by the headers of the request, which trace it belongs to: that of the span
+/// that is entered.
+pub fn inject(headers: &mut HeaderMap) {
+    let context = Span::current().context();
+    if context.span().span_context().is_valid() {
+        TraceContextPropagator::new().inject_context(&context, &mut Outgoing(headers));
+    }
+}
+
+struct Incoming<'a>(&'a HeaderMap);
+
+impl Extractor for Incoming<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(HeaderName::as_str).collect()
+    }
+}
+
+struct Outgoing<'a>(&'a mut HeaderMap);
+
+impl Injector for Outgoing<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        if let (Ok(name), Ok(value)) = (
+            HeaderName::from_bytes(key.as_bytes()),
+            HeaderValue::try_from(value),
+        ) {
+            self.0.insert(name, value);
+        }
+    }
+}
