@@ -19,7 +19,7 @@ use crate::{Config, Given, serve};
 #[command(
     name = "apps-svc",
     version,
-    mut_arg("listen", |arg| arg.default_value("127.0.0.1:7003"))
+    mut_arg("listen", |arg| arg.default_value("127.0.0.1:7003").required(false))
 )]
 pub struct Flags {
     #[command(flatten)]

@@ -17,7 +17,7 @@ use crate::{Config, Given, serve};
 #[command(
     name = "files-svc",
     version,
-    mut_arg("listen", |arg| arg.default_value("127.0.0.1:7002"))
+    mut_arg("listen", |arg| arg.default_value("127.0.0.1:7002").required(false))
 )]
 pub struct Flags {
     #[command(flatten)]

@@ -22,7 +22,7 @@ use crate::{
 #[command(
     name = "instance-svc",
     version,
-    mut_arg("listen", |arg| arg.default_value("127.0.0.1:7001"))
+    mut_arg("listen", |arg| arg.default_value("127.0.0.1:7001").required(false))
 )]
 pub struct Flags {
     #[command(flatten)]

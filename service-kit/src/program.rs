@@ -347,7 +347,7 @@ mod tests {
     };
 
     #[derive(Debug, Parser)]
-    #[command(name = "service", mut_arg("listen", |arg| arg.default_value("127.0.0.1:7000")))]
+    #[command(name = "service", mut_arg("listen", |arg| arg.default_value("127.0.0.1:7000").required(false)))]
     struct Flags {
         #[command(flatten)]
         service: ServiceFlags,
