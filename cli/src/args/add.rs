@@ -72,7 +72,7 @@ pub(crate) struct Add {
         value_name = "SUBJECT"
     )]
     pub(crate) oidc_id: String,
-    /// A former domain, from which browsers are redirected.
+    /// A former domain. Nobody is redirected from it: it stays what clients hash passphrases with.
     #[arg(
         long,
         default_value = "",
