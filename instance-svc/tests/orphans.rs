@@ -186,13 +186,9 @@ async fn what_a_creation_at_work_has_made_is_no_orphan() {
         undo: false,
         after: true,
     };
-    for (number, step) in [
-        CreateStep::Claims,
-        CreateStep::Databases,
-        CreateStep::Record,
-    ]
-    .into_iter()
-    .enumerate()
+    for (number, step) in [CreateStep::Claims, CreateStep::Databases, CreateStep::Look]
+        .into_iter()
+        .enumerate()
     {
         let point = after(step);
         let stuck = Failpoints::new(move |_, at| match at == point {
