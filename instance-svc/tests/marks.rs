@@ -21,8 +21,7 @@ use hamlet_proto::{
         DeleteOperationRequest, GetOperationRequest, ListOperationsRequest, Operation, operation,
     },
     hamlet::instance::v1::{
-        DeleteInstanceRequest, RetryOperationRequest, WatchOperationRequest,
-        operation_metadata::Phase,
+        OperationMetadata, RetryOperationRequest, WatchOperationRequest, operation_metadata::Phase,
     },
 };
 use instance_svc::{
@@ -31,7 +30,7 @@ use instance_svc::{
     operations::failpoints::{Failpoints, Order},
 };
 use service_kit::status;
-use support::{Replica, World, config, failure, hasty, progress};
+use support::{World, config, failure, hasty, progress};
 use tonic::Code;
 
 /// Stays ahead of `step` until it is let through. The pauses are so long that nobody waits for one to end.
@@ -56,7 +55,7 @@ fn patient(name: &str, failpoints: Failpoints) -> Settings {
     }
 }
 
-fn waits(metadata: &hamlet_proto::hamlet::instance::v1::OperationMetadata) -> bool {
+fn waits(metadata: &OperationMetadata) -> bool {
     metadata.phase() == Phase::Waiting
 }
 
@@ -65,15 +64,6 @@ fn code(ended: &Operation) -> Option<Code> {
         operation::Result::Response(_) => None,
         operation::Result::Error(error) => Some(Code::from_i32(error.code)),
     }
-}
-
-async fn ask_to_destroy(replica: &Replica, domain: &str) -> String {
-    let request = DeleteInstanceRequest {
-        name: format!("instances/{domain}"),
-        ..DeleteInstanceRequest::default()
-    };
-    let accepted = replica.instances.clone().delete_instance(request).await;
-    accepted.unwrap().into_inner().name
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,7 +151,7 @@ async fn a_destruction_only_goes_forward_and_is_tried_again_at_once_when_asked()
     let (settings, through) = stuck_at(Step::Destroy(DestroyStep::Databases));
     let stuck = world.replica_with(settings).await;
     assert_eq!(failure(&stuck.create("a.example").await.unwrap()), None);
-    let name = ask_to_destroy(&stuck, "a.example").await;
+    let name = stuck.ask_to_destroy("a.example").await.unwrap();
     let waiting = stuck.until(&name, waits).await;
     assert!(!waiting.cancellable && waiting.next_try_time.is_some());
     assert_eq!(waiting.last_error, "a test says so");
@@ -259,7 +249,7 @@ async fn creations_stand_in_one_line_over_all_replicas() {
         line.push(replica.ask_to_create(&domain, "").await.unwrap().name);
     }
     let position = |at| {
-        move |now: &hamlet_proto::hamlet::instance::v1::OperationMetadata| {
+        move |now: &OperationMetadata| {
             now.phase() == Phase::Queued && now.queue_position == Some(at)
         }
     };

@@ -1,6 +1,7 @@
 //! Every step of every operation, generated from the lists of steps: it fails once, it fails for good, it
 //! runs twice, its owner dies before or after it. However it goes, the instance is whole or absent, and
-//! nothing is left over.
+//! nothing is left over. And the other way round: with one step's idempotence or its undo taken away, the
+//! same checks find fault.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -9,11 +10,17 @@
 
 mod support;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
+use hamlet_proto::{
+    google::longrunning::Operation, hamlet::instance::v1::operation_metadata::Phase,
+};
 use instance_svc::{
     domain::{
         change::ChangeKind,
@@ -22,23 +29,190 @@ use instance_svc::{
     operations::failpoints::{Failpoints, Order, Point},
 };
 use support::{
-    World,
+    Clients, World,
     changes::{ask_for, prepare, require_done, require_undone},
     failure,
 };
 
-/// Gives `order` the first time that `point` is reached. Tells whether it was.
-fn once(point: Point, order: Order) -> (Failpoints, Arc<AtomicBool>) {
-    let reached = Arc::new(AtomicBool::new(false));
-    let seen = Arc::clone(&reached);
-    let failpoints = Failpoints::new(move |_, at| {
-        if at == point && !seen.swap(true, Ordering::SeqCst) {
-            order
-        } else {
-            Order::Go
+/// What is taken away from an operation, to see that the checks would notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sabotage {
+    /// Nothing.
+    None,
+    /// This step cannot be done a second time: what it made is in its way.
+    Idempotence(Step),
+    /// This step is not undone.
+    Undo(Step),
+}
+
+impl Sabotage {
+    /// What it makes of a step.
+    fn of(self, done: &Mutex<HashSet<String>>, id: &str, at: Point) -> Option<Order> {
+        match self {
+            Self::Idempotence(step) if at.step == step && !at.undo && !at.after => {
+                let first = done.lock().unwrap().insert(id.to_owned());
+                (!first).then_some(Order::FailForGood)
+            }
+            Self::Undo(step) if at.step == step && at.undo && !at.after => Some(Order::Skip),
+            _ => None,
         }
-    });
-    (failpoints, reached)
+    }
+}
+
+/// What goes wrong once, and what is taken away always.
+#[derive(Clone)]
+struct Plan {
+    /// Where a step fails for good, so that the operation turns back.
+    turn_back_at: Option<Point>,
+    fault: Option<(Point, Order)>,
+    sabotage: Sabotage,
+    reached: Arc<AtomicBool>,
+    done: Arc<Mutex<HashSet<String>>>,
+}
+
+impl Plan {
+    fn new(fault: Option<(Point, Order)>, sabotage: Sabotage) -> Self {
+        Self {
+            turn_back_at: None,
+            fault,
+            sabotage,
+            reached: Arc::default(),
+            done: Arc::default(),
+        }
+    }
+
+    /// For the replica that goes wrong.
+    fn faulty(&self) -> Failpoints {
+        let plan = self.clone();
+        Failpoints::new(move |id, at| {
+            if let Some((point, order)) = plan.fault
+                && at == point
+                && !plan.reached.swap(true, Ordering::SeqCst)
+            {
+                return order;
+            }
+            if plan.turn_back_at == Some(at) {
+                return Order::FailForGood;
+            }
+            plan.sabotage.of(&plan.done, id, at).unwrap_or(Order::Go)
+        })
+    }
+
+    /// For the one that goes on with what the other left: only what is taken away is missing there too.
+    fn healthy(&self) -> Failpoints {
+        let plan = self.clone();
+        Failpoints::new(move |id, at| plan.sabotage.of(&plan.done, id, at).unwrap_or(Order::Go))
+    }
+
+    fn require_reached(&self) -> Result<(), String> {
+        let reached = self.fault.is_none() || self.reached.load(Ordering::SeqCst);
+        reached
+            .then_some(())
+            .ok_or_else(|| format!("{:?} was not reached", self.fault))
+    }
+}
+
+/// How often a step may fail in a row before it counts as one that never comes to an end.
+const STUCK: i32 = 5;
+
+/// The operation when it has ended.
+async fn end_of(clients: &Clients, name: &str) -> Result<Operation, String> {
+    let so = clients
+        .until(name, |now| {
+            now.phase() == Phase::Done || now.attempt >= STUCK
+        })
+        .await;
+    if so.phase() == Phase::Done {
+        Ok(clients.end_of(name).await)
+    } else {
+        Err(format!("it does not come to its end: {}", so.last_error))
+    }
+}
+
+/// A creation that goes wrong once ends well, and so does the destruction after it; nothing is left.
+async fn check_creation(plan: Plan) -> Result<(), String> {
+    let world = World::new().await;
+    let healthy = world.replica("healthy", plan.healthy()).await;
+    let faulty = world.replica("faulty", plan.faulty()).await;
+    let accepted = faulty
+        .ask_to_create_with("a.example", &["b.example"], &["home"], "")
+        .await
+        .map_err(|refused| refused.to_string())?;
+    let created = end_of(&healthy, &accepted.name).await?;
+    plan.require_reached()?;
+    if let Some(turned_back_at) = plan.turn_back_at {
+        if failure(&created).is_none() {
+            return Err(format!("it did not turn back at {turned_back_at:?}"));
+        }
+    } else if let Some(failed) = failure(&created) {
+        return Err(format!("the creation failed: {failed}"));
+    } else {
+        let destroyed = healthy.destroy("a.example").await.unwrap();
+        if let Some(failed) = failure(&destroyed) {
+            return Err(format!("the destruction failed: {failed}"));
+        }
+    }
+    nothing_left(&world).await?;
+    // The names are free.
+    let again = healthy.create("b.example").await.unwrap();
+    failure(&again).map_or(Ok(()), |failed| {
+        Err(format!("a name is not free: {failed}"))
+    })
+}
+
+/// A destruction that goes wrong once comes to its end; nothing is left.
+async fn check_destruction(plan: Plan) -> Result<(), String> {
+    let world = World::new().await;
+    let healthy = world.replica("healthy", plan.healthy()).await;
+    let created = healthy
+        .ask_to_create_with("a.example", &["b.example"], &["home"], "")
+        .await
+        .unwrap();
+    assert_eq!(failure(&healthy.end_of(&created.name).await), None);
+    let faulty = world.replica("faulty", plan.faulty()).await;
+    let name = faulty.ask_to_destroy("a.example").await.unwrap();
+    let destroyed = end_of(&healthy, &name).await?;
+    plan.require_reached()?;
+    if let Some(failed) = failure(&destroyed) {
+        return Err(format!("the destruction failed: {failed}"));
+    }
+    nothing_left(&world).await
+}
+
+/// A change that goes wrong once is made in the end, and the instance can be destroyed after it.
+async fn check_change(plan: Plan) -> Result<(), String> {
+    let world = World::new().await;
+    let healthy = world.replica("healthy", plan.healthy()).await;
+    let prepared = prepare(&world, &healthy, ChangeKind::Update).await;
+    let faulty = world.replica("faulty", plan.faulty()).await;
+    let accepted = ask_for(&faulty, ChangeKind::Update, "a.example")
+        .await
+        .unwrap();
+    let changed = end_of(&healthy, &accepted.name).await?;
+    plan.require_reached()?;
+    match (failure(&changed), plan.turn_back_at) {
+        (None, Some(at)) => return Err(format!("it did not turn back at {at:?}")),
+        (Some(failed), None) => return Err(format!("the change failed: {failed}")),
+        (None, None) | (Some(_), Some(_)) => {}
+    }
+    match healthy.destroy("a.example").await {
+        Ok(destroyed) => {
+            if let Some(failed) = failure(&destroyed) {
+                return Err(format!("left over: the destruction failed: {failed}"));
+            }
+        }
+        Err(refused) => return Err(format!("left over: the destruction was refused: {refused}")),
+    }
+    nothing_left(&world).await
+}
+
+async fn nothing_left(world: &World) -> Result<(), String> {
+    let left = world.leftovers().await;
+    if left.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("left over: {left:?}"))
+    }
 }
 
 const ORDERS: [(Order, bool); 5] = [
@@ -49,144 +223,125 @@ const ORDERS: [(Order, bool); 5] = [
     (Order::Die, true),
 ];
 
-fn points(steps: &[Step]) -> impl Iterator<Item = (Point, Order)> {
-    steps.iter().flat_map(|&step| {
+/// Every fault of every step.
+fn faults(steps: &[Step], undo: bool) -> impl Iterator<Item = (Point, Order)> {
+    steps.iter().flat_map(move |&step| {
         ORDERS.into_iter().map(move |(order, after)| {
-            let point = Point {
-                step,
-                undo: false,
-                after,
-            };
+            let point = Point { step, undo, after };
             (point, order)
         })
     })
 }
 
 /// The steps of a creation that can be taken back.
-fn reversible() -> impl Iterator<Item = &'static Step> {
-    CreateStep::ALL.iter().take(CreateStep::POINT_OF_NO_RETURN)
+fn reversible() -> &'static [Step] {
+    CreateStep::ALL
+        .get(..CreateStep::POINT_OF_NO_RETURN)
+        .unwrap()
+}
+
+/// The last moment in which an operation of these reversible steps can turn back.
+fn last_moment(reversible: &[Step]) -> Point {
+    Point {
+        step: *reversible.last().unwrap(),
+        undo: false,
+        after: true,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_creation_survives_every_fault_of_every_step() {
-    let world = World::new().await;
-    // The one that goes on with what the other left.
-    let healthy = world.replica("healthy", Failpoints::default()).await;
-    for (number, (point, order)) in points(CreateStep::ALL).enumerate() {
-        let (failpoints, reached) = once(point, order);
-        let faulty = world.replica(&format!("faulty-{number}"), failpoints).await;
-        let domain = format!("create-{number}.example");
-        let accepted = faulty.ask_to_create(&domain, "").await.unwrap();
-        let operation = healthy.end_of(&accepted.name).await;
-        assert_eq!(failure(&operation), None, "{point:?} {order:?}");
-        assert!(reached.load(Ordering::SeqCst), "{point:?} was not reached");
-        faulty.stop().await;
-        let destroyed = healthy.destroy(&domain).await.unwrap();
-        assert_eq!(failure(&destroyed), None, "{point:?} {order:?}");
+    for (point, order) in faults(CreateStep::ALL, false) {
+        let found = check_creation(Plan::new(Some((point, order)), Sabotage::None)).await;
+        assert_eq!(found, Ok(()), "{point:?} {order:?}");
     }
-    assert_eq!(world.leftovers().await, Vec::<String>::new());
-    healthy.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_destruction_survives_every_fault_of_every_step() {
-    let world = World::new().await;
-    let healthy = world.replica("healthy", Failpoints::default()).await;
-    for (number, (point, order)) in points(DestroyStep::ALL).enumerate() {
-        let domain = format!("destroy-{number}.example");
-        let created = healthy.create(&domain).await.unwrap();
-        assert_eq!(failure(&created), None);
-        let (failpoints, reached) = once(point, order);
-        let faulty = world.replica(&format!("faulty-{number}"), failpoints).await;
-        let name = {
-            use hamlet_proto::hamlet::instance::v1::DeleteInstanceRequest;
-            faulty
-                .instances
-                .clone()
-                .delete_instance(DeleteInstanceRequest {
-                    name: format!("instances/{domain}"),
-                    ..DeleteInstanceRequest::default()
-                })
-                .await
-                .unwrap()
-                .into_inner()
-                .name
-        };
-        let operation = healthy.end_of(&name).await;
-        assert_eq!(failure(&operation), None, "{point:?} {order:?}");
-        assert!(reached.load(Ordering::SeqCst), "{point:?} was not reached");
-        faulty.stop().await;
-        assert_eq!(
-            world.leftovers().await,
-            Vec::<String>::new(),
-            "{point:?} {order:?}"
-        );
+    for (point, order) in faults(DestroyStep::ALL, false) {
+        let found = check_destruction(Plan::new(Some((point, order)), Sabotage::None)).await;
+        assert_eq!(found, Ok(()), "{point:?} {order:?}");
     }
-    healthy.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_creation_that_fails_for_good_leaves_nothing_and_its_name_free() {
-    let world = World::new().await;
-    let healthy = world.replica("healthy", Failpoints::default()).await;
-    for (number, &step) in reversible().enumerate() {
-        let point = Point {
-            step,
-            undo: false,
-            after: true,
+    for &step in reversible() {
+        let plan = Plan {
+            turn_back_at: Some(Point {
+                step,
+                undo: false,
+                after: true,
+            }),
+            ..Plan::new(None, Sabotage::None)
         };
-        let (failpoints, reached) = once(point, Order::FailForGood);
-        let faulty = world.replica(&format!("faulty-{number}"), failpoints).await;
-        let operation = faulty.create("unlucky.example").await.unwrap();
-        assert_eq!(failure(&operation), Some("a test says so"), "{step:?}");
-        assert!(reached.load(Ordering::SeqCst), "{step:?} was not reached");
-        assert_eq!(world.leftovers().await, Vec::<String>::new(), "{step:?}");
-        faulty.stop().await;
+        assert_eq!(check_creation(plan).await, Ok(()), "{step:?}");
     }
-    let operation = healthy.create("unlucky.example").await.unwrap();
-    assert_eq!(failure(&operation), None);
-    healthy.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_undo_survives_every_fault() {
-    let world = World::new().await;
-    let healthy = world.replica("healthy", Failpoints::default()).await;
-    let mut number = 0;
-    for &step in reversible() {
-        for (order, after) in ORDERS {
-            number += 1;
-            let undo = Point {
-                step,
-                undo: true,
-                after,
+    for (point, order) in faults(reversible(), true) {
+        let plan = Plan {
+            turn_back_at: Some(last_moment(reversible())),
+            ..Plan::new(Some((point, order)), Sabotage::None)
+        };
+        assert_eq!(check_creation(plan).await, Ok(()), "{point:?} {order:?}");
+    }
+}
+
+/// What was done and is not known to be done is done again: a step that cannot be fails these checks.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_cannot_be_done_twice_is_noticed() {
+    let steps = [CreateStep::ALL, DestroyStep::ALL, ChangeStep::ALL];
+    for step in steps.concat() {
+        let after = Point {
+            step,
+            undo: false,
+            after: true,
+        };
+        for order in [Order::Fail, Order::Die] {
+            let plan = Plan::new(Some((after, order)), Sabotage::Idempotence(step));
+            let found = match step {
+                Step::Create(_) => check_creation(plan).await,
+                Step::Destroy(_) => check_destruction(plan).await,
+                Step::Change(_) => check_change(plan).await,
             };
-            let reached = Arc::new(AtomicBool::new(false));
-            let seen = Arc::clone(&reached);
-            let failpoints = Failpoints::new(move |_, at| {
-                if Some(&at.step) == reversible().last() && !at.undo && at.after {
-                    return Order::FailForGood;
-                }
-                if at == undo && !seen.swap(true, Ordering::SeqCst) {
-                    return order;
-                }
-                Order::Go
-            });
-            let faulty = world.replica(&format!("faulty-{number}"), failpoints).await;
-            let domain = format!("undo-{number}.example");
-            let accepted = faulty.ask_to_create(&domain, "").await.unwrap();
-            let operation = healthy.end_of(&accepted.name).await;
-            assert!(failure(&operation).is_some(), "{undo:?} {order:?}");
-            assert!(reached.load(Ordering::SeqCst), "{undo:?} was not reached");
-            faulty.stop().await;
-            assert_eq!(
-                world.leftovers().await,
-                Vec::<String>::new(),
-                "{undo:?} {order:?}"
-            );
+            assert!(found.is_err(), "{step:?} {order:?} was not noticed");
         }
     }
-    healthy.stop().await;
+}
+
+/// A step that is not undone leaves something, and the look for leftovers finds it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_is_not_undone_is_noticed() {
+    // What taking an instance leaves is harmless once the operation has ended, so that it is not among them.
+    let claims = [Step::Change(ChangeStep::Claims)];
+    let all = reversible().iter().map(|&step| (step, reversible()));
+    let all = all.chain(claims.iter().map(|&step| (step, claims.as_slice())));
+    for (step, reversible) in all {
+        let plan = Plan {
+            turn_back_at: Some(last_moment(reversible)),
+            ..Plan::new(None, Sabotage::Undo(step))
+        };
+        let found = match step {
+            Step::Change(_) => check_change(plan).await,
+            Step::Create(_) | Step::Destroy(_) => check_creation(plan).await,
+        };
+        assert!(
+            found
+                .as_ref()
+                .is_err_and(|found| found.contains("left over")),
+            "{step:?} was not noticed: {found:?}"
+        );
+    }
+}
+
+/// Gives `order` the first time that `point` is reached. Tells whether it was.
+fn once(point: Point, order: Order) -> (Failpoints, Arc<AtomicBool>) {
+    let plan = Plan::new(Some((point, order)), Sabotage::None);
+    (plan.faulty(), plan.reached)
 }
 
 /// The kinds of changes that can be asked for, in the order of their list.
@@ -206,7 +361,7 @@ async fn a_change_of_every_kind_survives_every_fault_of_every_step() {
     let healthy = world.replica("healthy", Failpoints::default()).await;
     for kind in kinds() {
         let prepared = prepare(&world, &healthy, kind).await;
-        for (number, (point, order)) in points(ChangeStep::ALL).enumerate() {
+        for (number, (point, order)) in faults(ChangeStep::ALL, false).enumerate() {
             let (failpoints, reached) = once(point, order);
             let faulty = world
                 .replica(&format!("faulty-{}-{number}", kind.name()), failpoints)

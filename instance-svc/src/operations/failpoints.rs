@@ -28,6 +28,8 @@ pub enum Order {
     FailForGood,
     /// The step is done once more.
     Twice,
+    /// The step is not done, and said to be: to see that the tests would notice.
+    Skip,
     /// The owner dies: nothing more is done or written down by it.
     Die,
 }

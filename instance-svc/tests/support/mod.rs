@@ -6,30 +6,23 @@
 )]
 
 pub(crate) mod changes;
+mod neighbours;
+pub(crate) mod process;
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use couch::{Couch, CouchConfig, DbName};
-use futures::stream;
+use embedded_couchdb::faults::Faults;
 use hamlet_proto::{
     google::longrunning::{
         Operation, WaitOperationRequest, operation, operations_client::OperationsClient,
     },
     hamlet::{
         apps::v1::{
-            self as apps,
-            apps_lifecycle_service_server::{AppsLifecycleService, AppsLifecycleServiceServer},
-            apps_service_server::{AppsService, AppsServiceServer},
+            apps_lifecycle_service_server::AppsLifecycleServiceServer,
+            apps_service_server::AppsServiceServer,
         },
-        files::v1::{
-            self as files,
-            files_lifecycle_service_server::{FilesLifecycleService, FilesLifecycleServiceServer},
-        },
+        files::v1::files_lifecycle_service_server::FilesLifecycleServiceServer,
         instance::v1::{
             CreateInstanceRequest, DeleteInstanceRequest, Instance, OperationMetadata,
             instance_service_client::InstanceServiceClient,
@@ -38,8 +31,10 @@ use hamlet_proto::{
     },
 };
 use instance_svc::{Config, Given, Peers, Settings, operations::failpoints::Failpoints};
+pub(crate) use neighbours::Contents;
+use neighbours::Neighbours;
 use service_kit::{
-    caller::{Authenticate, Caller},
+    caller::Authenticate,
     contexts::Contexts,
     peer::{self, Peer},
     secret::Secret,
@@ -47,7 +42,7 @@ use service_kit::{
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic::{Request, Response, Status};
+use tonic::Status;
 
 /// A database and the services beside the one that is tested.
 pub(crate) struct World {
@@ -63,6 +58,7 @@ pub(crate) struct World {
 struct Database {
     url: String,
     served: Option<Box<dyn Fn() -> u64 + Send + Sync>>,
+    faults: Faults,
     _folder: Option<tempfile::TempDir>,
     /// A real server is one for all tests: they take turns.
     _turn: Option<std::fs::File>,
@@ -70,8 +66,12 @@ struct Database {
 
 impl Database {
     async fn embedded(stop: &CancellationToken) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let config = embedded_couchdb::Config::new(folder.path(), "admin", "password");
+        let folder = folder();
+        let faults = Faults::new();
+        let config = embedded_couchdb::Config {
+            faults: Some(faults.clone()),
+            ..embedded_couchdb::Config::new(folder.path(), "admin", "password")
+        };
         let server = embedded_couchdb::Server::open(config).await.unwrap();
         let (listener, address) = listen().await;
         let served = Box::new(server.request_counter());
@@ -80,6 +80,7 @@ impl Database {
         Self {
             url: format!("http://admin:password@{address}"),
             served: Some(served),
+            faults,
             _folder: Some(folder),
             _turn: None,
         }
@@ -103,17 +104,32 @@ impl Database {
         Self {
             url,
             served: None,
+            faults: Faults::new(),
             _folder: None,
             _turn: Some(turn),
         }
     }
 }
 
-/// One replica of the instance service.
-pub(crate) struct Replica {
+/// What a replica is asked by.
+#[derive(Clone)]
+pub(crate) struct Clients {
     pub(crate) instances: InstanceServiceClient<Peer>,
     pub(crate) operations: OperationsClient<Peer>,
     pub(crate) operation: OperationServiceClient<Peer>,
+}
+
+/// A folder for a database: in memory where the system has such a place. No test here pulls the plug, and
+/// the disk of a shared machine can be slow beyond all patience.
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap()
+}
+
+/// One replica of the instance service.
+pub(crate) struct Replica {
+    clients: Clients,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
 }
@@ -138,10 +154,7 @@ impl World {
         let couch = Couch::connect(&CouchConfig::new(&database.url)).unwrap();
         let (listener, peers_address) = listen().await;
         let contents = Contents::default();
-        let neighbours = Neighbours {
-            couch: couch.clone(),
-            contents: contents.clone(),
-        };
+        let neighbours = Neighbours::new(couch.clone(), Arc::clone(&contents));
         let door = Authenticate::new(key());
         let server = GrpcServer::new()
             .unwrap()
@@ -174,16 +187,7 @@ impl World {
     }
 
     pub(crate) async fn replica_of(&self, config: Config, settings: Settings) -> Replica {
-        let way = peer::connect(&format!("http://{}", self.peers_address), key()).unwrap();
-        let given = Given {
-            couch: Couch::connect(&CouchConfig::new(&self.database.url))
-                .unwrap()
-                .into(),
-            peers: Peers::new(way.clone(), way),
-            contexts: Contexts::default(),
-            cluster_key: key().into(),
-            engine: settings,
-        };
+        let given = self.given(&CouchConfig::new(&self.database.url), settings);
         let (listener, address) = listen().await;
         let stop = CancellationToken::new();
         let stopped = stop.clone();
@@ -192,14 +196,25 @@ impl World {
                 .await
                 .unwrap();
         });
-        let way = peer::connect(&format!("http://{address}"), key()).unwrap();
         Replica {
-            instances: InstanceServiceClient::new(way.clone()),
-            operations: OperationsClient::new(way.clone()),
-            operation: OperationServiceClient::new(way),
+            clients: Clients::of(address),
             stop,
             task,
         }
+    }
+
+    fn given(&self, couch: &CouchConfig, settings: Settings) -> Given {
+        given(self.peers_address, couch, settings)
+    }
+
+    /// What goes wrong in the database; nothing does in a real one.
+    pub(crate) const fn faults(&self) -> &Faults {
+        &self.database.faults
+    }
+
+    /// Whether the database can be made to go wrong.
+    pub(crate) const fn is_embedded(&self) -> bool {
+        self.database._folder.is_some()
     }
 
     /// Writes down operations that ended some time ago, many of them in the same moment.
@@ -233,33 +248,54 @@ impl World {
         self.database.served.as_ref().map(|served| served())
     }
 
-    /// What is there beyond the databases of instances that exist.
+    /// The ids of the documents of a global database, design documents aside.
+    pub(crate) async fn ids(&self, name: &str) -> Vec<String> {
+        use futures::TryStreamExt as _;
+        let database = self.couch.database(&DbName::global(name).unwrap());
+        let rows: Vec<couch::Row> = database
+            .all_docs(couch::AllDocs::new())
+            .try_collect()
+            .await
+            .unwrap();
+        rows.into_iter()
+            .map(|row| row.id)
+            .filter(|id| !id.starts_with("_design/"))
+            .collect()
+    }
+
+    /// All operations that are kept.
+    pub(crate) async fn all_operations(
+        &self,
+    ) -> Vec<couch::Document<instance_svc::domain::operation::Operation>> {
+        let ids = self.ids("hamlet-operations").await;
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let operations = DbName::global("hamlet-operations").unwrap();
+        let found = self.couch.database(&operations).get_many(&ids).await;
+        found.unwrap().into_values().collect()
+    }
+
+    /// All that there is of instances.
     pub(crate) async fn leftovers(&self) -> Vec<String> {
-        let ids = |name: &str| {
-            let database = self.couch.database(&DbName::global(name).unwrap());
-            async move {
-                use futures::TryStreamExt as _;
-                let rows: Vec<couch::Row> = database
-                    .all_docs(couch::AllDocs::new())
-                    .try_collect()
-                    .await
-                    .unwrap();
-                rows.into_iter()
-                    .map(|row| row.id)
-                    .filter(|id| !id.starts_with("_design/"))
-                    .collect::<Vec<_>>()
-            }
-        };
         let mut left = self.couch.databases_with_prefix("cozy").await.unwrap();
         for name in ["instances", "hamlet-instances", "hamlet-claims"] {
-            left.extend(
-                ids(name)
-                    .await
-                    .into_iter()
-                    .map(|id| format!("{name}: {id}")),
-            );
+            let ids = self.ids(name).await;
+            left.extend(ids.into_iter().map(|id| format!("{name}: {id}")));
         }
+        let contents = self.contents.lock().unwrap();
+        left.extend(contents.keys().map(|prefix| format!("contents: {prefix}")));
         left
+    }
+}
+
+/// What a replica is given. Connections belong to the runtime in which this is called.
+fn given(peers: SocketAddr, couch: &CouchConfig, settings: Settings) -> Given {
+    let way = peer::connect(&format!("http://{peers}"), key()).unwrap();
+    Given {
+        couch: Couch::connect(couch).unwrap().into(),
+        peers: Peers::new(way.clone(), way),
+        contexts: Contexts::default(),
+        cluster_key: key().into(),
+        engine: settings,
     }
 }
 
@@ -292,7 +328,32 @@ pub(crate) fn progress(operation: &Operation) -> OperationMetadata {
         .unwrap()
 }
 
+impl std::ops::Deref for Replica {
+    type Target = Clients;
+
+    fn deref(&self) -> &Clients {
+        &self.clients
+    }
+}
+
 impl Replica {
+    /// Stops it as a deployment does.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap();
+    }
+}
+
+impl Clients {
+    fn of(address: SocketAddr) -> Self {
+        let way = peer::connect(&format!("http://{address}"), key()).unwrap();
+        Self {
+            instances: InstanceServiceClient::new(way.clone()),
+            operations: OperationsClient::new(way.clone()),
+            operation: OperationServiceClient::new(way),
+        }
+    }
+
     /// Reads an operation until it is as it should be.
     pub(crate) async fn until(
         &self,
@@ -331,14 +392,27 @@ impl Replica {
         domain: &str,
         request_id: &str,
     ) -> Result<Operation, Status> {
+        self.ask_to_create_with(domain, &[], &[], request_id).await
+    }
+
+    pub(crate) async fn ask_to_create_with(
+        &self,
+        domain: &str,
+        aliases: &[&str],
+        apps: &[&str],
+        request_id: &str,
+    ) -> Result<Operation, Status> {
+        let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
         let answer = self
             .instances
             .clone()
             .create_instance(CreateInstanceRequest {
                 instance: Some(Instance {
                     domain: domain.to_owned(),
+                    domain_aliases: owned(aliases),
                     ..Instance::default()
                 }),
+                apps: owned(apps),
                 request_id: request_id.to_owned(),
                 ..CreateInstanceRequest::default()
             })
@@ -346,17 +420,19 @@ impl Replica {
         Ok(answer.into_inner())
     }
 
+    /// Asks for a destruction; the name of the operation.
+    pub(crate) async fn ask_to_destroy(&self, domain: &str) -> Result<String, Status> {
+        let request = DeleteInstanceRequest {
+            name: format!("instances/{domain}"),
+            ..DeleteInstanceRequest::default()
+        };
+        let answer = self.instances.clone().delete_instance(request).await?;
+        Ok(answer.into_inner().name)
+    }
+
     pub(crate) async fn destroy(&self, domain: &str) -> Result<Operation, Status> {
-        let accepted = self
-            .instances
-            .clone()
-            .delete_instance(DeleteInstanceRequest {
-                name: format!("instances/{domain}"),
-                ..DeleteInstanceRequest::default()
-            })
-            .await?
-            .into_inner();
-        Ok(self.end_of(&accepted.name).await)
+        let name = self.ask_to_destroy(domain).await?;
+        Ok(self.end_of(&name).await)
     }
 
     /// The operation when it has ended, whoever drives it.
@@ -377,12 +453,6 @@ impl Replica {
         assert!(operation.done, "it did not end: {operation:#?}");
         operation
     }
-
-    /// Stops it as a deployment does.
-    pub(crate) async fn stop(self) {
-        self.stop.cancel();
-        self.task.await.unwrap();
-    }
 }
 
 /// Why an operation failed; `None` when it succeeded.
@@ -391,171 +461,5 @@ pub(crate) fn failure(operation: &Operation) -> Option<&str> {
         Some(operation::Result::Error(error)) => Some(&error.message),
         Some(operation::Result::Response(_)) => None,
         None => panic!("it has not ended: {operation:#?}"),
-    }
-}
-
-/// The files and the apps service, as far as operations use them: they make their databases.
-#[derive(Clone)]
-struct Neighbours {
-    couch: Couch,
-    contents: Contents,
-}
-
-/// The number of objects by prefix.
-pub(crate) type Contents = Arc<Mutex<BTreeMap<String, i64>>>;
-
-impl Neighbours {
-    /// Whose contents there are: all, or those of the instance for which the call is.
-    fn listed<T>(&self, request: &Request<T>) -> Vec<(String, i64)> {
-        let caller = Caller::of(request).unwrap();
-        let only = caller.tenant().map(|tenant| tenant.prefix.clone()).ok();
-        let contents = self.contents.lock().unwrap();
-        let wanted = |prefix: &String| only.as_ref().is_none_or(|only| only == prefix);
-        let found = contents.iter().filter(|(prefix, _)| wanted(prefix));
-        found
-            .map(|(prefix, count)| (prefix.clone(), *count))
-            .collect()
-    }
-
-    async fn make<T>(
-        &self,
-        request: &Request<T>,
-        doctypes: &[&str],
-    ) -> Result<Vec<String>, Status> {
-        let caller = Caller::of(request)?;
-        caller.require_internal()?;
-        let prefix = &caller.tenant()?.prefix;
-        let mut made = Vec::new();
-        for doctype in doctypes {
-            let name = DbName::instance(prefix, doctype).unwrap();
-            self.couch
-                .create_database(&name)
-                .await
-                .map_err(|error| Status::unavailable(error.to_string()))?;
-            made.push(name.as_str().to_owned());
-        }
-        Ok(made)
-    }
-}
-
-#[tonic::async_trait]
-impl FilesLifecycleService for Neighbours {
-    async fn prepare_databases(
-        &self,
-        request: Request<files::PrepareDatabasesRequest>,
-    ) -> Result<Response<files::PrepareDatabasesResponse>, Status> {
-        let made = self
-            .make(&request, &["io.cozy.files", "io.cozy.files.versions"])
-            .await?;
-        let databases = made
-            .into_iter()
-            .map(|name| files::PreparedDatabase { name, documents: 0 })
-            .collect();
-        Ok(Response::new(files::PrepareDatabasesResponse { databases }))
-    }
-
-    async fn create_default_directories(
-        &self,
-        _: Request<files::CreateDefaultDirectoriesRequest>,
-    ) -> Result<Response<files::CreateDefaultDirectoriesResponse>, Status> {
-        Ok(Response::new(
-            files::CreateDefaultDirectoriesResponse::default(),
-        ))
-    }
-
-    async fn purge_contents(
-        &self,
-        request: Request<files::PurgeContentsRequest>,
-    ) -> Result<Response<files::PurgeContentsResponse>, Status> {
-        let prefix = &Caller::of(&request)?.tenant()?.prefix;
-        let removed = self.contents.lock().unwrap().remove(prefix);
-        Ok(Response::new(files::PurgeContentsResponse {
-            objects: removed.unwrap_or_default(),
-        }))
-    }
-
-    type ListContentsStream = stream::Iter<std::vec::IntoIter<Result<files::Contents, Status>>>;
-
-    async fn list_contents(
-        &self,
-        request: Request<files::ListContentsRequest>,
-    ) -> Result<Response<Self::ListContentsStream>, Status> {
-        let found = self.listed(&request).into_iter();
-        let found: Vec<_> = found
-            .map(|(prefix, objects)| Ok(files::Contents { prefix, objects }))
-            .collect();
-        Ok(Response::new(stream::iter(found)))
-    }
-}
-
-#[tonic::async_trait]
-impl AppsLifecycleService for Neighbours {
-    async fn prepare_databases(
-        &self,
-        request: Request<apps::PrepareDatabasesRequest>,
-    ) -> Result<Response<apps::PrepareDatabasesResponse>, Status> {
-        let doctypes = ["io.cozy.apps", "io.cozy.konnectors", "io.cozy.permissions"];
-        let databases = self
-            .make(&request, &doctypes)
-            .await?
-            .into_iter()
-            .map(|name| apps::PreparedDatabase { name, documents: 0 })
-            .collect();
-        Ok(Response::new(apps::PrepareDatabasesResponse { databases }))
-    }
-
-    async fn purge_contents(
-        &self,
-        _: Request<apps::PurgeContentsRequest>,
-    ) -> Result<Response<apps::PurgeContentsResponse>, Status> {
-        Ok(Response::new(apps::PurgeContentsResponse { objects: 0 }))
-    }
-
-    type ListContentsStream = stream::Empty<Result<apps::Contents, Status>>;
-
-    async fn list_contents(
-        &self,
-        _: Request<apps::ListContentsRequest>,
-    ) -> Result<Response<Self::ListContentsStream>, Status> {
-        Ok(Response::new(stream::empty()))
-    }
-}
-
-#[tonic::async_trait]
-impl AppsService for Neighbours {
-    async fn list_apps(
-        &self,
-        _: Request<apps::ListAppsRequest>,
-    ) -> Result<Response<apps::ListAppsResponse>, Status> {
-        Err(Status::unimplemented("not a part of these tests"))
-    }
-
-    async fn get_app(
-        &self,
-        _: Request<apps::GetAppRequest>,
-    ) -> Result<Response<apps::App>, Status> {
-        Err(Status::unimplemented("not a part of these tests"))
-    }
-
-    async fn install_app(
-        &self,
-        request: Request<apps::InstallAppRequest>,
-    ) -> Result<Response<apps::App>, Status> {
-        let source = request.into_inner().source;
-        if source == "bad" {
-            return Err(Status::failed_precondition("this app is bad"));
-        }
-        Ok(Response::new(apps::App {
-            slug: source,
-            version: "1.0.0".to_owned(),
-            ..apps::App::default()
-        }))
-    }
-
-    async fn uninstall_app(
-        &self,
-        _: Request<apps::UninstallAppRequest>,
-    ) -> Result<Response<apps::UninstallAppResponse>, Status> {
-        Err(Status::unimplemented("not a part of these tests"))
     }
 }

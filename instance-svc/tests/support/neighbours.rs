@@ -1,11 +1,12 @@
 //! The other services, as far as operations use them.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     sync::{Arc, Mutex},
 };
 
 use couch::{Couch, DbName};
+use futures::stream;
 use hamlet_proto::hamlet::{
     apps::v1::{
         self as apps, apps_lifecycle_service_server::AppsLifecycleService,
@@ -21,20 +22,27 @@ use tonic::{Request, Response, Status};
 #[derive(Clone)]
 pub(crate) struct Neighbours {
     couch: Couch,
-    contents: Arc<Mutex<BTreeSet<String>>>,
+    contents: Contents,
 }
 
+/// The number of objects by prefix.
+pub(crate) type Contents = Arc<Mutex<BTreeMap<String, i64>>>;
+
 impl Neighbours {
-    pub(crate) fn new(couch: Couch) -> Self {
-        Self {
-            couch,
-            contents: Arc::default(),
-        }
+    pub(crate) fn new(couch: Couch, contents: Contents) -> Self {
+        Self { couch, contents }
     }
 
-    /// Under which prefixes there are contents.
-    pub(crate) fn contents(&self) -> Vec<String> {
-        self.contents.lock().unwrap().iter().cloned().collect()
+    /// Whose contents there are: all, or those of the instance for which the call is.
+    fn listed<T>(&self, request: &Request<T>) -> Vec<(String, i64)> {
+        let caller = Caller::of(request).unwrap();
+        let only = caller.tenant().map(|tenant| tenant.prefix.clone()).ok();
+        let contents = self.contents.lock().unwrap();
+        let wanted = |prefix: &String| only.as_ref().is_none_or(|only| only == prefix);
+        let found = contents.iter().filter(|(prefix, _)| wanted(prefix));
+        found
+            .map(|(prefix, count)| (prefix.clone(), *count))
+            .collect()
     }
 
     async fn make<T>(
@@ -85,18 +93,26 @@ impl FilesLifecycleService for Neighbours {
 
     async fn purge_contents(
         &self,
-        _: Request<files::PurgeContentsRequest>,
+        request: Request<files::PurgeContentsRequest>,
     ) -> Result<Response<files::PurgeContentsResponse>, Status> {
-        Ok(Response::new(files::PurgeContentsResponse { objects: 0 }))
+        let prefix = &Caller::of(&request)?.tenant()?.prefix;
+        let removed = self.contents.lock().unwrap().remove(prefix);
+        Ok(Response::new(files::PurgeContentsResponse {
+            objects: removed.unwrap_or_default(),
+        }))
     }
 
-    type ListContentsStream = futures::stream::Empty<Result<files::Contents, Status>>;
+    type ListContentsStream = stream::Iter<std::vec::IntoIter<Result<files::Contents, Status>>>;
 
     async fn list_contents(
         &self,
-        _: Request<files::ListContentsRequest>,
+        request: Request<files::ListContentsRequest>,
     ) -> Result<Response<Self::ListContentsStream>, Status> {
-        Ok(Response::new(futures::stream::empty()))
+        let found = self.listed(&request).into_iter();
+        let found: Vec<_> = found
+            .map(|(prefix, objects)| Ok(files::Contents { prefix, objects }))
+            .collect();
+        Ok(Response::new(stream::iter(found)))
     }
 }
 
@@ -118,22 +134,18 @@ impl AppsLifecycleService for Neighbours {
 
     async fn purge_contents(
         &self,
-        request: Request<apps::PurgeContentsRequest>,
+        _: Request<apps::PurgeContentsRequest>,
     ) -> Result<Response<apps::PurgeContentsResponse>, Status> {
-        let prefix = Caller::of(&request)?.tenant()?.prefix.clone();
-        let removed = self.contents.lock().unwrap().remove(&prefix);
-        Ok(Response::new(apps::PurgeContentsResponse {
-            objects: i64::from(removed),
-        }))
+        Ok(Response::new(apps::PurgeContentsResponse { objects: 0 }))
     }
 
-    type ListContentsStream = futures::stream::Empty<Result<apps::Contents, Status>>;
+    type ListContentsStream = stream::Empty<Result<apps::Contents, Status>>;
 
     async fn list_contents(
         &self,
         _: Request<apps::ListContentsRequest>,
     ) -> Result<Response<Self::ListContentsStream>, Status> {
-        Ok(Response::new(futures::stream::empty()))
+        Ok(Response::new(stream::empty()))
     }
 }
 
@@ -162,7 +174,7 @@ impl AppsService for Neighbours {
         if source == "bad" {
             return Err(Status::failed_precondition("this app is bad"));
         }
-        self.contents.lock().unwrap().insert(prefix);
+        *self.contents.lock().unwrap().entry(prefix).or_default() += 1;
         Ok(Response::new(apps::App {
             slug: source,
             version: "1.0.0".to_owned(),

@@ -203,8 +203,10 @@ impl Inner {
         tokio::pin!(work);
         loop {
             let due = tokio::select! {
-                outcome = &mut work => return Ok(outcome),
+                // Who was stopped for a while asks first whether the operation is still its own.
+                biased;
                 due = self.sign_of_life_is_due(held) => due,
+                outcome = &mut work => return Ok(outcome),
             };
             self.show_life(held, due).await?;
             let turned_back = !undo && held.operation.phase == Phase::Unwinding;

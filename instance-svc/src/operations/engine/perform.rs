@@ -9,6 +9,7 @@ use crate::{
     operations::{
         Report, StepError,
         failpoints::{Order, Point},
+        nothing,
     },
 };
 
@@ -29,6 +30,7 @@ impl Inner {
         match self.settings.failpoints.ask(id, before) {
             Order::Go => {}
             Order::Twice => times = 2,
+            Order::Skip => return Outcome::Done(nothing()),
             Order::Fail => return Outcome::Failed(StepError::Later("a test says so".to_owned())),
             Order::FailForGood => return Outcome::Failed(StepError::Never(test_failure())),
             Order::Die => return Outcome::Died,
@@ -47,7 +49,7 @@ impl Inner {
             Order::Die => return Outcome::Died,
             Order::Fail => return Outcome::Failed(StepError::Later("a test says so".to_owned())),
             Order::FailForGood => return Outcome::Failed(StepError::Never(test_failure())),
-            Order::Go | Order::Twice => {}
+            Order::Go | Order::Twice | Order::Skip => {}
         }
         match done {
             Ok(report) => Outcome::Done(report),
