@@ -185,7 +185,7 @@ async fn check_change(plan: Plan) -> Result<(), String> {
     let healthy = world.replica("healthy", plan.healthy()).await;
     let prepared = prepare(&world, &healthy, ChangeKind::Update).await;
     let faulty = world.replica("faulty", plan.faulty()).await;
-    let accepted = ask_for(&faulty, ChangeKind::Update, "a.example")
+    let accepted = ask_for(&faulty, ChangeKind::Update, &prepared.domain)
         .await
         .unwrap();
     let changed = end_of(&healthy, &accepted.name).await?;
@@ -195,7 +195,7 @@ async fn check_change(plan: Plan) -> Result<(), String> {
         (Some(failed), None) => return Err(format!("the change failed: {failed}")),
         (None, None) | (Some(_), Some(_)) => {}
     }
-    match healthy.destroy("a.example").await {
+    match healthy.destroy(&prepared.domain).await {
         Ok(destroyed) => {
             if let Some(failed) = failure(&destroyed) {
                 return Err(format!("left over: the destruction failed: {failed}"));
@@ -307,6 +307,8 @@ async fn a_step_that_cannot_be_done_twice_is_noticed() {
                 Step::Create(_) => check_creation(plan).await,
                 Step::Destroy(_) => check_destruction(plan).await,
                 Step::Change(_) => check_change(plan).await,
+                // They are not among these steps: removing what is gone is what each of them does twice.
+                Step::Orphans(_) => continue,
             };
             assert!(found.is_err(), "{step:?} {order:?} was not noticed");
         }
@@ -327,7 +329,7 @@ async fn a_step_that_is_not_undone_is_noticed() {
         };
         let found = match step {
             Step::Change(_) => check_change(plan).await,
-            Step::Create(_) | Step::Destroy(_) => check_creation(plan).await,
+            Step::Create(_) | Step::Destroy(_) | Step::Orphans(_) => check_creation(plan).await,
         };
         assert!(
             found
