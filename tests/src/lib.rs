@@ -3,6 +3,7 @@
 //! - [`programs`] builds and finds the programs
 //! - [`daemon`] runs a `hamletd`
 //! - [`certificates`] makes certificates for servers
+//! - [`collector`] takes traces
 //! - [`cluster`] runs an installation of separate processes
 //! - [`cli`] types commands as a person does
 //! - [`dice`] throws dice that can be thrown again
@@ -20,6 +21,7 @@
 pub mod certificates;
 pub mod cli;
 pub mod cluster;
+pub mod collector;
 pub mod daemon;
 pub mod database;
 pub mod dice;

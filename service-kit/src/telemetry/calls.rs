@@ -138,6 +138,22 @@ pub fn request_span(name: &str, headers: &HeaderMap) -> Span {
     span
 }
 
+/// The span of an operation, a trace of its own: it may outlive the request that asked for it, and be
+/// finished by another process.
+#[must_use]
+pub fn operation_span(kind: &'static str) -> Span {
+    let span = tracing::info_span!(
+        target: CALL_TARGET,
+        parent: None,
+        "operation",
+        otel.name = kind,
+        trace_id = Empty,
+        span_id = Empty,
+    );
+    trace::join(&span, &HeaderMap::new());
+    span
+}
+
 /// The name of a code in the specification.
 const fn name(code: Code) -> &'static str {
     match code {

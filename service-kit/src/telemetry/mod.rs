@@ -21,7 +21,7 @@ use tracing_subscriber::{
 };
 
 pub use self::{
-    calls::{Call, CallsLayer, Observed, request_span},
+    calls::{Call, CallsLayer, Observed, operation_span, request_span},
     log::debug_this_call,
     metrics::{operation_step, page},
     trace::inject,

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use couch::Rev;
+use service_kit::telemetry;
 use tokio::{sync::Notify, time::Instant};
+use tracing::Instrument as _;
 
 use super::{Inner, owner::Gone};
 use crate::{
@@ -46,6 +48,20 @@ pub(super) enum Outcome {
     BrokenOff,
 }
 
+impl Outcome {
+    /// What metrics call it.
+    const fn name(&self, undo: bool) -> &'static str {
+        match (self, undo) {
+            (Self::Done(_), false) => "done",
+            (Self::Done(_), true) => "undone",
+            (Self::Failed(_), false) => "failed",
+            (Self::Failed(_), true) => "undo_failed",
+            (Self::Died, _) => "died",
+            (Self::BrokenOff, _) => "broken_off",
+        }
+    }
+}
+
 /// Why an owner has to write now.
 enum Due {
     Life,
@@ -73,7 +89,8 @@ impl Held {
 impl Inner {
     /// Drives an operation until it has ended, is somebody else's, or the shutdown.
     pub(super) async fn drive(self: &Arc<Self>, held: &mut Held) {
-        match self.drive_on(held).await {
+        let span = telemetry::operation_span(held.operation.kind());
+        match self.drive_on(held).instrument(span).await {
             Ok(()) => tracing::info!(
                 operation = held.id,
                 kind = held.operation.kind(),
@@ -142,6 +159,8 @@ impl Inner {
     ) -> Result<(), Gone> {
         held.begun = Instant::now();
         let outcome = self.watch_over(held, step, undo).await?;
+        let (kind, took) = (held.operation.kind(), held.begun.elapsed());
+        telemetry::operation_step(kind, step.name(), outcome.name(undo), took);
         let turned_back = !undo && held.operation.phase == Phase::Unwinding;
         match outcome {
             Outcome::Died => Err(Gone),
