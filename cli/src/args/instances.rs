@@ -144,7 +144,7 @@ pub(crate) enum Instances {
         /// The app's slug.
         #[arg(value_parser = values::names::slug)]
         slug: String,
-        /// How long it lives; 24h by default.
+        /// How long it lives; 24h by default, and at most.
         #[arg(long, value_name = "TIME", value_parser = values::duration::parse)]
         expire: Option<Duration>,
     },
@@ -174,7 +174,7 @@ pub(crate) enum Instances {
         /// What it may do, such as io.cozy.files:GET.
         #[arg(required = true, value_parser = values::names::not_empty)]
         scopes: Vec<String>,
-        /// How long it lives; 7 days by default.
+        /// How long it lives; 7 days by default, and at most.
         #[arg(long, value_name = "TIME", value_parser = values::duration::parse)]
         expire: Option<Duration>,
     },

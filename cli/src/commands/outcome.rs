@@ -83,7 +83,10 @@ impl Done<'_> {
         if let Some(result) = unpack::<CleanSessionsResult>(response)? {
             let name = format!("instances/{}", result.domain);
             return output::one(format, &result, &name, || {
-                facts(&self.removed(("sessions of", &result.domain), &result.removed))
+                facts(&self.removed(
+                    (self.verb("sessions ended"), &result.domain),
+                    &result.removed,
+                ))
             });
         }
         if let Some(result) = unpack::<PurgeOrphansResult>(response)? {
@@ -111,6 +114,8 @@ impl Done<'_> {
             ("undelete", true) => "would be brought back",
             ("passphrase", false) => "passphrase set",
             ("passphrase", true) => "passphrase would be set",
+            ("sessions", false) => "sessions ended",
+            ("sessions", true) => "sessions would end",
             (_, true) => "would be changed",
             (_, false) => usual,
         }
