@@ -51,7 +51,9 @@ impl Clock {
         }
     }
 
-    fn time(&self) -> OffsetDateTime {
+    /// Now.
+    #[must_use]
+    pub fn time(&self) -> OffsetDateTime {
         let ahead = self
             .ahead
             .as_ref()
@@ -108,6 +110,13 @@ pub fn now() -> String {
 #[must_use]
 pub fn after(delay: std::time::Duration) -> String {
     Clock::system().after(delay)
+}
+
+/// Some time after `text`; `None` when that cannot be read.
+#[must_use]
+pub fn later(text: &str, delay: std::time::Duration) -> Option<String> {
+    let delay = Duration::try_from(delay).ok()?;
+    parse(text)?.checked_add(delay).map(show)
 }
 
 /// How long it is until `text` on the system's clock; nothing when that is past or cannot be read.

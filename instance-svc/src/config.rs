@@ -48,6 +48,15 @@ pub struct Config {
         value_name = "DAYS"
     )]
     pub operations_kept: u64,
+    /// How many days the link is valid by which an owner chooses the first passphrase.
+    #[arg(
+        long,
+        env = "HAMLET_REGISTER_LINK_DAYS",
+        default_value_t = 7,
+        value_name = "DAYS",
+        value_parser = clap::value_parser!(u16).range(1..=3650)
+    )]
+    pub register_link_days: u16,
     /// When this is not empty, instances can be neither added nor destroyed.
     #[arg(
         long,
@@ -85,6 +94,10 @@ impl Config {
 
     pub(crate) const fn creation_patience(&self) -> Duration {
         Duration::from_secs(self.creation_patience)
+    }
+
+    pub(crate) const fn register_link_life(&self) -> Duration {
+        Duration::from_secs(self.register_link_days as u64 * 86_400)
     }
 
     pub(crate) const fn operations_kept(&self) -> Duration {

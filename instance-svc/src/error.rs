@@ -4,7 +4,10 @@ use service_kit::status::{Failure as StatusInMaking, invalid_field, is_transient
 use tonic::{Code, Status};
 
 use crate::domain::{
-    operation::Failure, passphrase::credentials::DeriveError, record::Refusal, sealed,
+    operation::Failure,
+    passphrase::{credentials::DeriveError, register::Refused},
+    record::Refusal,
+    sealed,
     spec::InvalidField,
 };
 
@@ -80,6 +83,12 @@ pub enum Error {
         "no couch cluster takes new instances; set instance_creation = true for one of [[couch-clusters]]"
     )]
     NoOpenCluster,
+    /// The time of the register token has passed.
+    #[error("the register link of {0} has expired; make a new one by rotating it")]
+    RegisterLinkExpired(String),
+    /// A register token does not open an instance.
+    #[error("{}", refusal_of(*.0))]
+    RegisterToken(Refused),
     /// The installation is set to make and destroy no instances.
     #[error("{0}")]
     Disabled(&'static str),
@@ -92,6 +101,30 @@ pub enum Error {
     /// The system has no randomness to give.
     #[error("the system has no randomness to give")]
     Randomness(#[from] getrandom::Error),
+    /// An app is not installed.
+    #[error(
+        "no app or konnector {slug} is installed on {domain}; `hamlet apps ls {domain}` shows what is"
+    )]
+    NoSuchApp {
+        /// What was asked for.
+        slug: String,
+        /// The instance's domain.
+        domain: String,
+    },
+    /// There is no such OAuth client.
+    #[error("{domain} has no OAuth client {id}; register it first")]
+    NoSuchClient {
+        /// What was asked for.
+        id: String,
+        /// The instance's domain.
+        domain: String,
+    },
+    /// The instance has no key for tokens of that kind.
+    #[error("{0} has no key that could sign such a token")]
+    NoTokenKey(String),
+    /// An operation that was waited for could not do what was asked.
+    #[error("{}", .0.message)]
+    Ended(Failure),
     /// Too many passphrases are being hashed.
     #[error("too many passphrases are being hashed right now; try again in a moment")]
     Hashing,
@@ -125,6 +158,10 @@ impl Error {
             Self::EtagMismatch(_) => (Code::Aborted, "ETAG_MISMATCH", shown),
             Self::NoRegisterToken(_) => (Code::FailedPrecondition, "NO_REGISTER_TOKEN", shown),
             Self::NoOpenCluster => (Code::FailedPrecondition, "NO_OPEN_CLUSTER", shown),
+            Self::RegisterLinkExpired(_) => {
+                (Code::FailedPrecondition, "REGISTER_LINK_EXPIRED", shown)
+            }
+            Self::RegisterToken(why) => (Code::PermissionDenied, token_reason(*why), shown),
             Self::Disabled(_) => (Code::FailedPrecondition, "DISABLED", shown),
             Self::Database(error) if error.is_retryable() => (
                 Code::Unavailable,
@@ -146,6 +183,10 @@ impl Error {
             }
             Self::Service(_) => (Code::Internal, "SERVICE_REFUSED", shown),
             Self::Randomness(_) => (Code::Internal, "NO_RANDOMNESS", shown),
+            Self::NoSuchApp { .. } => (Code::NotFound, "APP_NOT_FOUND", shown),
+            Self::NoSuchClient { .. } => (Code::NotFound, "OAUTH_CLIENT_NOT_FOUND", shown),
+            Self::NoTokenKey(_) => (Code::FailedPrecondition, "NO_TOKEN_KEY", shown),
+            Self::Ended(failure) => (Code::from_i32(failure.code), "OPERATION_FAILED", shown),
             Self::Hashing => (Code::ResourceExhausted, "HASHING_BUSY", shown),
             Self::Derive(_) => (Code::Internal, "NOT_HASHED", shown),
             Self::Sealed(_) => (Code::Internal, "SEAL_UNREADABLE", shown),
@@ -165,6 +206,22 @@ impl Error {
     }
 }
 
+const fn token_reason(why: Refused) -> &'static str {
+    match why {
+        Refused::Wrong => "REGISTER_TOKEN_WRONG",
+        Refused::Used => "REGISTER_TOKEN_USED",
+        Refused::Expired => "REGISTER_TOKEN_EXPIRED",
+    }
+}
+
+const fn refusal_of(why: Refused) -> &'static str {
+    match why {
+        Refused::Wrong => "the register token is not the one of this instance",
+        Refused::Used => "the passphrase is chosen already: a register token works once",
+        Refused::Expired => "the register token has expired; ask for a new link",
+    }
+}
+
 const fn reason_of(why: Refusal) -> &'static str {
     match why {
         Refusal::Locked => "INSTANCE_LOCKED",
@@ -178,6 +235,10 @@ impl From<Error> for Status {
     fn from(error: Error) -> Self {
         if let Error::Field(InvalidField { field, wrong }) = &error {
             return invalid_field(field, wrong.clone());
+        }
+        if let Error::Ended(failure) = &error {
+            let code = Code::from_i32(failure.code);
+            return StatusInMaking::new(code, &failure.reason, failure.message.clone()).build();
         }
         let (code, reason, message) = error.parts();
         if code == Code::Internal {

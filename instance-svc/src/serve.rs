@@ -87,8 +87,9 @@ pub async fn serve(
     };
     let destruction = Destruction {
         store: store.clone(),
-        peers: given.peers,
+        peers: given.peers.clone(),
     };
+    let clock = given.engine.clock.clone();
     let engine = Engine::new(creation, destruction, given.engine, shutdown.clone());
     let shared = Shared::new(Parts {
         store,
@@ -98,6 +99,8 @@ pub async fn serve(
         key: given.cluster_key.clone(),
         sealing,
         deriver: Deriver::new(),
+        clock,
+        peers: given.peers,
     });
     let door = Authenticate::new(given.cluster_key);
     let directory = Directory(shared.clone());

@@ -2,6 +2,7 @@
 
 mod changes;
 pub(crate) mod scan;
+mod vault;
 
 use std::collections::{HashMap, HashSet};
 

@@ -2,18 +2,21 @@
 
 pub(crate) mod adopt;
 pub(crate) mod cancel;
+pub(crate) mod create_token;
 pub(crate) mod derive;
 pub(crate) mod find;
 pub(crate) mod follow;
 pub(crate) mod forget;
 pub(crate) mod list;
 pub(crate) mod list_operations;
+pub(crate) mod register_passphrase;
 pub(crate) mod request_change;
 pub(crate) mod request_create;
 pub(crate) mod request_destroy;
 pub(crate) mod request_purge;
 pub(crate) mod resolve;
 pub(crate) mod retry;
+pub(crate) mod set_passphrase;
 pub(crate) mod soft_delete;
 
 use hmac::{Hmac, Mac as _};

@@ -40,6 +40,26 @@ pub(crate) enum Answer {
     },
 }
 
+/// What a request for a change comes to, before it is accepted.
+#[derive(Debug)]
+pub(crate) enum Prepared {
+    /// It has its answer already.
+    Answer(Answer),
+    /// It is to be accepted.
+    New(Box<New>),
+}
+
+/// A change that is to be accepted.
+#[derive(Debug)]
+pub(crate) struct New {
+    /// The id of the operation.
+    pub id: String,
+    /// The operation.
+    pub operation: Operation,
+    /// The instance as it is now.
+    pub found: Found,
+}
+
 /// Asks for a change.
 #[derive(Debug)]
 pub(crate) struct RequestChange<'a> {
@@ -68,6 +88,27 @@ impl RequestChange<'_> {
         request_id: &str,
         validate_only: bool,
     ) -> Result<Answer, Error> {
+        let prepared = self
+            .prepare(name, arguments, change, request_id, validate_only)
+            .await?;
+        match prepared {
+            Prepared::Answer(answer) => Ok(answer),
+            Prepared::New(new) => self.accept(*new).await,
+        }
+    }
+
+    /// Checks the request, and accepts nothing yet.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub(crate) async fn prepare(
+        &self,
+        name: &Name,
+        arguments: &(impl Serialize + Sync),
+        change: Change,
+        request_id: &str,
+        validate_only: bool,
+    ) -> Result<Prepared, Error> {
         check_request_id(request_id)?;
         let kind = change.kind;
         let mac = arguments_mac(self.key, &(name.host(), arguments))?;
@@ -79,7 +120,7 @@ impl RequestChange<'_> {
         };
         let id = operation_id(verb, request_id);
         if let Some(operation) = known(self.store, request_id, &id, &mac).await? {
-            return Ok(Answer::Accepted { id, operation });
+            return Ok(Prepared::Answer(Answer::Accepted { id, operation }));
         }
         let found = find::idle_by_name(self.store, name).await?;
         let document = &found.document.body;
@@ -104,20 +145,32 @@ impl RequestChange<'_> {
         let change = change.check(document)?;
         if validate_only {
             let found = Box::new(preview(found, change));
-            return Ok(Answer::Valid { found, kind });
+            return Ok(Prepared::Answer(Answer::Valid { found, kind }));
         }
         let operation = Operation {
             work: Work::Change {
                 change: Box::new(change),
             },
-            instance: found.id,
-            prefix: found.document.body.database_prefix().to_owned(),
-            domain: found.document.body.domain,
-            couch_cluster: found.document.body.couch_cluster,
+            instance: found.id.clone(),
+            domain: document.domain.clone(),
+            prefix: document.database_prefix().to_owned(),
+            couch_cluster: document.couch_cluster,
             ..Operation::new(mac, self.engine.clock().now())
         };
+        Ok(Prepared::New(Box::new(New {
+            id,
+            operation,
+            found,
+        })))
+    }
+
+    /// Accepts what was prepared.
+    ///
+    /// # Errors
+    /// A request id that was used otherwise, a fault of the database.
+    pub(crate) async fn accept(&self, new: New) -> Result<Answer, Error> {
         let checked = std::future::ready(Ok(Vec::new()));
-        match self.engine.accept(id, operation, checked).await? {
+        match self.engine.accept(new.id, new.operation, checked).await? {
             Accepted::Operation { id, operation } => Ok(Answer::Accepted { id, operation }),
             Accepted::Reused => Err(Error::RequestIdReused),
         }

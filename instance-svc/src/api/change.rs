@@ -4,18 +4,21 @@ use std::{collections::BTreeMap, time::Duration};
 
 use hamlet_proto::{
     google::longrunning,
-    hamlet::instance::v1::{self as pb, DeleteInstanceResult, Instance, UpdateInstanceRequest},
+    hamlet::instance::v1::{
+        self as pb, CleanSessionsResult, DeleteInstanceResult, Instance, UpdateInstanceRequest,
+    },
     pack,
 };
 use service_kit::status;
 use tonic::Status;
 
-use super::{Shared, convert};
+use super::{Shared, convert, passphrase};
 use crate::{
     actions::{
         find::{self, Found},
         request_change::Answer,
     },
+    config::Config,
     domain::{
         change::{Change, ChangeKind, InstancePatch},
         claim::Kind,
@@ -211,6 +214,7 @@ pub(super) async fn show(
     if operation.phase == Phase::Succeeded {
         let found = find::by_id(&shared.store, &operation.instance, Kind::Domain).await?;
         shown.result = Some(longrunning::operation::Result::Response(response(
+            &shared.config,
             operation,
             change,
             found.as_ref(),
@@ -219,8 +223,26 @@ pub(super) async fn show(
     Ok(shown)
 }
 
-fn response(operation: &Operation, change: &Change, found: Option<&Found>) -> prost_types::Any {
+fn response(
+    config: &Config,
+    operation: &Operation,
+    change: &Change,
+    found: Option<&Found>,
+) -> prost_types::Any {
     match change.kind {
+        // A link is stored in no result: whoever asks later gets the one that is valid then.
+        ChangeKind::RegisterLink => pack(
+            &found
+                .and_then(|found| passphrase::link_of(config, found))
+                .unwrap_or_default(),
+        ),
+        ChangeKind::Sessions => pack(&CleanSessionsResult {
+            domain: operation.domain.clone(),
+            removed: convert::removed(&operation.removed)
+                .into_iter()
+                .filter(|removed| removed.kind == "databases")
+                .collect(),
+        }),
         ChangeKind::Delete => pack(&DeleteInstanceResult {
             domain: operation.domain.clone(),
             purge_time: change.record.purge_at().and_then(convert::timestamp),

@@ -168,6 +168,9 @@ fn take_record(instance: &mut Instance, record: &Record) {
     instance.operation = operation_name(record.operation.as_deref());
     instance.locked = record.locked;
     instance.debug_until = record.debug_until.as_deref().and_then(timestamp);
+    if !instance.onboarding_finished {
+        instance.register_expire_time = record.register_expires_at.as_deref().and_then(timestamp);
+    }
     instance.delete_time = record.deleted_at.as_deref().and_then(timestamp);
     instance.purge_time = record.purge_at.as_deref().and_then(timestamp);
     if record.deleted_at.is_some() && !instance.deleting {

@@ -12,7 +12,7 @@ use hamlet_proto::hamlet::instance::v1::{
 use service_kit::{caller::Caller, status::unimplemented};
 use tonic::{Request, Response, Status};
 
-use super::{Shared, convert};
+use super::{Shared, convert, passphrase};
 use crate::{actions::resolve::resolve, error::Error};
 
 #[derive(Clone, Debug)]
@@ -87,15 +87,19 @@ impl TenantService for Directory {
 
     async fn check_register_token(
         &self,
-        _: Request<CheckRegisterTokenRequest>,
+        request: Request<CheckRegisterTokenRequest>,
     ) -> Result<Response<PassphraseParameters>, Status> {
-        Err(unimplemented("choosing a passphrase is not built yet"))
+        let tenant = Caller::of(&request)?.tenant()?.id.clone();
+        let parameters = passphrase::check(&self.0, &tenant, &request.into_inner()).await?;
+        Ok(Response::new(parameters))
     }
 
     async fn register_passphrase(
         &self,
-        _: Request<RegisterPassphraseRequest>,
+        request: Request<RegisterPassphraseRequest>,
     ) -> Result<Response<RegisterPassphraseResponse>, Status> {
-        Err(unimplemented("choosing a passphrase is not built yet"))
+        let tenant = Caller::of(&request)?.tenant()?.id.clone();
+        passphrase::register(&self.0, &tenant, request.into_inner()).await?;
+        Ok(Response::new(RegisterPassphraseResponse {}))
     }
 }

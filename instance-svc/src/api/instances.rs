@@ -15,14 +15,10 @@ use hamlet_proto::{
         UpdateInstanceRequest, instance_service_server::InstanceService,
     },
 };
-use service_kit::{
-    caller::Caller,
-    secret::Secret,
-    status::{self, unimplemented},
-};
+use service_kit::{caller::Caller, secret::Secret, status};
 use tonic::{Request, Response, Status};
 
-use super::{Shared, change, convert, operations::show};
+use super::{Shared, change, convert, operations::show, passphrase, tokens};
 use crate::{
     actions::{
         find,
@@ -110,7 +106,7 @@ impl InstanceService for Instances {
         Caller::of(&request)?.require_admin()?;
         self.require_enabled()?;
         let mut request = request.into_inner();
-        let passphrase = Secret::new(std::mem::take(&mut request.passphrase));
+        let first_passphrase = Secret::new(std::mem::take(&mut request.passphrase));
         let (request_id, validate_only) = (request.request_id.clone(), request.validate_only);
         let spec = convert::spec(request)?;
         let answer = RequestCreate {
@@ -121,7 +117,7 @@ impl InstanceService for Instances {
             deriver: &self.0.deriver,
             sealing: &self.0.sealing,
         }
-        .ask(spec, &passphrase, &request_id, validate_only)
+        .ask(spec, &first_passphrase, &request_id, validate_only)
         .await?;
         Ok(Response::new(match answer {
             request_create::Answer::Accepted { id, operation } => {
@@ -233,8 +229,7 @@ impl InstanceService for Instances {
         Caller::of(&request)?.require_admin()?;
         let name = find::parse_resource_name("name", &request.into_inner().name)?;
         let found = find::by_name(&self.0.store, &name).await?;
-        let link = convert::register_link(&self.0.config, &found.document.body)
-            .ok_or_else(|| Error::NoRegisterToken(name.to_string()))?;
+        let link = passphrase::register_link(&self.0, &found)?;
         Ok(Response::new(link))
     }
 
@@ -293,30 +288,38 @@ impl InstanceService for Instances {
 
     async fn rotate_register_link(
         &self,
-        _: Request<RotateRegisterLinkRequest>,
+        request: Request<RotateRegisterLinkRequest>,
     ) -> Result<Response<Operation>, Status> {
-        Err(unimplemented("a new register link is not built yet"))
+        Caller::of(&request)?.require_admin()?;
+        let operation = passphrase::rotate(&self.0, &request.into_inner()).await?;
+        Ok(Response::new(operation))
     }
 
     async fn set_passphrase(
         &self,
-        _: Request<SetPassphraseRequest>,
+        request: Request<SetPassphraseRequest>,
     ) -> Result<Response<Operation>, Status> {
-        Err(unimplemented("setting a passphrase is not built yet"))
+        Caller::of(&request)?.require_admin()?;
+        let operation = passphrase::set(&self.0, request.into_inner()).await?;
+        Ok(Response::new(operation))
     }
 
     async fn create_token(
         &self,
-        _: Request<CreateTokenRequest>,
+        request: Request<CreateTokenRequest>,
     ) -> Result<Response<Token>, Status> {
-        Err(unimplemented("making tokens is not built yet"))
+        Caller::of(&request)?.require_admin()?;
+        let token = tokens::create(&self.0, request.into_inner()).await?;
+        Ok(Response::new(token))
     }
 
     async fn clean_sessions(
         &self,
-        _: Request<CleanSessionsRequest>,
+        request: Request<CleanSessionsRequest>,
     ) -> Result<Response<Operation>, Status> {
-        Err(unimplemented("ending sessions is not built yet"))
+        Caller::of(&request)?.require_admin()?;
+        let operation = passphrase::clean_sessions(&self.0, &request.into_inner()).await?;
+        Ok(Response::new(operation))
     }
 
     type ListOrphansStream = Pin<Box<dyn Stream<Item = Result<Orphan, Status>> + Send>>;

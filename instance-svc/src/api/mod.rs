@@ -5,6 +5,8 @@ mod convert;
 pub(crate) mod directory;
 pub(crate) mod instances;
 pub(crate) mod operations;
+mod passphrase;
+mod tokens;
 
 use std::sync::Arc;
 
@@ -12,8 +14,9 @@ use service_kit::{contexts::Contexts, secret::Keyring};
 
 use crate::{
     actions::derive::Deriver,
+    clock::Clock,
     config::Config,
-    operations::{Engine, Sealing},
+    operations::{Engine, Peers, Sealing},
     store::Store,
 };
 
@@ -30,6 +33,8 @@ pub(crate) struct Parts {
     pub(crate) key: Keyring,
     pub(crate) sealing: Sealing,
     pub(crate) deriver: Deriver,
+    pub(crate) clock: Clock,
+    pub(crate) peers: Peers,
 }
 
 impl Shared {

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     databases::INDEXES_VERSION, name::Name, passphrase::Credentials, place::Place, spec::Spec,
+    token::Audience,
 };
 
 /// The document of an instance in `global/instances`.
@@ -202,6 +203,31 @@ impl InstanceDocument {
         self.register_token.clear();
         for field in ["passphrase_reset_token", "passphrase_reset_time"] {
             self.rest.shift_remove(field);
+        }
+    }
+
+    /// The key that signs the tokens of an audience; `None` when the document holds none that can be read.
+    ///
+    /// The two characters before the secret of sessions are a version: the compatible software changed them
+    /// once to end all sessions.
+    #[must_use]
+    pub fn token_key(&self, audience: Audience) -> Option<Vec<u8>> {
+        let (version, secret) = match audience {
+            Audience::App | Audience::Konnector => ("2:", &self.session_secret),
+            Audience::Cli => ("", &self.cli_secret),
+            Audience::Access | Audience::Refresh => ("", &self.oauth_secret),
+        };
+        let secret = STANDARD.decode(secret).ok()?;
+        (!secret.is_empty()).then(|| [version.as_bytes(), &secret].concat())
+    }
+
+    /// The register token as it is kept; empty once there is nothing left to choose.
+    #[must_use]
+    pub const fn open_register_token(&self) -> &str {
+        if self.onboarding_finished {
+            ""
+        } else {
+            self.register_token.as_str()
         }
     }
 

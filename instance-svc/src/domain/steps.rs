@@ -3,7 +3,7 @@
 //! A new step is added here and in the `match` of its operation; the tests that make each step fail,
 //! run twice and die are generated from these lists.
 
-use super::operation::Operation;
+use super::{change::ChangeKind, operation::Operation};
 
 /// A step of any operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,6 +65,8 @@ pub enum ChangeStep {
     Claims,
     /// The owner's settings are written.
     Settings,
+    /// The databases of sessions are removed.
+    Sessions,
     /// The instance document is written.
     Document,
     /// The removed names are given back.
@@ -121,6 +123,7 @@ impl ChangeStep {
         Step::Change(Self::Take),
         Step::Change(Self::Claims),
         Step::Change(Self::Settings),
+        Step::Change(Self::Sessions),
         Step::Change(Self::Document),
         Step::Change(Self::Release),
         Step::Change(Self::Record),
@@ -162,6 +165,7 @@ impl Step {
             Self::Destroy(DestroyStep::Prove) => "prove",
             Self::Change(ChangeStep::Take) => "take",
             Self::Change(ChangeStep::Settings) => "settings",
+            Self::Change(ChangeStep::Sessions) => "sessions",
             Self::Change(ChangeStep::Document) => "document",
             Self::Change(ChangeStep::Release) => "release",
             Self::Orphans(OrphanStep::Contents) => "contents",
@@ -212,8 +216,12 @@ impl Step {
                 .is_some_and(|change| !change.added.is_empty()),
             // Beyond lies no way back.
             Self::Change(ChangeStep::Settings) => true,
+            // What was counted as removed has to be known to the result.
+            Self::Change(ChangeStep::Document) => operation
+                .change()
+                .is_some_and(|change| change.kind == ChangeKind::Sessions),
             Self::Change(
-                ChangeStep::Take | ChangeStep::Document | ChangeStep::Release | ChangeStep::Record,
+                ChangeStep::Take | ChangeStep::Sessions | ChangeStep::Release | ChangeStep::Record,
             ) => false,
         }
     }

@@ -6,13 +6,13 @@
 use couch::Exchange;
 
 use super::{
-    Report, StepError, claims, nothing,
+    Report, Sealing, StepError, claims, nothing,
     taking::{self, Terms},
 };
 use crate::{
     clock,
     domain::{
-        change::Change,
+        change::{Change, ChangeKind},
         claim::{Claim, wanted},
         operation::{Operation, Work},
         steps::ChangeStep,
@@ -25,6 +25,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Changing {
     pub(crate) store: Store,
+    pub(crate) sealing: Sealing,
 }
 
 impl Changing {
@@ -38,13 +39,19 @@ impl Changing {
         match step {
             ChangeStep::Take => return self.take(id, operation, change).await,
             ChangeStep::Claims => self.claim_names(id, operation, change).await?,
-            ChangeStep::Settings if change.changes_settings() => {
-                self.write_settings(id, operation, change).await?;
+            ChangeStep::Settings => {
+                if change.changes_settings() {
+                    self.write_settings(id, operation, change).await?;
+                }
+                self.write_vault(id, operation).await?;
             }
-            ChangeStep::Document if change.changes_document() => {
+            ChangeStep::Sessions if change.kind == ChangeKind::Sessions => {
+                return self.end_sessions(id, operation).await;
+            }
+            ChangeStep::Document if change.changes_document() || operation.sealed.is_some() => {
                 self.write_document(id, operation, change).await?;
             }
-            ChangeStep::Settings | ChangeStep::Document => {}
+            ChangeStep::Sessions | ChangeStep::Document => {}
             ChangeStep::Release => self.release_names(id, operation, change).await?,
             ChangeStep::Record => {
                 taking::free(&self.store, id, operation, |record| {
@@ -68,6 +75,7 @@ impl Changing {
             ChangeStep::Claims => self.release_claimed(id, change).await?,
             // Beyond the point of no return nothing is taken back.
             ChangeStep::Settings
+            | ChangeStep::Sessions
             | ChangeStep::Document
             | ChangeStep::Release
             | ChangeStep::Record => {}
@@ -98,6 +106,7 @@ impl Changing {
             allows: &|record| change.may_begin(record),
         };
         let record = taking::take(&self.store, id, operation, terms).await?;
+        self.look_at_carried(id, operation).await?;
         if !change.needs_settling() {
             return Ok(nothing());
         }
@@ -234,13 +243,17 @@ impl Changing {
         operation: &Operation,
         change: &Change,
     ) -> Result<(), StepError> {
+        let carried = self.carried(id, operation)?;
         loop {
             // Other software may have removed it: then there is nothing to change.
             let Some(mut found) = self.store.instance(&operation.instance).await? else {
                 return Ok(());
             };
-            let write = change.apply_to_document(&mut found.body)
-                && taking::has(&self.store, id, operation).await?;
+            let mut changed = change.apply_to_document(&mut found.body);
+            if let Some(carried) = &carried {
+                changed |= carried.apply(&mut found.body);
+            }
+            let write = changed && taking::has(&self.store, id, operation).await?;
             if !write {
                 return Ok(());
             }

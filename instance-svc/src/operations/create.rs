@@ -11,7 +11,7 @@ use hamlet_proto::hamlet::instance::v1::Tenant;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use super::{Peers, Report, Sealing, StepError, claims, nothing, sealing::Carried};
+use super::{Peers, Report, Sealing, StepError, claims, nothing};
 use crate::{
     clock,
     config::Config,
@@ -153,11 +153,8 @@ impl Creation {
         id: &str,
         operation: &Operation,
     ) -> Result<Option<Credentials>, StepError> {
-        let Some(sealed) = &operation.sealed else {
-            return Ok(None);
-        };
-        let Carried::Credentials(credentials) = self.sealing.open(id, sealed)?;
-        Ok(Some(credentials))
+        let carried = self.sealing.open(id, operation.sealed.as_ref())?;
+        Ok(carried.and_then(|carried| carried.credentials().cloned()))
     }
 
     /// Makes the databases with all that is in them at first, and gives the instance its place in lists,
@@ -296,6 +293,11 @@ impl Creation {
             context: spec.context.clone(),
             created_at: operation.created_at.clone(),
             created_by: id.to_owned(),
+            register_expires_at: match operation.sealed {
+                // The passphrase is chosen; there is no link.
+                Some(_) => None,
+                None => clock::later(&operation.created_at, self.config.register_link_life()),
+            },
             ..Record::default()
         };
         self.store

@@ -19,6 +19,7 @@ mod line;
 pub mod orphans;
 mod peers;
 pub(crate) mod sealing;
+mod secrets;
 pub(crate) mod taking;
 
 pub use engine::{Accepted, Engine, Settings};

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use hamlet_proto::hamlet::{
     apps::v1::{
-        self as apps, App, InstallAppRequest,
+        self as apps, App, GetAppRequest, InstallAppRequest,
         apps_lifecycle_service_client::AppsLifecycleServiceClient,
         apps_service_client::AppsServiceClient,
     },
@@ -136,6 +136,21 @@ impl Peers {
             *found.entry(it.prefix).or_default() += it.objects.unsigned_abs();
         }
         Ok(found.into_iter().collect())
+    }
+
+    /// An installed app or konnector.
+    pub(crate) async fn app(
+        &self,
+        tenant: &Tenant,
+        slug: &str,
+        kind: apps::app::Kind,
+    ) -> Result<App, Status> {
+        let request = GetAppRequest {
+            slug: slug.to_owned(),
+            kind: kind.into(),
+        };
+        let found = self.apps.clone().get_app(call(request, tenant)).await?;
+        Ok(found.into_inner())
     }
 
     /// Removes the contents of both services. How many objects.

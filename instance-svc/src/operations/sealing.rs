@@ -5,7 +5,8 @@ use service_kit::secret::{Keyring, Secret};
 
 use crate::{
     domain::{
-        passphrase::Credentials,
+        instance::InstanceDocument,
+        passphrase::{Credentials, register::Refused},
         sealed::{self, Sealed},
     },
     error::Error,
@@ -17,6 +18,70 @@ use crate::{
 pub(crate) enum Carried {
     /// What a passphrase becomes.
     Credentials(Credentials),
+    /// The same, for who has the right to choose the first one.
+    Registration {
+        /// What it becomes.
+        credentials: Credentials,
+        /// The token by which it was chosen, as the instance document holds it.
+        register_token: Secret64,
+    },
+    /// A new right to choose.
+    RegisterToken(Secret64),
+}
+
+/// A secret as documents hold it: base64. `Debug` does not show it.
+#[derive(Clone, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Secret64(pub(crate) String);
+
+impl std::fmt::Debug for Secret64 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret64(…)")
+    }
+}
+
+impl Carried {
+    /// What a passphrase becomes, if that is what it is about.
+    pub(crate) const fn credentials(&self) -> Option<&Credentials> {
+        match self {
+            Self::Credentials(credentials) | Self::Registration { credentials, .. } => {
+                Some(credentials)
+            }
+            Self::RegisterToken(_) => None,
+        }
+    }
+
+    /// Whether the instance is one to which this may be done.
+    ///
+    /// # Errors
+    /// When the token by which a passphrase was chosen is no longer that of the instance: of those who came
+    /// with the right one, one wins. When there is nothing left to choose.
+    pub(crate) fn may_go_on(&self, document: &InstanceDocument) -> Result<(), Error> {
+        match self {
+            Self::Credentials(_) => Ok(()),
+            Self::Registration { register_token, .. } => match document.open_register_token() {
+                "" => Err(Error::RegisterToken(Refused::Used)),
+                token if token == register_token.0 => Ok(()),
+                _ => Err(Error::RegisterToken(Refused::Wrong)),
+            },
+            Self::RegisterToken(_) if document.onboarding_finished => {
+                Err(Error::NoRegisterToken(document.domain.clone()))
+            }
+            Self::RegisterToken(_) => Ok(()),
+        }
+    }
+
+    /// Writes it into the instance document. Whether that changed anything.
+    pub(crate) fn apply(&self, document: &mut InstanceDocument) -> bool {
+        let before = document.clone();
+        match self {
+            Self::Credentials(credentials) | Self::Registration { credentials, .. } => {
+                document.take_credentials(credentials);
+            }
+            Self::RegisterToken(token) => document.register_token.clone_from(&token.0),
+        }
+        *document != before
+    }
 }
 
 /// Seals and opens what operations carry, under the cluster key.
@@ -35,15 +100,15 @@ impl Sealing {
     /// Seals for the operation `id`.
     pub(crate) fn seal(&self, id: &str, carried: &Carried) -> Result<Sealed, Error> {
         let plain = serde_json::to_vec(carried)?;
-        Ok(sealed::seal(
-            self.keys.current().expose().as_bytes(),
-            id,
-            &plain,
-        )?)
+        let key = self.keys.current();
+        Ok(sealed::seal(bytes(&key), id, &plain)?)
     }
 
-    /// Opens what the operation `id` carries.
-    pub(crate) fn open(&self, id: &str, sealed: &Sealed) -> Result<Carried, Error> {
+    /// Opens what the operation `id` carries, if it carries anything.
+    pub(crate) fn open(&self, id: &str, sealed: Option<&Sealed>) -> Result<Option<Carried>, Error> {
+        let Some(sealed) = sealed else {
+            return Ok(None);
+        };
         let keys = self.keys.all();
         let plain = sealed::open(keys.iter().map(bytes), id, sealed).or_else(|unreadable| {
             // Another replica may have read a new key earlier.
@@ -53,10 +118,36 @@ impl Sealing {
                 Err(unreadable)
             }
         })?;
-        Ok(serde_json::from_slice(&plain)?)
+        Ok(Some(serde_json::from_slice(&plain)?))
     }
 }
 
 fn bytes(key: &Secret) -> &[u8] {
     key.expose().as_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        reason = "a failed expectation is the test failing"
+    )]
+
+    use service_kit::secret::{Keyring, Secret};
+
+    use super::{Carried, Sealing, Secret64};
+
+    #[test]
+    fn what_is_carried_is_opened_by_its_operation_alone_and_never_shown() {
+        let carried = Carried::RegisterToken(Secret64("the token".to_owned()));
+        assert!(!format!("{carried:?}").contains("the token"));
+        let sealing = Sealing::new(Keyring::fixed(Secret::new("the cluster key")));
+        let sealed = sealing.seal("one", &carried).unwrap();
+        let opened = sealing.open("one", Some(&sealed)).unwrap().unwrap();
+        assert!(matches!(opened, Carried::RegisterToken(token) if token.0 == "the token"));
+        assert!(sealing.open("two", Some(&sealed)).is_err());
+        assert!(sealing.open("one", None).unwrap().is_none());
+        let other = Sealing::new(Keyring::fixed(Secret::new("another cluster key")));
+        assert!(other.open("one", Some(&sealed)).is_err());
+    }
 }

@@ -27,6 +27,7 @@ use hamlet_proto::{
             CreateInstanceRequest, DeleteInstanceRequest, Instance, OperationMetadata,
             instance_service_client::InstanceServiceClient,
             operation_service_client::OperationServiceClient,
+            tenant_service_client::TenantServiceClient,
         },
     },
 };
@@ -117,6 +118,7 @@ pub(crate) struct Clients {
     pub(crate) instances: InstanceServiceClient<Peer>,
     pub(crate) operations: OperationsClient<Peer>,
     pub(crate) operation: OperationServiceClient<Peer>,
+    pub(crate) tenants: TenantServiceClient<Peer>,
 }
 
 /// A folder for a database: in memory where the system has such a place. No test here pulls the plug, and
@@ -350,7 +352,8 @@ impl Clients {
         Self {
             instances: InstanceServiceClient::new(way.clone()),
             operations: OperationsClient::new(way.clone()),
-            operation: OperationServiceClient::new(way),
+            operation: OperationServiceClient::new(way.clone()),
+            tenants: TenantServiceClient::new(way),
         }
     }
 

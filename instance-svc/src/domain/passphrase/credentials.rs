@@ -187,6 +187,12 @@ impl Credentials {
         })
     }
 
+    /// Whether the vault's settings are those of these credentials already.
+    #[must_use]
+    pub fn are_in(&self, settings: &Map<String, Value>) -> bool {
+        settings.get("security_stamp").and_then(Value::as_str) == Some(&self.security_stamp)
+    }
+
     /// The vault's settings with these credentials. What other software keeps in `before` stays; so does
     /// the hint, when no other is given. `now` is RFC 3339.
     ///
@@ -328,15 +334,16 @@ mod tests {
             "organization_id": "theirs", "extension_installed": true,
             "cozyMetadata": {"doctypeVersion": "1", "createdAt": "2020-01-01T00:00:00Z"}
         });
-        let after = Credentials::derive(&hashed(), "", "")
-            .unwrap()
-            .vault_settings(before.as_object().cloned(), NOW);
+        let credentials = Credentials::derive(&hashed(), "", "").unwrap();
+        let after = credentials.vault_settings(before.as_object().cloned(), NOW);
         assert_eq!(after["organization_id"], "theirs");
         assert_eq!(after["extension_installed"], true);
         assert_eq!(after["passphrase_hint"], "a hint");
         assert_eq!(after["cozyMetadata"]["createdAt"], "2020-01-01T00:00:00Z");
         assert_eq!(after["cozyMetadata"]["updatedAt"], NOW);
         assert_eq!(after["key"], "0.aWk=|a2V5");
+        assert!(credentials.are_in(&after));
+        assert!(!credentials.are_in(before.as_object().unwrap()));
         for gone in ["passphrase_kdf", "public_key", "private_key"] {
             assert!(!after.contains_key(gone), "{gone}");
         }

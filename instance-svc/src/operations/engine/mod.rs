@@ -63,7 +63,7 @@ pub struct Settings {
     pub orphan_grace: Duration,
     /// Where tests make operations fail.
     pub failpoints: Failpoints,
-    /// The wall clock: it shows and schedules, and decides nothing between replicas.
+    /// The wall clock: it shows, schedules and lets things expire, and decides nothing between replicas.
     pub clock: Clock,
 }
 
@@ -161,6 +161,7 @@ impl Engine {
             store: creation.store.clone(),
             changing: Changing {
                 store: creation.store.clone(),
+                sealing: creation.sealing.clone(),
             },
             line: Line::new(creation.config.creations_at_once),
             orphans: Orphans {

@@ -1,113 +1,20 @@
-//! Passphrases: what they become in the documents, and where they never are.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a failed expectation is the test failing"
-)]
+//! The first passphrase of a new instance.
 
-mod support;
-
-use couch::DbName;
-use hamlet_proto::{
-    google::longrunning::{Operation, operation},
-    hamlet::instance::v1::{
-        CreateInstanceRequest, CreateInstanceResult, GetInstanceRequest, GetRegisterLinkRequest,
-        Instance, instance::State,
-    },
-    unpack,
+use hamlet_proto::hamlet::instance::v1::{
+    CreateInstanceRequest, CreateInstanceResult, instance::State,
 };
 use instance_svc::{
-    domain::{
-        passphrase::{
-            client::{Iterations, MasterKey, salt},
-            server,
-        },
-        steps::CreateStep,
-    },
+    domain::{passphrase::server, steps::CreateStep},
     operations::failpoints::{Failpoints, Order},
 };
-use serde_json::Value;
 use service_kit::status;
-use support::{Replica, World, failure};
-use tonic::{Code, Status};
-use tonic_types::StatusExt as _;
 
-const PASSPHRASE: &str = "correct horse battery staple";
-
-fn asking(domain: &str, passphrase: &str) -> CreateInstanceRequest {
-    CreateInstanceRequest {
-        instance: Some(Instance {
-            domain: domain.to_owned(),
-            ..Instance::default()
-        }),
-        passphrase: passphrase.to_owned(),
-        ..CreateInstanceRequest::default()
-    }
-}
-
-async fn create(replica: &Replica, request: CreateInstanceRequest) -> Result<Operation, Status> {
-    let accepted = replica.instances.clone().create_instance(request).await?;
-    let ended = replica.end_of(&accepted.into_inner().name).await;
-    assert_eq!(failure(&ended), None);
-    Ok(ended)
-}
-
-async fn get(replica: &Replica, domain: &str) -> Instance {
-    let request = GetInstanceRequest {
-        name: format!("instances/{domain}"),
-    };
-    replica
-        .instances
-        .clone()
-        .get_instance(request)
-        .await
-        .unwrap()
-        .into_inner()
-}
-
-async fn document(world: &World, database: DbName, id: &str) -> Value {
-    let found = world.couch.database(&database).get::<Value>(id).await;
-    found.unwrap().unwrap().body
-}
-
-async fn instance_document(world: &World, instance: &Instance) -> Value {
-    document(world, DbName::global("instances").unwrap(), &instance.id).await
-}
-
-async fn vault_settings(world: &World, instance: &Instance) -> Value {
-    let database = DbName::instance(&instance.prefix, "io.cozy.settings").unwrap();
-    document(world, database, "io.cozy.settings.bitwarden").await
-}
-
-async fn operation_document(world: &World, operation: &Operation) -> Value {
-    let id = operation.name.strip_prefix("operations/").unwrap();
-    document(world, DbName::global("hamlet-operations").unwrap(), id).await
-}
-
-/// The hash by which a client logs in.
-fn login_hash(domain: &str, old_domain: &str, passphrase: &str) -> String {
-    let salt = salt(domain, old_domain);
-    MasterKey::derive(passphrase, &salt, Iterations::DEFAULT).login_hash(passphrase)
-}
-
-fn fields(document: &Value) -> Vec<&str> {
-    let mut fields: Vec<_> = document
-        .as_object()
-        .unwrap()
-        .keys()
-        .map(String::as_str)
-        .collect();
-    fields.sort_unstable();
-    fields
-}
-
-/// The field that a request was refused for.
-fn field(refused: &Status) -> String {
-    assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
-    let violations = refused.get_details_bad_request().unwrap().field_violations;
-    violations[0].field.clone()
-}
+use crate::{
+    PASSPHRASE, asking, create, field, fields, get, instance_document, login_hash,
+    operation_document, register_link, result,
+    support::{World, failure},
+    vault_settings,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_created_with_a_passphrase_is_its_owners_at_once() {
@@ -117,10 +24,7 @@ async fn an_instance_created_with_a_passphrase_is_its_owners_at_once() {
     request.instance.as_mut().unwrap().old_domain = "al.example:80".to_owned();
     let ended = create(&replica, request).await.unwrap();
 
-    let Some(operation::Result::Response(response)) = &ended.result else {
-        panic!("{ended:?}");
-    };
-    let result: CreateInstanceResult = unpack(response).unwrap().unwrap();
+    let result: CreateInstanceResult = result(&ended);
     assert_eq!(
         (result.register_link, result.register_token),
         Default::default()
@@ -129,10 +33,7 @@ async fn an_instance_created_with_a_passphrase_is_its_owners_at_once() {
     assert_eq!(instance.state(), State::Onboarded);
     assert!(instance.onboarding_finished);
     assert_eq!(instance.password_defined, Some(true));
-    let link = GetRegisterLinkRequest {
-        name: instance.name.clone(),
-    };
-    let refused = replica.instances.clone().get_register_link(link).await;
+    let refused = register_link(&replica, "alice.example:8080").await;
     assert_eq!(
         status::reason(&refused.unwrap_err()).unwrap(),
         "NO_REGISTER_TOKEN"

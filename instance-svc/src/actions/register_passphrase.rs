@@ -1,0 +1,183 @@
+//! Choosing the first passphrase by the register token, which works once.
+
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use tokio::time::Instant;
+
+use super::{
+    derive::Deriver,
+    find::{self, Found},
+    follow::follow,
+    request_change::{Answer, Prepared, RequestChange},
+    set_passphrase::passphrase_change,
+};
+use crate::{
+    clock::{self, Clock},
+    domain::{
+        claim::Kind,
+        name::Name,
+        operation::{Failure, Phase},
+        passphrase::{Chosen, Credentials, client, register::RegisterToken},
+    },
+    error::Error,
+    operations::{
+        Sealing,
+        sealing::{Carried, Secret64},
+    },
+};
+
+/// How long others' operations on the instance are waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long to wait before asking again.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What choosing works with.
+#[derive(Debug)]
+pub(crate) struct RegisterPassphrase<'a> {
+    /// Who asks for changes.
+    pub request: RequestChange<'a>,
+    /// Who hashes passphrases.
+    pub deriver: &'a Deriver,
+    /// Who seals what comes of that.
+    pub sealing: &'a Sealing,
+    /// What time it is.
+    pub clock: &'a Clock,
+}
+
+/// How one try ended.
+enum Tried {
+    Done,
+    /// Another operation has the instance.
+    Busy(Error),
+}
+
+impl RegisterPassphrase<'_> {
+    /// Whether a token opens an instance, and what a client needs then: the salt.
+    ///
+    /// # Errors
+    /// [`Error::RegisterToken`], [`Error::NoSuchInstance`]; any fault of the database.
+    pub(crate) async fn check(
+        &self,
+        instance: &str,
+        token: &RegisterToken,
+    ) -> Result<String, Error> {
+        let found = self.open(instance, token).await?;
+        Ok(salt(&found))
+    }
+
+    /// Chooses the passphrase, and returns when it is set.
+    ///
+    /// # Errors
+    /// [`Error::RegisterToken`], also for all but one of those who come with the right one at once;
+    /// [`Error::Busy`] when another operation has the instance for too long; any fault of the database.
+    pub(crate) async fn choose(
+        &self,
+        instance: &str,
+        token: &RegisterToken,
+        chosen: Chosen,
+        hint: String,
+    ) -> Result<(), Error> {
+        let end = Instant::now() + PATIENCE;
+        // The work that is costly on purpose is done for the bearers of the right token alone, once.
+        let found = self.open(instance, token).await?;
+        let credentials = self.deriver.derive(chosen, salt(&found), hint).await?;
+        loop {
+            match self.try_once(instance, token, &credentials).await? {
+                Tried::Done => return Ok(()),
+                Tried::Busy(error) if Instant::now() + PAUSE >= end => return Err(error),
+                Tried::Busy(_) => tokio::time::sleep(PAUSE).await,
+            }
+        }
+    }
+
+    async fn try_once(
+        &self,
+        instance: &str,
+        token: &RegisterToken,
+        credentials: &Credentials,
+    ) -> Result<Tried, Error> {
+        let found = self.open(instance, token).await?;
+        let document = &found.document.body;
+        let name: Name = document
+            .domain
+            .parse()
+            .map_err(|_| Error::NoSuchInstance(document.domain.clone()))?;
+        let register_token = Secret64(document.register_token.clone());
+        let prepared = self
+            .request
+            .prepare(&name, &(), passphrase_change(""), "", false)
+            .await;
+        let mut new = match prepared {
+            Ok(Prepared::New(new)) => new,
+            Err(error @ Error::Busy { .. }) => return Ok(Tried::Busy(error)),
+            Err(error) => return Err(error),
+            // A request without an id is always new, and this one is no dry run.
+            Ok(Prepared::Answer(_)) => return Ok(Tried::Done),
+        };
+        let carried = Carried::Registration {
+            credentials: credentials.clone(),
+            register_token,
+        };
+        new.operation.sealed = Some(self.sealing.seal(&new.id, &carried)?);
+        let id = match self.request.accept(*new).await? {
+            Answer::Accepted { id, .. } => id,
+            Answer::Valid { .. } => return Ok(Tried::Done),
+        };
+        match self.end_of(id).await? {
+            None => Ok(Tried::Done),
+            Some(failure) if failure.reason == "INSTANCE_BUSY" => {
+                Ok(Tried::Busy(Error::Ended(failure)))
+            }
+            Some(failure) => Err(Error::Ended(failure)),
+        }
+    }
+
+    /// Waits for the end of an operation. `None` when it did what was asked.
+    async fn end_of(&self, id: String) -> Result<Option<Failure>, Error> {
+        let states = follow(
+            self.request.store.clone(),
+            self.request.engine.clone(),
+            id.clone(),
+        );
+        let mut states = std::pin::pin!(states);
+        let mut last = None;
+        while let Some(state) = states.next().await {
+            last = Some(state?);
+        }
+        let last = last.ok_or(Error::NoSuchOperation(id))?;
+        if last.phase == Phase::Succeeded {
+            return Ok(None);
+        }
+        Ok(Some(last.error.clone().unwrap_or_else(|| Failure {
+            code: tonic::Code::Unknown as i32,
+            reason: "UNKNOWN".to_owned(),
+            message: "the operation failed for a reason that was not kept".to_owned(),
+        })))
+    }
+
+    /// The instance, if the token opens it.
+    async fn open(&self, instance: &str, token: &RegisterToken) -> Result<Found, Error> {
+        let found = find::by_id(self.request.store, instance, Kind::Domain)
+            .await?
+            .ok_or_else(|| Error::NoSuchInstance(instance.to_owned()))?;
+        let expires_at = found
+            .record
+            .as_ref()
+            .and_then(|record| record.body.register_expires_at.as_deref())
+            .and_then(clock::parse);
+        token
+            .check(
+                found.document.body.open_register_token(),
+                expires_at,
+                self.clock.time(),
+            )
+            .map_err(Error::RegisterToken)?;
+        Ok(found)
+    }
+}
+
+fn salt(found: &Found) -> String {
+    let document = &found.document.body;
+    client::salt(&document.domain, &document.old_domain)
+}

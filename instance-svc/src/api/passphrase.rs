@@ -1,0 +1,240 @@
+//! Passphrases, register links and sessions between the contracts and the domain.
+
+use hamlet_proto::{
+    google::longrunning::Operation,
+    hamlet::instance::v1::{
+        CheckRegisterTokenRequest, CleanSessionsRequest, CleanSessionsResult, Instance,
+        PassphraseParameters, RegisterLink, RegisterPassphraseRequest, RotateRegisterLinkRequest,
+        SetPassphraseRequest,
+    },
+};
+use service_kit::{secret::Secret, status::invalid_field};
+use tonic::Status;
+
+use super::{Shared, change, convert};
+use crate::{
+    actions::{
+        find::{self, Found},
+        register_passphrase::RegisterPassphrase,
+        request_change::{Answer, RequestChange},
+        set_passphrase::{RequestSecret, Terms},
+    },
+    clock,
+    config::Config,
+    domain::{
+        change::{Change, ChangeKind},
+        passphrase::{
+            Chosen,
+            client::{Iterations, is_login_hash},
+            credentials::{check_hint, check_plain},
+            register::RegisterToken,
+            vault::VaultKeys,
+        },
+    },
+    error::Error,
+};
+
+/// The register link of an instance.
+///
+/// # Errors
+/// When the passphrase is chosen, or the link has expired.
+pub(super) fn register_link(shared: &Shared, found: &Found) -> Result<RegisterLink, Error> {
+    let domain = &found.document.body.domain;
+    let link =
+        link_of(&shared.config, found).ok_or_else(|| Error::NoRegisterToken(domain.clone()))?;
+    let expired = expires_at(found)
+        .and_then(clock::parse)
+        .is_some_and(|end| end <= shared.clock.time());
+    if expired {
+        return Err(Error::RegisterLinkExpired(domain.clone()));
+    }
+    Ok(link)
+}
+
+/// The link that an instance has, whether it is still valid or not.
+pub(super) fn link_of(config: &Config, found: &Found) -> Option<RegisterLink> {
+    let link = convert::register_link(config, &found.document.body)?;
+    Some(RegisterLink {
+        expire_time: expires_at(found).and_then(convert::timestamp),
+        ..link
+    })
+}
+
+fn expires_at(found: &Found) -> Option<&str> {
+    found.record.as_ref()?.body.register_expires_at.as_deref()
+}
+
+/// Makes a new register link.
+pub(super) async fn rotate(
+    shared: &Shared,
+    request: &RotateRegisterLinkRequest,
+) -> Result<Operation, Status> {
+    let name = find::parse_resource_name("name", &request.name)?;
+    let terms = Terms {
+        etag: &request.etag,
+        request_id: &request.request_id,
+        validate_only: request.validate_only,
+    };
+    let key = shared.key.current();
+    let asked = secrets(shared, &key).register_link(&name, terms).await?;
+    match asked {
+        // The link that would come is not drawn yet.
+        Answer::Valid { .. } => Ok(convert::checked(&RegisterLink::default())),
+        answer @ Answer::Accepted { .. } => Ok(change::answer(shared, answer).await?),
+    }
+}
+
+/// Sets a passphrase, for an administrator.
+pub(super) async fn set(
+    shared: &Shared,
+    mut request: SetPassphraseRequest,
+) -> Result<Operation, Status> {
+    let passphrase = Secret::new(std::mem::take(&mut request.passphrase));
+    let name = find::parse_resource_name("name", &request.name)?;
+    let terms = Terms {
+        etag: &request.etag,
+        request_id: &request.request_id,
+        validate_only: request.validate_only,
+    };
+    let key = shared.key.current();
+    let asked = secrets(shared, &key)
+        .passphrase(&name, &passphrase, terms)
+        .await?;
+    Ok(match asked {
+        Answer::Valid { found, .. } => convert::checked(&Instance {
+            etag: String::new(),
+            onboarding_finished: true,
+            password_defined: Some(true),
+            ..convert::instance(&found)
+        }),
+        answer @ Answer::Accepted { .. } => change::answer(shared, answer).await?,
+    })
+}
+
+/// Ends all sessions.
+pub(super) async fn clean_sessions(
+    shared: &Shared,
+    request: &CleanSessionsRequest,
+) -> Result<Operation, Status> {
+    let name = find::parse_resource_name("name", &request.name)?;
+    let change = Change {
+        kind: ChangeKind::Sessions,
+        ..Change::default()
+    };
+    let key = shared.key.current();
+    let asked = requests(shared, &key)
+        .ask(
+            &name,
+            &(),
+            change,
+            &request.request_id,
+            request.validate_only,
+        )
+        .await?;
+    Ok(match asked {
+        Answer::Valid { found, .. } => convert::checked(&CleanSessionsResult {
+            domain: found.document.body.domain,
+            ..CleanSessionsResult::default()
+        }),
+        answer @ Answer::Accepted { .. } => change::answer(shared, answer).await?,
+    })
+}
+
+/// Looks at a register token.
+pub(super) async fn check(
+    shared: &Shared,
+    instance: &str,
+    request: &CheckRegisterTokenRequest,
+) -> Result<PassphraseParameters, Status> {
+    let token = token(&request.register_token)?;
+    let key = shared.key.current();
+    let salt = registrations(shared, &key).check(instance, &token).await?;
+    Ok(PassphraseParameters {
+        salt,
+        iterations: i32::try_from(Iterations::DEFAULT.get()).unwrap_or(i32::MAX),
+    })
+}
+
+/// Chooses the first passphrase.
+pub(super) async fn register(
+    shared: &Shared,
+    instance: &str,
+    request: RegisterPassphraseRequest,
+) -> Result<(), Status> {
+    let token = token(&request.register_token)?;
+    let hint = request.hint.clone();
+    let chosen = chosen(request)?;
+    let key = shared.key.current();
+    registrations(shared, &key)
+        .choose(instance, &token, chosen, hint)
+        .await?;
+    Ok(())
+}
+
+fn token(text: &str) -> Result<RegisterToken, Status> {
+    RegisterToken::parse(text).map_err(|wrong| invalid_field("register_token", wrong.to_string()))
+}
+
+/// What was chosen. Fields are looked at in the order of the compatible API.
+fn chosen(request: RegisterPassphraseRequest) -> Result<Chosen, Status> {
+    let iterations = match request.iterations {
+        0 => None,
+        count => Some(
+            Iterations::new(count)
+                .map_err(|wrong| invalid_field("iterations", wrong.to_string()))?,
+        ),
+    };
+    check_plain("passphrase", &request.passphrase).map_err(Error::from)?;
+    check_hint(&request.hint, &request.passphrase).map_err(Error::from)?;
+    let Some(iterations) = iterations else {
+        let keys = [&request.key, &request.public_key, &request.private_key];
+        if keys.iter().any(|key| !key.is_empty()) {
+            return Err(invalid_field(
+                "key",
+                "goes with a passphrase that the client hashed; give its iterations too, or no keys",
+            ));
+        }
+        return Ok(Chosen::Plain(request.passphrase));
+    };
+    if !is_login_hash(&request.passphrase) {
+        return Err(invalid_field(
+            "passphrase",
+            "is not what a client makes with iterations: 32 bytes in base64; send 0 iterations with a \
+             passphrase in plain text",
+        ));
+    }
+    let keys = VaultKeys::from_client(&request.key, &request.public_key, &request.private_key)
+        .map_err(|(field, wrong)| invalid_field(field, wrong))?;
+    Ok(Chosen::Hashed {
+        login_hash: request.passphrase,
+        iterations,
+        keys,
+    })
+}
+
+fn requests<'a>(shared: &'a Shared, key: &'a Secret) -> RequestChange<'a> {
+    RequestChange {
+        store: &shared.store,
+        engine: &shared.engine,
+        key,
+    }
+}
+
+fn secrets<'a>(shared: &'a Shared, key: &'a Secret) -> RequestSecret<'a> {
+    RequestSecret {
+        request: requests(shared, key),
+        deriver: &shared.deriver,
+        sealing: &shared.sealing,
+        clock: &shared.clock,
+        config: &shared.config,
+    }
+}
+
+fn registrations<'a>(shared: &'a Shared, key: &'a Secret) -> RegisterPassphrase<'a> {
+    RegisterPassphrase {
+        request: requests(shared, key),
+        deriver: &shared.deriver,
+        sealing: &shared.sealing,
+        clock: &shared.clock,
+    }
+}

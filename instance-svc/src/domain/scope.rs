@@ -1,0 +1,160 @@
+//! What a token allows: a list of rules.
+//!
+//! | form | meaning |
+//! |---|---|
+//! | `io.cozy.files` | everything with a doctype |
+//! | `io.cozy.files:GET,POST` | some verbs |
+//! | `io.cozy.files:GET:one,two` | on some documents |
+//! | `io.cozy.files:GET:value:field` | on those with a value in a field |
+//! | `io.cozy.bank.*` | every doctype below |
+//! | `*` | everything |
+//! | `@io.cozy.apps/drive` | what an installed app may do |
+
+/// The longest rule, in bytes.
+const LONGEST: usize = 1024;
+/// The most rules in one token.
+pub const MOST: usize = 100;
+
+const VERBS: [&str; 6] = ["ALL", "GET", "POST", "PUT", "PATCH", "DELETE"];
+
+/// Checks one rule.
+///
+/// # Errors
+/// What is wrong with it, and what would be right.
+pub fn check(rule: &str) -> Result<(), String> {
+    if rule.is_empty() {
+        return Err("is empty; name a doctype such as io.cozy.files:GET".to_owned());
+    }
+    if rule.len() > LONGEST {
+        return Err(format!("is longer than {LONGEST} bytes"));
+    }
+    // Rules are separated by spaces in the token.
+    if !rule.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(
+            "holds a space or a character that is not ASCII; give each rule by itself".to_owned(),
+        );
+    }
+    if rule == "*" {
+        return Ok(());
+    }
+    if let Some(app) = rule.strip_prefix("@io.cozy.apps/") {
+        return if is_slug(app) {
+            Ok(())
+        } else {
+            Err(format!("{app:?} is no slug of an app"))
+        };
+    }
+    let mut parts = rule.split(':');
+    check_doctype(parts.next().unwrap_or_default())?;
+    if let Some(verbs) = parts.next().filter(|verbs| !verbs.is_empty()) {
+        for verb in verbs.split(',') {
+            if !VERBS.contains(&verb) {
+                return Err(format!("{verb:?} is no verb; use {}", VERBS.join(", ")));
+            }
+        }
+    }
+    if parts.count() > 2 {
+        return Err(
+            "has more than four parts; it looks like doctype:verbs:values:field".to_owned(),
+        );
+    }
+    Ok(())
+}
+
+/// Lower-case letters, digits, `_` and single dots in between; `.*` at the end of one that is long enough.
+fn check_doctype(doctype: &str) -> Result<(), String> {
+    let wildcard = doctype.strip_suffix(".*");
+    if wildcard.is_some() && doctype.matches('.').count() < 3 {
+        return Err(format!(
+            "{doctype:?} covers too much; a doctype before .* has three parts, as in io.cozy.bank.*"
+        ));
+    }
+    let well_formed = wildcard.unwrap_or(doctype).split('.').all(|part| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+    });
+    if well_formed {
+        Ok(())
+    } else {
+        Err(format!(
+            "{doctype:?} is no doctype; it looks like io.cozy.files"
+        ))
+    }
+}
+
+/// Whether a text can be the slug of an app or konnector.
+#[must_use]
+pub fn is_slug(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 100
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        reason = "a failed expectation is the test failing"
+    )]
+
+    use proptest::prelude::*;
+
+    use super::check;
+
+    #[test]
+    fn rules_are_told_from_other_texts() {
+        for right in [
+            "*",
+            "io.cozy.files",
+            "io.cozy.files:GET",
+            "io.cozy.files:GET,POST:io.cozy.files.root-dir,x",
+            "io.cozy.files::a",
+            "io.cozy.files:ALL:tag:labels",
+            "io.cozy.bank.*",
+            "com.bitwarden.ciphers",
+            "io.cozy.account_types",
+            "@io.cozy.apps/drive",
+        ] {
+            assert_eq!(check(right), Ok(()), "{right}");
+        }
+        let long = "a".repeat(2000);
+        for wrong in [
+            "",
+            "io.cozy.files io.cozy.apps",
+            "io.cozy.files,io.cozy.apps",
+            "io.cozy.files:READ",
+            "io.cozy.files:get",
+            "io.cozy.files:GET,",
+            "io..cozy",
+            ".io.cozy",
+            "io.cozy.",
+            "IO.cozy.files",
+            "io.*",
+            "*.*",
+            "io.cozy.files:GET:a:b:c",
+            "@io.cozy.apps/",
+            "@io.cozy.apps/Drive",
+            "@drive",
+            "é",
+            "a\nb",
+            long.as_str(),
+        ] {
+            let why = check(wrong).unwrap_err();
+            assert!(!why.is_empty(), "{wrong}");
+        }
+    }
+
+    proptest! {
+        /// What is accepted can stand in a token: it cannot be taken for two rules.
+        #[test]
+        fn no_rule_holds_a_separator(text in "\\PC{0,60}") {
+            if check(&text).is_ok() {
+                prop_assert_eq!(text.split_whitespace().count(), 1);
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The settings of the vault, and what else a passphrase and sessions touch.
+
+use couch::{Claim as Claiming, DbName, Document, Exchange, Removal, Rev};
+use serde_json::{Map, Value};
+
+use super::Store;
+use crate::domain::{
+    databases::SETTINGS, passphrase::credentials::VAULT_SETTINGS_ID, place::Place,
+};
+
+/// The doctype of OAuth clients.
+const CLIENTS: &str = "io.cozy.oauth.clients";
+
+impl Store {
+    /// The settings of the vault.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn vault_settings(
+        &self,
+        place: Place<'_>,
+    ) -> Result<Option<Document<Map<String, Value>>>, couch::Error> {
+        self.of_instance(place, SETTINGS, VAULT_SETTINGS_ID).await
+    }
+
+    /// Replaces the settings of the vault, if they are still at `rev`; `None` writes the first ones.
+    ///
+    /// # Errors
+    /// When the database fails and it stays open who won.
+    pub async fn write_vault_settings(
+        &self,
+        place: Place<'_>,
+        rev: Option<&Rev>,
+        settings: &Map<String, Value>,
+    ) -> Result<Exchange, couch::Error> {
+        let name = DbName::instance(place.prefix, SETTINGS)?;
+        let database = self.couch(place)?.database(&name);
+        if let Some(rev) = rev {
+            return database
+                .compare_and_set(VAULT_SETTINGS_ID, rev, settings)
+                .await;
+        }
+        let first: Claiming<Map<String, Value>> = database
+            .claim(VAULT_SETTINGS_ID, settings, |_| false)
+            .await?;
+        Ok(match first {
+            Claiming::Won(rev) => Exchange::Won(rev),
+            Claiming::Taken(_) => Exchange::Lost,
+        })
+    }
+
+    /// An OAuth client of an instance.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn oauth_client(
+        &self,
+        place: Place<'_>,
+        id: &str,
+    ) -> Result<Option<Document<Map<String, Value>>>, couch::Error> {
+        self.of_instance(place, CLIENTS, id).await
+    }
+
+    /// Replaces an OAuth client, if it is still at `rev`.
+    ///
+    /// # Errors
+    /// When the database fails and it stays open who won.
+    pub async fn replace_oauth_client(
+        &self,
+        place: Place<'_>,
+        client: &Document<Map<String, Value>>,
+    ) -> Result<Exchange, couch::Error> {
+        let name = DbName::instance(place.prefix, CLIENTS)?;
+        self.couch(place)?
+            .database(&name)
+            .compare_and_set(&client.id, &client.rev, &client.body)
+            .await
+    }
+
+    /// Removes a database of an instance. Whether there was one.
+    ///
+    /// # Errors
+    /// When it may still be there.
+    pub async fn remove_database(
+        &self,
+        place: Place<'_>,
+        doctype: &str,
+    ) -> Result<bool, couch::Error> {
+        let name = DbName::instance(place.prefix, doctype)?;
+        let removal = self.couch(place)?.delete_database(&name).await?;
+        Ok(removal == Removal::Deleted)
+    }
+
+    /// A document of an instance; one whose database is gone is none.
+    async fn of_instance(
+        &self,
+        place: Place<'_>,
+        doctype: &str,
+        id: &str,
+    ) -> Result<Option<Document<Map<String, Value>>>, couch::Error> {
+        let name = DbName::instance(place.prefix, doctype)?;
+        match self.couch(place)?.database(&name).get(id).await {
+            Err(couch::Error::DatabaseMissing { .. }) => Ok(None),
+            found => found,
+        }
+    }
+}
