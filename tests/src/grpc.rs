@@ -1,6 +1,6 @@
 //! Calls over gRPC, as internal tools make them.
 
-use std::{fs, time::Duration};
+use std::{fs, sync::LazyLock, time::Duration};
 
 use hamlet_proto::{
     google::longrunning::{
@@ -10,6 +10,8 @@ use hamlet_proto::{
         CreateInstanceRequest, Instance, instance_service_client::InstanceServiceClient,
     },
 };
+use prost_reflect::{DescriptorPool, DynamicMessage};
+use serde_json::Value;
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
@@ -31,10 +33,19 @@ impl Door {
     /// # Panics
     /// When it does not open.
     pub async fn open(daemon: &Daemon) -> Self {
+        Self::open_for(daemon, "localhost").await
+    }
+
+    /// The same, for calls of the instance that has this host.
+    ///
+    /// # Panics
+    /// When it does not open.
+    pub async fn open_for(daemon: &Daemon, host: &str) -> Self {
         let credential = fs::read_to_string(daemon.data().join("admin-credential"))
             .expect("the credential can be read");
         let channel = Endpoint::from_shared(format!("http://{}", daemon.admin))
             .expect("an address")
+            .origin(format!("http://{host}").parse().expect("a host"))
             .connect_timeout(Duration::from_secs(5))
             .connect()
             .await
@@ -44,6 +55,38 @@ impl Door {
             channel,
             bearer: bearer.parse().expect("it can stand in a header"),
         }
+    }
+
+    /// Calls a method, such as `hamlet.instance.v1.InstanceService/GetInstance`, with a request in its JSON
+    /// form. What it answers does not matter.
+    ///
+    /// # Errors
+    /// What the method refuses.
+    ///
+    /// # Panics
+    /// When there is no such method, or the JSON is none of its request.
+    pub async fn call(&self, method: &str, request: &Value) -> Result<(), Status> {
+        static CONTRACTS: LazyLock<DescriptorPool> = LazyLock::new(|| {
+            DescriptorPool::decode(hamlet_proto::FILE_DESCRIPTOR_SET).expect("contracts")
+        });
+        let (service, name) = method.split_once('/').expect("a service and a method");
+        let service = CONTRACTS.get_service_by_name(service).expect(service);
+        let found = service.methods().find(|it| it.name() == name);
+        let input = found.expect(method).input();
+        let message = DynamicMessage::deserialize(input, request)
+            .unwrap_or_else(|error| panic!("{method} {request}: {error}"));
+        let mut client = tonic::client::Grpc::new(self.channel.clone());
+        client.ready().await.expect("the door is open");
+        let path = format!("/{method}").parse().expect("a path");
+        // The answer is read as a message without fields, which skips all of them.
+        let codec = tonic_prost::ProstCodec::<DynamicMessage, ()>::default();
+        client
+            .server_streaming(self.request(message), path, codec)
+            .await?
+            .into_inner()
+            .message()
+            .await
+            .map(|_| ())
     }
 
     fn request<T>(&self, message: T) -> Request<T> {

@@ -56,6 +56,18 @@ fn checked_slug(text: String) -> Result<String, Status> {
     }
 }
 
+/// Installing and uninstalling may be repeated as they are, so that a request id has nothing to tell apart;
+/// one that no other call takes is refused all the same.
+fn check_request_id(text: &str) -> Result<(), Status> {
+    let fine = text.len() <= 128 && text.bytes().all(|byte| byte.is_ascii_graphic());
+    fine.then_some(()).ok_or_else(|| {
+        invalid_field(
+            "request_id",
+            "is not usable; give up to 128 printable ASCII characters, best a UUID",
+        )
+    })
+}
+
 fn checked_kind(kind: i32) -> Result<Kind, Status> {
     convert::kind(kind)
         .ok_or_else(|| invalid_field("kind", "is not known; give a web app or a konnector"))
@@ -114,6 +126,7 @@ impl AppsService for Apps {
     ) -> Result<Response<App>, Status> {
         let (tenant, _) = self.tenant(&request)?;
         let asked = request.into_inner();
+        check_request_id(&asked.request_id)?;
         let kind = checked_kind(asked.kind)?;
         let time_limit = match asked.time_limit {
             None => TIME_LIMIT,
@@ -140,6 +153,7 @@ impl AppsService for Apps {
     ) -> Result<Response<UninstallAppResponse>, Status> {
         let (tenant, store) = self.tenant(&request)?;
         let asked = request.into_inner();
+        check_request_id(&asked.request_id)?;
         let kind = checked_kind(asked.kind)?;
         let uninstall = Uninstall {
             slug: checked_slug(asked.slug)?,

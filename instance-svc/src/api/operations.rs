@@ -82,7 +82,10 @@ impl Operations for OperationsApi {
         Caller::of(&request)?.require_admin()?;
         let request = request.into_inner();
         if !request.name.is_empty() && request.name != "operations" {
-            return Err(status::invalid_field("name", "is not operations"));
+            return Err(status::invalid_field(
+                "name",
+                "is no collection; use operations, or leave it out",
+            ));
         }
         let wanted = match request.filter.replace(' ', "").as_str() {
             "" => None,
@@ -98,7 +101,12 @@ impl Operations for OperationsApi {
         let size = match usize::try_from(request.page_size) {
             Ok(0) => DEFAULT_PAGE,
             Ok(size) => size.min(LARGEST_PAGE),
-            Err(_) => return Err(status::invalid_field("page_size", "is negative")),
+            Err(_) => {
+                return Err(status::invalid_field(
+                    "page_size",
+                    "is negative; use 0 for the default, or 1 to 1000",
+                ));
+            }
         };
         let page = list_operations::list(&self.0.store, &request.page_token, size, wanted).await?;
         // A list shows how far operations are; what came of one is asked for by name.
@@ -135,8 +143,9 @@ impl Operations for OperationsApi {
         let id = convert::operation_id(&request.name).map_err(Error::from)?;
         let timeout = match request.timeout {
             None => WAIT,
-            Some(timeout) => Duration::try_from(timeout)
-                .map_err(|_| status::invalid_field("timeout", "is negative"))?,
+            Some(timeout) => Duration::try_from(timeout).map_err(|_| {
+                status::invalid_field("timeout", "is negative; give a time such as 30s")
+            })?,
         };
         let mut states = std::pin::pin!(follow(
             self.0.store.clone(),

@@ -67,6 +67,10 @@ impl FromStr for Name {
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         let text = text.trim();
+        // An address is a likely mistake, and its colon begins no port.
+        if text.contains("://") {
+            return Err(InvalidName::Host(shorten(text)));
+        }
         let (host, port) = match text.rsplit_once(':') {
             Some((host, port)) => (host, Some(parse_port(port)?)),
             None => (text, None),
