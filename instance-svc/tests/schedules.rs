@@ -41,7 +41,7 @@ use tonic::{Code, Status};
 /// How many schedules run when nobody says.
 const SCHEDULES: u64 = 24;
 /// How many run at once: they mostly wait.
-const AT_ONCE: usize = 24;
+const AT_ONCE: usize = 8;
 /// How long a lease lasts here.
 const LEASE: Duration = Duration::from_secs(1);
 /// How long a call to the database may take: shorter than the wait before a takeover is longer than the
@@ -205,15 +205,7 @@ impl<'a> Schedule<'a> {
                 }
             }
             9..=10 => self.replicas.get(replica).unwrap().0.freeze(STILL),
-            11 => {
-                let (process, _) = self.replicas.remove(replica);
-                process.kill().await;
-                let again = self.dice.throw(u64::MAX);
-                self.start(random_failpoints(again)).await;
-                // The places of the two stay what they are.
-                let last = self.replicas.pop().unwrap();
-                self.replicas.insert(replica, last);
-            }
+            11 => self.kill(replica).await,
             _ => {
                 let hours = i64::try_from(self.dice.throw(5)).unwrap() - 2;
                 self.replicas
@@ -242,6 +234,33 @@ impl<'a> Schedule<'a> {
         if let Some(accepted) = self.ask(call).await {
             self.accepted.push(accepted.name);
         }
+        self.strike(replica).await;
+    }
+
+    /// Lets a replica stand still, or die, in the middle of what it was asked for just now; or nothing.
+    async fn strike(&mut self, replica: usize) {
+        let moment = self.dice.millis(60);
+        match self.dice.throw(6) {
+            0 | 1 => {
+                tokio::time::sleep(moment).await;
+                self.replicas.get(replica).unwrap().0.freeze(STILL);
+            }
+            2 => {
+                tokio::time::sleep(moment).await;
+                self.kill(replica).await;
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends a replica wherever it is; another one takes its place.
+    async fn kill(&mut self, replica: usize) {
+        let (process, _) = self.replicas.remove(replica);
+        process.kill().await;
+        let seed = self.dice.throw(u64::MAX);
+        self.start(random_failpoints(seed)).await;
+        let last = self.replicas.pop().unwrap();
+        self.replicas.insert(replica, last);
     }
 
     async fn destroy(&mut self, replica: usize, number: u64) {
@@ -250,6 +269,7 @@ impl<'a> Schedule<'a> {
         if let Some(name) = self.ask(clients.ask_to_destroy(&domain)).await {
             self.accepted.push(name);
         }
+        self.strike(replica).await;
     }
 
     async fn cancel(&mut self, replica: usize) {
@@ -311,7 +331,12 @@ impl<'a> Schedule<'a> {
                 ));
             }
         }
-        let healthy = self.replicas.last().unwrap().0.clone();
+        // One with all the patience of a real one looks and cleans up.
+        let calm = Settings {
+            scan_every: Duration::from_millis(100),
+            ..Settings::new(format!("calm-{}", self.seed))
+        };
+        let healthy = self.world.replica_with(calm).await;
         let mut expected = 0;
         for number in 0..2 {
             let domain = self.domain(number);
@@ -345,8 +370,9 @@ impl<'a> Schedule<'a> {
         self.check_leaves().await?;
         for number in 0..2 {
             let domain = self.domain(number);
-            match patiently(async || healthy.destroy(&domain).await).await {
-                Ok(destroyed) => {
+            match patiently(async || healthy.ask_to_destroy(&domain).await).await {
+                Ok(name) => {
+                    let destroyed = healthy.end_of(&name).await;
                     if let Some(failed) = support::failure(&destroyed) {
                         return Err(format!("it cannot be destroyed: {failed}"));
                     }
@@ -362,6 +388,7 @@ impl<'a> Schedule<'a> {
         for (process, _) in std::mem::take(&mut self.replicas) {
             process.kill().await;
         }
+        healthy.stop().await;
         Ok(())
     }
 

@@ -153,7 +153,13 @@ impl World {
             Ok(url) if !url.is_empty() => Database::real(url).await,
             _ => Database::embedded(&stop).await,
         };
-        let couch = Couch::connect(&CouchConfig::new(&database.url)).unwrap();
+        // Whoever only looks has patience: machines are slow and shared.
+        let couch = Couch::connect(&CouchConfig {
+            call_timeout: Duration::from_secs(60),
+            race_timeout: Duration::from_secs(60),
+            ..CouchConfig::new(&database.url)
+        });
+        let couch = couch.unwrap();
         let (listener, peers_address) = listen().await;
         let contents = Contents::default();
         let neighbours = Neighbours::new(couch.clone(), Arc::clone(&contents));
