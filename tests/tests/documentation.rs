@@ -116,13 +116,11 @@ fn blocks(page: &str) -> Vec<Block> {
     blocks
 }
 
-/// Whether a text is what a page shows, where `…` stands for anything.
+/// Whether a text is what a page shows, where `…` stands for anything, and columns may be wider or narrower.
 fn is_shown(shown: &str, text: &str) -> bool {
-    let mut parts = shown.trim_end().split('…');
-    let Some(mut rest) = text
-        .trim_end()
-        .strip_prefix(parts.next().unwrap_or_default())
-    else {
+    let (shown, text) = (narrow(shown), narrow(text));
+    let mut parts = shown.split('…');
+    let Some(mut rest) = text.strip_prefix(parts.next().unwrap_or_default()) else {
         return false;
     };
     let parts: Vec<_> = parts.collect();
