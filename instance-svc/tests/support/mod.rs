@@ -446,21 +446,31 @@ impl Clients {
 
     /// The operation when it has ended, whoever drives it.
     pub(crate) async fn end_of(&self, name: &str) -> Operation {
-        let operation = self
-            .operations
-            .clone()
-            .wait_operation(WaitOperationRequest {
-                name: name.to_owned(),
-                timeout: Some(prost_types::Duration {
-                    seconds: 60,
-                    nanos: 0,
-                }),
-            })
-            .await
-            .unwrap()
-            .into_inner();
-        assert!(operation.done, "it did not end: {operation:#?}");
+        // On a machine that others use too, 200 creations take their time.
+        const PATIENCE: usize = 6;
+        let mut operation = self.wait_for(name).await;
+        for _ in 1..PATIENCE {
+            if operation.done {
+                break;
+            }
+            operation = self.wait_for(name).await;
+        }
+        let progress = progress(&operation);
+        assert!(operation.done, "it did not end: {progress:#?}");
         operation
+    }
+
+    /// The operation when it has ended, or after a minute.
+    async fn wait_for(&self, name: &str) -> Operation {
+        let request = WaitOperationRequest {
+            name: name.to_owned(),
+            timeout: Some(prost_types::Duration {
+                seconds: 60,
+                nanos: 0,
+            }),
+        };
+        let waited = self.operations.clone().wait_operation(request).await;
+        waited.unwrap().into_inner()
     }
 }
 
