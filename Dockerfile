@@ -7,8 +7,9 @@
 # Where the programs are compiled: a Debian with Rust and gcc. Its C library must not be newer than the
 # runtime image's.
 ARG BUILDER_IMAGE=rust:1.95-slim-bookworm
-# What the programs run on: a C library, libgcc and nothing else, not even a shell.
-ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian12
+# What the programs run on: a C library and libgcc. Nothing else is needed, not even a shell: an image without
+# one, such as a distroless one, will do as well.
+ARG RUNTIME_IMAGE=debian:bookworm-slim
 
 
 # The manifests, and an empty file for each source. It is made anew with every change of the code, but its
@@ -63,12 +64,18 @@ RUN set -eu; \
     done; \
     # Folders for volumes: a new volume takes the owner of the folder that it is mounted on.
     mkdir -p /folders/hamlet/couchdb /folders/hamlet/cluster /folders/hamlet/admin /folders/hamlet/contents; \
-    mkdir -p /folders/opt/couchdb/data
+    mkdir -p /folders/opt/couchdb/data; \
+    # Certificates by which registries of apps are known; a slim runtime image has none.
+    mkdir /certificates; \
+    if [ -e /etc/ssl/certs/ca-certificates.crt ]; then \
+        cp -L /etc/ssl/certs/ca-certificates.crt /certificates/; \
+    fi
 
 
 # What all images share.
 FROM ${RUNTIME_IMAGE} AS runtime
-# The user `nonroot` of distroless images; a number needs no user database.
+COPY --from=programs /certificates /etc/ssl/certs
+# Nobody's number in particular; a number needs no user database.
 COPY --from=programs --chown=65532:65532 /folders/hamlet /hamlet
 USER 65532:65532
 WORKDIR /hamlet
