@@ -21,7 +21,7 @@ use service_kit::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    actions::{adopt::adopt_all, derive::Deriver},
+    actions::{adopt::Adoption, derive::Deriver},
     api::{Parts, Shared, directory::Directory, instances::Instances, operations::OperationsApi},
     config::Config,
     error::Error,
@@ -77,7 +77,9 @@ pub async fn serve(
     }
     let store = Store::new(given.couch)?;
     store.prepare().await?;
-    adopt_all(&store).await?;
+    let mut adoption = Adoption::new(store.clone());
+    adoption.adopt_unrecorded().await?;
+    let look_every = given.engine.scan_every;
     let sealing = Sealing::new(given.cluster_key.clone());
     let creation = Creation {
         store: store.clone(),
@@ -123,6 +125,10 @@ pub async fn serve(
             door.clone(),
         ))
         .with(TenantServiceServer::with_interceptor(directory, door));
-    let (served, ()) = tokio::join!(server.serve(listener, shutdown), engine.run());
+    let (served, (), ()) = tokio::join!(
+        server.serve(listener, shutdown.clone()),
+        engine.run(),
+        adoption.follow(look_every, shutdown)
+    );
     Ok(served?)
 }

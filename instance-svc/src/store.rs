@@ -1,6 +1,7 @@
 //! Which documents lie in which database.
 
 mod changes;
+mod feed;
 pub(crate) mod scan;
 mod vault;
 
@@ -256,28 +257,17 @@ impl Store {
     /// The instances of which we know nothing: other software made them.
     ///
     /// # Errors
-    /// When the database fails, or a document is none of an instance.
-    pub async fn unrecorded_instances(&self) -> Result<Vec<(String, InstanceDocument)>, Error> {
+    /// When the database fails.
+    pub async fn unrecorded_instances(&self) -> Result<Vec<String>, couch::Error> {
         let known: HashSet<String> = self
             .records
             .all_docs(AllDocs::new())
             .map_ok(|row: Row| row.id)
             .try_collect()
             .await?;
-        let unknown: Vec<String> = self
-            .instances
-            .all_docs(AllDocs::new())
-            .map_ok(|row: Row| row.id)
-            .try_filter(|id| std::future::ready(!id.starts_with("_design/") && !known.contains(id)))
-            .try_collect()
-            .await?;
-        let mut found = Vec::with_capacity(unknown.len());
-        for id in unknown {
-            if let Some(document) = self.instance(&id).await? {
-                found.push((id, document.body));
-            }
-        }
-        Ok(found)
+        let mut unknown = self.instance_ids().await?;
+        unknown.retain(|id| !known.contains(id));
+        Ok(unknown)
     }
 
     /// How many instances there are: documents without design documents.

@@ -94,12 +94,18 @@ fn fields() -> Vec<Field> {
             json!({"sponsorships": ["a", "b"]}),
             json!({"sponsorships": null}),
         ),
-        document(
-            "old_domain",
-            |i| i.old_domain = "Was.example".into(),
-            json!({"old_domain": "was.example"}),
-            json!({"old_domain": null}),
-        ),
+        Field {
+            path: "old_domain",
+            set: |i| i.old_domain = "Was.example".into(),
+            instance: json!({"old_domain": "was.example"}),
+            settings: json!({}),
+            record: json!({"old_domain": "was.example"}),
+            cleared: Some((
+                json!({"old_domain": null}),
+                json!({}),
+                json!({"old_domain": null}),
+            )),
+        },
         document(
             "tos_latest",
             |i| i.tos_latest = "2.0.0-20250901".into(),
@@ -188,7 +194,7 @@ fn fields() -> Vec<Field> {
             },
             instance: json!({}),
             settings: json!({}),
-            record: json!({"debug_until": "2096-10-02T07:06:40.000000000Z"}),
+            record: json!({"debug_until": "2096-10-02T07:06:40.000000Z"}),
             cleared: Some((json!({}), json!({}), json!({"debug_until": null}))),
         },
         setting(
@@ -247,10 +253,16 @@ async fn each_field_is_written_where_it_belongs_and_cleared_where_it_can_be() {
             .await
             .unwrap();
         assert_eq!(failure(&operation), None, "{path}");
-        let expected = before
+        let mut expected = before
             .with_instance(field.instance)
             .with_settings(field.settings)
             .with_record(field.record);
+        if path == "old_domain" {
+            expected = expected.with_claims(&[
+                ("a.example", "domain"),
+                ("redirect:was.example", "redirect"),
+            ]);
+        }
         assert_eq!(world.documents("a.example").await, expected, "{path}");
         // Once more: there is nothing to do.
         let etag = replica.get("a.example").await.unwrap().etag;
@@ -271,7 +283,8 @@ async fn each_field_is_written_where_it_belongs_and_cleared_where_it_can_be() {
         let expected = expected
             .with_instance(instance)
             .with_settings(settings)
-            .with_record(record);
+            .with_record(record)
+            .with_claims(&[("a.example", "domain")]);
         assert_eq!(world.documents("a.example").await, expected, "{path}");
     }
     assert_eq!(failure(&replica.destroy("a.example").await.unwrap()), None);

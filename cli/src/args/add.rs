@@ -72,7 +72,7 @@ pub(crate) struct Add {
         value_name = "SUBJECT"
     )]
     pub(crate) oidc_id: String,
-    /// A former domain. Nobody is redirected from it: it stays what clients hash passphrases with.
+    /// A former domain: browsers are redirected from it, and clients hash passphrases with it.
     #[arg(
         long,
         default_value = "",

@@ -59,7 +59,7 @@ pub(crate) struct Modify {
     /// The subject at the OIDC provider.
     #[arg(long = "oidc_id", value_name = "SUBJECT", value_parser = values::names::not_empty)]
     pub(crate) oidc_id: Option<String>,
-    /// A former domain. Nobody is redirected from it: it stays what clients hash passphrases with.
+    /// A former domain: browsers are redirected from it, and clients hash passphrases with it.
     #[arg(long, value_name = "DOMAIN", value_parser = values::domain::parse)]
     pub(crate) old_domain: Option<String>,
     /// Let the owner log in. There is no way back.

@@ -10,7 +10,6 @@ use super::{
 use crate::{
     domain::{
         claim::Kind,
-        instance::names_of,
         name::Name,
         operation::{Operation, Removed, Work},
     },
@@ -117,8 +116,11 @@ impl RequestDestroy<'_> {
     /// How much there is of an instance.
     async fn count(&self, found: &Found) -> Result<Removed, Error> {
         let document = &found.document.body;
-        let names = names_of(document);
-        let names: Vec<String> = names.iter().map(|name| name.domain().to_owned()).collect();
+        let names: Vec<String> = document
+            .wanted()
+            .into_iter()
+            .map(|wanted| wanted.id)
+            .collect();
         let holder = Holder {
             instance: &found.id,
             domain: &document.domain,

@@ -47,7 +47,7 @@ impl DirectoryService for Directory {
             state: state.into(),
             blocking_reason: document.blocking_reason.clone(),
             app_slug: resolved.app_slug.clone(),
-            redirect_domain: String::new(),
+            redirect_domain: resolved.redirect.clone().unwrap_or_default(),
             canonical_host: resolved.canonical_host.clone(),
             onboarding: document.register_token_hex().is_some(),
         }))

@@ -215,6 +215,9 @@ impl Change {
         if let Some(aliases) = &self.instance.domain_aliases {
             record.domain_aliases.clone_from(aliases);
         }
+        if let Some(old_domain) = &self.instance.old_domain {
+            record.old_domain.clone_from(old_domain);
+        }
         if let Some(locale) = &self.instance.locale {
             record.locale.clone_from(locale);
         }

@@ -31,6 +31,9 @@ pub enum Kind {
     Domain,
     /// Another domain that leads to it.
     Alias,
+    /// A former domain, from which browsers are redirected. Its claim has an id of its own kind: a new
+    /// instance may take the name itself, and then the redirect sleeps.
+    Redirect,
 }
 
 /// A name that an instance wants.
@@ -44,21 +47,34 @@ pub struct Wanted {
     pub kind: Kind,
 }
 
+/// What stands before the host in the id of the claim of a redirect. No host holds a colon.
+const REDIRECT: &str = "redirect:";
+
+/// The id of the claim of a redirect from this host.
+#[must_use]
+pub fn redirect_id(host: &str) -> String {
+    format!("{REDIRECT}{host}")
+}
+
 /// The names of an instance, in the order in which they are claimed: byte order of the claims' ids, each
 /// once. Texts that are no names (other software checks less) are left out.
 #[must_use]
-pub fn wanted(domain: &str, aliases: &[String]) -> Vec<Wanted> {
+pub fn wanted(domain: &str, aliases: &[String], old_domain: &str) -> Vec<Wanted> {
     let domain = [(domain, Kind::Domain)].into_iter();
     let aliases = aliases.iter().map(|alias| (alias.as_str(), Kind::Alias));
     let mut wanted: Vec<Wanted> = Vec::new();
-    for (text, kind) in domain.chain(aliases) {
+    for (text, kind) in domain.chain(aliases).chain([(old_domain, Kind::Redirect)]) {
         let Ok(name) = text.parse::<Name>() else {
             continue;
         };
+        let id = match kind {
+            Kind::Domain | Kind::Alias => name.host().to_owned(),
+            Kind::Redirect => redirect_id(name.host()),
+        };
         // What comes first in this list wins: a domain is never an alias of itself.
-        if !wanted.iter().any(|other| other.id == name.host()) {
+        if !wanted.iter().any(|other| other.id == id) {
             wanted.push(Wanted {
-                id: name.host().to_owned(),
+                id,
                 name: name.domain().to_owned(),
                 kind,
             });
@@ -66,4 +82,25 @@ pub fn wanted(domain: &str, aliases: &[String]) -> Vec<Wanted> {
     }
     wanted.sort_by(|a, b| a.id.cmp(&b.id));
     wanted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wanted;
+
+    #[test]
+    fn names_are_claimed_in_byte_order_and_a_former_one_apart() {
+        let aliases = ["Zoe.example", "a.example:8080", "no name", "b.example"].map(str::to_owned);
+        let ids: Vec<String> = wanted("b.example:1", &aliases, "a.example")
+            .into_iter()
+            .map(|wanted| wanted.id)
+            .collect();
+        let expected = [
+            "a.example",
+            "b.example",
+            "redirect:a.example",
+            "zoe.example",
+        ];
+        assert_eq!(ids, expected);
+    }
 }

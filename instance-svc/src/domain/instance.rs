@@ -5,7 +5,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    databases::INDEXES_VERSION, name::Name, passphrase::Credentials, place::Place, spec::Spec,
+    claim::{Wanted, wanted},
+    databases::INDEXES_VERSION,
+    passphrase::Credentials,
+    place::Place,
+    spec::Spec,
     token::Audience,
 };
 
@@ -231,6 +235,12 @@ impl InstanceDocument {
         }
     }
 
+    /// The claims of its names, in the order in which they are made.
+    #[must_use]
+    pub fn wanted(&self) -> Vec<Wanted> {
+        wanted(&self.domain, &self.domain_aliases, &self.old_domain)
+    }
+
     /// The register token as links and people have it: 32 hex digits. `None` once it was used, or when
     /// the document holds none that can be read.
     #[must_use]
@@ -310,17 +320,6 @@ pub fn owner_contact(spec: &Spec, url: &str) -> Map<String, Value> {
         json!({"byFamilyNameGivenNameEmailCozyUrl": sort_key}),
     );
     contact
-}
-
-/// The names under which an instance is found: its domain, its aliases, its former domain. Texts that
-/// are no names (other software checks less) are left out.
-#[must_use]
-pub fn names_of(document: &InstanceDocument) -> Vec<Name> {
-    [document.domain.as_str()]
-        .into_iter()
-        .chain(document.domain_aliases.iter().map(String::as_str))
-        .filter_map(|text| text.parse().ok())
-        .collect()
 }
 
 #[cfg(test)]

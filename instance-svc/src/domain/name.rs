@@ -160,6 +160,15 @@ pub fn app_hosts(host: &str) -> Vec<AppHost> {
     found
 }
 
+/// Where an app of an instance is: a domain, with the port of the instance's.
+#[must_use]
+pub fn app_domain(domain: &str, slug: &str, subdomains: Subdomains) -> String {
+    match (subdomains, domain.split_once('.')) {
+        (Subdomains::Flat, Some((label, rest))) => format!("{label}-{slug}.{rest}"),
+        (Subdomains::Flat | Subdomains::Nested, _) => format!("{slug}.{domain}"),
+    }
+}
+
 fn is_slug(text: &str) -> bool {
     !text.is_empty()
         && text

@@ -69,7 +69,7 @@ pub struct Operation {
     /// When to look once more at what was unwound, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub look_again: Option<String>,
-    /// The names that it claims or gives back, as documents keep them.
+    /// The ids of the claims that it makes or gives back, in the order of making.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
     /// Each database of a creation with the number of documents that it must hold at least.

@@ -2,6 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{
+    claim::{Wanted, wanted},
+    instance::InstanceDocument,
+};
+
 /// The document of an instance in `global/hamlet-instances`; its `_id` is that of the instance's
 /// document. Lists are read from here, in the order of ids, which is that of creation.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
@@ -11,6 +16,9 @@ pub struct Record {
     /// Other domains.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub domain_aliases: Vec<String>,
+    /// A former domain.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub old_domain: String,
     /// The prefix of the databases.
     pub prefix: String,
     /// The language.
@@ -74,6 +82,26 @@ pub enum Refusal {
 }
 
 impl Record {
+    /// The claims of the names that it tells, in the order in which they are made.
+    #[must_use]
+    pub fn wanted(&self) -> Vec<Wanted> {
+        wanted(&self.domain, &self.domain_aliases, &self.old_domain)
+    }
+
+    /// The same record with the copies brought up to date with the instance document.
+    #[must_use]
+    pub fn following(&self, document: &InstanceDocument) -> Self {
+        Self {
+            domain: document.domain.clone(),
+            domain_aliases: document.domain_aliases.clone(),
+            old_domain: document.old_domain.clone(),
+            prefix: document.prefix.clone(),
+            locale: document.locale.clone(),
+            context: document.context.clone(),
+            ..self.clone()
+        }
+    }
+
     /// Whether the state of the instance lets a destruction begin. One that begins by itself names the
     /// time for which it was due.
     ///

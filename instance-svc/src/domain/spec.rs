@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    claim::{Wanted, wanted},
     field, locale,
     name::{InvalidName, Name},
     tos,
@@ -165,7 +166,13 @@ impl Spec {
         self.magic_link || !self.franceconnect_id.is_empty()
     }
 
-    /// The names to claim, in byte order of their hosts.
+    /// The names to claim, in the order in which they are claimed.
+    #[must_use]
+    pub fn wanted(&self) -> Vec<Wanted> {
+        wanted(&self.domain, &self.domain_aliases, &self.old_domain)
+    }
+
+    /// The names under which it is found, in byte order of their hosts.
     ///
     /// One at a time, in one order, stopping at the first refusal: two creations with crossed names
     /// would otherwise both lose.

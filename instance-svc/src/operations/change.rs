@@ -13,7 +13,7 @@ use crate::{
     clock,
     domain::{
         change::{Change, ChangeKind},
-        claim::{Claim, wanted},
+        claim::Claim,
         operation::{Operation, Work},
         steps::ChangeStep,
     },
@@ -72,7 +72,7 @@ impl Changing {
     ) -> Result<Report, StepError> {
         match step {
             ChangeStep::Take => taking::free(&self.store, id, operation, |_| {}).await?,
-            ChangeStep::Claims => self.release_claimed(id, change).await?,
+            ChangeStep::Claims => self.release_stray(id, operation, change).await?,
             // Beyond the point of no return nothing is taken back.
             ChangeStep::Settings
             | ChangeStep::Sessions
@@ -91,7 +91,7 @@ impl Changing {
         operation: &Operation,
         change: &Change,
     ) -> Result<(), StepError> {
-        self.release_claimed(id, change).await?;
+        self.release_stray(id, operation, change).await?;
         taking::free(&self.store, id, operation, |_| {}).await
     }
 
@@ -121,7 +121,7 @@ impl Changing {
             operation.names = settled
                 .added
                 .iter()
-                .map(|wanted| wanted.name.clone())
+                .map(|wanted| wanted.id.clone())
                 .collect();
             operation.work = Work::Change {
                 change: Box::new(settled),
@@ -155,8 +155,8 @@ impl Changing {
         self.release_stray(id, operation, change).await
     }
 
-    /// Gives back what was claimed after another owner had finished the operation: names that a later one
-    /// has removed again.
+    /// Gives back what this operation claimed and the instance does not have: its change was turned back,
+    /// or another owner had finished it and a later change removed the name again.
     async fn release_stray(
         &self,
         id: &str,
@@ -164,25 +164,13 @@ impl Changing {
         change: &Change,
     ) -> Result<(), StepError> {
         let document = self.store.instance(&operation.instance).await?;
-        let kept = document.map_or_else(Vec::new, |found| {
-            wanted(&found.body.domain, &found.body.domain_aliases)
-        });
+        let kept = document.map_or_else(Vec::new, |found| found.body.wanted());
         for name in change.added.iter().rev() {
             if !kept.iter().any(|kept| kept.id == name.id) {
                 self.store
                     .release(&name.id, |claim| claim.operation == id)
                     .await?;
             }
-        }
-        Ok(())
-    }
-
-    /// Gives back the added names that this operation claimed, in reverse order.
-    async fn release_claimed(&self, id: &str, change: &Change) -> Result<(), StepError> {
-        for name in change.added.iter().rev() {
-            self.store
-                .release(&name.id, |claim| claim.operation == id)
-                .await?;
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use crate::{
 /// removes it: its operation may be about to be written down.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Claims the name with this id. One that the instance has already stays as it is.
+/// Claims the name with this id, for an instance that may have it already.
 pub(super) async fn claim(store: &Store, id: &str, claim: &Claim) -> Result<(), StepError> {
     let begun = Instant::now();
     loop {
@@ -25,7 +25,12 @@ pub(super) async fn claim(store: &Store, id: &str, claim: &Claim) -> Result<(), 
             Claiming::Taken(holder) => holder,
         };
         if holder.instance == claim.instance {
-            return Ok(());
+            // It is this operation's from now on: whoever saw it before, and wants to give it back, sees
+            // another one.
+            match store.claim_for_instance(id, claim).await? {
+                Claiming::Won(_) => return Ok(()),
+                Claiming::Taken(_) => continue,
+            }
         }
         if !is_abandoned(store, &holder).await? {
             return Err(Error::NameTaken(claim.name.clone()).into());

@@ -16,10 +16,9 @@ use crate::{
     clock,
     config::Config,
     domain::{
-        claim::{Claim, Kind},
+        claim::Claim,
         databases::{self, CONTACTS, OWN, SETTINGS},
         instance::{InstanceDocument, SETTINGS_ID, owner_contact, settings_document},
-        name::Name,
         operation::{AppOutcome, Operation, Published},
         passphrase::{Credentials, credentials::VAULT_SETTINGS_ID},
         place::Place,
@@ -108,40 +107,26 @@ impl Creation {
         operation: &Operation,
         spec: &Spec,
     ) -> Result<Report, StepError> {
-        let names = spec.names();
-        for name in &names {
-            self.claim_name(id, operation, spec, name).await?;
+        let wanted = spec.wanted();
+        for wanted in &wanted {
+            let claim = Claim {
+                name: wanted.name.clone(),
+                kind: wanted.kind,
+                instance: operation.instance.clone(),
+                operation: id.to_owned(),
+                created_at: clock::now(),
+            };
+            claims::claim(&self.store, &wanted.id, &claim).await?;
         }
-        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let names: Vec<String> = wanted.into_iter().map(|wanted| wanted.id).collect();
         Ok(Box::new(move |operation| operation.names = names))
-    }
-
-    async fn claim_name(
-        &self,
-        id: &str,
-        operation: &Operation,
-        spec: &Spec,
-        name: &Name,
-    ) -> Result<(), StepError> {
-        let claim = Claim {
-            name: name.domain().to_owned(),
-            kind: if name.domain() == spec.domain {
-                Kind::Domain
-            } else {
-                Kind::Alias
-            },
-            instance: operation.instance.clone(),
-            operation: id.to_owned(),
-            created_at: clock::now(),
-        };
-        claims::claim(&self.store, name.host(), &claim).await
     }
 
     /// Gives the names back in reverse order.
     async fn release_names(&self, id: &str, spec: &Spec) -> Result<Report, StepError> {
-        for name in spec.names().iter().rev() {
+        for wanted in spec.wanted().iter().rev() {
             self.store
-                .release(name.host(), |claim| claim.operation == id)
+                .release(&wanted.id, |claim| claim.operation == id)
                 .await?;
         }
         Ok(nothing())
@@ -288,6 +273,7 @@ impl Creation {
         let record = Record {
             domain: spec.domain.clone(),
             domain_aliases: spec.domain_aliases.clone(),
+            old_domain: spec.old_domain.clone(),
             prefix: operation.prefix.clone(),
             locale: spec.locale.clone(),
             context: spec.context.clone(),

@@ -11,7 +11,6 @@ use super::{
 };
 use crate::{
     domain::{
-        name::Name,
         operation::{Failure, Operation, Work},
         steps::{DestroyStep, Step},
     },
@@ -71,8 +70,11 @@ impl Destruction {
             .flag_deleting(&operation.instance)
             .await
             .map_err(later)?;
-        let mut names = record.domain_aliases;
-        names.push(record.domain);
+        let names = record
+            .wanted()
+            .into_iter()
+            .map(|wanted| wanted.id)
+            .collect();
         Ok(Box::new(move |operation| operation.names = names))
     }
 
@@ -119,19 +121,13 @@ impl Destruction {
         Err(StepError::Again(again, described.join(", ")))
     }
 
-    /// Gives the names back, in reverse byte order of their hosts.
+    /// Gives the names back, in reverse order.
     async fn release_names(&self, operation: &Operation) -> Result<Report, StepError> {
-        let mut names: Vec<Name> = operation
-            .names
-            .iter()
-            .filter_map(|name| name.parse().ok())
-            .collect();
-        names.sort_by(|a, b| b.host().cmp(a.host()));
         let mut released = 0;
-        for name in names {
+        for name in operation.names.iter().rev() {
             let ours = self
                 .store
-                .release(name.host(), |claim| claim.instance == operation.instance)
+                .release(name, |claim| claim.instance == operation.instance)
                 .await?;
             released += u64::from(ours);
         }

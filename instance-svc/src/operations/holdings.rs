@@ -8,7 +8,7 @@ use hamlet_proto::hamlet::instance::v1::Tenant;
 
 use super::Peers;
 use crate::{
-    domain::{databases, name::Name, operation::Removed, place::Place},
+    domain::{databases, operation::Removed, place::Place},
     error::Error,
     store::Store,
 };
@@ -22,7 +22,7 @@ pub(crate) struct Holder<'a> {
     pub(crate) domain: &'a str,
     /// Where its databases lie.
     pub(crate) place: Place<'a>,
-    /// All names that it has or had, as documents keep them.
+    /// The ids of the claims of all names that it has or had.
     pub(crate) names: &'a [String],
 }
 
@@ -138,12 +138,9 @@ async fn documents_of(store: &Store, holder: Holder<'_>) -> Result<Vec<String>, 
 async fn claims_of(store: &Store, holder: Holder<'_>) -> Result<Vec<String>, Error> {
     let mut claims = Vec::new();
     for name in holder.names {
-        let Ok(name) = name.parse::<Name>() else {
-            continue;
-        };
-        let claim = store.claim_of(name.host()).await?;
+        let claim = store.claim_of(name).await?;
         if claim.is_some_and(|claim| claim.instance == holder.instance) {
-            claims.push(name.host().to_owned());
+            claims.push(name.clone());
         }
     }
     claims.sort();

@@ -33,8 +33,10 @@ pub(crate) struct Documents {
 impl World {
     /// One document, without its id and revision; empty when there is none.
     pub(crate) async fn document(&self, database: &DbName, id: &str) -> Map<String, Value> {
-        let found = self.couch.database(database).get(id).await.unwrap();
-        found.map_or_else(Map::new, |found| found.body)
+        match self.couch.database(database).get(id).await {
+            Err(couch::Error::DatabaseMissing { .. }) => Map::new(),
+            found => found.unwrap().map_or_else(Map::new, |found| found.body),
+        }
     }
 
     /// The operations of this kind, as they lie in the database.

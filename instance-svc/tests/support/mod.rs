@@ -25,6 +25,8 @@ use hamlet_proto::{
         files::v1::files_lifecycle_service_server::FilesLifecycleServiceServer,
         instance::v1::{
             CreateInstanceRequest, DeleteInstanceRequest, Instance, OperationMetadata,
+            ResolveHostRequest, ResolveHostResponse,
+            directory_service_client::DirectoryServiceClient,
             instance_service_client::InstanceServiceClient,
             operation_service_client::OperationServiceClient,
             tenant_service_client::TenantServiceClient,
@@ -119,6 +121,7 @@ pub(crate) struct Clients {
     pub(crate) operations: OperationsClient<Peer>,
     pub(crate) operation: OperationServiceClient<Peer>,
     pub(crate) tenants: TenantServiceClient<Peer>,
+    directory: DirectoryServiceClient<Peer>,
 }
 
 /// A folder for a database: in memory where the system has such a place. No test here pulls the plug, and
@@ -359,8 +362,18 @@ impl Clients {
             instances: InstanceServiceClient::new(way.clone()),
             operations: OperationsClient::new(way.clone()),
             operation: OperationServiceClient::new(way.clone()),
-            tenants: TenantServiceClient::new(way),
+            tenants: TenantServiceClient::new(way.clone()),
+            directory: DirectoryServiceClient::new(way),
         }
+    }
+
+    /// Whose a host is, as the gateway asks.
+    pub(crate) async fn resolve(&self, host: &str) -> Result<ResolveHostResponse, Status> {
+        let request = ResolveHostRequest {
+            host: host.to_owned(),
+        };
+        let answer = self.directory.clone().resolve_host(request).await?;
+        Ok(answer.into_inner())
     }
 
     /// Reads an operation until it is as it should be.

@@ -78,7 +78,7 @@ fn set<T: Clone>(field: &mut T, value: Option<&T>) {
 
 impl InstancePatch {
     pub(super) const fn changes_names(&self) -> bool {
-        self.domain_aliases.is_some()
+        self.domain_aliases.is_some() || self.old_domain.is_some()
     }
 
     /// The names that are added to those the instance has, and those that are removed. What other
@@ -88,14 +88,19 @@ impl InstancePatch {
         document: &InstanceDocument,
         record: &Record,
     ) -> (Vec<Wanted>, Vec<Wanted>) {
-        let Some(aliases) = &self.domain_aliases else {
+        if !self.changes_names() {
             return (Vec::new(), Vec::new());
-        };
-        let claimed = wanted(&record.domain, &record.domain_aliases);
-        let present = wanted(&document.domain, &document.domain_aliases);
-        let mut added = wanted(&document.domain, aliases);
+        }
+        let claimed = record.wanted();
+        let mut added = wanted(
+            &document.domain,
+            self.domain_aliases
+                .as_ref()
+                .unwrap_or(&document.domain_aliases),
+            self.old_domain.as_ref().unwrap_or(&document.old_domain),
+        );
         let mut removed = claimed.clone();
-        removed.extend(present);
+        removed.extend(document.wanted());
         removed.sort_by(|a, b| a.id.cmp(&b.id));
         removed.dedup_by(|a, b| a.id == b.id);
         removed.retain(|name| !added.iter().any(|kept| kept.id == name.id));

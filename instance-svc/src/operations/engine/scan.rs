@@ -206,9 +206,9 @@ impl Inner {
                 "databases were left and are removed"
             );
         }
-        for name in spec.names().iter().rev() {
+        for wanted in spec.wanted().iter().rev() {
             self.store
-                .release(name.host(), |claim| claim.operation == id)
+                .release(&wanted.id, |claim| claim.operation == id)
                 .await
                 .map_err(|error| error.to_string())?;
         }
