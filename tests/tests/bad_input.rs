@@ -7,6 +7,10 @@
     clippy::panic,
     reason = "a failed expectation is the test failing"
 )]
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "a row of a table reads better without ampersands"
+)]
 
 use hamlet_tests::{
     daemon::{Daemon, Options},
