@@ -82,7 +82,7 @@ async fn a_dry_run_counts_what_a_destruction_then_removes() {
     let destroyed = result(&replica.destroy("alice.example").await.unwrap());
     assert_eq!(counts(&destroyed), BTreeMap::from(expected));
     assert_eq!(destroyed.leftovers, Vec::<String>::new());
-    assert_eq!(world.leftovers().await, Vec::<String>::new());
+    assert_eq!(world.leftovers().await, ["contents: cozyneighbour"]);
     let neighbour = BTreeMap::from([("cozyneighbour".to_owned(), 7)]);
     assert_eq!(*world.contents.lock().unwrap(), neighbour);
     replica.stop().await;
