@@ -346,43 +346,32 @@ fn once(point: Point, order: Order) -> (Failpoints, Arc<AtomicBool>) {
     (plan.faulty(), plan.reached)
 }
 
-/// The kinds of changes that can be asked for, in the order of their list.
-fn kinds() -> impl Iterator<Item = ChangeKind> {
-    ChangeKind::ALL.iter().copied().filter(|kind| {
-        // Not built yet.
-        !matches!(
-            kind,
-            ChangeKind::RegisterLink | ChangeKind::Passphrase | ChangeKind::Sessions
-        )
-    })
-}
-
+/// All kinds side by side, each in a world of its own: most of the time passes with waiting for leases to
+/// lapse.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_every_kind_survives_every_fault_of_every_step() {
+    futures::future::join_all(ChangeKind::ALL.iter().map(|&kind| survive(kind))).await;
+}
+
+async fn survive(kind: ChangeKind) {
     let world = World::new().await;
     let healthy = world.replica("healthy", Failpoints::default()).await;
-    for kind in kinds() {
-        let prepared = prepare(&world, &healthy, kind).await;
-        for (number, (point, order)) in faults(ChangeStep::ALL, false).enumerate() {
-            let (failpoints, reached) = once(point, order);
-            let faulty = world
-                .replica(&format!("faulty-{}-{number}", kind.name()), failpoints)
-                .await;
-            let accepted = ask_for(&faulty, kind, &prepared.domain).await.unwrap();
-            let operation = healthy.end_of(&accepted.name).await;
-            assert_eq!(failure(&operation), None, "{kind:?} {point:?} {order:?}");
-            assert!(reached.load(Ordering::SeqCst), "{point:?} was not reached");
-            faulty.stop().await;
-            let how = format!("{kind:?} {point:?} {order:?}");
-            require_done(&world, kind, &prepared, &how).await;
-            prepared.restore(&world).await;
-        }
-        assert_eq!(
-            failure(&healthy.destroy(&prepared.domain).await.unwrap()),
-            None
-        );
+    let prepared = prepare(&world, &healthy, kind).await;
+    for (number, (point, order)) in faults(ChangeStep::ALL, false).enumerate() {
+        let how = format!("{kind:?} {point:?} {order:?}");
+        let (failpoints, reached) = once(point, order);
+        let faulty = world.replica(&format!("faulty-{number}"), failpoints).await;
+        let accepted = ask_for(&faulty, kind, &prepared.domain).await.unwrap();
+        let operation = healthy.end_of(&accepted.name).await;
+        assert_eq!(failure(&operation), None, "{how}");
+        assert!(reached.load(Ordering::SeqCst), "{how} was not reached");
+        faulty.stop().await;
+        require_done(&world, kind, &prepared, &how).await;
+        prepared.restore(&world).await;
     }
-    assert_eq!(world.leftovers().await, Vec::<String>::new());
+    let destroyed = healthy.destroy(&prepared.domain).await.unwrap();
+    assert_eq!(failure(&destroyed), None, "{kind:?}");
+    assert_eq!(world.leftovers().await, Vec::<String>::new(), "{kind:?}");
     healthy.stop().await;
 }
 
@@ -407,38 +396,36 @@ fn undos() -> impl Iterator<Item = (Step, Point, Order)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_fails_for_good_changes_nothing_and_every_undo_survives_every_fault() {
+    futures::future::join_all(ChangeKind::ALL.iter().map(|&kind| turn_back(kind))).await;
+}
+
+async fn turn_back(kind: ChangeKind) {
     let world = World::new().await;
     let healthy = world.replica("healthy", Failpoints::default()).await;
-    for kind in kinds() {
-        let prepared = prepare(&world, &healthy, kind).await;
-        for (number, (last, undo, order)) in undos().enumerate() {
-            let reached = Arc::new(AtomicBool::new(false));
-            let seen = Arc::clone(&reached);
-            let failpoints = Failpoints::new(move |_, at| {
-                if at.step == last && !at.undo && at.after {
-                    return Order::FailForGood;
-                }
-                if at == undo && !seen.swap(true, Ordering::SeqCst) {
-                    return order;
-                }
-                Order::Go
-            });
-            let faulty = world
-                .replica(&format!("faulty-{}-{number}", kind.name()), failpoints)
-                .await;
-            let accepted = ask_for(&faulty, kind, &prepared.domain).await.unwrap();
-            let operation = healthy.end_of(&accepted.name).await;
-            let how = format!("{kind:?} {last:?} {undo:?} {order:?}");
-            assert!(failure(&operation).is_some(), "{how}");
-            assert!(reached.load(Ordering::SeqCst), "{how} was not reached");
-            faulty.stop().await;
-            require_undone(&world, &prepared, &how).await;
-        }
-        assert_eq!(
-            failure(&healthy.destroy(&prepared.domain).await.unwrap()),
-            None
-        );
+    let prepared = prepare(&world, &healthy, kind).await;
+    for (number, (last, undo, order)) in undos().enumerate() {
+        let reached = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&reached);
+        let failpoints = Failpoints::new(move |_, at| {
+            if at.step == last && !at.undo && at.after {
+                return Order::FailForGood;
+            }
+            if at == undo && !seen.swap(true, Ordering::SeqCst) {
+                return order;
+            }
+            Order::Go
+        });
+        let faulty = world.replica(&format!("faulty-{number}"), failpoints).await;
+        let accepted = ask_for(&faulty, kind, &prepared.domain).await.unwrap();
+        let operation = healthy.end_of(&accepted.name).await;
+        let how = format!("{kind:?} {last:?} {undo:?} {order:?}");
+        assert!(failure(&operation).is_some(), "{how}");
+        assert!(reached.load(Ordering::SeqCst), "{how} was not reached");
+        faulty.stop().await;
+        require_undone(&world, &prepared, &how).await;
     }
-    assert_eq!(world.leftovers().await, Vec::<String>::new());
+    let destroyed = healthy.destroy(&prepared.domain).await.unwrap();
+    assert_eq!(failure(&destroyed), None, "{kind:?}");
+    assert_eq!(world.leftovers().await, Vec::<String>::new(), "{kind:?}");
     healthy.stop().await;
 }

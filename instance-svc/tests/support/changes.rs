@@ -8,8 +8,9 @@ use couch::DbName;
 use hamlet_proto::{
     google::longrunning::{Operation, operation},
     hamlet::instance::v1::{
-        BlockInstanceRequest, CreateInstanceRequest, DeleteInstanceRequest, GetInstanceRequest,
-        Instance, UnblockInstanceRequest, UndeleteInstanceRequest, UpdateInstanceRequest,
+        BlockInstanceRequest, CleanSessionsRequest, CreateInstanceRequest, DeleteInstanceRequest,
+        GetInstanceRequest, Instance, RotateRegisterLinkRequest, SetPassphraseRequest,
+        UnblockInstanceRequest, UndeleteInstanceRequest, UpdateInstanceRequest,
     },
     unpack,
 };
@@ -207,8 +208,15 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// Writes the documents as they were before.
+    /// Writes the documents as they were before. Until all of them are, the adopting of what other software
+    /// writes may come in between.
     pub(crate) async fn restore(&self, world: &World) {
+        while world.documents(&self.domain).await != self.before {
+            self.write(world).await;
+        }
+    }
+
+    async fn write(&self, world: &World) {
         let global = |name: &str| DbName::global(name).unwrap();
         let prefix = self.before.instance["prefix"].as_str().unwrap();
         let settings = DbName::instance(prefix, "io.cozy.settings").unwrap();
@@ -224,27 +232,27 @@ impl Prepared {
         .await;
         let claims = world.couch.database(&global("hamlet-claims"));
         for (id, _) in world.documents(&self.domain).await.claims {
-            claims.release(&id, |_: &Value| true).await.unwrap();
+            if !self.claims.iter().any(|claim| claim.id == id) {
+                claims.release(&id, |_: &Value| true).await.unwrap();
+            }
         }
         for claim in &self.claims {
-            let claimed = claims
-                .claim(&claim.id, &claim.body, |_| true)
-                .await
-                .unwrap();
-            assert!(matches!(claimed, couch::Claim::Won(_)));
+            let claimed = claims.claim(&claim.id, &claim.body, |_| true).await;
+            assert!(matches!(claimed.unwrap(), couch::Claim::Won(_)));
         }
-        assert_eq!(world.documents(&self.domain).await, self.before);
     }
 }
 
 async fn put(world: &World, database: &DbName, id: &str, body: &Map<String, Value>) {
     let database = world.couch.database(database);
-    let found: couch::Document<Value> = database.get(id).await.unwrap().unwrap();
-    let written = database
-        .compare_and_set(id, &found.rev, body)
-        .await
-        .unwrap();
-    assert!(matches!(written, couch::Exchange::Won(_)));
+    loop {
+        let found: couch::Document<Value> = database.get(id).await.unwrap().unwrap();
+        let written = database.compare_and_set(id, &found.rev, body).await;
+        match written.unwrap() {
+            couch::Exchange::Won(_) => return,
+            couch::Exchange::Lost => {}
+        }
+    }
 }
 
 /// Makes an instance at which a change of this kind can be done.
@@ -345,7 +353,31 @@ pub(crate) async fn ask_for(
                 })
                 .await?
         }
-        other => panic!("{other:?} is not built yet"),
+        ChangeKind::RegisterLink => {
+            instances
+                .rotate_register_link(RotateRegisterLinkRequest {
+                    name,
+                    ..RotateRegisterLinkRequest::default()
+                })
+                .await?
+        }
+        ChangeKind::Passphrase => {
+            instances
+                .set_passphrase(SetPassphraseRequest {
+                    name,
+                    passphrase: "a long passphrase".to_owned(),
+                    ..SetPassphraseRequest::default()
+                })
+                .await?
+        }
+        ChangeKind::Sessions => {
+            instances
+                .clean_sessions(CleanSessionsRequest {
+                    name,
+                    ..CleanSessionsRequest::default()
+                })
+                .await?
+        }
     };
     Ok(answer.into_inner())
 }
@@ -380,11 +412,41 @@ pub(crate) async fn require_done(world: &World, kind: ChangeKind, prepared: &Pre
         ChangeKind::Undelete => before
             .with_instance(json!({"blocked": null, "blocking_reason": null}))
             .with_record(json!({"blocked_before": null, "deleted_at": null, "purge_at": null})),
-        other => panic!("{other:?} is not built yet"),
+        ChangeKind::RegisterLink => {
+            require_renewed(&before, &now, &["register_token"], how);
+            before
+                .with_instance(json!({"register_token": now.instance["register_token"]}))
+                .with_record(json!({
+                    "register_expires_at": now.record["register_expires_at"]
+                }))
+        }
+        ChangeKind::Passphrase => {
+            require_renewed(&before, &now, &["passphrase_hash", "session_secret"], how);
+            before
+                .with_instance(json!({
+                    "passphrase_hash": now.instance["passphrase_hash"],
+                    "session_secret": now.instance["session_secret"],
+                    "register_token": null,
+                    "onboarding_finished": true,
+                    "password_defined": true,
+                }))
+                .with_record(json!({"register_expires_at": null}))
+        }
+        // Sessions lie in databases of their own.
+        ChangeKind::Sessions => before,
     };
     now.claims.sort();
     expected.claims.sort();
     assert_eq!(now, expected, "{how}");
+}
+
+/// Whether these secrets of the instance document are there, and others than before.
+fn require_renewed(before: &Documents, now: &Documents, secrets: &[&str], how: &str) {
+    for &secret in secrets {
+        let is = now.instance.get(secret);
+        assert!(is.is_some_and(Value::is_string), "{how}: no {secret}");
+        assert_ne!(is, before.instance.get(secret), "{how}: {secret}");
+    }
 }
 
 /// Whether everything is as it was before.
