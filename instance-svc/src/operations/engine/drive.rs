@@ -305,7 +305,9 @@ impl Inner {
             "a step failed and is tried again"
         );
         let clock = &self.settings.clock;
+        // A destruction that has begun may have taken and flagged the instance: it only goes forward.
         let impatient = operation.phase == Phase::Running
+            && !matches!(operation.work, Work::Destroy { .. })
             && clock.since(&operation.created_at) > self.creation.config.creation_patience();
         if impatient && operation.turn_back(failure.clone()) {
             return self.write(held).await;
