@@ -119,7 +119,7 @@ async fn ls(session: &Session, format: Format, running: bool) -> Result<(), Fail
                     phase(operation, &metadata).to_owned(),
                     number(metadata.queue_position),
                     current_step(&metadata),
-                    tries(&metadata),
+                    tries(operation, &metadata),
                     last_error(operation, &metadata),
                 ]
             })?;
@@ -159,7 +159,7 @@ pub(super) fn show(format: Format, operation: &Operation) -> Result<(), Failure>
             ""
         };
         known.extend([
-            ("tries", tries(&metadata)),
+            ("tries", tries(operation, &metadata)),
             ("last error", last_error(operation, &metadata)),
             ("next try", time(&metadata.next_try_time)),
             ("cancelling", asked.to_owned()),
@@ -244,8 +244,9 @@ fn last_error(operation: &Operation, metadata: &OperationMetadata) -> String {
     }
 }
 
-fn tries(metadata: &OperationMetadata) -> String {
-    number(Some(metadata.attempt).filter(|tries| *tries > 0))
+/// How often the step at work was tried; nothing once none is.
+fn tries(operation: &Operation, metadata: &OperationMetadata) -> String {
+    number(Some(metadata.attempt).filter(|tries| *tries > 0 && !operation.done))
 }
 
 fn number(number: Option<i32>) -> String {
