@@ -41,7 +41,7 @@ use tonic::{Code, Status};
 /// How many schedules run when nobody says.
 const SCHEDULES: u64 = 24;
 /// How many run at once: they mostly wait.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 24;
 /// How long a lease lasts here.
 const LEASE: Duration = Duration::from_secs(1);
 /// How long a call to the database may take: shorter than the wait before a takeover is longer than the
@@ -368,6 +368,10 @@ impl<'a> Schedule<'a> {
             ));
         }
         self.check_leaves().await?;
+        // Those who may still fail have had their time.
+        for (process, _) in std::mem::take(&mut self.replicas) {
+            process.kill().await;
+        }
         for number in 0..2 {
             let domain = self.domain(number);
             match patiently(async || healthy.ask_to_destroy(&domain).await).await {
@@ -384,9 +388,6 @@ impl<'a> Schedule<'a> {
         let left = self.world.leftovers().await;
         if !left.is_empty() {
             return Err(format!("left after the destruction: {left:#?}"));
-        }
-        for (process, _) in std::mem::take(&mut self.replicas) {
-            process.kill().await;
         }
         healthy.stop().await;
         Ok(())

@@ -1,0 +1,111 @@
+//! `hamlet instances ls` of ten thousand instances: neither the server nor the command line holds them all.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a failed expectation is the test failing"
+)]
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::Stdio,
+};
+
+use hamlet_tests::{
+    daemon::Options,
+    database::{Database, encode},
+};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+const INSTANCES: usize = 10_000;
+/// By then every buffer has had its turn.
+const WARM: usize = 2_000;
+/// Of how many KiB the rest of the list may take more. The whole list is more than five times that.
+const GROWTH: u64 = 6 * 1024;
+
+/// The most memory that a process has held at once, in KiB.
+fn peak(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// Writes copies of the one document of a database, under ids in ascending order.
+async fn multiply(database: &Database, name: &str, change: impl Fn(&mut Value, usize)) {
+    let mut template = database.plain_documents(name).await.remove(0);
+    template.as_object_mut().unwrap().remove("_rev");
+    let numbers: Vec<usize> = (0..INSTANCES - 1).collect();
+    for chunk in numbers.chunks(1000) {
+        let copies: Vec<Value> = chunk
+            .iter()
+            .map(|&number| {
+                let mut copy = template.clone();
+                copy["_id"] = json!(format!("f{number:031x}"));
+                copy["domain"] = json!(format!("n{number}.localhost"));
+                change(&mut copy, number);
+                copy
+            })
+            .collect();
+        let path = format!("{}/_bulk_docs", encode(name));
+        let body = json!({ "docs": copies });
+        let (status, _) = database.call(Method::POST, &path, Some(body)).await;
+        assert!(status.is_success());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_instances_are_listed_in_constant_memory() {
+    let database = Database::embedded().await;
+    let place = tempfile::tempdir().unwrap();
+    let options = Options::new(&place.path().join("data"))
+        .flag(format!("--couchdb={}", database.url()))
+        .flag("--log=warn");
+    let daemon = options.start();
+    let door = hamlet_tests::grpc::Door::open(&daemon).await;
+    door.create("first.localhost").await.unwrap();
+    daemon.kill();
+    for name in ["global/hamlet-instances", "global/instances"] {
+        multiply(&database, name, |copy, number| {
+            copy["prefix"] = json!(format!("cozy{number:032x}"));
+        })
+        .await;
+    }
+
+    let daemon = options.start();
+    let (pid, mut command) = (daemon.pid(), daemon.cli().command("instances ls -o json"));
+    let before = database.served();
+    let listed = tokio::task::spawn_blocking(move || {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        for line in lines.by_ref().take(WARM) {
+            line.unwrap();
+        }
+        let warm = (peak(child.id()), peak(pid));
+        // The last lines are still to come, so that the command line is still there.
+        let rest = lines
+            .by_ref()
+            .take(INSTANCES - WARM - 1)
+            .map(Result::unwrap);
+        let bytes: usize = rest.map(|line| line.len()).sum();
+        let end = (peak(child.id()), peak(pid));
+        let last = lines.count();
+        assert!(child.wait().unwrap().success());
+        (warm, end, bytes, last)
+    });
+    let (warm, end, bytes, last) = listed.await.unwrap();
+    assert_eq!(last, 1, "the list is not whole");
+    assert!(
+        bytes as u64 / 1024 > GROWTH / 2,
+        "{bytes} bytes would show nothing"
+    );
+    let grown = (end.0 - warm.0, end.1 - warm.1);
+    println!("peaks in KiB, command line and server: {warm:?}, then {end:?}");
+    assert!(grown.0 < GROWTH, "the command line grew by {} KiB", grown.0);
+    assert!(grown.1 < GROWTH, "the server grew by {} KiB", grown.1);
+    // Two requests a page, and what looks around meanwhile.
+    let requests = database.served().unwrap() - before.unwrap();
+    assert!(requests < 500, "{requests} requests");
+}
