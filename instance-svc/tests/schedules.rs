@@ -24,7 +24,7 @@ use std::{
     time::Duration,
 };
 
-use couch::{DbName, Document};
+use couch::DbName;
 use embedded_couchdb::faults::{Fault, Race, Rule, Side};
 use hamlet_proto::{
     google::longrunning::ListOperationsRequest, hamlet::instance::v1::GetInstanceRequest,
@@ -157,6 +157,7 @@ impl<'a> Schedule<'a> {
         let clock = Clock::adjustable();
         let settings = Settings {
             lease: LEASE,
+            scan_every: Duration::from_millis(200),
             first_pause: Duration::from_millis(50),
             longest_pause: Duration::from_millis(400),
             // A replica that stood still has woken by then.
@@ -297,23 +298,22 @@ impl<'a> Schedule<'a> {
 
     /// Waits until nobody has to look at any operation of this schedule any more. What they came to.
     async fn settle(&self) -> Result<HashMap<String, Operation>, String> {
-        let mut looks = 0;
-        loop {
-            let operations: Vec<Document<Operation>> = self.world.all_operations().await;
-            let mine = operations
-                .into_iter()
-                .filter(|found| found.body.domain.contains(&format!("s{}-", self.seed)));
-            let mine: HashMap<String, Operation> =
-                mine.map(|found| (found.id, found.body)).collect();
-            if mine.values().all(|operation| !operation.open) {
-                return Ok(mine);
-            }
-            looks += 1;
-            if looks > 1200 {
-                return Err(format!("they do not end: {mine:#?}"));
+        let mark = format!("s{}-", self.seed);
+        let store = instance_svc::Store::new(self.world.couch.clone().into()).unwrap();
+        for _ in 0..1200 {
+            let open = store.open_operations().await.unwrap();
+            let open = open.iter().any(|found| found.body.domain.contains(&mark));
+            if !open {
+                let all = self.world.all_operations().await.into_iter();
+                let mine = all.filter(|found| found.body.domain.contains(&mark));
+                return Ok(mine.map(|found| (found.id, found.body)).collect());
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+        Err(format!(
+            "they do not end: {:#?}",
+            store.open_operations().await
+        ))
     }
 
     async fn check(&mut self, ended: &HashMap<String, Operation>) -> Result<(), String> {
