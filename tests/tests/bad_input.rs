@@ -64,9 +64,14 @@ const GET: &str = "hamlet.instance.v1.InstanceService/GetInstance";
 const LIST: &str = "hamlet.instance.v1.InstanceService/ListInstances";
 const UPDATE: &str = "hamlet.instance.v1.InstanceService/UpdateInstance";
 const DELETE: &str = "hamlet.instance.v1.InstanceService/DeleteInstance";
+const UNDELETE: &str = "hamlet.instance.v1.InstanceService/UndeleteInstance";
 const BLOCK: &str = "hamlet.instance.v1.InstanceService/BlockInstance";
 const UNBLOCK: &str = "hamlet.instance.v1.InstanceService/UnblockInstance";
 const LINK: &str = "hamlet.instance.v1.InstanceService/GetRegisterLink";
+const ROTATE: &str = "hamlet.instance.v1.InstanceService/RotateRegisterLink";
+const PASSPHRASE: &str = "hamlet.instance.v1.InstanceService/SetPassphrase";
+const TOKEN: &str = "hamlet.instance.v1.InstanceService/CreateToken";
+const SESSIONS: &str = "hamlet.instance.v1.InstanceService/CleanSessions";
 const PURGE_ORPHANS: &str = "hamlet.instance.v1.InstanceService/PurgeOrphans";
 const LIST_OPERATIONS: &str = "google.longrunning.Operations/ListOperations";
 const GET_OPERATION: &str = "google.longrunning.Operations/GetOperation";
@@ -156,7 +161,7 @@ fn names() -> Vec<Case> {
         field(CREATE, alias("no name"), a, "use letters, digits and inner hyphens"),
         field(CREATE, alias("NEW.example"), a, "name another"),
         field(CREATE, alias("new.example:8080"), a, "name another"),
-        field(CREATE, creating(json!({"domainAliases": many})), a, "100"),
+        field(CREATE, creating(json!({"domainAliases": many})), a, "use fewer"),
         field(CREATE, creating(json!({"oldDomain": "a b"})), "instance.old_domain", "use letters"),
         field(CREATE, creating(json!({"oldDomain": "New.example"})), "instance.old_domain", "name a former one"),
         state(CREATE, domain("alice.example"), Code::AlreadyExists, "NAME_TAKEN", "alice.example"),
@@ -190,7 +195,7 @@ fn creations() -> Vec<Case> {
         case(json!({"email": format!("{}@example.org", long(250))}), "instance.email", "looks like"),
         case(json!({"email": "a@b.c\r\nBcc: x@y.z"}), "instance.email", "looks like"),
         case(json!({"publicName": "two\nlines"}), "instance.public_name", "on one line"),
-        case(json!({"publicName": long(1025)}), "instance.public_name", "1024"),
+        case(json!({"publicName": long(1025)}), "instance.public_name", "use a shorter text"),
         case(json!({"phone": "call me"}), "instance.phone", "looks like +33"),
         case(json!({"phone": "12"}), "instance.phone", "3 to 15 digits"),
         case(json!({"phone": "1".repeat(16)}), "instance.phone", "3 to 15 digits"),
@@ -205,8 +210,8 @@ fn creations() -> Vec<Case> {
         case(json!({"tosSigned": "1.0.0-20261399"}), "instance.tos_signed", "looks like 1.0.0"),
         case(json!({"tosLatest": "2.0.0"}), "instance.tos_latest", "looks like 2.0.0-20250901"),
         case(json!({"tosSigned": "2.0.0", "tosLatest": "2.1.0-20260101"}), "instance.tos_latest", "name a version with a higher"),
-        case(json!({"couchCluster": -1}), "instance.couch_cluster", ""),
-        case(json!({"couchCluster": 7}), "instance.couch_cluster", ""),
+        case(json!({"couchCluster": -1}), "instance.couch_cluster", "leave it out to have one drawn"),
+        case(json!({"couchCluster": 7}), "instance.couch_cluster", "use 0"),
         case(json!({"prefix": "cozyabc"}), "instance.prefix", chosen),
         case(json!({"id": "x"}), "instance.id", chosen),
         case(json!({"blocked": true}), "instance.blocked", chosen),
@@ -224,19 +229,19 @@ fn creations() -> Vec<Case> {
         field(CREATE, setting("tz", "UTC"), "instance.settings.tz", "use instance.timezone"),
         field(CREATE, setting("email", "a@b.c"), "instance.settings.email", "use instance.email"),
         field(CREATE, setting("offer", "a\nb"), "instance.settings.offer", "on one line"),
-        field(CREATE, setting("offer", &long(1025)), "instance.settings.offer", "1024"),
-        field(CREATE, creating(json!({"settings": settings})), "instance.settings", "100"),
+        field(CREATE, setting("offer", &long(1025)), "instance.settings.offer", "use a shorter text"),
+        field(CREATE, creating(json!({"settings": settings})), "instance.settings", "use fewer"),
         field(CREATE, sponsors(json!([""])), "instance.sponsorships", "such as acme"),
         field(CREATE, sponsors(json!(["a b"])), "instance.sponsorships", "such as acme"),
         field(CREATE, sponsors(json!(["a", "a"])), "instance.sponsorships", "a second time"),
         field(CREATE, creation(json!({"apps": [""]})), "apps[0]", "give a slug such as home"),
         field(CREATE, creation(json!({"apps": ["home", "home"]})), "apps[1]", "a second time"),
         field(CREATE, creation(json!({"apps": ["a\nb"]})), "apps[0]", "on one line"),
-        field(CREATE, creation(json!({"apps": apps})), "apps", "50"),
+        field(CREATE, creation(json!({"apps": apps})), "apps", "install the others afterwards"),
         field(CREATE, creation(json!({"requestId": "a b"})), "request_id", "best a UUID"),
         field(CREATE, creation(json!({"requestId": long(129)})), "request_id", "up to 128"),
-        field(CREATE, creation(json!({"passphrase": "ends with\n"})), "passphrase", ""),
-        field(CREATE, creation(json!({"passphrase": long(1025)})), "passphrase", ""),
+        field(CREATE, creation(json!({"passphrase": "ends with\n"})), "passphrase", "leave it out"),
+        field(CREATE, creation(json!({"passphrase": long(1025)})), "passphrase", "use a shorter one"),
         field(CREATE, json!({"instance": {"domain": "new.example", "magicLink": true}, "passphrase": "so secret"}), "passphrase", "magic_link"),
     ]
 }
@@ -245,7 +250,7 @@ fn creations() -> Vec<Case> {
 #[rustfmt::skip] // A row a line.
 fn instances() -> Vec<Case> {
     let mut cases = Vec::new();
-    for call in [GET, DELETE, BLOCK, UNBLOCK, LINK] {
+    for call in [GET, DELETE, UNDELETE, BLOCK, UNBLOCK, LINK] {
         cases.extend([
             field(call, json!({}), "name", "looks like instances/alice.example.org"),
             field(call, json!({"name": "alice.example"}), "name", "looks like instances/"),
@@ -254,7 +259,7 @@ fn instances() -> Vec<Case> {
             state(call, json!({"name": "instances/nobody.example"}), Code::NotFound, "INSTANCE_NOT_FOUND", "`hamlet instances ls`"),
         ]);
     }
-    for call in [DELETE, BLOCK, UNBLOCK] {
+    for call in [DELETE, UNDELETE, BLOCK, UNBLOCK] {
         cases.extend([
             field(call, alice(json!({"requestId": "a\tb"})), "request_id", "best a UUID"),
             state(call, alice(json!({"etag": "0123"})), Code::Aborted, "ETAG_MISMATCH", "read it again"),
@@ -263,12 +268,86 @@ fn instances() -> Vec<Case> {
     let reason = "instance.blocking_reason";
     cases.extend([
         field(DELETE, json!({"name": "instances/other.example"}), "name", "name the main domain"),
+        field(DELETE, alice(json!({"keep": "-1s"})), "keep", "use a time such as 30 days"),
+        field(DELETE, alice(json!({"keep": "315576000000s"})), "keep", "use a shorter time"),
+        state(UNDELETE, alice(json!({})), Code::FailedPrecondition, "INSTANCE_NOT_DELETED", "is not deleted"),
         field(BLOCK, alice(json!({"reason": long(201)})), reason, "use a short code or sentence"),
         field(BLOCK, alice(json!({"reason": "a\u{1b}[31m"})), reason, "use printable text"),
         field(LIST, json!({"pageSize": -1}), "page_size", "use 0 for the default"),
         field(LIST, json!({"pageToken": "../.."}), "page_token", "use the next_page_token"),
         field(LIST, json!({"pageToken": long(65)}), "page_token", "use the next_page_token"),
         field(PURGE_ORPHANS, json!({"requestId": "\u{e9}"}), "request_id", "best a UUID"),
+    ]);
+    cases
+}
+
+/// What can be wrong with a request about passphrases, links, sessions and tokens.
+#[rustfmt::skip] // A row a line.
+fn secrets() -> Vec<Case> {
+    let token = |audience: &str, subject: &str, scopes: Value| {
+        alice(json!({"audience": format!("AUDIENCE_{audience}"), "subject": subject, "scopes": scopes}))
+    };
+    let living = |audience: &str, subject: &str, lifetime: &str| {
+        let scopes = json!(["io.cozy.files"]);
+        alice(json!({"audience": format!("AUDIENCE_{audience}"), "subject": subject, "scopes": scopes, "lifetime": lifetime}))
+    };
+    let rules: Vec<String> = (0..101).map(|it| format!("io.cozy.files:GET:{it}")).collect();
+    let files = json!(["io.cozy.files"]);
+    let mut cases = Vec::new();
+    let fine = json!({"passphrase": "a good passphrase", "audience": 3, "scopes": ["*"]});
+    for call in [ROTATE, PASSPHRASE, TOKEN, SESSIONS] {
+        let named = |name: &str| {
+            let fields = match call {
+                PASSPHRASE => json!({"passphrase": fine["passphrase"]}),
+                TOKEN => json!({"audience": fine["audience"], "scopes": fine["scopes"]}),
+                _ => json!({}),
+            };
+            let mut request = alice(fields);
+            request["name"] = name.into();
+            request
+        };
+        cases.extend([
+            field(call, named(""), "name", "looks like instances/"),
+            field(call, named("alice.example"), "name", "looks like instances/"),
+            field(call, named("instances/a b"), "name", "use letters, digits"),
+            state(call, named("instances/nobody.example"), Code::NotFound, "INSTANCE_NOT_FOUND", "`hamlet instances ls`"),
+        ]);
+    }
+    cases.extend([
+        field(ROTATE, alice(json!({"requestId": "a b"})), "request_id", "best a UUID"),
+        state(ROTATE, alice(json!({"etag": "0123"})), Code::Aborted, "ETAG_MISMATCH", "read it again"),
+        field(PASSPHRASE, alice(json!({})), "passphrase", "give a passphrase"),
+        field(PASSPHRASE, alice(json!({"passphrase": "ends with\n"})), "passphrase", "leave it out"),
+        field(PASSPHRASE, alice(json!({"passphrase": "a\u{0}b"})), "passphrase", "leave it out"),
+        field(PASSPHRASE, alice(json!({"passphrase": long(5000)})), "passphrase", "use a shorter one"),
+        field(PASSPHRASE, alice(json!({"passphrase": "fine", "requestId": "\u{e9}"})), "request_id", "best a UUID"),
+        state(PASSPHRASE, alice(json!({"passphrase": "fine", "etag": "0123"})), Code::Aborted, "ETAG_MISMATCH", "read it again"),
+        field(SESSIONS, alice(json!({"requestId": long(129)})), "request_id", "up to 128"),
+        field(TOKEN, alice(json!({"scopes": ["*"]})), "audience", "say who may use the token"),
+        field(TOKEN, alice(json!({"audience": 9, "scopes": ["*"]})), "audience", "say who may use the token"),
+        field(TOKEN, token("CLI", "home", files.clone()), "subject", "no subject"),
+        field(TOKEN, token("APP", "", json!([])), "subject", "such as drive"),
+        field(TOKEN, token("APP", "../x", json!([])), "subject", "such as drive"),
+        field(TOKEN, token("KONNECTOR", "A", json!([])), "subject", "such as drive"),
+        field(TOKEN, token("ACCESS", "", files.clone()), "subject", "when it was registered"),
+        field(TOKEN, token("REFRESH", "_design/x", files.clone()), "subject", "when it was registered"),
+        field(TOKEN, token("CLI", "", json!([])), "scopes", "such as io.cozy.files:GET"),
+        field(TOKEN, token("APP", "home", files.clone()), "scopes", "what its manifest says"),
+        field(TOKEN, token("CLI", "", json!(rules)), "scopes", "use fewer"),
+        field(TOKEN, token("CLI", "", json!(["io.cozy.files:FETCH"])), "scopes[0]", "use ALL, GET"),
+        field(TOKEN, token("CLI", "", json!(["*", "io.*"])), "scopes[1]", "as in io.cozy.bank.*"),
+        field(TOKEN, token("CLI", "", json!(["Files"])), "scopes[0]", "looks like io.cozy.files"),
+        field(TOKEN, token("CLI", "", json!(["io.cozy.files io.cozy.jobs"])), "scopes[0]", "give each rule by itself"),
+        field(TOKEN, token("CLI", "", json!(["a:GET:b:c:d"])), "scopes[0]", "looks like doctype:verbs"),
+        field(TOKEN, token("CLI", "", json!([""])), "scopes[0]", "name a doctype such as io.cozy.files:GET"),
+        field(TOKEN, token("CLI", "", json!(["@io.cozy.apps/No"])), "scopes[0]", "one looks like drive"),
+        field(TOKEN, token("CLI", "", json!([long(1025)])), "scopes[0]", "use several rules"),
+        field(TOKEN, living("CLI", "", "-1s"), "lifetime", "give a time such as 600s"),
+        field(TOKEN, living("CLI", "", "0s"), "lifetime", "give a time such as 600s"),
+        field(TOKEN, living("CLI", "", "360000s"), "lifetime", "at most"),
+        field(TOKEN, living("REFRESH", "client", "60s"), "lifetime", "does not expire"),
+        state(TOKEN, token("APP", "nothing", json!([])), Code::NotFound, "APP_NOT_FOUND", "nothing"),
+        state(TOKEN, token("ACCESS", "nobody", files), Code::NotFound, "OAUTH_CLIENT_NOT_FOUND", "nobody"),
     ]);
     cases
 }
@@ -423,6 +502,7 @@ fn wrong_with(case: &Case, answer: Result<(), Status>) -> Option<String> {
     let [violation] = violations.as_slice() else {
         return Some(format!("it names no field: {}", status.message()));
     };
+    assert!(!case.says.is_empty(), "a row says what the caller is told");
     let named = violation.field == case.names && violation.description.contains(case.says);
     let message = format!("{}: {}", violation.field, violation.description);
     if !named || !status.message().contains(case.says) {
@@ -436,6 +516,7 @@ fn table() -> Vec<Case> {
         names(),
         creations(),
         instances(),
+        secrets(),
         updates(),
         operations(),
         files(),

@@ -53,7 +53,9 @@ impl Wanted {
                 "is too long; a token for this audience lives {} s at most",
                 usual.as_secs()
             ),
-            Some(_) if life < Duration::from_secs(1) => "is shorter than a second".to_owned(),
+            Some(_) if life < Duration::from_secs(1) => {
+                "is shorter than a second; give a time such as 600s".to_owned()
+            }
             Some(_) => return Ok(()),
         };
         Err(invalid("lifetime", wrong))
@@ -69,7 +71,9 @@ impl Wanted {
                 "is no slug; name the app or konnector, such as drive"
             }
             Audience::Access | Audience::Refresh if is_client_id(subject) => return Ok(()),
-            Audience::Access | Audience::Refresh => "is no id of an OAuth client",
+            Audience::Access | Audience::Refresh => {
+                "is no id of an OAuth client; give the one that it got when it was registered"
+            }
         };
         Err(invalid("subject", wrong.to_owned()))
     }
@@ -87,7 +91,7 @@ impl Wanted {
             (true, false) | (false, true) => {}
         }
         if self.scopes.len() > scope::MOST {
-            let wrong = format!("holds more than {} rules", scope::MOST);
+            let wrong = format!("holds more than {} rules; use fewer", scope::MOST);
             return Err(invalid("scopes", wrong));
         }
         for (position, rule) in self.scopes.iter().enumerate() {

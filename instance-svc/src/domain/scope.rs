@@ -26,7 +26,7 @@ pub fn check(rule: &str) -> Result<(), String> {
         return Err("is empty; name a doctype such as io.cozy.files:GET".to_owned());
     }
     if rule.len() > LONGEST {
-        return Err(format!("is longer than {LONGEST} bytes"));
+        return Err(format!("is longer than {LONGEST} bytes; use several rules"));
     }
     // Rules are separated by spaces in the token.
     if !rule.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -41,7 +41,9 @@ pub fn check(rule: &str) -> Result<(), String> {
         return if is_slug(app) {
             Ok(())
         } else {
-            Err(format!("{app:?} is no slug of an app"))
+            Err(format!(
+                "{app:?} is no slug of an app; one looks like drive"
+            ))
         };
     }
     let mut parts = rule.split(':');

@@ -150,7 +150,10 @@ impl Spec {
         if self.settings.len() > field::setting::MOST {
             return Err(invalid(
                 "instance.settings",
-                format!("holds more than {} settings", field::setting::MOST),
+                format!(
+                    "holds more than {} settings; use fewer",
+                    field::setting::MOST
+                ),
             ));
         }
         for (name, value) in &self.settings {
@@ -190,7 +193,10 @@ impl Spec {
 
     fn check_apps(&self) -> Result<(), InvalidField> {
         if self.apps.len() > MOST_APPS {
-            return Err(invalid("apps", format!("names more than {MOST_APPS} apps")));
+            return Err(invalid(
+                "apps",
+                format!("names more than {MOST_APPS} apps; install the others afterwards"),
+            ));
         }
         for (position, app) in self.apps.iter().enumerate() {
             let field = format!("apps[{position}]");
@@ -262,7 +268,7 @@ pub(super) fn canonical_aliases(
     if aliases.len() > MOST_ALIASES {
         return Err(invalid(
             "instance.domain_aliases",
-            format!("holds more than {MOST_ALIASES} names"),
+            format!("holds more than {MOST_ALIASES} names; use fewer"),
         ));
     }
     let mut taken = vec![domain.host().to_owned()];

@@ -11,7 +11,7 @@ const MOST: usize = 50;
 /// What is wrong, and what would be right.
 pub fn check(sponsors: &[String]) -> Result<(), String> {
     if sponsors.len() > MOST {
-        return Err(format!("names more than {MOST} sponsors"));
+        return Err(format!("names more than {MOST} sponsors; use fewer"));
     }
     for (position, sponsor) in sponsors.iter().enumerate() {
         let well_formed = (1..=64).contains(&sponsor.len())

@@ -9,7 +9,9 @@ pub const LONGEST: usize = 1024;
 /// What is wrong, and what would be right.
 pub fn check(text: &str) -> Result<(), String> {
     if text.len() > LONGEST {
-        return Err(format!("is longer than {LONGEST} bytes"));
+        return Err(format!(
+            "is longer than {LONGEST} bytes; use a shorter text"
+        ));
     }
     if text.chars().any(char::is_control) {
         return Err("holds a control character; use printable text on one line".to_owned());

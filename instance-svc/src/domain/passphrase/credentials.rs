@@ -80,7 +80,7 @@ pub fn check_plain(field: &str, passphrase: &str) -> Result<(), InvalidField> {
     let wrong = if passphrase.is_empty() {
         "is empty; give a passphrase".to_owned()
     } else if passphrase.len() > LONGEST_PASSPHRASE {
-        format!("is longer than {LONGEST_PASSPHRASE} bytes")
+        format!("is longer than {LONGEST_PASSPHRASE} bytes; use a shorter one")
     } else if passphrase.chars().any(char::is_control) {
         "holds a control character, such as the end of a line; leave it out".to_owned()
     } else {
@@ -98,7 +98,7 @@ pub fn check_plain(field: &str, passphrase: &str) -> Result<(), InvalidField> {
 /// What is wrong with it.
 pub fn check_hint(hint: &str, passphrase: &str) -> Result<(), InvalidField> {
     let wrong = if hint.len() > LONGEST_HINT {
-        format!("is longer than {LONGEST_HINT} bytes")
+        format!("is longer than {LONGEST_HINT} bytes; use a shorter one")
     } else if hint.chars().any(char::is_control) {
         "holds a control character; use printable text on one line".to_owned()
     } else if !hint.is_empty() && hint == passphrase {
