@@ -212,6 +212,35 @@ async fn an_instance_on_a_server_that_is_not_listed_is_told_and_never_looked_for
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_belongs_to_nobody_is_found_on_each_of_them() {
+    let servers = Servers::new().await;
+    let daemon = servers.start([true, true]);
+    let cli = daemon.cli();
+    let domain = daemon.domain("fay");
+    let _ = cli
+        .run(&format!("instances add {domain} --couch-cluster 1"))
+        .done();
+    let (one, two) = ("cozylostone%2Fio-cozy-files", "cozylosttwo%2Fio-cozy-files");
+    for (server, name) in [
+        (&servers.first, one),
+        (&servers.first, "wiki"),
+        (&servers.second, two),
+        (&servers.second, "cozyless"),
+    ] {
+        let (status, _) = server.call(Method::PUT, name, None).await;
+        assert!(status.is_success(), "{name}");
+    }
+    let found = cli.run("instances orphans -o json").done().json_lines();
+    let mut names: Vec<&str> = found.iter().filter_map(|it| it["name"].as_str()).collect();
+    names.sort_unstable();
+    let lost = [one, two].map(|name| name.replace("%2F", "/"));
+    assert_eq!(names, lost);
+    let _ = cli.run("instances orphans --purge --force").done();
+    assert_eq!(servers.spread().await, [1, 17], "others' databases stay");
+    assert_eq!(show(&cli, &domain)["couchCluster"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_list_that_cannot_be_used_is_told_at_the_start() {
     let servers = Servers::new().await;
     let refused = |file: &str| {
