@@ -118,14 +118,13 @@ async fn many_simultaneous_adds_of_one_name_have_one_winner() {
     assert_eq!(leftovers(&cluster).await, Vec::<String>::new());
 }
 
-/// Twenty adds and destroys, four at once, while one process is killed and comes back: every operation ends by
+/// Twenty adds and destroys, four at once, while each replica of a service is killed once and comes back: every operation ends by
 /// itself, each instance is whole or absent, and nothing is left over.
 async fn survives_a_kill_of(victim: Part) {
     const INSTANCES: usize = 20;
     let mut cluster = two_of_each().start();
     let mut dice = Dice::announced();
     let next = AtomicUsize::new(0);
-    let over = AtomicBool::new(false);
     let terminals: Vec<_> = (0..4).map(|number| cluster.cli_at(number % 2)).collect();
     thread::scope(|scope| {
         let workers: Vec<_> = terminals
@@ -149,25 +148,19 @@ async fn survives_a_kill_of(victim: Part) {
             })
             .collect();
         let cluster = &mut cluster;
-        let over = &over;
         scope.spawn(move || {
-            while !over.load(Ordering::SeqCst) {
+            let replicas = if victim == Part::Database { 1 } else { 2 };
+            for replica in 0..replicas {
                 thread::sleep(Duration::from_millis(300 + dice.throw(900)));
-                let replica = match victim {
-                    Part::Database => 0,
-                    _ => u8::try_from(dice.throw(2)).unwrap(),
-                };
                 cluster.stop(victim, replica, "KILL");
                 thread::sleep(Duration::from_millis(200 + dice.throw(500)));
                 cluster.start_one(victim, replica);
-                // One death is what is survived without help; the next comes when this one is over.
-                thread::sleep(Duration::from_secs(3));
+                cluster.wait_for(victim, replica);
             }
         });
         for worker in workers {
             worker.join().unwrap();
         }
-        over.store(true, Ordering::SeqCst);
     });
     cluster.settle(TAKEOVER);
     assert_eq!(leftovers(&cluster).await, Vec::<String>::new());
@@ -222,13 +215,6 @@ async fn an_owner_that_hangs_is_taken_over_from_and_does_no_harm_when_it_wakes()
     cluster.signal(Part::Instances, owner, "STOP");
     cluster.signal(Part::Apps, 0, "CONT");
     cluster.signal(Part::Apps, 1, "CONT");
-    let other = 1 - owner;
-    eventually("a takeover", || {
-        cluster
-            .logged(Part::Instances, other)
-            .contains("taken over")
-            .then_some(())
-    });
     let end = Instant::now() + TAKEOVER;
     loop {
         let operations = database.plain_documents("global/hamlet-operations").await;
@@ -303,37 +289,57 @@ async fn while_the_database_is_away_calls_fail_clearly_and_operations_wait() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_fails_no_call_that_was_safe_to_retry() {
     let mut cluster = two_of_each().start();
-    let cli = cluster.cli_at(0);
-    let _ = cli.run("instances add a.example").done();
+    let terminals = [cluster.cli_at(0), cluster.cli_at(1)];
+    let _ = terminals[0].run("instances add a.example").done();
+    // What stands before the gateways sends nobody to one that is about to stop.
+    let open = AtomicUsize::new(1);
     let over = AtomicBool::new(false);
-    let calls = AtomicUsize::new(0);
+    let rounds = [const { AtomicUsize::new(0) }; 3];
     thread::scope(|scope| {
-        for number in 0..3 {
-            let cli = cluster.cli_at(number % 2);
-            let (over, calls) = (&over, &calls);
+        for (number, rounds) in rounds.iter().enumerate() {
+            let (terminals, open, over) = (&terminals, &open, &over);
             scope.spawn(move || {
-                let mut round = 0;
+                let run = |words: &str| {
+                    let terminal = &terminals[open.load(Ordering::SeqCst)];
+                    let _ = terminal.run(words).done();
+                };
                 while !over.load(Ordering::SeqCst) {
-                    round += 1;
-                    let _ = cli.run("instances show a.example").done();
-                    let _ = cli.run("files tree a.example").done();
+                    run("instances show a.example");
+                    run("files tree a.example");
                     if number == 0 {
-                        let name = format!("r{round}.example");
-                        let _ = cli.run(&format!("instances add {name}")).done();
-                        let _ = cli.run(&format!("instances destroy --force {name}")).done();
+                        let name = format!("r{}.example", rounds.load(Ordering::SeqCst));
+                        run(&format!("instances add {name}"));
+                        run(&format!("instances destroy --force {name}"));
                     }
-                    calls.fetch_add(1, Ordering::SeqCst);
+                    rounds.fetch_add(1, Ordering::SeqCst);
                 }
             });
         }
-        for service in Part::ALL.into_iter().filter(|&part| part != Part::Database) {
+        // Until everybody has begun and ended a round since now.
+        let all_went_on = || {
+            let before = rounds
+                .each_ref()
+                .map(|rounds| rounds.load(Ordering::SeqCst));
+            eventually("a round of everybody", || {
+                let now = rounds
+                    .each_ref()
+                    .map(|rounds| rounds.load(Ordering::SeqCst));
+                now.iter()
+                    .zip(before)
+                    .all(|(&now, before)| now >= before + 2)
+                    .then_some(())
+            });
+        };
+        for service in [Part::Files, Part::Apps, Part::Instances, Part::Gateway] {
             for replica in 0..2 {
+                if service == Part::Gateway {
+                    open.store(1 - usize::from(replica), Ordering::SeqCst);
+                    all_went_on();
+                }
                 cluster.stop(service, replica, "TERM");
                 cluster.start_one(service, replica);
-                let before = calls.load(Ordering::SeqCst);
-                eventually("more calls", || {
-                    (calls.load(Ordering::SeqCst) > before + 3).then_some(())
-                });
+                cluster.wait_for(service, replica);
+                all_went_on();
             }
         }
         over.store(true, Ordering::SeqCst);
