@@ -1,6 +1,7 @@
 //! `hamlet instances ls` of ten thousand instances: neither the server nor the command line holds them all.
 #![allow(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::indexing_slicing,
     reason = "a failed expectation is the test failing"

@@ -99,9 +99,9 @@ impl Onlooker {
     }
 
     /// Reads the documents of operations with all that is in them.
-    fn of_operations(url: String) -> Self {
+    fn of_operations(url: &str) -> Self {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let database = Database::at(&url);
+        let database = Database::at(url);
         Self::begin(move |seen| {
             let documents = runtime.block_on(database.documents("global/hamlet-operations"));
             seen.extend(documents.iter().map(Value::to_string));
@@ -205,7 +205,7 @@ fn a_whole_life_shows_no_secret() {
     let file = |name: &str| cluster.path(name).display().to_string();
     let (first, second, refused) = (file("first"), file("second"), file("refused"));
     let processes = Onlooker::of_processes();
-    let operations = Onlooker::of_operations(cluster.database_url());
+    let operations = Onlooker::of_operations(&cluster.database_url());
     let mut life = Life {
         cluster,
         seen: Seen::default(),
