@@ -30,12 +30,12 @@ async fn is_found(daemon: &Daemon, host: &str) -> bool {
         .unwrap()
         .get(format!("http://{}/", daemon.public))
         .header(header::HOST, host)
-        .header(header::ACCEPT, "text/html")
+        .header(header::ACCEPT, "application/json")
         .send()
         .await
         .unwrap();
-    answer.status() != StatusCode::NOT_FOUND
-        || !answer.text().await.unwrap().contains(&format!("{host}<"))
+    let known = answer.status() != StatusCode::NOT_FOUND;
+    known || !answer.text().await.unwrap().contains("INSTANCE_NOT_FOUND")
 }
 
 #[tokio::test(flavor = "multi_thread")]
