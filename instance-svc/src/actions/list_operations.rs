@@ -6,6 +6,7 @@ use futures::TryStreamExt as _;
 use crate::{
     domain::{operation::Operation, spec::InvalidField},
     error::Error,
+    operations::Engine,
     store::Store,
 };
 
@@ -28,6 +29,7 @@ pub(crate) struct Page {
 /// A token that is none; any fault of the database.
 pub(crate) async fn list(
     store: &Store,
+    engine: &Engine,
     token: &str,
     size: usize,
     done: Option<bool>,
@@ -39,7 +41,11 @@ pub(crate) async fn list(
     let mut found = std::pin::pin!(store.newest_operations(until, open, size.saturating_add(1)));
     let mut operations = Vec::new();
     let mut more = false;
-    while let Some(operation) = found.try_next().await? {
+    while let Some(mut operation) = found.try_next().await? {
+        // Here it is known how far it is, also while that is being written down.
+        if let Some(driven) = engine.follow(&operation.id) {
+            operation.body = (**driven.borrow()).clone();
+        }
         let seen = after.is_some_and(|(created_at, id)| {
             operation.body.created_at == created_at && operation.id.as_str() >= id
         });

@@ -108,7 +108,14 @@ impl Operations for OperationsApi {
                 ));
             }
         };
-        let page = list_operations::list(&self.0.store, &request.page_token, size, wanted).await?;
+        let page = list_operations::list(
+            &self.0.store,
+            &self.0.engine,
+            &request.page_token,
+            size,
+            wanted,
+        )
+        .await?;
         // A list shows how far operations are; what came of one is asked for by name.
         let operations = page
             .operations
