@@ -3,7 +3,6 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::print_stdout,
-    clippy::indexing_slicing,
     reason = "a failed expectation is the test failing"
 )]
 
