@@ -128,7 +128,7 @@ impl Store {
     pub async fn claim(&self, host: &str, claim: &Claim) -> Result<Claiming<Claim>, couch::Error> {
         self.claims
             .claim(host, claim, |found: &Claim| {
-                found.operation == claim.operation
+                found.operation == claim.operation && found.instance == claim.instance
             })
             .await
     }

@@ -192,6 +192,8 @@ async fn an_operation_is_forgotten_when_it_has_ended() {
     let (settings, _through) = stuck_at(Step::Create(CreateStep::Apps));
     let stuck = world.replica_with(settings).await;
     let name = stuck.ask_to_create("a.example", "r-1").await.unwrap().name;
+    // A step that is broken off would have it looked at once more, later.
+    stuck.until(&name, waits).await;
     let forget = || DeleteOperationRequest { name: name.clone() };
     let refused = stuck.operations.clone().delete_operation(forget()).await;
     assert_eq!(

@@ -31,17 +31,23 @@ use hamlet_tests::{
 use reqwest::Method;
 use serde_json::{Value, json};
 
-/// How many creations are timed at each concurrency.
+/// How much is timed at each concurrency.
 struct Size {
+    /// Ours and the floor in turn, so often.
+    rounds: usize,
+    /// Creations a round; at high concurrency twice as many as go at once, so that the start and the end of a
+    /// round weigh little.
     creations: usize,
     at_once: &'static [usize],
 }
 
 const FULL: Size = Size {
-    creations: 48,
+    rounds: 8,
+    creations: 12,
     at_once: &[1, 4, 16],
 };
 const SMOKE: Size = Size {
+    rounds: 1,
     creations: 2,
     at_once: &[2],
 };
@@ -90,9 +96,10 @@ async fn measure(name: &str, database: Database, size: &Size) {
         let mut ours = Vec::new();
         let mut floor = Vec::new();
         let (mut ours_took, mut floor_took) = (Duration::ZERO, Duration::ZERO);
-        let rounds = if size.creations > 8 { 4 } else { 1 };
-        for round in 0..rounds {
-            let count = size.creations / rounds;
+        for round in 0..size.rounds {
+            let count = size
+                .creations
+                .max(if size.rounds > 1 { 2 * at_once } else { 0 });
             let (took, times) = timed(at_once, count, |number| {
                 let (database, shape) = (Arc::clone(&database), shape.clone());
                 async move {

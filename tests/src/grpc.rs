@@ -66,6 +66,27 @@ impl Door {
     /// # Panics
     /// When there is no such method, or the JSON is none of its request.
     pub async fn call(&self, method: &str, request: &Value) -> Result<(), Status> {
+        // The answer is read as a message without fields, which skips all of them.
+        self.send::<()>(method, request).await.map(|_| ())
+    }
+
+    /// The same for a method that answers with an operation.
+    ///
+    /// # Errors
+    /// What the method refuses.
+    ///
+    /// # Panics
+    /// As [`Self::call`], and when there is no answer.
+    pub async fn operation(&self, method: &str, request: &Value) -> Result<Operation, Status> {
+        let answer = self.send(method, request).await?;
+        Ok(answer.expect("an answer"))
+    }
+
+    async fn send<Answer: prost::Message + Default + 'static>(
+        &self,
+        method: &str,
+        request: &Value,
+    ) -> Result<Option<Answer>, Status> {
         static CONTRACTS: LazyLock<DescriptorPool> = LazyLock::new(|| {
             DescriptorPool::decode(hamlet_proto::FILE_DESCRIPTOR_SET).expect("contracts")
         });
@@ -78,15 +99,28 @@ impl Door {
         let mut client = tonic::client::Grpc::new(self.channel.clone());
         client.ready().await.expect("the door is open");
         let path = format!("/{method}").parse().expect("a path");
-        // The answer is read as a message without fields, which skips all of them.
-        let codec = tonic_prost::ProstCodec::<DynamicMessage, ()>::default();
+        let codec = tonic_prost::ProstCodec::<DynamicMessage, Answer>::default();
         client
             .server_streaming(self.request(message), path, codec)
             .await?
             .into_inner()
             .message()
             .await
-            .map(|_| ())
+    }
+
+    /// Waits for the end of an operation.
+    ///
+    /// # Errors
+    /// When it cannot be asked for.
+    pub async fn end_of(&self, name: &str) -> Result<Operation, Status> {
+        let request = self.request(WaitOperationRequest {
+            name: name.to_owned(),
+            timeout: None,
+        });
+        let ended = OperationsClient::new(self.channel.clone())
+            .wait_operation(request)
+            .await?;
+        Ok(ended.into_inner())
     }
 
     fn request<T>(&self, message: T) -> Request<T> {
@@ -113,14 +147,7 @@ impl Door {
             .create_instance(request)
             .await?
             .into_inner();
-        let request = self.request(WaitOperationRequest {
-            name: accepted.name,
-            timeout: None,
-        });
-        let ended = OperationsClient::new(self.channel.clone())
-            .wait_operation(request)
-            .await?
-            .into_inner();
+        let ended = self.end_of(&accepted.name).await?;
         match &ended.result {
             Some(operation::Result::Error(error)) => Err(Status::new(
                 tonic::Code::from_i32(error.code),

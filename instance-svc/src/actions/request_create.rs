@@ -89,7 +89,9 @@ impl RequestCreate<'_> {
         };
         if !validate_only && chosen.is_none() {
             // The look at the names costs no time beside the write.
-            return self.accept(id, operation, self.look_at_names(&spec)).await;
+            let instance = operation.instance.clone();
+            let look = self.look_at_names(&spec, &instance);
+            return self.accept(id, operation, look).await;
         }
         if !request_id.is_empty()
             && let Some(known) = self.store.operation(&id).await?
@@ -103,7 +105,7 @@ impl RequestCreate<'_> {
                 Err(Error::RequestIdReused)
             };
         }
-        let warnings = self.look_at_names(&spec).await?;
+        let warnings = self.look_at_names(&spec, &operation.instance).await?;
         let Some(chosen) = chosen.filter(|_| !validate_only) else {
             return Ok(Answer::Valid {
                 spec: Box::new(spec),
@@ -199,8 +201,8 @@ impl RequestCreate<'_> {
     }
 
     /// Refuses names that are taken before anything is made, and tells what is odd about the others.
-    /// One read for all; the claims themselves decide later.
-    async fn look_at_names(&self, spec: &Spec) -> Result<Vec<String>, Error> {
+    /// One read for all; the claims themselves decide later, or already did for this `instance`.
+    async fn look_at_names(&self, spec: &Spec, instance: &str) -> Result<Vec<String>, Error> {
         let mut warnings = Vec::new();
         if !self.contexts.knows(&spec.context) {
             warnings.push(format!(
@@ -233,6 +235,7 @@ impl RequestCreate<'_> {
         let claims = self.store.claims_of(&hosts).await?;
         for name in &names {
             if let Some(claim) = claims.get(name.host())
+                && claim.instance != instance
                 && self.store.instance(&claim.instance).await?.is_some()
             {
                 return Err(Error::NameTaken(name.to_string()));

@@ -7,7 +7,11 @@ use tokio::time::Instant;
 
 use super::StepError;
 use crate::{
-    domain::{claim::Claim, operation::Phase},
+    clock,
+    domain::{
+        claim::{Claim, Wanted},
+        operation::{Operation, Phase, Work},
+    },
     error::Error,
     store::Store,
 };
@@ -16,9 +20,76 @@ use crate::{
 /// removes it: its operation may be about to be written down.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// A claim that was won beside the write that accepts its operation, before that was known to be there.
+#[derive(Debug)]
+pub(super) struct EarlyClaim {
+    id: String,
+    claim: Claim,
+    begun: Instant,
+}
+
+impl EarlyClaim {
+    /// Claims the first name of a creation: a claim is looked for by its operation, so it may come before it
+    /// for less than the [`GRACE`] that others give it. `None` when it is not won at once: the step decides.
+    pub(super) async fn make(store: &Store, id: &str, operation: &Operation) -> Option<Self> {
+        let Work::Create { spec } = &operation.work else {
+            return None;
+        };
+        let begun = Instant::now();
+        let first = spec.wanted().into_iter().next()?;
+        let claim = of_operation(&first, id, operation);
+        match store.claim(&first.id, &claim).await {
+            Ok(Claiming::Won(_)) => Some(Self {
+                id: first.id,
+                claim,
+                begun,
+            }),
+            Ok(Claiming::Taken(_)) => None,
+            Err(error) => {
+                tracing::debug!(
+                    operation = id,
+                    error = &error as &dyn std::error::Error,
+                    "the first name is left to the step"
+                );
+                None
+            }
+        }
+    }
+
+    /// The id of the claim, now that its operation is written down: unless that took so long that somebody
+    /// may have removed it before.
+    pub(super) fn keep(self) -> Option<String> {
+        (self.begun.elapsed() < GRACE / 2).then_some(self.id)
+    }
+
+    /// Gives the name back: there is no such operation. Should that fail, whoever wants the name finds it
+    /// abandoned.
+    pub(super) async fn release(self, store: &Store) {
+        let released = store.release(&self.id, |found| *found == self.claim).await;
+        if let Err(error) = released {
+            tracing::warn!(
+                name = self.id,
+                error = &error as &dyn std::error::Error,
+                "a claim without operation could not be removed"
+            );
+        }
+    }
+}
+
+/// The claim of a name that a creation wants.
+pub(super) fn of_operation(wanted: &Wanted, id: &str, operation: &Operation) -> Claim {
+    Claim {
+        name: wanted.name.clone(),
+        kind: wanted.kind,
+        instance: operation.instance.clone(),
+        operation: id.to_owned(),
+        created_at: clock::now(),
+    }
+}
+
 /// Claims the name with this id, for an instance that may have it already.
 pub(super) async fn claim(store: &Store, id: &str, claim: &Claim) -> Result<(), StepError> {
-    let begun = Instant::now();
+    let mut met: Option<(Claim, Instant)> = None;
     loop {
         let holder = match store.claim(id, claim).await? {
             Claiming::Won(_) => return Ok(()),
@@ -35,7 +106,12 @@ pub(super) async fn claim(store: &Store, id: &str, claim: &Claim) -> Result<(), 
         if !is_abandoned(store, &holder).await? {
             return Err(Error::NameTaken(claim.name.clone()).into());
         }
-        if begun.elapsed() < GRACE {
+        // Each claim that is met has its own time: one may have followed another.
+        let since = match &met {
+            Some((before, since)) if *before == holder => *since,
+            _ => met.insert((holder.clone(), Instant::now())).1,
+        };
+        if since.elapsed() < GRACE {
             tokio::time::sleep(GRACE / 4).await;
             continue;
         }
@@ -48,11 +124,14 @@ pub(super) async fn claim(store: &Store, id: &str, claim: &Claim) -> Result<(), 
     }
 }
 
-/// Whether the operation of a claim has failed or never was, and its instance does not exist.
+/// Whether the operation of a claim has failed, never was, or is about another instance (a request that was
+/// sent twice draws two, of which one is accepted), and its instance does not exist.
 async fn is_abandoned(store: &Store, claim: &Claim) -> Result<bool, StepError> {
     let live = store
         .operation(&claim.operation)
         .await?
-        .is_some_and(|operation| operation.body.phase != Phase::Failed);
+        .is_some_and(|operation| {
+            operation.body.phase != Phase::Failed && operation.body.instance == claim.instance
+        });
     Ok(!live && store.instance(&claim.instance).await?.is_none())
 }

@@ -13,7 +13,7 @@ use crate::{
         operation::{Failure, Next, Operation, Phase, Work},
         steps::Step,
     },
-    operations::{Report, StepError},
+    operations::{Report, StepError, line::Turn},
 };
 
 /// An operation that this replica owns, at the revision that it wrote last.
@@ -34,6 +34,8 @@ pub(super) struct Held {
     due: Instant,
     /// Whether the write before the current step has still to be sent.
     unwritten: bool,
+    /// Its place among those that are at work at once, until only its end is left to write down.
+    turn: Option<Turn>,
     /// Somebody set a mark.
     nudged: Arc<Notify>,
 }
@@ -69,7 +71,13 @@ enum Due {
 }
 
 impl Held {
-    pub(super) fn new(id: String, operation: Operation, rev: Rev, nudged: Arc<Notify>) -> Self {
+    pub(super) fn new(
+        id: String,
+        operation: Operation,
+        rev: Rev,
+        turn: Turn,
+        nudged: Arc<Notify>,
+    ) -> Self {
         let now = Instant::now();
         Self {
             id,
@@ -81,6 +89,7 @@ impl Held {
             begun: now,
             due: now,
             unwritten: false,
+            turn: Some(turn),
             nudged,
         }
     }
@@ -123,6 +132,8 @@ impl Inner {
     }
 
     async fn end(&self, held: &mut Held, phase: Phase) -> Result<(), Gone> {
+        // Before anybody is told: who waited for this end to begin the next finds the turn free.
+        held.turn = None;
         let clock = &self.settings.clock;
         let look_again_after = self.settings.look_again_after;
         let operation = &mut held.operation;

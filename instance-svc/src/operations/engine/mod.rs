@@ -27,6 +27,7 @@ use self::waiting::Waiting;
 use super::{
     Peers,
     change::Changing,
+    claims::EarlyClaim,
     create::Creation,
     destroy::Destruction,
     failpoints::Failpoints,
@@ -204,18 +205,34 @@ impl Engine {
         } else {
             operation.phase = Phase::Queued;
         }
-        let (written, checked) = tokio::join!(self.0.store.accept(&id, &operation), check);
+        let store = &self.0.store;
+        // Who waits in line claims nothing before its turn.
+        let early = async {
+            if turn.is_some() {
+                EarlyClaim::make(store, &id, &operation).await
+            } else {
+                None
+            }
+        };
+        let (written, checked, early) = tokio::join!(store.accept(&id, &operation), check, early);
         match written {
-            Ok(Claiming::Taken(found)) if found.arguments_mac == operation.arguments_mac => {
+            Ok(Claiming::Taken(found)) => {
+                // It is of an instance that there will never be.
+                if let Some(early) = early {
+                    early.release(store).await;
+                }
+                if found.arguments_mac != operation.arguments_mac {
+                    return Ok(Accepted::Reused);
+                }
                 Ok(Accepted::Operation {
                     id,
                     operation: Box::new(found),
                 })
             }
-            Ok(Claiming::Taken(_)) => Ok(Accepted::Reused),
             Ok(Claiming::Won(rev)) => match checked {
                 Ok(warnings) => {
                     operation.warnings = warnings;
+                    operation.names.extend(early.and_then(EarlyClaim::keep));
                     self.0.begin(&id, &operation, rev, turn);
                     Ok(Accepted::Operation {
                         id,
@@ -223,10 +240,15 @@ impl Engine {
                     })
                 }
                 Err(refusal) => {
-                    self.0.withdraw(&id, &rev).await;
+                    if self.0.withdraw(&id, &rev).await
+                        && let Some(early) = early
+                    {
+                        early.release(store).await;
+                    }
                     Err(refusal)
                 }
             },
+            // It may have been accepted, and then the claim is rightly there.
             Err(error) => checked.and(Err(error.into())),
         }
     }
@@ -312,16 +334,20 @@ impl Inner {
         }
     }
 
-    /// Forgets an operation that was written down and refused. Should that fail, whoever finds it later
-    /// comes to the same refusal.
-    async fn withdraw(&self, id: &str, rev: &Rev) {
+    /// Forgets an operation that was written down and refused; whether that was done. If not, whoever finds
+    /// it later comes to the same refusal.
+    async fn withdraw(&self, id: &str, rev: &Rev) -> bool {
         match self.store.forget(id, rev).await {
-            Ok(Exchange::Won(_) | Exchange::Lost) => {}
-            Err(error) => tracing::warn!(
-                operation = id,
-                error = &error as &dyn std::error::Error,
-                "a refused operation could not be forgotten"
-            ),
+            Ok(Exchange::Won(_)) => true,
+            Ok(Exchange::Lost) => false,
+            Err(error) => {
+                tracing::warn!(
+                    operation = id,
+                    error = &error as &dyn std::error::Error,
+                    "a refused operation could not be forgotten"
+                );
+                false
+            }
         }
     }
 
@@ -379,10 +405,9 @@ impl Inner {
         let engine = Arc::clone(self);
         self.tasks.spawn(async move {
             let nudged = engine.nudges_of(&id);
-            let mut held = drive::Held::new(id, operation, rev, nudged);
+            let mut held = drive::Held::new(id, operation, rev, turn, nudged);
             engine.drive(&mut held).await;
             engine.forget(&held.id);
-            drop(turn);
         });
     }
 

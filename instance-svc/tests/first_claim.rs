@@ -1,0 +1,89 @@
+//! The first name of a creation is claimed beside the write that accepts it, so a claim may be there whose
+//! operation is refused, was accepted elsewhere, or never came to be. No name is lost by that.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a failed expectation is the test failing"
+)]
+
+mod support;
+
+use embedded_couchdb::faults::{Fault, Rule};
+use instance_svc::operations::failpoints::Failpoints;
+use serde_json::json;
+use support::{World, failure};
+use tonic::Code;
+
+/// A tool that asks three times at once, because it got no answer fast enough.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_three_replicas_get_at_once_is_one_instance_with_its_names() {
+    let world = World::new().await;
+    let mut replicas = Vec::new();
+    for name in ["one", "two", "three"] {
+        replicas.push(world.replica(name, Failpoints::default()).await);
+    }
+    for round in 0..10 {
+        let request_id = format!("r-{round}");
+        let asks = replicas.iter().map(|replica| {
+            replica.ask_to_create_with("a.example", &["b.example"], &[], &request_id)
+        });
+        let accepted = futures::future::try_join_all(asks).await.unwrap();
+        let replica = replicas.first().unwrap();
+        for answer in &accepted {
+            assert_eq!(answer.name, accepted.first().unwrap().name);
+            assert_eq!(failure(&replica.end_of(&answer.name).await), None);
+        }
+        assert_eq!(world.ids("hamlet-claims").await, ["a.example", "b.example"]);
+        assert_eq!(failure(&replica.destroy("a.example").await.unwrap()), None);
+        assert_eq!(world.leftovers().await, Vec::<String>::new());
+    }
+}
+
+/// The replica that was asked second died before it gave its claim back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_for_an_instance_that_its_operation_did_not_make_is_removed() {
+    let world = World::new().await;
+    let replica = world.replica("one", Failpoints::default()).await;
+    let accepted = replica.ask_to_create("other.example", "r").await.unwrap();
+    assert_eq!(failure(&replica.end_of(&accepted.name).await), None);
+    let operation = accepted.name.strip_prefix("operations/").unwrap();
+    let twin = json!({
+        "name": "a.example", "kind": "domain", "instance": "twin", "operation": operation,
+        "created_at": "2026-01-01T00:00:00.000000Z",
+    });
+    world.put("hamlet-claims", "a.example", twin).await;
+    assert_eq!(failure(&replica.create("a.example").await.unwrap()), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_creation_that_is_refused_gives_its_first_name_back() {
+    let world = World::new().await;
+    let replica = world.replica("one", Failpoints::default()).await;
+    assert_eq!(failure(&replica.create("z.example").await.unwrap()), None);
+    let refused = replica
+        .ask_to_create_with("a.example", &["z.example"], &[], "")
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code(), Code::AlreadyExists, "{refused:?}");
+    assert_eq!(world.ids("hamlet-claims").await, ["z.example"]);
+    // Neither is there an operation of it.
+    assert_eq!(world.all_operations().await.len(), 1);
+}
+
+/// The claim was written and the operation was not: who wants the name next gets it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_is_free_again_when_its_operation_could_not_be_written_down() {
+    let world = World::new().await;
+    if !world.is_embedded() {
+        return;
+    }
+    let replica = world.replica("one", Failpoints::default()).await;
+    let unwritten = Rule::always("PUT", "hamlet-operations/", Fault::Fail);
+    world.faults().add(unwritten);
+    let refused = replica.ask_to_create("a.example", "").await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+    assert_eq!(world.ids("hamlet-claims").await, ["a.example"]);
+    world.faults().clear();
+    assert_eq!(failure(&replica.create("a.example").await.unwrap()), None);
+    assert_eq!(failure(&replica.destroy("a.example").await.unwrap()), None);
+    assert_eq!(world.leftovers().await, Vec::<String>::new());
+}
