@@ -165,7 +165,7 @@ async fn try_row(row: &Row) {
         assert_eq!(world.state().await, before, "{method} with a stale etag");
     }
 
-    let once = with(&row.request, "/request_id", json!("asked twice"));
+    let once = with(&row.request, "/request_id", json!("asked-twice"));
     let first = world.done(method, &once).await;
     let after = world.state().await;
     assert_ne!(after, before, "{method}");

@@ -63,7 +63,7 @@ fn check_request_id(text: &str) -> Result<(), Status> {
     fine.then_some(()).ok_or_else(|| {
         invalid_field(
             "request_id",
-            "is not usable; give up to 128 printable ASCII characters, best a UUID",
+            "is not usable; give up to 128 printable ASCII characters without spaces, best a UUID",
         )
     })
 }

@@ -82,7 +82,7 @@ pub(crate) fn check_request_id(text: &str) -> Result<(), crate::domain::spec::In
     } else {
         Err(crate::domain::spec::InvalidField {
             field: "request_id".to_owned(),
-            wrong: "is not usable; give up to 128 printable ASCII characters, best a UUID"
+            wrong: "is not usable; give up to 128 printable ASCII characters without spaces, best a UUID"
                 .to_owned(),
         })
     }
