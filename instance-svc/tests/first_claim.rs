@@ -2,6 +2,7 @@
 //! operation is refused, was accepted elsewhere, or never came to be. No name is lost by that.
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
     reason = "a failed expectation is the test failing"
 )]
 

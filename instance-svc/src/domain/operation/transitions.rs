@@ -1,0 +1,191 @@
+//! What follows from the document of an operation: what to do next, and what becomes of it when that is done,
+//! fails, is cancelled or is taken over. All of it is pure.
+
+use super::{Failure, Operation, Phase, Work};
+use crate::domain::steps::{ChangeStep, CreateStep, Step};
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Do this step.
+    Do(Step),
+    /// Undo this step.
+    Undo(Step),
+    /// Write down that it did what was asked.
+    Succeed,
+    /// Write down that it could not, and that nothing is left.
+    Fail,
+    /// Nothing: it has ended.
+    Rest,
+}
+
+/// What a request to cancel came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancelling {
+    /// It had not begun, and has ended.
+    Ended,
+    /// It is marked, and its owner takes it back.
+    Marked,
+    /// It is on its way back already, or was cancelled before.
+    Already,
+}
+
+impl Operation {
+    /// Why it cannot be cancelled (any more); `None` when it can, or is on its way back already.
+    #[must_use]
+    pub const fn refuses_cancel(&self) -> Option<&'static str> {
+        match (self.phase, &self.work) {
+            (Phase::Succeeded | Phase::Failed, _) => Some("it has ended"),
+            (Phase::Queued | Phase::Unwinding, _) => None,
+            (Phase::Running, Work::Destroy { .. }) => {
+                Some("a destruction only goes forward, so that nothing is left half-gone")
+            }
+            (Phase::Running, Work::Create { .. }) if self.irreversible => {
+                Some("the instance is being published; destroy it once it exists")
+            }
+            (Phase::Running, Work::Change { .. }) if self.irreversible => {
+                Some("the change is being written; change it back once it has ended")
+            }
+            (Phase::Running, Work::Create { .. } | Work::Change { .. } | Work::PurgeOrphans) => {
+                None
+            }
+        }
+    }
+
+    /// Asks for it to be cancelled. One that has not begun ends at once; one that runs is marked, and its
+    /// owner takes back what was made.
+    ///
+    /// # Errors
+    /// Why it cannot be cancelled any more.
+    pub fn request_cancel(&mut self, now: String) -> Result<Cancelling, &'static str> {
+        if self.phase == Phase::Failed && self.cancel_requested {
+            return Ok(Cancelling::Already);
+        }
+        if let Some(why) = self.refuses_cancel() {
+            return Err(why);
+        }
+        if self.cancel_requested || self.phase == Phase::Unwinding {
+            return Ok(Cancelling::Already);
+        }
+        self.cancel_requested = true;
+        if self.phase != Phase::Queued {
+            return Ok(Cancelling::Marked);
+        }
+        self.phase = Phase::Failed;
+        self.error = Some(cancelled());
+        self.open = false;
+        self.ended_at = Some(now.clone());
+        self.updated_at = now;
+        Ok(Cancelling::Ended)
+    }
+
+    /// Heeds the marks on `written`, the operation as it stands in the database: it turns back, or tries
+    /// again at once.
+    ///
+    /// Whether it may still be cancelled is decided by what is written down, not by how far the owner is:
+    /// so the write of the point of no return decides between cancelling and publishing.
+    pub fn heed_marks_of(&mut self, written: &Self) {
+        self.retry_requested = false;
+        if written.retry_requested {
+            self.next_try = None;
+        }
+        self.cancel_requested |= written.cancel_requested;
+        if self.cancel_requested && self.phase == Phase::Running && !written.irreversible {
+            // The owner may have done the last reversible step, and not have written that down.
+            self.irreversible = false;
+            self.step = self.step.min(self.point_of_no_return().saturating_sub(1));
+            self.turn_back(cancelled());
+        }
+    }
+
+    /// A replica takes an operation that nobody owns any more. Whoever had it may have done more than was
+    /// written down; what that one waited for is tried at once.
+    pub fn take_over(&mut self, replica: String) {
+        self.taken_over |= self.phase != Phase::Queued;
+        if self.phase == Phase::Queued {
+            self.phase = Phase::Running;
+        }
+        self.owner = Some(replica);
+        self.beat += 1;
+        self.next_try = None;
+        let written = self.clone();
+        self.heed_marks_of(&written);
+    }
+
+    /// What to do next. Pure: it looks at nothing but the document.
+    #[must_use]
+    pub fn decide(&self) -> Next {
+        match self.phase {
+            Phase::Succeeded | Phase::Failed => Next::Rest,
+            Phase::Queued | Phase::Running => self
+                .steps()
+                .get(self.step)
+                .map_or(Next::Succeed, |&step| Next::Do(step)),
+            Phase::Unwinding => self
+                .step
+                .checked_sub(1)
+                .and_then(|before| self.steps().get(before))
+                .map_or(Next::Fail, |&step| Next::Undo(step)),
+        }
+    }
+
+    /// The step that [`Self::decide`] named is done.
+    ///
+    /// Returns whether this has to be written down before going on: it has where doing the next step
+    /// twice would cost much, or where the way back ends.
+    pub fn advance(&mut self) -> bool {
+        self.attempt = 0;
+        self.next_try = None;
+        match self.phase {
+            Phase::Queued | Phase::Running => {
+                self.step += 1;
+                self.irreversible |= self.step >= self.point_of_no_return();
+                self.error = None;
+                self.steps()
+                    .get(self.step)
+                    .is_some_and(|step| step.is_written_down_before(self))
+            }
+            Phase::Unwinding => {
+                self.step = self.step.saturating_sub(1);
+                false
+            }
+            Phase::Succeeded | Phase::Failed => false,
+        }
+    }
+
+    /// A step cannot be done, now or ever: the way back begins, from the last step that may have left
+    /// something. Only before the point of no return; `false` after it. A destruction turns back from its
+    /// first step alone, which fails only where it has done nothing.
+    pub fn turn_back(&mut self, why: Failure) -> bool {
+        if self.irreversible || self.phase.is_end() {
+            return false;
+        }
+        if self.phase != Phase::Unwinding {
+            self.phase = Phase::Unwinding;
+            // The failed step itself may have done half of its work; what an owner before did is not
+            // known beyond what was written down, so all steps up to the point of no return are undone.
+            self.step = match self.work {
+                Work::Destroy { .. } | Work::PurgeOrphans => 0,
+                Work::Create { .. } if self.taken_over => CreateStep::POINT_OF_NO_RETURN,
+                Work::Change { .. } if self.taken_over => ChangeStep::POINT_OF_NO_RETURN,
+                Work::Create { .. } | Work::Change { .. } => {
+                    (self.step + 1).min(self.point_of_no_return())
+                }
+            };
+            self.attempt = 0;
+            self.next_try = None;
+        }
+        self.error = Some(why);
+        self.sealed = None;
+        true
+    }
+}
+
+fn cancelled() -> Failure {
+    Failure {
+        // google.rpc.Code.CANCELLED
+        code: 1,
+        reason: "CANCELLED".to_owned(),
+        message: "somebody cancelled it; nothing of it is left".to_owned(),
+    }
+}

@@ -1,0 +1,175 @@
+//! Instances: `global/instances`, and what we know beyond in `global/hamlet-instances`.
+
+use std::collections::{HashMap, HashSet};
+
+use couch::{AllDocs, Claim as Claiming, Document, Exchange, Rev, Row};
+use futures::TryStreamExt as _;
+use serde_json::Value;
+
+use super::Store;
+use crate::domain::{instance::InstanceDocument, record::Record};
+
+impl Store {
+    /// Reads the document of an instance.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn instance(
+        &self,
+        id: &str,
+    ) -> Result<Option<Document<InstanceDocument>>, couch::Error> {
+        self.instances.get(id).await
+    }
+
+    /// Reads the documents of some instances.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn instances(
+        &self,
+        ids: &[&str],
+    ) -> Result<HashMap<String, Document<InstanceDocument>>, couch::Error> {
+        self.instances.get_many(ids).await
+    }
+
+    /// Publishes an instance. One that is published already stays as it is: its secrets may have been
+    /// read. What is published now.
+    ///
+    /// # Errors
+    /// When the database fails; it may then be published all the same.
+    pub async fn publish(
+        &self,
+        id: &str,
+        document: InstanceDocument,
+    ) -> Result<InstanceDocument, couch::Error> {
+        match self.instances.claim(id, &document, |_| false).await? {
+            Claiming::Won(_) => Ok(document),
+            Claiming::Taken(published) => Ok(published),
+        }
+    }
+
+    /// Flags an instance as being destroyed. Nothing to do when it is flagged or gone.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn flag_deleting(&self, id: &str) -> Result<(), couch::Error> {
+        loop {
+            let Some(mut found) = self.instance(id).await? else {
+                return Ok(());
+            };
+            if found.body.deleting {
+                return Ok(());
+            }
+            found.body.deleting = true;
+            match self
+                .instances
+                .compare_and_set(id, &found.rev, &found.body)
+                .await?
+            {
+                Exchange::Won(_) => return Ok(()),
+                // Somebody changed it in between: the flag goes onto what they wrote.
+                Exchange::Lost => {}
+            }
+        }
+    }
+
+    /// Removes the document of an instance. Whether there was one.
+    ///
+    /// # Errors
+    /// When it may still be there.
+    pub async fn unpublish(&self, id: &str) -> Result<bool, couch::Error> {
+        self.instances.release(id, |_: &Value| true).await
+    }
+
+    /// The instances of which we know nothing: other software made them.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn unrecorded_instances(&self) -> Result<Vec<String>, couch::Error> {
+        let known: HashSet<String> = self
+            .records
+            .all_docs(AllDocs::new())
+            .map_ok(|row: Row| row.id)
+            .try_collect()
+            .await?;
+        let mut unknown = self.instance_ids().await?;
+        unknown.retain(|id| !known.contains(id));
+        Ok(unknown)
+    }
+
+    /// How many instances there are: documents without design documents.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn count_instances(&self) -> Result<u64, couch::Error> {
+        let count = self
+            .instances
+            .all_docs(AllDocs::new())
+            .try_filter(|row: &Row| std::future::ready(!row.id.starts_with("_design/")))
+            .try_fold(0_u64, |count, _| std::future::ready(Ok(count + 1)))
+            .await?;
+        Ok(count)
+    }
+
+    /// Reads what we know of an instance.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn record(&self, id: &str) -> Result<Option<Document<Record>>, couch::Error> {
+        self.records.get(id).await
+    }
+
+    /// Writes down a new instance.
+    ///
+    /// # Errors
+    /// When the database fails; it may then be written all the same.
+    pub async fn write_record(&self, id: &str, record: &Record) -> Result<(), couch::Error> {
+        match self
+            .records
+            .claim(id, record, |found: &Record| {
+                found.created_by == record.created_by
+            })
+            .await?
+        {
+            Claiming::Won(_) | Claiming::Taken(_) => Ok(()),
+        }
+    }
+
+    /// Replaces what we know of an instance, if it is still at `rev`.
+    ///
+    /// # Errors
+    /// When the database fails and it stays open who won.
+    pub async fn replace_record(
+        &self,
+        id: &str,
+        rev: &Rev,
+        record: &Record,
+    ) -> Result<Exchange, couch::Error> {
+        self.records.compare_and_set(id, rev, record).await
+    }
+
+    /// Removes what we know of an instance. Whether there was anything.
+    ///
+    /// # Errors
+    /// When it may still be there.
+    pub async fn remove_record(&self, id: &str) -> Result<bool, couch::Error> {
+        self.records.release(id, |_: &Value| true).await
+    }
+
+    /// Some records in the order of creation, from the one after `after`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn records_after(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Document<Record>>, couch::Error> {
+        let mut query = AllDocs::new().limit(limit);
+        if let Some(after) = after {
+            // The next possible id after this one.
+            query = query.from(format!("{after}\u{0}"));
+        }
+        self.records.all_docs_with_bodies(query).try_collect().await
+    }
+}
