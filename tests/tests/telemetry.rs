@@ -116,6 +116,22 @@ async fn one_request_is_followed_through_the_installation() {
         .run(&format!("instances add {DOMAIN} --email a@example.org"))
         .done();
 
+    // The creation is one trace, from the request to what its operation asks of the other services.
+    eventually("the trace of the creation", || {
+        let spans = collector.all();
+        let operation = spans.iter().find(|span| span.name == "create")?;
+        let of_it = |program: &str, name: &str| {
+            spans.iter().any(|span| {
+                span.trace == operation.trace
+                    && span.program == program
+                    && span.name.ends_with(name)
+            })
+        };
+        let asked = of_it("gateway", "InstanceService/CreateInstance");
+        let done = of_it("files-svc", "PrepareDatabases") && of_it("apps-svc", "PrepareDatabases");
+        (asked && done).then_some(())
+    });
+
     // Nothing but what the settings ask for is logged, until this instance is debugged.
     list_root(&cluster).await;
     let of_trace = |part| {

@@ -94,6 +94,9 @@ pub struct Operation {
     /// What an administrator should know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// The trace of the request that asked for it, as the W3C's header of this name has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
     /// How long each finished step took, in milliseconds, when a trace was asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub durations: Vec<(String, u64)>,
@@ -251,6 +254,7 @@ impl Operation {
             sealed: None,
             leftovers: Vec::new(),
             warnings: Vec::new(),
+            traceparent: None,
             durations: Vec::new(),
             created_at: now.clone(),
             updated_at: now,

@@ -138,10 +138,12 @@ pub fn request_span(name: &str, headers: &HeaderMap) -> Span {
     span
 }
 
-/// The span of an operation, a trace of its own: it may outlive the request that asked for it, and be
-/// finished by another process.
+/// The span of an operation, in the trace of the request that asked for it, as [`traceparent`] told it then:
+/// the operation may outlive that request, and be finished by another process. Without, it begins a trace.
+///
+/// [`traceparent`]: super::traceparent
 #[must_use]
-pub fn operation_span(kind: &'static str) -> Span {
+pub fn operation_span(kind: &'static str, traceparent: Option<&str>) -> Span {
     let span = tracing::info_span!(
         target: CALL_TARGET,
         parent: None,
@@ -150,7 +152,7 @@ pub fn operation_span(kind: &'static str) -> Span {
         trace_id = Empty,
         span_id = Empty,
     );
-    trace::join(&span, &HeaderMap::new());
+    trace::join(&span, &trace::headers_of(traceparent));
     span
 }
 

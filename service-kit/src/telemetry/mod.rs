@@ -24,7 +24,7 @@ pub use self::{
     calls::{Call, CallsLayer, Observed, operation_span, request_span},
     log::debug_this_call,
     metrics::{operation_step, page},
-    trace::inject,
+    trace::{inject, traceparent},
 };
 
 /// How logs look.

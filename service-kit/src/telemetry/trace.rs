@@ -14,6 +14,8 @@ use tracing_subscriber::{Layer, filter::filter_fn, registry::LookupSpan};
 
 use super::Error;
 
+const TRACEPARENT: &str = "traceparent";
+
 /// Makes traces, which go to the collector at `endpoint`. Without one they have ids all the same, for logs
 /// and for whoever is called.
 pub(super) fn provider(
@@ -91,6 +93,24 @@ pub fn inject(headers: &mut HeaderMap) {
     if context.span().span_context().is_valid() {
         TraceContextPropagator::new().inject_context(&context, &mut Outgoing(headers));
     }
+}
+
+/// The trace of the span that is entered, as the W3C's header has it, for what goes on elsewhere or later.
+#[must_use]
+pub fn traceparent() -> Option<String> {
+    let mut headers = HeaderMap::new();
+    inject(&mut headers);
+    let value = headers.get(TRACEPARENT)?.to_str().ok()?;
+    Some(value.to_owned())
+}
+
+/// The headers of a request that belongs to this trace.
+pub(super) fn headers_of(traceparent: Option<&str>) -> HeaderMap {
+    traceparent
+        .and_then(|it| HeaderValue::from_str(it).ok())
+        .map(|value| (HeaderName::from_static(TRACEPARENT), value))
+        .into_iter()
+        .collect()
 }
 
 struct Incoming<'a>(&'a HeaderMap);

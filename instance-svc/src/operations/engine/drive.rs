@@ -98,7 +98,8 @@ impl Held {
 impl Inner {
     /// Drives an operation until it has ended, is somebody else's, or the shutdown.
     pub(super) async fn drive(self: &Arc<Self>, held: &mut Held) {
-        let span = telemetry::operation_span(held.operation.kind());
+        let traceparent = held.operation.traceparent.as_deref();
+        let span = telemetry::operation_span(held.operation.kind(), traceparent);
         match self.drive_on(held).instrument(span).await {
             Ok(()) => tracing::info!(
                 operation = held.id,

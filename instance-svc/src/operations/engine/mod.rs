@@ -20,6 +20,7 @@ use std::{
 };
 
 use couch::{Claim as Claiming, Exchange, Rev};
+use service_kit::telemetry;
 use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -205,6 +206,7 @@ impl Engine {
         } else {
             operation.phase = Phase::Queued;
         }
+        operation.traceparent = telemetry::traceparent();
         let store = &self.0.store;
         // Who waits in line claims nothing before its turn.
         let early = async {
