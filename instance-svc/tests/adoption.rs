@@ -11,6 +11,7 @@ mod support;
 use std::time::Duration;
 
 use couch::DbName;
+use embedded_couchdb::faults::{Fault, Rule};
 use hamlet_proto::hamlet::instance::v1::{CreateInstanceRequest, Instance};
 use instance_svc::operations::failpoints::Failpoints;
 use serde_json::{Map, Value, json};
@@ -145,6 +146,37 @@ async fn changes_of_ours_and_of_other_software_at_once_lose_nothing() {
     }
     assert_eq!(failure(&one.destroy("a.example").await.unwrap()), None);
     assert_eq!(world.leftovers().await, Vec::<String>::new());
+}
+
+/// What is looked at may be gone a moment later: here between the look at one of its documents and the look at
+/// the next.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_destroyed_while_it_is_looked_at_is_not_adopted() {
+    let world = World::new().await;
+    if !world.is_embedded() {
+        return;
+    }
+    let replica = world.replica("one", Failpoints::default()).await;
+    for database in ["%2Finstances/", "%2Fhamlet-instances/"] {
+        assert_eq!(failure(&replica.create("a.example").await.unwrap()), None);
+        let struck = world.faults().struck();
+        let slow = Fault::Delay(Duration::from_secs(2));
+        let looks = format!("{database}_all_docs");
+        world.faults().add(Rule::once("POST", &looks, slow));
+        // Its document is a new one, so that it is looked at.
+        let french = Instance {
+            locale: "fr".to_owned(),
+            ..Instance::default()
+        };
+        let changed = replica.update("a.example", &["locale"], french).await;
+        assert_eq!(failure(&changed.unwrap()), None);
+        while world.faults().struck() == struck {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(failure(&replica.destroy("a.example").await.unwrap()), None);
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert_eq!(world.leftovers().await, Vec::<String>::new(), "{database}");
+    }
 }
 
 /// Changes fields as other software does that reads again when somebody was faster.

@@ -22,7 +22,7 @@ use hamlet_proto::{
 };
 use instance_svc::{
     Settings,
-    domain::steps::{ChangeStep, Step},
+    domain::steps::{ChangeStep, CreateStep, Step},
     operations::failpoints::{Failpoints, Order},
 };
 use serde_json::{Value, json};
@@ -261,6 +261,33 @@ async fn an_owner_that_was_stopped_and_woken_writes_over_no_later_change() {
         assert_eq!(world.leftovers().await, Vec::<String>::new(), "{step:?}");
     }
     healthy.stop().await;
+}
+
+/// The same with the owner of the creation, in the step that writes our own document.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_creator_that_was_stopped_and_woken_writes_over_no_later_change() {
+    let world = World::new().await;
+    let healthy = world.replica("healthy", Failpoints::default()).await;
+    let (sleeper, failpoints) = Sleeper::at(Step::Create(CreateStep::Databases));
+    let settings = Settings {
+        lease: Duration::from_secs(600),
+        failpoints,
+        ..Settings::new("sleeper")
+    };
+    let sleepy = world.replica_with(settings).await;
+    let accepted = sleepy.ask_to_create("a.example", "").await.unwrap();
+    assert_eq!(failure(&healthy.end_of(&accepted.name).await), None);
+    let lock = Instance {
+        locked: true,
+        ..Instance::default()
+    };
+    let locked = healthy.update("a.example", &["locked"], lock).await;
+    assert_eq!(failure(&locked.unwrap()), None);
+    let later = world.documents("a.example").await;
+    sleeper.wake();
+    sleeper.has_done_its_step().await;
+    sleepy.stop().await;
+    assert_eq!(world.documents("a.example").await, later);
 }
 
 /// Stops the first owner that comes to a step, until it is woken.

@@ -7,7 +7,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use hamlet_proto::{
     google::longrunning::{Operation, operation::Result as Outcome},
@@ -15,7 +15,7 @@ use hamlet_proto::{
     unpack,
 };
 use instance_svc::{
-    domain::steps::{DestroyStep, Step},
+    domain::steps::{CreateStep, DestroyStep, Step},
     operations::failpoints::{Failpoints, Order, Point},
 };
 use support::{Contents, Replica, World, failure};
@@ -122,4 +122,28 @@ async fn what_appears_behind_a_destruction_is_found_by_its_last_look() {
         assert_eq!(world.leftovers().await, Vec::<String>::new());
         replica.stop().await;
     }
+}
+
+/// The owner of a creation dies between the publication and the end. Whoever goes on with it finds nothing any
+/// more of what a destruction removes meanwhile, and must not make it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_destroyed_before_its_creation_has_ended_stays_so() {
+    let world = World::new().await;
+    let healthy = world.replica("healthy", Failpoints::default()).await;
+    let failpoints = Failpoints::new(|_, at| {
+        if at.step == Step::Create(CreateStep::Publish) && at.after {
+            Order::Die
+        } else {
+            Order::Go
+        }
+    });
+    let faulty = world.replica("faulty", failpoints).await;
+    let created = faulty.ask_to_create("a.example", "").await.unwrap();
+    while healthy.get("a.example").await.is_err() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let destroyed = healthy.destroy("a.example").await.unwrap();
+    assert_eq!(failure(&destroyed), None);
+    assert_eq!(failure(&healthy.end_of(&created.name).await), None);
+    assert_eq!(world.leftovers().await, Vec::<String>::new());
 }

@@ -111,10 +111,11 @@ impl Adoption {
 
     async fn look_at(&mut self, ids: &[String]) -> Result<(), Error> {
         let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-        let (documents, mut records) = tokio::try_join!(
-            self.store.readable_instances(&ids),
-            self.store.records(&ids)
-        )?;
+        // The records first: an operation of ours that changes or removes a document later than that takes
+        // the instance before, so that what is written here over its record is lost. The other way round, a
+        // document from before a destruction and no record any more would look like one of other software.
+        let mut records = self.store.records(&ids).await?;
+        let documents = self.store.readable_instances(&ids).await?;
         let wanted: Vec<Wanted> = documents
             .iter()
             .flat_map(|document| document.body.wanted())

@@ -45,6 +45,7 @@ pub(super) async fn take(
             return Ok(record);
         }
         require_idle(store, &operation.domain, &record).await?;
+        require_created(store, &record).await?;
         (terms.allows)(&record).map_err(|why| Error::Refused {
             domain: operation.domain.clone(),
             why,
@@ -126,6 +127,17 @@ pub(crate) async fn require_idle(
             domain: domain.to_owned(),
             operation: other.clone(),
         });
+    }
+    Ok(())
+}
+
+/// Waits for the end of the creation. Its owner may have died between the publication and that: whoever goes
+/// on with it makes again what a destruction has removed meanwhile.
+async fn require_created(store: &Store, record: &Record) -> Result<(), StepError> {
+    let creation = store.operation(&record.created_by).await?;
+    if creation.is_some_and(|creation| !creation.body.phase.is_end()) {
+        let wait = format!("operations/{} is not at its end yet", record.created_by);
+        return Err(StepError::Later(wait));
     }
     Ok(())
 }

@@ -119,16 +119,15 @@ impl Store {
         self.records.get(id).await
     }
 
-    /// Writes down a new instance.
+    /// Writes down a new instance. What has changed since it was written first stays as it is: whoever writes
+    /// it again may have been stopped in between.
     ///
     /// # Errors
     /// When the database fails; it may then be written all the same.
     pub async fn write_record(&self, id: &str, record: &Record) -> Result<(), couch::Error> {
         match self
             .records
-            .claim(id, record, |found: &Record| {
-                found.created_by == record.created_by
-            })
+            .claim(id, record, |found: &Record| found == record)
             .await?
         {
             Claiming::Won(_) | Claiming::Taken(_) => Ok(()),

@@ -18,7 +18,7 @@ use instance_svc::domain::change::ChangeKind;
 use serde_json::{Map, Value, json};
 use tonic::Status;
 
-use super::{Replica, World, failure};
+use super::{Clients, Replica, World, failure};
 
 /// The documents of an instance, without their revisions.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,17 +40,23 @@ impl World {
         }
     }
 
-    /// The operations of this kind, as they lie in the database.
-    pub(crate) async fn operations(&self, kind: &str) -> Vec<Value> {
+    /// The documents of a global database as they lie there, design documents aside.
+    pub(crate) async fn bodies(&self, name: &str) -> Vec<couch::Document<Value>> {
         use futures::TryStreamExt as _;
-        let database = self
-            .couch
-            .database(&DbName::global("hamlet-operations").unwrap());
+        let database = self.couch.database(&DbName::global(name).unwrap());
         let rows: Vec<couch::Document<Value>> = database
             .all_docs_with_bodies(couch::AllDocs::new())
             .try_collect()
             .await
             .unwrap();
+        rows.into_iter()
+            .filter(|row| !row.id.starts_with("_design/"))
+            .collect()
+    }
+
+    /// The operations of this kind, as they lie in the database.
+    pub(crate) async fn operations(&self, kind: &str) -> Vec<Value> {
+        let rows = self.bodies("hamlet-operations").await;
         rows.into_iter()
             .map(|row| row.body)
             .filter(|operation| operation["kind"] == kind)
@@ -59,20 +65,9 @@ impl World {
 
     /// All documents of the instance with this domain, as they lie in the database.
     pub(crate) async fn documents(&self, domain: &str) -> Documents {
-        use futures::TryStreamExt as _;
         let global = |name: &str| DbName::global(name).unwrap();
-        let all = async |name: &str| -> Vec<couch::Document<Value>> {
-            let database = self.couch.database(&global(name));
-            let rows: Vec<couch::Document<Value>> = database
-                .all_docs_with_bodies(couch::AllDocs::new())
-                .try_collect()
-                .await
-                .unwrap();
-            rows.into_iter()
-                .filter(|row| !row.id.starts_with("_design/"))
-                .collect()
-        };
-        let id = all("instances")
+        let id = self
+            .bodies("instances")
             .await
             .into_iter()
             .find(|row| row.body["domain"] == domain)
@@ -84,7 +79,8 @@ impl World {
         Documents {
             settings: self.document(&settings, "io.cozy.settings.instance").await,
             record: self.document(&global("hamlet-instances"), &id).await,
-            claims: all("hamlet-claims")
+            claims: self
+                .bodies("hamlet-claims")
                 .await
                 .into_iter()
                 .filter(|row| row.body["instance"] == id.as_str())
@@ -138,7 +134,7 @@ fn merge(document: &mut Map<String, Value>, changes: Value) {
     }
 }
 
-impl Replica {
+impl Clients {
     /// Changes the fields of the mask and waits for the end of the operation.
     pub(crate) async fn update(
         &self,

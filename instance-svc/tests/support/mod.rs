@@ -97,7 +97,7 @@ impl Database {
             .await
             .unwrap()
             .unwrap();
-        let couch = Couch::connect(&CouchConfig::new(&url)).unwrap();
+        let couch = patient(&url);
         for prefix in ["cozy", "global/"] {
             for name in couch.databases_with_prefix(prefix).await.unwrap() {
                 let removal = couch.delete_database(&DbName::new(name).unwrap()).await;
@@ -132,6 +132,16 @@ fn folder() -> tempfile::TempDir {
         .unwrap()
 }
 
+/// Whoever only looks and cleans up has patience: machines are slow and shared.
+fn patient(url: &str) -> Couch {
+    let config = CouchConfig {
+        call_timeout: Duration::from_secs(60),
+        race_timeout: Duration::from_secs(60),
+        ..CouchConfig::new(url)
+    };
+    Couch::connect(&config).unwrap()
+}
+
 /// One replica of the instance service.
 pub(crate) struct Replica {
     clients: Clients,
@@ -156,13 +166,7 @@ impl World {
             Ok(url) if !url.is_empty() => Database::real(url).await,
             _ => Database::embedded(&stop).await,
         };
-        // Whoever only looks has patience: machines are slow and shared.
-        let couch = Couch::connect(&CouchConfig {
-            call_timeout: Duration::from_secs(60),
-            race_timeout: Duration::from_secs(60),
-            ..CouchConfig::new(&database.url)
-        });
-        let couch = couch.unwrap();
+        let couch = patient(&database.url);
         let (listener, peers_address) = listen().await;
         let contents = Contents::default();
         let neighbours = Neighbours::new(couch.clone(), Arc::clone(&contents));
@@ -485,6 +489,11 @@ impl Clients {
         let waited = self.operations.clone().wait_operation(request).await;
         waited.unwrap().into_inner()
     }
+}
+
+/// The id in the name of an operation.
+pub(crate) fn operation_id(name: &str) -> &str {
+    name.strip_prefix("operations/").unwrap()
 }
 
 /// Why an operation failed; `None` when it succeeded.

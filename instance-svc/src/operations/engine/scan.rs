@@ -206,6 +206,10 @@ impl Inner {
                 "databases were left and are removed"
             );
         }
+        self.store
+            .remove_record(&operation.instance)
+            .await
+            .map_err(|error| error.to_string())?;
         for wanted in spec.wanted().iter().rev() {
             self.store
                 .release(&wanted.id, |claim| claim.operation == id)
