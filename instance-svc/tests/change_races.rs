@@ -22,12 +22,13 @@ use hamlet_proto::{
 };
 use instance_svc::{
     Settings,
+    clock::Clock,
     domain::steps::{ChangeStep, CreateStep, Step},
     operations::failpoints::{Failpoints, Order},
 };
 use serde_json::{Value, json};
 use service_kit::status;
-use support::{Replica, World, failure};
+use support::{Replica, World, failure, hasty};
 use tonic::{Code, Status};
 
 /// The code of a request that was refused, or of its operation; `None` when it succeeded.
@@ -263,7 +264,53 @@ async fn an_owner_that_was_stopped_and_woken_writes_over_no_later_change() {
     healthy.stop().await;
 }
 
-/// The same with the owner of the creation, in the step that writes our own document.
+/// An owner is stopped and woken in the middle of claiming a name, and dies right after the claim: the name was
+/// given back by a later change.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_a_woken_owner_claimed_last_of_all_is_given_back() {
+    let world = World::new().await;
+    let clock = Clock::adjustable();
+    let settings = Settings {
+        look_again_after: Duration::from_secs(600),
+        clock: clock.clone(),
+        ..hasty("healthy", Failpoints::default())
+    };
+    let healthy = world.replica_with(settings).await;
+    assert_eq!(failure(&healthy.create("a.example").await.unwrap()), None);
+    let failpoints = Failpoints::new(|_, at| {
+        if at.step == Step::Change(ChangeStep::Claims) && at.after {
+            Order::Die
+        } else {
+            Order::Go
+        }
+    });
+    let mortal = world.replica("mortal", failpoints).await;
+    let with_alias = Instance {
+        domain_aliases: vec!["x.example".to_owned()],
+        ..Instance::default()
+    };
+    let accepted = mortal
+        .ask_to_update("a.example", &["domain_aliases"], with_alias)
+        .await
+        .unwrap();
+    assert_eq!(failure(&healthy.end_of(&accepted.name).await), None);
+    let claim = world
+        .document(&DbName::global("hamlet-claims").unwrap(), "x.example")
+        .await;
+    let without = healthy
+        .update("a.example", &["domain_aliases"], Instance::default())
+        .await;
+    assert_eq!(failure(&without.unwrap()), None);
+    assert_eq!(world.ids("hamlet-claims").await, ["a.example"]);
+    // What it still had on its way arrives now.
+    world.put("hamlet-claims", "x.example", claim.into()).await;
+    clock.jump(600_000);
+    while world.ids("hamlet-claims").await != ["a.example"] {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The owner of a creation is stopped and woken, in the step that writes our own document.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_creator_that_was_stopped_and_woken_writes_over_no_later_change() {
     let world = World::new().await;

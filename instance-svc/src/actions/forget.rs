@@ -30,7 +30,7 @@ pub(crate) async fn forget(store: &Store, engine: &Engine, id: &str) -> Result<(
         }
         if found.body.open {
             return Err(refuse(
-                "what it took back is looked at once more ten minutes after its end",
+                "what it may have left is looked at once more ten minutes after its end",
             ));
         }
         match store.forget(id, &found.rev).await? {

@@ -83,8 +83,8 @@ impl Changing {
         Ok(nothing())
     }
 
-    /// Looks once more at what was unwound: an owner that was stopped may have claimed a name, or taken
-    /// the instance, after it was given back.
+    /// Looks once more at what has ended: an owner that was stopped may have claimed a name, or taken the
+    /// instance, after it was given back.
     pub(crate) async fn clean_again(
         &self,
         id: &str,

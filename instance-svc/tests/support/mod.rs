@@ -353,9 +353,16 @@ impl std::ops::Deref for Replica {
 
 impl Replica {
     /// Stops it as a deployment does.
-    pub(crate) async fn stop(self) {
+    pub(crate) async fn stop(mut self) {
         self.stop.cancel();
-        self.task.await.unwrap();
+        (&mut self.task).await.unwrap();
+    }
+}
+
+impl Drop for Replica {
+    /// On a real database it would go on in the world after its own.
+    fn drop(&mut self) {
+        self.stop.cancel();
     }
 }
 

@@ -142,19 +142,22 @@ impl Inner {
         // What was sealed is written where it belongs, or never will be.
         operation.sealed = None;
         operation.ended_at = Some(clock.now());
-        // What was unwound may have had a second owner for a moment: it is looked at once more.
-        let look_again = phase == Phase::Failed && operation.taken_over;
+        // What was deleted softly is destroyed when its time has come.
+        let purge_at = operation
+            .change()
+            .and_then(|change| change.record.purge_at())
+            .filter(|_| phase == Phase::Succeeded)
+            .map(str::to_owned);
+        // It may have had a second owner for a moment, whose last write came late: what was unwound is looked
+        // at once more, and what a change claimed.
+        let look_again = operation.taken_over
+            && purge_at.is_none()
+            && (phase == Phase::Failed || operation.change().is_some());
         operation.open = look_again;
         operation.look_again = if look_again {
             Some(clock.after(look_again_after))
-        } else if phase == Phase::Succeeded {
-            // What was deleted softly is destroyed when its time has come.
-            operation
-                .change()
-                .and_then(|change| change.record.purge_at())
-                .map(str::to_owned)
         } else {
-            None
+            purge_at
         };
         if phase == Phase::Succeeded && matches!(operation.work, Work::Create { .. }) {
             // The instance is there, and whoever goes on could only come to the same end.

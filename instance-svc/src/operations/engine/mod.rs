@@ -59,7 +59,7 @@ pub struct Settings {
     pub first_pause: Duration,
     /// The longest pause between two tries.
     pub longest_pause: Duration,
-    /// After what time to look once more at what was unwound.
+    /// After what time to look once more at what had more than one owner.
     pub look_again_after: Duration,
     /// For how long something has to belong to nobody before it is taken for an orphan.
     pub orphan_grace: Duration,
@@ -250,8 +250,14 @@ impl Engine {
                     Err(refusal)
                 }
             },
-            // It may have been accepted, and then the claim is rightly there.
-            Err(error) => checked.and(Err(error.into())),
+            Err(error) => {
+                // It may have been accepted all the same: whoever drives it claims the name anew, and such a
+                // claim is not this one.
+                if let Some(early) = early {
+                    early.release(store).await;
+                }
+                checked.and(Err(error.into()))
+            }
         }
     }
 

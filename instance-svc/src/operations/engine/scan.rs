@@ -152,7 +152,7 @@ impl Inner {
         }
     }
 
-    /// Looks once more at what was unwound: a second owner may have made something after the look.
+    /// Looks once more at what was unwound or changed: a second owner may have made something after the end.
     async fn look_again(&self, id: &str, mut operation: Operation, rev: &Rev) {
         let clean = self.clean_again(id, &operation).await;
         if let Err(error) = clean {
@@ -174,11 +174,12 @@ impl Inner {
     }
 
     async fn clean_again(&self, id: &str, operation: &Operation) -> Result<(), String> {
-        if operation.phase != Phase::Failed {
-            return Ok(());
-        }
         match &operation.work {
-            Work::Create { spec } => self.clean_creation(id, operation, spec).await,
+            Work::Create { spec } if operation.phase == Phase::Failed => {
+                self.clean_creation(id, operation, spec).await
+            }
+            // What it made is the instance's now.
+            Work::Create { .. } => Ok(()),
             // One that failed had not taken the instance: whatever it holds is not this operation's.
             // What belonged to nobody is nobody's to clean.
             Work::Destroy { .. } | Work::PurgeOrphans => Ok(()),
