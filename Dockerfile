@@ -50,8 +50,9 @@ RUN set -eu; \
     mkdir /programs; \
     from="$BINARIES"; \
     if [ -z "$BINARIES" ]; then \
-        # The empty sources above were compiled later than the real ones were written.
-        find . -name '*.rs' -exec touch {} +; \
+        # The empty sources above were compiled later than the real ones were written. Sources that dependencies
+        # generated stay untouched, or they would be compiled again, and all that depends on them.
+        find . -path ./target -prune -o -name '*.rs' -exec touch {} +; \
         cargo build --release --locked $PACKAGES; \
         from=target/release; \
     elif [ ! -d "$BINARIES" ]; then \
