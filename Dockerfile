@@ -12,8 +12,9 @@ ARG BUILDER_IMAGE=rust:1.95-slim-bookworm
 ARG RUNTIME_IMAGE=debian:bookworm-slim
 
 
-# The manifests, and an empty file for each source. It is made anew with every change of the code, but its
-# content changes only with a manifest or with a new file, and so decides whether the next stage is made anew.
+# The manifests, and an empty file for each program and library, of which there is nothing to warn. It is made anew
+# with every change of the code, but its content changes only with a manifest or with a new crate, and so decides
+# whether the next stage is made anew.
 FROM ${BUILDER_IMAGE} AS skeleton
 WORKDIR /source
 COPY . .
@@ -21,9 +22,11 @@ RUN set -eu; \
     mkdir /skeleton; \
     find . \( -name Cargo.toml -o -name Cargo.lock -o -path ./.cargo/config.toml \) \
         -exec cp --parents {} /skeleton ';'; \
-    find . -name '*.rs' | while read -r file; do \
+    # Cargo wants a bench that a manifest names to be there.
+    find . \( -path '*/src/lib.rs' -o -path '*/src/main.rs' -o -path '*/src/bin/*.rs' -o -name build.rs \
+        -o -path '*/benches/*.rs' \) | while read -r file; do \
         mkdir -p "/skeleton/$(dirname "$file")"; \
-        echo 'fn main() {}' > "/skeleton/$file"; \
+        echo '#![allow(warnings)] fn main() {}' > "/skeleton/$file"; \
     done
 
 
@@ -50,8 +53,9 @@ RUN set -eu; \
     mkdir /programs; \
     from="$BINARIES"; \
     if [ -z "$BINARIES" ]; then \
-        # The empty sources above were compiled later than the real ones were written.
-        find . -name '*.rs' -exec touch {} +; \
+        # The empty sources above were compiled later than the real ones were written. Sources that dependencies
+        # generated stay untouched, or they would be compiled again, and all that depends on them.
+        find . -path ./target -prune -o -name '*.rs' -exec touch {} +; \
         cargo build --release --locked $PACKAGES; \
         from=target/release; \
     elif [ ! -d "$BINARIES" ]; then \

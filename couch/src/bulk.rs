@@ -212,7 +212,8 @@ impl Database {
 
     /// Makes sure that new documents are there, in a database that nobody else writes them to:
     /// the first documents of a database. May be repeated, also after a crash: one that is there
-    /// already with the same content counts as written. Repeats by itself when an answer is lost.
+    /// already with the same content counts as written. Repeats by itself when an answer is lost, and
+    /// for some seconds while a node of a cluster has not heard of the new database yet.
     ///
     /// # Errors
     /// [`Error::Bulk`] naming those that are there with another content, or were refused.
@@ -231,9 +232,9 @@ impl Database {
                         .iter()
                         .all(|it| it.error == "conflict") =>
                 {
-                    match self.same_content(docs, outcome).await? {
-                        Ok(revs) => return Ok(revs),
-                        Err(error) => error,
+                    match self.same_content(docs, outcome).await {
+                        Ok(Ok(revs)) => return Ok(revs),
+                        Ok(Err(error)) | Err(error) => error,
                     }
                 }
                 Ok(outcome) => {
@@ -244,7 +245,12 @@ impl Database {
                 }
                 Err(error) => error,
             };
-            if attempt >= 4 || !error.is_retryable() {
+            let attempts = match &error {
+                Error::DatabaseMissing { .. } => 8,
+                error if error.is_retryable() => 4,
+                _ => 1,
+            };
+            if attempt >= attempts {
                 return Err(error);
             }
             let pause = self

@@ -20,6 +20,9 @@ pub enum Fault {
     Delay(Duration),
     /// Nothing is done, and the answer is 500.
     Fail,
+    /// Nothing is done, and the answer is that there is no such database: a node of a cluster says so
+    /// while it has not heard of a new one yet.
+    Unheard,
     /// Nothing is done, and the connection is dropped without an answer.
     DropBefore,
     /// The request is carried out and committed, and the connection is dropped without an answer.
@@ -118,6 +121,7 @@ pub(crate) enum Outcome {
     Drop,
     DropAfter,
     Fail,
+    Unheard,
     Race(Race),
 }
 
@@ -186,6 +190,7 @@ impl Faults {
                 Outcome::Normal
             }
             Some(Fault::Fail) => Outcome::Fail,
+            Some(Fault::Unheard) => Outcome::Unheard,
             Some(Fault::DropBefore) => Outcome::Drop,
             Some(Fault::DropAfter) => Outcome::DropAfter,
             Some(Fault::Race(race)) => Outcome::Race(race),
@@ -194,8 +199,8 @@ impl Faults {
 
     /// Replaces the rules by those of
     /// `[{"method":"PUT","path":"/db/","skip":0,"count":1,"fault":"race_loses"}, …]`, where the fault
-    /// is `delay` (with `ms`), `fail`, `drop_before`, `drop_after`, `race_wins` or `race_loses` (with
-    /// an optional `other`).
+    /// is `delay` (with `ms`), `fail`, `unheard`, `drop_before`, `drop_after`, `race_wins` or `race_loses`
+    /// (with an optional `other`).
     pub(crate) fn replace_from_json(&self, json: &Json) -> Result<(), String> {
         let list = json.as_arr().ok_or("the rules must be an array")?;
         let rules = list.iter().map(rule).collect::<Result<Vec<_>, _>>()?;
@@ -222,6 +227,7 @@ fn rule(json: &Json) -> Result<Rule, String> {
     let fault = match text("fault").ok_or("a rule needs a `fault`")? {
         "delay" => Fault::Delay(Duration::from_millis(u64::from(number("ms", 100)?))),
         "fail" => Fault::Fail,
+        "unheard" => Fault::Unheard,
         "drop_before" => Fault::DropBefore,
         "drop_after" => Fault::DropAfter,
         "race_wins" => race(Side::Wins),

@@ -111,7 +111,7 @@ async fn an_instance_is_read_by_all_its_names_and_destroyed_by_one() {
                 public_name: "Élodie".to_owned(),
                 ..Instance::default()
             }),
-            apps: vec!["home".to_owned(), "bad".to_owned()],
+            apps: ["home", "bad", "unheard"].map(str::to_owned).to_vec(),
             trace: true,
             ..CreateInstanceRequest::default()
         })
@@ -124,7 +124,7 @@ async fn an_instance_is_read_by_all_its_names_and_destroyed_by_one() {
     };
     let result: CreateInstanceResult = unpack(response).unwrap().unwrap();
     let outcomes: Vec<_> = result.apps.iter().map(|app| app.error.as_str()).collect();
-    assert_eq!(outcomes, ["", "this app is bad"]);
+    assert_eq!(outcomes, ["", "this app is bad", ""]);
     assert!(
         result
             .warnings

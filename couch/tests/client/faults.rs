@@ -264,3 +264,21 @@ async fn first_documents_are_all_there_over_faults() {
         assert_eq!(infos[database.name()].doc_count, 20, "{fault:?}");
     }
 }
+
+#[tokio::test]
+async fn first_documents_wait_until_every_node_knows_the_database() {
+    let peer = Peer::embedded().await;
+    let database = peer.database("new").await;
+    let docs = [BulkDoc::create("first", &json!({ "n": 1 })).unwrap()];
+    peer.faults
+        .add(Rule::once("POST", "_bulk_docs", Fault::Unheard).times(3));
+    assert_eq!(database.bulk_ensure(&docs).await.unwrap().len(), 1);
+    // A repeat meets a conflict first, and reads then.
+    peer.faults.add(Rule::once("GET", "/first", Fault::Unheard));
+    assert_eq!(database.bulk_ensure(&docs).await.unwrap().len(), 1);
+    assert_eq!(peer.faults.struck(), 4);
+    peer.faults
+        .add(Rule::always("POST", "_bulk_docs", Fault::Unheard));
+    let error = database.bulk_ensure(&docs).await.unwrap_err();
+    assert!(matches!(error, Error::DatabaseMissing { .. }), "{error}");
+}

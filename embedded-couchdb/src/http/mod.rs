@@ -255,6 +255,7 @@ async fn respond(app: Arc<App>, request: Request<Incoming>) -> Result<Response<B
             return Err(dropped());
         }
         Outcome::Fail => Answer::failure(&Failure::internal("a fault on command")),
+        Outcome::Unheard => Answer::failure(&Failure::no_database()),
         Outcome::Race(race) => match race::lost_race(&app, &call, &race).await {
             Ok(answer) => answer,
             Err(failure) => Answer::failure(&failure),

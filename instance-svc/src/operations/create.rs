@@ -32,6 +32,9 @@ use crate::{
 /// How many apps are installed at once.
 const APPS_AT_ONCE: usize = 4;
 
+/// After how long every node of a cluster has heard of a new database.
+const HEARD_AFTER: Duration = Duration::from_secs(5);
+
 /// What a creation works with.
 #[derive(Clone, Debug)]
 pub struct Creation {
@@ -195,6 +198,7 @@ impl Creation {
     async fn install_app(&self, tenant: &Tenant, source: String) -> AppOutcome {
         let limit = self.config.app_time_limit();
         let end = Instant::now() + limit;
+        let heard = Instant::now() + HEARD_AFTER;
         let mut pause = Duration::from_millis(100);
         loop {
             let left = end.saturating_duration_since(Instant::now());
@@ -209,8 +213,11 @@ impl Creation {
                 }
                 Err(status) => status,
             };
-            let again =
-                status.code() == tonic::Code::Unavailable && Instant::now() + pause * 2 < end;
+            // The databases are there, but a node of a cluster may not have heard of them yet.
+            let unheard = Instant::now() < heard
+                && service_kit::status::reason(&status).as_deref() == Some("INSTANCE_INCOMPLETE");
+            let passing = unheard || status.code() == tonic::Code::Unavailable;
+            let again = passing && Instant::now() + pause * 2 < end;
             if !again {
                 let late = Instant::now() >= end;
                 tracing::warn!(

@@ -1,7 +1,7 @@
 //! The other services, as far as operations use them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
 };
 
@@ -14,8 +14,8 @@ use hamlet_proto::hamlet::{
     },
     files::v1::{self as files, files_lifecycle_service_server::FilesLifecycleService},
 };
-use service_kit::caller::Caller;
-use tonic::{Request, Response, Status};
+use service_kit::{caller::Caller, status::Failure};
+use tonic::{Code, Request, Response, Status};
 
 /// The files and the apps service, as far as operations use them: they make their databases, and an app
 /// that is installed has contents.
@@ -23,6 +23,8 @@ use tonic::{Request, Response, Status};
 pub(crate) struct Neighbours {
     couch: Couch,
     contents: Contents,
+    /// Who has asked for the app `unheard`.
+    heard: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// The number of objects by prefix.
@@ -30,7 +32,11 @@ pub(crate) type Contents = Arc<Mutex<BTreeMap<String, i64>>>;
 
 impl Neighbours {
     pub(crate) fn new(couch: Couch, contents: Contents) -> Self {
-        Self { couch, contents }
+        Self {
+            couch,
+            contents,
+            heard: Arc::default(),
+        }
     }
 
     /// Whose contents there are: all, or those of the instance for which the call is.
@@ -184,6 +190,15 @@ impl AppsService for Neighbours {
         let source = request.into_inner().source;
         if source == "bad" {
             return Err(Status::failed_precondition("this app is bad"));
+        }
+        // What a node of the database answers that has not heard of the new databases yet.
+        if source == "unheard" && self.heard.lock().unwrap().insert(prefix.clone()) {
+            let failure = Failure::new(
+                Code::FailedPrecondition,
+                "INSTANCE_INCOMPLETE",
+                "the databases of this instance are not there",
+            );
+            return Err(failure.build());
         }
         *self.contents.lock().unwrap().entry(prefix).or_default() += 1;
         Ok(Response::new(apps::App {
