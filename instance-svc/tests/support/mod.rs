@@ -9,7 +9,14 @@ pub(crate) mod changes;
 mod neighbours;
 pub(crate) mod process;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use couch::{Couch, CouchConfig, DbName};
 use embedded_couchdb::faults::Faults;
@@ -54,12 +61,15 @@ pub(crate) struct World {
     pub(crate) contents: Contents,
     peers_address: SocketAddr,
     database: Database,
+    /// How many replicas there have been.
+    replicas: AtomicUsize,
     _stop: DropGuard,
 }
 
 /// The database of a world.
 struct Database {
-    url: String,
+    /// Its nodes. Replicas take turns at them.
+    urls: Vec<String>,
     served: Option<Box<dyn Fn() -> u64 + Send + Sync>>,
     faults: Faults,
     _folder: Option<tempfile::TempDir>,
@@ -81,7 +91,7 @@ impl Database {
         let stopped = stop.clone();
         tokio::spawn(async move { server.serve(listener, stopped).await });
         Self {
-            url: format!("http://admin:password@{address}"),
+            urls: vec![format!("http://admin:password@{address}")],
             served: Some(served),
             faults,
             _folder: Some(folder),
@@ -89,15 +99,15 @@ impl Database {
         }
     }
 
-    /// The server that the environment names, emptied of what tests left.
-    async fn real(url: String) -> Self {
+    /// The servers that the environment names, emptied of what tests left.
+    async fn real(urls: Vec<String>) -> Self {
         let place = std::env::temp_dir().join("hamlet-tests-couchdb.lock");
         let turn = std::fs::File::create(place).unwrap();
         let turn = tokio::task::spawn_blocking(move || turn.lock().map(|()| turn))
             .await
             .unwrap()
             .unwrap();
-        let couch = patient(&url);
+        let couch = patient(urls.first().unwrap());
         for prefix in ["cozy", "global/"] {
             for name in couch.databases_with_prefix(prefix).await.unwrap() {
                 let removal = couch.delete_database(&DbName::new(name).unwrap()).await;
@@ -105,7 +115,7 @@ impl Database {
             }
         }
         Self {
-            url,
+            urls,
             served: None,
             faults: Faults::new(),
             _folder: None,
@@ -162,11 +172,16 @@ async fn listen() -> (TcpListener, SocketAddr) {
 impl World {
     pub(crate) async fn new() -> Self {
         let stop = CancellationToken::new();
-        let database = match std::env::var("HAMLET_TEST_COUCHDB_URL") {
-            Ok(url) if !url.is_empty() => Database::real(url).await,
-            _ => Database::embedded(&stop).await,
+        // A cluster is named by all of its nodes, a single server by itself.
+        let named = ["HAMLET_TEST_COUCHDB_CLUSTER", "HAMLET_TEST_COUCHDB_URL"]
+            .into_iter()
+            .filter_map(|variable| std::env::var(variable).ok())
+            .find(|urls| !urls.is_empty());
+        let database = match named {
+            Some(urls) => Database::real(urls.split(',').map(str::to_owned).collect()).await,
+            None => Database::embedded(&stop).await,
         };
-        let couch = patient(&database.url);
+        let couch = patient(database.urls.first().unwrap());
         let (listener, peers_address) = listen().await;
         let contents = Contents::default();
         let neighbours = Neighbours::new(couch.clone(), Arc::clone(&contents));
@@ -188,6 +203,7 @@ impl World {
             contents,
             peers_address,
             database,
+            replicas: AtomicUsize::new(0),
             _stop: stop.drop_guard(),
         }
     }
@@ -202,7 +218,7 @@ impl World {
     }
 
     pub(crate) async fn replica_of(&self, config: Config, settings: Settings) -> Replica {
-        let given = self.given(&CouchConfig::new(&self.database.url), settings);
+        let given = self.given(&CouchConfig::new(self.next_node()), settings);
         let (listener, address) = listen().await;
         let stop = CancellationToken::new();
         let stopped = stop.clone();
@@ -216,6 +232,13 @@ impl World {
             stop,
             task,
         }
+    }
+
+    /// The node of the database on which the next replica works.
+    fn next_node(&self) -> &str {
+        let urls = &self.database.urls;
+        let number = self.replicas.fetch_add(1, Ordering::Relaxed);
+        urls.get(number % urls.len()).unwrap()
     }
 
     fn given(&self, couch: &CouchConfig, settings: Settings) -> Given {

@@ -32,7 +32,7 @@ impl World {
         let couch = CouchConfig {
             call_timeout: call,
             race_timeout: call,
-            ..CouchConfig::new(&self.database.url)
+            ..CouchConfig::new(self.next_node())
         };
         let peers = self.peers_address;
         let (listener, address) = listen().await;
