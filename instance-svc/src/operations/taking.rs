@@ -4,7 +4,10 @@
 //! operations one wins. An operation that has ended, or that nobody knows any more, holds nothing: its
 //! owner died between its end and its freeing.
 
+use std::time::Duration;
+
 use couch::Exchange;
+use tokio::time::Instant;
 
 use super::StepError;
 use crate::{
@@ -16,6 +19,10 @@ use crate::{
     error::Error,
     store::Store,
 };
+
+/// For how long to wait in place for the end of a creation: as a rule it is on its way, since the answer comes
+/// before it.
+const ENDING: Duration = Duration::from_millis(500);
 
 /// What has to hold for an instance to be taken.
 pub(super) struct Terms<'a> {
@@ -134,12 +141,18 @@ pub(crate) async fn require_idle(
 /// Waits for the end of the creation. Its owner may have died between the publication and that: whoever goes
 /// on with it makes again what a destruction has removed meanwhile.
 async fn require_created(store: &Store, record: &Record) -> Result<(), StepError> {
-    let creation = store.operation(&record.created_by).await?;
-    if creation.is_some_and(|creation| !creation.body.phase.is_end()) {
-        let wait = format!("operations/{} is not at its end yet", record.created_by);
-        return Err(StepError::Later(wait));
+    let patience = Instant::now() + ENDING;
+    loop {
+        let creation = store.operation(&record.created_by).await?;
+        if creation.is_none_or(|creation| creation.body.phase.is_end()) {
+            return Ok(());
+        }
+        if Instant::now() >= patience {
+            let wait = format!("operations/{} is not at its end yet", record.created_by);
+            return Err(StepError::Later(wait));
+        }
+        tokio::time::sleep(ENDING / 20).await;
     }
-    Ok(())
 }
 
 async fn require_unchanged(
