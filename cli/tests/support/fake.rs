@@ -1,5 +1,10 @@
 //! The server: it answers what a test tells it to, and remembers what it was asked.
 
+mod apps;
+mod files;
+mod instances;
+mod operations;
+
 use std::{
     collections::VecDeque,
     net::SocketAddr,
@@ -10,37 +15,22 @@ use std::{
 };
 
 use hamlet_proto::{
-    google::longrunning::{
-        CancelOperationRequest, DeleteOperationRequest, GetOperationRequest, ListOperationsRequest,
-        ListOperationsResponse, Operation, WaitOperationRequest,
-        operations_server::{Operations, OperationsServer},
+    google::longrunning::{Operation, operations_server::OperationsServer},
+    hamlet::apps::v1::{App, apps_service_server::AppsServiceServer},
+    hamlet::files::v1::{
+        CheckTreeRequest, File, Finding, TreeEntry, files_service_server::FilesServiceServer,
     },
-    hamlet::{
-        apps::v1::{
-            App, GetAppRequest, InstallAppRequest, ListAppsRequest, ListAppsResponse,
-            UninstallAppRequest, UninstallAppResponse,
-            apps_service_server::{AppsService, AppsServiceServer},
-        },
-        files::v1::{
-            CheckTreeRequest, File, Finding, GetFileRequest, ListChildrenRequest,
-            ListChildrenResponse, TreeEntry, WalkTreeRequest,
-            files_service_server::{FilesService, FilesServiceServer},
-        },
-        instance::v1::{
-            BlockInstanceRequest, CleanSessionsRequest, CountInstancesRequest,
-            CountInstancesResponse, CreateInstanceRequest, CreateTokenRequest,
-            DeleteInstanceRequest, GetInstanceRequest, GetRegisterLinkRequest, Instance,
-            ListInstancesRequest, ListInstancesResponse, ListOrphansRequest, Orphan,
-            PurgeOrphansRequest, RegisterLink, RetryOperationRequest, RotateRegisterLinkRequest,
-            SetPassphraseRequest, Token, UnblockInstanceRequest, UndeleteInstanceRequest,
-            UpdateInstanceRequest, WatchOperationRequest,
-            instance_service_server::{InstanceService, InstanceServiceServer},
-            operation_service_server::{OperationService, OperationServiceServer},
-        },
+    hamlet::instance::v1::{
+        BlockInstanceRequest, CleanSessionsRequest, CreateInstanceRequest, CreateTokenRequest,
+        DeleteInstanceRequest, Instance, ListInstancesRequest, Orphan, PurgeOrphansRequest,
+        RegisterLink, RotateRegisterLinkRequest, SetPassphraseRequest, UnblockInstanceRequest,
+        UndeleteInstanceRequest, UpdateInstanceRequest,
+        instance_service_server::InstanceServiceServer,
+        operation_service_server::OperationServiceServer,
     },
 };
 use tokio::net::TcpListener;
-use tokio_stream::{Stream, StreamExt as _};
+use tokio_stream::Stream;
 use tonic::{
     Request, Response, Status,
     transport::{Server, server::TcpIncoming},
@@ -307,261 +297,6 @@ fn page_of<T: Clone>(all: &[T], token: &str, size: usize) -> (Vec<T>, String) {
     (items, token)
 }
 
-#[tonic::async_trait]
-impl InstanceService for State {
-    async fn create_instance(
-        &self,
-        request: Request<CreateInstanceRequest>,
-    ) -> Result<Response<Operation>, Status> {
-        self.enter("CreateInstance", &request)?;
-        let request = request.into_inner();
-        let only_check = request.validate_only;
-        self.note(|asked| asked.creations.push(request));
-        match self.script(|script| script.failing_creations.pop_front()) {
-            Some(status) => Err(status),
-            None => self.change(only_check),
-        }
-    }
-
-    async fn get_instance(
-        &self,
-        request: Request<GetInstanceRequest>,
-    ) -> Result<Response<Instance>, Status> {
-        self.enter("GetInstance", &request)?;
-        let name = request.into_inner().name.to_lowercase();
-        self.script(|script| {
-            script
-                .instances
-                .iter()
-                .find(|instance| {
-                    instance.name == name
-                        || instance
-                            .domain_aliases
-                            .iter()
-                            .any(|alias| format!("instances/{alias}") == name)
-                })
-                .cloned()
-                .map(Response::new)
-                .ok_or_else(|| Status::not_found(format!("there is no {name}")))
-        })
-    }
-
-    async fn list_instances(
-        &self,
-        request: Request<ListInstancesRequest>,
-    ) -> Result<Response<ListInstancesResponse>, Status> {
-        self.enter("ListInstances", &request)?;
-        let request = request.into_inner();
-        let before = self.asked.lock().unwrap().lists.len();
-        if self.script(|script| script.pages == Some(before)) {
-            std::future::pending::<()>().await;
-        }
-        // As real servers do, it never gives more than was asked for, and sometimes less.
-        let size = usize::try_from(request.page_size).unwrap().min(2);
-        let (instances, next_page_token) =
-            self.script(|script| page_of(&script.instances, &request.page_token, size));
-        self.note(|asked| asked.lists.push(request));
-        Ok(Response::new(ListInstancesResponse {
-            instances,
-            next_page_token,
-        }))
-    }
-
-    async fn count_instances(
-        &self,
-        request: Request<CountInstancesRequest>,
-    ) -> Result<Response<CountInstancesResponse>, Status> {
-        self.enter("CountInstances", &request)?;
-        let count = self.script(|script| i64::try_from(script.instances.len()).unwrap());
-        Ok(Response::new(CountInstancesResponse { count }))
-    }
-
-    async fn delete_instance(
-        &self,
-        request: Request<DeleteInstanceRequest>,
-    ) -> Result<Response<Operation>, Status> {
-        self.enter("DeleteInstance", &request)?;
-        let request = request.into_inner();
-        let only_check = request.validate_only;
-        self.note(|asked| asked.destructions.push(request));
-        self.change(only_check)
-    }
-
-    async fn get_register_link(
-        &self,
-        request: Request<GetRegisterLinkRequest>,
-    ) -> Result<Response<RegisterLink>, Status> {
-        self.enter("GetRegisterLink", &request)?;
-        Ok(Response::new(self.script(|script| script.link.clone())))
-    }
-
-    async fn update_instance(
-        &self,
-        request: Request<UpdateInstanceRequest>,
-    ) -> Result<Response<Operation>, Status> {
-        self.enter("UpdateInstance", &request)?;
-        let request = request.into_inner();
-        let only_check = request.validate_only;
-        self.note(|asked| asked.updates.push(request));
-        self.change(only_check)
-    }
-
-    async fn undelete_instance(
-        &self,
-        request: Request<UndeleteInstanceRequest>,
-    ) -> Result<Response<Operation>, Status> {
-        self.enter("UndeleteInstance", &request)?;
-        let request = request.into_inner();
-        let only_check = request.validate_only;
-        self.note(|asked| asked.undeletions.push(request));
-        self.change(only_check)
-    }
-
-    async fn block_instance(
-        &self,
-        request: Request<BlockInstanceRequest>,
-    ) -> Result<Response<Operation>, Status> {
-        self.enter("BlockInstance", &request)?;
-        let request = request.into_inner();
-        let only_check = request.validate_only;
-        self.note(|asked| asked.blocks.push(request));
-        self.change(only_check)
-    }
-
-    async fn unblock_instance(
-        &self,
-        request: Request<UnblockInstanceRequest>,
-    ) -> Result<Response<Operation>, Status> {
-        self.enter("UnblockInstance", &request)?;
-        let request = request.into_inner();
-        let only_check = request.validate_only;
-        self.note(|asked| asked.unblocks.push(request));
-        self.change(only_check)
-    }
-
-    async fn rotate_register_link(
-        &self,
-        request: Request<RotateRegisterLinkRequest>,
-    ) -> Result<Response<Operation>, Status> {
-        self.enter("RotateRegisterLink", &request)?;
-        let request = request.into_inner();
-        let only_check = request.validate_only;
-        self.note(|asked| asked.rotations.push(request));
-        self.change(only_check)
-    }
-
-    async fn set_passphrase(
-        &self,
-        request: Request<SetPassphraseRequest>,
-    ) -> Result<Response<Operation>, Status> {
-        self.enter("SetPassphrase", &request)?;
-        let request = request.into_inner();
-        let only_check = request.validate_only;
-        self.note(|asked| asked.passphrases.push(request));
-        self.change(only_check)
-    }
-
-    async fn create_token(
-        &self,
-        request: Request<CreateTokenRequest>,
-    ) -> Result<Response<Token>, Status> {
-        self.enter("CreateToken", &request)?;
-        self.note(|asked| asked.tokens.push(request.into_inner()));
-        Ok(Response::new(Token {
-            token: "the-token".to_owned(),
-        }))
-    }
-
-    async fn clean_sessions(
-        &self,
-        request: Request<CleanSessionsRequest>,
-    ) -> Result<Response<Operation>, Status> {
-        self.enter("CleanSessions", &request)?;
-        let request = request.into_inner();
-        let only_check = request.validate_only;
-        self.note(|asked| asked.cleanings.push(request));
-        self.change(only_check)
-    }
-
-    type ListOrphansStream = Sent<Orphan>;
-
-    async fn list_orphans(
-        &self,
-        request: Request<ListOrphansRequest>,
-    ) -> Result<Response<Self::ListOrphansStream>, Status> {
-        self.enter("ListOrphans", &request)?;
-        Ok(self.script(|script| stream(&script.orphans, script.broken.as_ref())))
-    }
-
-    async fn purge_orphans(
-        &self,
-        request: Request<PurgeOrphansRequest>,
-    ) -> Result<Response<Operation>, Status> {
-        self.enter("PurgeOrphans", &request)?;
-        let request = request.into_inner();
-        let only_check = request.validate_only;
-        self.note(|asked| asked.purges.push(request));
-        self.change(only_check)
-    }
-}
-
-#[tonic::async_trait]
-impl Operations for State {
-    async fn list_operations(
-        &self,
-        request: Request<ListOperationsRequest>,
-    ) -> Result<Response<ListOperationsResponse>, Status> {
-        self.enter("ListOperations", &request)?;
-        let request = request.into_inner();
-        let token = request.page_token;
-        self.note(|asked| asked.filters.push(request.filter));
-        let (operations, next_page_token) = self.script(|script| page(&script.operations, &token));
-        Ok(Response::new(ListOperationsResponse {
-            operations,
-            next_page_token,
-        }))
-    }
-
-    async fn get_operation(
-        &self,
-        request: Request<GetOperationRequest>,
-    ) -> Result<Response<Operation>, Status> {
-        self.enter("GetOperation", &request)?;
-        let name = request.into_inner().name;
-        self.script(|script| {
-            script
-                .operations
-                .iter()
-                .find(|operation| operation.name == name)
-                .cloned()
-                .map(Response::new)
-                .ok_or_else(|| Status::not_found(format!("there is no {name}")))
-        })
-    }
-
-    async fn delete_operation(
-        &self,
-        _: Request<DeleteOperationRequest>,
-    ) -> Result<Response<()>, Status> {
-        not_here()
-    }
-
-    async fn cancel_operation(
-        &self,
-        request: Request<CancelOperationRequest>,
-    ) -> Result<Response<()>, Status> {
-        self.enter("CancelOperation", &request)?;
-        Ok(Response::new(()))
-    }
-
-    async fn wait_operation(
-        &self,
-        _: Request<WaitOperationRequest>,
-    ) -> Result<Response<Operation>, Status> {
-        not_here()
-    }
-}
-
 type Sent<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// A stream of items that may fail at its end.
@@ -573,121 +308,4 @@ fn stream<T: Clone + Send + 'static>(items: &[T], broken: Option<&Status>) -> Re
         .chain(broken.cloned().map(Err))
         .collect();
     Response::new(Box::pin(tokio_stream::iter(items)))
-}
-
-#[tonic::async_trait]
-impl OperationService for State {
-    type WatchOperationStream = Sent<Operation>;
-
-    async fn watch_operation(
-        &self,
-        request: Request<WatchOperationRequest>,
-    ) -> Result<Response<Self::WatchOperationStream>, Status> {
-        self.enter("WatchOperation", &request)?;
-        let (states, end) = self
-            .script(|script| script.watches.pop_front())
-            .ok_or_else(|| Status::unavailable("no watch is left in the script"))?;
-        let states = tokio_stream::iter(states.into_iter().map(Ok));
-        Ok(Response::new(match end {
-            End::Stop => Box::pin(states),
-            End::Hang => Box::pin(states.chain(tokio_stream::pending())),
-            End::Fail(status) => Box::pin(states.chain(tokio_stream::once(Err(status)))),
-        }))
-    }
-
-    async fn retry_operation(
-        &self,
-        request: Request<RetryOperationRequest>,
-    ) -> Result<Response<Operation>, Status> {
-        self.enter("RetryOperation", &request)?;
-        Ok(Response::new(self.script(|script| script.accepted.clone())))
-    }
-}
-
-#[tonic::async_trait]
-impl FilesService for State {
-    type CheckTreeStream = Sent<Finding>;
-
-    async fn check_tree(
-        &self,
-        request: Request<CheckTreeRequest>,
-    ) -> Result<Response<Self::CheckTreeStream>, Status> {
-        self.enter("CheckTree", &request)?;
-        self.note(|asked| asked.checks.push(request.into_inner()));
-        Ok(self.script(|script| stream(&script.findings, script.broken.as_ref())))
-    }
-
-    type WalkTreeStream = Sent<TreeEntry>;
-
-    async fn get_file(&self, _: Request<GetFileRequest>) -> Result<Response<File>, Status> {
-        not_here()
-    }
-
-    async fn list_children(
-        &self,
-        request: Request<ListChildrenRequest>,
-    ) -> Result<Response<ListChildrenResponse>, Status> {
-        self.enter("ListChildren", &request)?;
-        let token = request.into_inner().page_token;
-        let (children, next_page_token) = self.script(|script| page(&script.files, &token));
-        Ok(Response::new(ListChildrenResponse {
-            children,
-            next_page_token,
-        }))
-    }
-
-    async fn walk_tree(
-        &self,
-        request: Request<WalkTreeRequest>,
-    ) -> Result<Response<Self::WalkTreeStream>, Status> {
-        self.enter("WalkTree", &request)?;
-        let deepest = request.into_inner().max_depth;
-        let entries: Vec<_> = self.script(|script| script.tree.clone());
-        let entries = entries
-            .into_iter()
-            .filter(move |entry| deepest == 0 || entry.depth <= deepest)
-            .map(Ok);
-        Ok(Response::new(Box::pin(tokio_stream::iter(entries))))
-    }
-}
-
-#[tonic::async_trait]
-impl AppsService for State {
-    async fn list_apps(
-        &self,
-        request: Request<ListAppsRequest>,
-    ) -> Result<Response<ListAppsResponse>, Status> {
-        self.enter("ListApps", &request)?;
-        let token = request.into_inner().page_token;
-        let (apps, next_page_token) = self.script(|script| page(&script.apps, &token));
-        Ok(Response::new(ListAppsResponse {
-            apps,
-            next_page_token,
-        }))
-    }
-
-    async fn get_app(&self, request: Request<GetAppRequest>) -> Result<Response<App>, Status> {
-        self.enter("GetApp", &request)?;
-        let slug = request.into_inner().slug;
-        self.script(|script| {
-            script
-                .apps
-                .iter()
-                .find(|app| app.slug == slug)
-                .cloned()
-                .map(Response::new)
-                .ok_or_else(|| Status::not_found(format!("there is no app {slug}")))
-        })
-    }
-
-    async fn install_app(&self, _: Request<InstallAppRequest>) -> Result<Response<App>, Status> {
-        not_here()
-    }
-
-    async fn uninstall_app(
-        &self,
-        _: Request<UninstallAppRequest>,
-    ) -> Result<Response<UninstallAppResponse>, Status> {
-        not_here()
-    }
 }
