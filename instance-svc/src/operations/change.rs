@@ -10,10 +10,8 @@ use super::{
     taking::{self, Terms},
 };
 use crate::{
-    clock,
     domain::{
         change::{Change, ChangeKind},
-        claim::Claim,
         operation::{Operation, Work},
         steps::ChangeStep,
     },
@@ -140,13 +138,7 @@ impl Changing {
             return Ok(());
         }
         for wanted in &change.added {
-            let claim = Claim {
-                name: wanted.name.clone(),
-                kind: wanted.kind,
-                instance: operation.instance.clone(),
-                operation: id.to_owned(),
-                created_at: clock::now(),
-            };
+            let claim = claims::of_operation(wanted, id, operation);
             claims::claim(&self.store, &wanted.id, &claim).await?;
         }
         if taking::has(&self.store, id, operation).await? {

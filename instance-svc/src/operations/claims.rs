@@ -29,18 +29,24 @@ pub(super) struct EarlyClaim {
 }
 
 impl EarlyClaim {
-    /// Claims the first name of a creation: a claim is looked for by its operation, so it may come before it
-    /// for less than the [`GRACE`] that others give it. `None` when it is not won at once: the step decides.
+    /// Claims the name of a creation that wants one alone: a claim is looked for by its operation, so it may
+    /// come before it for less than the [`GRACE`] that others give it. A creation with more names may be
+    /// refused because of another one, and must not have kept anybody from the first meanwhile.
+    ///
+    /// `None` when it is not won at once: the step decides.
     pub(super) async fn make(store: &Store, id: &str, operation: &Operation) -> Option<Self> {
         let Work::Create { spec } = &operation.work else {
             return None;
         };
+        let wanted = spec.wanted();
+        let [only] = wanted.as_slice() else {
+            return None;
+        };
         let begun = Instant::now();
-        let first = spec.wanted().into_iter().next()?;
-        let claim = of_operation(&first, id, operation);
-        match store.claim(&first.id, &claim).await {
+        let claim = of_operation(only, id, operation);
+        match store.claim(&only.id, &claim).await {
             Ok(Claiming::Won(_)) => Some(Self {
-                id: first.id,
+                id: only.id.clone(),
                 claim,
                 begun,
             }),
@@ -49,7 +55,7 @@ impl EarlyClaim {
                 tracing::debug!(
                     operation = id,
                     error = &error as &dyn std::error::Error,
-                    "the first name is left to the step"
+                    "claiming the name is left to the step"
                 );
                 None
             }
@@ -62,21 +68,22 @@ impl EarlyClaim {
         (self.begun.elapsed() < GRACE / 2).then_some(self.id)
     }
 
-    /// Gives the name back: there is no such operation. Should that fail, whoever wants the name finds it
-    /// abandoned.
+    /// Gives the name back: its operation is not driven from here. Should somebody else drive it, that one
+    /// claims the name anew, and such a claim is not this one. Should this fail, whoever wants the name finds
+    /// it abandoned.
     pub(super) async fn release(self, store: &Store) {
         let released = store.release(&self.id, |found| *found == self.claim).await;
         if let Err(error) = released {
             tracing::warn!(
                 name = self.id,
                 error = &error as &dyn std::error::Error,
-                "a claim without operation could not be removed"
+                "an early claim could not be given back"
             );
         }
     }
 }
 
-/// The claim of a name that a creation wants.
+/// The claim of a name that an operation wants for its instance.
 pub(super) fn of_operation(wanted: &Wanted, id: &str, operation: &Operation) -> Claim {
     Claim {
         name: wanted.name.clone(),

@@ -79,8 +79,8 @@ async fn every_schedule_ends_whole_or_absent() {
             }
         }
     };
-    let is_real = std::env::var("HAMLET_TEST_COUCHDB_URL").is_ok_and(|url| !url.is_empty());
-    let workers = if is_real { 1 } else { AT_ONCE };
+    // A real server is one for all worlds.
+    let workers = support::real_servers().map_or(AT_ONCE, |_| 1);
     let failures = futures::future::join_all((0..workers).map(|_| worker())).await;
     let failures = failures.concat();
     assert!(

@@ -207,11 +207,12 @@ impl<'a> Schedule<'a> {
 
     async fn create(&mut self, replica: usize, number: u64) {
         let clients = self.replicas.get(replica).unwrap().process.clone();
-        // Two that share an alias: one of them at most.
+        // Two that share an alias: one of them at most. One that wants its domain alone claims it early.
         let alias = self.dice.throw(NAMES - DOMAINS) + DOMAINS;
         let (domain, alias) = (self.domain(number), self.domain(alias));
-        let aliases = [alias.as_str()];
-        let call = clients.ask_to_create_with(&domain, &aliases, &["home"], "");
+        let alone = self.dice.throw(3) == 0;
+        let aliases: &[&str] = if alone { &[] } else { &[alias.as_str()] };
+        let call = clients.ask_to_create_with(&domain, aliases, &["home"], "");
         if let Some(accepted) = self.ask(replica, call).await {
             self.accepted.push(accepted.name);
             self.created.push(number);

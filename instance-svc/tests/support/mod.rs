@@ -142,6 +142,15 @@ fn folder() -> tempfile::TempDir {
         .unwrap()
 }
 
+/// The servers that the environment names: a cluster by all of its nodes, or a single one by itself.
+pub(crate) fn real_servers() -> Option<Vec<String>> {
+    let urls = ["HAMLET_TEST_COUCHDB_CLUSTER", "HAMLET_TEST_COUCHDB_URL"]
+        .into_iter()
+        .filter_map(|variable| std::env::var(variable).ok())
+        .find(|urls| !urls.is_empty())?;
+    Some(urls.split(',').map(str::to_owned).collect())
+}
+
 /// Whoever only looks and cleans up has patience: machines are slow and shared.
 fn patient(url: &str) -> Couch {
     let config = CouchConfig {
@@ -172,13 +181,8 @@ async fn listen() -> (TcpListener, SocketAddr) {
 impl World {
     pub(crate) async fn new() -> Self {
         let stop = CancellationToken::new();
-        // A cluster is named by all of its nodes, a single server by itself.
-        let named = ["HAMLET_TEST_COUCHDB_CLUSTER", "HAMLET_TEST_COUCHDB_URL"]
-            .into_iter()
-            .filter_map(|variable| std::env::var(variable).ok())
-            .find(|urls| !urls.is_empty());
-        let database = match named {
-            Some(urls) => Database::real(urls.split(',').map(str::to_owned).collect()).await,
+        let database = match real_servers() {
+            Some(urls) => Database::real(urls).await,
             None => Database::embedded(&stop).await,
         };
         let couch = patient(database.urls.first().unwrap());

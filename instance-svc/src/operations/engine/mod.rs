@@ -217,48 +217,33 @@ impl Engine {
             }
         };
         let (written, checked, early) = tokio::join!(store.accept(&id, &operation), check, early);
-        match written {
-            Ok(Claiming::Taken(found)) => {
-                // It is of an instance that there will never be.
-                if let Some(early) = early {
-                    early.release(store).await;
-                }
-                if found.arguments_mac != operation.arguments_mac {
-                    return Ok(Accepted::Reused);
-                }
+        let answer = match (written, checked) {
+            (Ok(Claiming::Won(rev)), Ok(warnings)) => {
+                operation.warnings = warnings;
+                operation.names.extend(early.and_then(EarlyClaim::keep));
+                self.0.begin(&id, &operation, rev, turn);
+                return Ok(Accepted::Operation {
+                    id,
+                    operation: Box::new(operation),
+                });
+            }
+            (Ok(Claiming::Won(rev)), Err(refusal)) => {
+                self.0.withdraw(&id, &rev).await;
+                Err(refusal)
+            }
+            (Ok(Claiming::Taken(found)), _) if found.arguments_mac == operation.arguments_mac => {
                 Ok(Accepted::Operation {
                     id,
                     operation: Box::new(found),
                 })
             }
-            Ok(Claiming::Won(rev)) => match checked {
-                Ok(warnings) => {
-                    operation.warnings = warnings;
-                    operation.names.extend(early.and_then(EarlyClaim::keep));
-                    self.0.begin(&id, &operation, rev, turn);
-                    Ok(Accepted::Operation {
-                        id,
-                        operation: Box::new(operation),
-                    })
-                }
-                Err(refusal) => {
-                    if self.0.withdraw(&id, &rev).await
-                        && let Some(early) = early
-                    {
-                        early.release(store).await;
-                    }
-                    Err(refusal)
-                }
-            },
-            Err(error) => {
-                // It may have been accepted all the same: whoever drives it claims the name anew, and such a
-                // claim is not this one.
-                if let Some(early) = early {
-                    early.release(store).await;
-                }
-                checked.and(Err(error.into()))
-            }
+            (Ok(Claiming::Taken(_)), _) => Ok(Accepted::Reused),
+            (Err(error), checked) => checked.and(Err(error.into())),
+        };
+        if let Some(early) = early {
+            early.release(store).await;
         }
+        answer
     }
 
     /// The wall clock of this replica.
@@ -342,20 +327,16 @@ impl Inner {
         }
     }
 
-    /// Forgets an operation that was written down and refused; whether that was done. If not, whoever finds
-    /// it later comes to the same refusal.
-    async fn withdraw(&self, id: &str, rev: &Rev) -> bool {
+    /// Forgets an operation that was written down and refused. Should that fail, whoever finds it later
+    /// comes to the same refusal.
+    async fn withdraw(&self, id: &str, rev: &Rev) {
         match self.store.forget(id, rev).await {
-            Ok(Exchange::Won(_)) => true,
-            Ok(Exchange::Lost) => false,
-            Err(error) => {
-                tracing::warn!(
-                    operation = id,
-                    error = &error as &dyn std::error::Error,
-                    "a refused operation could not be forgotten"
-                );
-                false
-            }
+            Ok(Exchange::Won(_) | Exchange::Lost) => {}
+            Err(error) => tracing::warn!(
+                operation = id,
+                error = &error as &dyn std::error::Error,
+                "a refused operation could not be forgotten"
+            ),
         }
     }
 
