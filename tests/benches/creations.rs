@@ -35,8 +35,8 @@ use serde_json::{Value, json};
 struct Size {
     /// Ours and the floor in turn, so often.
     rounds: usize,
-    /// Creations a round; at high concurrency twice as many as go at once, so that the start and the end of a
-    /// round weigh little.
+    /// Creations a round; at least twice as many as go at once, so that the start and the end of a round weigh
+    /// little.
     creations: usize,
     at_once: &'static [usize],
 }
@@ -97,9 +97,7 @@ async fn measure(name: &str, database: Database, size: &Size) {
         let mut floor = Vec::new();
         let (mut ours_took, mut floor_took) = (Duration::ZERO, Duration::ZERO);
         for round in 0..size.rounds {
-            let count = size
-                .creations
-                .max(if size.rounds > 1 { 2 * at_once } else { 0 });
+            let count = size.creations.max(2 * at_once);
             let (took, times) = timed(at_once, count, |number| {
                 let (database, shape) = (Arc::clone(&database), shape.clone());
                 async move {

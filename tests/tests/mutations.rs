@@ -9,7 +9,7 @@
     reason = "a failed expectation is the test failing"
 )]
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use hamlet_proto::google::longrunning::{Operation, operation};
 use hamlet_tests::{daemon::Options, database::Database, grpc::Door};
@@ -107,8 +107,20 @@ struct World {
 }
 
 impl World {
-    /// All documents of all databases, with their revisions.
+    /// All documents of all databases, with their revisions, once the last write of every operation has
+    /// followed its answer.
     async fn state(&self) -> Vec<(String, Vec<Value>)> {
+        let ended = [json!("succeeded"), json!("failed")];
+        let is_running = |operation: &Value| !ended.contains(&operation["phase"]);
+        while self
+            .database
+            .plain_documents("global/hamlet-operations")
+            .await
+            .iter()
+            .any(is_running)
+        {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         let mut state = Vec::new();
         for name in self.database.databases().await {
             let documents = self.database.documents(&name).await;
