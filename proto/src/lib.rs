@@ -5,6 +5,7 @@
 //! ([`prost::Name`]), so that it can travel in a `google.protobuf.Any`.
 
 mod any;
+pub mod fields;
 pub mod json;
 mod redacted;
 

@@ -1,0 +1,289 @@
+//! The fields of an [`Instance`](crate::hamlet::instance::v1::Instance): what each is called, where it is kept,
+//! and what can be done with it.
+//!
+//! This is the descriptive half of a field. The command line derives from it what `--fields` and `--unset`
+//! take, and checks its flags against it. The acting half (how a field is checked, read and written) lies in
+//! `instance-svc/src/domain/fields`, under the same path. A test fails when one half lacks the other.
+//!
+//! The table is static instead of options in the `.proto` files: options would have to be read by reflection
+//! at run time, by both sides, for facts that a compiler can check.
+
+/// One field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// The name in the contract, which masks use.
+    pub path: &'static str,
+    /// The name that `--fields` takes and prints.
+    pub column: &'static str,
+    /// Further names that `--fields` takes.
+    pub aliases: &'static [&'static str],
+    /// The flag of `hamlet instances add` and `modify` that sets it, without the dashes. `None` when no flag
+    /// does, or a command of its own.
+    pub flag: Option<&'static str>,
+    /// Where it is kept.
+    pub kept: Kept,
+    /// Whether a creation may set it.
+    pub at_creation: bool,
+    /// How an update may change it.
+    pub change: Change,
+    /// Whether lists show it; otherwise each instance has to be asked for.
+    pub listed: bool,
+    /// Whether lists can be filtered by it: then it has a copy in `global/hamlet-instances`.
+    pub filtered: bool,
+    /// Whether lists can be sorted by it: then it has a copy there, too.
+    pub sorted: bool,
+}
+
+/// Where the value of a field is kept, with its key there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// In the compatible document of the instance, in `global/instances`.
+    Document(&'static str),
+    /// In the owner's settings, in the instance's own database.
+    Settings(&'static str),
+    /// In our own document of the instance, in `global/hamlet-instances`.
+    Record(&'static str),
+    /// Nowhere: it follows from other fields, or from the document itself.
+    Derived,
+}
+
+/// How an update may change a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Not at all: the service sets it.
+    ByService,
+    /// Not at all: it is chosen at creation.
+    AtCreationOnly,
+    /// It may be set, and not cleared.
+    Set,
+    /// It may be set and cleared.
+    SetAndClear,
+}
+
+impl Change {
+    /// Whether an update may set the field.
+    #[must_use]
+    pub const fn may_set(self) -> bool {
+        matches!(self, Self::Set | Self::SetAndClear)
+    }
+
+    /// Whether an update may clear the field.
+    #[must_use]
+    pub const fn may_clear(self) -> bool {
+        matches!(self, Self::SetAndClear)
+    }
+}
+
+impl Field {
+    /// A field that callers set: at creation, and later.
+    const fn new(path: &'static str, kept: Kept) -> Self {
+        Self {
+            path,
+            column: path,
+            aliases: &[],
+            flag: None,
+            kept,
+            at_creation: true,
+            change: Change::SetAndClear,
+            listed: true,
+            filtered: false,
+            sorted: false,
+        }
+    }
+
+    /// A field that the service sets.
+    const fn by_service(path: &'static str, kept: Kept) -> Self {
+        Self {
+            at_creation: false,
+            change: Change::ByService,
+            ..Self::new(path, kept)
+        }
+    }
+
+    const fn column(self, column: &'static str, aliases: &'static [&'static str]) -> Self {
+        Self {
+            column,
+            aliases,
+            ..self
+        }
+    }
+
+    const fn flag(self, flag: &'static str) -> Self {
+        Self {
+            flag: Some(flag),
+            ..self
+        }
+    }
+
+    const fn not_listed(self) -> Self {
+        Self {
+            listed: false,
+            ..self
+        }
+    }
+
+    const fn not_cleared(self) -> Self {
+        Self {
+            change: Change::Set,
+            ..self
+        }
+    }
+
+    const fn at_creation_only(self) -> Self {
+        Self {
+            change: Change::AtCreationOnly,
+            ..self
+        }
+    }
+
+    const fn not_at_creation(self) -> Self {
+        Self {
+            at_creation: false,
+            ..self
+        }
+    }
+}
+
+/// All fields, in the order of their columns.
+pub static FIELDS: &[Field] = &[
+    Field::new("auth_mode", Kept::Document("auth_mode")).flag("auth-mode"),
+    Field::new("blocked", Kept::Document("blocked"))
+        .flag("blocked")
+        .not_at_creation()
+        .not_cleared(),
+    Field::new("blocking_reason", Kept::Document("blocking_reason"))
+        .flag("blocking-reason")
+        .not_at_creation(),
+    Field::new("context", Kept::Document("context"))
+        .column("context", &["context_name"])
+        .flag("context-name"),
+    Field::new("couch_cluster", Kept::Document("couch_cluster"))
+        .flag("couch-cluster")
+        .at_creation_only(),
+    Field::by_service("create_time", Kept::Record("created_at")),
+    Field::new("debug_until", Kept::Record("debug_until")).not_at_creation(),
+    Field::by_service("delete_time", Kept::Record("deleted_at")),
+    Field::new("deleting", Kept::Document("deleting"))
+        .flag("deleting")
+        .not_at_creation()
+        .not_cleared(),
+    Field::new("disk_quota_bytes", Kept::Document("disk_quota"))
+        .column("disk_quota", &["disk_quota_bytes"])
+        .flag("disk-quota"),
+    Field::new("domain", Kept::Document("domain")).at_creation_only(),
+    Field::new("domain_aliases", Kept::Document("domain_aliases")).flag("domain-aliases"),
+    Field::new("email", Kept::Settings("email"))
+        .flag("email")
+        .not_listed(),
+    Field::by_service("etag", Kept::Derived).not_listed(),
+    Field::by_service("feature_sets", Kept::Document("feature_sets")),
+    Field::new("franceconnect_id", Kept::Document("franceconnect_id")).flag("franceconnect_id"),
+    Field::by_service("id", Kept::Derived),
+    Field::by_service("indexes_version", Kept::Document("indexes_version")),
+    Field::new("locale", Kept::Document("locale"))
+        .flag("locale")
+        .not_cleared(),
+    Field::new("locked", Kept::Record("locked"))
+        .flag("lock")
+        .not_at_creation()
+        .not_cleared(),
+    Field::new("magic_link", Kept::Document("magic_link")).flag("magic_link"),
+    Field::by_service("name", Kept::Derived),
+    Field::new("no_auto_update", Kept::Document("no_auto_update")).flag("no-auto-update"),
+    Field::new("oidc_id", Kept::Document("oidc_id")).flag("oidc_id"),
+    Field::new("old_domain", Kept::Document("old_domain")).flag("old-domain"),
+    Field::new("onboarding_finished", Kept::Document("onboarding_finished"))
+        .flag("onboarding-finished")
+        .not_at_creation()
+        .not_cleared(),
+    Field::by_service("operation", Kept::Record("operation")),
+    Field::by_service("password_defined", Kept::Document("password_defined")),
+    Field::new("phone", Kept::Settings("phone"))
+        .flag("phone")
+        .not_listed(),
+    Field::by_service("prefix", Kept::Document("prefix")).column("prefix", &["db_prefix"]),
+    Field::new("public_name", Kept::Settings("public_name"))
+        .flag("public-name")
+        .not_listed(),
+    Field::by_service("purge_time", Kept::Record("purge_at")),
+    Field::by_service("register_expire_time", Kept::Record("register_expires_at")),
+    Field::new("settings", Kept::Settings("*"))
+        .flag("settings")
+        .not_listed(),
+    Field::new("sponsorships", Kept::Document("sponsorships")).flag("sponsorships"),
+    Field::by_service("state", Kept::Derived),
+    Field::new("tos_signed", Kept::Document("tos"))
+        .column("tos", &["tos_signed"])
+        .flag("tos"),
+    Field::new("tos_latest", Kept::Document("tos_latest")).flag("tos-latest"),
+    Field::new("timezone", Kept::Settings("tz"))
+        .column("tz", &["timezone"])
+        .flag("tz")
+        .not_listed(),
+    Field::new("uuid", Kept::Document("uuid")).flag("uuid"),
+];
+
+/// The field with this path in the contract.
+#[must_use]
+pub fn by_path(path: &str) -> Option<&'static Field> {
+    FIELDS.iter().find(|field| field.path == path)
+}
+
+/// The field that `--fields` calls so.
+#[must_use]
+pub fn by_column(column: &str) -> Option<&'static Field> {
+    FIELDS
+        .iter()
+        .find(|field| field.column == column || field.aliases.contains(&column))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use prost::Message as _;
+    use prost_types::FileDescriptorSet;
+
+    use super::{Change, FIELDS, Kept, by_column};
+
+    #[test]
+    fn each_field_of_the_contract_is_in_the_table_and_no_other() -> Result<(), prost::DecodeError> {
+        let files = FileDescriptorSet::decode(crate::FILE_DESCRIPTOR_SET)?;
+        let in_contract: BTreeSet<String> = files
+            .file
+            .iter()
+            .filter(|file| file.package() == "hamlet.instance.v1")
+            .flat_map(|file| &file.message_type)
+            .filter(|message| message.name() == "Instance")
+            .flat_map(|message| &message.field)
+            .map(|field| field.name().to_owned())
+            .collect();
+        let in_table: BTreeSet<String> =
+            FIELDS.iter().map(|field| field.path.to_owned()).collect();
+        assert_eq!(in_table, in_contract);
+        Ok(())
+    }
+
+    #[test]
+    fn columns_are_in_order_and_mean_one_field_each() {
+        assert!(FIELDS.is_sorted_by_key(|field| field.column));
+        for field in FIELDS {
+            let names = field.aliases.iter().chain([&field.column]);
+            for name in names {
+                assert_eq!(by_column(name), Some(field), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_service_sets_nobody_else_sets() {
+        for field in FIELDS {
+            if field.change == Change::ByService {
+                assert!(!field.at_creation && field.flag.is_none(), "{field:?}");
+            }
+            if field.kept == Kept::Derived {
+                assert_eq!(field.change, Change::ByService, "{field:?}");
+            }
+        }
+    }
+}
