@@ -4,7 +4,7 @@ use service_kit::status::{Failure as StatusInMaking, invalid_field, is_transient
 use tonic::{Code, Status};
 
 use crate::domain::{
-    operation::Failure,
+    operation::OperationFailure,
     passphrase::{credentials::DeriveError, register::Refused},
     record::Refusal,
     sealed,
@@ -124,7 +124,7 @@ pub enum Error {
     NoTokenKey(String),
     /// An operation that was waited for could not do what was asked.
     #[error("{}", .0.message)]
-    Ended(Failure),
+    Ended(OperationFailure),
     /// Too many passphrases are being hashed.
     #[error("too many passphrases are being hashed right now; try again in a moment")]
     Hashing,
@@ -196,9 +196,9 @@ impl Error {
 
     /// The form in which an operation keeps it.
     #[must_use]
-    pub fn to_failure(&self) -> Failure {
+    pub fn to_failure(&self) -> OperationFailure {
         let (code, reason, message) = self.parts();
-        Failure {
+        OperationFailure {
             code: code as i32,
             reason: reason.to_owned(),
             message,

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::Config,
     operations::{Peers, Settings},
+    serve::ORPHAN_GRACE,
     serve::{Given, serve},
 };
 
@@ -86,6 +87,7 @@ impl Program for Flags {
             cluster_key,
             // Nothing proves that a process of the same name is dead, so every start has a name of its own.
             engine: Settings::new(DocId::ascending().into_string()),
+            orphan_grace: ORPHAN_GRACE,
         };
         Ok(serve(self.instances, given, listener, shutdown).await?)
     }

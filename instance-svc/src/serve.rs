@@ -25,12 +25,22 @@ use crate::{
     api::{Parts, Shared, directory::Directory, instances::Instances, operations::OperationsApi},
     config::Config,
     error::Error,
-    operations::{Engine, Peers, Sealing, Settings, create::Creation, destroy::Destruction},
-    store::Store,
+    operations::{
+        Engine, Kinds, Peers, Sealing, Settings,
+        change::Changing,
+        create::Creation,
+        destroy::Destruction,
+        orphans::{OrphanRemoval, Orphans},
+        taking::CreatedInstances,
+    },
+    store::{OperationLog, Store},
 };
 
 /// How long the database is waited for at the start.
 const DATABASE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// For how long something has to belong to nobody before it is taken for an orphan, as a rule.
+pub const ORPHAN_GRACE: Duration = Duration::from_secs(10);
 
 /// Why serving ended.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +69,8 @@ pub struct Given {
     pub cluster_key: Keyring,
     /// How operations are driven.
     pub engine: Settings,
+    /// For how long something has to belong to nobody before it is taken for an orphan.
+    pub orphan_grace: Duration,
 }
 
 /// Serves until `shutdown`, then hands back the operations that it drives.
@@ -81,18 +93,41 @@ pub async fn serve(
     adoption.adopt_unrecorded().await?;
     let look_every = given.engine.scan_every;
     let sealing = Sealing::new(given.cluster_key.clone());
-    let creation = Creation {
+    let created = CreatedInstances::default();
+    let orphans = Orphans {
         store: store.clone(),
         peers: given.peers.clone(),
-        config: config.clone(),
-        sealing: sealing.clone(),
+        grace: given.orphan_grace,
     };
-    let destruction = Destruction {
-        store: store.clone(),
-        peers: given.peers.clone(),
+    let kinds = Kinds {
+        create: Creation {
+            store: store.clone(),
+            peers: given.peers.clone(),
+            config: config.clone(),
+            sealing: sealing.clone(),
+            created: created.clone(),
+        },
+        destroy: Destruction {
+            store: store.clone(),
+            peers: given.peers.clone(),
+            created: created.clone(),
+        },
+        change: Changing {
+            store: store.clone(),
+            sealing: sealing.clone(),
+            config: config.clone(),
+            created,
+        },
+        orphans: OrphanRemoval(orphans.clone()),
     };
-    let clock = given.engine.clock.clone();
-    let engine = Engine::new(creation, destruction, given.engine, shutdown.clone());
+    let settings = Settings {
+        turns: config.creations_at_once,
+        keep: config.operations_kept(),
+        ..given.engine
+    };
+    let clock = settings.clock.clone();
+    let log = OperationLog::new(store.clusters())?;
+    let engine = Engine::new(log, kinds, settings, shutdown.clone());
     let shared = Shared::new(Parts {
         store,
         engine: engine.clone(),
@@ -103,6 +138,7 @@ pub async fn serve(
         deriver: Deriver::new(),
         clock,
         peers: given.peers,
+        orphans,
     });
     let door = Authenticate::new(given.cluster_key);
     let directory = Directory(shared.clone());

@@ -3,6 +3,7 @@
 mod changes;
 mod claims;
 mod feed;
+mod found;
 mod instances;
 mod operations;
 pub(crate) mod scan;
@@ -14,8 +15,9 @@ use couch::{
 };
 use serde_json::{Map, Value};
 
-pub(crate) use self::operations::Settled;
+pub use self::operations::OperationLog;
 use self::operations::{DUE_OPERATIONS, OPEN_OPERATIONS, OPERATIONS_BY_TIME};
+pub(crate) use self::{found::Found, operations::Settled};
 use crate::{
     domain::{
         databases::{INSTANCES_INDEXES, INSTANCES_VIEWS, SETTINGS},

@@ -8,6 +8,7 @@
     reason = "a failed expectation is the test failing"
 )]
 
+#[path = "suite/support/mod.rs"]
 mod support;
 
 use std::{

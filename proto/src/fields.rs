@@ -258,8 +258,7 @@ mod tests {
             .flat_map(|message| &message.field)
             .map(|field| field.name().to_owned())
             .collect();
-        let in_table: BTreeSet<String> =
-            FIELDS.iter().map(|field| field.path.to_owned()).collect();
+        let in_table: BTreeSet<String> = FIELDS.iter().map(|field| field.path.to_owned()).collect();
         assert_eq!(in_table, in_contract);
         Ok(())
     }

@@ -296,6 +296,7 @@ impl Installation {
                     contexts,
                     cluster_key: cluster_key.clone(),
                     engine,
+                    orphan_grace: instance_svc::ORPHAN_GRACE,
                 },
                 instances_listener,
                 self.stop_services.clone(),

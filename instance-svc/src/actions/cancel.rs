@@ -2,7 +2,7 @@
 
 use couch::Exchange;
 
-use crate::{clock, domain::operation::Cancelling, error::Error, operations::Engine, store::Store};
+use crate::{clock, domain::operation::Cancelling, error::Error, operations::Engine};
 
 /// Asks for an operation to be cancelled: one that waits in line ends at once, one that runs is marked, and
 /// whoever drives it takes back what was made. May be repeated.
@@ -10,10 +10,11 @@ use crate::{clock, domain::operation::Cancelling, error::Error, operations::Engi
 /// # Errors
 /// [`Error::NoSuchOperation`]; [`Error::NotCancellable`] beyond the point of no return; any fault of the
 /// database.
-pub(crate) async fn cancel(store: &Store, engine: &Engine, id: &str) -> Result<(), Error> {
+pub(crate) async fn cancel(engine: &Engine, id: &str) -> Result<(), Error> {
     loop {
-        let mut found = store
-            .operation(id)
+        let mut found = engine
+            .log()
+            .read(id)
             .await?
             .ok_or_else(|| Error::NoSuchOperation(format!("operations/{id}")))?;
         let asked =
@@ -27,7 +28,7 @@ pub(crate) async fn cancel(store: &Store, engine: &Engine, id: &str) -> Result<(
         if asked == Cancelling::Already {
             return Ok(());
         }
-        match store.transition(id, &found.rev, &found.body).await? {
+        match engine.log().transition(id, &found.rev, &found.body).await? {
             Exchange::Won(_) if asked == Cancelling::Ended => {
                 engine.leave_line(id, &found.body);
                 return Ok(());

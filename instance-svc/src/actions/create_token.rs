@@ -7,7 +7,7 @@ use hamlet_proto::hamlet::{apps::v1::app, instance::v1::Tenant};
 use service_kit::secret::Secret;
 use tonic::Code;
 
-use super::find::{self, Found};
+use super::find;
 use crate::{
     clock::Clock,
     config::Config,
@@ -20,7 +20,7 @@ use crate::{
     },
     error::Error,
     operations::Peers,
-    store::Store,
+    store::{Found, Store},
 };
 
 /// What is asked of a token.

@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use futures::{Stream, stream};
 use tokio::sync::watch;
 
-use crate::{domain::operation::Operation, error::Error, operations::Engine, store::Store};
+use crate::{
+    error::Error,
+    operations::{Engine, Operation},
+};
 
 /// How often an operation that another replica drives is read.
 const POLL: Duration = Duration::from_millis(500);
@@ -21,22 +24,19 @@ enum Following {
 ///
 /// Level-triggered: states that follow each other quickly may be left out, the last one never.
 pub(crate) fn follow(
-    store: Store,
     engine: Engine,
     id: String,
 ) -> impl Stream<Item = Result<Arc<Operation>, Error>> + Send + 'static {
     stream::unfold(
-        (Following::Begin, store, engine, id),
-        |(following, store, engine, id)| async move {
+        (Following::Begin, engine, id),
+        |(following, engine, id)| async move {
             let next = match following {
                 Following::Over => return None,
-                Following::Begin => begin(&store, &engine, &id).await,
+                Following::Begin => begin(&engine, &id).await,
                 Following::Here(receiver, position) => {
-                    continue_here(&store, &engine, &id, receiver, position).await
+                    continue_here(&engine, &id, receiver, position).await
                 }
-                Following::Elsewhere(last, position) => {
-                    poll(&store, &engine, &id, &last, position).await
-                }
+                Following::Elsewhere(last, position) => poll(&engine, &id, &last, position).await,
             };
             Some(match next {
                 Ok((state, following)) => {
@@ -45,9 +45,9 @@ pub(crate) fn follow(
                     } else {
                         following
                     };
-                    (Ok(state), (following, store, engine, id))
+                    (Ok(state), (following, engine, id))
                 }
-                Err(error) => (Err(error), (Following::Over, store, engine, id)),
+                Err(error) => (Err(error), (Following::Over, engine, id)),
             })
         },
     )
@@ -55,11 +55,11 @@ pub(crate) fn follow(
 
 type State = (Arc<Operation>, Following);
 
-async fn begin(store: &Store, engine: &Engine, id: &str) -> Result<State, Error> {
+async fn begin(engine: &Engine, id: &str) -> Result<State, Error> {
     if let Some(receiver) = engine.follow(id) {
         return Ok(here(engine, id, receiver));
     }
-    let state = read(store, id).await?;
+    let state = read(engine, id).await?;
     let position = engine.position(id, &state);
     Ok((Arc::clone(&state), Following::Elsewhere(state, position)))
 }
@@ -71,7 +71,6 @@ fn here(engine: &Engine, id: &str, mut receiver: watch::Receiver<Arc<Operation>>
 }
 
 async fn continue_here(
-    store: &Store,
     engine: &Engine,
     id: &str,
     mut receiver: watch::Receiver<Arc<Operation>>,
@@ -94,12 +93,11 @@ async fn continue_here(
         if last.phase.is_end() {
             return Ok((last, Following::Over));
         }
-        return poll(store, engine, id, &last, position).await;
+        return poll(engine, id, &last, position).await;
     }
 }
 
 async fn poll(
-    store: &Store,
     engine: &Engine,
     id: &str,
     last: &Operation,
@@ -108,9 +106,9 @@ async fn poll(
     loop {
         tokio::time::sleep(POLL).await;
         if engine.follow(id).is_some() {
-            return begin(store, engine, id).await;
+            return begin(engine, id).await;
         }
-        let state = read(store, id).await?;
+        let state = read(engine, id).await?;
         let now = engine.position(id, &state);
         if *state != *last || now != position {
             return Ok((Arc::clone(&state), Following::Elsewhere(state, now)));
@@ -118,9 +116,10 @@ async fn poll(
     }
 }
 
-async fn read(store: &Store, id: &str) -> Result<Arc<Operation>, Error> {
-    store
-        .operation(id)
+async fn read(engine: &Engine, id: &str) -> Result<Arc<Operation>, Error> {
+    engine
+        .log()
+        .read(id)
         .await?
         .map(|found| Arc::new(found.body))
         .ok_or_else(|| Error::NoSuchOperation(format!("operations/{id}")))

@@ -5,6 +5,7 @@ use couch::Document;
 use crate::{
     domain::{instance::InstanceDocument, record::Record},
     error::Error,
+    operations::taking::forget_ended,
     store::Store,
 };
 
@@ -42,7 +43,11 @@ pub(crate) async fn list(
     size: usize,
     show_deleted: bool,
 ) -> Result<Page, Error> {
-    let (records, next) = read_records(store, after, size, show_deleted).await?;
+    let (mut records, next) = read_records(store, after, size, show_deleted).await?;
+    for record in &mut records {
+        // An instance is freed after the end of the operation is told.
+        forget_ended(store, &mut record.body).await?;
+    }
     let ids: Vec<&str> = records.iter().map(|record| record.id.as_str()).collect();
     let mut documents = if ids.is_empty() {
         std::collections::HashMap::new()

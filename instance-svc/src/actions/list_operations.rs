@@ -4,10 +4,9 @@ use couch::Document;
 use futures::TryStreamExt as _;
 
 use crate::{
-    domain::{operation::Operation, spec::InvalidField},
+    domain::spec::InvalidField,
     error::Error,
-    operations::Engine,
-    store::Store,
+    operations::{Engine, Operation},
 };
 
 /// A page of the list.
@@ -28,7 +27,6 @@ pub(crate) struct Page {
 /// # Errors
 /// A token that is none; any fault of the database.
 pub(crate) async fn list(
-    store: &Store,
     engine: &Engine,
     token: &str,
     size: usize,
@@ -38,13 +36,19 @@ pub(crate) async fn list(
     // Those that run are few, and have an index of their own.
     let open = done == Some(false);
     let until = after.map(|(created_at, _)| created_at);
-    let mut found = std::pin::pin!(store.newest_operations(until, open, size.saturating_add(1)));
+    let mut found = std::pin::pin!(engine.log().newest(until, open, size.saturating_add(1)));
     let mut operations = Vec::new();
     let mut more = false;
     while let Some(mut operation) = found.try_next().await? {
-        // Here it is known how far it is, also while that is being written down.
-        if let Some(driven) = engine.follow(&operation.id) {
-            operation.body = (**driven.borrow()).clone();
+        if !operation.body.phase.is_end() {
+            // A list may lag. Whoever was told that an operation has ended finds it ended here.
+            match engine.follow(&operation.id) {
+                Some(driven) => operation.body = (**driven.borrow()).clone(),
+                None => match engine.log().read(&operation.id).await? {
+                    Some(now) => operation = now,
+                    None => continue,
+                },
+            }
         }
         let seen = after.is_some_and(|(created_at, id)| {
             operation.body.created_at == created_at && operation.id.as_str() >= id

@@ -7,17 +7,19 @@ use tokio::time::Instant;
 
 use super::{
     derive::Deriver,
-    find::{self, Found},
     follow::follow,
-    request_change::{Answer, Prepared, RequestChange},
-    set_passphrase::passphrase_change,
+    request::{
+        Answer, RequestOptions, Requests,
+        change::{ChangePlan, Changes},
+        secret::{CarryRegistration, passphrase_change},
+    },
 };
 use crate::{
     clock::{self, Clock},
     domain::{
         claim::Kind,
         name::Name,
-        operation::{Failure, Phase},
+        operation::{OperationFailure, Phase},
         passphrase::{Chosen, Credentials, client, register::RegisterToken},
     },
     error::Error,
@@ -25,6 +27,7 @@ use crate::{
         Sealing,
         sealing::{Carried, Secret64},
     },
+    store::{Found, Store},
 };
 
 /// How long others' operations on the instance are waited for.
@@ -35,8 +38,10 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// What choosing works with.
 #[derive(Debug)]
 pub(crate) struct RegisterPassphrase<'a> {
-    /// Who asks for changes.
-    pub request: RequestChange<'a>,
+    /// Where documents lie.
+    pub store: &'a Store,
+    /// Who takes the request for the change.
+    pub requests: Requests<'a>,
     /// Who hashes passphrases.
     pub deriver: &'a Deriver,
     /// Who seals what comes of that.
@@ -104,25 +109,24 @@ impl RegisterPassphrase<'_> {
             .parse()
             .map_err(|_| Error::NoSuchInstance(document.domain.clone()))?;
         let register_token = Secret64(document.register_token.clone());
-        let prepared = self
-            .request
-            .prepare(&name, &(), passphrase_change(""), "", false)
-            .await;
-        let mut new = match prepared {
-            Ok(Prepared::New(new)) => new,
+        let carry = CarryRegistration {
+            carried: Some(Carried::Registration {
+                credentials: credentials.clone(),
+                register_token,
+            }),
+            sealing: self.sealing,
+        };
+        let with = Changes { store: self.store };
+        let plan = ChangePlan::new(with, &name, (), passphrase_change("")).carrying(carry);
+        let options = RequestOptions {
+            request_id: "",
+            validate_only: false,
+        };
+        let id = match self.requests.ask(plan, options).await {
+            Ok(Answer::Accepted { id, .. }) => id,
+            Ok(Answer::Preview(_)) => return Ok(Tried::Done),
             Err(error @ Error::Busy { .. }) => return Ok(Tried::Busy(error)),
             Err(error) => return Err(error),
-            // A request without an id is always new, and this one is no dry run.
-            Ok(Prepared::Answer(_)) => return Ok(Tried::Done),
-        };
-        let carried = Carried::Registration {
-            credentials: credentials.clone(),
-            register_token,
-        };
-        new.operation.sealed = Some(self.sealing.seal(&new.id, &carried)?);
-        let id = match self.request.accept(*new).await? {
-            Answer::Accepted { id, .. } => id,
-            Answer::Valid { .. } => return Ok(Tried::Done),
         };
         match self.end_of(id).await? {
             None => Ok(Tried::Done),
@@ -134,12 +138,8 @@ impl RegisterPassphrase<'_> {
     }
 
     /// Waits for the end of an operation. `None` when it did what was asked.
-    async fn end_of(&self, id: String) -> Result<Option<Failure>, Error> {
-        let states = follow(
-            self.request.store.clone(),
-            self.request.engine.clone(),
-            id.clone(),
-        );
+    async fn end_of(&self, id: String) -> Result<Option<OperationFailure>, Error> {
+        let states = follow(self.requests.engine.clone(), id.clone());
         let mut states = std::pin::pin!(states);
         let mut last = None;
         while let Some(state) = states.next().await {
@@ -149,16 +149,20 @@ impl RegisterPassphrase<'_> {
         if last.phase == Phase::Succeeded {
             return Ok(None);
         }
-        Ok(Some(last.error.clone().unwrap_or_else(|| Failure {
-            code: tonic::Code::Unknown as i32,
-            reason: "UNKNOWN".to_owned(),
-            message: "the operation failed for a reason that was not kept".to_owned(),
+        Ok(Some(last.error.clone().unwrap_or_else(|| {
+            OperationFailure {
+                code: tonic::Code::Unknown as i32,
+                reason: "UNKNOWN".to_owned(),
+                message: "the operation failed for a reason that was not kept".to_owned(),
+            }
         })))
     }
 
     /// The instance, if the token opens it.
     async fn open(&self, instance: &str, token: &RegisterToken) -> Result<Found, Error> {
-        let found = find::by_id(self.request.store, instance, Kind::Domain)
+        let found = self
+            .store
+            .found(instance, Kind::Domain)
             .await?
             .ok_or_else(|| Error::NoSuchInstance(instance.to_owned()))?;
         let expires_at = found

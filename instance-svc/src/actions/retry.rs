@@ -2,17 +2,21 @@
 
 use couch::Exchange;
 
-use crate::{domain::operation::Operation, error::Error, operations::Engine, store::Store};
+use crate::{
+    error::Error,
+    operations::{Engine, Operation},
+};
 
 /// Lets an operation that waits for its next try go on at once; one that does not wait stays as it is. Its
 /// state afterwards.
 ///
 /// # Errors
 /// [`Error::NoSuchOperation`]; [`Error::OperationEnded`]; any fault of the database.
-pub(crate) async fn retry(store: &Store, engine: &Engine, id: &str) -> Result<Operation, Error> {
+pub(crate) async fn retry(engine: &Engine, id: &str) -> Result<Operation, Error> {
     loop {
-        let mut found = store
-            .operation(id)
+        let mut found = engine
+            .log()
+            .read(id)
             .await?
             .ok_or_else(|| Error::NoSuchOperation(format!("operations/{id}")))?;
         if found.body.phase.is_end() {
@@ -22,7 +26,7 @@ pub(crate) async fn retry(store: &Store, engine: &Engine, id: &str) -> Result<Op
             return Ok(found.body);
         }
         found.body.retry_requested = true;
-        match store.transition(id, &found.rev, &found.body).await? {
+        match engine.log().transition(id, &found.rev, &found.body).await? {
             Exchange::Won(_) => {
                 engine.nudge(id);
                 return Ok(found.body);

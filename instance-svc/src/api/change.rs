@@ -5,26 +5,21 @@ use std::{collections::BTreeMap, time::Duration};
 use hamlet_proto::{
     google::longrunning,
     hamlet::instance::v1::{
-        self as pb, CleanSessionsResult, DeleteInstanceResult, Instance, UpdateInstanceRequest,
+        self as pb, CleanSessionsResult, DeleteInstanceResult, Instance, RegisterLink,
+        UpdateInstanceRequest,
     },
-    pack,
 };
 use service_kit::status;
 use tonic::Status;
 
-use super::{Shared, convert, passphrase};
+use super::Shared;
 use crate::{
-    actions::{
-        find::{self, Found},
-        request_change::Answer,
-    },
-    config::Config,
-    domain::{
-        change::{Change, ChangeKind, InstancePatch},
-        claim::Kind,
-        operation::{Operation, Phase},
-    },
+    actions::request::Answer,
+    domain::change::{Change, ChangeKind, InstancePatch},
     error::Error,
+    messages,
+    operations::engine::Detail,
+    store::Found,
 };
 
 /// What an update asks.
@@ -64,7 +59,7 @@ fn take(change: &mut Change, instance: &Instance, path: &str) -> Result<(), Stat
         "sponsorships" => patch.sponsorships = Some(instance.sponsorships.clone()),
         "tos_signed" => patch.tos_signed = Some(instance.tos_signed.clone()),
         "tos_latest" => patch.tos_latest = Some(instance.tos_latest.clone()),
-        "auth_mode" => patch.auth_mode = Some(convert::auth_mode(instance.auth_mode)?),
+        "auth_mode" => patch.auth_mode = Some(messages::auth_mode(instance.auth_mode)?),
         "magic_link" => patch.magic_link = Some(instance.magic_link),
         "no_auto_update" => patch.no_auto_update = Some(instance.no_auto_update),
         "blocked" => patch.blocked = Some(instance.blocked),
@@ -75,7 +70,7 @@ fn take(change: &mut Change, instance: &Instance, path: &str) -> Result<(), Stat
         "locked" => change.record.locked = Some(instance.locked),
         "debug_until" => {
             change.record.debug_until = Some(match &instance.debug_until {
-                Some(time) => convert::time("instance.debug_until", time)?,
+                Some(time) => messages::time("instance.debug_until", time)?,
                 None => String::new(),
             });
         }
@@ -176,86 +171,47 @@ pub(super) fn keep(keep: Option<&prost_types::Duration>) -> Result<Option<Durati
 /// What a request for a change is answered with.
 pub(super) async fn answer(
     shared: &Shared,
-    answer: Answer,
+    kind: ChangeKind,
+    answer: Answer<Found>,
 ) -> Result<longrunning::Operation, Error> {
-    match answer {
+    let found = match answer {
         Answer::Accepted { id, operation } => {
-            super::operations::show(shared, &id, &operation).await
+            return super::operations::show(shared, &id, &operation, Detail::Whole).await;
         }
-        Answer::Valid {
-            found,
-            kind: ChangeKind::Delete,
-        } => Ok(convert::checked(&DeleteInstanceResult {
-            domain: found.document.body.domain.clone(),
+        Answer::Preview(found) => found,
+    };
+    let domain = found.document.body.domain.clone();
+    Ok(match kind {
+        ChangeKind::Delete => messages::checked(&DeleteInstanceResult {
+            domain,
             purge_time: found
                 .record
                 .as_ref()
                 .and_then(|record| record.body.purge_at.as_deref())
-                .and_then(convert::timestamp),
-            ..DeleteInstanceResult::default()
-        })),
-        Answer::Valid { found, .. } => Ok(convert::checked(&Instance {
-            // It has not changed yet.
-            etag: String::new(),
-            ..convert::instance(&found)
-        })),
-    }
-}
-
-/// A change as callers see it. Its result is read now: the instance, with the etag that the next request
-/// needs.
-pub(super) async fn show(
-    shared: &Shared,
-    id: &str,
-    operation: &Operation,
-    change: &Change,
-) -> Result<longrunning::Operation, Error> {
-    let mut shown = convert::operation(id, operation, None, None);
-    if operation.phase == Phase::Succeeded {
-        let found = find::by_id(&shared.store, &operation.instance, Kind::Domain).await?;
-        shown.result = Some(longrunning::operation::Result::Response(response(
-            &shared.config,
-            operation,
-            change,
-            found.as_ref(),
-        )));
-    }
-    Ok(shown)
-}
-
-fn response(
-    config: &Config,
-    operation: &Operation,
-    change: &Change,
-    found: Option<&Found>,
-) -> prost_types::Any {
-    match change.kind {
-        // A link is stored in no result: whoever asks later gets the one that is valid then.
-        ChangeKind::RegisterLink => pack(
-            &found
-                .and_then(|found| passphrase::link_of(config, found))
-                .unwrap_or_default(),
-        ),
-        ChangeKind::Sessions => pack(&CleanSessionsResult {
-            domain: operation.domain.clone(),
-            removed: convert::removed(&operation.removed)
-                .into_iter()
-                .filter(|removed| removed.kind == "databases")
-                .collect(),
-        }),
-        ChangeKind::Delete => pack(&DeleteInstanceResult {
-            domain: operation.domain.clone(),
-            purge_time: change.record.purge_at().and_then(convert::timestamp),
+                .and_then(messages::timestamp),
             ..DeleteInstanceResult::default()
         }),
-        // Destroyed since, all that is left of it is its name.
-        _ => pack(&found.map_or_else(
-            || Instance {
-                name: format!("instances/{}", operation.domain),
-                domain: operation.domain.clone(),
-                ..Instance::default()
-            },
-            convert::instance,
-        )),
+        ChangeKind::Sessions => messages::checked(&CleanSessionsResult {
+            domain,
+            ..CleanSessionsResult::default()
+        }),
+        // The link that would come is not drawn yet.
+        ChangeKind::RegisterLink => messages::checked(&RegisterLink::default()),
+        ChangeKind::Passphrase => messages::checked(&Instance {
+            onboarding_finished: true,
+            password_defined: Some(true),
+            ..not_changed_yet(&found)
+        }),
+        ChangeKind::Update | ChangeKind::Block | ChangeKind::Unblock | ChangeKind::Undelete => {
+            messages::checked(&not_changed_yet(&found))
+        }
+    })
+}
+
+/// The instance as it would be, of which there is no etag.
+fn not_changed_yet(found: &Found) -> Instance {
+    Instance {
+        etag: String::new(),
+        ..messages::instance(found)
     }
 }

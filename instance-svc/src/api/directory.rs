@@ -12,8 +12,8 @@ use hamlet_proto::hamlet::instance::v1::{
 use service_kit::{caller::Caller, status::unimplemented};
 use tonic::{Request, Response, Status};
 
-use super::{Shared, convert, passphrase};
-use crate::{actions::resolve::resolve, error::Error};
+use super::{Shared, passphrase};
+use crate::{actions::resolve::resolve, error::Error, messages};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Directory(pub(crate) Shared);
@@ -43,7 +43,12 @@ impl DirectoryService for Directory {
             HostState::Active
         };
         Ok(Response::new(ResolveHostResponse {
-            tenant: Some(convert::tenant(&self.0.config, &resolved)),
+            tenant: Some(messages::tenant(
+                &self.0.config,
+                &resolved.id,
+                document,
+                resolved.record.as_ref(),
+            )),
             state: state.into(),
             blocking_reason: document.blocking_reason.clone(),
             app_slug: resolved.app_slug.clone(),

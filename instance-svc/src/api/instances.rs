@@ -15,22 +15,28 @@ use hamlet_proto::{
         UpdateInstanceRequest, instance_service_server::InstanceService,
     },
 };
+use serde::Serialize;
 use service_kit::{caller::Caller, secret::Secret, status};
 use tonic::{Request, Response, Status};
 
-use super::{Shared, change, convert, operations::show, passphrase, tokens};
+use super::{Shared, change, operations::show, passphrase, tokens};
 use crate::{
     actions::{
         find,
         list::list,
-        request_change::RequestChange,
-        request_create::{self, RequestCreate},
-        request_destroy::{self, RequestDestroy},
-        request_purge::{self, request_purge},
+        request::{
+            Answer, Plan, RequestOptions, Requests,
+            change::{ChangePlan, Changes},
+            create::{CreatePlan, Creations},
+            destroy::DestroyPlan,
+            purge_orphans::PurgeOrphansPlan,
+        },
         soft_delete,
     },
     domain::{change::Change, name::Name},
     error::Error,
+    messages,
+    operations::engine::Detail,
 };
 
 const DEFAULT_PAGE: usize = 50;
@@ -53,6 +59,19 @@ impl Instances {
 }
 
 impl Instances {
+    async fn ask<P: Plan>(
+        &self,
+        plan: P,
+        options: RequestOptions<'_>,
+    ) -> Result<Answer<P::Preview>, Error> {
+        let key = self.0.key.current();
+        let requests = Requests {
+            engine: &self.0.engine,
+            key: &key,
+        };
+        requests.ask(plan, options).await
+    }
+
     /// Asks for a change whose arguments say all that it is.
     async fn change(
         &self,
@@ -62,14 +81,11 @@ impl Instances {
         validate_only: bool,
     ) -> Result<Response<Operation>, Status> {
         let arguments = change.clone();
-        let answer = RequestChange {
-            store: &self.0.store,
-            engine: &self.0.engine,
-            key: &self.0.key.current(),
-        }
-        .ask(name, &arguments, change, request_id, validate_only)
-        .await?;
-        Ok(Response::new(change::answer(&self.0, answer).await?))
+        let options = RequestOptions {
+            request_id,
+            validate_only,
+        };
+        self.change_with(name, arguments, change, options).await
     }
 
     async fn delete_softly(
@@ -79,21 +95,42 @@ impl Instances {
         request: &DeleteInstanceRequest,
     ) -> Result<Response<Operation>, Status> {
         let change = soft_delete::begin(&request.etag, keep).map_err(Error::from)?;
-        let arguments = (&request.etag, keep);
-        let answer = RequestChange {
+        let options = RequestOptions {
+            request_id: &request.request_id,
+            validate_only: request.validate_only,
+        };
+        self.change_with(name, (&request.etag, keep), change, options)
+            .await
+    }
+
+    async fn change_with(
+        &self,
+        name: &Name,
+        arguments: impl Serialize + Send + Sync,
+        change: Change,
+        options: RequestOptions<'_>,
+    ) -> Result<Response<Operation>, Status> {
+        let kind = change.kind;
+        let with = Changes {
             store: &self.0.store,
-            engine: &self.0.engine,
-            key: &self.0.key.current(),
-        }
-        .ask(
-            name,
-            &arguments,
-            change,
-            &request.request_id,
-            request.validate_only,
-        )
-        .await?;
-        Ok(Response::new(change::answer(&self.0, answer).await?))
+        };
+        let answer = self
+            .ask(ChangePlan::new(with, name, arguments, change), options)
+            .await?;
+        Ok(Response::new(change::answer(&self.0, kind, answer).await?))
+    }
+
+    async fn show<P>(
+        &self,
+        answer: Answer<P>,
+        preview: impl FnOnce(P) -> Operation,
+    ) -> Result<Response<Operation>, Status> {
+        Ok(Response::new(match answer {
+            Answer::Accepted { id, operation } => {
+                show(&self.0, &id, &operation, Detail::Whole).await?
+            }
+            Answer::Preview(found) => preview(found),
+        }))
     }
 }
 
@@ -108,29 +145,27 @@ impl InstanceService for Instances {
         let mut request = request.into_inner();
         let first_passphrase = Secret::new(std::mem::take(&mut request.passphrase));
         let (request_id, validate_only) = (request.request_id.clone(), request.validate_only);
-        let spec = convert::spec(request)?;
-        let answer = RequestCreate {
+        let spec = messages::spec(request)?;
+        let with = Creations {
             store: &self.0.store,
-            engine: &self.0.engine,
             contexts: &self.0.contexts,
-            key: &self.0.key.current(),
             deriver: &self.0.deriver,
             sealing: &self.0.sealing,
-        }
-        .ask(spec, &first_passphrase, &request_id, validate_only)
-        .await?;
-        Ok(Response::new(match answer {
-            request_create::Answer::Accepted { id, operation } => {
-                show(&self.0, &id, &operation).await?
-            }
-            request_create::Answer::Valid { spec, warnings } => {
-                convert::checked(&CreateInstanceResult {
-                    instance: Some(convert::preview(&spec)),
-                    warnings,
-                    ..CreateInstanceResult::default()
-                })
-            }
-        }))
+        };
+        let plan = CreatePlan::new(with, spec, &first_passphrase)?;
+        let options = RequestOptions {
+            request_id: &request_id,
+            validate_only,
+        };
+        let answer = self.ask(plan, options).await?;
+        self.show(answer, |preview| {
+            messages::checked(&CreateInstanceResult {
+                instance: Some(messages::preview(&preview.spec)),
+                warnings: preview.warnings,
+                ..CreateInstanceResult::default()
+            })
+        })
+        .await
     }
 
     async fn get_instance(
@@ -140,7 +175,7 @@ impl InstanceService for Instances {
         Caller::of(&request)?.require_admin()?;
         let name = find::parse_resource_name("name", &request.into_inner().name)?;
         let found = find::by_name(&self.0.store, &name).await?;
-        Ok(Response::new(convert::instance(&found)))
+        Ok(Response::new(messages::instance(&found)))
     }
 
     async fn list_instances(
@@ -169,7 +204,11 @@ impl InstanceService for Instances {
         let after = (!token.is_empty()).then_some(token.as_str());
         let page = list(&self.0.store, after, size, request.show_deleted).await?;
         Ok(Response::new(ListInstancesResponse {
-            instances: page.rows.iter().map(convert::listed).collect(),
+            instances: page
+                .rows
+                .iter()
+                .map(|row| messages::listed(&row.id, &row.document, &row.record))
+                .collect(),
             next_page_token: page.next.unwrap_or_default(),
         }))
     }
@@ -196,30 +235,20 @@ impl InstanceService for Instances {
         if let Some(keep) = change::keep(request.keep.as_ref())? {
             return self.delete_softly(&name, keep, &request).await;
         }
-        let answer = RequestDestroy {
-            store: &self.0.store,
-            engine: &self.0.engine,
-            key: &self.0.key.current(),
-        }
-        .ask(
-            &name,
-            &request.etag,
-            &request.request_id,
-            request.validate_only,
-        )
-        .await?;
-        Ok(Response::new(match answer {
-            request_destroy::Answer::Accepted { id, operation } => {
-                show(&self.0, &id, &operation).await?
-            }
-            request_destroy::Answer::Valid { domain, count } => {
-                convert::checked(&DeleteInstanceResult {
-                    domain,
-                    removed: convert::removed(&count),
-                    ..DeleteInstanceResult::default()
-                })
-            }
-        }))
+        let plan = DestroyPlan::new(&self.0.store, &self.0.peers, &name, &request.etag);
+        let options = RequestOptions {
+            request_id: &request.request_id,
+            validate_only: request.validate_only,
+        };
+        let answer = self.ask(plan, options).await?;
+        self.show(answer, |preview| {
+            messages::checked(&DeleteInstanceResult {
+                domain: preview.domain,
+                removed: messages::removed(&preview.count),
+                ..DeleteInstanceResult::default()
+            })
+        })
+        .await
     }
 
     async fn get_register_link(
@@ -329,8 +358,8 @@ impl InstanceService for Instances {
         request: Request<ListOrphansRequest>,
     ) -> Result<Response<Self::ListOrphansStream>, Status> {
         Caller::of(&request)?.require_admin()?;
-        let found = self.0.engine.orphans().list().await?;
-        let found = found.into_iter().map(|it| Ok(convert::orphan(it)));
+        let found = self.0.orphans.list().await?;
+        let found = found.into_iter().map(|it| Ok(messages::orphan(it)));
         Ok(Response::new(Box::pin(stream::iter(found))))
     }
 
@@ -340,20 +369,16 @@ impl InstanceService for Instances {
     ) -> Result<Response<Operation>, Status> {
         Caller::of(&request)?.require_admin()?;
         let request = request.into_inner();
-        let answer = request_purge(
-            &self.0.engine,
-            &self.0.key.current(),
-            &request.request_id,
-            request.validate_only,
-        )
-        .await?;
-        Ok(Response::new(match answer {
-            request_purge::Answer::Accepted { id, operation } => {
-                show(&self.0, &id, &operation).await?
-            }
-            request_purge::Answer::Valid(count) => convert::checked(&PurgeOrphansResult {
-                removed: convert::removed(&count),
-            }),
-        }))
+        let options = RequestOptions {
+            request_id: &request.request_id,
+            validate_only: request.validate_only,
+        };
+        let answer = self.ask(PurgeOrphansPlan(&self.0.orphans), options).await?;
+        self.show(answer, |count| {
+            messages::checked(&PurgeOrphansResult {
+                removed: messages::removed(&count),
+            })
+        })
+        .await
     }
 }

@@ -1,7 +1,6 @@
 //! Between the contracts and the domain. Nothing is decided here.
 
 mod change;
-mod convert;
 pub(crate) mod directory;
 pub(crate) mod instances;
 pub(crate) mod operations;
@@ -16,7 +15,7 @@ use crate::{
     actions::derive::Deriver,
     clock::Clock,
     config::Config,
-    operations::{Engine, Peers, Sealing},
+    operations::{Engine, Peers, Sealing, orphans::Orphans},
     store::Store,
 };
 
@@ -35,6 +34,7 @@ pub(crate) struct Parts {
     pub(crate) deriver: Deriver,
     pub(crate) clock: Clock,
     pub(crate) peers: Peers,
+    pub(crate) orphans: Orphans,
 }
 
 impl Shared {

@@ -15,11 +15,13 @@ use hamlet_proto::{
 use service_kit::{caller::Caller, status};
 use tonic::{Request, Response, Status};
 
-use super::{Shared, convert};
+use super::Shared;
 use crate::{
     actions::{cancel::cancel, follow::follow, forget::forget, list_operations, retry::retry},
-    domain::operation::{self, Phase, Work},
+    domain::operation::Phase,
     error::Error,
+    messages,
+    operations::{self, engine::Detail},
 };
 
 /// How long [`Operations::wait_operation`] waits when nobody says.
@@ -30,46 +32,38 @@ const LARGEST_PAGE: usize = 1000;
 #[derive(Clone, Debug)]
 pub(crate) struct OperationsApi(pub(crate) Shared);
 
-/// An operation as callers see it; the instance that it created is read now, so that a token in the answer
-/// is stored in no result.
+/// An operation as callers see it.
 pub(crate) async fn show(
     shared: &Shared,
     id: &str,
-    operation: &operation::Operation,
+    operation: &operations::Operation,
+    detail: Detail,
 ) -> Result<Operation, Error> {
-    if let Some(change) = operation.change() {
-        return super::change::show(shared, id, operation, change).await;
-    }
-    let made = operation.phase == Phase::Succeeded && matches!(operation.work, Work::Create { .. });
-    let read = match &operation.published {
-        Some(_) => None,
-        None if made => shared.store.instance(&operation.instance).await?,
-        None => None,
+    let response = if operation.phase == Phase::Succeeded {
+        Some(shared.engine.respond(id, operation, detail).await?)
+    } else {
+        None
     };
-    let created = match (&operation.published, &read) {
-        (Some(published), _) => Some(&*published.0),
-        (None, Some(read)) => Some(&read.body),
-        (None, None) => None,
-    };
-    Ok(convert::operation(
-        id,
-        operation,
-        shared.engine.position(id, operation),
-        created.map(|document| (document, &shared.config)),
-    ))
+    let position = shared.engine.position(id, operation);
+    Ok(messages::operation(id, operation, position, response))
 }
 
 impl OperationsApi {
-    async fn read(&self, id: &str) -> Result<operation::Operation, Error> {
+    async fn read(&self, id: &str) -> Result<operations::Operation, Error> {
         if let Some(driven) = self.0.engine.follow(id) {
             return Ok((**driven.borrow()).clone());
         }
         self.0
-            .store
-            .operation(id)
+            .engine
+            .log()
+            .read(id)
             .await?
             .map(|found| found.body)
             .ok_or_else(|| Error::NoSuchOperation(format!("operations/{id}")))
+    }
+
+    async fn show(&self, id: &str, operation: &operations::Operation) -> Result<Operation, Error> {
+        show(&self.0, id, operation, Detail::Whole).await
     }
 }
 
@@ -108,23 +102,12 @@ impl Operations for OperationsApi {
                 ));
             }
         };
-        let page = list_operations::list(
-            &self.0.store,
-            &self.0.engine,
-            &request.page_token,
-            size,
-            wanted,
-        )
-        .await?;
+        let page = list_operations::list(&self.0.engine, &request.page_token, size, wanted).await?;
         // A list shows how far operations are; what came of one is asked for by name.
-        let operations = page
-            .operations
-            .iter()
-            .map(|found| {
-                let position = self.0.engine.position(&found.id, &found.body);
-                convert::operation(&found.id, &found.body, position, None)
-            })
-            .collect();
+        let mut operations = Vec::with_capacity(page.operations.len());
+        for found in &page.operations {
+            operations.push(show(&self.0, &found.id, &found.body, Detail::Listed).await?);
+        }
         Ok(Response::new(ListOperationsResponse {
             operations,
             next_page_token: page.next.unwrap_or_default(),
@@ -136,9 +119,9 @@ impl Operations for OperationsApi {
         request: Request<GetOperationRequest>,
     ) -> Result<Response<Operation>, Status> {
         Caller::of(&request)?.require_admin()?;
-        let id = convert::operation_id(&request.into_inner().name).map_err(Error::from)?;
+        let id = messages::operation_id(&request.into_inner().name).map_err(Error::from)?;
         let operation = self.read(&id).await?;
-        Ok(Response::new(show(&self.0, &id, &operation).await?))
+        Ok(Response::new(self.show(&id, &operation).await?))
     }
 
     async fn wait_operation(
@@ -147,18 +130,14 @@ impl Operations for OperationsApi {
     ) -> Result<Response<Operation>, Status> {
         Caller::of(&request)?.require_admin()?;
         let request = request.into_inner();
-        let id = convert::operation_id(&request.name).map_err(Error::from)?;
+        let id = messages::operation_id(&request.name).map_err(Error::from)?;
         let timeout = match request.timeout {
             None => WAIT,
             Some(timeout) => Duration::try_from(timeout).map_err(|_| {
                 status::invalid_field("timeout", "is negative; give a time such as 30s")
             })?,
         };
-        let mut states = std::pin::pin!(follow(
-            self.0.store.clone(),
-            self.0.engine.clone(),
-            id.clone()
-        ));
+        let mut states = std::pin::pin!(follow(self.0.engine.clone(), id.clone()));
         let end = tokio::time::sleep(timeout);
         tokio::pin!(end);
         let mut last = None;
@@ -175,7 +154,7 @@ impl Operations for OperationsApi {
             Some(state) => (*state).clone(),
             None => self.read(&id).await?,
         };
-        Ok(Response::new(show(&self.0, &id, &state).await?))
+        Ok(Response::new(self.show(&id, &state).await?))
     }
 
     async fn delete_operation(
@@ -183,8 +162,8 @@ impl Operations for OperationsApi {
         request: Request<DeleteOperationRequest>,
     ) -> Result<Response<()>, Status> {
         Caller::of(&request)?.require_admin()?;
-        let id = convert::operation_id(&request.into_inner().name).map_err(Error::from)?;
-        forget(&self.0.store, &self.0.engine, &id).await?;
+        let id = messages::operation_id(&request.into_inner().name).map_err(Error::from)?;
+        forget(&self.0.engine, &id).await?;
         Ok(Response::new(()))
     }
 
@@ -193,8 +172,8 @@ impl Operations for OperationsApi {
         request: Request<CancelOperationRequest>,
     ) -> Result<Response<()>, Status> {
         Caller::of(&request)?.require_admin()?;
-        let id = convert::operation_id(&request.into_inner().name).map_err(Error::from)?;
-        cancel(&self.0.store, &self.0.engine, &id).await?;
+        let id = messages::operation_id(&request.into_inner().name).map_err(Error::from)?;
+        cancel(&self.0.engine, &id).await?;
         Ok(Response::new(()))
     }
 }
@@ -208,15 +187,14 @@ impl OperationService for OperationsApi {
         request: Request<WatchOperationRequest>,
     ) -> Result<Response<Self::WatchOperationStream>, Status> {
         Caller::of(&request)?.require_admin()?;
-        let id = convert::operation_id(&request.into_inner().name).map_err(Error::from)?;
+        let id = messages::operation_id(&request.into_inner().name).map_err(Error::from)?;
         // An unknown operation is an error of the call, not of the stream.
         let _ = self.read(&id).await?;
-        let shared = self.0.clone();
-        let states =
-            follow(self.0.store.clone(), self.0.engine.clone(), id.clone()).then(move |state| {
-                let (shared, id) = (shared.clone(), id.clone());
-                async move { Ok(show(&shared, &id, &*state?).await?) }
-            });
+        let api = self.clone();
+        let states = follow(self.0.engine.clone(), id.clone()).then(move |state| {
+            let (api, id) = (api.clone(), id.clone());
+            async move { Ok(api.show(&id, &*state?).await?) }
+        });
         Ok(Response::new(Box::pin(states)))
     }
 
@@ -225,8 +203,8 @@ impl OperationService for OperationsApi {
         request: Request<RetryOperationRequest>,
     ) -> Result<Response<Operation>, Status> {
         Caller::of(&request)?.require_admin()?;
-        let id = convert::operation_id(&request.into_inner().name).map_err(Error::from)?;
-        let operation = retry(&self.0.store, &self.0.engine, &id).await?;
-        Ok(Response::new(show(&self.0, &id, &operation).await?))
+        let id = messages::operation_id(&request.into_inner().name).map_err(Error::from)?;
+        let operation = retry(&self.0.engine, &id).await?;
+        Ok(Response::new(self.show(&id, &operation).await?))
     }
 }

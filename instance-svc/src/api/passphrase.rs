@@ -3,24 +3,27 @@
 use hamlet_proto::{
     google::longrunning::Operation,
     hamlet::instance::v1::{
-        CheckRegisterTokenRequest, CleanSessionsRequest, CleanSessionsResult, Instance,
-        PassphraseParameters, RegisterLink, RegisterPassphraseRequest, RotateRegisterLinkRequest,
-        SetPassphraseRequest,
+        CheckRegisterTokenRequest, CleanSessionsRequest, PassphraseParameters, RegisterLink,
+        RegisterPassphraseRequest, RotateRegisterLinkRequest, SetPassphraseRequest,
     },
 };
 use service_kit::{secret::Secret, status::invalid_field};
 use tonic::Status;
 
-use super::{Shared, change, convert};
+use super::{Shared, change};
 use crate::{
     actions::{
-        find::{self, Found},
+        find,
         register_passphrase::RegisterPassphrase,
-        request_change::{Answer, RequestChange},
-        set_passphrase::{RequestSecret, Terms},
+        request::{
+            RequestOptions, Requests,
+            change::{ChangePlan, Changes},
+            secret::{
+                CarryPassphrase, CarryRegisterToken, passphrase_change, register_link_change,
+            },
+        },
     },
     clock,
-    config::Config,
     domain::{
         change::{Change, ChangeKind},
         passphrase::{
@@ -32,6 +35,8 @@ use crate::{
         },
     },
     error::Error,
+    messages,
+    store::Found,
 };
 
 /// The register link of an instance.
@@ -40,8 +45,8 @@ use crate::{
 /// When the passphrase is chosen, or the link has expired.
 pub(super) fn register_link(shared: &Shared, found: &Found) -> Result<RegisterLink, Error> {
     let domain = &found.document.body.domain;
-    let link =
-        link_of(&shared.config, found).ok_or_else(|| Error::NoRegisterToken(domain.clone()))?;
+    let link = messages::link_of(&shared.config, found)
+        .ok_or_else(|| Error::NoRegisterToken(domain.clone()))?;
     let expired = expires_at(found)
         .and_then(clock::parse)
         .is_some_and(|end| end <= shared.clock.time());
@@ -49,15 +54,6 @@ pub(super) fn register_link(shared: &Shared, found: &Found) -> Result<RegisterLi
         return Err(Error::RegisterLinkExpired(domain.clone()));
     }
     Ok(link)
-}
-
-/// The link that an instance has, whether it is still valid or not.
-pub(super) fn link_of(config: &Config, found: &Found) -> Option<RegisterLink> {
-    let link = convert::register_link(config, &found.document.body)?;
-    Some(RegisterLink {
-        expire_time: expires_at(found).and_then(convert::timestamp),
-        ..link
-    })
 }
 
 fn expires_at(found: &Found) -> Option<&str> {
@@ -70,18 +66,20 @@ pub(super) async fn rotate(
     request: &RotateRegisterLinkRequest,
 ) -> Result<Operation, Status> {
     let name = find::parse_resource_name("name", &request.name)?;
-    let terms = Terms {
-        etag: &request.etag,
+    let expires_at = shared.clock.after(shared.config.register_link_life());
+    let change = register_link_change(&request.etag, expires_at);
+    let kind = change.kind;
+    let carry = CarryRegisterToken {
+        sealing: &shared.sealing,
+    };
+    let plan = ChangePlan::new(changes(shared), &name, &request.etag, change).carrying(carry);
+    let options = RequestOptions {
         request_id: &request.request_id,
         validate_only: request.validate_only,
     };
     let key = shared.key.current();
-    let asked = secrets(shared, &key).register_link(&name, terms).await?;
-    match asked {
-        // The link that would come is not drawn yet.
-        Answer::Valid { .. } => Ok(convert::checked(&RegisterLink::default())),
-        answer @ Answer::Accepted { .. } => Ok(change::answer(shared, answer).await?),
-    }
+    let asked = requests(shared, &key).ask(plan, options).await?;
+    Ok(change::answer(shared, kind, asked).await?)
 }
 
 /// Sets a passphrase, for an administrator.
@@ -91,24 +89,23 @@ pub(super) async fn set(
 ) -> Result<Operation, Status> {
     let passphrase = Secret::new(std::mem::take(&mut request.passphrase));
     let name = find::parse_resource_name("name", &request.name)?;
-    let terms = Terms {
-        etag: &request.etag,
+    check_plain("passphrase", passphrase.expose()).map_err(Error::from)?;
+    let arguments = (&request.etag, passphrase.expose());
+    let change = passphrase_change(&request.etag);
+    let kind = change.kind;
+    let carry = CarryPassphrase {
+        passphrase: &passphrase,
+        deriver: &shared.deriver,
+        sealing: &shared.sealing,
+    };
+    let plan = ChangePlan::new(changes(shared), &name, arguments, change).carrying(carry);
+    let options = RequestOptions {
         request_id: &request.request_id,
         validate_only: request.validate_only,
     };
     let key = shared.key.current();
-    let asked = secrets(shared, &key)
-        .passphrase(&name, &passphrase, terms)
-        .await?;
-    Ok(match asked {
-        Answer::Valid { found, .. } => convert::checked(&Instance {
-            etag: String::new(),
-            onboarding_finished: true,
-            password_defined: Some(true),
-            ..convert::instance(&found)
-        }),
-        answer @ Answer::Accepted { .. } => change::answer(shared, answer).await?,
-    })
+    let asked = requests(shared, &key).ask(plan, options).await?;
+    Ok(change::answer(shared, kind, asked).await?)
 }
 
 /// Ends all sessions.
@@ -121,23 +118,15 @@ pub(super) async fn clean_sessions(
         kind: ChangeKind::Sessions,
         ..Change::default()
     };
+    let kind = change.kind;
+    let plan = ChangePlan::new(changes(shared), &name, (), change);
+    let options = RequestOptions {
+        request_id: &request.request_id,
+        validate_only: request.validate_only,
+    };
     let key = shared.key.current();
-    let asked = requests(shared, &key)
-        .ask(
-            &name,
-            &(),
-            change,
-            &request.request_id,
-            request.validate_only,
-        )
-        .await?;
-    Ok(match asked {
-        Answer::Valid { found, .. } => convert::checked(&CleanSessionsResult {
-            domain: found.document.body.domain,
-            ..CleanSessionsResult::default()
-        }),
-        answer @ Answer::Accepted { .. } => change::answer(shared, answer).await?,
-    })
+    let asked = requests(shared, &key).ask(plan, options).await?;
+    Ok(change::answer(shared, kind, asked).await?)
 }
 
 /// Looks at a register token.
@@ -212,27 +201,23 @@ fn chosen(request: RegisterPassphraseRequest) -> Result<Chosen, Status> {
     })
 }
 
-fn requests<'a>(shared: &'a Shared, key: &'a Secret) -> RequestChange<'a> {
-    RequestChange {
-        store: &shared.store,
+fn requests<'a>(shared: &'a Shared, key: &'a Secret) -> Requests<'a> {
+    Requests {
         engine: &shared.engine,
         key,
     }
 }
 
-fn secrets<'a>(shared: &'a Shared, key: &'a Secret) -> RequestSecret<'a> {
-    RequestSecret {
-        request: requests(shared, key),
-        deriver: &shared.deriver,
-        sealing: &shared.sealing,
-        clock: &shared.clock,
-        config: &shared.config,
+fn changes(shared: &Shared) -> Changes<'_> {
+    Changes {
+        store: &shared.store,
     }
 }
 
 fn registrations<'a>(shared: &'a Shared, key: &'a Secret) -> RegisterPassphrase<'a> {
     RegisterPassphrase {
-        request: requests(shared, key),
+        store: &shared.store,
+        requests: requests(shared, key),
         deriver: &shared.deriver,
         sealing: &shared.sealing,
         clock: &shared.clock,

@@ -162,6 +162,21 @@ impl Change {
         }
     }
 
+    /// Whether it is decided when the instance is taken: nothing can refuse it after that, and whoever takes
+    /// over can do every step again without knowing how far the owner before came. Names have to be won
+    /// first; and what a soft deletion and its opposite restore is seen only before they write.
+    #[must_use]
+    pub const fn is_decided_when_taken(&self) -> bool {
+        !self.instance.changes_names()
+            && !matches!(self.kind, ChangeKind::Delete | ChangeKind::Undelete)
+    }
+
+    /// Whether it does anything to our own document beside the copies of the instance document's fields.
+    #[must_use]
+    pub fn changes_record(&self) -> bool {
+        self.record != RecordPatch::default()
+    }
+
     /// Whether [`Self::settle`] has to look at the instance document.
     #[must_use]
     pub const fn needs_settling(&self) -> bool {

@@ -6,13 +6,14 @@ use super::record::Record;
 
 /// The etag of an instance: it changes with every change of the documents that are ours to change.
 ///
-/// Of our own record its content counts, without the operation at work, and not its revision: that an
-/// operation takes an instance, or frees it having changed nothing, is no change of the instance.
+/// Of our own record its content counts, without what says which operations were and are at work, and not its
+/// revision: that an operation takes an instance, or frees it having changed nothing, is no change of the instance.
 #[must_use]
 pub fn etag(document_rev: &str, record: Option<&Record>, settings_rev: Option<&str>) -> String {
     let record = record.map_or_else(Vec::new, |record| {
         let idle = Record {
             operation: None,
+            created: false,
             ..record.clone()
         };
         // Texts, flags and lists of texts: JSON has a form for each.
@@ -41,6 +42,7 @@ mod tests {
         let idle = Record::default();
         let taken = Record {
             operation: Some("o".to_owned()),
+            created: true,
             ..idle.clone()
         };
         let locked = Record {

@@ -1,30 +1,90 @@
-//! The document of an operation, and what follows from it.
+//! An operation: an envelope that is the same for every kind, and the work of one kind.
 //!
 //! A transition is one write with the document's revision: who wins that write owns the next step.
-//! Deciding is pure ([`Operation::decide`]); doing is the business of `operations`.
+//! Deciding is pure ([`Operation::decide`]) and knows no kind: what it needs of one, [`Work`] tells.
 
 mod transitions;
 
-use std::sync::Arc;
+use std::{
+    fmt,
+    ops::{Deref, DerefMut},
+};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use self::transitions::{Cancelling, Next};
-use super::{
-    change::Change,
-    instance::InstanceDocument,
-    place::Place,
-    sealed::Sealed,
-    spec::Spec,
-    steps::{ChangeStep, CreateStep, DestroyStep, OrphanStep, Step},
-};
+use super::{place::Place, sealed::Sealed};
+
+/// What the envelope's decisions have to know of the work of a kind. Pure.
+pub trait Work:
+    Clone + fmt::Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static
+{
+    /// The name under which the kind is written down.
+    fn registered_name(&self) -> &'static str;
+
+    /// The name of the kind, as callers see it.
+    fn kind(&self) -> &'static str;
+
+    /// The step at a position, counted from 0; `None` after the last one.
+    fn step(&self, position: usize) -> Option<StepFacts>;
+
+    /// How many of the first steps can be taken back once they are done. Once the one after them is next, the
+    /// operation only goes forward. One whose first step fails has not begun, and can always be given up.
+    fn reversible_steps(&self) -> usize;
+
+    /// Why one that runs cannot be cancelled; `None` when it can. `irreversible` tells whether the point of
+    /// no return lies behind it.
+    fn refuses_cancel(&self, irreversible: bool) -> Option<&'static str>;
+
+    /// Whether to keep how long each step took.
+    fn is_traced(&self) -> bool;
+}
+
+/// A step, as far as the envelope's decisions have to know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepFacts {
+    /// Its name, as callers see it.
+    pub name: &'static str,
+    /// Whether there is something to undo.
+    pub is_undone: bool,
+    /// Whether the operation is written before it begins. A step that is cheap to do twice needs no write.
+    pub is_written_before: bool,
+    /// Whether it only looks: it may begin while the write before it is still on its way.
+    pub only_looks: bool,
+    /// Whether it is given up when the operation is cancelled; otherwise its end is awaited. What a call
+    /// that was given up still does is not known, so that only a slow step is worth it.
+    pub may_be_broken_off: bool,
+}
 
 /// One operation, in `global/hamlet-operations`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct Operation {
-    /// What it does.
+#[serde(bound = "W: Work")]
+pub struct Operation<W> {
+    /// What is the same for every kind.
     #[serde(flatten)]
-    pub work: Work,
+    pub envelope: Envelope,
+    /// What it does, and what came of that so far.
+    #[serde(flatten)]
+    pub work: W,
+}
+
+impl<W> Deref for Operation<W> {
+    type Target = Envelope;
+
+    fn deref(&self) -> &Envelope {
+        &self.envelope
+    }
+}
+
+impl<W> DerefMut for Operation<W> {
+    fn deref_mut(&mut self) -> &mut Envelope {
+        &mut self.envelope
+    }
+}
+
+/// What an operation is apart from its work.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Envelope {
     /// The id of the instance's document.
     pub instance: String,
     /// The instance's main domain.
@@ -48,7 +108,7 @@ pub struct Operation {
     pub next_try: Option<String>,
     /// Why the last try failed, or why the operation did, in words for the caller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<Failure>,
+    pub error: Option<OperationFailure>,
     /// The replica that drives it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
@@ -72,25 +132,10 @@ pub struct Operation {
     /// When to look once more at what was unwound, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub look_again: Option<String>,
-    /// The ids of the claims that it makes or gives back, in the order of making.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub names: Vec<String>,
-    /// Each database of a creation with the number of documents that it must hold at least.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub databases: Vec<(String, u64)>,
-    /// What became of each app of a creation, in the order asked.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub apps: Vec<AppOutcome>,
-    /// What a destruction removed.
-    #[serde(default)]
-    pub removed: Removed,
     /// What it has to write that nobody else may read. It is gone with the operation's end, and when it
     /// turns back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sealed: Option<Sealed>,
-    /// What the last look of a destruction still found.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub leftovers: Vec<String>,
     /// What an administrator should know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -107,48 +152,6 @@ pub struct Operation {
     /// When it ended, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<String>,
-    /// The instance that it published just now, so that answering costs no reading. It holds secrets and is
-    /// never written down here.
-    #[serde(skip)]
-    pub published: Option<Published>,
-}
-
-/// The document of an instance, on its way to an answer.
-#[derive(Clone, Debug)]
-pub struct Published(pub Arc<InstanceDocument>);
-
-/// No part of what an operation is: two states that differ by this alone are the same.
-impl PartialEq for Published {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-/// What an operation does.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Work {
-    /// Makes an instance.
-    Create {
-        /// What was asked.
-        spec: Box<Spec>,
-    },
-    /// Destroys one.
-    Destroy {
-        /// What the instance has to be still; empty when that does not matter.
-        #[serde(default, skip_serializing_if = "String::is_empty")]
-        etag: String,
-        /// Of a destruction that begins by itself, after a soft deletion: the time for which it was due.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        due: Option<String>,
-    },
-    /// Changes one.
-    Change {
-        /// What was asked.
-        change: Box<Change>,
-    },
-    /// Removes what belongs to no instance.
-    PurgeOrphans,
 }
 
 /// How far an operation is.
@@ -177,7 +180,7 @@ impl Phase {
 
 /// Why an operation failed, in words for the caller.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-pub struct Failure {
+pub struct OperationFailure {
     /// A gRPC status code.
     pub code: i32,
     /// A reason that programs can rely on, such as `NAME_TAKEN`.
@@ -186,53 +189,16 @@ pub struct Failure {
     pub message: String,
 }
 
-/// What became of one app.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
-pub struct AppOutcome {
-    /// What was asked for.
-    pub source: String,
-    /// The slug, when it could be told.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub slug: String,
-    /// The version that was installed.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub version: String,
-    /// Why it was not.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub error: String,
-}
-
-/// What a destruction removed, by kind.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
-pub struct Removed {
-    /// Objects of the content stores.
-    #[serde(default)]
-    pub objects: u64,
-    /// Databases.
-    #[serde(default)]
-    pub databases: u64,
-    /// Documents of `global/…`.
-    #[serde(default)]
-    pub documents: u64,
-    /// Claims.
-    #[serde(default)]
-    pub claims: u64,
-}
-
-impl Operation {
-    /// One about which no more is known yet than the HMAC of its arguments and when it is accepted,
-    /// RFC 3339.
+impl Envelope {
+    /// The envelope of an operation that is about to be accepted at `now`, RFC 3339, for an instance. What
+    /// is not known yet is empty.
     #[must_use]
-    pub fn new(arguments_mac: String, now: String) -> Self {
+    pub fn new(subject: Subject, arguments_mac: String, now: String) -> Self {
         Self {
-            work: Work::Destroy {
-                etag: String::new(),
-                due: None,
-            },
-            instance: String::new(),
-            domain: String::new(),
-            prefix: String::new(),
-            couch_cluster: 0,
+            instance: subject.instance,
+            domain: subject.domain,
+            prefix: subject.prefix,
+            couch_cluster: subject.couch_cluster,
             arguments_mac,
             phase: Phase::Queued,
             step: 0,
@@ -247,59 +213,13 @@ impl Operation {
             retry_requested: false,
             open: true,
             look_again: None,
-            names: Vec::new(),
-            databases: Vec::new(),
-            apps: Vec::new(),
-            removed: Removed::default(),
             sealed: None,
-            leftovers: Vec::new(),
             warnings: Vec::new(),
             traceparent: None,
             durations: Vec::new(),
             created_at: now.clone(),
             updated_at: now,
             ended_at: None,
-            published: None,
-        }
-    }
-
-    /// Its steps, in order.
-    #[must_use]
-    pub const fn steps(&self) -> &'static [Step] {
-        match self.work {
-            Work::Create { .. } => CreateStep::ALL,
-            Work::Destroy { .. } => DestroyStep::ALL,
-            Work::Change { .. } => ChangeStep::ALL,
-            Work::PurgeOrphans => OrphanStep::ALL,
-        }
-    }
-
-    /// Its kind, as callers see it.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match &self.work {
-            Work::Create { .. } => "create",
-            Work::Destroy { .. } => "destroy",
-            Work::Change { change } => change.kind.name(),
-            Work::PurgeOrphans => "orphans",
-        }
-    }
-
-    /// What was asked of a creation.
-    #[must_use]
-    pub const fn spec(&self) -> Option<&Spec> {
-        match &self.work {
-            Work::Create { spec } => Some(spec),
-            Work::Destroy { .. } | Work::Change { .. } | Work::PurgeOrphans => None,
-        }
-    }
-
-    /// What was asked of a change.
-    #[must_use]
-    pub const fn change(&self) -> Option<&Change> {
-        match &self.work {
-            Work::Change { change } => Some(change),
-            Work::Create { .. } | Work::Destroy { .. } | Work::PurgeOrphans => None,
         }
     }
 
@@ -311,19 +231,31 @@ impl Operation {
             prefix: &self.prefix,
         }
     }
+}
 
-    /// How many of its first steps can be taken back. Once the one after them is written down as the next,
-    /// the operation only goes forward.
+/// The instance that an operation is about; all of it is empty when it is about none.
+#[derive(Clone, Debug, Default)]
+pub struct Subject {
+    /// The id of the instance's document.
+    pub instance: String,
+    /// The main domain.
+    pub domain: String,
+    /// The prefix of its databases.
+    pub prefix: String,
+    /// The position of the CouchDB server on which they lie.
+    pub couch_cluster: i64,
+}
+
+impl<W: Work> Operation<W> {
+    /// Its kind, as callers see it.
     #[must_use]
-    pub const fn point_of_no_return(&self) -> usize {
-        match self.work {
-            Work::Create { .. } => CreateStep::POINT_OF_NO_RETURN,
-            // Its first step takes the instance; before that, nothing is done.
-            Work::Destroy { .. } => 1,
-            Work::Change { .. } => ChangeStep::POINT_OF_NO_RETURN,
-            // What was removed belonged to nobody: it may stop anywhere.
-            Work::PurgeOrphans => OrphanStep::ALL.len(),
-        }
+    pub fn kind(&self) -> &'static str {
+        self.work.kind()
+    }
+
+    /// Its steps, in order.
+    pub fn steps(&self) -> impl Iterator<Item = StepFacts> {
+        (0..).map_while(|position| self.work.step(position))
     }
 }
 

@@ -30,6 +30,9 @@ pub struct Record {
     pub created_at: String,
     /// The operation that created it.
     pub created_by: String,
+    /// Whether that operation is known to have ended. Until then no other operation may begin on the instance.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub created: bool,
     /// The operation that is at work on it. To take this is the first step of every operation on an
     /// instance that exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]

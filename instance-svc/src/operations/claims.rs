@@ -3,14 +3,18 @@
 use std::time::Duration;
 
 use couch::Claim as Claiming;
+use futures::future::BoxFuture;
 use tokio::time::Instant;
 
-use super::StepError;
+use super::{
+    create::CreateWork,
+    engine::{Early, StepError, Task},
+};
 use crate::{
     clock,
     domain::{
         claim::{Claim, Wanted},
-        operation::{Operation, Phase, Work},
+        operation::{Envelope, Phase},
     },
     error::Error,
     store::Store,
@@ -23,6 +27,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// A claim that was won beside the write that accepts its operation, before that was known to be there.
 #[derive(Debug)]
 pub(super) struct EarlyClaim {
+    store: Store,
     id: String,
     claim: Claim,
     begun: Instant,
@@ -34,26 +39,27 @@ impl EarlyClaim {
     /// refused because of another one, and must not have kept anybody from the first meanwhile.
     ///
     /// `None` when it is not won at once: the step decides.
-    pub(super) async fn make(store: &Store, id: &str, operation: &Operation) -> Option<Self> {
-        let Work::Create { spec } = &operation.work else {
-            return None;
-        };
-        let wanted = spec.wanted();
+    pub(super) async fn make(
+        store: &Store,
+        task: Task<'_, CreateWork>,
+    ) -> Option<Box<dyn Early<CreateWork>>> {
+        let wanted = task.work.spec.wanted();
         let [only] = wanted.as_slice() else {
             return None;
         };
         let begun = Instant::now();
-        let claim = of_operation(only, id, operation);
+        let claim = of_operation(only, task.id, task.envelope);
         match store.claim(&only.id, &claim).await {
-            Ok(Claiming::Won(_)) => Some(Self {
+            Ok(Claiming::Won(_)) => Some(Box::new(Self {
+                store: store.clone(),
                 id: only.id.clone(),
                 claim,
                 begun,
-            }),
+            })),
             Ok(Claiming::Taken(_)) => None,
             Err(error) => {
                 tracing::debug!(
-                    operation = id,
+                    operation = task.id,
                     error = &error as &dyn std::error::Error,
                     "claiming the name is left to the step"
                 );
@@ -61,30 +67,38 @@ impl EarlyClaim {
             }
         }
     }
+}
 
-    /// The id of the claim, now that its operation is written down: unless that took so long that somebody
-    /// may have removed it before.
-    pub(super) fn keep(self) -> Option<String> {
-        (self.begun.elapsed() < GRACE / 2).then_some(self.id)
+impl Early<CreateWork> for EarlyClaim {
+    /// The name is claimed: unless that took so long that somebody may have removed the claim before its
+    /// operation was there.
+    fn keep(self: Box<Self>, _: &mut Envelope, work: &mut CreateWork) {
+        if self.begun.elapsed() < GRACE / 2 {
+            work.names.push(self.id);
+        }
     }
 
-    /// Gives the name back: its operation is not driven from here. Should somebody else drive it, that one
-    /// claims the name anew, and such a claim is not this one. Should this fail, whoever wants the name finds
-    /// it abandoned.
-    pub(super) async fn release(self, store: &Store) {
-        let released = store.release(&self.id, |found| *found == self.claim).await;
-        if let Err(error) = released {
-            tracing::warn!(
-                name = self.id,
-                error = &error as &dyn std::error::Error,
-                "an early claim could not be given back"
-            );
-        }
+    /// Gives the name back. Should another process drive the operation, that one claims the name anew, and
+    /// such a claim is not this one. Should this fail, whoever wants the name finds it abandoned.
+    fn give_back(self: Box<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            let released = self
+                .store
+                .release(&self.id, |found| *found == self.claim)
+                .await;
+            if let Err(error) = released {
+                tracing::warn!(
+                    name = self.id,
+                    error = &error as &dyn std::error::Error,
+                    "an early claim could not be given back"
+                );
+            }
+        })
     }
 }
 
 /// The claim of a name that an operation wants for its instance.
-pub(super) fn of_operation(wanted: &Wanted, id: &str, operation: &Operation) -> Claim {
+pub(super) fn of_operation(wanted: &Wanted, id: &str, operation: &Envelope) -> Claim {
     Claim {
         name: wanted.name.clone(),
         kind: wanted.kind,

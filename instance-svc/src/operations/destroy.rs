@@ -1,19 +1,23 @@
 //! The steps of a destruction. It only goes forward, and proves at its end that nothing is left.
 
+use std::time::Duration;
+
+use futures::future::BoxFuture;
 use hamlet_proto::hamlet::instance::v1::Tenant;
+use prost_types::Any;
+use serde::{Deserialize, Serialize};
 
 use super::{
-    Peers, Report, StepError,
+    Peers, Work,
     create::{cluster_of, remove_databases},
+    engine::{Detail, Kind, Report, Step, StepError, Task, kind::position_of, nothing},
     holdings::{self, Holder, Holdings},
-    nothing,
-    taking::{self, Terms},
+    taking::{self, Conditions, CreatedInstances},
 };
 use crate::{
-    domain::{
-        operation::{Failure, Operation, Work},
-        steps::{DestroyStep, Step},
-    },
+    domain::{operation::OperationFailure, record::Record, removed::Removed},
+    error::Error,
+    messages,
     store::Store,
 };
 
@@ -22,63 +26,112 @@ use crate::{
 pub struct Destruction {
     pub(crate) store: Store,
     pub(crate) peers: Peers,
+    pub(crate) created: CreatedInstances,
+}
+
+/// What a destruction destroys, and what came of that so far.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct DestroyWork {
+    /// What the instance has to be still; empty when that does not matter.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub etag: String,
+    /// Of a destruction that begins by itself, after a soft deletion: the time for which it was due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<String>,
+    /// The ids of the claims that it gives back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+    /// What was removed.
+    #[serde(default)]
+    pub removed: Removed,
+    /// What the last look still found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leftovers: Vec<String>,
+}
+
+const BYTES: usize = position_of::<Destruction>("bytes");
+const DATABASES: usize = position_of::<Destruction>("databases");
+const UNPUBLISH: usize = position_of::<Destruction>("unpublish");
+const CLAIMS: usize = position_of::<Destruction>("claims");
+
+impl Kind for Destruction {
+    type Work = DestroyWork;
+    type All = Work;
+
+    const STEPS: &'static [Step<Self>] = &[
+        // The instance is taken and flagged, so that nobody uses it any more.
+        Step::<Self>::new("flag", |it, task| Box::pin(it.take_and_flag(task))),
+        Step::<Self>::new("bytes", |it, task| Box::pin(it.remove_bytes(task))),
+        Step::<Self>::new("databases", |it, task| Box::pin(it.remove_databases(task))),
+        // What was counted as removed has to be known to the result.
+        Step::<Self>::new("look", |it, task| Box::pin(it.look(task))).written_before(),
+        Step::<Self>::new("unpublish", |it, task| Box::pin(it.unpublish(task))).written_before(),
+        Step::<Self>::new("record", |it, task| Box::pin(it.remove_record(task))),
+        // Only now are the names free.
+        Step::<Self>::new("claims", |it, task| Box::pin(it.release_names(task))),
+        Step::<Self>::new("prove", |it, task| Box::pin(it.prove(task))),
+    ];
+
+    fn name(_: &DestroyWork) -> &'static str {
+        "destroy"
+    }
+
+    fn reversible_steps(_: &DestroyWork) -> usize {
+        0
+    }
+
+    fn refuses_cancel(_: &DestroyWork, _: bool) -> Option<&'static str> {
+        Some("a destruction only goes forward, so that nothing is left half-gone")
+    }
+
+    /// One that has begun may have taken and flagged the instance.
+    fn patience(&self, _: Task<'_, DestroyWork>) -> Option<Duration> {
+        None
+    }
+
+    fn respond<'a>(
+        &'a self,
+        task: Task<'a, DestroyWork>,
+        _: Detail,
+    ) -> BoxFuture<'a, Result<Any, Error>> {
+        let response = hamlet_proto::pack(&messages::destroyed(task));
+        Box::pin(std::future::ready(Ok(response)))
+    }
 }
 
 impl Destruction {
-    pub(crate) async fn perform(
-        &self,
-        step: DestroyStep,
-        id: &str,
-        operation: &Operation,
-    ) -> Result<Report, StepError> {
-        match step {
-            DestroyStep::Flag => self.take_and_flag(id, operation).await,
-            DestroyStep::Bytes => self.remove_bytes(operation).await,
-            DestroyStep::Databases => {
-                let removed = remove_databases(&self.store, operation.place()).await?;
-                Ok(Box::new(move |operation| {
-                    operation.removed.databases += removed;
-                }))
-            }
-            DestroyStep::Look => self.look(operation).await,
-            DestroyStep::Unpublish => {
-                let removed = self.store.unpublish(&operation.instance).await?;
-                Ok(count_document(removed))
-            }
-            DestroyStep::Record => {
-                let removed = self.store.remove_record(&operation.instance).await?;
-                Ok(count_document(removed))
-            }
-            DestroyStep::Claims => self.release_names(operation).await,
-            DestroyStep::Prove => self.prove(operation).await,
-        }
-    }
-
     /// Takes the instance for this operation, then flags it. Only the taking can fail for good: another
     /// operation has the instance, or there is none any more.
-    async fn take_and_flag(&self, id: &str, operation: &Operation) -> Result<Report, StepError> {
-        let (etag, due) = match &operation.work {
-            Work::Destroy { etag, due } => (etag.as_str(), due.as_deref()),
-            Work::Create { .. } | Work::Change { .. } | Work::PurgeOrphans => ("", None),
+    async fn take_and_flag(
+        &self,
+        task: Task<'_, DestroyWork>,
+    ) -> Result<Report<DestroyWork>, StepError> {
+        let operation = task.envelope;
+        let mut conditions = DestroyConditions {
+            store: &self.store,
+            task,
         };
-        let terms = Terms {
-            etag,
-            allows: &|record| record.may_be_destroyed(due),
-        };
-        let record = taking::take(&self.store, id, operation, terms).await?;
+        let created = &self.created;
+        let record =
+            taking::take(&self.store, created, task.id, operation, &mut conditions).await?;
         self.store
             .flag_deleting(&operation.instance)
             .await
             .map_err(later)?;
         let names = record
+            .body
             .wanted()
             .into_iter()
             .map(|wanted| wanted.id)
             .collect();
-        Ok(Box::new(move |operation| operation.names = names))
+        Ok(Box::new(move |work| work.names = names))
     }
 
-    async fn remove_bytes(&self, operation: &Operation) -> Result<Report, StepError> {
+    async fn remove_bytes(
+        &self,
+        task: Task<'_, DestroyWork>,
+    ) -> Result<Report<DestroyWork>, StepError> {
+        let operation = task.envelope;
         let tenant = Tenant {
             id: operation.instance.clone(),
             domain: operation.domain.clone(),
@@ -87,14 +140,36 @@ impl Destruction {
             ..Tenant::default()
         };
         let objects = self.peers.purge(&tenant).await?;
-        Ok(Box::new(move |operation| {
-            operation.removed.objects += objects;
-        }))
+        Ok(Box::new(move |work| work.removed.objects += objects))
+    }
+
+    async fn remove_databases(
+        &self,
+        task: Task<'_, DestroyWork>,
+    ) -> Result<Report<DestroyWork>, StepError> {
+        let removed = remove_databases(&self.store, task.envelope.place()).await?;
+        Ok(Box::new(move |work| work.removed.databases += removed))
+    }
+
+    async fn unpublish(
+        &self,
+        task: Task<'_, DestroyWork>,
+    ) -> Result<Report<DestroyWork>, StepError> {
+        let removed = self.store.unpublish(&task.envelope.instance).await?;
+        Ok(count_document(removed))
+    }
+
+    async fn remove_record(
+        &self,
+        task: Task<'_, DestroyWork>,
+    ) -> Result<Report<DestroyWork>, StepError> {
+        let removed = self.store.remove_record(&task.envelope.instance).await?;
+        Ok(count_document(removed))
     }
 
     /// Looks for databases and contents: none may be left before the documents go.
-    async fn look(&self, operation: &Operation) -> Result<Report, StepError> {
-        let holder = holder(operation);
+    async fn look(&self, task: Task<'_, DestroyWork>) -> Result<Report<DestroyWork>, StepError> {
+        let holder = holder(task);
         let databases = holdings::databases_of(&self.store, holder).await?;
         if !databases.is_empty() {
             let left = format!("{} databases are still there", databases.len());
@@ -108,57 +183,73 @@ impl Destruction {
     }
 
     /// Looks for everything, and goes back to where the first of what is left should have been removed.
-    async fn prove(&self, operation: &Operation) -> Result<Report, StepError> {
-        let left = Holdings::of(&self.store, &self.peers, holder(operation)).await?;
+    async fn prove(&self, task: Task<'_, DestroyWork>) -> Result<Report<DestroyWork>, StepError> {
+        let left = Holdings::of(&self.store, &self.peers, holder(task)).await?;
         let described = left.describe();
         let again = match &left {
             Holdings { contents, .. } if !contents.is_empty() => BYTES,
             Holdings { databases, .. } if !databases.is_empty() => DATABASES,
             Holdings { documents, .. } if !documents.is_empty() => UNPUBLISH,
             Holdings { claims, .. } if !claims.is_empty() => CLAIMS,
-            _ => return Ok(Box::new(move |operation| operation.leftovers = described)),
+            _ => return Ok(Box::new(move |work| work.leftovers = described)),
         };
         Err(StepError::Again(again, described.join(", ")))
     }
 
     /// Gives the names back, in reverse order.
-    async fn release_names(&self, operation: &Operation) -> Result<Report, StepError> {
+    async fn release_names(
+        &self,
+        task: Task<'_, DestroyWork>,
+    ) -> Result<Report<DestroyWork>, StepError> {
         let mut released = 0;
-        for name in operation.names.iter().rev() {
+        for name in task.work.names.iter().rev() {
             let ours = self
                 .store
-                .release(name, |claim| claim.instance == operation.instance)
+                .release(name, |claim| claim.instance == task.envelope.instance)
                 .await?;
             released += u64::from(ours);
         }
-        Ok(Box::new(move |operation| {
-            operation.removed.claims += released;
-        }))
+        Ok(Box::new(move |work| work.removed.claims += released))
     }
 }
 
-const BYTES: &str = Step::Destroy(DestroyStep::Bytes).name();
-const DATABASES: &str = Step::Destroy(DestroyStep::Databases).name();
-const UNPUBLISH: &str = Step::Destroy(DestroyStep::Unpublish).name();
-const CLAIMS: &str = Step::Destroy(DestroyStep::Claims).name();
+/// What has to hold for a destruction to begin.
+struct DestroyConditions<'a> {
+    store: &'a Store,
+    task: Task<'a, DestroyWork>,
+}
 
-fn holder(operation: &Operation) -> Holder<'_> {
+impl Conditions for DestroyConditions<'_> {
+    async fn look(&mut self, record: &Record) -> Result<(), StepError> {
+        let (envelope, work) = (self.task.envelope, self.task.work);
+        record
+            .may_be_destroyed(work.due.as_deref())
+            .map_err(|why| Error::Refused {
+                domain: envelope.domain.clone(),
+                why,
+            })?;
+        taking::require_unchanged(self.store, envelope, record, &work.etag).await
+    }
+}
+
+fn holder(task: Task<'_, DestroyWork>) -> Holder<'_> {
+    let operation = task.envelope;
     Holder {
         instance: &operation.instance,
         domain: &operation.domain,
         place: operation.place(),
-        names: &operation.names,
+        names: &task.work.names,
     }
 }
 
-fn count_document(removed: bool) -> Report {
-    Box::new(move |operation| operation.removed.documents += u64::from(removed))
+fn count_document(removed: bool) -> Report<DestroyWork> {
+    Box::new(move |work| work.removed.documents += u64::from(removed))
 }
 
 /// The instance is taken: whatever goes wrong now is tried again, never given up.
 fn later(error: couch::Error) -> StepError {
     match StepError::from(error) {
-        StepError::Never(Failure { message, .. }) => StepError::Later(message),
+        StepError::Never(OperationFailure { message, .. }) => StepError::Later(message),
         other => other,
     }
 }

@@ -8,7 +8,7 @@ use hamlet_proto::hamlet::instance::v1::Tenant;
 
 use super::Peers;
 use crate::{
-    domain::{databases, operation::Removed, place::Place},
+    domain::{databases, place::Place, removed::Removed},
     error::Error,
     store::Store,
 };

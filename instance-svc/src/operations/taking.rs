@@ -1,74 +1,96 @@
 //! One operation at a time on an instance that exists.
 //!
 //! The record's `operation` says which. Taking it is one write with the record's revision, so that of two
-//! operations one wins. An operation that has ended, or that nobody knows any more, holds nothing: its
-//! owner died between its end and its freeing.
+//! operations one wins. It is freed after the operation's end is written down, and an operation that has ended
+//! holds nothing: so an operation that has not ended has the instance exactly if the record names it.
+//!
+//! The instance may be taken beside the write that accepts the operation. Whoever finds a record that names an
+//! operation which is not there waits for that one, for [`GRACE`].
 
-use std::time::Duration;
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use couch::Exchange;
+use couch::{Document, Exchange};
 use tokio::time::Instant;
 
-use super::StepError;
+use super::engine::StepError;
 use crate::{
-    domain::{
-        etag::etag,
-        operation::Operation,
-        record::{Record, Refusal},
-    },
+    domain::{etag::etag, operation::Envelope, record::Record},
     error::Error,
     store::Store,
 };
 
-/// For how long to wait in place for the end of a creation: as a rule it is on its way, since the answer comes
-/// before it.
+/// For how long to wait in place for the end of a creation: as a rule it is on its way.
 const ENDING: Duration = Duration::from_millis(500);
 
+/// How long a record may name an operation that is not there before it holds nothing.
+pub(super) const GRACE: Duration = Duration::from_secs(2);
+
 /// What has to hold for an instance to be taken.
-pub(super) struct Terms<'a> {
-    /// The instance must be what it was when this was read; empty when that does not matter.
-    pub etag: &'a str,
-    /// What its state has to allow.
-    pub allows: &'a (dyn Fn(&Record) -> Result<(), Refusal> + Sync),
+pub(super) trait Conditions: Send {
+    /// Looks whether the instance may be taken, at a record that nobody has changed when it is taken then.
+    ///
+    /// # Errors
+    /// For good, when the instance or its state does not allow it.
+    fn look(&mut self, record: &Record) -> impl Future<Output = Result<(), StepError>> + Send;
 }
 
-/// Takes the instance for this operation. Once taken it stays so, and the terms are not asked again.
+/// Takes the instance for this operation, and gives its record as it is now. Once taken it stays so, and the
+/// terms are not asked again.
 ///
 /// # Errors
-/// For good: there is no such instance, another operation has it, it has changed, or its state does not
-/// allow it.
+/// For good: there is no such instance, another operation has it, or the terms do not hold.
 pub(super) async fn take(
     store: &Store,
+    created: &CreatedInstances,
     id: &str,
-    operation: &Operation,
-    terms: Terms<'_>,
-) -> Result<Record, StepError> {
+    operation: &Envelope,
+    conditions: &mut impl Conditions,
+) -> Result<Document<Record>, StepError> {
     loop {
         let Some(found) = store.record(&operation.instance).await? else {
             return Err(Error::NoSuchInstance(operation.domain.clone()).into());
         };
-        let mut record = found.body;
-        if record.operation.as_deref() == Some(id) {
-            return Ok(record);
+        if found.body.operation.as_deref() == Some(id) {
+            return Ok(found);
         }
-        require_idle(store, &operation.domain, &record).await?;
-        require_created(store, &record).await?;
-        (terms.allows)(&record).map_err(|why| Error::Refused {
-            domain: operation.domain.clone(),
-            why,
-        })?;
-        if !terms.etag.is_empty() {
-            require_unchanged(store, operation, &record, terms.etag).await?;
+        require_idle(store, &operation.domain, &found.body).await?;
+        if !created.know(&operation.instance, &found.body) {
+            require_created(store, &found.body).await?;
+            created.note(&operation.instance);
         }
-        record.operation = Some(id.to_owned());
-        match store
-            .replace_record(&operation.instance, &found.rev, &record)
-            .await?
-        {
-            Exchange::Won(_) => return Ok(record),
-            Exchange::Lost => {}
+        conditions.look(&found.body).await?;
+        if let Some(taken) = try_take(store, id, operation, found).await? {
+            return Ok(taken);
         }
     }
+}
+
+/// Takes an instance whose record was read and is known to be idle, in one write. `None` when the record has
+/// changed since.
+pub(super) async fn try_take(
+    store: &Store,
+    id: &str,
+    operation: &Envelope,
+    found: Document<Record>,
+) -> Result<Option<Document<Record>>, couch::Error> {
+    let mut record = found.body;
+    record.operation = Some(id.to_owned());
+    record.created = true;
+    let written = store
+        .replace_record(&operation.instance, &found.rev, &record)
+        .await?;
+    Ok(match written {
+        Exchange::Won(rev) => Some(Document {
+            id: found.id,
+            rev,
+            body: record,
+        }),
+        Exchange::Lost => None,
+    })
 }
 
 /// Whether this operation has the instance.
@@ -79,38 +101,65 @@ pub(super) async fn take(
 pub(super) async fn has(
     store: &Store,
     id: &str,
-    operation: &Operation,
+    operation: &Envelope,
 ) -> Result<bool, couch::Error> {
-    let record = store.record(&operation.instance).await?;
-    Ok(record.is_some_and(|record| record.body.operation.as_deref() == Some(id)))
+    let (record, now) = tokio::try_join!(store.record(&operation.instance), store.operation(id))?;
+    let named = record.is_some_and(|record| record.body.operation.as_deref() == Some(id));
+    Ok(named && now.is_none_or(|now| !now.body.phase.is_end()))
 }
 
-/// Writes the record a last time and frees the instance, both in one write. Nothing to do when this
-/// operation does not have it.
-pub(super) async fn free(
+/// Writes the record while this operation has the instance. Nothing to do when it does not have it.
+///
+/// `known` is the record as it was when it was last seen, which spares reading it.
+pub(super) async fn write_record(
     store: &Store,
     id: &str,
-    operation: &Operation,
-    last: impl Fn(&mut Record) + Send,
-) -> Result<(), StepError> {
+    operation: &Envelope,
+    known: Option<&Document<Record>>,
+    write: impl Fn(&mut Record) + Send,
+) -> Result<Option<Document<Record>>, couch::Error> {
+    let mut known = known.cloned();
     loop {
-        let Some(found) = store.record(&operation.instance).await? else {
-            return Ok(());
+        let found = match known.take() {
+            Some(known) => Some(known),
+            None => store.record(&operation.instance).await?,
         };
-        let mut record = found.body;
-        if record.operation.as_deref() != Some(id) {
-            return Ok(());
+        let Some(found) = found.filter(|found| found.body.operation.as_deref() == Some(id)) else {
+            return Ok(None);
+        };
+        let mut record = found.body.clone();
+        write(&mut record);
+        if record == found.body {
+            return Ok(Some(found));
         }
-        last(&mut record);
-        record.operation = None;
         match store
             .replace_record(&operation.instance, &found.rev, &record)
             .await?
         {
-            Exchange::Won(_) => return Ok(()),
+            Exchange::Won(rev) => {
+                return Ok(Some(Document {
+                    id: found.id,
+                    rev,
+                    body: record,
+                }));
+            }
             Exchange::Lost => {}
         }
     }
+}
+
+/// Frees the instance. Nothing to do when this operation does not have it.
+pub(super) async fn free(
+    store: &Store,
+    id: &str,
+    operation: &Envelope,
+    known: Option<&Document<Record>>,
+) -> Result<(), couch::Error> {
+    write_record(store, id, operation, known, |record| {
+        record.operation = None;
+    })
+    .await?;
+    Ok(())
 }
 
 /// Refuses an instance that another operation has.
@@ -125,15 +174,33 @@ pub(crate) async fn require_idle(
     let Some(other) = &record.operation else {
         return Ok(());
     };
-    let running = store
-        .operation(other)
-        .await?
-        .is_some_and(|other| !other.body.phase.is_end());
-    if running {
-        return Err(Error::Busy {
-            domain: domain.to_owned(),
-            operation: other.clone(),
-        });
+    let end = Instant::now() + GRACE;
+    loop {
+        match store.operation(other).await? {
+            Some(found) if found.body.phase.is_end() => return Ok(()),
+            Some(_) => {
+                return Err(Error::Busy {
+                    domain: domain.to_owned(),
+                    operation: other.clone(),
+                });
+            }
+            // It is about to be written down, or was forgotten long ago.
+            None if Instant::now() >= end => return Ok(()),
+            None => tokio::time::sleep(GRACE / 8).await,
+        }
+    }
+}
+
+/// Forgets the operation that a record names, if that one has ended: it has nothing any more.
+///
+/// # Errors
+/// When the database fails.
+pub(crate) async fn forget_ended(store: &Store, record: &mut Record) -> Result<(), couch::Error> {
+    if let Some(operation) = &record.operation {
+        let found = store.operation(operation).await?;
+        if found.is_none_or(|found| found.body.phase.is_end()) {
+            record.operation = None;
+        }
     }
     Ok(())
 }
@@ -155,12 +222,19 @@ async fn require_created(store: &Store, record: &Record) -> Result<(), StepError
     }
 }
 
-async fn require_unchanged(
+/// Refuses an instance that is not what it was when `wanted`, its etag, was read; an empty one does not matter.
+///
+/// # Errors
+/// [`Error::NoSuchInstance`], [`Error::EtagMismatch`]; any fault of the database.
+pub(super) async fn require_unchanged(
     store: &Store,
-    operation: &Operation,
+    operation: &Envelope,
     record: &Record,
     wanted: &str,
 ) -> Result<(), StepError> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
     let (document, settings) = tokio::try_join!(
         store.instance(&operation.instance),
         store.settings(operation.place())
@@ -169,8 +243,65 @@ async fn require_unchanged(
         return Err(Error::NoSuchInstance(operation.domain.clone()).into());
     };
     let settings = settings.as_ref().map(|settings| settings.rev.as_str());
-    if etag(document.rev.as_str(), Some(record), settings) != wanted {
+    let record = record.following(&document.body);
+    if etag(document.rev.as_str(), Some(&record), settings) != wanted {
         return Err(Error::EtagMismatch(operation.domain.clone()).into());
     }
     Ok(())
+}
+
+/// Instances of which this process knows that the operation which created them has ended, the latest ones:
+/// asking costs a request in each operation otherwise. What it does not know, the record may tell.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CreatedInstances(Arc<Mutex<(HashSet<String>, VecDeque<String>)>>);
+
+impl CreatedInstances {
+    /// How many are remembered.
+    const MOST: usize = 10_000;
+
+    /// Whether the creation of an instance is known to have ended.
+    pub(super) fn know(&self, instance: &str, record: &Record) -> bool {
+        record.created
+            || self
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .0
+                .contains(instance)
+    }
+
+    /// The creation of an instance has ended.
+    pub(super) fn note(&self, instance: &str) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (set, order) = &mut *known;
+        if set.insert(instance.to_owned()) {
+            order.push_back(instance.to_owned());
+            if order.len() > Self::MOST
+                && let Some(oldest) = order.pop_front()
+            {
+                set.remove(&oldest);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CreatedInstances, Record};
+
+    #[test]
+    fn the_latest_creations_are_remembered_in_bounded_memory() {
+        let created = CreatedInstances::default();
+        let record = Record::default();
+        for number in 0..=CreatedInstances::MOST {
+            created.note(&number.to_string());
+        }
+        assert!(!created.know("0", &record));
+        assert!(created.know("1", &record));
+        let told = Record {
+            created: true,
+            ..Record::default()
+        };
+        assert!(created.know("0", &told));
+    }
 }

@@ -1,14 +1,12 @@
 //! Changes of the documents of an instance that exists.
 
-use couch::{Claim as Claiming, DbName, Document, Exchange, Find, Rev};
-use futures::TryStreamExt as _;
-use serde_json::{Map, Value, json};
+use couch::{Claim as Claiming, DbName, Exchange, Rev};
+use serde_json::{Map, Value};
 
 use super::Store;
 use crate::domain::{
     databases::SETTINGS,
     instance::{InstanceDocument, SETTINGS_ID},
-    operation::Operation,
     place::Place,
 };
 
@@ -50,19 +48,5 @@ impl Store {
             Claiming::Won(rev) => Exchange::Won(rev),
             Claiming::Taken(_) => Exchange::Lost,
         })
-    }
-
-    /// The operations that were to be looked at once more before `now`, RFC 3339, and are closed: soft
-    /// deletions. It may lag: the instance's record decides.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn due_operations(
-        &self,
-        now: &str,
-    ) -> Result<Vec<Document<Operation>>, couch::Error> {
-        let query =
-            Find::new(json!({"look_again": {"$lte": now}, "open": false})).use_index("due", None);
-        self.operations.find(query).try_collect().await
     }
 }

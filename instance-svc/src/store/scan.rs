@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::Store;
 use crate::{
-    domain::{claim::Claim, operation::Operation, orphan, record::Record},
+    domain::{claim::Claim, operation::Envelope, orphan, record::Record},
     error::Error,
 };
 
@@ -58,10 +58,10 @@ impl Store {
         everything(&self.claims)
     }
 
-    /// All operations that are kept.
+    /// All operations that are kept, without their work.
     pub(crate) fn all_operations(
         &self,
-    ) -> impl Stream<Item = Result<Document<Operation>, Error>> + Send + use<> {
+    ) -> impl Stream<Item = Result<Document<Envelope>, Error>> + Send + use<> {
         everything(&self.operations)
     }
 

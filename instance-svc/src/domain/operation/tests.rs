@@ -1,29 +1,75 @@
 use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
 
-use super::{Cancelling, CreateStep, Failure, Next, Operation, Phase, Spec, Work};
+use super::{
+    Cancelling, Envelope, Next, Operation, OperationFailure, Phase, StepFacts, Subject, Work,
+};
 
-pub(crate) fn creation() -> Operation {
-    Operation {
-        work: Work::Create {
-            spec: Box::new(Spec::default()),
-        },
-        instance: "i".to_owned(),
-        domain: "a.example".to_owned(),
-        prefix: "cozya".to_owned(),
-        phase: Phase::Running,
-        ..Operation::new(String::new(), String::new())
+/// Work whose first steps can be taken back.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+pub(crate) struct Toy {
+    /// How many steps there are.
+    steps: usize,
+    /// How many of the first can be taken back.
+    reversible: usize,
+}
+
+/// As a creation: some steps can be taken back, some cannot.
+const CREATION: Toy = Toy {
+    steps: 5,
+    reversible: 3,
+};
+
+/// As a destruction: it only goes forward.
+const DESTRUCTION: Toy = Toy {
+    steps: 5,
+    reversible: 0,
+};
+
+impl Work for Toy {
+    fn registered_name(&self) -> &'static str {
+        "toy"
+    }
+
+    fn kind(&self) -> &'static str {
+        "toy"
+    }
+
+    fn step(&self, position: usize) -> Option<StepFacts> {
+        (position < self.steps).then_some(StepFacts {
+            name: "step",
+            is_undone: position < self.reversible,
+            is_written_before: false,
+            only_looks: false,
+            may_be_broken_off: false,
+        })
+    }
+
+    fn reversible_steps(&self) -> usize {
+        self.reversible
+    }
+
+    fn refuses_cancel(&self, irreversible: bool) -> Option<&'static str> {
+        (irreversible || self.reversible == 0).then_some("it is too late")
+    }
+
+    fn is_traced(&self) -> bool {
+        false
     }
 }
 
-const fn destruction() -> Work {
-    Work::Destroy {
-        etag: String::new(),
-        due: None,
-    }
+pub(crate) fn creation() -> Operation<Toy> {
+    running(CREATION)
+}
+
+fn running(work: Toy) -> Operation<Toy> {
+    let mut envelope = Envelope::new(Subject::default(), String::new(), String::new());
+    envelope.phase = Phase::Running;
+    Operation { envelope, work }
 }
 
 /// A creation whose next step is this one.
-fn creation_at(step: usize) -> Operation {
+fn creation_at(step: usize) -> Operation<Toy> {
     let mut operation = creation();
     for _ in 0..step {
         operation.advance();
@@ -31,8 +77,8 @@ fn creation_at(step: usize) -> Operation {
     operation
 }
 
-fn why() -> Failure {
-    Failure {
+fn why() -> OperationFailure {
+    OperationFailure {
         code: 6,
         reason: "NAME_TAKEN".to_owned(),
         message: String::new(),
@@ -42,11 +88,11 @@ fn why() -> Failure {
 proptest! {
     /// Wherever a creation turns back, every step before is undone, the last one first.
     #[test]
-    fn the_way_back_undoes_what_was_done(at in 0..CreateStep::ALL.len(), taken_over: bool) {
+    fn the_way_back_undoes_what_was_done(at in 0..CREATION.steps, taken_over: bool) {
         let mut operation = creation_at(at);
         operation.taken_over = taken_over;
         let turned = operation.turn_back(why());
-        prop_assert_eq!(turned, at < CreateStep::POINT_OF_NO_RETURN);
+        prop_assert_eq!(turned, at < CREATION.reversible);
         if !turned {
             return Ok(());
         }
@@ -56,13 +102,9 @@ proptest! {
             operation.advance();
         }
         prop_assert_eq!(operation.decide(), Next::Fail);
-        for done in CreateStep::ALL.iter().take(at + 1) {
-            prop_assert!(undone.contains(done), "{:?} was not undone", done);
-        }
-        let mut sorted = undone.clone();
-        sorted.sort_by_key(|step| CreateStep::ALL.iter().position(|other| other == step));
-        sorted.reverse();
-        prop_assert_eq!(undone, sorted);
+        let last = if taken_over { CREATION.reversible - 1 } else { at };
+        let expected: Vec<usize> = (0..=last).rev().collect();
+        prop_assert_eq!(undone, expected);
     }
 }
 
@@ -71,19 +113,19 @@ proptest! {
     /// however far it is; a mark that came too late could not be set.
     #[test]
     fn a_mark_turns_back_what_was_not_written_as_final(
-        written_at in 0..CreateStep::ALL.len(),
+        written_at in 0..CREATION.steps,
         ahead in 0_usize..3,
     ) {
         let mut written = creation_at(written_at);
         let mut owners =
-            creation_at((written_at + ahead).min(CreateStep::POINT_OF_NO_RETURN).max(written_at));
+            creation_at((written_at + ahead).min(CREATION.reversible).max(written_at));
         let asked = written.request_cancel(String::new());
-        prop_assert_eq!(asked.is_ok(), written_at < CreateStep::POINT_OF_NO_RETURN);
+        prop_assert_eq!(asked.is_ok(), written_at < CREATION.reversible);
         owners.heed_marks_of(&written);
         prop_assert_eq!(owners.phase == Phase::Unwinding, asked.is_ok());
         if asked.is_ok() {
             prop_assert_eq!(asked, Ok(Cancelling::Marked));
-            prop_assert!(owners.step > written_at && owners.step <= CreateStep::POINT_OF_NO_RETURN);
+            prop_assert!(owners.step > written_at && owners.step <= CREATION.reversible);
             prop_assert_eq!(written.request_cancel(String::new()), Ok(Cancelling::Already));
         }
     }
@@ -108,26 +150,28 @@ fn one_that_waits_in_line_is_cancelled_at_once() {
 }
 
 #[test]
-fn a_destruction_cannot_be_cancelled() {
-    let mut operation = creation();
-    operation.work = destruction();
+fn what_only_goes_forward_cannot_be_cancelled_while_it_runs() {
+    let mut operation = running(DESTRUCTION);
     assert!(operation.request_cancel(String::new()).is_err());
     assert!(!operation.cancel_requested);
+    // A mark of an older version changes nothing.
+    let mut marked = operation.clone();
+    marked.cancel_requested = true;
+    operation.heed_marks_of(&marked);
+    assert_eq!(operation.phase, Phase::Running);
 }
 
 #[test]
-fn a_destruction_that_has_begun_never_turns_back() {
-    let mut operation = creation();
-    operation.work = destruction();
+fn what_only_goes_forward_never_turns_back_once_it_has_begun() {
+    let mut operation = running(DESTRUCTION);
     operation.advance();
     assert!(!operation.turn_back(why()));
     assert_eq!(operation.phase, Phase::Running);
 }
 
 #[test]
-fn a_destruction_that_could_not_begin_has_nothing_to_undo() {
-    let mut operation = creation();
-    operation.work = destruction();
+fn what_could_not_begin_has_nothing_to_undo() {
+    let mut operation = running(DESTRUCTION);
     assert!(operation.turn_back(why()));
     assert_eq!(operation.decide(), Next::Fail);
 }

@@ -1,16 +1,15 @@
 //! What follows from the document of an operation: what to do next, and what becomes of it when that is done,
 //! fails, is cancelled or is taken over. All of it is pure.
 
-use super::{Failure, Operation, Phase, Work};
-use crate::domain::steps::{ChangeStep, CreateStep, Step};
+use super::{Operation, OperationFailure, Phase, Work};
 
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Do this step.
-    Do(Step),
-    /// Undo this step.
-    Undo(Step),
+    /// Do the step at this position.
+    Do(usize),
+    /// Undo the step at this position.
+    Undo(usize),
     /// Write down that it did what was asked.
     Succeed,
     /// Write down that it could not, and that nothing is left.
@@ -30,25 +29,14 @@ pub enum Cancelling {
     Already,
 }
 
-impl Operation {
+impl<W: Work> Operation<W> {
     /// Why it cannot be cancelled (any more); `None` when it can, or is on its way back already.
     #[must_use]
-    pub const fn refuses_cancel(&self) -> Option<&'static str> {
-        match (self.phase, &self.work) {
-            (Phase::Succeeded | Phase::Failed, _) => Some("it has ended"),
-            (Phase::Queued | Phase::Unwinding, _) => None,
-            (Phase::Running, Work::Destroy { .. }) => {
-                Some("a destruction only goes forward, so that nothing is left half-gone")
-            }
-            (Phase::Running, Work::Create { .. }) if self.irreversible => {
-                Some("the instance is being published; destroy it once it exists")
-            }
-            (Phase::Running, Work::Change { .. }) if self.irreversible => {
-                Some("the change is being written; change it back once it has ended")
-            }
-            (Phase::Running, Work::Create { .. } | Work::Change { .. } | Work::PurgeOrphans) => {
-                None
-            }
+    pub fn refuses_cancel(&self) -> Option<&'static str> {
+        match self.phase {
+            Phase::Succeeded | Phase::Failed => Some("it has ended"),
+            Phase::Queued | Phase::Unwinding => None,
+            Phase::Running => self.work.refuses_cancel(self.irreversible),
         }
     }
 
@@ -90,10 +78,15 @@ impl Operation {
             self.next_try = None;
         }
         self.cancel_requested |= written.cancel_requested;
-        if self.cancel_requested && self.phase == Phase::Running && !written.irreversible {
+        if self.cancel_requested
+            && self.phase == Phase::Running
+            && written.work.refuses_cancel(written.irreversible).is_none()
+        {
             // The owner may have done the last reversible step, and not have written that down.
             self.irreversible = false;
-            self.step = self.step.min(self.point_of_no_return().saturating_sub(1));
+            self.step = self
+                .step
+                .min(self.work.reversible_steps().saturating_sub(1));
             self.turn_back(cancelled());
         }
     }
@@ -118,14 +111,10 @@ impl Operation {
         match self.phase {
             Phase::Succeeded | Phase::Failed => Next::Rest,
             Phase::Queued | Phase::Running => self
-                .steps()
-                .get(self.step)
-                .map_or(Next::Succeed, |&step| Next::Do(step)),
-            Phase::Unwinding => self
-                .step
-                .checked_sub(1)
-                .and_then(|before| self.steps().get(before))
-                .map_or(Next::Fail, |&step| Next::Undo(step)),
+                .work
+                .step(self.step)
+                .map_or(Next::Succeed, |_| Next::Do(self.step)),
+            Phase::Unwinding => self.step.checked_sub(1).map_or(Next::Fail, Next::Undo),
         }
     }
 
@@ -139,11 +128,11 @@ impl Operation {
         match self.phase {
             Phase::Queued | Phase::Running => {
                 self.step += 1;
-                self.irreversible |= self.step >= self.point_of_no_return();
+                self.irreversible |= self.step >= self.work.reversible_steps().max(1);
                 self.error = None;
-                self.steps()
-                    .get(self.step)
-                    .is_some_and(|step| step.is_written_down_before(self))
+                self.work
+                    .step(self.step)
+                    .is_some_and(|step| step.is_written_before)
             }
             Phase::Unwinding => {
                 self.step = self.step.saturating_sub(1);
@@ -154,24 +143,27 @@ impl Operation {
     }
 
     /// A step cannot be done, now or ever: the way back begins, from the last step that may have left
-    /// something. Only before the point of no return; `false` after it. A destruction turns back from its
-    /// first step alone, which fails only where it has done nothing.
-    pub fn turn_back(&mut self, why: Failure) -> bool {
+    /// something. Only before the point of no return; `false` after it.
+    pub fn turn_back(&mut self, why: OperationFailure) -> bool {
         if self.irreversible || self.phase.is_end() {
             return false;
         }
         if self.phase != Phase::Unwinding {
             self.phase = Phase::Unwinding;
             // The failed step itself may have done half of its work; what an owner before did is not
-            // known beyond what was written down, so all steps up to the point of no return are undone.
-            self.step = match self.work {
-                Work::Destroy { .. } | Work::PurgeOrphans => 0,
-                Work::Create { .. } if self.taken_over => CreateStep::POINT_OF_NO_RETURN,
-                Work::Change { .. } if self.taken_over => ChangeStep::POINT_OF_NO_RETURN,
-                Work::Create { .. } | Work::Change { .. } => {
-                    (self.step + 1).min(self.point_of_no_return())
-                }
+            // known beyond what was written down.
+            let reversible = self.work.reversible_steps();
+            let reached = if self.taken_over {
+                reversible
+            } else {
+                reversible.min(self.step + 1)
             };
+            let is_undone =
+                |&position: &usize| self.work.step(position).is_some_and(|step| step.is_undone);
+            self.step = (0..reached)
+                .rev()
+                .find(is_undone)
+                .map_or(0, |last| last + 1);
             self.attempt = 0;
             self.next_try = None;
         }
@@ -181,8 +173,8 @@ impl Operation {
     }
 }
 
-fn cancelled() -> Failure {
-    Failure {
+fn cancelled() -> OperationFailure {
+    OperationFailure {
         // google.rpc.Code.CANCELLED
         code: 1,
         reason: "CANCELLED".to_owned(),

@@ -7,20 +7,14 @@ use service_kit::telemetry;
 use tokio::{sync::Notify, time::Instant};
 use tracing::Instrument as _;
 
-use super::{Inner, owner::Gone};
-use crate::{
-    domain::{
-        operation::{Failure, Next, Operation, Phase, Work},
-        steps::Step,
-    },
-    operations::{Report, StepError, line::Turn},
-};
+use super::{Afterwards, Inner, Kinds, Report, StepError, line::Turn, owner::Gone};
+use crate::domain::operation::{Next, Operation, OperationFailure, Phase, StepFacts, Work};
 
 /// An operation that this replica owns, at the revision that it wrote last.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct Held<W> {
     pub(super) id: String,
-    pub(super) operation: Operation,
+    pub(super) operation: Operation<W>,
     pub(super) rev: Rev,
     /// When the last write that was won began: the lease counts from here.
     pub(super) written: Instant,
@@ -41,8 +35,8 @@ pub(super) struct Held {
 }
 
 /// What became of a step.
-pub(super) enum Outcome {
-    Done(Report),
+pub(super) enum Outcome<W> {
+    Done(Report<W>),
     Failed(StepError),
     /// A test lets the owner die.
     Died,
@@ -50,7 +44,7 @@ pub(super) enum Outcome {
     BrokenOff,
 }
 
-impl Outcome {
+impl<W> Outcome<W> {
     /// What metrics call it.
     const fn name(&self, undo: bool) -> &'static str {
         match (self, undo) {
@@ -70,10 +64,10 @@ enum Due {
     Shutdown,
 }
 
-impl Held {
+impl<W: Work> Held<W> {
     pub(super) fn new(
         id: String,
-        operation: Operation,
+        operation: Operation<W>,
         rev: Rev,
         turn: Turn,
         nudged: Arc<Notify>,
@@ -95,9 +89,9 @@ impl Held {
     }
 }
 
-impl Inner {
+impl<K: Kinds> Inner<K> {
     /// Drives an operation until it has ended, is somebody else's, or the shutdown.
-    pub(super) async fn drive(self: &Arc<Self>, held: &mut Held) {
+    pub(super) async fn drive(self: &Arc<Self>, held: &mut Held<K::Work>) {
         let traceparent = held.operation.traceparent.as_deref();
         let span = telemetry::operation_span(held.operation.kind(), traceparent);
         match self.drive_on(held).instrument(span).await {
@@ -116,7 +110,7 @@ impl Inner {
         }
     }
 
-    async fn drive_on(self: &Arc<Self>, held: &mut Held) -> Result<(), Gone> {
+    async fn drive_on(self: &Arc<Self>, held: &mut Held<K::Work>) -> Result<(), Gone> {
         loop {
             if held.operation.next_try.is_some() {
                 self.wait_for_next_try(held).await?;
@@ -126,56 +120,46 @@ impl Inner {
                 Next::Rest => return Ok(()),
                 Next::Succeed => return self.end(held, Phase::Succeeded).await,
                 Next::Fail => return self.end(held, Phase::Failed).await,
-                Next::Do(step) => self.take_step(held, step, false).await?,
-                Next::Undo(step) => self.take_step(held, step, true).await?,
+                Next::Do(position) => self.take_step(held, position, false).await?,
+                Next::Undo(position) => self.take_step(held, position, true).await?,
             }
         }
     }
 
-    async fn end(&self, held: &mut Held, phase: Phase) -> Result<(), Gone> {
+    async fn end(&self, held: &mut Held<K::Work>, phase: Phase) -> Result<(), Gone> {
         // Before anybody is told: who waited for this end to begin the next finds the turn free.
         held.turn = None;
         let clock = &self.settings.clock;
-        let look_again_after = self.settings.look_again_after;
+        let afterwards = self.kinds.bind(&held.id, &held.operation).afterwards(phase);
         let operation = &mut held.operation;
         operation.phase = phase;
         // What was sealed is written where it belongs, or never will be.
         operation.sealed = None;
         operation.ended_at = Some(clock.now());
-        // What was deleted softly is destroyed when its time has come.
-        let purge_at = operation
-            .change()
-            .and_then(|change| change.record.purge_at())
-            .filter(|_| phase == Phase::Succeeded)
-            .map(str::to_owned);
-        // It may have had a second owner for a moment, whose last write came late: what was unwound is looked
-        // at once more, and what a change claimed.
-        let look_again = operation.taken_over
-            && purge_at.is_none()
-            && (phase == Phase::Failed || operation.change().is_some());
-        operation.open = look_again;
-        operation.look_again = if look_again {
-            Some(clock.after(look_again_after))
-        } else {
-            purge_at
+        operation.open = afterwards == Afterwards::LookAgain;
+        operation.look_again = match afterwards {
+            Afterwards::Nothing => None,
+            Afterwards::LookAgain => Some(clock.after(self.settings.look_again_after)),
+            Afterwards::FallsDue(at) => Some(at),
         };
-        if phase == Phase::Succeeded && matches!(operation.work, Work::Create { .. }) {
-            // The instance is there, and whoever goes on could only come to the same end.
-            self.show(&held.id, &held.operation);
-        }
-        self.write(held).await
+        self.write(held).await?;
+        self.kinds.bind(&held.id, &held.operation).tidy().await;
+        Ok(())
     }
 
     async fn take_step(
         self: &Arc<Self>,
-        held: &mut Held,
-        step: Step,
+        held: &mut Held<K::Work>,
+        position: usize,
         undo: bool,
     ) -> Result<(), Gone> {
+        let Some(step) = held.operation.work.step(position) else {
+            return Ok(());
+        };
         held.begun = Instant::now();
-        let outcome = self.watch_over(held, step, undo).await?;
+        let outcome = self.watch_over(held, position, step, undo).await?;
         let (kind, took) = (held.operation.kind(), held.begun.elapsed());
-        telemetry::operation_step(kind, step.name(), outcome.name(undo), took);
+        telemetry::operation_step(kind, step.name, outcome.name(undo), took);
         let turned_back = !undo && held.operation.phase == Phase::Unwinding;
         match outcome {
             Outcome::Died => Err(Gone),
@@ -187,11 +171,10 @@ impl Inner {
             // It was cancelled meanwhile: what the step made is undone next.
             Outcome::Done(_) | Outcome::Failed(_) if turned_back => Ok(()),
             Outcome::Done(report) => {
-                report(&mut held.operation);
+                report(&mut held.operation.work);
                 self.note_duration(held, step, undo);
                 let write = held.operation.advance();
-                held.unwritten =
-                    write && matches!(held.operation.decide(), Next::Do(step) if step.only_looks());
+                held.unwritten = write && self.next_only_looks(&held.operation);
                 if write && !held.unwritten {
                     return self.write(held).await;
                 }
@@ -202,33 +185,42 @@ impl Inner {
         }
     }
 
-    fn note_duration(&self, held: &mut Held, step: Step, undo: bool) {
+    fn next_only_looks(&self, operation: &Operation<K::Work>) -> bool {
+        match operation.decide() {
+            Next::Do(next) => operation
+                .work
+                .step(next)
+                .is_some_and(|step| step.only_looks),
+            Next::Undo(_) | Next::Succeed | Next::Fail | Next::Rest => false,
+        }
+    }
+
+    fn note_duration(&self, held: &mut Held<K::Work>, step: StepFacts, undo: bool) {
         let took = held.begun.elapsed();
         tracing::debug!(
             operation = held.id,
-            step = step.name(),
+            step = step.name,
             undo,
             ms = took.as_millis(),
             "step done"
         );
-        if held.operation.spec().is_some_and(|spec| spec.trace) && !undo {
+        if held.operation.work.is_traced() && !undo {
             let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-            held.operation
-                .durations
-                .push((step.name().to_owned(), took));
+            held.operation.durations.push((step.name.to_owned(), took));
         }
     }
 
     /// Does a step while showing signs of life.
     async fn watch_over(
         self: &Arc<Self>,
-        held: &mut Held,
-        step: Step,
+        held: &mut Held<K::Work>,
+        position: usize,
+        step: StepFacts,
         undo: bool,
-    ) -> Result<Outcome, Gone> {
+    ) -> Result<Outcome<K::Work>, Gone> {
         let snapshot = held.operation.clone();
         let id = held.id.clone();
-        let work = self.perform(step, undo, &id, &snapshot);
+        let work = self.perform(position, step, undo, &id, &snapshot);
         if std::mem::take(&mut held.unwritten) {
             // One request each, as long as a call may take at most.
             let (written, outcome) = tokio::join!(self.write(held), work);
@@ -244,14 +236,14 @@ impl Inner {
             };
             self.show_life(held, due).await?;
             let turned_back = !undo && held.operation.phase == Phase::Unwinding;
-            if turned_back && step.may_be_broken_off() {
+            if turned_back && step.may_be_broken_off {
                 return Ok(Outcome::BrokenOff);
             }
         }
     }
 
     /// Waits until the owner has to write: a sign of life is due, somebody set a mark, or the shutdown.
-    async fn sign_of_life_is_due(&self, held: &Held) -> Due {
+    async fn sign_of_life_is_due(&self, held: &Held<K::Work>) -> Due {
         let beat = held.written + self.settings.beat_every();
         tokio::select! {
             () = tokio::time::sleep_until(beat) => Due::Life,
@@ -260,7 +252,7 @@ impl Inner {
         }
     }
 
-    async fn show_life(&self, held: &mut Held, due: Due) -> Result<(), Gone> {
+    async fn show_life(&self, held: &mut Held<K::Work>, due: Due) -> Result<(), Gone> {
         match due {
             Due::Life => self.write(held).await,
             Due::Shutdown => {
@@ -271,7 +263,7 @@ impl Inner {
     }
 
     /// Waits until the next try is due, showing signs of life, or until somebody wants no waiting.
-    async fn wait_for_next_try(&self, held: &mut Held) -> Result<(), Gone> {
+    async fn wait_for_next_try(&self, held: &mut Held<K::Work>) -> Result<(), Gone> {
         while held.operation.next_try.is_some() {
             let due = tokio::select! {
                 () = tokio::time::sleep_until(held.due) => {
@@ -286,13 +278,19 @@ impl Inner {
         Ok(())
     }
 
-    async fn fail_step(&self, held: &mut Held, step: Step, error: StepError) -> Result<(), Gone> {
+    async fn fail_step(
+        &self,
+        held: &mut Held<K::Work>,
+        step: StepFacts,
+        error: StepError,
+    ) -> Result<(), Gone> {
+        let patience = self.kinds.bind(&held.id, &held.operation).patience();
         let operation = &mut held.operation;
         let failure = match error {
             StepError::Never(failure) => {
                 tracing::warn!(
                     operation = held.id,
-                    step = step.name(),
+                    step = step.name,
                     error = failure.message,
                     "a step cannot be done"
                 );
@@ -303,41 +301,38 @@ impl Inner {
                 failure
             }
             StepError::Again(from, message) => {
-                let position = operation
-                    .steps()
-                    .iter()
-                    .position(|step| step.name() == from);
-                operation.step = position.unwrap_or(operation.step);
+                operation.step = from;
                 later(message)
             }
             StepError::Later(message) => later(message),
         };
         tracing::warn!(
             operation = held.id,
-            step = step.name(),
+            step = step.name,
             attempt = operation.attempt,
             error = failure.message,
             "a step failed and is tried again"
         );
         let clock = &self.settings.clock;
-        // A destruction that has begun may have taken and flagged the instance: it only goes forward.
         let impatient = operation.phase == Phase::Running
-            && !matches!(operation.work, Work::Destroy { .. })
-            && clock.since(&operation.created_at) > self.creation.config.creation_patience();
+            && patience.is_some_and(|patience| clock.since(&operation.created_at) > patience);
         if impatient && operation.turn_back(failure.clone()) {
             return self.write(held).await;
         }
         operation.attempt = operation.attempt.saturating_add(1);
         let pause = self.settings.pause(operation.attempt);
         operation.next_try = Some(clock.after(pause));
-        operation.error = Some(failure);
+        // On the way back it is told why the operation failed, not what is in the way now.
+        if operation.phase != Phase::Unwinding {
+            operation.error = Some(failure);
+        }
         held.due = Instant::now() + pause;
         self.write(held).await
     }
 }
 
-fn later(message: String) -> Failure {
-    Failure {
+fn later(message: String) -> OperationFailure {
+    OperationFailure {
         code: tonic::Code::Unavailable as i32,
         reason: "TRIED_AGAIN".to_owned(),
         message,

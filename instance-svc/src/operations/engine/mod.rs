@@ -1,5 +1,8 @@
 //! The engine: accepts operations, drives them, takes over what others left, shows how far they are.
 //!
+//! It knows no kind of operation: a kind is a table of steps and what goes with them ([`Kind`]), and an engine
+//! drives those that it was given ([`Kinds`]).
+//!
 //! An operation is one document; a transition is one write with its revision, and who wins that write
 //! owns the operation. An owner shows signs of life by writing; a lease has lapsed when the revision has
 //! not changed for a while on the *observer's* monotonic clock. Two owners may still overlap for a moment
@@ -7,10 +10,17 @@
 //! made is looked at before it is published.
 
 mod drive;
+mod due;
+pub mod failpoints;
+pub(crate) mod kind;
+mod kinds;
+mod line;
 mod owner;
 mod perform;
-mod purge;
 mod scan;
+mod step_error;
+#[cfg(test)]
+mod tests;
 mod waiting;
 
 use std::{
@@ -19,27 +29,32 @@ use std::{
     time::Duration,
 };
 
-use couch::{Claim as Claiming, Exchange, Rev};
+use couch::{Claim as ClaimOutcome, Exchange, Rev};
 use service_kit::telemetry;
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::waiting::Waiting;
-use super::{
-    Peers,
-    change::Changing,
-    claims::EarlyClaim,
-    create::Creation,
-    destroy::Destruction,
-    failpoints::Failpoints,
+pub(crate) use self::kinds::register_kinds;
+use self::{
+    failpoints::{Failpoints, Order, Point, StepId},
     line::{Line, Turn},
-    orphans::Orphans,
+    waiting::Waiting,
+};
+pub use self::{
+    kind::{
+        Afterwards, Detail, Due, Early, EarlyFuture, Kind, Report, Step, StepFuture, Task, nothing,
+    },
+    kinds::{Bound, BoundTo, Describe, Described, Holds, KindFacts, Kinds},
+    step_error::StepError,
 };
 use crate::{
     clock::Clock,
-    domain::operation::{Operation, Phase, Work},
+    domain::operation::{Operation, Phase, Work as _},
     error::Error,
-    store::Store,
+    store::OperationLog,
 };
 
 /// How an engine behaves.
@@ -61,8 +76,10 @@ pub struct Settings {
     pub longest_pause: Duration,
     /// After what time to look once more at what had more than one owner.
     pub look_again_after: Duration,
-    /// For how long something has to belong to nobody before it is taken for an orphan.
-    pub orphan_grace: Duration,
+    /// How many operations of kinds that need a turn are at work at once.
+    pub turns: u16,
+    /// How long operations are kept after their end.
+    pub keep: Duration,
     /// Where tests make operations fail.
     pub failpoints: Failpoints,
     /// The wall clock: it shows, schedules and lets things expire, and decides nothing between replicas.
@@ -81,7 +98,8 @@ impl Settings {
             first_pause: Duration::from_millis(100),
             longest_pause: Duration::from_secs(30),
             look_again_after: Duration::from_secs(600),
-            orphan_grace: Duration::from_secs(10),
+            turns: 16,
+            keep: Duration::from_secs(7 * 86_400),
             failpoints: Failpoints::default(),
             clock: Clock::system(),
         }
@@ -109,13 +127,13 @@ impl Settings {
 
 /// What became of a request for an operation.
 #[derive(Debug)]
-pub enum Accepted {
+pub enum Accepted<W> {
     /// It is accepted, or was before with the same arguments.
     Operation {
         /// Its id.
         id: String,
         /// How far it is.
-        operation: Box<Operation>,
+        operation: Box<Operation<W>>,
     },
     /// The request id belongs to other arguments.
     Reused,
@@ -123,56 +141,45 @@ pub enum Accepted {
 
 /// Drives operations. Clones are the same engine.
 #[derive(Clone, Debug)]
-pub struct Engine(Arc<Inner>);
+pub struct Engine<K: Kinds>(Arc<Inner<K>>);
 
 #[derive(Debug)]
-struct Inner {
-    store: Store,
-    creation: Creation,
-    destruction: Destruction,
-    changing: Changing,
-    orphans: Orphans,
+struct Inner<K: Kinds> {
+    log: OperationLog<K::Work>,
+    kinds: K,
     settings: Settings,
     line: Line,
-    waiting: Waiting,
+    waiting: Waiting<K::Work>,
     /// The operations that this replica drives, or that it accepted and that wait in line.
-    driven: Mutex<HashMap<String, Driven>>,
+    driven: Mutex<HashMap<String, Driven<K::Work>>>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
 
 /// An operation in the hands of this replica.
 #[derive(Debug)]
-struct Driven {
+struct Driven<W> {
     /// Its latest state.
-    state: watch::Sender<Arc<Operation>>,
+    state: watch::Sender<Arc<Operation<W>>>,
+    /// Until when nobody else can have taken it over.
+    trusted_until: Instant,
     /// Tells its driver that somebody set a mark.
     nudged: Arc<Notify>,
 }
 
-impl Engine {
+impl<K: Kinds> Engine<K> {
     /// An engine that drives nothing yet; see [`Engine::run`].
     #[must_use]
     pub fn new(
-        creation: Creation,
-        destruction: Destruction,
+        log: OperationLog<K::Work>,
+        kinds: K,
         settings: Settings,
         shutdown: CancellationToken,
     ) -> Self {
         Self(Arc::new(Inner {
-            store: creation.store.clone(),
-            changing: Changing {
-                store: creation.store.clone(),
-                sealing: creation.sealing.clone(),
-            },
-            line: Line::new(creation.config.creations_at_once),
-            orphans: Orphans {
-                store: destruction.store.clone(),
-                peers: destruction.peers.clone(),
-                grace: settings.orphan_grace,
-            },
-            creation,
-            destruction,
+            log,
+            kinds,
+            line: Line::new(settings.turns),
             settings,
             waiting: Waiting::new(),
             driven: Mutex::default(),
@@ -190,10 +197,10 @@ impl Engine {
     pub async fn accept(
         &self,
         id: String,
-        mut operation: Operation,
+        mut operation: Operation<K::Work>,
         check: impl Future<Output = Result<Vec<String>, Error>>,
-    ) -> Result<Accepted, Error> {
-        let limited = matches!(operation.work, Work::Create { .. });
+    ) -> Result<Accepted<K::Work>, Error> {
+        let limited = self.0.kinds.bind(&id, &operation).takes_a_turn();
         // Nobody passes those who stand in line already.
         let turn = if limited && !self.0.waiting.is_empty() {
             None
@@ -207,41 +214,57 @@ impl Engine {
             operation.phase = Phase::Queued;
         }
         operation.traceparent = telemetry::traceparent();
-        let store = &self.0.store;
-        // Who waits in line claims nothing before its turn.
+        let bound = self.0.kinds.bind(&id, &operation);
+        let failpoints = &self.0.settings.failpoints;
+        let mut at = Point {
+            step: StepId::early(operation.work.registered_name()),
+            undo: false,
+            after: false,
+        };
+        // What waits in line does nothing before its turn.
         let early = async {
-            if turn.is_some() {
-                EarlyClaim::make(store, &id, &operation).await
+            let may_begin = matches!(failpoints.ask(&id, at), Order::Go | Order::Twice);
+            if turn.is_some() && may_begin {
+                bound.begin_early().await
             } else {
                 None
             }
         };
-        let (written, checked, early) = tokio::join!(store.accept(&id, &operation), check, early);
+        let accept = self.0.log.accept(&id, &operation);
+        let (written, checked, early) = tokio::join!(accept, check, early);
+        drop(bound);
         let answer = match (written, checked) {
-            (Ok(Claiming::Won(rev)), Ok(warnings)) => {
+            (Ok(ClaimOutcome::Won(rev)), Ok(warnings)) => {
                 operation.warnings = warnings;
-                operation.names.extend(early.and_then(EarlyClaim::keep));
-                self.0.begin(&id, &operation, rev, turn);
+                if let Some(early) = early {
+                    early.keep(&mut operation.envelope, &mut operation.work);
+                }
+                at.after = true;
+                if failpoints.ask(&id, at) != Order::Die {
+                    self.0.begin(&id, &operation, rev, turn);
+                }
                 return Ok(Accepted::Operation {
                     id,
                     operation: Box::new(operation),
                 });
             }
-            (Ok(Claiming::Won(rev)), Err(refusal)) => {
+            (Ok(ClaimOutcome::Won(rev)), Err(refusal)) => {
                 self.0.withdraw(&id, &rev).await;
                 Err(refusal)
             }
-            (Ok(Claiming::Taken(found)), _) if found.arguments_mac == operation.arguments_mac => {
+            (Ok(ClaimOutcome::Taken(found)), _)
+                if found.arguments_mac == operation.arguments_mac =>
+            {
                 Ok(Accepted::Operation {
                     id,
                     operation: Box::new(found),
                 })
             }
-            (Ok(Claiming::Taken(_)), _) => Ok(Accepted::Reused),
+            (Ok(ClaimOutcome::Taken(_)), _) => Ok(Accepted::Reused),
             (Err(error), checked) => checked.and(Err(error.into())),
         };
         if let Some(early) = early {
-            early.release(store).await;
+            early.give_back().await;
         }
         answer
     }
@@ -252,21 +275,42 @@ impl Engine {
         &self.0.settings.clock
     }
 
-    /// Follows an operation that this replica drives: its latest state, and every change.
+    /// The operations that are written down.
     #[must_use]
-    pub fn follow(&self, id: &str) -> Option<watch::Receiver<Arc<Operation>>> {
+    pub fn log(&self) -> &OperationLog<K::Work> {
+        &self.0.log
+    }
+
+    /// What an operation that did what was asked is answered with.
+    ///
+    /// # Errors
+    /// When documents have to be read for it, and cannot be.
+    pub async fn respond(
+        &self,
+        id: &str,
+        operation: &Operation<K::Work>,
+        detail: Detail,
+    ) -> Result<prost_types::Any, Error> {
+        self.0.kinds.bind(id, operation).respond(detail).await
+    }
+
+    /// Follows an operation that this replica drives: its latest state, and every change. `None` also when
+    /// another replica may have taken it over by now.
+    #[must_use]
+    pub fn follow(&self, id: &str) -> Option<watch::Receiver<Arc<Operation<K::Work>>>> {
         self.0
             .driven
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .get(id)
+            .filter(|driven| Instant::now() < driven.trusted_until)
             .map(|driven| driven.state.subscribe())
     }
 
     /// How many operations go before this one while it waits in line, from 0. It may lag by
     /// [`Settings::scan_every`] where other replicas accept or drive.
     #[must_use]
-    pub fn position(&self, id: &str, operation: &Operation) -> Option<usize> {
+    pub fn position(&self, id: &str, operation: &Operation<K::Work>) -> Option<usize> {
         (operation.phase == Phase::Queued)
             .then(|| self.0.waiting.position(&operation.created_at, id))
     }
@@ -284,21 +328,11 @@ impl Engine {
     }
 
     /// Takes an operation out of the line: it has ended before its turn.
-    pub fn leave_line(&self, id: &str, ended: &Operation) {
+    pub fn leave_line(&self, id: &str, ended: &Operation<K::Work>) {
         if self.0.waiting.remove(id) {
             self.0.show(id, ended);
             self.0.forget(id);
         }
-    }
-
-    /// The other services.
-    pub(crate) fn peers(&self) -> &Peers {
-        &self.0.orphans.peers
-    }
-
-    /// What finds and removes orphans.
-    pub(crate) fn orphans(&self) -> &Orphans {
-        &self.0.orphans
     }
 
     /// Looks for operations that need somebody, until the shutdown; then hands back what it drives.
@@ -309,9 +343,15 @@ impl Engine {
     }
 }
 
-impl Inner {
+impl<K: Kinds> Inner<K> {
     /// Drives an operation that was accepted just now, or lets it wait in line.
-    fn begin(self: &Arc<Self>, id: &str, operation: &Operation, rev: Rev, turn: Option<Turn>) {
+    fn begin(
+        self: &Arc<Self>,
+        id: &str,
+        operation: &Operation<K::Work>,
+        rev: Rev,
+        turn: Option<Turn>,
+    ) {
         tracing::info!(
             operation = id,
             kind = operation.kind(),
@@ -330,7 +370,7 @@ impl Inner {
     /// Forgets an operation that was written down and refused. Should that fail, whoever finds it later
     /// comes to the same refusal.
     async fn withdraw(&self, id: &str, rev: &Rev) {
-        match self.store.forget(id, rev).await {
+        match self.log.forget(id, rev).await {
             Ok(Exchange::Won(_) | Exchange::Lost) => {}
             Err(error) => tracing::warn!(
                 operation = id,
@@ -347,9 +387,10 @@ impl Inner {
             .contains_key(id)
     }
 
-    fn show(&self, id: &str, operation: &Operation) {
-        let mut driven = self.driven.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Shows the state of an operation to those who follow it here.
+    fn show(&self, id: &str, operation: &Operation<K::Work>) {
         let state = Arc::new(operation.clone());
+        let mut driven = self.driven.lock().unwrap_or_else(PoisonError::into_inner);
         match driven.get(id) {
             Some(known) => {
                 known.state.send_replace(state);
@@ -357,11 +398,24 @@ impl Inner {
             None => {
                 let begun = Driven {
                     state: watch::Sender::new(state),
+                    trusted_until: self.lease_from(Instant::now()),
                     nudged: Arc::default(),
                 };
                 driven.insert(id.to_owned(), begun);
             }
         }
+    }
+
+    /// An operation was written at this time: nobody else takes it before the lease has lapsed.
+    fn trust(&self, id: &str, written: Instant) {
+        let mut driven = self.driven.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(driven) = driven.get_mut(id) {
+            driven.trusted_until = self.lease_from(written);
+        }
+    }
+
+    fn lease_from(&self, written: Instant) -> Instant {
+        written + self.settings.lease
     }
 
     fn nudge(&self, id: &str) {
@@ -389,7 +443,7 @@ impl Inner {
     }
 
     /// Begins to drive an operation that this replica owns.
-    fn start(self: &Arc<Self>, id: String, operation: Operation, rev: Rev, turn: Turn) {
+    fn start(self: &Arc<Self>, id: String, operation: Operation<K::Work>, rev: Rev, turn: Turn) {
         self.show(&id, &operation);
         let engine = Arc::clone(self);
         self.tasks.spawn(async move {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use couch::{Exchange, Rev};
 use tokio::time::Instant;
 
-use super::{Inner, drive::Held};
+use super::{Inner, Kinds, drive::Held};
 use crate::{domain::operation::Operation, error::Error, store::Settled};
 
 /// It is no longer ours, or must not be driven on here.
@@ -15,12 +15,12 @@ pub(super) struct Gone;
 /// How long to wait for writers who race to step back.
 const SETTLING: Duration = Duration::from_millis(50);
 
-impl Inner {
+impl<K: Kinds> Inner<K> {
     /// Writes a transition. A database that is away is waited for, but no longer than the lease lasts.
     ///
     /// A write is lost to whoever took the operation over, and to whoever set a mark on it. A mark is
     /// heeded, and the write goes on: `held` may be on its way back afterwards.
-    pub(super) async fn write(&self, held: &mut Held) -> Result<(), Gone> {
+    pub(super) async fn write(&self, held: &mut Held<K::Work>) -> Result<(), Gone> {
         let end = held.written + self.settings.lease;
         let mut attempt = 0;
         loop {
@@ -29,7 +29,7 @@ impl Inner {
             // No two writes of one owner are alike: by that a writer knows its own.
             held.operation.beat += 1;
             let written = self
-                .store
+                .log
                 .transition(&held.id, &held.rev, &held.operation)
                 .await;
             let fault = match written {
@@ -37,6 +37,7 @@ impl Inner {
                     held.rev = rev;
                     held.written = begun;
                     held.beat = held.operation.beat;
+                    self.trust(&held.id, begun);
                     self.show(&held.id, &held.operation);
                     return Ok(());
                 }
@@ -70,8 +71,8 @@ impl Inner {
     /// tried again now; `held.lost` when the operation is somebody else's.
     ///
     /// Only a document with one live leaf tells: one beside it may be that of a new owner.
-    async fn read_marks(&self, held: &mut Held) -> Result<bool, Error> {
-        match self.store.settled_operation(&held.id).await? {
+    async fn read_marks(&self, held: &mut Held<K::Work>) -> Result<bool, Error> {
+        match self.log.settled(&held.id).await? {
             Settled::Contested => Ok(false),
             Settled::One(found) if self.is_mine(held, &found.body) => {
                 held.rev = found.rev;
@@ -86,13 +87,13 @@ impl Inner {
     }
 
     /// Whether `found` is what this owner wrote, marks aside: nobody else writes its name with this beat.
-    fn is_mine(&self, held: &Held, found: &Operation) -> bool {
+    fn is_mine(&self, held: &Held<K::Work>, found: &Operation<K::Work>) -> bool {
         found.owner.as_deref() == Some(self.settings.replica.as_str())
             && (held.beat..=held.operation.beat).contains(&found.beat)
     }
 
     /// Gives the operation to whoever comes first, so that nobody has to wait for the lease to lapse.
-    pub(super) async fn hand_back(&self, held: &mut Held) {
+    pub(super) async fn hand_back(&self, held: &mut Held<K::Work>) {
         held.operation.owner = None;
         if self.write(held).await.is_err() {
             tracing::warn!(
@@ -106,12 +107,12 @@ impl Inner {
     pub(super) async fn take(
         &self,
         id: &str,
-        mut operation: Operation,
+        mut operation: Operation<K::Work>,
         rev: &Rev,
-    ) -> Option<(Operation, Rev)> {
+    ) -> Option<(Operation<K::Work>, Rev)> {
         operation.take_over(self.settings.replica.clone());
         operation.updated_at = self.settings.clock.now();
-        match self.store.transition(id, rev, &operation).await {
+        match self.log.transition(id, rev, &operation).await {
             Ok(Exchange::Won(rev)) => Some((operation, rev)),
             Ok(Exchange::Lost) => None,
             Err(error) => {

@@ -1,28 +1,27 @@
 //! Doing one step, as often and as far as tests let it.
 
-use super::{Inner, drive::Outcome};
-use crate::{
-    domain::{
-        operation::{Failure, Operation, Work},
-        steps::Step,
-    },
-    operations::{
-        Report, StepError,
-        failpoints::{Order, Point},
-        nothing,
-    },
+use super::{
+    Inner, Kinds, StepError,
+    drive::Outcome,
+    failpoints::{Order, Point, StepId},
+    nothing,
 };
+use crate::domain::operation::{Operation, OperationFailure, StepFacts, Work as _};
 
-impl Inner {
+impl<K: Kinds> Inner<K> {
     pub(super) async fn perform(
         &self,
-        step: Step,
+        position: usize,
+        step: StepFacts,
         undo: bool,
         id: &str,
-        operation: &Operation,
-    ) -> Outcome {
+        operation: &Operation<K::Work>,
+    ) -> Outcome<K::Work> {
         let before = Point {
-            step,
+            step: StepId {
+                kind: operation.work.registered_name(),
+                step: step.name,
+            },
             undo,
             after: false,
         };
@@ -37,7 +36,7 @@ impl Inner {
         }
         let mut done = Err(StepError::Later(String::new()));
         for _ in 0..times {
-            done = self.perform_once(step, undo, id, operation).await;
+            done = self.kinds.bind(id, operation).perform(position, undo).await;
         }
         match self.settings.failpoints.ask(
             id,
@@ -56,45 +55,10 @@ impl Inner {
             Err(error) => Outcome::Failed(error),
         }
     }
-
-    async fn perform_once(
-        &self,
-        step: Step,
-        undo: bool,
-        id: &str,
-        operation: &Operation,
-    ) -> Result<Report, StepError> {
-        match (step, &operation.work) {
-            (Step::Create(step), Work::Create { spec }) if undo => {
-                self.creation.undo(step, id, operation, spec).await
-            }
-            (Step::Create(step), Work::Create { spec }) => {
-                self.creation.perform(step, id, operation, spec).await
-            }
-            (Step::Destroy(step), Work::Destroy { .. }) if !undo => {
-                self.destruction.perform(step, id, operation).await
-            }
-            (Step::Change(step), Work::Change { change }) if undo => {
-                self.changing.undo(step, id, operation, change).await
-            }
-            (Step::Change(step), Work::Change { change }) => {
-                self.changing.perform(step, id, operation, change).await
-            }
-            (Step::Orphans(step), Work::PurgeOrphans) if !undo => self.orphans.perform(step).await,
-            // Steps come from the operation's own list, and a destruction undoes none.
-            (Step::Create(_) | Step::Destroy(_) | Step::Change(_) | Step::Orphans(_), _) => {
-                Err(StepError::Never(Failure {
-                    code: tonic::Code::Internal as i32,
-                    reason: "WRONG_STEP".to_owned(),
-                    message: format!("{} is no step of this operation", step.name()),
-                }))
-            }
-        }
-    }
 }
 
-fn test_failure() -> Failure {
-    Failure {
+fn test_failure() -> OperationFailure {
+    OperationFailure {
         code: tonic::Code::FailedPrecondition as i32,
         reason: "TEST".to_owned(),
         message: "a test says so".to_owned(),

@@ -12,15 +12,8 @@ use couch::{Document, Exchange, Rev};
 use futures::TryStreamExt as _;
 use tokio::time::Instant;
 
-use super::Inner;
-use crate::{
-    domain::{
-        operation::{Operation, Phase, Work},
-        spec::Spec,
-    },
-    error::Error,
-    operations::create::remove_databases,
-};
+use super::{Inner, Kinds};
+use crate::{domain::operation::Operation, error::Error};
 
 /// How often ended operations are swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
@@ -29,14 +22,14 @@ const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 /// own clock.
 type Seen = HashMap<String, (Rev, Instant)>;
 
-impl Inner {
+impl<K: Kinds> Inner<K> {
     pub(super) async fn scan(self: &Arc<Self>) {
         let mut seen = Seen::new();
         let mut first = self.settings.alone;
         let mut sweep = Instant::now() + SWEEP_EVERY;
         loop {
             let looked = Instant::now();
-            match self.store.open_operations().await {
+            match self.log.open().await {
                 Ok(open) => {
                     seen.retain(|id, _| open.iter().any(|found| found.id == *id));
                     let mut in_line = Vec::new();
@@ -56,7 +49,7 @@ impl Inner {
                     "cannot look for operations"
                 ),
             }
-            self.purge_due().await;
+            self.look_at_due().await;
             if Instant::now() >= sweep {
                 sweep = Instant::now() + SWEEP_EVERY;
                 if let Err(error) = self.sweep().await {
@@ -77,10 +70,10 @@ impl Inner {
     /// lag: the transition decides.
     async fn consider(
         self: &Arc<Self>,
-        found: Document<Operation>,
+        found: Document<Operation<K::Work>>,
         seen: &mut Seen,
         first: bool,
-    ) -> Option<Document<Operation>> {
+    ) -> Option<Document<Operation<K::Work>>> {
         if self.is_driven(&found.id) && !self.waiting.contains(&found.id) {
             seen.remove(&found.id);
             self.notice_marks(&found);
@@ -106,7 +99,7 @@ impl Inner {
         if !free {
             return None;
         }
-        let limited = matches!(operation.work, Work::Create { .. });
+        let limited = self.kinds.bind(&found.id, operation).takes_a_turn();
         if limited {
             return Some(found);
         }
@@ -120,7 +113,7 @@ impl Inner {
     }
 
     /// Tells the driver of an operation when somebody set a mark on it by way of another replica.
-    fn notice_marks(&self, found: &Document<Operation>) {
+    fn notice_marks(&self, found: &Document<Operation<K::Work>>) {
         let marked = found.body.retry_requested || found.body.cancel_requested;
         let news = marked
             && self
@@ -152,18 +145,18 @@ impl Inner {
         }
     }
 
-    /// Looks once more at what was unwound or changed: a second owner may have made something after the end.
-    async fn look_again(&self, id: &str, mut operation: Operation, rev: &Rev) {
-        let clean = self.clean_again(id, &operation).await;
-        if let Err(error) = clean {
-            tracing::warn!(operation = id, error = %error, "could not be looked at once more");
+    /// Looks once more at what has ended: a second owner may have made something after the end.
+    async fn look_again(&self, id: &str, mut operation: Operation<K::Work>, rev: &Rev) {
+        let looked = self.kinds.bind(id, &operation).look_again().await;
+        if let Err(error) = looked {
+            tracing::warn!(operation = id, error = ?error, "could not be looked at once more");
             return;
         }
         operation.open = false;
         operation.look_again = None;
         operation.beat += 1;
         operation.updated_at = self.settings.clock.now();
-        match self.store.transition(id, rev, &operation).await {
+        match self.log.transition(id, rev, &operation).await {
             Ok(Exchange::Won(_) | Exchange::Lost) => {}
             Err(error) => tracing::warn!(
                 operation = id,
@@ -173,58 +166,11 @@ impl Inner {
         }
     }
 
-    async fn clean_again(&self, id: &str, operation: &Operation) -> Result<(), String> {
-        match &operation.work {
-            Work::Create { spec } if operation.phase == Phase::Failed => {
-                self.clean_creation(id, operation, spec).await
-            }
-            // What it made is the instance's now.
-            Work::Create { .. } => Ok(()),
-            // One that failed had not taken the instance: whatever it holds is not this operation's.
-            // What belonged to nobody is nobody's to clean.
-            Work::Destroy { .. } | Work::PurgeOrphans => Ok(()),
-            Work::Change { change } => self
-                .changing
-                .clean_again(id, operation, change)
-                .await
-                .map_err(|error| format!("{error:?}")),
-        }
-    }
-
-    async fn clean_creation(
-        &self,
-        id: &str,
-        operation: &Operation,
-        spec: &Spec,
-    ) -> Result<(), String> {
-        let removed = remove_databases(&self.store, operation.place())
-            .await
-            .map_err(|error| format!("{error:?}"))?;
-        if removed > 0 {
-            tracing::warn!(
-                operation = id,
-                removed,
-                "databases were left and are removed"
-            );
-        }
-        self.store
-            .remove_record(&operation.instance)
-            .await
-            .map_err(|error| error.to_string())?;
-        for wanted in spec.wanted().iter().rev() {
-            self.store
-                .release(&wanted.id, |claim| claim.operation == id)
-                .await
-                .map_err(|error| error.to_string())?;
-        }
-        Ok(())
-    }
-
     /// Forgets operations that ended long enough ago.
     async fn sweep(&self) -> Result<(), Error> {
-        let kept = self.creation.config.operations_kept();
+        let kept = self.settings.keep;
         let clock = &self.settings.clock;
-        let mut old = std::pin::pin!(self.store.operations_until(&clock.before(kept)));
+        let mut old = std::pin::pin!(self.log.accepted_until(&clock.before(kept)));
         while let Some(found) = old.try_next().await? {
             let old = found
                 .body
@@ -232,7 +178,7 @@ impl Inner {
                 .as_deref()
                 .is_some_and(|ended| clock.since(ended) > kept);
             if old && !found.body.open && found.body.look_again.is_none() {
-                match self.store.forget(&found.id, &found.rev).await? {
+                match self.log.forget(&found.id, &found.rev).await? {
                     Exchange::Won(_) | Exchange::Lost => {}
                 }
             }

@@ -14,11 +14,11 @@ use tokio::{sync::watch, time::Instant};
 use crate::domain::operation::Operation;
 
 /// A place in line: when it was accepted, and its id, which makes the order total.
-type Place = (String, String);
+type Position = (String, String);
 
 #[derive(Debug)]
-struct Entry {
-    operation: Operation,
+struct Entry<W> {
+    operation: Operation<W>,
     rev: Rev,
     /// When we learned of it.
     since: Instant,
@@ -26,12 +26,12 @@ struct Entry {
 
 /// The line, as this replica knows it.
 #[derive(Debug)]
-pub(super) struct Waiting {
-    entries: Mutex<BTreeMap<Place, Entry>>,
+pub(super) struct Waiting<W> {
+    entries: Mutex<BTreeMap<Position, Entry<W>>>,
     changed: watch::Sender<()>,
 }
 
-impl Waiting {
+impl<W> Waiting<W> {
     pub(super) fn new() -> Self {
         Self {
             entries: Mutex::default(),
@@ -39,7 +39,7 @@ impl Waiting {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Place, Entry>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Position, Entry<W>>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -52,7 +52,7 @@ impl Waiting {
     }
 
     /// Adds one that was accepted here just now.
-    pub(super) fn add(&self, id: String, operation: Operation, rev: Rev) {
+    pub(super) fn add(&self, id: String, operation: Operation<W>, rev: Rev) {
         let entry = Entry {
             operation,
             rev,
@@ -78,9 +78,13 @@ impl Waiting {
 
     /// Brings the line up to date with what a look at the database, begun at `looked`, has found. The ids
     /// of those that wait no longer.
-    pub(super) fn refresh(&self, looked: Instant, found: Vec<Document<Operation>>) -> Vec<String> {
+    pub(super) fn refresh(
+        &self,
+        looked: Instant,
+        found: Vec<Document<Operation<W>>>,
+    ) -> Vec<String> {
         let mut entries = self.lock();
-        let mut fresh: BTreeMap<Place, Entry> = found
+        let mut fresh: BTreeMap<Position, Entry<W>> = found
             .into_iter()
             .map(|document| {
                 let place = (document.body.created_at.clone(), document.id);
@@ -111,7 +115,7 @@ impl Waiting {
     }
 
     /// Takes the first one out of the line.
-    pub(super) fn pop_first(&self) -> Option<(String, Operation, Rev)> {
+    pub(super) fn pop_first(&self) -> Option<(String, Operation<W>, Rev)> {
         let ((_, id), entry) = self.lock().pop_first()?;
         self.changed.send_replace(());
         Some((id, entry.operation, entry.rev))
@@ -144,16 +148,15 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::{Document, Instant, Operation, Rev, Waiting};
-    use crate::domain::operation::tests::creation;
+    use crate::domain::operation::tests::{Toy, creation};
 
-    fn accepted_at(created_at: &str) -> Operation {
-        Operation {
-            created_at: created_at.to_owned(),
-            ..creation()
-        }
+    fn accepted_at(created_at: &str) -> Operation<Toy> {
+        let mut operation = creation();
+        created_at.clone_into(&mut operation.created_at);
+        operation
     }
 
-    fn document(id: &str, created_at: &str) -> Document<Operation> {
+    fn document(id: &str, created_at: &str) -> Document<Operation<Toy>> {
         Document {
             id: id.to_owned(),
             rev: Rev::new("1-a"),

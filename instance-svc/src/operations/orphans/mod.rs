@@ -6,7 +6,9 @@
 //! the instances: whatever a creation made is then seen as the operation's or as the instance's.
 
 mod owners;
-mod purge;
+mod removal;
+
+pub use removal::OrphanWork;
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -18,9 +20,9 @@ use super::Peers;
 use crate::{
     domain::{
         claim::Claim,
-        operation::Removed,
         orphan::{Orphan, OrphanKind},
         record::Record,
+        removed::Removed,
     },
     error::Error,
     store::{Store, scan::databases_by_prefix},
@@ -37,6 +39,10 @@ pub struct Orphans {
     /// How long to wait before looking a second time.
     pub(crate) grace: Duration,
 }
+
+/// The kind of operation that removes them.
+#[derive(Clone, Debug)]
+pub struct OrphanRemoval(pub(crate) Orphans);
 
 /// The databases under one prefix on one server.
 #[derive(Debug)]

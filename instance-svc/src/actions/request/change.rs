@@ -1,0 +1,202 @@
+//! Asking for a change of an instance that exists.
+
+use serde::Serialize;
+use service_kit::secret::Secret;
+
+use super::{Draft, Plan, RequestOptions, arguments_mac};
+use crate::{
+    actions::find,
+    domain::{
+        change::{Change, ChangeKind},
+        claim::Kind,
+        name::Name,
+        operation::Subject,
+        record::Record,
+        sealed::Sealed,
+    },
+    error::Error,
+    operations::{
+        Work,
+        change::{ChangeWork, Seen},
+    },
+    store::{Found, Store},
+};
+
+/// What plans of changes work with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Changes<'a> {
+    /// Where documents lie.
+    pub store: &'a Store,
+}
+
+/// A secret that a change carries.
+pub(crate) trait Carry: Send + Sync {
+    /// Whether it costs much to work out.
+    fn is_costly(&self) -> bool {
+        false
+    }
+
+    /// Refuses an instance to which this cannot be done.
+    ///
+    /// # Errors
+    /// Why not.
+    fn require(&self, _found: &Found) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Works it out, and seals it for the operation with this id.
+    fn seal(
+        &mut self,
+        id: &str,
+        found: &Found,
+    ) -> impl Future<Output = Result<Option<Sealed>, Error>> + Send;
+}
+
+/// Most changes carry no secret.
+#[derive(Debug)]
+pub(crate) struct CarryNothing;
+
+impl Carry for CarryNothing {
+    async fn seal(&mut self, _: &str, _: &Found) -> Result<Option<Sealed>, Error> {
+        Ok(None)
+    }
+}
+
+/// A change that is asked for. `A` is what the caller gave, to be compared when the same request id comes again.
+#[derive(Debug)]
+pub(crate) struct ChangePlan<'a, A, C = CarryNothing> {
+    with: Changes<'a>,
+    name: &'a Name,
+    arguments: A,
+    change: Change,
+    carry: C,
+    found: Option<Found>,
+}
+
+impl<'a, A: Serialize + Send + Sync> ChangePlan<'a, A> {
+    /// The plan for a change, which is not checked yet.
+    pub(crate) const fn new(
+        with: Changes<'a>,
+        name: &'a Name,
+        arguments: A,
+        change: Change,
+    ) -> Self {
+        Self {
+            with,
+            name,
+            arguments,
+            change,
+            carry: CarryNothing,
+            found: None,
+        }
+    }
+
+    /// The same, with a secret.
+    pub(crate) fn carrying<C: Carry>(self, carry: C) -> ChangePlan<'a, A, C> {
+        ChangePlan {
+            with: self.with,
+            name: self.name,
+            arguments: self.arguments,
+            change: self.change,
+            carry,
+            found: self.found,
+        }
+    }
+}
+
+impl<A, C> Plan for ChangePlan<'_, A, C>
+where
+    A: Serialize + Send + Sync,
+    C: Carry,
+{
+    /// The instance as it would be.
+    type Preview = Found;
+
+    fn verb(&self) -> &'static str {
+        match self.change.kind {
+            // Deleting softly and destroying are one request.
+            ChangeKind::Delete => "destroy",
+            kind => kind.name(),
+        }
+    }
+
+    fn mac(&self, key: &Secret) -> Result<String, Error> {
+        arguments_mac(key, &(self.name.host(), &self.arguments))
+    }
+
+    fn is_costly(&self) -> bool {
+        self.carry.is_costly()
+    }
+
+    async fn draft(&mut self, options: RequestOptions<'_>) -> Result<Draft, Error> {
+        let store = self.with.store;
+        let mut found = find::idle_by_name(store, self.name).await?;
+        let change = &self.change;
+        if change.kind == ChangeKind::Delete && found.kind != Kind::Domain {
+            return Err(Error::Alias {
+                alias: self.name.to_string(),
+                domain: found.document.body.domain,
+            });
+        }
+        let has_settings =
+            options.validate_only || !change.etag.is_empty() || change.changes_settings();
+        if has_settings {
+            found.settings = store.settings(found.document.body.place()).await?;
+        }
+        if !change.etag.is_empty() && change.etag != found.etag() {
+            return Err(Error::EtagMismatch(self.name.to_string()));
+        }
+        let unrecorded = Record::default();
+        let record = found
+            .record
+            .as_ref()
+            .map_or(&unrecorded, |record| &record.body);
+        let document = &found.document.body;
+        change.may_begin(record).map_err(|why| Error::Refused {
+            domain: document.domain.clone(),
+            why,
+        })?;
+        self.change = std::mem::take(&mut self.change).check(document)?;
+        self.carry.require(&found)?;
+        let seen = found.record.clone().map(|record| Seen {
+            document: found.document.clone(),
+            record,
+            settings: has_settings.then(|| found.settings.clone()),
+        });
+        let draft = Draft {
+            subject: Subject {
+                instance: found.id.clone(),
+                domain: document.domain.clone(),
+                prefix: document.database_prefix().to_owned(),
+                couch_cluster: document.couch_cluster,
+            },
+            work: Work::Change(ChangeWork::new(self.change.clone(), seen)),
+        };
+        self.found = Some(found);
+        Ok(draft)
+    }
+
+    async fn seal(&mut self, id: &str) -> Result<Option<Sealed>, Error> {
+        match &self.found {
+            Some(found) => self.carry.seal(id, found).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn preview(self, _: Vec<String>) -> Result<Found, Error> {
+        let mut found = self
+            .found
+            .ok_or_else(|| Error::NoSuchInstance(self.name.to_string()))?;
+        let mut change = self.change;
+        let document = &mut found.document.body;
+        if let Some(record) = &mut found.record {
+            change.settle(document, &record.body);
+            change.apply_to_record(&mut record.body);
+        }
+        change.apply_to_document(document);
+        if let Some(settings) = &mut found.settings {
+            change.apply_to_settings(&mut settings.body);
+        }
+        Ok(found)
+    }
+}

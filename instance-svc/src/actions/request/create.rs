@@ -1,0 +1,293 @@
+//! Asking for a creation.
+
+use service_kit::{
+    contexts::{Contexts, Subdomains},
+    languages::TRANSLATED,
+    secret::Secret,
+};
+
+use super::{Draft, Plan, RequestOptions, arguments_mac};
+use crate::{
+    actions::derive::Deriver,
+    domain::{
+        locale,
+        name::{Name, app_hosts},
+        operation::Subject,
+        passphrase::{Chosen, client},
+        sealed::Sealed,
+        spec::{InvalidField, Spec},
+    },
+    error::Error,
+    operations::{Sealing, Work, create::CreateWork, sealing::Carried},
+    store::Store,
+};
+
+/// What plans of creations work with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Creations<'a> {
+    /// Where documents lie.
+    pub store: &'a Store,
+    /// The contexts that are known.
+    pub contexts: &'a Contexts,
+    /// Who hashes passphrases.
+    pub deriver: &'a Deriver,
+    /// Who seals what comes of that.
+    pub sealing: &'a Sealing,
+}
+
+/// A creation that is asked for.
+#[derive(Debug)]
+pub(crate) struct CreatePlan<'a> {
+    with: Creations<'a>,
+    spec: Spec,
+    passphrase: &'a Secret,
+    chosen: Option<Chosen>,
+    /// The id that the instance will have.
+    instance: String,
+}
+
+/// What would be created.
+#[derive(Debug)]
+pub(crate) struct CreatePreview {
+    /// What was asked, checked.
+    pub spec: Spec,
+    /// What an administrator should know.
+    pub warnings: Vec<String>,
+}
+
+impl<'a> CreatePlan<'a> {
+    /// The plan for what was asked. `passphrase` is empty when none is given.
+    ///
+    /// # Errors
+    /// A field that cannot be used.
+    pub(crate) fn new(
+        with: Creations<'a>,
+        spec: Spec,
+        passphrase: &'a Secret,
+    ) -> Result<Self, Error> {
+        let spec = spec.check()?;
+        let chosen = Chosen::at_creation(passphrase.expose(), spec.is_passwordless())?;
+        Ok(Self {
+            with,
+            spec,
+            passphrase,
+            chosen,
+            instance: couch::DocId::ascending().into_string(),
+        })
+    }
+}
+
+impl Plan for CreatePlan<'_> {
+    type Preview = CreatePreview;
+
+    fn verb(&self) -> &'static str {
+        "create"
+    }
+
+    fn mac(&self, key: &Secret) -> Result<String, Error> {
+        arguments_mac(key, &(&self.spec, self.passphrase.expose()))
+    }
+
+    /// All that takes the passphrase itself is done before the operation is accepted: no document ever holds it.
+    fn is_costly(&self) -> bool {
+        self.chosen.is_some()
+    }
+
+    async fn draft(&mut self, _: RequestOptions<'_>) -> Result<Draft, Error> {
+        let couch_cluster = self.choose_cluster(&self.spec)?;
+        self.check_flat_names(&self.spec)?;
+        Ok(Draft {
+            subject: Subject {
+                instance: self.instance.clone(),
+                domain: self.spec.domain.clone(),
+                prefix: random_prefix()?,
+                couch_cluster,
+            },
+            work: Work::Create(CreateWork::new(self.spec.clone())),
+        })
+    }
+
+    /// Refuses names that are taken before anything is made, and tells what is odd about the others.
+    /// One read for all; the claims themselves decide later, or already did for this instance.
+    async fn check(&self) -> Result<Vec<String>, Error> {
+        self.look_at_names(&self.spec, &self.instance).await
+    }
+
+    async fn seal(&mut self, id: &str) -> Result<Option<Sealed>, Error> {
+        let Some(chosen) = self.chosen.take() else {
+            return Ok(None);
+        };
+        let salt = client::salt(&self.spec.domain, &self.spec.old_domain);
+        let credentials = self
+            .with
+            .deriver
+            .derive(chosen, salt, String::new())
+            .await?;
+        let sealed = self
+            .with
+            .sealing
+            .seal(id, &Carried::Credentials(credentials))?;
+        Ok(Some(sealed))
+    }
+
+    async fn preview(self, warnings: Vec<String>) -> Result<CreatePreview, Error> {
+        Ok(CreatePreview {
+            spec: self.spec,
+            warnings,
+        })
+    }
+}
+
+impl CreatePlan<'_> {
+    /// On which CouchDB server the instance will lie: the one that was asked for, or one that is drawn
+    /// among those that take new instances.
+    fn choose_cluster(&self, spec: &Spec) -> Result<i64, Error> {
+        let clusters = self.with.store.clusters();
+        let open = clusters.open();
+        let Some(asked) = spec.couch_cluster else {
+            let drawn = clusters.draw().ok_or(Error::NoOpenCluster)?;
+            return Ok(i64::try_from(drawn).unwrap_or(i64::MAX));
+        };
+        let takes_it = usize::try_from(asked).is_ok_and(|asked| open.contains(&asked));
+        if takes_it {
+            return Ok(asked.into());
+        }
+        let open: Vec<String> = open.iter().map(ToString::to_string).collect();
+        let right = if open.is_empty() {
+            "no other does: set instance_creation = true for one in the configuration".to_owned()
+        } else {
+            format!(
+                "use {}, or leave it out to have one drawn",
+                open.join(" or ")
+            )
+        };
+        let wrong = if clusters.at(asked.into()).is_ok() {
+            format!("{asked} takes no new instances; {right}")
+        } else {
+            let listed = clusters.listed();
+            format!(
+                "{asked} is no position in the configuration, which lists {listed}, counted from 0; {right}"
+            )
+        };
+        Err(InvalidField {
+            field: "instance.couch_cluster".to_owned(),
+            wrong,
+        }
+        .into())
+    }
+
+    /// Refuses names that hold a hyphen where it separates the instance from the app.
+    fn check_flat_names(&self, spec: &Spec) -> Result<(), InvalidField> {
+        if self.with.contexts.get(&spec.context).subdomains != Subdomains::Flat {
+            return Ok(());
+        }
+        for name in spec.names() {
+            if name.first_label().contains('-') {
+                let field = if name.domain() == spec.domain {
+                    "instance.domain"
+                } else {
+                    "instance.domain_aliases"
+                };
+                return Err(InvalidField {
+                    field: field.to_owned(),
+                    wrong: format!(
+                        "{name} has a hyphen before its first dot, which separates the instance from its apps \
+                         in this context (subdomains = \"flat\"); use a name without one"
+                    ),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses names that are taken before anything is made, and tells what is odd about the others.
+    /// One read for all; the claims themselves decide later, or already did for this `instance`.
+    async fn look_at_names(&self, spec: &Spec, instance: &str) -> Result<Vec<String>, Error> {
+        let mut warnings = Vec::new();
+        if !self.with.contexts.knows(&spec.context) {
+            warnings.push(format!(
+                "the context {:?} is not configured: the settings of the default context apply{}",
+                spec.context,
+                configured(self.with.contexts)
+            ));
+        }
+        if !locale::has_names(&spec.locale) {
+            warnings.push(format!(
+                "there are no names of directories in {}: they get English ones; names are there in {}",
+                spec.locale,
+                TRANSLATED.join(", ")
+            ));
+        }
+        let names = spec.names();
+        let parents: Vec<_> = names
+            .iter()
+            .flat_map(|name| {
+                app_hosts(name.host())
+                    .into_iter()
+                    .map(move |app| (name, app))
+            })
+            .collect();
+        let hosts: Vec<&str> = names
+            .iter()
+            .map(Name::host)
+            .chain(parents.iter().map(|(_, app)| app.instance.as_str()))
+            .collect();
+        let claims = self.with.store.claims_of(&hosts).await?;
+        for name in &names {
+            if let Some(claim) = claims.get(name.host())
+                && claim.instance != instance
+                && self.with.store.instance(&claim.instance).await?.is_some()
+            {
+                return Err(Error::NameTaken(name.to_string()));
+            }
+        }
+        for (name, app) in &parents {
+            if let Some(claim) = claims.get(&app.instance)
+                && let Some(parent) = self.with.store.instance(&claim.instance).await?
+                && self.with.contexts.get(&parent.body.context).subdomains == app.subdomains
+            {
+                warnings.push(format!(
+                    "{name} is also where {} would serve its app {}: the new instance hides it",
+                    claim.name, app.slug
+                ));
+            }
+        }
+        Ok(warnings)
+    }
+}
+
+/// The contexts that are configured, in words that end a sentence about one that is not.
+fn configured(contexts: &Contexts) -> String {
+    let names: Vec<&str> = contexts.names().collect();
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!("; configured are {}", names.join(", "))
+    }
+}
+
+/// The prefix of a new instance: `cozy` and 32 random hex digits. A new instance of an old name so shares
+/// nothing with the one before.
+fn random_prefix() -> Result<String, Error> {
+    let mut bytes = [0_u8; 16];
+    getrandom::fill(&mut bytes)?;
+    Ok(format!("cozy{}", hex::encode(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        reason = "a failed expectation is the test failing"
+    )]
+
+    use super::random_prefix;
+
+    #[test]
+    fn prefixes_are_never_alike() {
+        let prefix = random_prefix().unwrap();
+        assert_eq!(prefix.len(), 36);
+        assert!(prefix.starts_with("cozy"));
+        assert_ne!(prefix, random_prefix().unwrap());
+    }
+}

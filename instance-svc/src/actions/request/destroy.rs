@@ -1,0 +1,128 @@
+//! Asking for a destruction.
+
+use service_kit::secret::Secret;
+
+use super::{Draft, Plan, RequestOptions, arguments_mac};
+use crate::{
+    actions::find,
+    domain::{claim::Kind, name::Name, operation::Subject, removed::Removed},
+    error::Error,
+    operations::{
+        Peers, Work,
+        destroy::DestroyWork,
+        holdings::{Holder, Holdings},
+    },
+    store::{Found, Store},
+};
+
+/// A destruction that is asked for.
+#[derive(Debug)]
+pub(crate) struct DestroyPlan<'a> {
+    store: &'a Store,
+    peers: &'a Peers,
+    name: &'a Name,
+    etag: &'a str,
+    found: Option<Found>,
+}
+
+/// What a destruction would come to.
+#[derive(Debug)]
+pub(crate) struct DestroyPreview {
+    /// The domain that would go.
+    pub domain: String,
+    /// How much would go with it.
+    pub count: Removed,
+}
+
+impl<'a> DestroyPlan<'a> {
+    /// The plan to destroy an instance; with an etag, only if it has not changed since.
+    pub(crate) const fn new(
+        store: &'a Store,
+        peers: &'a Peers,
+        name: &'a Name,
+        etag: &'a str,
+    ) -> Self {
+        Self {
+            store,
+            peers,
+            name,
+            etag,
+            found: None,
+        }
+    }
+}
+
+impl Plan for DestroyPlan<'_> {
+    type Preview = DestroyPreview;
+
+    fn verb(&self) -> &'static str {
+        "destroy"
+    }
+
+    fn mac(&self, key: &Secret) -> Result<String, Error> {
+        arguments_mac(key, &(self.name.host(), self.etag))
+    }
+
+    async fn draft(&mut self, _: RequestOptions<'_>) -> Result<Draft, Error> {
+        let mut found = find::idle_by_name(self.store, self.name).await?;
+        if found.kind != Kind::Domain {
+            return Err(Error::Alias {
+                alias: self.name.to_string(),
+                domain: found.document.body.domain,
+            });
+        }
+        if !self.etag.is_empty() {
+            found.settings = self.store.settings(found.document.body.place()).await?;
+            if self.etag != found.etag() {
+                return Err(Error::EtagMismatch(self.name.to_string()));
+            }
+        }
+        let document = &found.document.body;
+        if let Some(record) = &found.record {
+            record
+                .body
+                .may_be_destroyed(None)
+                .map_err(|why| Error::Refused {
+                    domain: document.domain.clone(),
+                    why,
+                })?;
+        }
+        let draft = Draft {
+            subject: Subject {
+                instance: found.id.clone(),
+                domain: document.domain.clone(),
+                prefix: document.database_prefix().to_owned(),
+                couch_cluster: document.couch_cluster,
+            },
+            work: Work::Destroy(DestroyWork {
+                etag: self.etag.to_owned(),
+                ..DestroyWork::default()
+            }),
+        };
+        self.found = Some(found);
+        Ok(draft)
+    }
+
+    async fn preview(self, _: Vec<String>) -> Result<DestroyPreview, Error> {
+        let found = self
+            .found
+            .ok_or_else(|| Error::NoSuchInstance(self.name.to_string()))?;
+        let document = &found.document.body;
+        let names: Vec<String> = document
+            .wanted()
+            .into_iter()
+            .map(|wanted| wanted.id)
+            .collect();
+        let holder = Holder {
+            instance: &found.id,
+            domain: &document.domain,
+            place: document.place(),
+            names: &names,
+        };
+        let holdings = Holdings::of(self.store, self.peers, holder).await?;
+        Ok(DestroyPreview {
+            domain: document.domain.clone(),
+            count: holdings.count(),
+        })
+    }
+}

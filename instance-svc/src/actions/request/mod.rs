@@ -1,0 +1,277 @@
+//! Asking for an operation: one pipeline, and a plan for each kind of request.
+//!
+//! A request is checked, compared with the request that had its id before (AIP-155), drafted, and accepted or, when
+//! that is all that is wanted, previewed (AIP-163). What is particular about a request is its [`Plan`].
+
+pub(crate) mod change;
+pub(crate) mod create;
+pub(crate) mod destroy;
+pub(crate) mod purge_orphans;
+pub(crate) mod secret;
+
+use hmac::{Hmac, Mac as _};
+use serde::Serialize;
+use service_kit::secret::Secret;
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    domain::{
+        operation::{Envelope, Subject},
+        sealed::Sealed,
+        spec::InvalidField,
+    },
+    error::Error,
+    operations::{Engine, Operation, Work, engine::Accepted},
+};
+
+/// What a request came to.
+#[derive(Debug)]
+pub(crate) enum Answer<P> {
+    /// An operation, new or known.
+    Accepted {
+        /// Its id.
+        id: String,
+        /// How far it is.
+        operation: Box<Operation>,
+    },
+    /// Everything would be fine; nothing was done.
+    Preview(P),
+}
+
+/// The part of a request that is the same for all of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RequestOptions<'a> {
+    /// The caller's id of the request; empty for none.
+    pub request_id: &'a str,
+    /// Whether nothing is to be done.
+    pub validate_only: bool,
+}
+
+/// What an operation will be about.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    /// The instance.
+    pub subject: Subject,
+    /// What is to be done.
+    pub work: Work,
+}
+
+/// What is particular about a request. Its methods are called in their order, each once at most.
+pub(crate) trait Plan: Send + Sync {
+    /// What a caller is shown who only wants to know.
+    type Preview;
+
+    /// What is asked, as far as request ids are told apart by it.
+    fn verb(&self) -> &'static str;
+
+    /// The HMAC of what the caller gave, under `key`: [`arguments_mac`].
+    ///
+    /// # Errors
+    /// Never in practice: arguments have a form in JSON.
+    fn mac(&self, key: &Secret) -> Result<String, Error>;
+
+    /// Whether accepting it costs so much that everything is looked at before.
+    fn is_costly(&self) -> bool {
+        false
+    }
+
+    /// Works out the operation; refuses what needs no second look.
+    fn draft(
+        &mut self,
+        options: RequestOptions<'_>,
+    ) -> impl Future<Output = Result<Draft, Error>> + Send;
+
+    /// Looks whether it can be done. It may run beside the write that accepts the operation. Gives what an
+    /// administrator should know.
+    fn check(&self) -> impl Future<Output = Result<Vec<String>, Error>> + Send {
+        std::future::ready(Ok(Vec::new()))
+    }
+
+    /// What the operation with this id has to carry and nobody may read.
+    fn seal(&mut self, _id: &str) -> impl Future<Output = Result<Option<Sealed>, Error>> + Send {
+        std::future::ready(Ok(None))
+    }
+
+    /// What it would come to.
+    fn preview(
+        self,
+        warnings: Vec<String>,
+    ) -> impl Future<Output = Result<Self::Preview, Error>> + Send;
+}
+
+/// Takes requests for operations.
+#[derive(Debug)]
+pub(crate) struct Requests<'a> {
+    /// Who drives operations.
+    pub engine: &'a Engine,
+    /// The key under which arguments are compared.
+    pub key: &'a Secret,
+}
+
+impl Requests<'_> {
+    /// Checks a request and, unless only that is wanted, has it accepted.
+    ///
+    /// # Errors
+    /// What the plan refuses; [`Error::RequestIdReused`]; any fault of the database.
+    pub(crate) async fn ask<P: Plan>(
+        &self,
+        mut plan: P,
+        options: RequestOptions<'_>,
+    ) -> Result<Answer<P::Preview>, Error> {
+        check_request_id(options.request_id)?;
+        let mac = plan.mac(self.key)?;
+        let id = operation_id(plan.verb(), options.request_id);
+        let look_first = options.validate_only || plan.is_costly();
+        if look_first && let Some(known) = self.known(options, &id, &mac).await? {
+            return Ok(known);
+        }
+        let asked = self.go_on(&mut plan, options, &id, &mac).await;
+        match asked {
+            Ok(Some(answer)) => Ok(answer),
+            Ok(None) => {
+                let warnings = plan.check().await?;
+                Ok(Answer::Preview(plan.preview(warnings).await?))
+            }
+            // What was done already may be refused now: the caller asks again because an answer was lost.
+            Err(refusal) if !look_first => {
+                let known = self.known(options, &id, &mac).await?;
+                known.ok_or(refusal)
+            }
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// Has a request accepted; `None` when only a preview is wanted.
+    async fn go_on<P: Plan>(
+        &self,
+        plan: &mut P,
+        options: RequestOptions<'_>,
+        id: &str,
+        mac: &str,
+    ) -> Result<Option<Answer<P::Preview>>, Error> {
+        let draft = plan.draft(options).await?;
+        if options.validate_only {
+            return Ok(None);
+        }
+        let now = self.engine.clock().now();
+        let mut operation = Operation {
+            envelope: Envelope::new(draft.subject, mac.to_owned(), now),
+            work: draft.work,
+        };
+        let accepted = if plan.is_costly() {
+            let warnings = plan.check().await?;
+            operation.sealed = plan.seal(id).await?;
+            let checked = std::future::ready(Ok(warnings));
+            self.engine
+                .accept(id.to_owned(), operation, checked)
+                .await?
+        } else {
+            operation.sealed = plan.seal(id).await?;
+            self.engine
+                .accept(id.to_owned(), operation, plan.check())
+                .await?
+        };
+        match accepted {
+            Accepted::Operation { id, operation } => Ok(Some(Answer::Accepted { id, operation })),
+            Accepted::Reused => Err(Error::RequestIdReused),
+        }
+    }
+
+    /// The operation that a request has asked for before.
+    async fn known<T>(
+        &self,
+        options: RequestOptions<'_>,
+        id: &str,
+        mac: &str,
+    ) -> Result<Option<Answer<T>>, Error> {
+        if options.request_id.is_empty() {
+            return Ok(None);
+        }
+        match self.engine.log().read(id).await? {
+            Some(known) if known.body.arguments_mac == mac => Ok(Some(Answer::Accepted {
+                id: id.to_owned(),
+                operation: Box::new(known.body),
+            })),
+            Some(_) => Err(Error::RequestIdReused),
+            None => Ok(None),
+        }
+    }
+}
+
+/// The id of the operation that a request asks for: derived from its request id, so that the same request
+/// finds the same operation (AIP-155). A request without an id gets one that nothing else has.
+///
+/// There is one caller, the administrator; with more, who they are belongs into this.
+fn operation_id(kind: &str, request_id: &str) -> String {
+    if request_id.is_empty() {
+        return couch::DocId::ascending().into_string();
+    }
+    let mut hash = Sha256::new();
+    for part in ["admin", kind, request_id] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    let mut id = hex::encode(hash.finalize());
+    id.truncate(32);
+    id
+}
+
+/// The HMAC of a request's arguments, in hex. A plain hash would let whoever reads the database guess at
+/// arguments that are secret.
+fn arguments_mac<T: Serialize>(key: &Secret, arguments: &T) -> Result<String, Error> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.expose().as_bytes())
+        // HMAC takes keys of any length.
+        .unwrap_or_else(|_| Hmac::<Sha256>::new(&hmac::digest::Key::<Hmac<Sha256>>::default()));
+    mac.update(&serde_json::to_vec(arguments)?);
+    Ok(hex::encode(mac.finalize().into_bytes()))
+}
+
+/// Checks a request id: a caller's own text, best a UUID.
+fn check_request_id(text: &str) -> Result<(), InvalidField> {
+    let fine = text.len() <= 128 && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if fine {
+        Ok(())
+    } else {
+        Err(InvalidField {
+            field: "request_id".to_owned(),
+            wrong: "is not usable; give up to 128 printable ASCII characters without spaces, best a UUID"
+                .to_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        reason = "a failed expectation is the test failing"
+    )]
+
+    use service_kit::secret::Secret;
+
+    use super::{arguments_mac, check_request_id, operation_id};
+
+    #[test]
+    fn a_request_id_always_means_the_same_operation() {
+        assert_eq!(operation_id("create", "r"), operation_id("create", "r"));
+        assert_ne!(operation_id("create", "r"), operation_id("destroy", "r"));
+        assert_ne!(operation_id("create", ""), operation_id("create", ""));
+        assert_eq!(operation_id("create", "r").len(), 32);
+    }
+
+    #[test]
+    fn arguments_are_compared_under_a_key() {
+        let one = arguments_mac(&Secret::new("one"), &"x").unwrap();
+        assert_eq!(one, arguments_mac(&Secret::new("one"), &"x").unwrap());
+        assert_ne!(one, arguments_mac(&Secret::new("two"), &"x").unwrap());
+        assert_ne!(one, arguments_mac(&Secret::new("one"), &"y").unwrap());
+    }
+
+    #[test]
+    fn a_request_id_is_short_and_printable() {
+        assert!(check_request_id("").is_ok());
+        assert!(check_request_id("018f0000-0000-7000-8000-000000000001").is_ok());
+        assert!(check_request_id("a b").is_err());
+        assert!(check_request_id(&"x".repeat(129)).is_err());
+    }
+}

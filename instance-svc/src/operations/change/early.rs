@@ -1,0 +1,136 @@
+//! Taking an instance beside the write that accepts the operation.
+//!
+//! The record then names an operation before that is there. Others wait for it, for
+//! [`GRACE`](taking::GRACE); an operation that came later than half of that does not rely on what it took.
+
+use futures::future::BoxFuture;
+use tokio::time::Instant;
+
+use super::{ChangeWork, Changing, Seen, settled};
+use crate::{
+    domain::{change::Change, operation::Envelope, record::Record},
+    operations::{
+        engine::{Early, Task},
+        taking,
+    },
+    store::Store,
+};
+
+/// An instance that was taken.
+#[derive(Debug)]
+struct EarlyTaking {
+    store: Store,
+    id: String,
+    envelope: Envelope,
+    begun: Instant,
+    settled: Change,
+    seen: Seen,
+}
+
+impl Changing {
+    /// Takes an instance that the request has found idle, and reads for the answer what the request did not.
+    /// `None` where the step has to look for itself.
+    pub(super) async fn take_early(
+        &self,
+        task: Task<'_, ChangeWork>,
+    ) -> Option<Box<dyn Early<ChangeWork>>> {
+        let seen = task.work.seen.get()?;
+        let (envelope, change) = (task.envelope, &task.work.change);
+        if !change.is_decided_when_taken() || !self.is_created(envelope, &seen.record.body).await {
+            return None;
+        }
+        let carried = self.carried(task).ok()?;
+        if let Some(carried) = &carried {
+            carried.may_go_on(&seen.document.body).ok()?;
+        }
+        let begun = Instant::now();
+        let take = taking::try_take(&self.store, task.id, envelope, seen.record.clone());
+        let settings = async {
+            match &seen.settings {
+                Some(known) => Some(known.clone()),
+                // Without them the answer is read when it is asked for.
+                None => self.store.settings(envelope.place()).await.ok(),
+            }
+        };
+        let (taken, settings) = tokio::join!(take, settings);
+        let record = match taken {
+            Ok(record) => record?,
+            Err(error) => {
+                // Should it be taken all the same, the step finds it so.
+                tracing::debug!(
+                    operation = task.id,
+                    error = &error as &dyn std::error::Error,
+                    "taking the instance is left to the step"
+                );
+                return None;
+            }
+        };
+        let document = Some(&seen.document.body);
+        Some(Box::new(EarlyTaking {
+            store: self.store.clone(),
+            id: task.id.to_owned(),
+            envelope: envelope.clone(),
+            begun,
+            settled: settled(change, document, &record.body),
+            seen: Seen {
+                document: seen.document.clone(),
+                record,
+                settings,
+            },
+        }))
+    }
+}
+
+impl Changing {
+    /// Whether the creation of the instance has ended, as far as one look tells.
+    async fn is_created(&self, envelope: &Envelope, record: &Record) -> bool {
+        if self.created.know(&envelope.instance, record) {
+            return true;
+        }
+        let ended = match self.store.operation(&record.created_by).await {
+            Ok(creation) => creation.is_none_or(|creation| creation.body.phase.is_end()),
+            Err(_) => false,
+        };
+        if ended {
+            self.created.note(&envelope.instance);
+        }
+        ended
+    }
+}
+
+impl Early<ChangeWork> for EarlyTaking {
+    fn keep(self: Box<Self>, envelope: &mut Envelope, work: &mut ChangeWork) {
+        if self.begun.elapsed() < taking::GRACE / 2 {
+            work.settle_as_seen(self.settled, self.seen);
+            envelope.step = super::TAKE + 1;
+            envelope.irreversible = true;
+        }
+    }
+
+    fn give_back(self: Box<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            if let Err(error) = self.free_unless_driven().await {
+                tracing::warn!(
+                    instance = self.envelope.instance,
+                    operation = self.id,
+                    error = &error as &dyn std::error::Error,
+                    "an instance that was taken for an operation that was not accepted could not be freed"
+                );
+            }
+        })
+    }
+}
+
+impl EarlyTaking {
+    /// The request may have reached another replica, which drives the operation and relies on this.
+    async fn free_unless_driven(&self) -> Result<(), couch::Error> {
+        if let Some(found) = self.store.operation(&self.id).await?
+            && found.body.instance == self.envelope.instance
+            && !found.body.phase.is_end()
+        {
+            return Ok(());
+        }
+        let known = Some(&self.seen.record);
+        taking::free(&self.store, &self.id, &self.envelope, known).await
+    }
+}

@@ -1,0 +1,448 @@
+//! Changing an instance that exists. Blocking, deleting softly, setting a passphrase and the like are changes,
+//! too: verbs of one kind.
+//!
+//! Each step may be done any number of times, and by an owner that was stopped in its middle: see
+//! [`taking::has`].
+//!
+//! Most changes are decided when the instance is taken ([`Change::is_decided_when_taken`]), and an instance that
+//! is idle is taken beside the write that accepts the operation ([`early`]). The copies that lists read are
+//! brought up to date by the write that frees the instance, after the caller was answered: where that is
+//! missing, adoption does the same. A change of one field so costs four writes, two of them at the same time,
+//! and one that nobody waits for.
+
+mod early;
+mod outcome;
+mod secrets;
+mod work;
+
+use std::time::Duration;
+
+use couch::{Document, Exchange};
+use futures::future::BoxFuture;
+use prost_types::Any;
+
+pub use self::work::{ChangeWork, Seen};
+use super::{
+    Sealing, Work, claims,
+    engine::{
+        Afterwards, Detail, Due, EarlyFuture, Kind, Report, Step, StepError, Task,
+        kind::position_of, nothing,
+    },
+    taking::{self, Conditions, CreatedInstances},
+};
+use crate::{
+    config::Config,
+    domain::{
+        change::{Change, ChangeKind},
+        instance::{InstanceDocument, SETTINGS_ID},
+        operation::Phase,
+        record::Record,
+    },
+    error::Error,
+    operations::sealing::Carried,
+    store::Store,
+};
+
+/// What a change works with.
+#[derive(Clone, Debug)]
+pub struct Changing {
+    pub(crate) store: Store,
+    pub(crate) sealing: Sealing,
+    pub(crate) config: Config,
+    pub(crate) created: CreatedInstances,
+}
+
+const TAKE: usize = position_of::<Changing>("take");
+
+impl Kind for Changing {
+    type Work = ChangeWork;
+    type All = Work;
+
+    /// A step that has nothing to do asks nothing of the database.
+    const STEPS: &'static [Step<Self>] = &[
+        Step::<Self>::new("take", |it, task| Box::pin(it.take(task)))
+            .undone_by(|it, task| Box::pin(it.free(task))),
+        // Whoever takes over has to know which names to give back.
+        Step::<Self>::new("claims", |it, task| Box::pin(it.claim_names(task)))
+            .undone_by(|it, task| Box::pin(it.release_stray(task)))
+            .written_before_if(|work| !work.change.added.is_empty()),
+        // Beyond lies no way back.
+        Step::<Self>::new("settings", |it, task| Box::pin(it.write_settings(task)))
+            .written_before_if(|work| !work.change.is_decided_when_taken()),
+        Step::<Self>::new("sessions", |it, task| Box::pin(it.end_sessions(task))),
+        // What was counted as removed has to be known to the result.
+        Step::<Self>::new("document", |it, task| Box::pin(it.write_document(task)))
+            .written_before_if(|work| work.change.kind == ChangeKind::Sessions),
+        Step::<Self>::new("release", |it, task| Box::pin(it.release_names(task))),
+        Step::<Self>::new("record", |it, task| Box::pin(it.write_record(task))),
+    ];
+
+    fn name(work: &ChangeWork) -> &'static str {
+        work.change.kind.name()
+    }
+
+    fn reversible_steps(work: &ChangeWork) -> usize {
+        if work.change.is_decided_when_taken() {
+            0
+        } else {
+            2
+        }
+    }
+
+    fn refuses_cancel(work: &ChangeWork, irreversible: bool) -> Option<&'static str> {
+        (irreversible || work.change.is_decided_when_taken())
+            .then_some("the change is being written; change it back once it has ended")
+    }
+
+    /// One that is decided when the instance is taken may have begun although the owner before did not write
+    /// that down.
+    fn patience(&self, task: Task<'_, ChangeWork>) -> Option<Duration> {
+        (!task.work.change.is_decided_when_taken()).then(|| self.config.creation_patience())
+    }
+
+    fn begin_early<'a>(&'a self, task: Task<'a, ChangeWork>) -> EarlyFuture<'a, ChangeWork> {
+        Box::pin(self.take_early(task))
+    }
+
+    fn afterwards(task: Task<'_, ChangeWork>, end: Phase) -> Afterwards {
+        // What was deleted softly is destroyed when its time has come.
+        let purge_at = task
+            .work
+            .change
+            .record
+            .purge_at()
+            .filter(|_| end == Phase::Succeeded);
+        match purge_at {
+            Some(purge_at) => Afterwards::FallsDue(purge_at.to_string()),
+            // A second owner may have claimed a name, or taken the instance, after the end.
+            None if task.envelope.taken_over => Afterwards::LookAgain,
+            None => Afterwards::Nothing,
+        }
+    }
+
+    fn tidy<'a>(&'a self, task: Task<'a, ChangeWork>) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let known = task.work.seen.get().map(|seen| &seen.record);
+            let is_made = task.envelope.phase == Phase::Succeeded;
+            let freed =
+                taking::write_record(&self.store, task.id, task.envelope, known, |record| {
+                    if is_made {
+                        task.work.change.apply_to_record(record);
+                    }
+                    record.operation = None;
+                });
+            if let Err(error) = freed.await {
+                tracing::debug!(
+                    operation = task.id,
+                    error = &error as &dyn std::error::Error,
+                    "the next operation on the instance finds that this one has ended"
+                );
+            }
+        })
+    }
+
+    fn look_again<'a>(
+        &'a self,
+        task: Task<'a, ChangeWork>,
+    ) -> BoxFuture<'a, Result<(), StepError>> {
+        Box::pin(async move {
+            let _nothing = self.release_stray(task).await?;
+            taking::free(&self.store, task.id, task.envelope, None).await?;
+            Ok(())
+        })
+    }
+
+    fn fall_due<'a>(
+        &'a self,
+        task: Task<'a, ChangeWork>,
+        now: String,
+    ) -> BoxFuture<'a, Result<Due<Work>, Error>> {
+        Box::pin(self.destroy_when_due(task, now))
+    }
+
+    fn respond<'a>(
+        &'a self,
+        task: Task<'a, ChangeWork>,
+        detail: Detail,
+    ) -> BoxFuture<'a, Result<Any, Error>> {
+        Box::pin(self.outcome(task, detail))
+    }
+}
+
+impl Changing {
+    async fn take(&self, task: Task<'_, ChangeWork>) -> Result<Report<ChangeWork>, StepError> {
+        let mut conditions = ChangeConditions {
+            changing: self,
+            task,
+            carried: self.carried(task)?,
+            document: None,
+        };
+        let created = &self.created;
+        let record = taking::take(
+            &self.store,
+            created,
+            task.id,
+            task.envelope,
+            &mut conditions,
+        )
+        .await?;
+        if conditions.document.is_none() {
+            // It was taken before.
+            conditions.read_document().await?;
+        }
+        let settled = settled(
+            &task.work.change,
+            conditions.document.as_ref(),
+            &record.body,
+        );
+        Ok(Box::new(move |work| work.settle(settled)))
+    }
+
+    async fn free(&self, task: Task<'_, ChangeWork>) -> Result<Report<ChangeWork>, StepError> {
+        taking::free(&self.store, task.id, task.envelope, None).await?;
+        Ok(nothing())
+    }
+
+    /// Claims the added names, one at a time, in byte order.
+    async fn claim_names(
+        &self,
+        task: Task<'_, ChangeWork>,
+    ) -> Result<Report<ChangeWork>, StepError> {
+        let change = &task.work.change;
+        if change.added.is_empty() || !taking::has(&self.store, task.id, task.envelope).await? {
+            return Ok(nothing());
+        }
+        for wanted in &change.added {
+            let claim = claims::of_operation(wanted, task.id, task.envelope);
+            claims::claim(&self.store, &wanted.id, &claim).await?;
+        }
+        if taking::has(&self.store, task.id, task.envelope).await? {
+            return Ok(nothing());
+        }
+        self.release_stray(task).await
+    }
+
+    /// Gives back what this operation claimed and the instance does not have: its change was turned back,
+    /// or another owner had finished it and a later change removed the name again.
+    async fn release_stray(
+        &self,
+        task: Task<'_, ChangeWork>,
+    ) -> Result<Report<ChangeWork>, StepError> {
+        if task.work.change.added.is_empty() {
+            return Ok(nothing());
+        }
+        let document = self.store.instance(&task.envelope.instance).await?;
+        let kept = document.map_or_else(Vec::new, |found| found.body.wanted());
+        for name in task.work.change.added.iter().rev() {
+            if !kept.iter().any(|kept| kept.id == name.id) {
+                self.store
+                    .release(&name.id, |claim| claim.operation == task.id)
+                    .await?;
+            }
+        }
+        Ok(nothing())
+    }
+
+    /// Gives the removed names back, in reverse order.
+    async fn release_names(
+        &self,
+        task: Task<'_, ChangeWork>,
+    ) -> Result<Report<ChangeWork>, StepError> {
+        for name in task.work.change.removed.iter().rev() {
+            let Some(seen) = self.store.claim_of(&name.id).await? else {
+                continue;
+            };
+            let ours = seen.instance == task.envelope.instance
+                && taking::has(&self.store, task.id, task.envelope).await?;
+            if ours {
+                // A claim that a later operation made is another one than the one seen.
+                self.store.release(&name.id, |found| *found == seen).await?;
+            }
+        }
+        Ok(nothing())
+    }
+
+    /// Whether a write may be tried. What was read when the instance was taken, and has the same revision
+    /// still, was changed by nobody since; what was read again may be later than the end of this operation.
+    async fn may_write(
+        &self,
+        task: Task<'_, ChangeWork>,
+        read_again: bool,
+    ) -> Result<bool, StepError> {
+        if !read_again || taking::has(&self.store, task.id, task.envelope).await? {
+            return Ok(true);
+        }
+        if task.envelope.taken_over {
+            // Another owner has finished it.
+            return Ok(false);
+        }
+        let lost = "another operation took the instance".to_owned();
+        Err(StepError::Again(TAKE, lost))
+    }
+
+    async fn write_settings(
+        &self,
+        task: Task<'_, ChangeWork>,
+    ) -> Result<Report<ChangeWork>, StepError> {
+        let report = if task.work.change.changes_settings() {
+            self.write_own_settings(task).await?
+        } else {
+            nothing()
+        };
+        self.write_vault(task).await?;
+        Ok(report)
+    }
+
+    async fn write_own_settings(
+        &self,
+        task: Task<'_, ChangeWork>,
+    ) -> Result<Report<ChangeWork>, StepError> {
+        let place = task.envelope.place();
+        let mut known = task.work.seen.get().and_then(|seen| seen.settings.clone());
+        let mut read_again = known.is_none();
+        loop {
+            let found = match known.take() {
+                Some(known) => known,
+                None => self.store.settings(place).await?,
+            };
+            let (rev, mut settings) = match found {
+                Some(found) => (Some(found.rev), found.body),
+                None => (None, serde_json::Map::new()),
+            };
+            if !task.work.change.apply_to_settings(&mut settings)
+                || !self.may_write(task, read_again).await?
+            {
+                return Ok(nothing());
+            }
+            match self
+                .store
+                .write_settings(place, rev.as_ref(), &settings)
+                .await?
+            {
+                Exchange::Won(rev) => {
+                    let written = Document {
+                        id: SETTINGS_ID.to_owned(),
+                        rev,
+                        body: settings,
+                    };
+                    return Ok(Box::new(move |work| work.see_settings(written)));
+                }
+                // Somebody changed them in between: the change goes onto what they wrote.
+                Exchange::Lost => read_again = true,
+            }
+        }
+    }
+
+    async fn write_document(
+        &self,
+        task: Task<'_, ChangeWork>,
+    ) -> Result<Report<ChangeWork>, StepError> {
+        let change = &task.work.change;
+        if !change.changes_document() && task.envelope.sealed.is_none() {
+            return Ok(nothing());
+        }
+        let carried = self.carried(task)?;
+        let instance = &task.envelope.instance;
+        let mut known = task.work.seen.get().map(|seen| seen.document.clone());
+        let mut read_again = known.is_none();
+        loop {
+            let found = match known.take() {
+                Some(known) => Some(known),
+                None => self.store.instance(instance).await?,
+            };
+            // Other software may have removed it: then there is nothing to change.
+            let Some(mut found) = found else {
+                return Ok(nothing());
+            };
+            let mut changed = change.apply_to_document(&mut found.body);
+            if let Some(carried) = &carried {
+                changed |= carried.apply(&mut found.body);
+            }
+            if !changed || !self.may_write(task, read_again).await? {
+                return Ok(nothing());
+            }
+            match self
+                .store
+                .replace_instance(instance, &found.rev, &found.body)
+                .await?
+            {
+                Exchange::Won(rev) => {
+                    let written = Document { rev, ..found };
+                    return Ok(Box::new(move |work| work.see_document(written)));
+                }
+                // Somebody changed it in between: the change goes onto what they wrote.
+                Exchange::Lost => read_again = true,
+            }
+        }
+    }
+
+    /// Writes what becomes of our own document. The copies of the instance document's fields can wait where lists
+    /// alone read them.
+    async fn write_record(
+        &self,
+        task: Task<'_, ChangeWork>,
+    ) -> Result<Report<ChangeWork>, StepError> {
+        let change = &task.work.change;
+        if change.is_decided_when_taken() && !change.changes_record() {
+            return Ok(nothing());
+        }
+        let known = task.work.seen.get().map(|seen| &seen.record);
+        let written = taking::write_record(&self.store, task.id, task.envelope, known, |record| {
+            change.apply_to_record(record);
+        })
+        .await?;
+        Ok(match written {
+            Some(written) => Box::new(move |work| work.see_record(written)),
+            None => nothing(),
+        })
+    }
+}
+
+/// What has to hold for a change to begin.
+struct ChangeConditions<'a> {
+    changing: &'a Changing,
+    task: Task<'a, ChangeWork>,
+    carried: Option<Carried>,
+    /// The instance, if the change depends on what it is.
+    document: Option<InstanceDocument>,
+}
+
+impl ChangeConditions<'_> {
+    async fn read_document(&mut self) -> Result<(), StepError> {
+        if !self.task.work.change.needs_settling() && self.carried.is_none() {
+            return Ok(());
+        }
+        let envelope = self.task.envelope;
+        let found = self.changing.store.instance(&envelope.instance).await?;
+        let found = found.ok_or_else(|| Error::NoSuchInstance(envelope.domain.clone()))?;
+        self.document = Some(found.body);
+        Ok(())
+    }
+}
+
+impl Conditions for ChangeConditions<'_> {
+    async fn look(&mut self, record: &Record) -> Result<(), StepError> {
+        let (envelope, change) = (self.task.envelope, &self.task.work.change);
+        change.may_begin(record).map_err(|why| Error::Refused {
+            domain: envelope.domain.clone(),
+            why,
+        })?;
+        taking::require_unchanged(&self.changing.store, envelope, record, &change.etag).await?;
+        self.read_document().await?;
+        if let (Some(carried), Some(document)) = (&self.carried, &self.document) {
+            carried.may_go_on(document)?;
+        }
+        Ok(())
+    }
+}
+
+/// A change with what follows from the instance as it is when it is taken.
+fn settled(change: &Change, document: Option<&InstanceDocument>, record: &Record) -> Change {
+    let mut settled = change.clone();
+    if let Some(document) = document
+        && change.needs_settling()
+    {
+        settled.settle(document, record);
+    }
+    settled
+}

@@ -1,0 +1,180 @@
+//! What came of a change: its response, and what falls due after it.
+
+use hamlet_proto::{
+    hamlet::instance::v1::{CleanSessionsResult, DeleteInstanceResult, Instance, RegisterLink},
+    pack,
+};
+use prost_types::Any;
+use sha2::{Digest as _, Sha256};
+
+use super::{ChangeWork, Changing};
+use crate::{
+    domain::{
+        change::ChangeKind,
+        claim::Kind,
+        operation::{Envelope, Operation, Phase, Subject},
+    },
+    error::Error,
+    messages,
+    operations::{
+        Work,
+        destroy::DestroyWork,
+        engine::{Detail, Due, Task},
+        taking::require_idle,
+    },
+    store::Found,
+};
+
+impl Changing {
+    /// What a change that is made is answered with: as a rule the instance as it is now, with the etag that the
+    /// next request needs.
+    pub(super) async fn outcome(
+        &self,
+        task: Task<'_, ChangeWork>,
+        detail: Detail,
+    ) -> Result<Any, Error> {
+        let (domain, change) = (&task.envelope.domain, &task.work.change);
+        Ok(match change.kind {
+            ChangeKind::Sessions => pack(&CleanSessionsResult {
+                domain: domain.clone(),
+                removed: messages::removed(&task.work.removed)
+                    .into_iter()
+                    .filter(|removed| removed.kind == "databases")
+                    .collect(),
+            }),
+            ChangeKind::Delete => pack(&DeleteInstanceResult {
+                domain: domain.clone(),
+                purge_time: change.record.purge_at().and_then(messages::timestamp),
+                ..DeleteInstanceResult::default()
+            }),
+            // A link is stored in no result: whoever asks later gets the one that is valid then.
+            ChangeKind::RegisterLink => {
+                let found = self.found(task, detail).await?;
+                let link = found.and_then(|found| messages::link_of(&self.config, &found));
+                pack::<RegisterLink>(&link.unwrap_or_default())
+            }
+            ChangeKind::Update
+            | ChangeKind::Block
+            | ChangeKind::Unblock
+            | ChangeKind::Undelete
+            | ChangeKind::Passphrase => {
+                let found = self.found(task, detail).await?;
+                pack(&found.map_or_else(
+                    // In a list, or destroyed since: all that is told of it is its name.
+                    || Instance {
+                        name: format!("instances/{domain}"),
+                        domain: domain.clone(),
+                        ..Instance::default()
+                    },
+                    |found| messages::instance(&found),
+                ))
+            }
+        })
+    }
+
+    /// The instance as the change has left it, where that is known, or as it is now.
+    async fn found(
+        &self,
+        task: Task<'_, ChangeWork>,
+        detail: Detail,
+    ) -> Result<Option<Found>, Error> {
+        if detail == Detail::Listed {
+            return Ok(None);
+        }
+        let seen = task.work.seen.get().cloned();
+        if let Some(seen) = seen
+            && let Some(settings) = seen.settings
+        {
+            let mut record = seen.record;
+            // It has ended, and is freed in this moment.
+            record.body.operation = None;
+            task.work.change.apply_to_record(&mut record.body);
+            return Ok(Some(Found {
+                id: task.envelope.instance.clone(),
+                document: seen.document,
+                record: Some(record),
+                settings,
+                kind: Kind::Domain,
+            }));
+        }
+        let mut found = self
+            .store
+            .found(&task.envelope.instance, Kind::Domain)
+            .await?;
+        let record = found.as_mut().and_then(|found| found.record.as_mut());
+        if let Some(record) = record
+            && record.body.operation.as_deref() == Some(task.id)
+        {
+            record.body.operation = None;
+        }
+        Ok(found)
+    }
+
+    /// Destroys what was deleted softly, when its time has come.
+    ///
+    /// The destruction's id follows from the instance and the time, so that several replicas that find it due
+    /// begin one; and it names the time, so that it destroys nothing that was brought back in between: the
+    /// record decides when it is taken.
+    pub(super) async fn destroy_when_due(
+        &self,
+        task: Task<'_, ChangeWork>,
+        now: String,
+    ) -> Result<Due<Work>, Error> {
+        let deletion = task.envelope;
+        let Some(due) = &deletion.look_again else {
+            return Ok(Due::Close);
+        };
+        let record = self.store.record(&deletion.instance).await?;
+        let is_due = |found: &Option<String>| found.as_ref() == Some(due);
+        let Some(record) = record.filter(|found| is_due(&found.body.purge_at)) else {
+            // It is gone, was brought back, or is kept for longer.
+            return Ok(Due::Close);
+        };
+        match require_idle(&self.store, &deletion.domain, &record.body).await {
+            Ok(()) => {}
+            Err(Error::Busy { .. }) => return Ok(Due::Wait),
+            Err(error) => return Err(error),
+        }
+        // One that failed did not get the instance: there is room for another.
+        for attempt in 0_u32.. {
+            let id = destruction_id(&deletion.instance, due, attempt);
+            match self.store.operation(&id).await? {
+                Some(found) if found.body.phase == Phase::Failed => {}
+                Some(_) => return Ok(Due::Wait),
+                None => {
+                    let operation = Box::new(destruction(deletion, due, now));
+                    return Ok(Due::Begin { id, operation });
+                }
+            }
+        }
+        Ok(Due::Wait)
+    }
+}
+
+fn destruction(deletion: &Envelope, due: &str, now: String) -> Operation<Work> {
+    let subject = Subject {
+        instance: deletion.instance.clone(),
+        domain: deletion.domain.clone(),
+        prefix: deletion.prefix.clone(),
+        couch_cluster: deletion.couch_cluster,
+    };
+    Operation {
+        envelope: Envelope::new(subject, String::new(), now),
+        work: Work::Destroy(DestroyWork {
+            due: Some(due.to_owned()),
+            ..DestroyWork::default()
+        }),
+    }
+}
+
+/// The id of the destruction of an instance at a time.
+fn destruction_id(instance: &str, due: &str, attempt: u32) -> String {
+    let mut hash = Sha256::new();
+    for part in ["purge", instance, due, &attempt.to_string()] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    let mut id = hex::encode(hash.finalize());
+    id.truncate(32);
+    id
+}

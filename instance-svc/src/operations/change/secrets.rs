@@ -1,0 +1,74 @@
+//! The parts of a change that are about secrets: what it carries sealed is written, sessions are ended.
+
+use couch::Exchange;
+
+use super::{ChangeWork, Changing};
+use crate::{
+    clock,
+    domain::{change::ChangeKind, databases::SESSIONS},
+    operations::{
+        engine::{Report, StepError, Task, nothing},
+        sealing::Carried,
+        taking,
+    },
+};
+
+impl Changing {
+    pub(super) fn carried(&self, task: Task<'_, ChangeWork>) -> Result<Option<Carried>, StepError> {
+        Ok(self.sealing.open(task.id, task.envelope.sealed.as_ref())?)
+    }
+
+    /// Writes the settings of the vault, when a passphrase is set.
+    pub(super) async fn write_vault(&self, task: Task<'_, ChangeWork>) -> Result<(), StepError> {
+        let (id, operation) = (task.id, task.envelope);
+        let carried = self.carried(task)?;
+        let Some(credentials) = carried.as_ref().and_then(Carried::credentials) else {
+            return Ok(());
+        };
+        loop {
+            let found = self.store.vault_settings(operation.place()).await?;
+            let (rev, before) = match found {
+                Some(found) => (Some(found.rev), Some(found.body)),
+                None => (None, None),
+            };
+            let written = before
+                .as_ref()
+                .is_some_and(|settings| credentials.are_in(settings));
+            if written || !taking::has(&self.store, id, operation).await? {
+                return Ok(());
+            }
+            let settings = credentials.vault_settings(before, &clock::now());
+            match self
+                .store
+                .write_vault_settings(operation.place(), rev.as_ref(), &settings)
+                .await?
+            {
+                Exchange::Won(_) => return Ok(()),
+                // Somebody changed them in between: the keys go onto what they wrote.
+                Exchange::Lost => {}
+            }
+        }
+    }
+
+    /// Removes the databases of sessions and of logins: without its document no session is worth anything.
+    /// Other software makes them again when it needs them.
+    pub(super) async fn end_sessions(
+        &self,
+        task: Task<'_, ChangeWork>,
+    ) -> Result<Report<ChangeWork>, StepError> {
+        if task.work.change.kind != ChangeKind::Sessions
+            || !taking::has(&self.store, task.id, task.envelope).await?
+        {
+            return Ok(nothing());
+        }
+        let mut removed = 0;
+        for doctype in SESSIONS {
+            let was_there = self
+                .store
+                .remove_database(task.envelope.place(), doctype)
+                .await?;
+            removed += u64::from(was_there);
+        }
+        Ok(Box::new(move |work| work.removed.databases += removed))
+    }
+}

@@ -1,0 +1,532 @@
+//! The steps of a creation, done and undone.
+//!
+//! Each may be done any number of times: what it makes is named by the operation (its prefix, its ids),
+//! so that a second time finds what the first one made.
+
+use std::{collections::HashSet, time::Duration};
+
+use couch::DbName;
+use futures::{
+    StreamExt as _, TryStreamExt as _,
+    future::{BoxFuture, try_join_all},
+    stream,
+};
+use hamlet_proto::hamlet::instance::v1::Tenant;
+use prost_types::Any;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+
+use super::{
+    Peers, Sealing, Work,
+    claims::{self, EarlyClaim},
+    engine::{
+        Detail, EarlyFuture, Kind, Report, Step, StepError, Task,
+        kind::{Afterwards, position_of},
+        nothing,
+    },
+    taking::CreatedInstances,
+};
+use crate::{
+    clock,
+    config::Config,
+    domain::{
+        databases::{self, CONTACTS, OWN, SETTINGS},
+        in_memory::InMemory,
+        instance::{InstanceDocument, SETTINGS_ID, owner_contact, settings_document},
+        operation::{Envelope, Phase},
+        passphrase::{Credentials, credentials::VAULT_SETTINGS_ID},
+        place::Place,
+        record::Record,
+        spec::Spec,
+    },
+    error::Error,
+    messages,
+    store::Store,
+};
+
+/// How many apps are installed at once.
+const APPS_AT_ONCE: usize = 4;
+
+/// After how long every node of a cluster has heard of a new database.
+const HEARD_AFTER: Duration = Duration::from_secs(5);
+
+/// What a creation works with.
+#[derive(Clone, Debug)]
+pub struct Creation {
+    pub(crate) store: Store,
+    pub(crate) peers: Peers,
+    pub(crate) config: Config,
+    pub(crate) sealing: Sealing,
+    pub(crate) created: CreatedInstances,
+}
+
+/// What a creation makes, and what came of that so far.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct CreateWork {
+    /// What was asked.
+    pub spec: Box<Spec>,
+    /// The ids of the claims that it has made, in the order of making.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+    /// Each database with the number of documents that it must hold at least.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub databases: Vec<(String, u64)>,
+    /// What became of each app, in the order asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub apps: Vec<AppOutcome>,
+    /// The instance as it was published just now, so that answering costs no reading.
+    #[serde(skip)]
+    pub published: InMemory<InstanceDocument>,
+}
+
+impl CreateWork {
+    /// The creation of this instance.
+    #[must_use]
+    pub fn new(spec: Spec) -> Self {
+        Self {
+            spec: Box::new(spec),
+            ..Self::default()
+        }
+    }
+}
+
+/// What became of one app.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+pub struct AppOutcome {
+    /// What was asked for.
+    pub source: String,
+    /// The slug, when it could be told.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub slug: String,
+    /// The version that was installed.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub version: String,
+    /// Why it was not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub error: String,
+}
+
+/// Where a creation goes on whose databases are not whole.
+const DATABASES: usize = position_of::<Creation>("databases");
+
+impl Kind for Creation {
+    type Work = CreateWork;
+    type All = Work;
+
+    const STEPS: &'static [Step<Self>] = &[
+        Step::<Self>::new("claims", |it, task| Box::pin(it.claim_names(task)))
+            .undone_by(|it, task| Box::pin(it.release_names(task))),
+        // With their indexes, views and first documents; our own document is written beside them.
+        Step::<Self>::new("databases", |it, task| Box::pin(it.make_databases(task)))
+            .undone_by(|it, task| Box::pin(it.remove_made(task))),
+        // Installing may take long, and its outcome is told apart by app.
+        Step::<Self>::new("apps", |it, task| Box::pin(it.install_apps(task)))
+            .undone_by(|it, task| Box::pin(it.purge_contents(task)))
+            .written_before_if(|work| !work.spec.apps.is_empty())
+            .may_be_broken_off(),
+        // Beyond lies no way back.
+        Step::<Self>::new("look", |it, task| Box::pin(it.look(task)))
+            .written_before()
+            .only_looks(),
+        // From here on the instance exists.
+        Step::<Self>::new("publish", |it, task| Box::pin(it.publish(task))),
+    ];
+
+    const TAKES_A_TURN: bool = true;
+
+    fn name(_: &CreateWork) -> &'static str {
+        "create"
+    }
+
+    fn reversible_steps(_: &CreateWork) -> usize {
+        3
+    }
+
+    fn refuses_cancel(_: &CreateWork, irreversible: bool) -> Option<&'static str> {
+        irreversible.then_some("the instance is being published; destroy it once it exists")
+    }
+
+    fn is_traced(work: &CreateWork) -> bool {
+        work.spec.trace
+    }
+
+    fn patience(&self, _: Task<'_, CreateWork>) -> Option<Duration> {
+        Some(self.config.creation_patience())
+    }
+
+    fn begin_early<'a>(&'a self, task: Task<'a, CreateWork>) -> EarlyFuture<'a, CreateWork> {
+        Box::pin(EarlyClaim::make(&self.store, task))
+    }
+
+    fn afterwards(task: Task<'_, CreateWork>, end: Phase) -> Afterwards {
+        // A second owner may have made something after what was made was taken back. Whatever the creation
+        // of an instance that exists has made is the instance's.
+        if task.envelope.taken_over && end == Phase::Failed {
+            Afterwards::LookAgain
+        } else {
+            Afterwards::Nothing
+        }
+    }
+
+    fn tidy<'a>(&'a self, task: Task<'a, CreateWork>) -> BoxFuture<'a, ()> {
+        self.created.note(&task.envelope.instance);
+        Box::pin(std::future::ready(()))
+    }
+
+    fn look_again<'a>(
+        &'a self,
+        task: Task<'a, CreateWork>,
+    ) -> BoxFuture<'a, Result<(), StepError>> {
+        Box::pin(async move {
+            if task.envelope.phase != Phase::Failed {
+                return Ok(());
+            }
+            let removed = remove_databases(&self.store, task.envelope.place()).await?;
+            if removed > 0 {
+                tracing::warn!(
+                    operation = task.id,
+                    removed,
+                    "databases were left and are removed"
+                );
+            }
+            self.store.remove_record(&task.envelope.instance).await?;
+            let _nothing = self.release_names(task).await?;
+            Ok(())
+        })
+    }
+
+    fn respond<'a>(
+        &'a self,
+        task: Task<'a, CreateWork>,
+        detail: Detail,
+    ) -> BoxFuture<'a, Result<Any, Error>> {
+        Box::pin(async move {
+            let read = match (task.work.published.get(), detail) {
+                (None, Detail::Whole) => self.store.instance(&task.envelope.instance).await?,
+                (Some(_), _) | (None, Detail::Listed) => None,
+            };
+            // A token is read from the instance and stored in no result.
+            let instance = match (task.work.published.get(), &read, detail) {
+                (_, _, Detail::Listed) => None,
+                (Some(published), _, Detail::Whole) => Some(published),
+                (None, read, Detail::Whole) => read.as_ref().map(|read| &read.body),
+            };
+            Ok(hamlet_proto::pack(&messages::created(
+                task,
+                instance,
+                &self.config,
+            )))
+        })
+    }
+}
+
+impl Creation {
+    fn tenant(&self, task: Task<'_, CreateWork>) -> Tenant {
+        let (operation, spec) = (task.envelope, &task.work.spec);
+        Tenant {
+            id: operation.instance.clone(),
+            domain: spec.domain.clone(),
+            prefix: operation.prefix.clone(),
+            context: spec.context.clone(),
+            locale: spec.locale.clone(),
+            url: self.config.url_of(&spec.domain),
+            couch_cluster: cluster_of(operation),
+            ..Tenant::default()
+        }
+    }
+
+    async fn claim_names(
+        &self,
+        task: Task<'_, CreateWork>,
+    ) -> Result<Report<CreateWork>, StepError> {
+        let wanted = task.work.spec.wanted();
+        for wanted in &wanted {
+            if task.work.names.contains(&wanted.id) {
+                continue;
+            }
+            let claim = claims::of_operation(wanted, task.id, task.envelope);
+            claims::claim(&self.store, &wanted.id, &claim).await?;
+        }
+        let names: Vec<String> = wanted.into_iter().map(|wanted| wanted.id).collect();
+        Ok(Box::new(move |work| work.names = names))
+    }
+
+    /// Gives the names back in reverse order.
+    async fn release_names(
+        &self,
+        task: Task<'_, CreateWork>,
+    ) -> Result<Report<CreateWork>, StepError> {
+        for wanted in task.work.spec.wanted().iter().rev() {
+            self.store
+                .release(&wanted.id, |claim| claim.operation == task.id)
+                .await?;
+        }
+        Ok(nothing())
+    }
+
+    async fn remove_made(
+        &self,
+        task: Task<'_, CreateWork>,
+    ) -> Result<Report<CreateWork>, StepError> {
+        let record = async {
+            let removed = self.store.remove_record(&task.envelope.instance).await;
+            removed.map_err(StepError::from)
+        };
+        tokio::try_join!(remove_databases(&self.store, task.envelope.place()), record)?;
+        Ok(nothing())
+    }
+
+    async fn purge_contents(
+        &self,
+        task: Task<'_, CreateWork>,
+    ) -> Result<Report<CreateWork>, StepError> {
+        self.peers.purge(&self.tenant(task)).await?;
+        Ok(nothing())
+    }
+
+    /// What the first passphrase becomes, when there is one.
+    fn credentials(&self, task: Task<'_, CreateWork>) -> Result<Option<Credentials>, StepError> {
+        let carried = self.sealing.open(task.id, task.envelope.sealed.as_ref())?;
+        Ok(carried.and_then(|carried| carried.credentials().cloned()))
+    }
+
+    /// Makes the databases with all that is in them at first, and gives the instance its place in lists,
+    /// side by side: nobody sees either before the instance document is there.
+    async fn make_databases(
+        &self,
+        task: Task<'_, CreateWork>,
+    ) -> Result<Report<CreateWork>, StepError> {
+        let (operation, spec) = (task.envelope, &task.work.spec);
+        let tenant = self.tenant(task);
+        let credentials = self.credentials(task)?;
+        let own = try_join_all(OWN.iter().map(|plan| {
+            let documents = first_documents(
+                plan.doctype,
+                operation,
+                spec,
+                &tenant.url,
+                credentials.as_ref(),
+            );
+            async move {
+                self.store
+                    .make_database(
+                        operation.place(),
+                        plan.doctype,
+                        plan.indexes,
+                        plan.views,
+                        &documents,
+                    )
+                    .await
+                    .map_err(StepError::from)
+            }
+        }));
+        let created_at = clock::parse(&operation.created_at).map(|time| prost_types::Timestamp {
+            seconds: time.unix_timestamp(),
+            nanos: i32::try_from(time.nanosecond()).unwrap_or_default(),
+        });
+        let files = async {
+            Ok(self
+                .peers
+                .prepare_files(&tenant, task.id, created_at)
+                .await?)
+        };
+        let apps = async { Ok(self.peers.prepare_apps(&tenant).await?) };
+        let record = self.write_record(task);
+        let (own, files, apps, ()) = tokio::try_join!(own, files, apps, record)?;
+        let made: Vec<(String, u64)> = own.into_iter().chain(files).chain(apps).collect();
+        Ok(Box::new(move |work| work.databases = made))
+    }
+
+    /// Installs the apps, some at once. One that fails does not fail the instance: it is reported.
+    async fn install_apps(
+        &self,
+        task: Task<'_, CreateWork>,
+    ) -> Result<Report<CreateWork>, StepError> {
+        let tenant = self.tenant(task);
+        let outcomes: Vec<AppOutcome> = stream::iter(task.work.spec.apps.clone())
+            .map(|source| self.install_app(&tenant, source))
+            .buffered(APPS_AT_ONCE)
+            .collect()
+            .await;
+        Ok(Box::new(move |work| work.apps = outcomes))
+    }
+
+    async fn install_app(&self, tenant: &Tenant, source: String) -> AppOutcome {
+        let limit = self.config.app_time_limit();
+        let end = Instant::now() + limit;
+        let heard = Instant::now() + HEARD_AFTER;
+        let mut pause = Duration::from_millis(100);
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let status = match self.peers.install(tenant, &source, left).await {
+                Ok(app) => {
+                    return AppOutcome {
+                        source,
+                        slug: app.slug,
+                        version: app.version,
+                        error: String::new(),
+                    };
+                }
+                Err(status) => status,
+            };
+            // The databases are there, but a node of a cluster may not have heard of them yet.
+            let unheard = Instant::now() < heard
+                && service_kit::status::reason(&status).as_deref() == Some("INSTANCE_INCOMPLETE");
+            let passing = unheard || status.code() == tonic::Code::Unavailable;
+            let again = passing && Instant::now() + pause * 2 < end;
+            if !again {
+                let late = Instant::now() >= end;
+                tracing::warn!(
+                    domain = tenant.domain,
+                    source,
+                    code = %status.code(),
+                    error = status.message(),
+                    "an app could not be installed"
+                );
+                return AppOutcome {
+                    source,
+                    error: if late {
+                        format!("it took longer than {} s", limit.as_secs())
+                    } else {
+                        status.message().to_owned()
+                    },
+                    ..AppOutcome::default()
+                };
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(2));
+        }
+    }
+
+    /// Looks whether all that was made is there, before anybody may see it: two owners may have
+    /// overlapped. A single one need not look: the database has answered for each document, and only who
+    /// owns the operation takes anything away.
+    async fn look(&self, task: Task<'_, CreateWork>) -> Result<Report<CreateWork>, StepError> {
+        let operation = task.envelope;
+        if !operation.taken_over {
+            return Ok(nothing());
+        }
+        let names: Vec<DbName> = databases::doctypes()
+            .map(|doctype| DbName::instance(&operation.prefix, doctype))
+            .collect::<Result<_, _>>()?;
+        let couch = self.store.couch(operation.place())?;
+        let found = couch.database_infos(&names).await?;
+        for name in &names {
+            let least = task
+                .work
+                .databases
+                .iter()
+                .find(|(database, _)| database == name.as_str())
+                .map_or(0, |(_, documents)| *documents);
+            let whole = found.get(name).is_some_and(|info| info.doc_count >= least);
+            if !whole {
+                return Err(StepError::Again(
+                    DATABASES,
+                    format!("the database {} is not whole", name.as_str()),
+                ));
+            }
+        }
+        Ok(nothing())
+    }
+
+    async fn write_record(&self, task: Task<'_, CreateWork>) -> Result<(), StepError> {
+        let (operation, spec) = (task.envelope, &task.work.spec);
+        let record = Record {
+            domain: spec.domain.clone(),
+            domain_aliases: spec.domain_aliases.clone(),
+            old_domain: spec.old_domain.clone(),
+            prefix: operation.prefix.clone(),
+            locale: spec.locale.clone(),
+            context: spec.context.clone(),
+            created_at: operation.created_at.clone(),
+            created_by: task.id.to_owned(),
+            register_expires_at: match operation.sealed {
+                // The passphrase is chosen; there is no link.
+                Some(_) => None,
+                None => clock::later(&operation.created_at, self.config.register_link_life()),
+            },
+            ..Record::default()
+        };
+        self.store
+            .write_record(&operation.instance, &record)
+            .await?;
+        Ok(())
+    }
+
+    async fn publish(&self, task: Task<'_, CreateWork>) -> Result<Report<CreateWork>, StepError> {
+        let mut document = InstanceDocument::draw(&task.work.spec, task.envelope.place())
+            .map_err(Error::Randomness)?;
+        if let Some(credentials) = self.credentials(task)? {
+            document.take_credentials(&credentials);
+        }
+        let published = self
+            .store
+            .publish(&task.envelope.instance, document)
+            .await?;
+        Ok(Box::new(move |work| {
+            work.published = InMemory::known(published);
+        }))
+    }
+}
+
+/// The position of an instance's CouchDB server as other services are told it. One that no message can
+/// hold is in no list either: they refuse it.
+pub(super) fn cluster_of(operation: &Envelope) -> i32 {
+    i32::try_from(operation.couch_cluster).unwrap_or(-1)
+}
+
+/// The first documents of a database, beside its indexes and views.
+fn first_documents(
+    doctype: &str,
+    operation: &Envelope,
+    spec: &Spec,
+    url: &str,
+    credentials: Option<&Credentials>,
+) -> Vec<(String, Map<String, Value>)> {
+    match doctype {
+        SETTINGS => {
+            let own = (SETTINGS_ID.to_owned(), settings_document(spec));
+            let vault = credentials.map(|credentials| {
+                let settings = credentials.vault_settings(None, &operation.created_at);
+                (VAULT_SETTINGS_ID.to_owned(), settings)
+            });
+            [own].into_iter().chain(vault).collect()
+        }
+        // The owner is the first contact of the instance: one id in two databases harms nobody, and
+        // stays the same when this is done twice.
+        CONTACTS => vec![(operation.instance.clone(), owner_contact(spec, url))],
+        _ => Vec::new(),
+    }
+}
+
+/// Removes all databases of an instance: by the list of those that every instance has, and by what is
+/// seen. Returns how many there were.
+pub(crate) async fn remove_databases(store: &Store, place: Place<'_>) -> Result<u64, StepError> {
+    const AT_ONCE: usize = 16;
+    let couch = store.couch(place)?;
+    let prefix = place.prefix;
+    let below = format!("{}/", DbName::instance_prefix(prefix)?);
+    let seen = couch.databases_with_prefix(&below).await?;
+    let planned = databases::doctypes()
+        .map(|doctype| DbName::instance(prefix, doctype))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut names: HashSet<String> = seen.into_iter().collect();
+    names.extend(planned.iter().map(|name| name.as_str().to_owned()));
+    let removed: Vec<bool> = stream::iter(names)
+        .map(|name| async move {
+            let name = DbName::new(name)?;
+            let removal = couch.delete_database(&name).await?;
+            Ok::<_, couch::Error>(removal == couch::Removal::Deleted)
+        })
+        .buffer_unordered(AT_ONCE)
+        .try_collect()
+        .await?;
+    let left = couch.databases_with_prefix(&below).await?;
+    if let Some(name) = left.first() {
+        return Err(StepError::Later(format!(
+            "the database {name} is still there"
+        )));
+    }
+    Ok(removed.into_iter().filter(|&was_there| was_there).count() as u64)
+}

@@ -1,0 +1,70 @@
+//! What falls due after the end of an operation.
+//!
+//! The ended operation is kept until then, and its kind says what becomes of it: the engine begins an operation
+//! that the kind names, under an id that follows from what fell due, so that of several replicas one begins it.
+
+use std::sync::Arc;
+
+use couch::{Document, Exchange};
+
+use super::{Due, Engine, Inner, Kinds};
+use crate::{domain::operation::Operation, error::Error};
+
+impl<K: Kinds> Inner<K> {
+    pub(super) async fn look_at_due(self: &Arc<Self>) {
+        let due = match self.log.due(&self.settings.clock.now()).await {
+            Ok(due) => due,
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot look for what is due"
+                );
+                return;
+            }
+        };
+        for ended in due {
+            let id = ended.id.clone();
+            if let Err(error) = self.fall_due(ended).await {
+                tracing::warn!(
+                    operation = id,
+                    error = &error as &dyn std::error::Error,
+                    "what is due could not be begun; it is tried again"
+                );
+            }
+        }
+    }
+
+    async fn fall_due(self: &Arc<Self>, ended: Document<Operation<K::Work>>) -> Result<(), Error> {
+        let now = self.settings.clock.now();
+        let due = self
+            .kinds
+            .bind(&ended.id, &ended.body)
+            .fall_due(now)
+            .await?;
+        match due {
+            Due::Wait => Ok(()),
+            Due::Close => self.close(ended).await,
+            Due::Begin { id, operation } => {
+                Engine(Arc::clone(self))
+                    .accept(id, *operation, std::future::ready(Ok(Vec::new())))
+                    .await?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Nothing is left to be done for it.
+    async fn close(&self, ended: Document<Operation<K::Work>>) -> Result<(), Error> {
+        let mut operation = ended.body;
+        operation.look_again = None;
+        operation.beat += 1;
+        operation.updated_at = self.settings.clock.now();
+        match self
+            .log
+            .transition(&ended.id, &ended.rev, &operation)
+            .await?
+        {
+            Exchange::Won(_) | Exchange::Lost => Ok(()),
+        }
+    }
+}

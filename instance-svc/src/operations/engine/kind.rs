@@ -1,0 +1,306 @@
+//! What a kind of operation is to the engine: a table of steps, and what goes with them.
+//!
+//! A kind lies in a room of its own and implements [`Kind`]. `register_kinds!` makes of some kinds what one
+//! engine drives: [`Kinds`](super::kinds::Kinds).
+
+use std::{fmt, time::Duration};
+
+use futures::future::BoxFuture;
+use prost_types::Any;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::StepError;
+use crate::{
+    domain::operation::{Envelope, Operation, Phase, StepFacts, Work},
+    error::Error,
+};
+
+/// One operation as its kind sees it.
+#[derive(Debug)]
+pub struct Task<'a, W> {
+    /// The operation's id.
+    pub id: &'a str,
+    /// What is the same for every kind.
+    pub envelope: &'a Envelope,
+    /// What it does, and what came of that so far.
+    pub work: &'a W,
+}
+
+impl<W> Clone for Task<'_, W> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<W> Copy for Task<'_, W> {}
+
+/// What a step that was done leaves to be written down.
+pub type Report<W> = Box<dyn FnOnce(&mut W) + Send>;
+
+/// A report with nothing in it.
+#[must_use]
+pub fn nothing<W>() -> Report<W> {
+    Box::new(|_| {})
+}
+
+/// A step on its way.
+pub type StepFuture<'a, W> = BoxFuture<'a, Result<Report<W>, StepError>>;
+
+/// Does or undoes a step. It may be called any number of times, and by two owners at once.
+pub(crate) type Perform<K> =
+    for<'a> fn(&'a K, Task<'a, <K as Kind>::Work>) -> StepFuture<'a, <K as Kind>::Work>;
+
+/// One row of a kind's table of steps.
+#[derive(Debug)]
+pub struct Step<K: Kind> {
+    name: &'static str,
+    perform: Perform<K>,
+    undo: Option<Perform<K>>,
+    is_written_before: fn(&K::Work) -> bool,
+    only_looks: bool,
+    may_be_broken_off: bool,
+}
+
+impl<K: Kind> Step<K> {
+    /// A step that leaves nothing to undo, and before which nothing is written.
+    #[must_use]
+    pub const fn new(name: &'static str, perform: Perform<K>) -> Self {
+        Self {
+            name,
+            perform,
+            undo: None,
+            is_written_before: |_| false,
+            only_looks: false,
+            may_be_broken_off: false,
+        }
+    }
+
+    /// The same, undone like this.
+    #[must_use]
+    pub const fn undone_by(self, undo: Perform<K>) -> Self {
+        Self {
+            undo: Some(undo),
+            ..self
+        }
+    }
+
+    /// The same, before which the operation is written.
+    #[must_use]
+    pub const fn written_before(self) -> Self {
+        self.written_before_if(|_| true)
+    }
+
+    /// The same, before which the operation is written if its work says so.
+    #[must_use]
+    pub const fn written_before_if(self, is_written_before: fn(&K::Work) -> bool) -> Self {
+        Self {
+            is_written_before,
+            ..self
+        }
+    }
+
+    /// The same, of which it is known that it changes nothing.
+    #[must_use]
+    pub const fn only_looks(self) -> Self {
+        Self {
+            only_looks: true,
+            ..self
+        }
+    }
+
+    /// The same, which is given up when the operation is cancelled.
+    #[must_use]
+    pub const fn may_be_broken_off(self) -> Self {
+        Self {
+            may_be_broken_off: true,
+            ..self
+        }
+    }
+
+    /// Its name, as callers see it.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// What the envelope's decisions have to know.
+    #[must_use]
+    pub fn facts(&self, work: &K::Work) -> StepFacts {
+        StepFacts {
+            name: self.name,
+            is_undone: self.undo.is_some(),
+            is_written_before: (self.is_written_before)(work),
+            only_looks: self.only_looks,
+            may_be_broken_off: self.may_be_broken_off,
+        }
+    }
+
+    /// Does it, or undoes it.
+    pub(super) fn call<'a>(
+        &self,
+        kind: &'a K,
+        task: Task<'a, K::Work>,
+        undo: bool,
+    ) -> StepFuture<'a, K::Work> {
+        let call = if undo { self.undo } else { Some(self.perform) };
+        match call {
+            Some(call) => call(kind, task),
+            None => Box::pin(std::future::ready(Ok(nothing()))),
+        }
+    }
+}
+
+/// The position of a step in a table.
+///
+/// # Panics
+/// When there is none of that name: use it in constants, where that ends the compilation.
+#[must_use]
+#[expect(
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "evaluated by the compiler alone, where a panic is an error of compilation"
+)]
+pub(crate) const fn position_of<K: Kind>(name: &str) -> usize {
+    let mut position = 0;
+    while position < K::STEPS.len() {
+        let (found, wanted) = (K::STEPS[position].name.as_bytes(), name.as_bytes());
+        let mut same = 0;
+        while same < found.len() && same < wanted.len() && found[same] == wanted[same] {
+            same += 1;
+        }
+        if same == found.len() && same == wanted.len() {
+            return position;
+        }
+        position += 1;
+    }
+    panic!("no step of this kind has that name")
+}
+
+/// What is to be looked at after the end of an operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Afterwards {
+    /// Nothing.
+    Nothing,
+    /// What a second owner may have made after the end: [`Kind::look_again`].
+    LookAgain,
+    /// What falls due at a time, RFC 3339: [`Kind::fall_due`].
+    FallsDue(String),
+}
+
+/// What becomes of an ended operation whose time has come.
+#[derive(Debug)]
+pub enum Due<W> {
+    /// It is looked at again, later.
+    Wait,
+    /// Nothing is left to be done for it.
+    Close,
+    /// This operation begins, unless it has begun before.
+    Begin {
+        /// Its id.
+        id: String,
+        /// The operation.
+        operation: Box<Operation<W>>,
+    },
+}
+
+/// How much of an operation's outcome is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// All of it; documents may be read for it.
+    Whole,
+    /// What the operation itself tells, as lists show it.
+    Listed,
+}
+
+/// What a kind does beside the write that accepts an operation, before that is known to be there.
+pub trait Early<W>: Send {
+    /// The operation is accepted: the head start counts, unless it took too long.
+    fn keep(self: Box<Self>, envelope: &mut Envelope, work: &mut W);
+
+    /// The operation is not driven from here: takes back what was done.
+    fn give_back(self: Box<Self>) -> BoxFuture<'static, ()>;
+}
+
+/// A head start, if there is one.
+pub type EarlyFuture<'a, W> = BoxFuture<'a, Option<Box<dyn Early<W>>>>;
+
+/// A kind of operation.
+pub trait Kind: Clone + fmt::Debug + Send + Sync + 'static {
+    /// What an operation of this kind does, and what came of it.
+    type Work: Clone + fmt::Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static;
+
+    /// The work of all kinds that are driven together with this one.
+    type All: Work;
+
+    /// The steps, in order.
+    const STEPS: &'static [Step<Self>];
+
+    /// Whether it waits for a turn: only so many are at work at once.
+    const TAKES_A_TURN: bool = false;
+
+    /// Its name, as callers see it.
+    fn name(work: &Self::Work) -> &'static str;
+
+    /// How many of the first steps can be taken back.
+    fn reversible_steps(work: &Self::Work) -> usize;
+
+    /// Why one that runs cannot be cancelled; `None` when it can.
+    fn refuses_cancel(work: &Self::Work, irreversible: bool) -> Option<&'static str>;
+
+    /// Whether to keep how long each step took.
+    fn is_traced(_work: &Self::Work) -> bool {
+        false
+    }
+
+    /// How long it may go on failing before it is taken back; `None` for ever.
+    fn patience(&self, task: Task<'_, Self::Work>) -> Option<Duration>;
+
+    /// Has a head start beside the write that accepts the operation.
+    fn begin_early<'a>(&'a self, _task: Task<'a, Self::Work>) -> EarlyFuture<'a, Self::Work> {
+        Box::pin(std::future::ready(None))
+    }
+
+    /// What is to be looked at after an end in this phase.
+    fn afterwards(_task: Task<'_, Self::Work>, _end: Phase) -> Afterwards {
+        Afterwards::Nothing
+    }
+
+    /// Cleans up behind an end that is written down and told. Nobody waits for it, and it may be left out:
+    /// whoever comes next does the same.
+    fn tidy<'a>(&'a self, _task: Task<'a, Self::Work>) -> BoxFuture<'a, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    /// Looks once more at what has ended.
+    ///
+    /// # Errors
+    /// When it has to be looked at again.
+    fn look_again<'a>(
+        &'a self,
+        _task: Task<'a, Self::Work>,
+    ) -> BoxFuture<'a, Result<(), StepError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// What becomes of it when its time has come.
+    ///
+    /// # Errors
+    /// When it has to be asked again.
+    fn fall_due<'a>(
+        &'a self,
+        _task: Task<'a, Self::Work>,
+        _now: String,
+    ) -> BoxFuture<'a, Result<Due<Self::All>, Error>> {
+        Box::pin(std::future::ready(Ok(Due::Close)))
+    }
+
+    /// What one that did what was asked is answered with.
+    ///
+    /// # Errors
+    /// When documents have to be read for it, and cannot be.
+    fn respond<'a>(
+        &'a self,
+        task: Task<'a, Self::Work>,
+        detail: Detail,
+    ) -> BoxFuture<'a, Result<Any, Error>>;
+}

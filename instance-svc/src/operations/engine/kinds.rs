@@ -1,0 +1,302 @@
+//! Some kinds as one: what an engine drives.
+//!
+//! `register_kinds!` makes an enum of their work and a struct of them, each with one `match`: an operation is
+//! bound to its kind, and everything else goes through [`Bound`].
+
+use std::{fmt, time::Duration};
+
+use futures::future::BoxFuture;
+use prost_types::Any;
+
+use super::{
+    StepError,
+    kind::{Afterwards, Detail, Due, Early, EarlyFuture, Kind, Report, StepFuture, Task, nothing},
+};
+use crate::{
+    domain::operation::{Envelope, Operation, Phase, StepFacts, Work},
+    error::Error,
+};
+
+/// The kinds that an engine drives. Implemented by `register_kinds!`.
+pub trait Kinds: Clone + fmt::Debug + Send + Sync + 'static {
+    /// The work of all of them.
+    type Work: Work;
+
+    /// An operation with its kind.
+    fn bind<'a>(
+        &'a self,
+        id: &'a str,
+        operation: &'a Operation<Self::Work>,
+    ) -> Box<dyn Bound<'a, Self::Work> + 'a>;
+}
+
+/// The work of all kinds, which may be that of a certain one.
+pub trait Holds<W> {
+    /// The work of that kind, if it is that.
+    fn held_mut(&mut self) -> Option<&mut W>;
+}
+
+/// An operation with its kind. Each method is that of [`Kind`] with the same name.
+pub trait Bound<'a, A>: Send + Sync {
+    /// Whether it waits for a turn.
+    fn takes_a_turn(&self) -> bool;
+    /// How long it may go on failing before it is taken back; `None` for ever.
+    fn patience(&self) -> Option<Duration>;
+    /// Does the step at a position, or undoes it.
+    fn perform(&self, position: usize, undo: bool) -> StepFuture<'a, A>;
+    /// Has a head start beside the write that accepts the operation.
+    fn begin_early(&self) -> EarlyFuture<'a, A>;
+    /// What is to be looked at after an end in this phase.
+    fn afterwards(&self, end: Phase) -> Afterwards;
+    /// Cleans up behind an end that is written down and told.
+    fn tidy(&self) -> BoxFuture<'a, ()>;
+    /// Looks once more at what has ended.
+    fn look_again(&self) -> BoxFuture<'a, Result<(), StepError>>;
+    /// What becomes of it when its time has come.
+    fn fall_due(&self, now: String) -> BoxFuture<'a, Result<Due<A>, Error>>;
+    /// What one that did what was asked is answered with.
+    fn respond(&self, detail: Detail) -> BoxFuture<'a, Result<Any, Error>>;
+}
+
+/// A task of one kind, bound to it.
+#[derive(Debug)]
+pub struct BoundTo<'a, K: Kind> {
+    /// The kind.
+    pub kind: &'a K,
+    /// The task.
+    pub task: Task<'a, K::Work>,
+}
+
+impl<'a, K> Bound<'a, K::All> for BoundTo<'a, K>
+where
+    K: Kind,
+    K::All: Holds<K::Work>,
+{
+    fn takes_a_turn(&self) -> bool {
+        K::TAKES_A_TURN
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        self.kind.patience(self.task)
+    }
+
+    fn perform(&self, position: usize, undo: bool) -> StepFuture<'a, K::All> {
+        let Some(step) = K::STEPS.get(position) else {
+            // Whoever decides takes positions from the same table.
+            return Box::pin(std::future::ready(Ok(nothing())));
+        };
+        let done = step.call(self.kind, self.task, undo);
+        Box::pin(async move { Ok(lift_report(done.await?)) })
+    }
+
+    fn begin_early(&self) -> EarlyFuture<'a, K::All> {
+        let begun = self.kind.begin_early(self.task);
+        Box::pin(async move {
+            let early = begun.await?;
+            Some(Box::new(LiftedEarly(early)) as Box<dyn Early<K::All>>)
+        })
+    }
+
+    fn afterwards(&self, end: Phase) -> Afterwards {
+        K::afterwards(self.task, end)
+    }
+
+    fn tidy(&self) -> BoxFuture<'a, ()> {
+        self.kind.tidy(self.task)
+    }
+
+    fn look_again(&self) -> BoxFuture<'a, Result<(), StepError>> {
+        self.kind.look_again(self.task)
+    }
+
+    fn fall_due(&self, now: String) -> BoxFuture<'a, Result<Due<K::All>, Error>> {
+        self.kind.fall_due(self.task, now)
+    }
+
+    fn respond(&self, detail: Detail) -> BoxFuture<'a, Result<Any, Error>> {
+        self.kind.respond(self.task, detail)
+    }
+}
+
+/// A report about the work of one kind as one about the work of all.
+fn lift_report<A: Holds<W>, W: 'static>(report: Report<W>) -> Report<A> {
+    Box::new(move |all| {
+        if let Some(work) = all.held_mut() {
+            report(work);
+        }
+    })
+}
+
+/// A head start of one kind as one of all.
+struct LiftedEarly<W>(Box<dyn Early<W>>);
+
+impl<A: Holds<W>, W> Early<A> for LiftedEarly<W> {
+    fn keep(self: Box<Self>, envelope: &mut Envelope, all: &mut A) {
+        if let Some(work) = all.held_mut() {
+            self.0.keep(envelope, work);
+        }
+    }
+
+    fn give_back(self: Box<Self>) -> BoxFuture<'static, ()> {
+        self.0.give_back()
+    }
+}
+
+/// The work of one kind, as the envelope's decisions see it.
+#[derive(Debug)]
+pub struct Described<'a, K: Kind>(pub &'a K::Work);
+
+/// [`Work`] without what its callers get from the enum itself.
+pub trait Describe {
+    /// See [`Work::kind`].
+    fn kind(&self) -> &'static str;
+    /// See [`Work::step`].
+    fn step(&self, position: usize) -> Option<StepFacts>;
+    /// See [`Work::reversible_steps`].
+    fn reversible_steps(&self) -> usize;
+    /// See [`Work::refuses_cancel`].
+    fn refuses_cancel(&self, irreversible: bool) -> Option<&'static str>;
+    /// See [`Work::is_traced`].
+    fn is_traced(&self) -> bool;
+}
+
+impl<K: Kind> Describe for Described<'_, K> {
+    fn kind(&self) -> &'static str {
+        K::name(self.0)
+    }
+
+    fn step(&self, position: usize) -> Option<StepFacts> {
+        K::STEPS.get(position).map(|step| step.facts(self.0))
+    }
+
+    fn reversible_steps(&self) -> usize {
+        K::reversible_steps(self.0)
+    }
+
+    fn refuses_cancel(&self, irreversible: bool) -> Option<&'static str> {
+        K::refuses_cancel(self.0, irreversible)
+    }
+
+    fn is_traced(&self) -> bool {
+        K::is_traced(self.0)
+    }
+}
+
+/// A kind as tests see it that are made for every kind.
+#[derive(Clone, Debug)]
+pub struct KindFacts {
+    /// The name under which it is written down.
+    pub name: &'static str,
+    /// The names of its steps, in order.
+    pub steps: Vec<&'static str>,
+}
+
+impl KindFacts {
+    /// The facts of a kind.
+    #[must_use]
+    pub fn of<K: Kind>(name: &'static str) -> Self {
+        Self {
+            name,
+            steps: K::STEPS.iter().map(super::kind::Step::name).collect(),
+        }
+    }
+}
+
+/// Makes an enum of the work of some kinds, and of these kinds a struct that an engine drives.
+///
+/// The text beside a kind is the name under which it is written down: it never changes.
+macro_rules! register_kinds {
+    (
+        $(#[$work_doc:meta])* $work_vis:vis enum $Work:ident;
+        $(#[$kinds_doc:meta])* $kinds_vis:vis struct $Kinds:ident;
+        $( $(#[$doc:meta])* $Variant:ident($field:ident: $Kind:ty) = $name:literal, )+
+    ) => {
+        $(#[$work_doc])*
+        #[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
+        #[serde(tag = "kind")]
+        $work_vis enum $Work {
+            $(
+                $(#[$doc])*
+                #[serde(rename = $name)]
+                $Variant(<$Kind as $crate::operations::engine::Kind>::Work),
+            )+
+        }
+
+        $(#[$kinds_doc])*
+        #[derive(Clone, Debug)]
+        $kinds_vis struct $Kinds {
+            $( $(#[$doc])* $kinds_vis $field: $Kind, )+
+        }
+
+        impl $Work {
+            /// Every kind that is registered.
+            #[must_use]
+            $work_vis fn kinds() -> Vec<$crate::operations::engine::KindFacts> {
+                vec![ $( $crate::operations::engine::KindFacts::of::<$Kind>($name), )+ ]
+            }
+
+            fn describe(&self) -> Box<dyn $crate::operations::engine::Describe + '_> {
+                match self {
+                    $( Self::$Variant(work) => Box::new($crate::operations::engine::Described::<$Kind>(work)), )+
+                }
+            }
+        }
+
+        impl $crate::domain::operation::Work for $Work {
+            fn registered_name(&self) -> &'static str {
+                match self { $( Self::$Variant(_) => $name, )+ }
+            }
+
+            fn kind(&self) -> &'static str {
+                self.describe().kind()
+            }
+
+            fn step(&self, position: usize) -> Option<$crate::domain::operation::StepFacts> {
+                self.describe().step(position)
+            }
+
+            fn reversible_steps(&self) -> usize {
+                self.describe().reversible_steps()
+            }
+
+            fn refuses_cancel(&self, irreversible: bool) -> Option<&'static str> {
+                self.describe().refuses_cancel(irreversible)
+            }
+
+            fn is_traced(&self) -> bool {
+                self.describe().is_traced()
+            }
+        }
+
+        $(
+            impl $crate::operations::engine::Holds<<$Kind as $crate::operations::engine::Kind>::Work> for $Work {
+                fn held_mut(
+                    &mut self,
+                ) -> Option<&mut <$Kind as $crate::operations::engine::Kind>::Work> {
+                    #[allow(irrefutable_let_patterns, reason = "there may be one kind alone")]
+                    if let Self::$Variant(work) = self { Some(work) } else { None }
+                }
+            }
+        )+
+
+        impl $crate::operations::engine::Kinds for $Kinds {
+            type Work = $Work;
+
+            fn bind<'a>(
+                &'a self,
+                id: &'a str,
+                operation: &'a $crate::domain::operation::Operation<$Work>,
+            ) -> Box<dyn $crate::operations::engine::Bound<'a, $Work> + 'a> {
+                let envelope = &operation.envelope;
+                match &operation.work {
+                    $( $Work::$Variant(work) => Box::new($crate::operations::engine::BoundTo {
+                        kind: &self.$field,
+                        task: $crate::operations::engine::Task { id, envelope, work },
+                    }), )+
+                }
+            }
+        }
+    };
+}
+
+pub(crate) use register_kinds;

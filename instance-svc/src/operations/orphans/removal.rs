@@ -1,0 +1,151 @@
+//! The steps of removing orphans, in the order in which a destruction removes.
+//!
+//! Each step finds its own, so that it may be done twice and by another replica. Whatever is removed was
+//! looked at twice, and once more right before.
+
+use std::time::Duration;
+
+use couch::Exchange;
+use futures::future::BoxFuture;
+use hamlet_proto::hamlet::instance::v1::{PurgeOrphansResult, Tenant};
+use prost_types::Any;
+use serde::{Deserialize, Serialize};
+
+use super::{AT_ONCE, OrphanRemoval, Orphans};
+use crate::{
+    domain::removed::Removed,
+    error::Error,
+    messages,
+    operations::{
+        Work,
+        engine::{Detail, Kind, Report, Step, StepError, StepFuture, Task},
+    },
+};
+
+/// What came of the removal of orphans so far.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+pub struct OrphanWork {
+    /// What was removed.
+    #[serde(default)]
+    pub removed: Removed,
+}
+
+impl Kind for OrphanRemoval {
+    type Work = OrphanWork;
+    type All = Work;
+
+    // What was counted as removed has to be known to the result.
+    const STEPS: &'static [Step<Self>] = &[
+        Step::<Self>::new("contents", |it, _| counted(it.0.remove_contents())).written_before(),
+        Step::<Self>::new("databases", |it, _| counted(it.0.remove_databases())).written_before(),
+        Step::<Self>::new("records", |it, _| counted(it.0.remove_records())).written_before(),
+        Step::<Self>::new("claims", |it, _| counted(it.0.remove_claims())).written_before(),
+    ];
+
+    fn name(_: &OrphanWork) -> &'static str {
+        "orphans"
+    }
+
+    /// What was removed belonged to nobody: it may stop anywhere.
+    fn reversible_steps(_: &OrphanWork) -> usize {
+        Self::STEPS.len()
+    }
+
+    fn refuses_cancel(_: &OrphanWork, _: bool) -> Option<&'static str> {
+        None
+    }
+
+    fn patience(&self, _: Task<'_, OrphanWork>) -> Option<Duration> {
+        Some(PATIENCE)
+    }
+
+    fn respond<'a>(
+        &'a self,
+        task: Task<'a, OrphanWork>,
+        _: Detail,
+    ) -> BoxFuture<'a, Result<Any, Error>> {
+        let response = hamlet_proto::pack(&PurgeOrphansResult {
+            removed: messages::removed(&task.work.removed),
+        });
+        Box::pin(std::future::ready(Ok(response)))
+    }
+}
+
+/// How long removing may go on failing before it is given up.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Adds what a step has removed to the sum.
+fn counted<'a>(
+    removal: impl Future<Output = Result<Removed, StepError>> + Send + 'a,
+) -> StepFuture<'a, OrphanWork> {
+    Box::pin(async move {
+        let removed = removal.await?;
+        let report: Report<OrphanWork> = Box::new(move |work| work.removed += removed);
+        Ok(report)
+    })
+}
+
+impl Orphans {
+    async fn remove_contents(&self) -> Result<Removed, StepError> {
+        let mut removed = Removed::default();
+        for some in self.contents().await?.chunks(AT_ONCE) {
+            let prefixes = some.iter().map(|(prefix, _)| prefix.clone()).collect();
+            for prefix in self.lost(prefixes).await? {
+                tracing::info!(prefix, "contents of nobody are removed");
+                let nobody = Tenant {
+                    prefix,
+                    ..Tenant::default()
+                };
+                removed.objects += self.peers.purge(&nobody).await?;
+            }
+        }
+        Ok(removed)
+    }
+
+    async fn remove_databases(&self) -> Result<Removed, StepError> {
+        let mut removed = Removed::default();
+        for some in self.databases().await?.chunks(AT_ONCE) {
+            let prefixes = some.iter().map(|it| it.prefix.clone()).collect();
+            let lost = self.lost(prefixes).await?;
+            for databases in some.iter().filter(|it| lost.contains(&it.prefix)) {
+                tracing::info!(
+                    prefix = databases.prefix,
+                    count = databases.names.len(),
+                    "databases of nobody are removed"
+                );
+                removed.databases += databases.remove().await?;
+            }
+        }
+        Ok(removed)
+    }
+
+    async fn remove_records(&self) -> Result<Removed, StepError> {
+        let mut removed = Removed::default();
+        for record in self.records().await? {
+            match self
+                .store
+                .remove_record_at(&record.id, &record.rev)
+                .await
+                .map_err(Error::from)?
+            {
+                Exchange::Won(_) => removed.documents += 1,
+                // It was changed or removed meanwhile: somebody has it.
+                Exchange::Lost => {}
+            }
+        }
+        Ok(removed)
+    }
+
+    async fn remove_claims(&self) -> Result<Removed, StepError> {
+        let mut removed = Removed::default();
+        for claim in self.claims().await? {
+            let was_there = self
+                .store
+                .release(&claim.id, |now| *now == claim.body)
+                .await
+                .map_err(Error::from)?;
+            removed.claims += u64::from(was_there);
+        }
+        Ok(removed)
+    }
+}

@@ -1,0 +1,178 @@
+//! A database that answers 202 on command, as a cluster does to the second of two racing writers: the write
+//! lies there beside another one, which may win or lose. Claims, leases, records and publications come to
+//! one end all the same, also when the writer dies right after it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failed expectation is the test failing"
+)]
+
+use std::time::Duration;
+
+use crate::support::{World, failure, hasty};
+use embedded_couchdb::faults::{Fault, Race, Rule, Side};
+use instance_svc::{Settings, operations::failpoints::Failpoints};
+use tonic::Code;
+
+/// The databases whose documents are raced for.
+const RACED: [&str; 4] = [
+    "hamlet-claims/",
+    "hamlet-operations/",
+    "hamlet-instances/",
+    "global%2Finstances/",
+];
+
+fn contested(database: &str, which: u32, ours: Side, other: Option<&str>) -> Rule {
+    let race = Race {
+        ours,
+        other: other.map(str::to_owned),
+    };
+    Rule::once("PUT", database, Fault::Race(race)).after(which)
+}
+
+async fn nothing_left(world: &World, why: &str) {
+    assert_eq!(world.leftovers().await, Vec::<String>::new(), "{why}");
+}
+
+/// A creation and a destruction with one lost race in them, at each place in turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_race_is_lost_an_instance_is_made_and_destroyed() {
+    let world = World::new().await;
+    if !world.is_embedded() {
+        return;
+    }
+    let one = world.replica("one", Failpoints::default()).await;
+    let two = world.replica("two", Failpoints::default()).await;
+    for database in RACED {
+        for side in [Side::Wins, Side::Loses] {
+            for which in 0..2 {
+                let why = format!("{database} {side:?} {which}");
+                world.faults().clear();
+                world.faults().add(contested(database, which, side, None));
+                let accepted = one
+                    .ask_to_create_with("a.example", &["b.example"], &[], "")
+                    .await
+                    .unwrap();
+                assert_eq!(failure(&two.end_of(&accepted.name).await), None, "{why}");
+                let destroyed = one.destroy("a.example").await.unwrap();
+                assert_eq!(failure(&destroyed), None, "{why}");
+                nothing_left(&world, &why).await;
+            }
+        }
+    }
+}
+
+/// The other one of the race for a name is a creation that is at work: ours loses it, and leaves nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_another_creation_wins_is_taken() {
+    let world = World::new().await;
+    if !world.is_embedded() {
+        return;
+    }
+    let replica = world.replica("one", Failpoints::default()).await;
+    // An instance that exists, whose claim the race shows beside ours.
+    assert_eq!(
+        failure(&replica.create("theirs.example").await.unwrap()),
+        None
+    );
+    let claims = couch::DbName::global("hamlet-claims").unwrap();
+    let theirs: Option<couch::Document<serde_json::Value>> = world
+        .couch
+        .database(&claims)
+        .get("theirs.example")
+        .await
+        .unwrap();
+    let theirs = theirs.unwrap().body.to_string();
+    for side in [Side::Wins, Side::Loses] {
+        world
+            .faults()
+            .add(contested("hamlet-claims/", 0, side, Some(&theirs)));
+        // The name is looked at while it is claimed, so either may tell.
+        let lost = match replica.create("ours.example").await {
+            Ok(ended) => failure(&ended).unwrap().to_owned(),
+            Err(refused) => refused.message().to_owned(),
+        };
+        assert!(lost.contains("is taken"), "{side:?}: {lost}");
+        // Theirs stays; nothing of ours does.
+        assert_eq!(world.ids("hamlet-claims").await.len(), 2, "{side:?}");
+        let databases = world.couch.databases_with_prefix("cozy").await.unwrap();
+        assert_eq!(databases.len(), 16, "{side:?}");
+        let leaves = world.couch.database(&claims).leaves("ours.example").await;
+        let alive: Vec<_> = leaves
+            .unwrap()
+            .into_iter()
+            .filter(|leaf| !leaf.deleted)
+            .collect();
+        assert_eq!(alive.len(), 1, "{side:?}: {alive:?}");
+        let rev = alive.first().unwrap().rev.clone();
+        let given_back = world
+            .couch
+            .database(&claims)
+            .compare_and_delete("ours.example", &rev)
+            .await;
+        assert!(matches!(given_back, Ok(couch::Exchange::Won(_))));
+    }
+}
+
+/// The other one of the race is gone: whoever meets its claim removes it after a while, and goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_of_somebody_who_died_in_between_is_removed() {
+    let world = World::new().await;
+    if !world.is_embedded() {
+        return;
+    }
+    let replica = world.replica("one", Failpoints::default()).await;
+    let dead = serde_json::json!({
+        "name": "a.example", "kind": "domain", "instance": "nobody", "operation": "gone",
+        "created_at": "2026-01-01T00:00:00.000000Z",
+    });
+    for side in [Side::Wins, Side::Loses] {
+        let dead = dead.to_string();
+        world
+            .faults()
+            .add(contested("hamlet-claims/", 0, side, Some(&dead)));
+        assert_eq!(
+            failure(&replica.create("a.example").await.unwrap()),
+            None,
+            "{side:?}"
+        );
+        assert_eq!(failure(&replica.destroy("a.example").await.unwrap()), None);
+        nothing_left(&world, &format!("{side:?}")).await;
+    }
+}
+
+/// The writer dies right after the race, at each place in turn: another replica brings it to its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_that_dies_after_a_lost_race_leaves_nothing_half_made() {
+    let world = World::new().await;
+    if !world.is_embedded() {
+        return;
+    }
+    let healthy = world.replica("healthy", Failpoints::default()).await;
+    let call = Duration::from_secs(5);
+    for (number, database) in RACED.into_iter().enumerate() {
+        for side in [Side::Wins, Side::Loses] {
+            let why = format!("{database} {side:?}");
+            let settings: Settings =
+                hasty(&format!("mortal-{number}-{side:?}"), Failpoints::default());
+            let mortal = world.process(settings, call).await;
+            let struck = world.faults().struck();
+            world.faults().clear();
+            // The first write of an operation is its acceptance, which is acknowledged afterwards.
+            let which = u32::from(database == "hamlet-operations/");
+            world.faults().add(contested(database, which, side, None));
+            let accepted = mortal.ask_to_create("a.example", "").await.unwrap();
+            while world.faults().struck() == struck {
+                tokio::task::yield_now().await;
+            }
+            mortal.kill().await;
+            let ended = healthy.end_of(&accepted.name).await;
+            assert_eq!(failure(&ended), None, "{why}");
+            match healthy.destroy("a.example").await {
+                Ok(destroyed) => assert_eq!(failure(&destroyed), None, "{why}"),
+                Err(refused) => assert_eq!(refused.code(), Code::NotFound, "{why}"),
+            }
+            nothing_left(&world, &why).await;
+        }
+    }
+}

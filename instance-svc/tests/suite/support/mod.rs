@@ -1,0 +1,541 @@
+//! A small world for the instance service: a database, the other services as far as operations use them,
+//! and replicas that can be made to fail.
+#![allow(
+    dead_code,
+    reason = "each file of tests is a crate of its own and uses a part of this"
+)]
+
+pub(crate) mod changes;
+mod neighbours;
+pub(crate) mod process;
+pub(crate) mod steps;
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use couch::{Couch, CouchConfig, DbName};
+use embedded_couchdb::faults::Faults;
+use hamlet_proto::{
+    google::longrunning::{
+        Operation, WaitOperationRequest, operation, operations_client::OperationsClient,
+    },
+    hamlet::{
+        apps::v1::{
+            apps_lifecycle_service_server::AppsLifecycleServiceServer,
+            apps_service_server::AppsServiceServer,
+        },
+        files::v1::files_lifecycle_service_server::FilesLifecycleServiceServer,
+        instance::v1::{
+            CreateInstanceRequest, DeleteInstanceRequest, Instance, OperationMetadata,
+            ResolveHostRequest, ResolveHostResponse,
+            directory_service_client::DirectoryServiceClient,
+            instance_service_client::InstanceServiceClient,
+            operation_service_client::OperationServiceClient,
+            tenant_service_client::TenantServiceClient,
+        },
+    },
+};
+use instance_svc::{Config, Given, Peers, Settings, operations::failpoints::Failpoints};
+pub(crate) use neighbours::Contents;
+use neighbours::Neighbours;
+use service_kit::{
+    caller::Authenticate,
+    contexts::Contexts,
+    peer::{self, Peer},
+    secret::Secret,
+    server::GrpcServer,
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::Status;
+
+/// A database and the services beside the one that is tested.
+pub(crate) struct World {
+    pub(crate) couch: Couch,
+    /// What lies in the stores of contents: the number of objects by prefix.
+    pub(crate) contents: Contents,
+    peers_address: SocketAddr,
+    database: Database,
+    /// How many replicas there have been.
+    replicas: AtomicUsize,
+    _stop: DropGuard,
+}
+
+/// The database of a world.
+struct Database {
+    /// Its nodes. Replicas take turns at them.
+    urls: Vec<String>,
+    served: Option<Box<dyn Fn() -> u64 + Send + Sync>>,
+    faults: Faults,
+    _folder: Option<tempfile::TempDir>,
+    /// A real server is one for all tests: they take turns.
+    _turn: Option<std::fs::File>,
+}
+
+impl Database {
+    async fn embedded(stop: &CancellationToken) -> Self {
+        let folder = folder();
+        let faults = Faults::new();
+        let config = embedded_couchdb::Config {
+            faults: Some(faults.clone()),
+            ..embedded_couchdb::Config::new(folder.path(), "admin", "password")
+        };
+        let server = embedded_couchdb::Server::open(config).await.unwrap();
+        let (listener, address) = listen().await;
+        let served = Box::new(server.request_counter());
+        let stopped = stop.clone();
+        tokio::spawn(async move { server.serve(listener, stopped).await });
+        Self {
+            urls: vec![format!("http://admin:password@{address}")],
+            served: Some(served),
+            faults,
+            _folder: Some(folder),
+            _turn: None,
+        }
+    }
+
+    /// The servers that the environment names, emptied of what tests left.
+    async fn real(urls: Vec<String>) -> Self {
+        let place = std::env::temp_dir().join("hamlet-tests-couchdb.lock");
+        let turn = std::fs::File::create(place).unwrap();
+        let turn = tokio::task::spawn_blocking(move || turn.lock().map(|()| turn))
+            .await
+            .unwrap()
+            .unwrap();
+        let couch = patient(urls.first().unwrap());
+        for prefix in ["cozy", "global/"] {
+            for name in couch.databases_with_prefix(prefix).await.unwrap() {
+                let removal = couch.delete_database(&DbName::new(name).unwrap()).await;
+                removal.unwrap();
+            }
+        }
+        Self {
+            urls,
+            served: None,
+            faults: Faults::new(),
+            _folder: None,
+            _turn: Some(turn),
+        }
+    }
+}
+
+/// What a replica is asked by.
+#[derive(Clone)]
+pub(crate) struct Clients {
+    pub(crate) instances: InstanceServiceClient<Peer>,
+    pub(crate) operations: OperationsClient<Peer>,
+    pub(crate) operation: OperationServiceClient<Peer>,
+    pub(crate) tenants: TenantServiceClient<Peer>,
+    directory: DirectoryServiceClient<Peer>,
+}
+
+/// A folder for a database: in memory where the system has such a place. No test here pulls the plug, and
+/// the disk of a shared machine can be slow beyond all patience.
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap()
+}
+
+/// The servers that the environment names: a cluster by all of its nodes, or a single one by itself.
+pub(crate) fn real_servers() -> Option<Vec<String>> {
+    let urls = ["HAMLET_TEST_COUCHDB_CLUSTER", "HAMLET_TEST_COUCHDB_URL"]
+        .into_iter()
+        .filter_map(|variable| std::env::var(variable).ok())
+        .find(|urls| !urls.is_empty())?;
+    Some(urls.split(',').map(str::to_owned).collect())
+}
+
+/// Whoever only looks and cleans up has patience: machines are slow and shared.
+fn patient(url: &str) -> Couch {
+    let config = CouchConfig {
+        call_timeout: Duration::from_secs(60),
+        race_timeout: Duration::from_secs(60),
+        ..CouchConfig::new(url)
+    };
+    Couch::connect(&config).unwrap()
+}
+
+/// One replica of the instance service.
+pub(crate) struct Replica {
+    clients: Clients,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+fn key() -> Secret {
+    Secret::new("the key of the tests")
+}
+
+async fn listen() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let stop = CancellationToken::new();
+        let database = match real_servers() {
+            Some(urls) => Database::real(urls).await,
+            None => Database::embedded(&stop).await,
+        };
+        let couch = patient(database.urls.first().unwrap());
+        let (listener, peers_address) = listen().await;
+        let contents = Contents::default();
+        let neighbours = Neighbours::new(couch.clone(), Arc::clone(&contents));
+        let door = Authenticate::new(key());
+        let server = GrpcServer::new()
+            .unwrap()
+            .with(FilesLifecycleServiceServer::with_interceptor(
+                neighbours.clone(),
+                door.clone(),
+            ))
+            .with(AppsLifecycleServiceServer::with_interceptor(
+                neighbours.clone(),
+                door.clone(),
+            ))
+            .with(AppsServiceServer::with_interceptor(neighbours, door));
+        tokio::spawn(server.serve(listener, stop.clone()));
+        Self {
+            couch,
+            contents,
+            peers_address,
+            database,
+            replicas: AtomicUsize::new(0),
+            _stop: stop.drop_guard(),
+        }
+    }
+
+    /// Starts a replica that does what `failpoints` says. It takes over quickly what others left.
+    pub(crate) async fn replica(&self, name: &str, failpoints: Failpoints) -> Replica {
+        self.replica_with(hasty(name, failpoints)).await
+    }
+
+    pub(crate) async fn replica_with(&self, settings: Settings) -> Replica {
+        self.replica_of(config(), settings).await
+    }
+
+    pub(crate) async fn replica_of(&self, config: Config, settings: Settings) -> Replica {
+        let given = self.given(&CouchConfig::new(self.next_node()), settings);
+        let (listener, address) = listen().await;
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move {
+            instance_svc::serve(config, given, listener, stopped)
+                .await
+                .unwrap();
+        });
+        Replica {
+            clients: Clients::of(address),
+            stop,
+            task,
+        }
+    }
+
+    /// The node of the database on which the next replica works.
+    fn next_node(&self) -> &str {
+        let urls = &self.database.urls;
+        let number = self.replicas.fetch_add(1, Ordering::Relaxed);
+        urls.get(number % urls.len()).unwrap()
+    }
+
+    fn given(&self, couch: &CouchConfig, settings: Settings) -> Given {
+        given(self.peers_address, couch, settings)
+    }
+
+    /// What goes wrong in the database; nothing does in a real one.
+    pub(crate) const fn faults(&self) -> &Faults {
+        &self.database.faults
+    }
+
+    /// Whether the database can be made to go wrong.
+    pub(crate) const fn is_embedded(&self) -> bool {
+        self.database._folder.is_some()
+    }
+
+    /// Writes down operations that ended some time ago, many of them in the same moment.
+    pub(crate) async fn add_ended_operations(&self, count: usize) {
+        let operations = self
+            .couch
+            .database(&DbName::global("hamlet-operations").unwrap());
+        let documents: Vec<couch::BulkDoc> = (0..count)
+            .map(|number| {
+                let time = format!("2026-01-01T00:{:02}:00.000000Z", number / 50);
+                let body = serde_json::json!({
+                    "kind": "destroy", "instance": "i", "domain": "old.example", "prefix": "cozyold",
+                    "arguments_mac": "", "phase": "succeeded", "step": 7, "open": false,
+                    "created_at": time, "updated_at": time, "ended_at": time,
+                });
+                couch::BulkDoc::create(format!("old{number:06}"), &body).unwrap()
+            })
+            .collect();
+        operations.bulk_ensure(&documents).await.unwrap();
+    }
+
+    /// Writes a document of `global/DATABASE` as somebody else does.
+    pub(crate) async fn put(&self, database: &str, id: &str, document: serde_json::Value) {
+        let database = self.couch.database(&DbName::global(database).unwrap());
+        let written = database.put(id, None, &document).await.unwrap();
+        assert!(written.committed().is_some(), "{id} was there already");
+    }
+
+    /// How many requests the database has served; a real one does not tell.
+    pub(crate) fn served(&self) -> Option<u64> {
+        self.database.served.as_ref().map(|served| served())
+    }
+
+    /// The ids of the documents of a global database, design documents aside.
+    pub(crate) async fn ids(&self, name: &str) -> Vec<String> {
+        use futures::TryStreamExt as _;
+        let database = self.couch.database(&DbName::global(name).unwrap());
+        let rows: Vec<couch::Row> = database
+            .all_docs(couch::AllDocs::new())
+            .try_collect()
+            .await
+            .unwrap();
+        rows.into_iter()
+            .map(|row| row.id)
+            .filter(|id| !id.starts_with("_design/"))
+            .collect()
+    }
+
+    /// All operations that are kept.
+    pub(crate) async fn all_operations(
+        &self,
+    ) -> Vec<couch::Document<instance_svc::operations::Operation>> {
+        let ids = self.ids("hamlet-operations").await;
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let operations = DbName::global("hamlet-operations").unwrap();
+        let found = self.couch.database(&operations).get_many(&ids).await;
+        found.unwrap().into_values().collect()
+    }
+
+    /// All that there is of instances.
+    pub(crate) async fn leftovers(&self) -> Vec<String> {
+        let mut left = self.couch.databases_with_prefix("cozy").await.unwrap();
+        for name in ["instances", "hamlet-instances", "hamlet-claims"] {
+            let ids = self.ids(name).await;
+            left.extend(ids.into_iter().map(|id| format!("{name}: {id}")));
+        }
+        let contents = self.contents.lock().unwrap();
+        left.extend(contents.keys().map(|prefix| format!("contents: {prefix}")));
+        left
+    }
+}
+
+/// What a replica is given. Connections belong to the runtime in which this is called.
+fn given(peers: SocketAddr, couch: &CouchConfig, settings: Settings) -> Given {
+    let way = peer::connect(&format!("http://{peers}"), key()).unwrap();
+    Given {
+        couch: Couch::connect(couch).unwrap().into(),
+        peers: Peers::new(way.clone(), way),
+        contexts: Contexts::default(),
+        cluster_key: key().into(),
+        engine: settings,
+        orphan_grace: Duration::from_millis(100),
+    }
+}
+
+/// The settings of a replica that takes over quickly what others left.
+pub(crate) fn hasty(name: &str, failpoints: Failpoints) -> Settings {
+    Settings {
+        alone: false,
+        lease: Duration::from_millis(800),
+        scan_every: Duration::from_millis(50),
+        look_again_after: Duration::from_millis(200),
+        failpoints,
+        ..Settings::new(name)
+    }
+}
+
+pub(crate) fn config() -> Config {
+    #[derive(clap::Parser)]
+    struct Flags {
+        #[command(flatten)]
+        config: Config,
+    }
+    <Flags as clap::Parser>::parse_from(["test", "--instance-scheme", "http"]).config
+}
+
+/// How far an operation is.
+pub(crate) fn progress(operation: &Operation) -> OperationMetadata {
+    hamlet_proto::unpack(operation.metadata.as_ref().unwrap())
+        .unwrap()
+        .unwrap()
+}
+
+impl std::ops::Deref for Replica {
+    type Target = Clients;
+
+    fn deref(&self) -> &Clients {
+        &self.clients
+    }
+}
+
+impl Replica {
+    /// Stops it as a deployment does.
+    pub(crate) async fn stop(mut self) {
+        self.stop.cancel();
+        (&mut self.task).await.unwrap();
+    }
+}
+
+impl Drop for Replica {
+    /// On a real database it would go on in the world after its own.
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Clients {
+    fn of(address: SocketAddr) -> Self {
+        let way = peer::connect(&format!("http://{address}"), key()).unwrap();
+        Self {
+            instances: InstanceServiceClient::new(way.clone()),
+            operations: OperationsClient::new(way.clone()),
+            operation: OperationServiceClient::new(way.clone()),
+            tenants: TenantServiceClient::new(way.clone()),
+            directory: DirectoryServiceClient::new(way),
+        }
+    }
+
+    /// Whose a host is, as the gateway asks.
+    pub(crate) async fn resolve(&self, host: &str) -> Result<ResolveHostResponse, Status> {
+        let request = ResolveHostRequest {
+            host: host.to_owned(),
+        };
+        let answer = self.directory.clone().resolve_host(request).await?;
+        Ok(answer.into_inner())
+    }
+
+    /// Reads an operation until it is as it should be.
+    pub(crate) async fn until(
+        &self,
+        name: &str,
+        so: impl Fn(&OperationMetadata) -> bool,
+    ) -> OperationMetadata {
+        loop {
+            let request = hamlet_proto::google::longrunning::GetOperationRequest {
+                name: name.to_owned(),
+            };
+            let found = self.operations.clone().get_operation(request).await;
+            let progress = progress(&found.unwrap().into_inner());
+            if so(&progress) {
+                return progress;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub(crate) async fn cancel(&self, name: &str) -> Result<(), Status> {
+        let request = hamlet_proto::google::longrunning::CancelOperationRequest {
+            name: name.to_owned(),
+        };
+        self.operations.clone().cancel_operation(request).await?;
+        Ok(())
+    }
+
+    /// Asks for an instance and waits for the end of the operation.
+    pub(crate) async fn create(&self, domain: &str) -> Result<Operation, Status> {
+        let accepted = self.ask_to_create(domain, "").await?;
+        Ok(self.end_of(&accepted.name).await)
+    }
+
+    pub(crate) async fn ask_to_create(
+        &self,
+        domain: &str,
+        request_id: &str,
+    ) -> Result<Operation, Status> {
+        self.ask_to_create_with(domain, &[], &[], request_id).await
+    }
+
+    pub(crate) async fn ask_to_create_with(
+        &self,
+        domain: &str,
+        aliases: &[&str],
+        apps: &[&str],
+        request_id: &str,
+    ) -> Result<Operation, Status> {
+        let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+        let answer = self
+            .instances
+            .clone()
+            .create_instance(CreateInstanceRequest {
+                instance: Some(Instance {
+                    domain: domain.to_owned(),
+                    domain_aliases: owned(aliases),
+                    ..Instance::default()
+                }),
+                apps: owned(apps),
+                request_id: request_id.to_owned(),
+                ..CreateInstanceRequest::default()
+            })
+            .await?;
+        Ok(answer.into_inner())
+    }
+
+    /// Asks for a destruction; the name of the operation.
+    pub(crate) async fn ask_to_destroy(&self, domain: &str) -> Result<String, Status> {
+        let request = DeleteInstanceRequest {
+            name: format!("instances/{domain}"),
+            ..DeleteInstanceRequest::default()
+        };
+        let answer = self.instances.clone().delete_instance(request).await?;
+        Ok(answer.into_inner().name)
+    }
+
+    pub(crate) async fn destroy(&self, domain: &str) -> Result<Operation, Status> {
+        let name = self.ask_to_destroy(domain).await?;
+        Ok(self.end_of(&name).await)
+    }
+
+    /// The operation when it has ended, whoever drives it.
+    pub(crate) async fn end_of(&self, name: &str) -> Operation {
+        // On a machine that others use too, 200 creations take their time.
+        const PATIENCE: usize = 6;
+        let mut operation = self.wait_for(name).await;
+        for _ in 1..PATIENCE {
+            if operation.done {
+                break;
+            }
+            operation = self.wait_for(name).await;
+        }
+        let progress = progress(&operation);
+        assert!(operation.done, "it did not end: {progress:#?}");
+        operation
+    }
+
+    /// The operation when it has ended, or after a minute.
+    async fn wait_for(&self, name: &str) -> Operation {
+        let request = WaitOperationRequest {
+            name: name.to_owned(),
+            timeout: Some(prost_types::Duration {
+                seconds: 60,
+                nanos: 0,
+            }),
+        };
+        let waited = self.operations.clone().wait_operation(request).await;
+        waited.unwrap().into_inner()
+    }
+}
+
+/// The id in the name of an operation.
+pub(crate) fn operation_id(name: &str) -> &str {
+    name.strip_prefix("operations/").unwrap()
+}
+
+/// Why an operation failed; `None` when it succeeded.
+pub(crate) fn failure(operation: &Operation) -> Option<&str> {
+    match &operation.result {
+        Some(operation::Result::Error(error)) => Some(&error.message),
+        Some(operation::Result::Response(_)) => None,
+        None => panic!("it has not ended: {operation:#?}"),
+    }
+}
