@@ -1,9 +1,12 @@
-//! How fast instances are created, beside the floor measured in the same run.
+//! How fast instances are created, beside the floor measured in the same run; and what the other operations on
+//! one instance cost, beside one write.
 //!
 //! The floor is what no implementation can do without: the creation of the same databases and design documents over
 //! a plain HTTP client, sixteen at once as ours. `cargo bench -p hamlet-tests` prints, for the embedded database and,
 //! when `HAMLET_TEST_COUCHDB_URL` names one, for a CouchDB: creations a second, p50 and p99 at 1, 4 and 16 at once,
-//! the ratio to the floor, and the number of requests a creation makes to the database.
+//! the ratio to the floor, and the number of requests a creation makes to the database. For a block, a change of
+//! one field, showing and destroying it prints p50 and p99, one at a time, the ratio to a write of one document
+//! in the same round, and the number of requests.
 //!
 //! Every database of the named CouchDB is deleted. `--smoke` runs each once, to see that it works.
 #![allow(
@@ -39,17 +42,21 @@ struct Size {
     /// little.
     creations: usize,
     at_once: &'static [usize],
+    /// How often each of the other operations is timed.
+    others: usize,
 }
 
 const FULL: Size = Size {
     rounds: 8,
     creations: 12,
     at_once: &[1, 4, 16],
+    others: 40,
 };
 const SMOKE: Size = Size {
     rounds: 1,
     creations: 2,
     at_once: &[2],
+    others: 2,
 };
 
 fn main() {
@@ -91,6 +98,7 @@ async fn measure(name: &str, database: Database, size: &Size) {
         }
         println!("{name}: {least} requests to the database a creation");
     }
+    others(name, &database, &client, size.others).await;
     for &at_once in size.at_once {
         // In turn, so that a machine that changes its speed changes it for both.
         let mut ours = Vec::new();
@@ -125,6 +133,87 @@ async fn measure(name: &str, database: Database, size: &Size) {
         println!(
             "{name}: at {at_once:2} at once, ours takes {:.2} of the floor",
             ours_took.as_secs_f64() / floor_took.as_secs_f64()
+        );
+    }
+}
+
+/// An operation on one instance, or a look at it.
+type Other = (&'static str, fn(&str) -> (&'static str, Value));
+
+/// What is timed of one instance. Each is asked for by a method and its request; the last one ends the instance.
+const OTHERS: [Other; 5] = [
+    ("block", |name| {
+        let request = json!({"name": name, "reason": "PAYMENT_FAILED"});
+        ("hamlet.instance.v1.InstanceService/BlockInstance", request)
+    }),
+    ("unblock", |name| {
+        let request = json!({"name": name});
+        (
+            "hamlet.instance.v1.InstanceService/UnblockInstance",
+            request,
+        )
+    }),
+    ("modify", |name| {
+        let request = json!({"instance": {"name": name, "locale": "fr"}, "updateMask": "locale"});
+        ("hamlet.instance.v1.InstanceService/UpdateInstance", request)
+    }),
+    ("show", |name| {
+        let request = json!({"name": name});
+        ("hamlet.instance.v1.InstanceService/GetInstance", request)
+    }),
+    ("destroy", |name| {
+        let request = json!({"name": name});
+        ("hamlet.instance.v1.InstanceService/DeleteInstance", request)
+    }),
+];
+
+/// Times the other operations, one at a time, each beside a write of one document.
+async fn others(name: &str, database: &Database, client: &Client, count: usize) {
+    let mut times: Vec<Vec<Duration>> = vec![Vec::new(); OTHERS.len()];
+    let mut least = [u64::MAX; OTHERS.len()];
+    let mut writes = Vec::new();
+    database.call(Method::PUT, "bench-writes", None).await;
+    for number in 0..count {
+        let domain = format!("other{number}");
+        client.create(&domain).await;
+        let instance = format!("instances/{domain}.localhost");
+        for (position, (_, ask)) in OTHERS.iter().enumerate() {
+            let (method, request) = ask(&instance);
+            let before = database.served();
+            let begun = Instant::now();
+            client.call(method, &request).await;
+            if let Some(times) = times.get_mut(position) {
+                times.push(begun.elapsed());
+            }
+            // What frees the instance counts, and nobody waits for it.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            if let (Some(before), Some(now), Some(least)) =
+                (before, database.served(), least.get_mut(position))
+            {
+                *least = now.saturating_sub(before).min(*least);
+            }
+        }
+        let begun = Instant::now();
+        let path = format!("bench-writes/{number}");
+        database
+            .call(Method::PUT, &path, Some(json!({"n": number})))
+            .await;
+        writes.push(begun.elapsed());
+    }
+    writes.sort_unstable();
+    let write = writes.get(writes.len() / 2).copied().unwrap_or_default();
+    for (((what, _), times), least) in OTHERS.iter().zip(&mut times).zip(least) {
+        let took = times.iter().sum();
+        report(name, 1, &format!("{what:7}"), times, took);
+        let median = times.get(times.len() / 2).copied().unwrap_or_default();
+        let requests = if least == u64::MAX {
+            String::new()
+        } else {
+            format!(", {least} requests to the database")
+        };
+        println!(
+            "{name}: {what} takes {:.1} of one write{requests}",
+            median.as_secs_f64() / write.as_secs_f64()
         );
     }
 }
@@ -234,6 +323,17 @@ impl Client {
             .create(&format!("{name}.localhost"))
             .await
             .expect("it is created");
+    }
+
+    /// Calls a method, and waits for the end of the operation if it answers with one.
+    async fn call(&self, method: &str, request: &Value) {
+        if method.ends_with("/GetInstance") {
+            self.door.call(method, request).await.expect("an answer");
+            return;
+        }
+        let accepted = self.door.operation(method, request).await;
+        let name = accepted.expect("it is accepted").name;
+        self.door.end_of(&name).await.expect("it ends");
     }
 }
 
