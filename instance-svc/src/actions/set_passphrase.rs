@@ -133,7 +133,7 @@ impl RequestSecret<'_> {
 }
 
 /// The change that a passphrase is, beside its secrets.
-pub(super) fn passphrase_change(etag: &str) -> Change {
+pub(crate) fn passphrase_change(etag: &str) -> Change {
     Change {
         kind: ChangeKind::Passphrase,
         etag: etag.to_owned(),
