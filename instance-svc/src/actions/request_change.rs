@@ -142,7 +142,7 @@ impl RequestChange<'_> {
             domain: document.domain.clone(),
             why,
         })?;
-        let change = change.check(document)?;
+        let change = change.check(document, record)?;
         if validate_only {
             let found = Box::new(preview(found, change));
             return Ok(Prepared::Answer(Answer::Valid { found, kind }));

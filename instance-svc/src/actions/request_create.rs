@@ -79,7 +79,7 @@ impl RequestCreate<'_> {
         self.check_flat_names(&spec)?;
         let operation = Operation {
             instance: couch::DocId::ascending().into_string(),
-            domain: spec.domain.clone(),
+            domain: spec.domain().to_owned(),
             prefix: random_prefix()?,
             couch_cluster,
             work: Work::Create {
@@ -138,13 +138,13 @@ impl RequestCreate<'_> {
     fn choose_cluster(&self, spec: &Spec) -> Result<i64, Error> {
         let clusters = self.store.clusters();
         let open = clusters.open();
-        let Some(asked) = spec.couch_cluster else {
+        let Some(asked) = spec.couch_cluster() else {
             let drawn = clusters.draw().ok_or(Error::NoOpenCluster)?;
             return Ok(i64::try_from(drawn).unwrap_or(i64::MAX));
         };
         let takes_it = usize::try_from(asked).is_ok_and(|asked| open.contains(&asked));
         if takes_it {
-            return Ok(asked.into());
+            return Ok(asked);
         }
         let open: Vec<String> = open.iter().map(ToString::to_string).collect();
         let right = if open.is_empty() {
@@ -155,7 +155,7 @@ impl RequestCreate<'_> {
                 open.join(" or ")
             )
         };
-        let wrong = if clusters.at(asked.into()).is_ok() {
+        let wrong = if clusters.at(asked).is_ok() {
             format!("{asked} takes no new instances; {right}")
         } else {
             let listed = clusters.listed();
@@ -172,12 +172,12 @@ impl RequestCreate<'_> {
 
     /// Refuses names that hold a hyphen where it separates the instance from the app.
     fn check_flat_names(&self, spec: &Spec) -> Result<(), InvalidField> {
-        if self.contexts.get(&spec.context).subdomains != Subdomains::Flat {
+        if self.contexts.get(spec.context()).subdomains != Subdomains::Flat {
             return Ok(());
         }
         for name in spec.names() {
             if name.first_label().contains('-') {
-                let field = if name.domain() == spec.domain {
+                let field = if name.domain() == spec.domain() {
                     "instance.domain"
                 } else {
                     "instance.domain_aliases"
@@ -195,7 +195,7 @@ impl RequestCreate<'_> {
     }
 
     async fn seal(&self, id: &str, chosen: Chosen, spec: &Spec) -> Result<Sealed, Error> {
-        let salt = client::salt(&spec.domain, &spec.old_domain);
+        let salt = client::salt(spec.domain(), spec.old_domain());
         let credentials = self.deriver.derive(chosen, salt, String::new()).await?;
         self.sealing.seal(id, &Carried::Credentials(credentials))
     }
@@ -204,17 +204,17 @@ impl RequestCreate<'_> {
     /// One read for all; the claims themselves decide later, or already did for this `instance`.
     async fn look_at_names(&self, spec: &Spec, instance: &str) -> Result<Vec<String>, Error> {
         let mut warnings = Vec::new();
-        if !self.contexts.knows(&spec.context) {
+        if !self.contexts.knows(spec.context()) {
             warnings.push(format!(
                 "the context {:?} is not configured: the settings of the default context apply{}",
-                spec.context,
+                spec.context(),
                 configured(self.contexts)
             ));
         }
-        if !locale::has_names(&spec.locale) {
+        if !locale::has_names(spec.locale()) {
             warnings.push(format!(
                 "there are no names of directories in {}: they get English ones; names are there in {}",
-                spec.locale,
+                spec.locale(),
                 TRANSLATED.join(", ")
             ));
         }

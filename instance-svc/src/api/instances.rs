@@ -169,7 +169,7 @@ impl InstanceService for Instances {
         let after = (!token.is_empty()).then_some(token.as_str());
         let page = list(&self.0.store, after, size, request.show_deleted).await?;
         Ok(Response::new(ListInstancesResponse {
-            instances: page.rows.iter().map(convert::listed).collect(),
+            instances: page.rows.into_iter().map(convert::listed).collect(),
             next_page_token: page.next.unwrap_or_default(),
         }))
     }

@@ -308,7 +308,7 @@ fn an_update() {
         assert_eq!(json(&read), text);
     }
     let checked = update(ALL, changed())
-        .check(&document())
+        .check(&document(), &Record::default())
         .unwrap();
     let canonical = ASKED
         .replace(
@@ -333,7 +333,7 @@ fn what_an_update_writes() {
     }) else {
         return;
     };
-    let change = update(ALL, changed()).check(&document).unwrap();
+    let change = update(ALL, changed()).check(&document, &record).unwrap();
     assert!(change.apply_to_document(&mut document));
     assert!(change.apply_to_settings(&mut settings));
     change.apply_to_record(&mut record);

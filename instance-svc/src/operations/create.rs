@@ -93,11 +93,11 @@ impl Creation {
     fn tenant(&self, operation: &Operation, spec: &Spec) -> Tenant {
         Tenant {
             id: operation.instance.clone(),
-            domain: spec.domain.clone(),
+            domain: spec.domain().to_owned(),
             prefix: operation.prefix.clone(),
-            context: spec.context.clone(),
-            locale: spec.locale.clone(),
-            url: self.config.url_of(&spec.domain),
+            context: spec.context().to_owned(),
+            locale: spec.locale().to_owned(),
+            url: self.config.url_of(spec.domain()),
             couch_cluster: cluster_of(operation),
             ..Tenant::default()
         }
@@ -278,12 +278,7 @@ impl Creation {
         spec: &Spec,
     ) -> Result<(), StepError> {
         let record = Record {
-            domain: spec.domain.clone(),
-            domain_aliases: spec.domain_aliases.clone(),
-            old_domain: spec.old_domain.clone(),
             prefix: operation.prefix.clone(),
-            locale: spec.locale.clone(),
-            context: spec.context.clone(),
             created_at: operation.created_at.clone(),
             created_by: id.to_owned(),
             register_expires_at: match operation.sealed {
@@ -291,7 +286,7 @@ impl Creation {
                 Some(_) => None,
                 None => clock::later(&operation.created_at, self.config.register_link_life()),
             },
-            ..Record::default()
+            ..spec.documents().record
         };
         self.store
             .write_record(&operation.instance, &record)

@@ -143,7 +143,7 @@ impl Remains {
             let state = State::of(document, settings, record)
                 .map_err(|wrong| format!("{}: {wrong}", document.domain))?;
             let spec = ended.get(&record.created_by).and_then(Operation::spec);
-            let created = State::new(&spec.ok_or("nobody created it")?.domain_aliases);
+            let created = State::new(&spec.ok_or("nobody created it")?.domain_aliases());
             let made: Vec<_> = ended
                 .iter()
                 .filter(|(_, it)| it.instance == *id && it.phase == Phase::Succeeded)
