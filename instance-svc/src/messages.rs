@@ -9,8 +9,7 @@ use hamlet_proto::{
     pack,
 };
 use prost::Message as _;
-use prost_types::{Any, Timestamp};
-use serde_json::{Map, Value};
+use prost_types::Any;
 use service_kit::status;
 use tonic::{Code, Status};
 
@@ -18,231 +17,69 @@ use crate::{
     clock,
     config::Config,
     domain::{
-        instance::{InstanceDocument, settings_document},
+        fields::{Asked, Documents},
+        instance::InstanceDocument,
         operation::Phase,
         orphan::{Orphan, OrphanKind},
         record::Record,
         removed::Removed,
         spec::{InvalidField, Spec},
     },
+    error::Error,
     operations::{Operation, create::CreateWork, destroy::DestroyWork, engine::Task},
     store::Found,
 };
+
+pub(crate) use crate::domain::fields::timestamp;
 
 /// What is asked of a creation. A field that cannot take effect yet is refused, never dropped.
 pub(crate) fn spec(request: CreateInstanceRequest) -> Result<Spec, Status> {
     let instance = request
         .instance
         .ok_or_else(|| status::invalid_field("instance", "is missing; give at least its domain"))?;
-    let auth_mode = auth_mode(instance.auth_mode)?;
-    for (field, given) in [
-        ("instance.prefix", !instance.prefix.is_empty()),
-        ("instance.id", !instance.id.is_empty()),
-        ("instance.blocked", instance.blocked),
-        (
-            "instance.blocking_reason",
-            !instance.blocking_reason.is_empty(),
-        ),
-        ("instance.onboarding_finished", instance.onboarding_finished),
-        (
-            "instance.password_defined",
-            instance.password_defined.is_some(),
-        ),
-        ("instance.indexes_version", instance.indexes_version != 0),
-        ("instance.locked", instance.locked),
-        ("instance.deleting", instance.deleting),
-        ("instance.debug_until", instance.debug_until.is_some()),
-    ] {
-        if given {
-            return Err(status::invalid_field(
-                field,
-                "cannot be chosen at creation; leave it out",
-            ));
-        }
-    }
     Ok(Spec {
-        domain: instance.domain,
-        domain_aliases: instance.domain_aliases,
-        old_domain: instance.old_domain,
-        locale: instance.locale,
-        context: instance.context,
-        email: instance.email,
-        public_name: instance.public_name,
-        timezone: instance.timezone,
-        phone: instance.phone,
-        settings: instance.settings.into_iter().collect(),
-        uuid: instance.uuid,
-        oidc_id: instance.oidc_id,
-        franceconnect_id: instance.franceconnect_id,
-        magic_link: instance.magic_link,
-        sponsorships: instance.sponsorships,
-        tos_signed: instance.tos_signed,
-        tos_latest: instance.tos_latest,
-        auth_mode,
-        no_auto_update: instance.no_auto_update,
-        disk_quota_bytes: instance.disk_quota_bytes,
+        asked: Asked::at_creation(&instance).map_err(Error::from)?,
         apps: request.apps,
-        couch_cluster: instance.couch_cluster,
         trace: request.trace,
     })
 }
 
-/// How an owner proves who they are, as instance documents keep it.
-pub(crate) fn auth_mode(mode: i32) -> Result<i64, Status> {
-    match pb::instance::AuthMode::try_from(mode) {
-        Ok(pb::instance::AuthMode::Unspecified | pb::instance::AuthMode::Basic) => Ok(0),
-        Ok(pb::instance::AuthMode::TwoFactorMail) => Ok(1),
-        Ok(pb::instance::AuthMode::TwoFactorOidc) => Ok(2),
-        Err(_) => Err(status::invalid_field(
-            "instance.auth_mode",
-            format!("{mode} is no mode; use BASIC, TWO_FACTOR_MAIL or TWO_FACTOR_OIDC"),
-        )),
-    }
-}
-
-/// A time as documents keep it, RFC 3339.
-pub(crate) fn time(field: &str, time: &Timestamp) -> Result<String, Status> {
-    clock::from_unix(time.seconds, time.nanos)
-        .ok_or_else(|| status::invalid_field(field, "is no time between the years 1 and 9999"))
-}
-
 /// The instance that a spec would become.
 pub(crate) fn preview(spec: &Spec) -> Instance {
-    Instance {
-        name: format!("instances/{}", spec.domain),
-        domain: spec.domain.clone(),
-        domain_aliases: spec.domain_aliases.clone(),
-        locale: spec.locale.clone(),
-        context: spec.context.clone(),
-        email: spec.email.clone(),
-        public_name: spec.public_name.clone(),
-        timezone: spec.timezone.clone(),
-        phone: spec.phone.clone(),
-        franceconnect_id: spec.franceconnect_id.clone(),
-        magic_link: spec.magic_link,
-        disk_quota_bytes: spec.disk_quota_bytes,
-        couch_cluster: spec.couch_cluster,
-        ..Instance::default()
+    let mut instance = spec.documents().show_before_creation();
+    if spec.couch_cluster().is_none() {
+        // It is drawn when the creation is accepted.
+        instance.couch_cluster = None;
     }
-}
-
-fn from_document(id: &str, document: &InstanceDocument) -> Instance {
-    let auth_mode = match document.auth_mode {
-        1 => pb::instance::AuthMode::TwoFactorMail,
-        2 => pb::instance::AuthMode::TwoFactorOidc,
-        _ => pb::instance::AuthMode::Basic,
-    };
-    Instance {
-        name: format!("instances/{}", document.domain),
-        id: id.to_owned(),
-        domain: document.domain.clone(),
-        domain_aliases: document.domain_aliases.clone(),
-        prefix: document.prefix.clone(),
-        locale: document.locale.clone(),
-        context: document.context.clone(),
-        state: state(document).into(),
-        uuid: document.uuid.clone(),
-        oidc_id: document.oidc_id.clone(),
-        franceconnect_id: document.franceconnect_id.clone(),
-        old_domain: document.old_domain.clone(),
-        sponsorships: document.sponsorships.clone(),
-        tos_signed: document.tos.clone(),
-        tos_latest: document.tos_latest.clone(),
-        auth_mode: auth_mode.into(),
-        magic_link: document.magic_link,
-        blocked: document.blocked,
-        blocking_reason: document.blocking_reason.clone(),
-        no_auto_update: document.no_auto_update,
-        deleting: document.deleting,
-        onboarding_finished: document.onboarding_finished,
-        password_defined: document.password_defined,
-        disk_quota_bytes: document.disk_quota.parse().unwrap_or_default(),
-        indexes_version: i32::try_from(document.indexes_version).unwrap_or_default(),
-        couch_cluster: i32::try_from(document.couch_cluster).ok(),
-        ..Instance::default()
-    }
-}
-
-/// What our own document tells of an instance.
-fn take_record(instance: &mut Instance, record: &Record) {
-    instance.create_time = timestamp(&record.created_at);
-    instance.operation = operation_name(record.operation.as_deref());
-    instance.locked = record.locked;
-    instance.debug_until = record.debug_until.as_deref().and_then(timestamp);
-    if !instance.onboarding_finished {
-        instance.register_expire_time = record.register_expires_at.as_deref().and_then(timestamp);
-    }
-    instance.delete_time = record.deleted_at.as_deref().and_then(timestamp);
-    instance.purge_time = record.purge_at.as_deref().and_then(timestamp);
-    if record.deleted_at.is_some() && !instance.deleting {
-        instance.set_state(pb::instance::State::Deleted);
-    }
-}
-
-fn state(document: &InstanceDocument) -> pb::instance::State {
-    if document.deleting {
-        pb::instance::State::Deleting
-    } else if document.blocked {
-        pb::instance::State::Blocked
-    } else if document.onboarding_finished {
-        pb::instance::State::Onboarded
-    } else if document.register_token.is_empty() {
-        pb::instance::State::Pending
-    } else {
-        pb::instance::State::Onboarding
-    }
+    instance
 }
 
 /// An instance in a list: without what lies in its settings.
-pub(crate) fn listed(id: &str, document: &InstanceDocument, record: &Record) -> Instance {
-    let mut instance = from_document(id, document);
-    take_record(&mut instance, record);
-    instance
+pub(crate) fn listed(id: String, document: InstanceDocument, record: Record) -> Instance {
+    let documents = Documents {
+        id,
+        instance: document,
+        record,
+        ..Documents::default()
+    };
+    documents.show_in_list()
 }
 
 /// An instance with all that is known of it, and no secret.
 pub(crate) fn instance(found: &Found) -> Instance {
-    let mut instance = Instance {
+    let record = found.record.as_ref().map(|record| record.body.clone());
+    let settings = found
+        .settings
+        .as_ref()
+        .map(|settings| settings.body.clone());
+    let documents = Documents {
+        id: found.id.clone(),
         etag: found.etag(),
-        ..from_document(&found.id, &found.document.body)
+        instance: found.document.body.clone(),
+        settings: settings.unwrap_or_default(),
+        record: record.unwrap_or_default(),
     };
-    if let Some(record) = &found.record {
-        take_record(&mut instance, &record.body);
-    }
-    if let Some(settings) = &found.settings {
-        take_settings(&mut instance, &settings.body);
-    }
-    instance
-}
-
-fn take_settings(instance: &mut Instance, settings: &Map<String, Value>) {
-    for (name, value) in settings {
-        // Other software may keep more than text here; it is not shown.
-        let Some(value) = value.as_str().map(str::to_owned) else {
-            continue;
-        };
-        match name.as_str() {
-            "tz" => instance.timezone = value,
-            "email" => instance.email = value,
-            "public_name" => instance.public_name = value,
-            "phone" => instance.phone = value,
-            _ => {
-                instance.settings.insert(name.clone(), value);
-            }
-        }
-    }
-}
-
-fn operation_name(id: Option<&str>) -> String {
-    id.map(|id| format!("operations/{id}")).unwrap_or_default()
-}
-
-pub(crate) fn timestamp(text: &str) -> Option<Timestamp> {
-    let time = clock::parse(text)?;
-    Some(Timestamp {
-        seconds: time.unix_timestamp(),
-        nanos: i32::try_from(time.nanosecond()).ok()?,
-    })
+    documents.show()
 }
 
 /// The register link of an instance, while it has one.
@@ -393,12 +230,16 @@ pub(crate) fn created(
 /// An instance as its creation left it. Its settings are those that were asked for: reading them again would
 /// be one more request in every creation.
 fn just_created(task: Task<'_, CreateWork>, document: &InstanceDocument) -> Instance {
-    let mut instance = Instance {
-        create_time: timestamp(&task.envelope.created_at),
-        ..from_document(&task.envelope.instance, document)
+    let documents = Documents {
+        id: task.envelope.instance.clone(),
+        instance: document.clone(),
+        record: Record {
+            created_at: task.envelope.created_at.clone(),
+            ..Record::default()
+        },
+        ..task.work.spec.documents()
     };
-    take_settings(&mut instance, &settings_document(&task.work.spec));
-    instance
+    documents.show()
 }
 
 /// What came of a destruction.

@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::{
     clock,
     domain::{
-        change::{Change, ChangeKind, DELETED, InstancePatch, RecordPatch, SoftDeletion},
+        change::{Change, ChangeKind, DELETED, RecordPatch, SoftDeletion},
+        fields::Asked,
         spec::InvalidField,
     },
 };
@@ -27,11 +28,9 @@ pub(crate) fn begin(etag: &str, keep: Duration) -> Result<Change, InvalidField> 
     Ok(Change {
         kind: ChangeKind::Delete,
         etag: etag.to_owned(),
-        instance: InstancePatch {
-            blocked: Some(true),
-            blocking_reason: Some(DELETED.to_owned()),
-            ..InstancePatch::default()
-        },
+        asked: Asked::default()
+            .with("blocked", true)
+            .with("blocking_reason", DELETED),
         record: RecordPatch {
             deletion: Some(SoftDeletion::Begin {
                 deleted_at: clock::now(),

@@ -13,7 +13,7 @@ use service_kit::{caller::Caller, status::unimplemented};
 use tonic::{Request, Response, Status};
 
 use super::{Shared, passphrase};
-use crate::{actions::resolve::resolve, error::Error, messages};
+use crate::{actions::resolve::resolve, domain::state::State, error::Error, messages};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Directory(pub(crate) Shared);
@@ -29,18 +29,11 @@ impl DirectoryService for Directory {
         Caller::of(&request)?.require_internal()?;
         let resolved = resolve(&self.0.store, &self.0.contexts, &request.into_inner().host).await?;
         let document = &resolved.document;
-        let deleted = resolved
-            .record
-            .as_ref()
-            .is_some_and(|record| record.deleted_at.is_some());
-        let state = if document.deleting {
-            HostState::Deleting
-        } else if deleted {
-            HostState::Deleted
-        } else if document.blocked {
-            HostState::Blocked
-        } else {
-            HostState::Active
+        let state = match State::of(document, resolved.record.as_ref()) {
+            State::Deleting => HostState::Deleting,
+            State::Deleted => HostState::Deleted,
+            State::Blocked => HostState::Blocked,
+            State::Onboarded | State::Onboarding | State::Pending => HostState::Active,
         };
         Ok(Response::new(ResolveHostResponse {
             tenant: Some(messages::tenant(

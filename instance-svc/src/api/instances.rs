@@ -206,8 +206,8 @@ impl InstanceService for Instances {
         Ok(Response::new(ListInstancesResponse {
             instances: page
                 .rows
-                .iter()
-                .map(|row| messages::listed(&row.id, &row.document, &row.record))
+                .into_iter()
+                .map(|row| messages::listed(row.id, row.document, row.record))
                 .collect(),
             next_page_token: page.next.unwrap_or_default(),
         }))

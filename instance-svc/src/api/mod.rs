@@ -5,6 +5,8 @@ pub(crate) mod directory;
 pub(crate) mod instances;
 pub(crate) mod operations;
 mod passphrase;
+#[cfg(test)]
+mod stored_form;
 mod tokens;
 
 use std::sync::Arc;

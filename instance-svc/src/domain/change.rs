@@ -3,55 +3,45 @@
 //! A change names the values that it wants, so that applying it twice is the same as once, and what other
 //! software wrote in other fields is kept.
 
-mod check;
-mod patch;
+mod record_patch;
+mod stored;
 
-use std::collections::BTreeMap;
+use std::mem::take;
 
+use hamlet_proto::fields::Kept;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use patch::{InstancePatch, RecordPatch, SoftDeletion};
+pub use record_patch::{RecordPatch, SoftDeletion};
 
 use super::{
-    claim::Wanted,
+    claim::{Wanted, wanted},
+    fields::{Asked, Documents, Now},
     instance::InstanceDocument,
     record::{Blocking, Record, Refusal},
+    spec::{InvalidField, first_of},
 };
 
 /// The reason of an instance that is blocked because it was deleted softly.
 pub const DELETED: &str = "DELETED";
-/// The reason of an instance that is blocked for no reason told.
-pub const UNKNOWN: &str = "UNKNOWN";
 
 /// A change of an instance.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(try_from = "stored::Stored", into = "stored::Stored")]
 pub struct Change {
     /// Which verb asked for it.
     pub kind: ChangeKind,
     /// What the instance has to be still; empty when that does not matter.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub etag: String,
-    /// What becomes of the instance document.
-    #[serde(default)]
-    pub instance: InstancePatch,
-    /// What becomes of settings; `None` clears one.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub settings: BTreeMap<String, Option<String>>,
-    /// Whether settings that are not named, and have no field of their own, are cleared too.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub only_these_settings: bool,
-    /// What becomes of our own document.
-    #[serde(default)]
+    /// The fields that are asked for; an empty value clears one.
+    pub asked: Asked,
+    /// What else becomes of our own document.
     pub record: RecordPatch,
     /// The names that it adds. Written down when the instance is taken.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub added: Vec<Wanted>,
     /// The names that it removes. Written down when the instance is taken.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub removed: Vec<Wanted>,
     /// What a soft deletion found. Written down when the instance is taken.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked_before: Option<Blocking>,
 }
 
@@ -108,6 +98,24 @@ impl ChangeKind {
 }
 
 impl Change {
+    /// Checks the values and brings names into their canonical form. `document` and `record` are the
+    /// instance as it is now.
+    ///
+    /// # Errors
+    /// The first field that cannot be used.
+    pub fn check(
+        mut self,
+        document: &InstanceDocument,
+        record: &Record,
+    ) -> Result<Self, InvalidField> {
+        let now = Now {
+            instance: document,
+            record,
+        };
+        self.asked = self.asked.check(Some(now)).map_err(first_of)?;
+        Ok(self)
+    }
+
     /// Whether the state of the instance lets it begin.
     ///
     /// # Errors
@@ -136,7 +144,7 @@ impl Change {
     /// Works out, from what the instance is when it is taken, what the later steps need: the names to
     /// claim and to give back, and what to restore.
     pub fn settle(&mut self, document: &InstanceDocument, record: &Record) {
-        let (added, removed) = self.instance.names(document, record);
+        let (added, removed) = self.names(document, record);
         self.added = added;
         self.removed = removed;
         match self.kind {
@@ -150,8 +158,9 @@ impl Change {
             }
             ChangeKind::Undelete => {
                 let before = record.blocked_before.clone().unwrap_or_default();
-                self.instance.blocked = Some(before.blocked);
-                self.instance.blocking_reason = Some(before.reason);
+                self.asked = take(&mut self.asked)
+                    .with("blocked", before.blocked)
+                    .with("blocking_reason", before.reason);
             }
             ChangeKind::Update
             | ChangeKind::Block
@@ -166,86 +175,97 @@ impl Change {
     /// over can do every step again without knowing how far the owner before came. Names have to be won
     /// first; and what a soft deletion and its opposite restore is seen only before they write.
     #[must_use]
-    pub const fn is_decided_when_taken(&self) -> bool {
-        !self.instance.changes_names()
-            && !matches!(self.kind, ChangeKind::Delete | ChangeKind::Undelete)
+    pub fn is_decided_when_taken(&self) -> bool {
+        !self.changes_names() && !matches!(self.kind, ChangeKind::Delete | ChangeKind::Undelete)
     }
 
     /// Whether it does anything to our own document beside the copies of the instance document's fields.
     #[must_use]
     pub fn changes_record(&self) -> bool {
         self.record != RecordPatch::default()
+            || self.asked.touches(|kept| matches!(kept, Kept::Record(_)))
     }
 
     /// Whether [`Self::settle`] has to look at the instance document.
     #[must_use]
-    pub const fn needs_settling(&self) -> bool {
-        self.instance.changes_names()
-            || matches!(self.kind, ChangeKind::Delete | ChangeKind::Undelete)
+    pub fn needs_settling(&self) -> bool {
+        self.changes_names() || matches!(self.kind, ChangeKind::Delete | ChangeKind::Undelete)
+    }
+
+    fn changes_names(&self) -> bool {
+        let asked = self.asked.values();
+        asked.contains_key("domain_aliases") || asked.contains_key("old_domain")
+    }
+
+    /// The names that are added to those the instance has, and those that are removed. What other
+    /// software added to the document, and nobody has claimed yet, is claimed too where it stays.
+    fn names(&self, document: &InstanceDocument, record: &Record) -> (Vec<Wanted>, Vec<Wanted>) {
+        if !self.changes_names() {
+            return (Vec::new(), Vec::new());
+        }
+        let claimed = record.wanted();
+        let mut changed = document.clone();
+        self.apply_to_document(&mut changed);
+        let mut added = wanted(
+            &document.domain,
+            &changed.domain_aliases,
+            &changed.old_domain,
+        );
+        let mut removed = claimed.clone();
+        removed.extend(document.wanted());
+        removed.sort_by(|a, b| a.id.cmp(&b.id));
+        removed.dedup_by(|a, b| a.id == b.id);
+        removed.retain(|name| !added.iter().any(|kept| kept.id == name.id));
+        added.retain(|name| !claimed.iter().any(|kept| kept.id == name.id));
+        (added, removed)
     }
 
     /// Applies it to the instance document. Whether that changed anything.
     pub fn apply_to_document(&self, document: &mut InstanceDocument) -> bool {
         let before = document.clone();
-        self.instance.apply(document);
+        let mut documents = Documents {
+            instance: take(document),
+            ..Documents::default()
+        };
+        self.asked.write(&mut documents);
+        *document = documents.instance;
         *document != before
     }
 
     /// Applies it to the owner's settings. Whether that changed anything.
     pub fn apply_to_settings(&self, settings: &mut Map<String, Value>) -> bool {
         let before = settings.clone();
-        if self.only_these_settings {
-            // What is no text is not shown to callers, so they do not ask for its end.
-            settings.retain(|name, value| {
-                has_own_field(name) || !value.is_string() || self.settings.contains_key(name)
-            });
-        }
-        for (name, value) in &self.settings {
-            match value {
-                Some(value) => {
-                    settings.insert(name.clone(), Value::String(value.clone()));
-                }
-                None => {
-                    settings.remove(name);
-                }
-            }
-        }
+        let mut documents = Documents {
+            settings: take(settings),
+            ..Documents::default()
+        };
+        self.asked.write(&mut documents);
+        *settings = documents.settings;
         *settings != before
     }
 
     /// Whether it does anything to the owner's settings.
     #[must_use]
     pub fn changes_settings(&self) -> bool {
-        self.only_these_settings || !self.settings.is_empty()
+        self.asked.touches(|kept| matches!(kept, Kept::Settings(_)))
     }
 
     /// Whether it does anything to the instance document.
     #[must_use]
     pub fn changes_document(&self) -> bool {
-        self.instance != InstancePatch::default()
+        self.asked.touches(|kept| matches!(kept, Kept::Document(_)))
     }
 
     /// Applies it to our own document: its own fields, and the copies of the instance document's.
     pub fn apply_to_record(&self, record: &mut Record) {
-        if let Some(aliases) = &self.instance.domain_aliases {
-            record.domain_aliases.clone_from(aliases);
-        }
-        if let Some(old_domain) = &self.instance.old_domain {
-            record.old_domain.clone_from(old_domain);
-        }
-        if let Some(locale) = &self.instance.locale {
-            record.locale.clone_from(locale);
-        }
-        if let Some(context) = &self.instance.context {
-            record.context.clone_from(context);
-        }
+        let mut documents = Documents {
+            record: take(record),
+            ..Documents::default()
+        };
+        self.asked.write(&mut documents);
+        *record = documents.record;
         self.record.apply(record, self.blocked_before.as_ref());
     }
-}
-
-/// Whether a setting is shown in a field of its own.
-fn has_own_field(name: &str) -> bool {
-    ["tz", "email", "public_name", "phone"].contains(&name)
 }
 
 #[cfg(test)]

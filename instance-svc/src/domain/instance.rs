@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{
     claim::{Wanted, wanted},
     databases::INDEXES_VERSION,
+    fields::AuthMode,
     passphrase::Credentials,
     place::Place,
     spec::Spec,
@@ -16,7 +17,7 @@ use super::{
 /// The document of an instance in `global/instances`.
 ///
 /// Empty fields are absent, as in the compatible data. What this type does not know is kept as it was.
-#[derive(Clone, Deserialize, PartialEq, Eq, Serialize)]
+#[derive(Clone, Default, Deserialize, PartialEq, Eq, Serialize)]
 pub struct InstanceDocument {
     /// The main domain, with its port.
     pub domain: String,
@@ -53,9 +54,9 @@ pub struct InstanceDocument {
     /// The terms that await a signature.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub tos_latest: String,
-    /// 0 a passphrase, 1 and a code by mail, 2 and an OIDC provider.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub auth_mode: i64,
+    /// How the owner proves who they are.
+    #[serde(default, skip_serializing_if = "AuthMode::is_basic")]
+    pub auth_mode: AuthMode,
     /// Whether the owner logs in by a mailed link.
     #[serde(default, skip_serializing_if = "is_false")]
     pub magic_link: bool,
@@ -161,39 +162,24 @@ impl InstanceDocument {
     /// When the system has no randomness to give.
     pub fn draw(spec: &Spec, place: Place<'_>) -> Result<Self, getrandom::Error> {
         Ok(Self {
-            domain: spec.domain.clone(),
-            domain_aliases: spec.domain_aliases.clone(),
-            old_domain: spec.old_domain.clone(),
             prefix: place.prefix.to_owned(),
-            locale: spec.locale.clone(),
-            uuid: spec.uuid.clone(),
-            oidc_id: spec.oidc_id.clone(),
-            franceconnect_id: spec.franceconnect_id.clone(),
-            context: spec.context.clone(),
-            sponsorships: spec.sponsorships.clone(),
-            tos: spec.tos_signed.clone(),
-            tos_latest: spec.tos_latest.clone(),
-            auth_mode: spec.auth_mode,
-            magic_link: spec.magic_link,
-            deleting: false,
-            blocked: false,
-            blocking_reason: String::new(),
-            no_auto_update: spec.no_auto_update,
-            onboarding_finished: false,
             password_defined: Some(false),
-            disk_quota: match spec.disk_quota_bytes {
-                0 => String::new(),
-                bytes => bytes.to_string(),
-            },
             indexes_version: INDEXES_VERSION,
             couch_cluster: place.couch_cluster,
-            passphrase_hash: String::new(),
             register_token: random_base64::<16>()?,
             session_secret: random_base64::<64>()?,
             oauth_secret: random_base64::<128>()?,
             cli_secret: random_base64::<128>()?,
-            rest: Map::new(),
+            ..spec.documents().instance
         })
+    }
+
+    /// The sets of features that other software asked for.
+    #[must_use]
+    pub fn feature_sets(&self) -> Vec<String> {
+        let sets = self.rest.get("feature_sets").and_then(Value::as_array);
+        let texts = sets.into_iter().flatten().filter_map(Value::as_str);
+        texts.map(str::to_owned).collect()
     }
 
     /// Takes a passphrase: the owner may log in with it from now on, and everything that rested on the one
@@ -264,21 +250,7 @@ pub const SETTINGS_ID: &str = "io.cozy.settings.instance";
 /// The owner's settings, as a new instance has them.
 #[must_use]
 pub fn settings_document(spec: &Spec) -> Map<String, Value> {
-    let mut settings: Map<String, Value> = Map::new();
-    for (name, value) in &spec.settings {
-        settings.insert(name.clone(), Value::String(value.clone()));
-    }
-    for (name, value) in [
-        ("tz", &spec.timezone),
-        ("email", &spec.email),
-        ("public_name", &spec.public_name),
-        ("phone", &spec.phone),
-    ] {
-        if !value.is_empty() {
-            settings.insert(name.to_owned(), Value::String(value.clone()));
-        }
-    }
-    settings
+    spec.documents().settings
 }
 
 /// The contact of the owner. `url` is the instance's address with its final slash.
@@ -287,34 +259,26 @@ pub fn owner_contact(spec: &Spec, url: &str) -> Map<String, Value> {
     let url = url.trim_end_matches('/');
     let mut contact = Map::new();
     contact.insert("me".to_owned(), Value::Bool(true));
-    let before_at = spec.email.split('@').next().unwrap_or_default();
-    let or_name = |other: &str| {
-        if spec.public_name.is_empty() {
-            other.to_owned()
-        } else {
-            spec.public_name.clone()
-        }
-    };
+    let asked = |path| spec.asked.text(path).unwrap_or_default();
+    let (email, name) = (asked("email"), asked("public_name"));
+    let before_at = email.split('@').next().unwrap_or_default();
+    let or_name = |other: &str| if name.is_empty() { other } else { name }.to_owned();
     for (field, value) in [
         ("fullname", or_name(before_at)),
-        ("displayName", or_name(&spec.email)),
+        ("displayName", or_name(email)),
     ] {
         if !value.is_empty() {
             contact.insert(field.to_owned(), Value::String(value));
         }
     }
-    if !spec.email.is_empty() {
+    if !email.is_empty() {
         contact.insert(
             "email".to_owned(),
-            json!([{"address": spec.email, "primary": true}]),
+            json!([{"address": email, "primary": true}]),
         );
     }
     contact.insert("cozy".to_owned(), json!([{"url": url, "primary": true}]));
-    let sort_key = if spec.email.is_empty() {
-        url
-    } else {
-        &spec.email
-    };
+    let sort_key = if email.is_empty() { url } else { email };
     contact.insert(
         "indexes".to_owned(),
         json!({"byFamilyNameGivenNameEmailCozyUrl": sort_key}),
@@ -333,7 +297,10 @@ mod tests {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     use serde_json::{Value, json};
 
-    use crate::domain::passphrase::{Chosen, Credentials};
+    use crate::domain::{
+        fields::Asked,
+        passphrase::{Chosen, Credentials},
+    };
 
     use super::{InstanceDocument, Place, Spec, owner_contact, settings_document};
 
@@ -344,12 +311,13 @@ mod tests {
 
     fn spec() -> Spec {
         Spec {
-            domain: "alice.localhost:8085".to_owned(),
-            locale: "fr".to_owned(),
-            context: "dev".to_owned(),
-            public_name: "Alice".to_owned(),
-            email: "alice@example.org".to_owned(),
-            settings: [("offer".to_owned(), "freemium".to_owned())].into(),
+            asked: Asked::default()
+                .with("domain", "alice.localhost:8085")
+                .with("locale", "fr")
+                .with("context", "dev")
+                .with("public_name", "Alice")
+                .with("email", "alice@example.org")
+                .with("settings", json!({"offer": "freemium"})),
             ..Spec::default()
         }
     }

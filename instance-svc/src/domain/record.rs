@@ -1,9 +1,11 @@
 //! What Hamlet knows of an instance beyond the compatible fields.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::{
     claim::{Wanted, wanted},
+    fields::Documents,
     instance::InstanceDocument,
 };
 
@@ -55,6 +57,9 @@ pub struct Record {
     /// When the register token expires, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub register_expires_at: Option<String>,
+    /// Fields that rules alone look at, and what a version to come keeps here.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
 }
 
 /// Whether access to an instance is refused, and why.
@@ -94,15 +99,13 @@ impl Record {
     /// The same record with the copies brought up to date with the instance document.
     #[must_use]
     pub fn following(&self, document: &InstanceDocument) -> Self {
-        Self {
-            domain: document.domain.clone(),
-            domain_aliases: document.domain_aliases.clone(),
-            old_domain: document.old_domain.clone(),
-            prefix: document.prefix.clone(),
-            locale: document.locale.clone(),
-            context: document.context.clone(),
-            ..self.clone()
-        }
+        let mut documents = Documents {
+            instance: document.clone(),
+            record: self.clone(),
+            ..Documents::default()
+        };
+        documents.copy();
+        documents.record
     }
 
     /// Whether the state of the instance lets a destruction begin. One that begins by itself names the

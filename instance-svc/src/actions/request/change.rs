@@ -156,7 +156,7 @@ where
             domain: document.domain.clone(),
             why,
         })?;
-        self.change = std::mem::take(&mut self.change).check(document)?;
+        self.change = std::mem::take(&mut self.change).check(document, record)?;
         self.carry.require(&found)?;
         let seen = found.record.clone().map(|record| Seen {
             document: found.document.clone(),

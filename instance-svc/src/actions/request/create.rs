@@ -99,7 +99,7 @@ impl Plan for CreatePlan<'_> {
         Ok(Draft {
             subject: Subject {
                 instance: self.instance.clone(),
-                domain: self.spec.domain.clone(),
+                domain: self.spec.domain().to_owned(),
                 prefix: random_prefix()?,
                 couch_cluster,
             },
@@ -117,7 +117,7 @@ impl Plan for CreatePlan<'_> {
         let Some(chosen) = self.chosen.take() else {
             return Ok(None);
         };
-        let salt = client::salt(&self.spec.domain, &self.spec.old_domain);
+        let salt = client::salt(self.spec.domain(), self.spec.old_domain());
         let credentials = self
             .with
             .deriver
@@ -144,13 +144,13 @@ impl CreatePlan<'_> {
     fn choose_cluster(&self, spec: &Spec) -> Result<i64, Error> {
         let clusters = self.with.store.clusters();
         let open = clusters.open();
-        let Some(asked) = spec.couch_cluster else {
+        let Some(asked) = spec.couch_cluster() else {
             let drawn = clusters.draw().ok_or(Error::NoOpenCluster)?;
             return Ok(i64::try_from(drawn).unwrap_or(i64::MAX));
         };
         let takes_it = usize::try_from(asked).is_ok_and(|asked| open.contains(&asked));
         if takes_it {
-            return Ok(asked.into());
+            return Ok(asked);
         }
         let open: Vec<String> = open.iter().map(ToString::to_string).collect();
         let right = if open.is_empty() {
@@ -161,7 +161,7 @@ impl CreatePlan<'_> {
                 open.join(" or ")
             )
         };
-        let wrong = if clusters.at(asked.into()).is_ok() {
+        let wrong = if clusters.at(asked).is_ok() {
             format!("{asked} takes no new instances; {right}")
         } else {
             let listed = clusters.listed();
@@ -178,12 +178,12 @@ impl CreatePlan<'_> {
 
     /// Refuses names that hold a hyphen where it separates the instance from the app.
     fn check_flat_names(&self, spec: &Spec) -> Result<(), InvalidField> {
-        if self.with.contexts.get(&spec.context).subdomains != Subdomains::Flat {
+        if self.with.contexts.get(spec.context()).subdomains != Subdomains::Flat {
             return Ok(());
         }
         for name in spec.names() {
             if name.first_label().contains('-') {
-                let field = if name.domain() == spec.domain {
+                let field = if name.domain() == spec.domain() {
                     "instance.domain"
                 } else {
                     "instance.domain_aliases"
@@ -204,17 +204,17 @@ impl CreatePlan<'_> {
     /// One read for all; the claims themselves decide later, or already did for this `instance`.
     async fn look_at_names(&self, spec: &Spec, instance: &str) -> Result<Vec<String>, Error> {
         let mut warnings = Vec::new();
-        if !self.with.contexts.knows(&spec.context) {
+        if !self.with.contexts.knows(spec.context()) {
             warnings.push(format!(
                 "the context {:?} is not configured: the settings of the default context apply{}",
-                spec.context,
+                spec.context(),
                 configured(self.with.contexts)
             ));
         }
-        if !locale::has_names(&spec.locale) {
+        if !locale::has_names(spec.locale()) {
             warnings.push(format!(
                 "there are no names of directories in {}: they get English ones; names are there in {}",
-                spec.locale,
+                spec.locale(),
                 TRANSLATED.join(", ")
             ));
         }

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Change, ChangeKind, InstancePatch, RecordPatch, SoftDeletion};
+use super::{Asked, Change, ChangeKind, Now, RecordPatch, SoftDeletion};
 use crate::domain::{
     instance::InstanceDocument,
     record::{Record, Refusal},
@@ -28,20 +28,21 @@ fn record() -> Record {
     }
 }
 
-fn update(change: impl FnOnce(&mut Change)) -> Change {
-    let mut made = Change::default();
-    change(&mut made);
-    made
+fn asking(asked: Asked) -> Change {
+    Change {
+        asked,
+        ..Change::default()
+    }
 }
 
-fn instance(patch: impl FnOnce(&mut InstancePatch)) -> Change {
-    update(|change| patch(&mut change.instance))
+fn ask(path: &str, value: impl Into<Value>) -> Change {
+    asking(Asked::default().with(path, value))
 }
 
 #[test]
 fn what_is_not_named_is_kept() {
     let mut changed = document();
-    let change = instance(|patch| patch.locale = Some("de".to_owned()));
+    let change = ask("locale", "de");
     assert!(change.apply_to_document(&mut changed));
     let mut expected = serde_json::to_value(document()).unwrap();
     expected
@@ -55,23 +56,20 @@ fn what_is_not_named_is_kept() {
 #[test]
 fn a_block_has_a_reason_and_its_end_takes_the_reason_away() {
     let mut changed = document();
-    instance(|patch| patch.blocked = Some(true)).apply_to_document(&mut changed);
+    ask("blocked", true).apply_to_document(&mut changed);
     assert_eq!(changed.blocking_reason, "UNKNOWN");
-    instance(|patch| patch.blocking_reason = Some("PAYMENT_FAILED".to_owned()))
-        .apply_to_document(&mut changed);
+    ask("blocking_reason", "PAYMENT_FAILED").apply_to_document(&mut changed);
     assert_eq!(changed.blocking_reason, "PAYMENT_FAILED");
-    instance(|patch| patch.blocked = Some(false)).apply_to_document(&mut changed);
+    ask("blocked", false).apply_to_document(&mut changed);
     assert_eq!(changed, document());
 }
 
 #[test]
 fn signing_ends_the_waiting_for_a_signature() {
     let mut changed = document();
-    instance(|patch| patch.tos_latest = Some("2.0.0-20250901".to_owned()))
-        .apply_to_document(&mut changed);
+    ask("tos_latest", "2.0.0-20250901").apply_to_document(&mut changed);
     assert_eq!(changed.tos_latest, "2.0.0-20250901");
-    instance(|patch| patch.tos_signed = Some("2.0.0-20250901".to_owned()))
-        .apply_to_document(&mut changed);
+    ask("tos_signed", "2.0.0-20250901").apply_to_document(&mut changed);
     assert_eq!(changed.tos, "2.0.0-20250901");
     assert_eq!(changed.tos_latest, "");
 }
@@ -83,19 +81,14 @@ fn settings_are_set_and_cleared_one_by_one_or_all_together() {
     }) else {
         return;
     };
-    let one = update(|change| {
-        change.settings = [
-            ("offer".to_owned(), None),
-            ("tz".to_owned(), Some("Asia/Tokyo".to_owned())),
-        ]
-        .into();
-    });
+    let one = asking(
+        Asked::default()
+            .with("settings.offer", Value::Null)
+            .with("timezone", "Asia/Tokyo"),
+    );
     assert!(one.apply_to_settings(&mut settings));
     assert!(!one.apply_to_settings(&mut settings), "once is enough");
-    let all = update(|change| {
-        change.only_these_settings = true;
-        change.settings = [("new".to_owned(), Some("1".to_owned()))].into();
-    });
+    let all = ask("settings", json!({"new": "1"}));
     assert!(all.apply_to_settings(&mut settings));
     assert!(!all.apply_to_settings(&mut settings), "once is enough");
     let expected = json!({
@@ -107,15 +100,13 @@ fn settings_are_set_and_cleared_one_by_one_or_all_together() {
 
 #[test]
 fn names_are_compared_by_their_hosts() {
-    let mut change = instance(|patch| {
-        patch.domain_aliases = Some(vec!["a.example:8080".to_owned(), "b.example".to_owned()]);
-    });
+    let mut change = ask("domain_aliases", json!(["a.example:8080", "b.example"]));
     change.settle(&document(), &record());
     let ids =
         |names: &[super::Wanted]| names.iter().map(|name| name.id.clone()).collect::<Vec<_>>();
     assert_eq!(ids(&change.added), ["b.example"]);
     assert!(change.removed.is_empty());
-    let mut change = instance(|patch| patch.domain_aliases = Some(Vec::new()));
+    let mut change = ask("domain_aliases", json!([]));
     change.settle(&document(), &record());
     assert!(change.added.is_empty());
     assert_eq!(ids(&change.removed), ["a.example"]);
@@ -131,11 +122,9 @@ fn bringing_back_restores_what_was_before() {
     for purge_at in ["2030-01-01T00:00:00Z", "2031-01-01T00:00:00Z"] {
         let mut delete = Change {
             kind: ChangeKind::Delete,
-            instance: InstancePatch {
-                blocked: Some(true),
-                blocking_reason: Some(super::DELETED.to_owned()),
-                ..InstancePatch::default()
-            },
+            asked: Asked::default()
+                .with("blocked", true)
+                .with("blocking_reason", super::DELETED),
             record: RecordPatch {
                 deletion: Some(SoftDeletion::Begin {
                     deleted_at: "2029-01-01T00:00:00Z".to_owned(),
@@ -201,58 +190,66 @@ fn the_state_of_an_instance_decides_which_changes_may_begin() {
 
 #[test]
 fn each_wrong_value_is_named() {
-    type Wrong = fn(&mut Change);
-    let cases: [(&str, Wrong); 16] = [
-        ("instance.domain_aliases", |c| {
-            c.instance.domain_aliases = Some(vec!["no name".into()]);
-        }),
-        ("instance.domain_aliases", |c| {
-            c.instance.domain_aliases = Some(vec!["alice.example".into()]);
-        }),
-        ("instance.old_domain", |c| {
-            c.instance.old_domain = Some("a.example".into());
-        }),
-        ("instance.locale", |c| {
-            c.instance.locale = Some(String::new());
-        }),
-        ("instance.locale", |c| {
-            c.instance.locale = Some("French".into());
-        }),
-        ("instance.uuid", |c| c.instance.uuid = Some("a\nb".into())),
-        ("instance.tos_signed", |c| {
-            c.instance.tos_signed = Some("one".into());
-        }),
-        ("instance.tos_latest", |c| {
-            c.instance.tos_latest = Some("2.0.0".into());
-        }),
-        ("instance.tos_latest", |c| {
-            c.instance.tos_latest = Some("1.1.0-20250901".into());
-        }),
-        ("instance.blocking_reason", |c| {
-            c.instance.blocking_reason = Some("PAYMENT_FAILED".into());
-        }),
-        ("instance.blocking_reason", |c| {
-            c.instance.blocked = Some(true);
-            c.instance.blocking_reason = Some("x".repeat(201));
-        }),
-        ("instance.onboarding_finished", |c| {
-            c.instance.onboarding_finished = Some(false);
-        }),
-        ("instance.deleting", |c| c.instance.deleting = Some(true)),
-        ("instance.disk_quota_bytes", |c| {
-            c.instance.disk_quota_bytes = Some(-1);
-        }),
-        ("instance.email", |c| {
-            c.settings = [("email".into(), Some("bob".into()))].into();
-        }),
-        ("instance.settings.locale", |c| {
-            c.settings = [("locale".into(), None)].into();
-        }),
+    let cases = [
+        (
+            "instance.domain_aliases",
+            ask("domain_aliases", json!(["no name"])),
+        ),
+        (
+            "instance.domain_aliases",
+            ask("domain_aliases", json!(["alice.example"])),
+        ),
+        ("instance.old_domain", ask("old_domain", "a.example")),
+        ("instance.locale", ask("locale", "")),
+        ("instance.locale", ask("locale", "French")),
+        ("instance.uuid", ask("uuid", "a\nb")),
+        ("instance.tos_signed", ask("tos_signed", "one")),
+        ("instance.tos_latest", ask("tos_latest", "2.0.0")),
+        ("instance.tos_latest", ask("tos_latest", "1.1.0-20250901")),
+        (
+            "instance.blocking_reason",
+            ask("blocking_reason", "PAYMENT_FAILED"),
+        ),
+        (
+            "instance.blocking_reason",
+            asking(
+                Asked::default()
+                    .with("blocked", true)
+                    .with("blocking_reason", "x".repeat(201)),
+            ),
+        ),
+        (
+            "instance.onboarding_finished",
+            ask("onboarding_finished", false),
+        ),
+        ("instance.deleting", ask("deleting", true)),
+        ("instance.disk_quota_bytes", ask("disk_quota_bytes", -1)),
+        ("instance.email", ask("email", "bob")),
+        (
+            "instance.settings.locale",
+            ask("settings.locale", Value::Null),
+        ),
     ];
     for (field, wrong) in cases {
-        let error = update(wrong).check(&document()).unwrap_err();
+        let error = wrong.check(&document(), &record()).unwrap_err();
         assert_eq!(error.field, field, "{error}");
     }
+}
+
+#[test]
+fn all_wrong_values_are_found_at_once() {
+    let asked = Asked::default()
+        .with("email", "bob")
+        .with("uuid", "a/b")
+        .with("locale", "de");
+    let wrong = asked
+        .check(Some(Now {
+            instance: &document(),
+            record: &record(),
+        }))
+        .unwrap_err();
+    let fields: Vec<_> = wrong.iter().map(|wrong| wrong.field.as_str()).collect();
+    assert_eq!(fields, ["instance.email", "instance.uuid"]);
 }
 
 #[test]

@@ -226,11 +226,11 @@ impl Creation {
         let (operation, spec) = (task.envelope, &task.work.spec);
         Tenant {
             id: operation.instance.clone(),
-            domain: spec.domain.clone(),
+            domain: spec.domain().to_owned(),
             prefix: operation.prefix.clone(),
-            context: spec.context.clone(),
-            locale: spec.locale.clone(),
-            url: self.config.url_of(&spec.domain),
+            context: spec.context().to_owned(),
+            locale: spec.locale().to_owned(),
+            url: self.config.url_of(spec.domain()),
             couch_cluster: cluster_of(operation),
             ..Tenant::default()
         }
@@ -433,12 +433,7 @@ impl Creation {
     async fn write_record(&self, task: Task<'_, CreateWork>) -> Result<(), StepError> {
         let (operation, spec) = (task.envelope, &task.work.spec);
         let record = Record {
-            domain: spec.domain.clone(),
-            domain_aliases: spec.domain_aliases.clone(),
-            old_domain: spec.old_domain.clone(),
             prefix: operation.prefix.clone(),
-            locale: spec.locale.clone(),
-            context: spec.context.clone(),
             created_at: operation.created_at.clone(),
             created_by: task.id.to_owned(),
             register_expires_at: match operation.sealed {
@@ -446,7 +441,7 @@ impl Creation {
                 Some(_) => None,
                 None => clock::later(&operation.created_at, self.config.register_link_life()),
             },
-            ..Record::default()
+            ..spec.documents().record
         };
         self.store
             .write_record(&operation.instance, &record)

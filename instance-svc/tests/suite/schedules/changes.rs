@@ -225,18 +225,20 @@ impl State {
     /// What a change makes of it; `None` where it must not have been made.
     fn after(&self, change: &Change) -> Option<Self> {
         let mut state = self.clone();
-        let (patch, deleted) = (&change.instance, self.deleted.as_ref());
+        let (asked, deleted) = (&change.asked, self.deleted.as_ref());
         match change.kind {
             ChangeKind::Update if deleted.is_none() => {
-                if let Some(aliases) = &patch.domain_aliases {
-                    state.aliases = aliases.iter().cloned().collect();
+                if let Some(aliases) = asked.texts("domain_aliases") {
+                    state.aliases = aliases.into_iter().collect();
                 }
-                if let Some(old_domain) = &patch.old_domain {
-                    state.old_domain.clone_from(old_domain);
+                if let Some(old_domain) = asked.text("old_domain") {
+                    old_domain.clone_into(&mut state.old_domain);
                 }
-                state.update = patch.disk_quota_bytes?;
+                state.update = asked.number("disk_quota_bytes")?;
             }
-            ChangeKind::Block if deleted.is_none() => state.blocked = patch.blocking_reason.clone(),
+            ChangeKind::Block if deleted.is_none() => {
+                state.blocked = asked.text("blocking_reason").map(str::to_owned);
+            }
             ChangeKind::Unblock if deleted.is_none() => state.blocked = None,
             ChangeKind::Delete => {
                 let blocked_before = match deleted {

@@ -165,7 +165,7 @@ impl Remains {
             else {
                 return Err("nobody created it".to_owned());
             };
-            let created = State::new(&creation.spec.domain_aliases);
+            let created = State::new(&creation.spec.domain_aliases());
             let made: Vec<_> = ended
                 .iter()
                 .filter(|(_, it)| it.instance == *id && it.phase == Phase::Succeeded)

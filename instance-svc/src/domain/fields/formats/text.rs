@@ -20,7 +20,7 @@ pub fn check(text: &str) -> Result<(), String> {
 }
 
 /// As much of a text as a message can show.
-pub(super) fn shown(text: &str) -> String {
+pub(in crate::domain::fields) fn shown(text: &str) -> String {
     const MOST: usize = 60;
     if text.chars().count() <= MOST {
         return format!("{text:?}");

@@ -1,4 +1,4 @@
-//! What single fields of an instance may hold. Each check says what is wrong with a value, and what would
+//! What the values of single fields look like. Each check says what is wrong with a value, and what would
 //! be right; naming the field is its caller's business.
 
 pub mod email;

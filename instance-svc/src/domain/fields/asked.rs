@@ -1,0 +1,253 @@
+//! The values that a caller asks for.
+
+use std::collections::BTreeMap;
+
+use hamlet_proto::{
+    fields::{self, Change, Kept},
+    hamlet::instance::v1 as pb,
+};
+use serde_json::{Map, Value};
+
+use super::{
+    BY_SERVICE, Documents, SETTABLE, Settable, own_setting,
+    rule::{Among, Now, invalid},
+    settable,
+};
+use crate::domain::spec::InvalidField;
+
+/// The values that a caller asks for, by the paths of their fields, each of the type that its rule takes. An
+/// entry of a map has a path of its own, as in `settings.offer`, and may be null, which clears it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked(BTreeMap<String, Value>);
+
+impl Asked {
+    /// What a message asks of a creation: all that it sets.
+    ///
+    /// # Errors
+    /// The first field that cannot be kept, or not be chosen at creation.
+    pub fn at_creation(message: &pb::Instance) -> Result<Self, InvalidField> {
+        let refused = |path| invalid(path, "cannot be chosen at creation; leave it out");
+        if let Some(rule) = BY_SERVICE.iter().find(|rule| (rule.refused)(message)) {
+            return Err(refused(rule.path));
+        }
+        let mut asked = Self::default();
+        for rule in SETTABLE {
+            let (path, value) = (rule.path(), rule.ask(message)?);
+            if value == rule.none() {
+                continue;
+            }
+            if !fields::by_path(path).is_some_and(|field| field.at_creation) {
+                return Err(refused(path));
+            }
+            asked.0.insert(path.to_owned(), value);
+        }
+        Ok(asked)
+    }
+
+    /// What a message asks of a change: the fields that the mask names.
+    ///
+    /// # Errors
+    /// The first path that cannot be changed, or whose value cannot be kept.
+    pub fn by_mask(message: &pb::Instance, mask: &[String]) -> Result<Self, InvalidField> {
+        let mut asked = Self::default();
+        for path in mask {
+            let (rule, entry) = changeable(path).map_err(|why| InvalidField {
+                field: "update_mask".to_owned(),
+                wrong: format!("{path:?} {why}"),
+            })?;
+            let value = rule.ask(message)?;
+            match entry {
+                Some(entry) => asked.insert_entry(path, value.get(entry)),
+                None if rule.has_entries() => asked.insert_all(path, value),
+                None => {
+                    asked.0.insert(path.clone(), value);
+                }
+            }
+        }
+        Ok(asked)
+    }
+
+    /// An entry of a map; an empty text clears it.
+    fn insert_entry(&mut self, path: &str, value: Option<&Value>) {
+        let value = value.filter(|value| value.as_str() != Some(""));
+        let in_whole = path
+            .split_once('.')
+            .and_then(|(whole, entry)| self.0.get(whole)?.get(entry));
+        if in_whole.is_none() {
+            let value = value.cloned().unwrap_or_default();
+            self.0.insert(path.to_owned(), value);
+        }
+    }
+
+    /// A whole map. What it says of an entry is said once.
+    fn insert_all(&mut self, path: &str, value: Value) {
+        let mut whole = Map::new();
+        for (entry, value) in value.as_object().into_iter().flatten() {
+            let of_entry = format!("{path}.{entry}");
+            if value.as_str() == Some("") {
+                self.0.insert(of_entry, Value::Null);
+            } else {
+                self.0.remove(&of_entry);
+                whole.insert(entry.clone(), value.clone());
+            }
+        }
+        self.0.insert(path.to_owned(), Value::Object(whole));
+    }
+
+    /// The same, and this value. It is left out when it has another type than the field.
+    #[must_use]
+    pub fn with(mut self, path: &str, value: impl Into<Value>) -> Self {
+        self.take(path, value.into());
+        self
+    }
+
+    /// Takes a value that was asked for before. Whether it has the right type: a field that is not known, of
+    /// a version to come, is not taken.
+    pub(crate) fn take(&mut self, path: &str, value: Value) -> bool {
+        let Some((rule, entry)) = named(path) else {
+            return true;
+        };
+        let fits = rule.takes(entry, &value);
+        if fits {
+            self.0.insert(path.to_owned(), value);
+        }
+        fits
+    }
+
+    /// The values by their paths.
+    pub(crate) const fn values(&self) -> &BTreeMap<String, Value> {
+        &self.0
+    }
+
+    /// What is asked of a text.
+    #[must_use]
+    pub fn text(&self, path: &str) -> Option<&str> {
+        self.0.get(path).and_then(Value::as_str)
+    }
+
+    /// What is asked of a list of texts.
+    #[must_use]
+    pub fn texts(&self, path: &str) -> Option<Vec<String>> {
+        let texts = self.0.get(path)?.as_array()?.iter();
+        Some(texts.filter_map(Value::as_str).map(str::to_owned).collect())
+    }
+
+    /// What is asked of a flag.
+    #[must_use]
+    pub fn flag(&self, path: &str) -> Option<bool> {
+        self.0.get(path).and_then(Value::as_bool)
+    }
+
+    /// What is asked of a number.
+    #[must_use]
+    pub fn number(&self, path: &str) -> Option<i64> {
+        self.0.get(path).and_then(Value::as_i64)
+    }
+
+    /// Whether anything is asked of fields that are kept so.
+    #[must_use]
+    pub fn touches(&self, kept: impl Fn(Kept) -> bool) -> bool {
+        self.0
+            .keys()
+            .filter_map(|path| named(path))
+            .filter_map(|(rule, _)| fields::by_path(rule.path()))
+            .any(|field| kept(field.kept))
+    }
+
+    /// Checks all values and brings them into their canonical form; a creation gets those that it does not
+    /// ask for and that every instance has. `now` is the instance of a change.
+    ///
+    /// # Errors
+    /// All fields that cannot be used, in the order of [`SETTABLE`]; at least one.
+    pub fn check(mut self, now: Option<Now<'_>>) -> Result<Self, Vec<InvalidField>> {
+        let mut wrong = Vec::new();
+        for rule in SETTABLE {
+            if now.is_none()
+                && !self.0.contains_key(rule.path())
+                && let Some(unsaid) = rule.unsaid()
+            {
+                self.0.insert(rule.path().to_owned(), unsaid);
+            }
+            for (path, value) in self.of(*rule) {
+                let among = Among { asked: &self, now };
+                match rule.check(entry_of(*rule, &path), &value, &among) {
+                    Ok(canonical) => {
+                        self.0.insert(path, canonical);
+                    }
+                    Err(invalid) => wrong.push(invalid),
+                }
+            }
+        }
+        if wrong.is_empty() {
+            Ok(self)
+        } else {
+            Err(wrong)
+        }
+    }
+
+    /// Writes all values into the documents, each into the one in which it is kept.
+    pub fn write(&self, documents: &mut Documents) {
+        for rule in SETTABLE {
+            for (path, value) in self.of(*rule) {
+                rule.write(entry_of(*rule, &path), &value, documents);
+            }
+        }
+    }
+
+    /// What is asked of a field: as a whole, then of its entries.
+    fn of(&self, rule: &dyn Settable) -> Vec<(String, Value)> {
+        let path = rule.path();
+        let whole = self.0.get_key_value(path).into_iter();
+        let below = format!("{path}.");
+        let entries = self
+            .0
+            .range(below.clone()..)
+            .take_while(|(name, _)| rule.has_entries() && name.starts_with(&below));
+        whole
+            .chain(entries)
+            .map(|(path, value)| (path.clone(), value.clone()))
+            .collect()
+    }
+}
+
+fn entry_of<'a>(rule: &dyn Settable, path: &'a str) -> Option<&'a str> {
+    path.strip_prefix(rule.path())?.strip_prefix('.')
+}
+
+/// The rule that a path names, and the entry of its map.
+fn named(path: &str) -> Option<(&'static dyn Settable, Option<&str>)> {
+    if let Some(rule) = settable(path) {
+        return Some((rule, None));
+    }
+    let (whole, entry) = path.split_once('.')?;
+    let rule = settable(whole).filter(|rule| rule.has_entries())?;
+    Some((rule, Some(entry)))
+}
+
+/// The rule that a path of a mask names, and the entry of its map; or why it cannot be changed.
+fn changeable(path: &str) -> Result<(&'static dyn Settable, Option<&str>), String> {
+    if path == "*" {
+        return Err("would clear fields that you may not know; name each field".to_owned());
+    }
+    if let Some((rule, Some(entry))) = named(path)
+        && rule.path() == super::settings::PATH
+        && let Some(own) = own_setting(entry)
+    {
+        return Err(format!("has a field of its own: {}", own.path));
+    }
+    let field = named(path).map_or(path, |(rule, _)| rule.path());
+    let why = match (
+        fields::by_path(field).map(|field| field.change),
+        named(path),
+    ) {
+        (Some(Change::Set | Change::SetAndClear), Some(named)) => return Ok(named),
+        (Some(Change::AtCreationOnly), _) => {
+            "is chosen at creation and stays; leave it out of the mask"
+        }
+        (Some(_), _) => "is set by the service alone; leave it out of the mask",
+        (None, _) => {
+            "is no field of an instance; name one such as email, or a setting as settings.NAME"
+        }
+    };
+    Err(why.to_owned())
+}

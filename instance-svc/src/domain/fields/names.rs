@@ -1,0 +1,171 @@
+//! The names under which an instance is found: `domain`, `domain_aliases`, `old_domain`.
+
+use hamlet_proto::hamlet::instance::v1 as pb;
+
+use super::{
+    Documents,
+    rule::{Among, Rule, invalid},
+};
+use crate::domain::{
+    name::{InvalidName, Name},
+    spec::InvalidField,
+};
+
+/// The most aliases that one instance may have.
+pub const MOST_ALIASES: usize = 100;
+
+fn parse(path: &str, text: &str) -> Result<Name, InvalidField> {
+    text.parse()
+        .map_err(|wrong: InvalidName| invalid(path, wrong.to_string()))
+}
+
+/// The main domain that the instance has, or will have.
+fn domain(among: &Among<'_>) -> Result<Name, InvalidField> {
+    parse("domain", among.text("domain", |now| &now.domain))
+}
+
+/// The main domain: chosen at creation.
+pub(super) struct Domain;
+
+impl Rule for Domain {
+    type Value = String;
+
+    fn path(&self) -> &'static str {
+        "domain"
+    }
+
+    fn ask(&self, message: &pb::Instance) -> Result<String, InvalidField> {
+        Ok(message.domain.clone())
+    }
+
+    fn check(&self, text: String, _: &Among<'_>) -> Result<String, InvalidField> {
+        Ok(parse(Rule::path(self), &text)?.domain().to_owned())
+    }
+
+    /// It is required: the check refuses this one.
+    fn unsaid(&self) -> Option<String> {
+        Some(String::new())
+    }
+
+    fn write(&self, domain: String, documents: &mut Documents) {
+        documents.instance.domain = domain;
+    }
+
+    fn read(&self, documents: &Documents, message: &mut pb::Instance) {
+        message.domain.clone_from(&documents.instance.domain);
+    }
+
+    fn copy(&self, documents: &mut Documents) {
+        documents
+            .record
+            .domain
+            .clone_from(&documents.instance.domain);
+    }
+}
+
+/// Other domains, each once, in the order given.
+pub(super) struct Aliases;
+
+impl Rule for Aliases {
+    type Value = Vec<String>;
+
+    fn path(&self) -> &'static str {
+        "domain_aliases"
+    }
+
+    fn ask(&self, message: &pb::Instance) -> Result<Vec<String>, InvalidField> {
+        Ok(message.domain_aliases.clone())
+    }
+
+    fn check(&self, aliases: Vec<String>, among: &Among<'_>) -> Result<Vec<String>, InvalidField> {
+        let domain = domain(among)?;
+        if aliases.len() > MOST_ALIASES {
+            return Err(self.invalid(format!("holds more than {MOST_ALIASES} names; use fewer")));
+        }
+        let mut taken = vec![domain.host().to_owned()];
+        let mut canonical = Vec::new();
+        for alias in &aliases {
+            let alias = parse(Rule::path(self), alias)?;
+            if alias.host() == domain.host() {
+                return Err(
+                    self.invalid(format!("{alias} is the instance's own host; name another"))
+                );
+            }
+            if !taken.iter().any(|host| host == alias.host()) {
+                taken.push(alias.host().to_owned());
+                canonical.push(alias.domain().to_owned());
+            }
+        }
+        Ok(canonical)
+    }
+
+    fn write(&self, aliases: Vec<String>, documents: &mut Documents) {
+        documents.instance.domain_aliases = aliases;
+    }
+
+    fn read(&self, documents: &Documents, message: &mut pb::Instance) {
+        message
+            .domain_aliases
+            .clone_from(&documents.instance.domain_aliases);
+    }
+
+    fn copy(&self, documents: &mut Documents) {
+        documents
+            .record
+            .domain_aliases
+            .clone_from(&documents.instance.domain_aliases);
+    }
+}
+
+/// A former domain: none of those that the instance has.
+pub(super) struct OldDomain;
+
+impl Rule for OldDomain {
+    type Value = String;
+
+    fn path(&self) -> &'static str {
+        "old_domain"
+    }
+
+    fn ask(&self, message: &pb::Instance) -> Result<String, InvalidField> {
+        Ok(message.old_domain.clone())
+    }
+
+    fn check(&self, text: String, among: &Among<'_>) -> Result<String, InvalidField> {
+        // Names that other software wrote are not refused here, and do not match.
+        let aliases = among.asked.texts("domain_aliases").unwrap_or_else(|| {
+            among
+                .now
+                .map_or_else(Vec::new, |now| now.instance.domain_aliases.clone())
+        });
+        let present: Vec<Name> = [domain(among)?]
+            .into_iter()
+            .chain(aliases.iter().filter_map(|alias| alias.parse().ok()))
+            .collect();
+        if text.is_empty() {
+            return Ok(text);
+        }
+        let old = parse(Rule::path(self), &text)?;
+        if present.iter().any(|name| name.host() == old.host()) {
+            return Err(self.invalid("is a present name of the instance; name a former one"));
+        }
+        Ok(old.domain().to_owned())
+    }
+
+    fn write(&self, old: String, documents: &mut Documents) {
+        documents.instance.old_domain = old;
+    }
+
+    fn read(&self, documents: &Documents, message: &mut pb::Instance) {
+        message
+            .old_domain
+            .clone_from(&documents.instance.old_domain);
+    }
+
+    fn copy(&self, documents: &mut Documents) {
+        documents
+            .record
+            .old_domain
+            .clone_from(&documents.instance.old_domain);
+    }
+}

@@ -1,0 +1,300 @@
+//! What a rule is, and the rule of a field with nothing special about it.
+
+use hamlet_proto::hamlet::instance::v1 as pb;
+use serde::{Deserialize as _, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use super::{Asked, Documents};
+use crate::domain::{instance::InstanceDocument, record::Record, spec::InvalidField};
+
+/// An instance as it is now.
+#[derive(Clone, Copy, Debug)]
+pub struct Now<'a> {
+    /// Its compatible document.
+    pub instance: &'a InstanceDocument,
+    /// Our own document.
+    pub record: &'a Record,
+}
+
+/// What a value is checked against.
+#[derive(Clone, Copy, Debug)]
+pub struct Among<'a> {
+    /// All that is asked, those before it in the table in their canonical form.
+    pub asked: &'a Asked,
+    /// The instance as it is now; `None` at creation.
+    pub now: Option<Now<'a>>,
+}
+
+impl Among<'_> {
+    /// What a text will be: the one that is asked for, or the one that the instance has now.
+    pub(super) fn text<'a>(
+        &'a self,
+        path: &str,
+        kept: impl FnOnce(&'a InstanceDocument) -> &'a String,
+    ) -> &'a str {
+        let now = || self.now.map_or("", |now| kept(now.instance));
+        self.asked.text(path).unwrap_or_else(now)
+    }
+}
+
+/// The rule of one field that callers can set.
+///
+/// Its value is what operations keep of it, so that its form must not change.
+pub(super) trait Rule: Sync {
+    /// What is kept while an operation is at work. The default value is none: it clears the field.
+    type Value: Default + DeserializeOwned + Serialize;
+
+    /// Its path in the contract.
+    fn path(&self) -> &'static str;
+
+    /// Takes the value from a message.
+    fn ask(&self, message: &pb::Instance) -> Result<Self::Value, InvalidField>;
+
+    /// Checks a value and brings it into its canonical form. It is none only where an update clears it.
+    fn check(&self, value: Self::Value, _: &Among<'_>) -> Result<Self::Value, InvalidField> {
+        Ok(value)
+    }
+
+    /// The value of a creation that asks for none.
+    fn unsaid(&self) -> Option<Self::Value> {
+        None
+    }
+
+    /// Writes a value into the documents in which it is kept.
+    fn write(&self, value: Self::Value, documents: &mut Documents);
+
+    /// Reads the value out of the documents.
+    fn read(&self, documents: &Documents, message: &mut pb::Instance);
+
+    /// Brings the copy in the record up to date with the instance document, where there is one.
+    fn copy(&self, _: &mut Documents) {}
+
+    /// How its entries are set one by one, where it is a map.
+    fn entries(&self) -> Option<&dyn Entries> {
+        None
+    }
+
+    /// A value that cannot be used.
+    fn invalid(&self, wrong: impl Into<String>) -> InvalidField
+    where
+        Self: Sized,
+    {
+        invalid(Rule::path(self), wrong)
+    }
+}
+
+/// How the entries of a map are set one by one.
+pub(super) trait Entries {
+    /// Checks an entry. `None` clears it.
+    fn check(&self, name: &str, value: Option<&str>, among: &Among<'_>)
+    -> Result<(), InvalidField>;
+
+    /// Writes an entry. `None` clears it.
+    fn write(&self, name: &str, value: Option<&str>, documents: &mut Documents);
+}
+
+/// A value of the field with this path that cannot be used.
+pub(super) fn invalid(path: &str, wrong: impl Into<String>) -> InvalidField {
+    InvalidField {
+        field: format!("instance.{path}"),
+        wrong: wrong.into(),
+    }
+}
+
+/// A [`Rule`] of any type, its values as JSON. `entry` is the name of an entry of a map, whose value is a
+/// text, or null to clear it.
+pub trait Settable: Sync {
+    /// Its path in the contract.
+    fn path(&self) -> &'static str;
+
+    /// Takes the value from a message.
+    ///
+    /// # Errors
+    /// When the message holds none that can be kept.
+    fn ask(&self, message: &pb::Instance) -> Result<Value, InvalidField>;
+
+    /// Checks a value and brings it into its canonical form.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn check(
+        &self,
+        entry: Option<&str>,
+        value: &Value,
+        among: &Among<'_>,
+    ) -> Result<Value, InvalidField>;
+
+    /// The value of a creation that asks for none.
+    fn unsaid(&self) -> Option<Value>;
+
+    /// Writes a value into the documents in which it is kept, and its copy.
+    fn write(&self, entry: Option<&str>, value: &Value, documents: &mut Documents);
+
+    /// Reads the value out of the documents.
+    fn read(&self, documents: &Documents, message: &mut pb::Instance);
+
+    /// Brings its copy in the record up to date.
+    fn copy(&self, documents: &mut Documents);
+
+    /// The value that clears it.
+    fn none(&self) -> Value;
+
+    /// Whether it is a map whose entries can be set one by one.
+    fn has_entries(&self) -> bool;
+
+    /// Whether a value has the right type.
+    fn takes(&self, entry: Option<&str>, value: &Value) -> bool;
+}
+
+impl<R: Rule> Settable for R {
+    fn path(&self) -> &'static str {
+        Rule::path(self)
+    }
+
+    fn ask(&self, message: &pb::Instance) -> Result<Value, InvalidField> {
+        Rule::ask(self, message).map(encode)
+    }
+
+    fn check(
+        &self,
+        entry: Option<&str>,
+        value: &Value,
+        among: &Among<'_>,
+    ) -> Result<Value, InvalidField> {
+        if let (Some(entry), Some(entries)) = (entry, self.entries()) {
+            return entries
+                .check(entry, value.as_str(), among)
+                .map(|()| value.clone());
+        }
+        let value = decode::<R>(value).ok_or_else(|| self.invalid("has another type"))?;
+        Rule::check(self, value, among).map(encode)
+    }
+
+    fn unsaid(&self) -> Option<Value> {
+        Rule::unsaid(self).map(encode)
+    }
+
+    fn write(&self, entry: Option<&str>, value: &Value, documents: &mut Documents) {
+        if let (Some(entry), Some(entries)) = (entry, self.entries()) {
+            entries.write(entry, value.as_str(), documents);
+        } else if let Some(value) = decode::<R>(value) {
+            // `Asked` holds values of the right type alone.
+            Rule::write(self, value, documents);
+        }
+        Rule::copy(self, documents);
+    }
+
+    fn read(&self, documents: &Documents, message: &mut pb::Instance) {
+        Rule::read(self, documents, message);
+    }
+
+    fn copy(&self, documents: &mut Documents) {
+        Rule::copy(self, documents);
+    }
+
+    fn none(&self) -> Value {
+        encode(R::Value::default())
+    }
+
+    fn has_entries(&self) -> bool {
+        self.entries().is_some()
+    }
+
+    fn takes(&self, entry: Option<&str>, value: &Value) -> bool {
+        match entry {
+            Some(_) => self.has_entries() && (value.is_string() || value.is_null()),
+            None => decode::<R>(value).is_some(),
+        }
+    }
+}
+
+/// Texts, numbers, flags, lists and maps of texts: JSON has a form for each.
+fn encode(value: impl Serialize) -> Value {
+    serde_json::to_value(value).unwrap_or_default()
+}
+
+fn decode<R: Rule>(value: &Value) -> Option<R::Value> {
+    R::Value::deserialize(value).ok()
+}
+
+/// The rule of a field that lies in one document as it is in the message. Made by [`plain!`].
+pub(super) struct Plain<V> {
+    /// Its path in the contract.
+    pub path: &'static str,
+    /// The value in the documents.
+    pub kept: fn(&Documents) -> &V,
+    /// The same, to be written.
+    pub kept_mut: fn(&mut Documents) -> &mut V,
+    /// The value in the message.
+    pub shown: fn(&pb::Instance) -> &V,
+    /// The same, to be written.
+    pub shown_mut: fn(&mut pb::Instance) -> &mut V,
+    /// What is wrong with a value that is not empty.
+    pub check: fn(&V) -> Result<(), String>,
+    /// The copy in the record.
+    pub copied: Option<fn(&mut Documents) -> &mut V>,
+}
+
+impl<V> Plain<V> {
+    /// The same, with a copy in the record.
+    pub(super) const fn copied(self, copied: fn(&mut Documents) -> &mut V) -> Self {
+        Self {
+            copied: Some(copied),
+            ..self
+        }
+    }
+}
+
+impl<V: Clone + Default + DeserializeOwned + PartialEq + Serialize> Rule for Plain<V> {
+    type Value = V;
+
+    fn path(&self) -> &'static str {
+        self.path
+    }
+
+    fn ask(&self, message: &pb::Instance) -> Result<V, InvalidField> {
+        Ok((self.shown)(message).clone())
+    }
+
+    fn check(&self, value: V, _: &Among<'_>) -> Result<V, InvalidField> {
+        if value != V::default() {
+            (self.check)(&value).map_err(|wrong| self.invalid(wrong))?;
+        }
+        Ok(value)
+    }
+
+    fn write(&self, value: V, documents: &mut Documents) {
+        *(self.kept_mut)(documents) = value;
+    }
+
+    fn read(&self, documents: &Documents, message: &mut pb::Instance) {
+        (self.shown_mut)(message).clone_from((self.kept)(documents));
+    }
+
+    fn copy(&self, documents: &mut Documents) {
+        if let Some(copied) = self.copied {
+            let value = (self.kept)(documents).clone();
+            *copied(documents) = value;
+        }
+    }
+}
+
+/// The rule of a field that lies in one document as it is in the message: its path, its place in
+/// [`Documents`], and what checks a value that is not empty.
+macro_rules! plain {
+    ($path:ident: $document:ident.$member:ident) => {
+        plain!($path: $document.$member, |_| Ok(()))
+    };
+    ($path:ident: $document:ident.$member:ident, $check:expr) => {
+        rule::Plain {
+            path: stringify!($path),
+            kept: |documents| &documents.$document.$member,
+            kept_mut: |documents| &mut documents.$document.$member,
+            shown: |message| &message.$path,
+            shown_mut: |message| &mut message.$path,
+            check: |value| $check(value),
+            copied: None,
+        }
+    };
+}
+pub(super) use plain;

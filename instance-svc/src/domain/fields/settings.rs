@@ -1,0 +1,171 @@
+//! What lies in the owner's settings: some fields, and `settings` for all others.
+
+use std::collections::BTreeMap;
+
+use hamlet_proto::hamlet::instance::v1 as pb;
+use serde_json::Value;
+
+use super::{
+    Documents, formats, own_setting,
+    rule::{Among, Entries, Rule, invalid},
+};
+use crate::domain::spec::InvalidField;
+
+/// The path of the settings that have no field of their own.
+pub(super) const PATH: &str = "settings";
+
+/// A setting that has a field of its own.
+pub(super) struct Setting {
+    path: &'static str,
+    key: &'static str,
+    shown: fn(&pb::Instance) -> &String,
+    shown_mut: fn(&mut pb::Instance) -> &mut String,
+    check: fn(&str) -> Result<(), String>,
+}
+
+/// The owner's time zone.
+pub(super) const fn timezone() -> Setting {
+    Setting {
+        path: "timezone",
+        key: "tz",
+        shown: |message| &message.timezone,
+        shown_mut: |message| &mut message.timezone,
+        check: formats::timezone::check,
+    }
+}
+
+/// The owner's mail address.
+pub(super) const fn email() -> Setting {
+    Setting {
+        path: "email",
+        key: "email",
+        shown: |message| &message.email,
+        shown_mut: |message| &mut message.email,
+        check: formats::email::check,
+    }
+}
+
+/// The owner's name.
+pub(super) const fn public_name() -> Setting {
+    Setting {
+        path: "public_name",
+        key: "public_name",
+        shown: |message| &message.public_name,
+        shown_mut: |message| &mut message.public_name,
+        check: formats::text::check,
+    }
+}
+
+/// The owner's phone number.
+pub(super) const fn phone() -> Setting {
+    Setting {
+        path: "phone",
+        key: "phone",
+        shown: |message| &message.phone,
+        shown_mut: |message| &mut message.phone,
+        check: formats::phone::check,
+    }
+}
+
+fn set(name: &str, value: Option<&str>, documents: &mut Documents) {
+    match value {
+        Some(value) => {
+            let value = Value::String(value.to_owned());
+            documents.settings.insert(name.to_owned(), value);
+        }
+        None => {
+            documents.settings.remove(name);
+        }
+    }
+}
+
+impl Rule for Setting {
+    type Value = String;
+
+    fn path(&self) -> &'static str {
+        self.path
+    }
+
+    fn ask(&self, message: &pb::Instance) -> Result<String, InvalidField> {
+        Ok((self.shown)(message).clone())
+    }
+
+    fn check(&self, text: String, _: &Among<'_>) -> Result<String, InvalidField> {
+        if !text.is_empty() {
+            (self.check)(&text).map_err(|wrong| self.invalid(wrong))?;
+        }
+        Ok(text)
+    }
+
+    fn write(&self, text: String, documents: &mut Documents) {
+        let text = Some(text.as_str()).filter(|text| !text.is_empty());
+        set(self.key, text, documents);
+    }
+
+    fn read(&self, documents: &Documents, message: &mut pb::Instance) {
+        // Other software may keep more than text here; it is not shown.
+        if let Some(text) = documents.settings.get(self.key).and_then(Value::as_str) {
+            text.clone_into((self.shown_mut)(message));
+        }
+    }
+}
+
+/// Settings that have no field of their own.
+pub(super) struct Further;
+
+impl Rule for Further {
+    type Value = BTreeMap<String, String>;
+
+    fn path(&self) -> &'static str {
+        PATH
+    }
+
+    fn ask(&self, message: &pb::Instance) -> Result<Self::Value, InvalidField> {
+        Ok(message.settings.clone().into_iter().collect())
+    }
+
+    fn check(&self, settings: Self::Value, among: &Among<'_>) -> Result<Self::Value, InvalidField> {
+        let most = formats::setting::MOST;
+        if among.now.is_none() && settings.len() > most {
+            return Err(self.invalid(format!("holds more than {most} settings; use fewer")));
+        }
+        for (name, value) in &settings {
+            Entries::check(self, name, Some(value), among)?;
+        }
+        Ok(settings)
+    }
+
+    fn write(&self, new: Self::Value, documents: &mut Documents) {
+        // What is no text is not shown to callers, so they do not ask for its end.
+        documents.settings.retain(|name, value| {
+            own_setting(name).is_some() || !value.is_string() || new.contains_key(name)
+        });
+        for (name, value) in &new {
+            set(name, Some(value), documents);
+        }
+    }
+
+    fn read(&self, documents: &Documents, message: &mut pb::Instance) {
+        let further = documents.settings.iter().filter_map(|(name, value)| {
+            let value = value.as_str().filter(|_| own_setting(name).is_none())?;
+            Some((name.clone(), value.to_owned()))
+        });
+        message.settings = further.collect();
+    }
+
+    fn entries(&self) -> Option<&dyn Entries> {
+        Some(self)
+    }
+}
+
+impl Entries for Further {
+    fn check(&self, name: &str, value: Option<&str>, _: &Among<'_>) -> Result<(), InvalidField> {
+        formats::setting::check_name(name).map_err(|wrong| invalid(PATH, wrong))?;
+        formats::setting::check(name, value.unwrap_or_default())
+            .map_err(|wrong| invalid(&format!("{PATH}.{name}"), wrong))
+    }
+
+    fn write(&self, name: &str, value: Option<&str>, documents: &mut Documents) {
+        set(name, value, documents);
+    }
+}

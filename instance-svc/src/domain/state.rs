@@ -1,0 +1,64 @@
+//! Whether an instance can be used.
+
+use super::{instance::InstanceDocument, record::Record};
+
+/// Whether an instance can be used. Where more than one is true, the first one counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It is being destroyed.
+    Deleting,
+    /// It was deleted softly, and can be brought back.
+    Deleted,
+    /// Access is refused.
+    Blocked,
+    /// Its owner uses it.
+    Onboarded,
+    /// It waits for its owner to choose a passphrase.
+    Onboarding,
+    /// It has neither an owner nor a register token.
+    Pending,
+}
+
+impl State {
+    /// The state that the documents of an instance tell. One that other software made just now has no record.
+    #[must_use]
+    pub fn of(document: &InstanceDocument, record: Option<&Record>) -> Self {
+        if document.deleting {
+            Self::Deleting
+        } else if record.is_some_and(|record| record.deleted_at.is_some()) {
+            Self::Deleted
+        } else if document.blocked {
+            Self::Blocked
+        } else if document.onboarding_finished {
+            Self::Onboarded
+        } else if document.register_token.is_empty() {
+            Self::Pending
+        } else {
+            Self::Onboarding
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{InstanceDocument, Record, State};
+
+    #[test]
+    fn what_weighs_more_comes_first() {
+        let mut document = InstanceDocument::default();
+        let mut record = Record::default();
+        let of = |document: &_, record: &_| State::of(document, Some(record));
+        assert_eq!(of(&document, &record), State::Pending);
+        document.register_token = "b2xk".to_owned();
+        assert_eq!(of(&document, &record), State::Onboarding);
+        document.onboarding_finished = true;
+        assert_eq!(of(&document, &record), State::Onboarded);
+        document.blocked = true;
+        assert_eq!(of(&document, &record), State::Blocked);
+        record.deleted_at = Some("2026-01-01T00:00:00Z".to_owned());
+        assert_eq!(of(&document, &record), State::Deleted);
+        document.deleting = true;
+        assert_eq!(of(&document, &record), State::Deleting);
+        assert_eq!(State::of(&document, None), State::Deleting);
+    }
+}
