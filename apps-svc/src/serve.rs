@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use couch::Clusters;
+use futures::future::BoxFuture;
 use hamlet_proto::hamlet::apps::v1::{
     apps_lifecycle_service_server::AppsLifecycleServiceServer,
     apps_service_server::AppsServiceServer,
@@ -68,10 +69,30 @@ pub struct Given {
 ///
 /// # Errors
 /// When the folder of contents or the database cannot be used, or the listener fails.
-pub async fn serve(
+pub fn serve(
     config: Config,
     given: Given,
     listener: impl Into<Listener>,
+    shutdown: CancellationToken,
+) -> BoxFuture<'static, Result<(), ServeError>> {
+    serve_on(config, given, listener.into(), shutdown)
+}
+
+/// Boxed, and not generic, so that the service is compiled in this crate, once: a plain future is compiled again in each
+/// program and test that awaits it.
+fn serve_on(
+    config: Config,
+    given: Given,
+    listener: Listener,
+    shutdown: CancellationToken,
+) -> BoxFuture<'static, Result<(), ServeError>> {
+    Box::pin(run(config, given, listener, shutdown))
+}
+
+async fn run(
+    config: Config,
+    given: Given,
+    listener: Listener,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
     let contents = Contents::open(&config.contents).map_err(|source| ServeError::Contents {

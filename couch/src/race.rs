@@ -13,6 +13,7 @@
 //! - Who loses takes its own leaf back, with a marked tombstone, so that one live leaf remains.
 //! - Pauses are random, so that writers who met once do not meet again.
 
+use futures::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -241,7 +242,20 @@ impl Database {
     ) -> Result<Exchange> {
         let terms = self.terms("compare and set document");
         let members = Value::Object(encode(&terms.call, body)?);
-        compare_and_set(&Place { database: self, id }, &terms, rev, &members).await
+        self.compare_and_set_value(id, terms, rev, members).await
+    }
+
+    /// Boxed, and not generic, so that it is compiled in this crate, once.
+    fn compare_and_set_value<'a>(
+        &'a self,
+        id: &'a str,
+        terms: Terms<'a>,
+        rev: &'a Rev,
+        members: Value,
+    ) -> BoxFuture<'a, Result<Exchange>> {
+        Box::pin(async move {
+            compare_and_set(&Place { database: self, id }, &terms, rev, &members).await
+        })
     }
 
     /// Deletes the document if it is still at `rev`. Two who delete the same may both win.

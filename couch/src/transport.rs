@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue, REFERER};
 use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
@@ -176,7 +177,17 @@ impl Transport {
 
     /// Sends once, and reads the answer whatever its status. What was refused for its password was not
     /// done, so it is sent again where another password may be right.
-    pub(crate) async fn once(&self, outgoing: &Outgoing<'_>, within: Duration) -> Result<Answer> {
+    pub(crate) fn once<'a>(
+        &'a self,
+        outgoing: &'a Outgoing<'_>,
+        within: Duration,
+    ) -> BoxFuture<'a, Result<Answer>> {
+        // Boxed, so that the HTTP client is compiled in this crate, once: a plain future is compiled again in each
+        // crate that awaits it.
+        Box::pin(self.send(outgoing, within))
+    }
+
+    async fn send(&self, outgoing: &Outgoing<'_>, within: Duration) -> Result<Answer> {
         let begun = Instant::now();
         // Only what belongs to something is traced; feeds and chores would fill a collector.
         let span = if tracing::Span::current().is_none() {
@@ -299,17 +310,21 @@ impl Transport {
         self.repeatable_within(outgoing, self.call_timeout).await
     }
 
-    pub(crate) async fn repeatable_within(
-        &self,
-        outgoing: &Outgoing<'_>,
+    pub(crate) fn repeatable_within<'a>(
+        &'a self,
+        outgoing: &'a Outgoing<'_>,
         within: Duration,
-    ) -> Result<Answer> {
+    ) -> BoxFuture<'a, Result<Answer>> {
+        Box::pin(self.repeat(outgoing, within))
+    }
+
+    async fn repeat(&self, outgoing: &Outgoing<'_>, within: Duration) -> Result<Answer> {
         let deadline = Instant::now() + within;
         let mut attempt = 0;
         loop {
             attempt += 1;
             let left = deadline.saturating_duration_since(Instant::now());
-            let outcome = self.once(outgoing, left).await;
+            let outcome = self.send(outgoing, left).await;
             let transient = match &outcome {
                 Ok(answer) => {
                     answer.status.is_server_error() && answer.refusal(outgoing.call).is_retryable()

@@ -26,6 +26,7 @@ mod tenants;
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use service_kit::peer::AddressError;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -74,7 +75,19 @@ pub enum Error {
 ///
 /// # Errors
 /// When a setting cannot be used, at once; when a listener fails, later.
-pub async fn serve(
+pub fn serve(
+    config: Config,
+    public: TcpListener,
+    admin: TcpListener,
+    secrets: Secrets,
+    shutdown: CancellationToken,
+) -> BoxFuture<'static, Result<(), Error>> {
+    // Boxed, so that the gateway is compiled in this crate, once: a plain future is compiled again in each crate
+    // that awaits it.
+    Box::pin(run(config, public, admin, secrets, shutdown))
+}
+
+async fn run(
     config: Config,
     public: TcpListener,
     admin: TcpListener,

@@ -2,6 +2,7 @@
 
 use std::{future::IntoFuture as _, io, net::SocketAddr, time::Duration};
 
+use futures::future::BoxFuture;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::mpsc,
@@ -161,17 +162,31 @@ impl GrpcServer {
     ///
     /// # Errors
     /// When the listener fails.
-    pub async fn serve(
+    pub fn serve(
         self,
         listener: impl Into<Listener>,
         shutdown: CancellationToken,
-    ) -> Result<(), Error> {
+    ) -> BoxFuture<'static, Result<(), Error>> {
+        self.serve_on(listener.into(), shutdown)
+    }
+
+    /// Boxed, and not generic, so that the whole server is compiled in this crate, once: a plain future is compiled
+    /// again in each crate that awaits it.
+    fn serve_on(
+        self,
+        listener: Listener,
+        shutdown: CancellationToken,
+    ) -> BoxFuture<'static, Result<(), Error>> {
+        Box::pin(self.run(listener, shutdown))
+    }
+
+    async fn run(self, listener: Listener, shutdown: CancellationToken) -> Result<(), Error> {
         for name in &self.names {
             self.reporter
                 .set_service_status(name, ServingStatus::Serving)
                 .await;
         }
-        let incoming = listener.into().connections(shutdown.clone());
+        let incoming = listener.connections(shutdown.clone());
         let asked = shutdown.clone();
         let serving = Server::builder()
             .initial_stream_window_size(STREAM_WINDOW)

@@ -30,6 +30,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use futures::future::BoxFuture;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -126,7 +127,17 @@ impl Server {
 
     /// Serves until `shutdown` is cancelled. Answers in progress may end within two seconds, feeds
     /// end at once. The data folder is free again when this returns.
-    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
+    pub fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: CancellationToken,
+    ) -> BoxFuture<'static, ()> {
+        // Boxed, so that the server is compiled in this crate, once: a plain future is compiled again in each crate
+        // that awaits it.
+        Box::pin(self.run(listener, shutdown))
+    }
+
+    async fn run(self, listener: TcpListener, shutdown: CancellationToken) {
         let app = self.app;
         let mut connections = JoinSet::new();
         loop {
