@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeSet, collections::HashMap, time::Duration};
 
-use couch::{Claim as Claiming, DocId, Document, Exchange};
+use couch::{ClaimOutcome as Claiming, DocId, Document, Exchange};
 use tokio_util::sync::CancellationToken;
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use couch::Claim as Claiming;
+use couch::ClaimOutcome as Claiming;
 use tokio::time::Instant;
 
 use super::StepError;

@@ -1,6 +1,6 @@
 //! Changes of the documents of an instance that exists.
 
-use couch::{Claim as Claiming, DbName, Document, Exchange, Find, Rev};
+use couch::{ClaimOutcome as Claiming, DbName, Document, Exchange, Find, Rev};
 use futures::TryStreamExt as _;
 use serde_json::{Map, Value, json};
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use couch::Claim as Claiming;
+use couch::ClaimOutcome as Claiming;
 
 use super::Store;
 use crate::domain::claim::Claim;

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use couch::{AllDocs, Claim as Claiming, Document, Exchange, Rev, Row};
+use couch::{AllDocs, ClaimOutcome as Claiming, Document, Exchange, Rev, Row};
 use futures::TryStreamExt as _;
 use serde_json::Value;
 

@@ -1,6 +1,6 @@
 //! Operations: `global/hamlet-operations`.
 
-use couch::{Claim as Claiming, Document, Exchange, Find, Rev, design::Index};
+use couch::{ClaimOutcome as Claiming, Document, Exchange, Find, Rev, design::Index};
 use futures::{Stream, TryStreamExt as _};
 use serde_json::json;
 

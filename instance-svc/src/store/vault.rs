@@ -1,6 +1,6 @@
 //! The settings of the vault, and what else a passphrase and sessions touch.
 
-use couch::{Claim as Claiming, DbName, Document, Exchange, Removal, Rev};
+use couch::{ClaimOutcome as Claiming, DbName, Document, Exchange, Removal, Rev};
 use serde_json::{Map, Value};
 
 use super::Store;

@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use couch::{Claim as Claiming, Exchange, Rev};
+use couch::{ClaimOutcome as Claiming, Exchange, Rev};
 use service_kit::telemetry;
 use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
