@@ -53,10 +53,10 @@ pub struct Flags {
         default_value_t = 600
     )]
     credential_overlap: u32,
-    /// Allows misbehaviour on command (`PUT /_hamlet/faults`), for tests.
+    /// Enables fault injection (`PUT /_hamlet/faults`), for tests.
     #[arg(long, hide = true)]
     faults: bool,
-    /// Limits the file to so many pages, for tests of a full disk.
+    /// Limits the size of the file, in pages, for tests of a full disk.
     #[arg(long, hide = true)]
     max_pages: Option<u32>,
     #[command(subcommand)]
