@@ -1,7 +1,6 @@
-//! Many documents in one call.
+//! Writing many documents in one call.
 
 use std::collections::HashMap;
-use std::fmt;
 
 use reqwest::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -9,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 use crate::database::Database;
 use crate::document::{Rev, encode};
-use crate::error::{Call, Error, Result};
-use crate::transport::Outgoing;
+use crate::error::{BulkFailure, Call, Error, FailedDocument, Result};
+use crate::transport::Request;
 
 /// One document of a bulk write.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,7 +22,7 @@ impl BulkDoc {
     /// A new document.
     ///
     /// # Errors
-    /// [`Error::Encode`] when `body` is not a JSON object.
+    /// [`Error::Encode`] if `body` is not a JSON object.
     pub fn create<T: Serialize + ?Sized>(id: impl Into<String>, body: &T) -> Result<Self> {
         let id = id.into();
         let mut members = encode(&Call::server("prepare bulk document"), body)?;
@@ -34,7 +33,7 @@ impl BulkDoc {
     /// The successor of `rev`.
     ///
     /// # Errors
-    /// [`Error::Encode`] when `body` is not a JSON object.
+    /// [`Error::Encode`] if `body` is not a JSON object.
     pub fn update<T: Serialize + ?Sized>(
         id: impl Into<String>,
         rev: &Rev,
@@ -45,7 +44,7 @@ impl BulkDoc {
         Ok(doc)
     }
 
-    /// A tombstone over `rev`.
+    /// A tombstone as the successor of `rev`.
     #[must_use]
     pub fn delete(id: impl Into<String>, rev: &Rev) -> Self {
         let id = id.into();
@@ -56,58 +55,14 @@ impl BulkDoc {
         Self { id, members }
     }
 
-    /// Its id.
+    /// The id of the document.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 }
 
-/// Why one document of a bulk write was not written: CouchDB's own words.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failed {
-    /// The document.
-    pub id: String,
-    /// For example `conflict` or `forbidden`.
-    pub error: String,
-    /// In a sentence.
-    pub reason: String,
-}
-
-/// Which documents of a bulk write failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BulkFailure {
-    /// Those that were refused.
-    pub failed: Vec<Failed>,
-    /// Whether what was written lies on fewer nodes than a majority (202).
-    pub contested: bool,
-}
-
-impl BulkFailure {
-    /// Whether a repeat may help: no document was refused for what it is.
-    #[must_use]
-    pub fn is_retryable(&self) -> bool {
-        self.failed.is_empty() && self.contested
-    }
-}
-
-impl fmt::Display for BulkFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.failed.first() {
-            Some(first) => write!(
-                f,
-                "{} of the documents were not written, the first {}: {} ({})",
-                self.failed.len(),
-                first.id,
-                first.error,
-                first.reason
-            ),
-            None => f.write_str("no majority of the nodes holds the documents"),
-        }
-    }
-}
-
-/// What became of a bulk write, document by document.
+/// The outcome of a bulk write, for each document.
 #[must_use = "each document of a bulk write can fail: call `all_committed`"]
 #[derive(Debug)]
 pub struct BulkOutcome {
@@ -120,7 +75,7 @@ impl BulkOutcome {
     /// The new revision of each document, if a majority holds all of them.
     ///
     /// # Errors
-    /// [`Error::Bulk`] naming those that were not written; also when the whole was answered 202.
+    /// [`Error::Bulk`] if a document was not written, or the response was 202.
     pub fn all_committed(self) -> Result<HashMap<String, Rev>> {
         if self.failure.failed.is_empty() && !self.failure.contested {
             Ok(self.revs)
@@ -132,7 +87,7 @@ impl BulkOutcome {
         }
     }
 
-    /// Takes the outcome apart: the revisions of those that were taken, and what failed.
+    /// The new revisions of the documents that were written, and what failed.
     #[must_use]
     pub fn into_parts(self) -> (HashMap<String, Rev>, BulkFailure) {
         (self.revs, self.failure)
@@ -148,11 +103,12 @@ struct Row {
 }
 
 impl Database {
-    /// Writes many documents in one call. It is not a transaction: each can fail for itself.
-    /// Sent once; when the answer is lost, the error says so ([`Error::is_outcome_unknown`]).
+    /// Writes many documents in one call, which is not a transaction: each document can fail on its own.
+    /// Sent once. If the response is lost, [`Error::is_outcome_unknown`] is true.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] and any other that a call can have. That documents were refused is in the outcome.
+    /// [`Error::TooLarge`] if the server refuses a request of this size. Refused documents are in the
+    /// outcome.
     pub async fn bulk(&self, docs: &[BulkDoc]) -> Result<BulkOutcome> {
         let call = self.call("write documents");
         let mut outcome = BulkOutcome {
@@ -167,16 +123,16 @@ impl Database {
             return Ok(outcome);
         }
         let members: Vec<&Map<String, Value>> = docs.iter().map(|doc| &doc.members).collect();
-        let outgoing = Outgoing::new(&call, Method::POST, self.path("_bulk_docs"))
+        let request = Request::new(&call, Method::POST, self.path("_bulk_docs"))
             .json(&json!({ "docs": members }));
-        let answer = self
+        let response = self
             .couch
             .transport
-            .write(&outgoing)
+            .send_once(&request)
             .await?
             .success(&call)?;
-        outcome.failure.contested = answer.status == StatusCode::ACCEPTED;
-        let rows: Vec<Row> = answer.json(&call)?;
+        outcome.failure.contested = response.status == StatusCode::ACCEPTED;
+        let rows: Vec<Row> = response.json(&call)?;
         for row in rows {
             match row {
                 Row {
@@ -189,7 +145,7 @@ impl Database {
                 }
                 Row {
                     id, error, reason, ..
-                } => outcome.failure.failed.push(Failed {
+                } => outcome.failure.failed.push(FailedDocument {
                     id: id.unwrap_or_default(),
                     error: error.unwrap_or_default(),
                     reason: reason.unwrap_or_default(),
@@ -200,7 +156,7 @@ impl Database {
             let answered = outcome.revs.contains_key(&doc.id)
                 || outcome.failure.failed.iter().any(|it| it.id == doc.id);
             if !answered {
-                outcome.failure.failed.push(Failed {
+                outcome.failure.failed.push(FailedDocument {
                     id: doc.id.clone(),
                     error: "no_answer".to_owned(),
                     reason: "the answer has no row for this document".to_owned(),
@@ -210,13 +166,14 @@ impl Database {
         Ok(outcome)
     }
 
-    /// Makes sure that new documents are there, in a database that nobody else writes them to:
-    /// the first documents of a database. May be repeated, also after a crash: one that is there
-    /// already with the same content counts as written. Repeats by itself when an answer is lost, and
-    /// for some seconds while a node of a cluster has not heard of the new database yet.
+    /// Ensures that the first documents of a new database exist. Idempotent: a document that already exists
+    /// with the same content counts as written. Nobody else may write these documents.
+    ///
+    /// Repeats after a lost response, and for some seconds while a node of a cluster does not know the new
+    /// database yet.
     ///
     /// # Errors
-    /// [`Error::Bulk`] naming those that are there with another content, or were refused.
+    /// [`Error::Bulk`] with the documents that were refused or exist with another content.
     pub async fn bulk_ensure(&self, docs: &[BulkDoc]) -> Result<HashMap<String, Rev>> {
         let mut attempt = 0;
         loop {
@@ -256,13 +213,13 @@ impl Database {
             let pause = self
                 .couch
                 .transport
-                .dice
+                .random
                 .backoff(attempt, std::time::Duration::from_secs(1));
             tokio::time::sleep(pause).await;
         }
     }
 
-    /// The revisions, when each document that was in conflict is there as it should be.
+    /// The revisions, if every document in conflict already has the wanted content.
     async fn same_content(
         &self,
         docs: &[BulkDoc],
@@ -283,7 +240,7 @@ impl Database {
                 _ => failure.failed.push(refused),
             }
         }
-        // After a 202 the next round meets only conflicts, and reads what a majority has.
+        // After a 202 the next attempt meets only conflicts and reads what a majority has.
         let settled = failure.failed.is_empty() && !failure.contested;
         Ok(if settled {
             Ok(revs)

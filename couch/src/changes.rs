@@ -1,4 +1,4 @@
-//! What happens in a database, as it happens.
+//! The changes feed of a database.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,23 +12,23 @@ use crate::database::Database;
 use crate::document::Rev;
 use crate::error::{Error, Result};
 use crate::server::sequence;
-use crate::transport::Outgoing;
+use crate::transport::Request;
 
-/// Changes asked for in one call.
-const PAGE: usize = 500;
+/// The most changes of one poll.
+const POLL_LIMIT: usize = 500;
 
-/// Where to begin.
+/// Where a feed begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Since {
-    /// At the first change that is still known.
+    /// At the first change of the database.
     Beginning,
-    /// After what has happened so far.
+    /// After the latest change.
     Now,
-    /// After this sequence, as a [`Feed::UpToDate`] or [`Change`] has told it.
+    /// After this sequence, taken from a [`Change`] or [`Feed::UpToDate`].
     Sequence(String),
 }
 
-/// Which changes, and how much of them.
+/// A selection of changes.
 #[derive(Debug, Clone)]
 pub struct ChangesQuery {
     since: Since,
@@ -54,21 +54,21 @@ impl ChangesQuery {
         }
     }
 
-    /// With the documents, in their winning revision.
+    /// Includes the winning revision of each document.
     #[must_use]
     pub fn include_docs(mut self) -> Self {
         self.include_docs = true;
         self
     }
 
-    /// Only of documents that fit a Mango selector.
+    /// Only changes of documents that match a Mango selector.
     #[must_use]
     pub fn selector(mut self, selector: Value) -> Self {
         self.filter = Filter::Selector(selector);
         self
     }
 
-    /// Only of these documents.
+    /// Only changes of these documents.
     #[must_use]
     pub fn ids(mut self, ids: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.filter = Filter::Ids(ids.into_iter().map(Into::into).collect());
@@ -76,22 +76,22 @@ impl ChangesQuery {
     }
 }
 
-/// A document that changed. Of several changes of one document the feed tells the last; after a
-/// reconnection it may tell one again, and on a cluster in another order.
+/// A document that changed. A feed reports only the latest of several changes of a document. After a
+/// reconnection it may report a change again, on a cluster in another order.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Change {
-    /// Opaque; to go on from here.
+    /// The opaque sequence of the change.
     #[serde(deserialize_with = "sequence")]
     pub seq: String,
-    /// The document.
+    /// The id of the document.
     pub id: String,
-    /// Its winning revision, and no other.
+    /// The winning revision alone.
     #[serde(deserialize_with = "revisions", rename = "changes")]
     pub revs: Vec<Rev>,
-    /// Whether it is a tombstone now.
+    /// Whether the document is deleted.
     #[serde(default)]
     pub deleted: bool,
-    /// The document with all its members, if asked for.
+    /// The document with all members, if requested.
     #[serde(default)]
     pub doc: Option<Value>,
 }
@@ -107,20 +107,20 @@ fn revisions<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Rev>, D::E
         .collect())
 }
 
-/// What a feed tells.
+/// An item of a feed.
 #[derive(Debug)]
 pub enum Feed {
     /// A document changed.
     Change(Change),
-    /// All that has happened so far has been told: the sequence to go on from.
+    /// All changes so far have been reported, up to this sequence.
     UpToDate(String),
-    /// A poll failed. The feed goes on by itself, from where it was, after a pause that grows;
-    /// until the next item nothing is known of what happens.
+    /// A poll failed. The feed retries by itself with a growing pause and continues where it was. Until
+    /// the next item, changes are unknown.
     Interrupted(Error),
 }
 
 #[derive(Deserialize)]
-struct Answered {
+struct ChangesResponse {
     results: Vec<Change>,
     #[serde(deserialize_with = "sequence")]
     last_seq: String,
@@ -128,52 +128,49 @@ struct Answered {
     pending: Option<u64>,
 }
 
-/// Whether a poll waits for something to happen.
+/// Whether a poll waits for a change.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Pace {
-    AtOnce,
-    Wait,
+enum PollMode {
+    Immediate,
+    LongPoll,
 }
 
-impl Pace {
+impl PollMode {
     fn feed(self) -> &'static str {
         match self {
-            Self::AtOnce => "normal",
-            Self::Wait => "longpoll",
+            Self::Immediate => "normal",
+            Self::LongPoll => "longpoll",
         }
     }
 }
 
-struct State {
+struct FeedState {
     database: Database,
     query: ChangesQuery,
     since: String,
     ready: VecDeque<Feed>,
     failures: u32,
-    /// Whether the subscriber knows already that nothing is left to be told.
+    /// Whether the last item was [`Feed::UpToDate`].
     up_to_date: bool,
 }
 
 impl Database {
-    /// One call to the changes feed that does not wait: what has happened, at most `limit` changes,
-    /// and the sequence to go on from. Sent once.
-    ///
-    /// # Errors
-    /// Any that a call can have.
+    /// At most `limit` changes, without waiting, and the sequence to continue from. The request is sent
+    /// once.
     pub async fn changes_page(
         &self,
         query: &ChangesQuery,
         limit: usize,
     ) -> Result<(Vec<Change>, String)> {
         let since = query.since.as_parameter();
-        let answered = self.poll(query, &since, Pace::AtOnce, limit).await?;
+        let answered = self.poll(query, &since, PollMode::Immediate, limit).await?;
         Ok((answered.results, answered.last_seq))
     }
 
-    /// Follows the changes of the database without end. It polls (`longpoll`), and after a fault
-    /// reconnects by itself, telling so; it is ended by dropping it.
+    /// Follows the changes of the database by long polls until the stream is dropped. After a failed poll
+    /// it yields [`Feed::Interrupted`] and retries.
     pub fn changes(&self, query: ChangesQuery) -> impl Stream<Item = Feed> + Send + use<> {
-        let first = State {
+        let first = FeedState {
             database: self.clone(),
             since: query.since.as_parameter(),
             query,
@@ -186,7 +183,7 @@ impl Database {
                 if let Some(item) = state.ready.pop_front() {
                     return Some((item, state));
                 }
-                state.fill().await;
+                state.poll_once().await;
             }
         })
     }
@@ -195,37 +192,37 @@ impl Database {
         &self,
         query: &ChangesQuery,
         since: &str,
-        pace: Pace,
+        mode: PollMode,
         limit: usize,
-    ) -> Result<Answered> {
+    ) -> Result<ChangesResponse> {
         let call = self.call("read changes");
         let transport = &self.couch.transport;
-        let patience = self.couch.feed_timeout;
-        let mut outgoing = Outgoing::new(&call, Method::POST, self.path("_changes"))
+        let wait = self.couch.feed_timeout;
+        let mut request = Request::new(&call, Method::POST, self.path("_changes"))
             .query("since", since)
             .query("limit", limit.to_string())
-            .query("feed", pace.feed());
-        if pace == Pace::Wait {
-            outgoing = outgoing.query("timeout", patience.as_millis().to_string());
+            .query("feed", mode.feed());
+        if mode == PollMode::LongPoll {
+            request = request.query("timeout", wait.as_millis().to_string());
         }
         if query.include_docs {
-            outgoing = outgoing.query("include_docs", "true");
+            request = request.query("include_docs", "true");
         }
-        outgoing = match &query.filter {
-            Filter::None => outgoing.json(&json!({})),
-            Filter::Selector(selector) => outgoing
+        request = match &query.filter {
+            Filter::None => request.json(&json!({})),
+            Filter::Selector(selector) => request
                 .query("filter", "_selector")
                 .json(&json!({ "selector": selector })),
-            Filter::Ids(ids) => outgoing
+            Filter::Ids(ids) => request
                 .query("filter", "_doc_ids")
                 .json(&json!({ "doc_ids": ids })),
         };
-        let within = match pace {
-            Pace::Wait => patience + transport.call_timeout,
-            Pace::AtOnce => transport.call_timeout,
+        let within = match mode {
+            PollMode::LongPoll => wait + transport.call_timeout,
+            PollMode::Immediate => transport.call_timeout,
         };
         transport
-            .once(&outgoing, within)
+            .send_within(&request, within)
             .await?
             .success(&call)?
             .json(&call)
@@ -242,29 +239,29 @@ impl Since {
     }
 }
 
-impl State {
-    /// Polls once, and lays what came of it ready.
-    async fn fill(&mut self) {
+impl FeedState {
+    /// Polls once and queues the resulting items.
+    async fn poll_once(&mut self) {
         if self.failures > 0 {
-            let dice = &self.database.couch.transport.dice;
-            tokio::time::sleep(dice.backoff(self.failures, Duration::from_secs(10))).await;
+            let random = &self.database.couch.transport.random;
+            tokio::time::sleep(random.backoff(self.failures, Duration::from_secs(10))).await;
         }
-        // `now` has to become a sequence first, or what happens between two polls would be missed.
-        let pace = if self.up_to_date {
-            Pace::Wait
+        // The first poll resolves `now` to a sequence. Repeating `now` would miss changes between two polls.
+        let mode = if self.up_to_date {
+            PollMode::LongPoll
         } else {
-            Pace::AtOnce
+            PollMode::Immediate
         };
         match self
             .database
-            .poll(&self.query, &self.since, pace, PAGE)
+            .poll(&self.query, &self.since, mode, POLL_LIMIT)
             .await
         {
             Ok(answered) => {
                 let recovered = std::mem::take(&mut self.failures) > 0;
                 let more = answered
                     .pending
-                    .map_or(answered.results.len() >= PAGE, |left| left > 0);
+                    .map_or(answered.results.len() >= POLL_LIMIT, |left| left > 0);
                 let news = !answered.results.is_empty();
                 self.since = answered.last_seq;
                 self.ready

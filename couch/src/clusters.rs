@@ -1,4 +1,4 @@
-//! The servers of an installation: the global one, and the list of those that tenants lie on.
+//! The servers of an installation: the global server and the list of servers for tenants.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,23 +8,23 @@ use futures::future::join_all;
 
 use crate::config::CouchConfig;
 use crate::error::{Error, Result};
-use crate::pause::entropy;
+use crate::random::entropy;
 use crate::server::Couch;
 
-/// One server of the list, before it is connected.
+/// The settings of a server of the list.
 #[derive(Debug, Clone)]
 pub struct Member {
     /// How to reach it.
     pub config: CouchConfig,
-    /// Whether it takes new tenants.
+    /// Whether the server takes new tenants.
     pub open: bool,
 }
 
 /// The servers of an installation. Each may be a cluster behind one address.
 ///
-/// The global one holds what belongs to the installation. A tenant's databases lie on one server of
-/// the list, and the tenant keeps its *position* there: the list may only grow at its end. Without a
-/// list, the list is the one global server. Clones share connections.
+/// The global server has the databases of the installation. A tenant's databases are on one server of the
+/// list. The tenant stores the *position* of that server, so the list may only grow at its end. An empty
+/// list stands for a list of the global server alone. Clones share connections.
 #[derive(Clone)]
 pub struct Clusters {
     global: Couch,
@@ -59,16 +59,15 @@ impl fmt::Debug for Clusters {
 }
 
 impl Clusters {
-    /// The servers of a global one and a list. Nothing is sent yet.
+    /// Creates clients for the global server and the list. Nothing is sent yet.
     ///
     /// # Errors
-    /// [`Error::Config`] when a setting cannot be used, within [`Error::Cluster`] when it is one of
-    /// the list.
+    /// [`Error::Config`] for an invalid setting; [`Error::Cluster`] contains it for a server of the list.
     pub fn connect(global: &CouchConfig, list: impl IntoIterator<Item = Member>) -> Result<Self> {
         Self::with_global(Couch::connect(global)?, list)
     }
 
-    /// As [`Clusters::connect`], with a global server that is connected already.
+    /// As [`Clusters::connect`], with a client for the global server.
     ///
     /// # Errors
     /// As [`Clusters::connect`].
@@ -96,21 +95,21 @@ impl Clusters {
         })
     }
 
-    /// The server that holds what belongs to the installation.
+    /// The server with the databases of the installation.
     #[must_use]
     pub const fn global(&self) -> &Couch {
         &self.global
     }
 
-    /// The server at a position of the list.
+    /// The server at `position` in the list.
     ///
     /// # Errors
-    /// [`Error::NoSuchCluster`] when the list has none there: whatever lies there must not be looked
-    /// for, or made, elsewhere.
+    /// [`Error::NoSuchCluster`] if the list is shorter. The caller must not use another server instead: it
+    /// would create a second copy of the tenant's databases there.
     pub fn at(&self, position: i64) -> Result<&Couch> {
         usize::try_from(position)
             .ok()
-            .and_then(|place| self.list.get(place))
+            .and_then(|index| self.list.get(index))
             .map(|server| &server.couch)
             .ok_or(Error::NoSuchCluster {
                 position,
@@ -118,12 +117,12 @@ impl Clusters {
             })
     }
 
-    /// All servers of the list, in order.
+    /// The servers of the list, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Couch> {
         self.list.iter().map(|server| &server.couch)
     }
 
-    /// How many servers the list has; at least one.
+    /// The length of the list, at least 1.
     #[must_use]
     pub fn listed(&self) -> usize {
         self.list.len()
@@ -140,31 +139,32 @@ impl Clusters {
             .collect()
     }
 
-    /// Draws one of the servers that take new tenants, each as likely as the others. `None` when none
-    /// does.
+    /// The position of a random server that takes new tenants, each with the same probability. `None` if no
+    /// server does.
     #[must_use]
     pub fn draw(&self) -> Option<usize> {
         let open = self.open();
-        // 64 random bits against a short list: no position is favoured by what can be noticed.
+        // The bias of the remainder is negligible: the list is short compared with 2^64.
         let drawn = entropy().checked_rem(open.len() as u64)?;
         open.get(usize::try_from(drawn).ok()?).copied()
     }
 
-    /// Waits until the global server is up, for at most `patience`, then asks those of the list once.
+    /// Waits for the global server for at most `patience`, then asks each server of the list once.
     ///
-    /// One of the list that is away keeps nobody from the tenants of the others: it is logged.
+    /// A server of the list that is unreachable is only logged: the tenants on the other servers do not
+    /// depend on it.
     ///
     /// # Errors
-    /// As [`Couch::wait_until_up`] for the global server; [`Error::Cluster`] when waiting for one of
-    /// the list cannot help, as when it refuses the credentials.
+    /// As [`Couch::wait_until_up`] for the global server. [`Error::Cluster`] if a server of the list fails
+    /// with an error that is not retryable, for example if it refuses the credentials.
     pub async fn wait_until_up(&self, patience: Duration) -> Result<()> {
         self.global.wait_until_up(patience).await?;
-        let answers = join_all(self.iter().map(Couch::up)).await;
-        for (position, answer) in answers.into_iter().enumerate() {
-            match answer {
+        let results = join_all(self.iter().map(Couch::up)).await;
+        for (position, result) in results.into_iter().enumerate() {
+            match result {
                 Ok(()) => {}
                 Err(error) if error.is_retryable() => {
-                    tracing::warn!(position, %error, "a couch cluster is away");
+                    tracing::warn!(position, %error, "a couch cluster is unreachable");
                 }
                 Err(source) => {
                     return Err(Error::Cluster {
@@ -192,8 +192,8 @@ mod tests {
     use crate::{Couch, CouchConfig, Error};
 
     fn clusters(open: &[bool]) -> Clusters {
-        let members = open.iter().enumerate().map(|(place, &open)| Member {
-            config: CouchConfig::new(format!("http://member-{place}:5984")),
+        let members = open.iter().enumerate().map(|(position, &open)| Member {
+            config: CouchConfig::new(format!("http://member-{position}:5984")),
             open,
         });
         Clusters::connect(&CouchConfig::new("http://global:5984"), members).unwrap()
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_position_outside_of_the_list_is_never_the_global_server() {
+    fn a_position_beyond_the_list_is_an_error_and_not_the_global_server() {
         for position in [-1, 2, i64::MAX] {
             let error = clusters(&[true, true]).at(position).unwrap_err();
             let Error::NoSuchCluster {
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_are_open_are_drawn_alike_and_no_others() {
+    fn open_servers_are_drawn_with_equal_probability() {
         let clusters = clusters(&[true, false, true, true]);
         let mut drawn = [0_u32; 4];
         for _ in 0..9_000 {
@@ -241,12 +241,12 @@ mod tests {
     }
 
     #[test]
-    fn where_none_is_open_none_is_drawn() {
+    fn without_an_open_server_nothing_is_drawn() {
         assert_eq!(clusters(&[false, false]).draw(), None);
     }
 
     #[test]
-    fn a_member_that_cannot_be_used_is_named_by_its_position() {
+    fn an_invalid_member_is_reported_with_its_position() {
         let members = ["http://fine:5984", "ftp://wrong"].map(|url| Member {
             config: CouchConfig::new(url),
             open: true,

@@ -1,4 +1,4 @@
-//! How to reach the database.
+//! Settings of a client.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,34 +10,34 @@ use url::Url;
 use crate::credentials::Credentials;
 use crate::error::{Error, Result};
 
-/// Settings of a connection. Its `Debug` shows neither the password nor credentials in the URL.
+/// Settings of a client. `Debug` hides the password and credentials in the URL.
 #[derive(Clone)]
 pub struct CouchConfig {
-    /// Root URL of the server, `http` or `https`, without a path. It may carry `user:password@`,
-    /// which is taken out before anything is sent or shown.
+    /// The root URL of the server, `http` or `https`, without a path. It may contain `user:password@`, which
+    /// is never sent or shown as part of the URL.
     pub url: String,
-    /// User; wins over the one in the URL.
+    /// The user; takes precedence over the URL.
     pub user: Option<String>,
-    /// Password; wins over the one in the URL. It may change while it is in use.
+    /// The password; takes precedence over the URL. It may change while the client is in use.
     pub password: Option<Keyring>,
-    /// Shards of each new database. An instance is small: 1.
+    /// The number of shards of a new database. 1 suits the small databases of an instance.
     pub q: u16,
-    /// Copies of each shard of a new database; `None` leaves it to the server.
+    /// The number of replicas of each shard of a new database; `None` for the server's default.
     pub n: Option<u16>,
-    /// How long a call may take, repeats included.
+    /// The time limit of a call, repeats included.
     pub call_timeout: Duration,
-    /// How long a claim or a compare-and-set may go on trying, all its calls together.
+    /// The time limit of a claim or a compare-and-set, all its calls together.
     pub race_timeout: Duration,
-    /// How long one poll of a changes feed waits for something to happen.
+    /// How long a poll of a changes feed waits for a change.
     pub feed_timeout: Duration,
-    /// Idle connections kept open for reuse.
+    /// The most idle connections that are kept open.
     pub idle_connections: usize,
-    /// Seed of the random pauses; `None` draws one from the system. Tests set it.
+    /// The seed of random pauses, for tests; `None` for a random one.
     pub seed: Option<u64>,
 }
 
 impl CouchConfig {
-    /// The defaults, for the server at `url`.
+    /// Default settings for the server at `url`.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self {
@@ -54,7 +54,7 @@ impl CouchConfig {
         }
     }
 
-    /// The same with these credentials.
+    /// These settings with other credentials.
     #[must_use]
     pub fn with_credentials(
         mut self,
@@ -70,7 +70,7 @@ impl CouchConfig {
 impl fmt::Debug for CouchConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let url =
-            Endpoint::of(self).map_or_else(|_| "(not usable)".to_owned(), |it| it.url.to_string());
+            Endpoint::new(self).map_or_else(|_| "(not usable)".to_owned(), |it| it.url.to_string());
         f.debug_struct("CouchConfig")
             .field("url", &url)
             .field("user", &self.user)
@@ -86,15 +86,15 @@ impl fmt::Debug for CouchConfig {
     }
 }
 
-/// Where to connect and as whom, taken apart.
+/// The URL and the credentials, separated.
 pub(crate) struct Endpoint {
-    /// Holds no credentials.
+    /// Without credentials.
     pub(crate) url: Url,
     pub(crate) credentials: Option<Credentials>,
 }
 
 impl Endpoint {
-    pub(crate) fn of(config: &CouchConfig) -> Result<Self> {
+    pub(crate) fn new(config: &CouchConfig) -> Result<Self> {
         let refuse = |reason: String| Error::Config {
             setting: "url",
             reason,
@@ -155,7 +155,7 @@ impl Endpoint {
                 });
             }
         };
-        // Both fail only for URLs without a host, which were refused above.
+        // These fail only for a URL without a host, which is refused above.
         let cleared = url.set_username("").is_ok() && url.set_password(None).is_ok();
         if !cleared {
             return Err(refuse("its credentials cannot be taken out".to_owned()));

@@ -1,4 +1,4 @@
-//! As whom we call, while the password may be changing.
+//! The credentials of a client, whose password may change at any time.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -8,12 +8,12 @@ use secret::{Keyring, Secret};
 
 use crate::error::{Error, Result};
 
-/// A user and the passwords that may be right. The newest is used at once; where the server does not
-/// know it yet, or no longer knows the one in use, the others are tried.
+/// A user and the passwords that the server may accept. The newest password is tried first. If the server
+/// refuses it, the others follow.
 pub(crate) struct Credentials {
     user: String,
     password: Keyring,
-    /// The password in use was refused while another was accepted, so that it is not tried first.
+    /// The newest password, if the server refused it and accepted another one. It is then tried last.
     refused: Mutex<Option<Secret>>,
 }
 
@@ -24,12 +24,12 @@ impl Credentials {
             password,
             refused: Mutex::new(None),
         };
-        // Base64 stands in any header, so this never fails later.
+        // Checked here once; base64 is always a valid header value.
         credentials.header(&credentials.password.current())?;
         Ok(credentials)
     }
 
-    /// The password to try after those that were `tried`, if one is left.
+    /// The next password to try after those in `tried`, if there is one.
     pub(crate) fn next(&self, tried: &[Secret]) -> Option<Secret> {
         if !tried.is_empty() {
             self.password.refresh();
@@ -38,15 +38,15 @@ impl Credentials {
         if let (Some(refused), Some(first)) = (&*self.refused(), all.first())
             && equal(refused, first)
         {
-            // The rest keeps its order: the newest first.
+            // The other passwords stay in order, the newest first.
             all.rotate_left(1);
         }
         all.into_iter()
             .find(|password| !tried.iter().any(|other| equal(other, password)))
     }
 
-    /// Remembers that `password` was accepted after those that were `tried`.
-    pub(crate) fn accepted(&self, password: &Secret, tried: &[Secret]) {
+    /// Records that the server accepted `password` after it had refused those in `tried`.
+    pub(crate) fn record_accepted(&self, password: &Secret, tried: &[Secret]) {
         let current = self.password.current();
         let mut refused = self.refused();
         if equal(password, &current) {

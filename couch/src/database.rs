@@ -1,4 +1,4 @@
-//! One database: documents by id.
+//! One database: reading and writing documents by id.
 
 use std::fmt;
 
@@ -11,10 +11,10 @@ use crate::document::{Document, Leaf, Rev, WITHDRAWN, Write, decode, decode_leav
 use crate::error::{Call, Result};
 use crate::names::{DbName, encode_document_id};
 use crate::server::Couch;
-use crate::transport::{Answer, Outgoing};
+use crate::transport::{Request, Response};
 
-/// A handle to a database, cheap to clone. It exists whether the database does or not: calls on
-/// one that does not exist fail with [`crate::Error::DatabaseMissing`].
+/// A handle of a database, cheap to clone. The database need not exist: then calls fail with
+/// [`crate::Error::DatabaseMissing`].
 #[derive(Clone)]
 pub struct Database {
     pub(crate) couch: Couch,
@@ -22,7 +22,7 @@ pub struct Database {
 }
 
 #[derive(Deserialize)]
-struct Written {
+struct WriteResponse {
     rev: Rev,
 }
 
@@ -34,18 +34,25 @@ impl fmt::Debug for Database {
     }
 }
 
-impl Database {
-    pub(crate) fn new(couch: Couch, name: DbName) -> Self {
-        Self { couch, name }
+impl Couch {
+    /// A handle of the database `name`, which need not exist.
+    #[must_use]
+    pub fn database(&self, name: &DbName) -> Database {
+        Database {
+            couch: self.clone(),
+            name: name.clone(),
+        }
     }
+}
 
-    /// Its name.
+impl Database {
+    /// The name of the database.
     #[must_use]
     pub fn name(&self) -> &DbName {
         &self.name
     }
 
-    /// The server it lies on.
+    /// The server of the database.
     #[must_use]
     pub fn couch(&self) -> &Couch {
         &self.couch
@@ -59,16 +66,16 @@ impl Database {
         format!("{}/{below}", self.name.encoded())
     }
 
-    /// Reads a document: its winning revision, as a majority of the nodes has it.
-    /// `None` when there is none, or it is deleted.
+    /// Reads the winning revision of a document, as a majority of the nodes has it. `None` if the document
+    /// does not exist or is deleted.
     ///
     /// # Errors
-    /// [`crate::Error::Corrupt`] when it does not fit `T`; any other that a call can have.
+    /// [`crate::Error::Corrupt`] if the document cannot be deserialized as `T`.
     pub async fn get<T: DeserializeOwned>(&self, id: &str) -> Result<Option<Document<T>>> {
         self.read(id, None).await
     }
 
-    /// Reads one revision of a document, while the server still has it (until it is compacted away).
+    /// Reads one revision of a document. `None` if it does not exist or was compacted away.
     ///
     /// # Errors
     /// As [`Database::get`].
@@ -86,23 +93,25 @@ impl Database {
         rev: Option<&Rev>,
     ) -> Result<Option<Document<T>>> {
         let call = self.call("get document");
-        let mut outgoing = Outgoing::new(&call, Method::GET, self.path(&encode_document_id(id)?));
+        let mut request = Request::new(&call, Method::GET, self.path(&encode_document_id(id)?));
         if let Some(rev) = rev {
-            outgoing = outgoing.query("rev", rev.as_str());
+            request = request.query("rev", rev.as_str());
         }
-        let answer = self.couch.transport.repeatable(&outgoing).await?;
-        if answer.status == StatusCode::NOT_FOUND && !answer.is_database_missing() {
+        let response = self.couch.transport.send_idempotent(&request).await?;
+        if response.status == StatusCode::NOT_FOUND && !response.is_database_missing() {
             return Ok(None);
         }
-        decode(&call, answer.success(&call)?.json(&call)?).map(Some)
+        decode(&call, response.success(&call)?.json(&call)?).map(Some)
     }
 
-    /// Writes a document: a new one, or with `rev` the successor of that revision. `_id` and `_rev`
-    /// inside `body` are ignored. Sent once: when the answer is lost, the error says so
-    /// ([`crate::Error::is_outcome_unknown`]), and [`Database::compare_and_set`] is the call that finds out.
+    /// Writes a new document or, with `rev`, the successor of that revision. `_id` and `_rev` in `body` are
+    /// ignored.
+    ///
+    /// The request is sent once. If the response is lost, [`crate::Error::is_outcome_unknown`] is true;
+    /// [`Database::compare_and_set`] would find out whether the write succeeded.
     ///
     /// # Errors
-    /// [`crate::Error::Encode`] when `body` is not a JSON object; any other that a call can have.
+    /// [`crate::Error::Encode`] if `body` is not a JSON object.
     pub async fn put<T: Serialize + ?Sized>(
         &self,
         id: &str,
@@ -115,66 +124,57 @@ impl Database {
         if let Some(rev) = rev {
             members.insert("_rev".to_owned(), json!(rev));
         }
-        let outgoing = Outgoing::new(&call, Method::PUT, self.path(&encode_document_id(id)?))
+        let request = Request::new(&call, Method::PUT, self.path(&encode_document_id(id)?))
             .json(&Value::Object(members));
-        written(&call, &self.couch.transport.write(&outgoing).await?)
+        write_outcome(&call, &self.couch.transport.send_once(&request).await?)
     }
 
-    /// Deletes a revision: on success a tombstone is its successor. Sent once, as [`Database::put`].
-    /// A document that does not exist is a [`Write::Conflict`].
-    ///
-    /// # Errors
-    /// Any that a call can have.
+    /// Deletes a document by writing a tombstone as the successor of `rev`. Sent once, as
+    /// [`Database::put`]. The outcome for a document that does not exist is [`Write::Conflict`].
     pub async fn delete(&self, id: &str, rev: &Rev) -> Result<Write> {
         let call = self.call("delete document");
-        let outgoing = Outgoing::new(&call, Method::DELETE, self.path(&encode_document_id(id)?))
+        let request = Request::new(&call, Method::DELETE, self.path(&encode_document_id(id)?))
             .query("rev", rev.as_str());
-        let answer = self.couch.transport.write(&outgoing).await?;
-        if answer.status == StatusCode::NOT_FOUND && !answer.is_database_missing() {
+        let response = self.couch.transport.send_once(&request).await?;
+        if response.status == StatusCode::NOT_FOUND && !response.is_database_missing() {
             return Ok(Write::Conflict);
         }
-        written(&call, &answer)
+        write_outcome(&call, &response)
     }
 
-    /// Takes back a revision that lost a race: as [`Database::delete`], with a mark in the
-    /// tombstone that tells it from a deletion that was meant ([`Leaf::is_withdrawn`]).
-    ///
-    /// # Errors
-    /// Any that a call can have.
+    /// Takes back a revision that lost a race: as [`Database::delete`], but the tombstone is marked, so that
+    /// readers can distinguish it from a deletion of the document ([`Leaf::is_withdrawn`]).
     pub async fn withdraw(&self, id: &str, rev: &Rev) -> Result<Write> {
         let call = self.call("withdraw document");
-        let outgoing = Outgoing::new(&call, Method::PUT, self.path(&encode_document_id(id)?))
+        let request = Request::new(&call, Method::PUT, self.path(&encode_document_id(id)?))
             .json(&json!({ "_id": id, "_rev": rev, "_deleted": true, WITHDRAWN: true }));
-        written(&call, &self.couch.transport.write(&outgoing).await?)
+        write_outcome(&call, &self.couch.transport.send_once(&request).await?)
     }
 
-    /// All ends of the document's revision tree, tombstones included, as a majority of the nodes
-    /// has them. Empty when there never was such a document.
-    ///
-    /// # Errors
-    /// Any that a call can have.
+    /// All leaves of the document's revision tree, tombstones included, as a majority of the nodes has
+    /// them. Empty if the document never existed.
     pub async fn leaves(&self, id: &str) -> Result<Vec<Leaf>> {
         let call = self.call("read leaves");
-        // Never with `r=n`: one node that hangs would then cost the server's whole time limit.
-        let outgoing = Outgoing::new(&call, Method::GET, self.path(&encode_document_id(id)?))
+        // `r=n` would wait for every node: one that hangs would use up the whole time limit.
+        let request = Request::new(&call, Method::GET, self.path(&encode_document_id(id)?))
             .query("open_revs", "all")
             .query("revs", "true");
-        let answer = self.couch.transport.repeatable(&outgoing).await?;
-        if answer.status == StatusCode::NOT_FOUND && !answer.is_database_missing() {
+        let response = self.couch.transport.send_idempotent(&request).await?;
+        if response.status == StatusCode::NOT_FOUND && !response.is_database_missing() {
             return Ok(Vec::new());
         }
-        decode_leaves(&call, answer.success(&call)?.json(&call)?)
+        decode_leaves(&call, response.success(&call)?.json(&call)?)
     }
 }
 
-/// What an answer to a write of one document means.
-fn written(call: &Call, answer: &Answer) -> Result<Write> {
-    match answer.status {
+/// The outcome that the response to the write of one document stands for.
+fn write_outcome(call: &Call, response: &Response) -> Result<Write> {
+    match response.status {
         StatusCode::OK | StatusCode::CREATED => {
-            Ok(Write::Committed(answer.json::<Written>(call)?.rev))
+            Ok(Write::Committed(response.json::<WriteResponse>(call)?.rev))
         }
-        StatusCode::ACCEPTED => Ok(Write::Contested(answer.json::<Written>(call)?.rev)),
+        StatusCode::ACCEPTED => Ok(Write::Contested(response.json::<WriteResponse>(call)?.rev)),
         StatusCode::CONFLICT => Ok(Write::Conflict),
-        _ => Err(answer.refusal(call)),
+        _ => Err(response.to_error(call)),
     }
 }

@@ -1,12 +1,12 @@
-//! Design documents, pure: what an index or a view looks like when it is written as a document.
+//! Design documents of Mango indexes and JavaScript views, without I/O.
 //!
-//! A database's indexes and views can so be written together with its first documents in one
-//! `_bulk_docs`. CouchDB uses Mango indexes that were written this way; the shape is the one that its own
-//! `POST _index` stores (3.4.3), so that the same definition posted later is answered `exists`.
+//! They let the indexes and views of a database be written together with its first documents in one
+//! `_bulk_docs`. CouchDB uses Mango indexes that were written this way. The documents equal those that
+//! `POST _index` of CouchDB 3.4.3 stores, so a later `POST _index` of the same definition returns `exists`.
 
 use serde_json::{Map, Value, json};
 
-/// A Mango index in a design document of its own.
+/// A Mango index, alone in its design document.
 #[derive(Clone, Copy, Debug)]
 pub struct Index {
     ddoc: &'static str,
@@ -15,7 +15,7 @@ pub struct Index {
     partial_filter: Option<Filter>,
 }
 
-/// A partial filter in the two forms in which CouchDB keeps it.
+/// A partial filter, in the two forms that CouchDB stores.
 #[derive(Clone, Copy, Debug)]
 struct Filter {
     selector: fn() -> Value,
@@ -23,8 +23,8 @@ struct Filter {
 }
 
 impl Index {
-    /// An index over `fields`, ascending, in `_design/<ddoc>`. `name` is what CouchDB calls an index of
-    /// this definition.
+    /// An ascending index over `fields` in `_design/<ddoc>`. `name` should be the name that CouchDB derives
+    /// from the definition: otherwise a later `POST _index` creates a second index.
     #[must_use]
     pub const fn new(
         ddoc: &'static str,
@@ -39,8 +39,8 @@ impl Index {
         }
     }
 
-    /// The same index over those documents only that `selector` matches. `normalized` is the selector as
-    /// CouchDB spells it out: every condition an operator, as in `{"open": {"$eq": true}}`.
+    /// Restricts the index to documents that match `selector`. `normalized` is the same selector in CouchDB's
+    /// normalized form, with an explicit operator for each condition, as in `{"open": {"$eq": true}}`.
     #[must_use]
     pub const fn only_where(mut self, selector: fn() -> Value, normalized: fn() -> Value) -> Self {
         self.partial_filter = Some(Filter {
@@ -50,13 +50,13 @@ impl Index {
         self
     }
 
-    /// The id of its design document.
+    /// The id of the design document.
     #[must_use]
     pub fn id(&self) -> String {
         format!("_design/{}", self.ddoc)
     }
 
-    /// The body of its design document.
+    /// The body of the design document.
     #[must_use]
     pub fn body(&self) -> Value {
         let ascending: Map<String, Value> = self
@@ -87,7 +87,7 @@ impl Index {
     }
 }
 
-/// A JavaScript view in a design document of the same name.
+/// A JavaScript view, alone in the design document of the same name.
 #[derive(Clone, Copy, Debug)]
 pub struct View {
     name: &'static str,
@@ -96,19 +96,19 @@ pub struct View {
 }
 
 impl View {
-    /// A view with a map function and, if it has one, a built-in reduce function such as `_count`.
+    /// A view with a map function and optionally a built-in reduce function such as `_count`.
     #[must_use]
     pub const fn new(name: &'static str, map: &'static str, reduce: Option<&'static str>) -> Self {
         Self { name, map, reduce }
     }
 
-    /// The id of its design document.
+    /// The id of the design document.
     #[must_use]
     pub fn id(&self) -> String {
         format!("_design/{}", self.name)
     }
 
-    /// The body of its design document.
+    /// The body of the design document.
     #[must_use]
     pub fn body(&self) -> Value {
         let mut view = json!({ "map": self.map });
@@ -126,7 +126,7 @@ mod tests {
     use super::{Index, View};
 
     #[test]
-    fn an_index_looks_as_couchdb_stores_it() {
+    fn the_document_of_an_index_equals_the_one_that_couchdb_stores() {
         let index = Index::new(
             "open",
             "8181d20eec946f330549459eed128ae3a70bee8b",
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_view_without_reduce_has_no_such_member() {
+    fn a_view_without_reduce_has_no_reduce_member() {
         let view = View::new("by-x", "function (doc) { emit(doc.x, null); }", None);
         assert_eq!(
             view.body(),

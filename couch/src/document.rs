@@ -1,4 +1,4 @@
-//! Documents, their revisions, and what became of a write.
+//! Documents, revisions and outcomes of writes.
 
 use std::fmt;
 
@@ -8,25 +8,25 @@ use serde_json::{Map, Value};
 
 use crate::error::{Call, Error, Result};
 
-/// A revision, for example `3-917fa23…`.
+/// The id of a revision, for example `3-917fa23…`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Rev(String);
 
 impl Rev {
-    /// A revision as CouchDB wrote it. Not checked: CouchDB refuses what is none.
+    /// A revision id as CouchDB writes it. Not validated: CouchDB refuses malformed ids.
     #[must_use]
     pub fn new(rev: impl Into<String>) -> Self {
         Self(rev.into())
     }
 
-    /// As text.
+    /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The number before the dash: how many edits led here. 0 when there is none.
+    /// The number before the dash, which counts the edits. 0 if there is none.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.0
@@ -42,19 +42,19 @@ impl fmt::Display for Rev {
     }
 }
 
-/// A document as it was read.
+/// A document that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document<T> {
     /// Its `_id`.
     pub id: String,
     /// Its `_rev`.
     pub rev: Rev,
-    /// The rest: all members but `_id`, `_rev` and what CouchDB tells about revisions.
+    /// All other members, without those that CouchDB adds (`_conflicts` and the like).
     pub body: T,
 }
 
 impl<T> Document<T> {
-    /// The same document with its body made something else.
+    /// This document with its body converted by `change`.
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Document<U> {
         Document {
             id: self.id,
@@ -64,24 +64,24 @@ impl<T> Document<T> {
     }
 }
 
-/// What became of a write that was answered.
+/// The outcome of a write.
 ///
-/// Taking [`Write::Contested`] for success gives a document two owners: it is a lost race whose
-/// leaf may still win later. Only [`Write::Committed`] is success.
-#[must_use = "a 2xx is not yet a success: only `Committed` is"]
+/// Only [`Write::Committed`] is a success. [`Write::Contested`] is a lost race whose leaf may still become
+/// the winner later: a caller that takes it for a success gives the document two owners.
+#[must_use = "only `Committed` is a success"]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Write {
-    /// A majority of the nodes holds it (201 and 200).
+    /// A majority of the nodes holds the new revision (200 or 201).
     Committed(Rev),
-    /// Fewer than a majority took it (202). This revision lies on some node and may win or lose;
-    /// whoever does not go on with it has to [`withdraw`](crate::Database::withdraw) it.
+    /// Fewer nodes than a majority hold the new revision (202), which may win or lose later. A caller that
+    /// gives up has to [`withdraw`](crate::Database::withdraw) it.
     Contested(Rev),
-    /// The document is not at the revision that the write was meant for (409).
+    /// The document is not at the revision that the write names (409).
     Conflict,
 }
 
 impl Write {
-    /// The revision, if a majority holds it.
+    /// The new revision, if a majority holds it.
     #[must_use]
     pub fn committed(self) -> Option<Rev> {
         match self {
@@ -91,23 +91,23 @@ impl Write {
     }
 }
 
-/// One end of a document's revision tree.
+/// A leaf of a document's revision tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leaf {
-    /// Its revision.
+    /// The revision of the leaf.
     pub rev: Rev,
-    /// The revision before it, if the server still knows it.
+    /// The parent revision, if the server still knows it.
     pub parent: Option<Rev>,
-    /// All revisions from this one back to the oldest that the server knows.
+    /// The revisions from this one back to the oldest that the server knows.
     pub history: Vec<Rev>,
     /// Whether it is a tombstone.
     pub deleted: bool,
-    /// Its members, without those that begin with `_`.
+    /// The members, without those that begin with `_`.
     pub body: Value,
 }
 
 impl Leaf {
-    /// Whether this leaf is a tombstone that a writer which had lost a race put over its own write.
+    /// Whether this leaf is the tombstone of a write that lost a race and was withdrawn by its writer.
     #[must_use]
     pub fn is_withdrawn(&self) -> bool {
         self.deleted
@@ -118,11 +118,11 @@ impl Leaf {
     }
 }
 
-/// Marks the tombstone of a lost race, to tell it from a deletion that was meant.
+/// The member that marks the tombstone of a lost race.
 pub(crate) const WITHDRAWN: &str = "withdrawn";
 
-/// Members that CouchDB adds to what a writer wrote.
-const OF_COUCHDB: [&str; 9] = [
+/// The members that CouchDB adds to a document.
+const COUCHDB_MEMBERS: [&str; 9] = [
     "_id",
     "_rev",
     "_deleted",
@@ -134,7 +134,7 @@ const OF_COUCHDB: [&str; 9] = [
     "_purges",
 ];
 
-/// Takes a document apart.
+/// Deserializes a document.
 pub(crate) fn decode<T: DeserializeOwned>(call: &Call, document: Value) -> Result<Document<T>> {
     let (id, rev, body) = split(call, document)?;
     let body = serde_json::from_value(body).map_err(|source| Error::Corrupt {
@@ -154,17 +154,17 @@ pub(crate) fn split(call: &Call, document: Value) -> Result<(String, Rev, Value)
     let Value::Object(mut members) = document else {
         return Err(corrupt("a document should be a JSON object"));
     };
-    // The other members keep their order, so that a document is written back as it was found.
+    // `shift_remove` keeps the order of the other members, so that a document is written back unchanged.
     let (Some(Value::String(id)), Some(Value::String(rev))) =
         (members.shift_remove("_id"), members.shift_remove("_rev"))
     else {
         return Err(corrupt("a document should have an _id and a _rev"));
     };
-    members.retain(|name, _| !OF_COUCHDB.contains(&name.as_str()));
+    members.retain(|name, _| !COUCHDB_MEMBERS.contains(&name.as_str()));
     Ok((id, Rev(rev), Value::Object(members)))
 }
 
-/// The members of `body`, without `_id`, `_rev` and what CouchDB adds.
+/// The members of `body`, without those that CouchDB adds.
 pub(crate) fn encode<T: Serialize + ?Sized>(call: &Call, body: &T) -> Result<Map<String, Value>> {
     let encoded = serde_json::to_value(body).map_err(|source| Error::Encode {
         call: call.clone(),
@@ -176,7 +176,7 @@ pub(crate) fn encode<T: Serialize + ?Sized>(call: &Call, body: &T) -> Result<Map
             source: None,
         });
     };
-    members.retain(|name, _| !OF_COUCHDB.contains(&name.as_str()));
+    members.retain(|name, _| !COUCHDB_MEMBERS.contains(&name.as_str()));
     Ok(members)
 }
 
@@ -186,14 +186,14 @@ struct Revisions {
     ids: Vec<String>,
 }
 
-/// Reads the answer to `open_revs=all&revs=true`.
-pub(crate) fn decode_leaves(call: &Call, answer: Value) -> Result<Vec<Leaf>> {
+/// Reads the response to `open_revs=all&revs=true`.
+pub(crate) fn decode_leaves(call: &Call, response: Value) -> Result<Vec<Leaf>> {
     let corrupt = |detail: &str| Error::Corrupt {
         call: call.clone(),
         detail: detail.to_owned(),
         source: None,
     };
-    let Value::Array(rows) = answer else {
+    let Value::Array(rows) = response else {
         return Err(corrupt("open_revs should be a list"));
     };
     let mut leaves = Vec::with_capacity(rows.len());
@@ -202,7 +202,7 @@ pub(crate) fn decode_leaves(call: &Call, answer: Value) -> Result<Vec<Leaf>> {
             return Err(corrupt("open_revs should be a list of objects"));
         };
         let Some(document) = row.remove("ok") else {
-            // `missing` names a revision of which only the name is known.
+            // `{"missing": rev}` stands for a revision whose body is not stored.
             continue;
         };
         let deleted = document

@@ -1,13 +1,11 @@
-//! What can go wrong between a service and its database.
+//! Errors of calls to the database.
 
 use std::fmt;
 use std::time::Duration;
 
-use crate::bulk::BulkFailure;
-
-/// Names the call an error belongs to: what was done, and in which database.
+/// The call that an error belongs to: its name and its database.
 ///
-/// It never holds credentials, document ids or document bodies, so it may be logged.
+/// Never holds credentials, document ids or document bodies, so it may be logged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
     verb: &'static str,
@@ -29,13 +27,13 @@ impl Call {
         }
     }
 
-    /// What was done, for example `put document`.
+    /// The name of the call, for example `put document`.
     #[must_use]
     pub fn verb(&self) -> &'static str {
         self.verb
     }
 
-    /// The database it was done in, unencoded; `None` for calls to the server itself.
+    /// The unencoded name of the database; `None` for calls to the server.
     #[must_use]
     pub fn database_name(&self) -> Option<&str> {
         self.database.as_deref()
@@ -51,64 +49,63 @@ impl fmt::Display for Call {
     }
 }
 
-/// The cause under an [`Error`], kept for logs.
+/// The cause of an [`Error`], for logs.
 pub type Cause = Box<dyn std::error::Error + Send + Sync + 'static>;
 
-/// Why a call to the database did not do what was asked.
+/// Why a call to the database failed.
 ///
-/// A lost race is not an error: it is [`crate::Write::Conflict`], [`crate::Claim::Taken`] and
-/// the like. A missing document is `None`.
+/// A lost race is an outcome, not an error ([`crate::Write::Conflict`], [`crate::ClaimOutcome::Taken`]). A
+/// missing document is `None`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A setting cannot be used. Found before anything was sent.
+    /// A setting is invalid. Nothing was sent.
     #[error("the setting {setting} of the database cannot be used: {reason}")]
     Config {
-        /// Which setting.
+        /// The name of the setting.
         setting: &'static str,
-        /// What is wrong, and what would be right. Never holds the value of a secret.
+        /// What is wrong and what would be right. Never holds a secret.
         reason: String,
     },
-    /// A database name or document id cannot be used. Found before anything was sent.
+    /// A database name or document id is invalid. Nothing was sent.
     #[error("{name:?} cannot be the name of a {what}: {reason}")]
     Name {
         /// `database` or `document`.
         what: &'static str,
-        /// The name that was refused.
+        /// The invalid name.
         name: String,
-        /// What is wrong, and what would be right.
+        /// What is wrong and what would be right.
         reason: &'static str,
     },
-    /// A document is not a JSON object, or could not be made one. Found before anything was sent.
+    /// A document does not serialize to a JSON object. Nothing was sent.
     #[error("{call}: the document cannot be written as a JSON object")]
     Encode {
-        /// The call that was not made.
+        /// The call that was not sent.
         call: Call,
-        /// What serde said.
+        /// The error of serde.
         #[source]
         source: Option<serde_json::Error>,
     },
-    /// No answer came: no connection, or one that broke. A write may or may not have happened
-    /// (see [`Error::is_outcome_unknown`]).
+    /// The connection failed or broke. A write may have happened (see [`Error::is_outcome_unknown`]).
     #[error("{call}: the database cannot be reached")]
     Unavailable {
         /// The call.
         call: Call,
-        /// The connection could not even be opened, so that nothing was written.
+        /// Whether the connection could not be opened, so that nothing was written.
         unsent: bool,
-        /// What the transport said.
+        /// The error of the HTTP client.
         #[source]
         source: Cause,
     },
-    /// No answer came within the call's deadline. A write may or may not have happened.
+    /// No response arrived within the deadline of the call. A write may have happened.
     #[error("{call}: the database did not answer within {after:?}")]
     Timeout {
         /// The call.
         call: Call,
-        /// How long was waited.
+        /// The time limit.
         after: Duration,
     },
-    /// The server does not accept the credentials, or they do not allow the call (401, 403).
+    /// The server refuses the credentials, or they do not permit the call (401, 403).
     #[error("{call}: the database refuses the credentials: {reason}")]
     Unauthorized {
         /// The call.
@@ -116,13 +113,13 @@ pub enum Error {
         /// CouchDB's `reason`.
         reason: String,
     },
-    /// The database that the call is about does not exist.
+    /// The database of the call does not exist.
     #[error("{call}: the database does not exist")]
     DatabaseMissing {
         /// The call.
         call: Call,
     },
-    /// The request is larger than the server takes (413).
+    /// The request is larger than the server permits (413).
     #[error("{call}: too large for the database: {reason}")]
     TooLarge {
         /// The call.
@@ -130,65 +127,65 @@ pub enum Error {
         /// CouchDB's `reason`.
         reason: String,
     },
-    /// Any other status that is no success.
+    /// Any other status that is not 2xx.
     #[error("{call}: the database answered {status} {error}: {reason}")]
     Refused {
         /// The call.
         call: Call,
         /// The HTTP status.
         status: u16,
-        /// CouchDB's `error`, empty when the answer was not CouchDB's JSON.
+        /// CouchDB's `error`; empty if the response is not CouchDB's JSON.
         error: String,
-        /// CouchDB's `reason`, empty when the answer was not CouchDB's JSON.
+        /// CouchDB's `reason`; empty if the response is not CouchDB's JSON.
         reason: String,
     },
-    /// The answer cannot be understood: not the JSON that the call promises, or a document that
-    /// does not have the fields its type needs.
+    /// The response is not the JSON that the call expects, or a document cannot be deserialized as the
+    /// requested type.
     #[error("{call}: the answer of the database cannot be read: {detail}")]
     Corrupt {
         /// The call.
         call: Call,
-        /// What was expected. Holds no document.
+        /// What is wrong. Never holds a document.
         detail: String,
-        /// What serde said, when it was serde.
+        /// The error of serde, if there is one.
         #[source]
         source: Option<serde_json::Error>,
     },
-    /// The write lies on fewer nodes than a majority, and no other writer is to be seen: nodes
-    /// are down or cut off. Whether the write stays is open; the same call may be made again.
+    /// Fewer nodes than a majority hold the write, and there is no other writer: nodes are down or cut off.
+    /// The write may still succeed. The call may be repeated.
     #[error("{call}: no majority of the database's nodes holds the write")]
     NoMajority {
         /// The call.
         call: Call,
     },
-    /// Some documents of a bulk write were not written, or the whole lies on less than a majority.
+    /// Some documents of a bulk write were not written, or no majority holds them.
     #[error("{call}: {failure}")]
     Bulk {
         /// The call.
         call: Call,
-        /// Which documents, and why.
+        /// The documents, with reasons.
         failure: BulkFailure,
     },
-    /// The list of servers has none at this position. Found before anything was sent.
+    /// The list of servers has no entry at this position. Nothing was sent.
     #[error(
         "the couch cluster {position} is not in the configuration, which lists {listed}, counted from 0: \
          list it again at its place"
     )]
     NoSuchCluster {
-        /// The position that was asked for.
+        /// The requested position.
         position: i64,
-        /// How many servers the list has.
+        /// The length of the list.
         listed: usize,
     },
-    /// A server of the list cannot be used.
+    /// A server of the list failed or is misconfigured.
     #[error("the couch cluster {position} cannot be used: {source}")]
     Cluster {
-        /// Its position, from 0.
+        /// The position of the server, from 0.
         position: usize,
-        /// Why not.
+        /// The error of the server.
         source: Box<Error>,
     },
-    /// No index fits a query that demands one (see [`crate::Find::allow_scan`]).
+    /// No index fits the query, which may not scan the database (see [`crate::Find::allow_scan`]).
     #[error("{call}: no index fits the query, which would read the whole database")]
     NoIndex {
         /// The call.
@@ -197,7 +194,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the same call may succeed a little later with nothing else changed.
+    /// Whether the same call may succeed later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -209,14 +206,14 @@ impl Error {
         }
     }
 
-    /// Whether a write that failed so may have happened all the same: the answer was lost, or
-    /// the server failed in the middle. The way to find out is to read.
+    /// Whether the write may have happened despite this error: the response was lost, or the server failed
+    /// during the write. The caller has to read to find out.
     #[must_use]
     pub fn is_outcome_unknown(&self) -> bool {
         match self {
             Self::Unavailable { unsent, .. } => !unsent,
             Self::Timeout { .. } | Self::NoMajority { .. } => true,
-            // An answer that was cut off or garbled on the way says nothing about the write.
+            // A truncated or garbled response does not say whether the write happened.
             Self::Corrupt { .. } => true,
             Self::Refused { status, .. } => *status >= 500,
             Self::Bulk { .. } => true,
@@ -224,7 +221,7 @@ impl Error {
         }
     }
 
-    /// The call that failed; `None` when it never came to one.
+    /// The call that failed; `None` if no call was made.
     #[must_use]
     pub fn call(&self) -> Option<&Call> {
         match self {
@@ -241,6 +238,50 @@ impl Error {
             | Self::NoMajority { call }
             | Self::Bulk { call, .. }
             | Self::NoIndex { call } => Some(call),
+        }
+    }
+}
+
+/// A document of a bulk write that was not written, and CouchDB's reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedDocument {
+    /// The id of the document.
+    pub id: String,
+    /// CouchDB's `error`, for example `conflict` or `forbidden`.
+    pub error: String,
+    /// CouchDB's `reason`, a sentence.
+    pub reason: String,
+}
+
+/// What failed of a bulk write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BulkFailure {
+    /// The documents that were not written.
+    pub failed: Vec<FailedDocument>,
+    /// Whether fewer nodes than a majority hold the documents that were written (202).
+    pub contested: bool,
+}
+
+impl BulkFailure {
+    /// Whether a repeat may succeed: no document was refused, only the majority is missing.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.failed.is_empty() && self.contested
+    }
+}
+
+impl fmt::Display for BulkFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.failed.first() {
+            Some(first) => write!(
+                f,
+                "{} of the documents were not written, the first {}: {} ({})",
+                self.failed.len(),
+                first.id,
+                first.error,
+                first.reason
+            ),
+            None => f.write_str("no majority of the nodes holds the documents"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Mango: documents by their fields, and the indexes for that.
+//! Mango queries.
 
 use futures::stream::{self, Stream, TryStreamExt};
 use reqwest::Method;
@@ -9,21 +9,21 @@ use serde_json::{Map, Value, json};
 use crate::database::Database;
 use crate::document::{Document, decode};
 use crate::error::{Call, Error, Result};
-use crate::transport::Outgoing;
+use crate::transport::Request;
 
-/// Documents asked for in one call.
-const PAGE: usize = 200;
+/// The default page size, in documents.
+const DEFAULT_PAGE_SIZE: usize = 200;
 
-/// An order of documents by one field.
+/// A sort order by one field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sort {
-    /// Smallest first.
+    /// From the smallest value to the greatest.
     Ascending(String),
-    /// Greatest first.
+    /// From the greatest value to the smallest.
     Descending(String),
 }
 
-/// A query. Unless told otherwise it must be answered from an index: see [`Find::allow_scan`].
+/// A Mango query. It fails if no index fits, except with [`Find::allow_scan`].
 #[derive(Debug, Clone)]
 pub struct Find {
     selector: Value,
@@ -37,7 +37,7 @@ pub struct Find {
 }
 
 impl Find {
-    /// All documents that fit a Mango selector.
+    /// A query for all documents that match a Mango selector.
     #[must_use]
     pub fn new(selector: Value) -> Self {
         Self {
@@ -46,55 +46,55 @@ impl Find {
             fields: Vec::new(),
             use_index: None,
             limit: None,
-            page: PAGE,
+            page: DEFAULT_PAGE_SIZE,
             bookmark: None,
             scan: false,
         }
     }
 
-    /// In this order; an index must have the same.
+    /// Sorts the documents. An index must have the same order.
     #[must_use]
     pub fn sort(mut self, by: impl IntoIterator<Item = Sort>) -> Self {
         self.sort = by.into_iter().collect();
         self
     }
 
-    /// Only these fields (and `_id` and `_rev`); all if not said.
+    /// Only these fields, besides `_id` and `_rev`. Default: all fields.
     #[must_use]
     pub fn fields(mut self, fields: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.fields = fields.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Take the index of this design document (without `_design/`), or one of its indexes by name.
+    /// Uses an index of this design document (named without `_design/`), or only its index `name`.
     #[must_use]
     pub fn use_index(mut self, design_document: impl Into<String>, name: Option<String>) -> Self {
         self.use_index = Some((design_document.into(), name));
         self
     }
 
-    /// No more than this many documents.
+    /// At most this many documents.
     #[must_use]
     pub fn limit(mut self, documents: usize) -> Self {
         self.limit = Some(documents);
         self
     }
 
-    /// Documents asked for in one call; 200 if not said.
+    /// The number of documents of one call. Default: 200.
     #[must_use]
     pub fn page_size(mut self, documents: usize) -> Self {
         self.page = documents.max(1);
         self
     }
 
-    /// Go on after a [`Page`].
+    /// Continues after the [`Page`] with this bookmark.
     #[must_use]
     pub fn after(mut self, bookmark: impl Into<String>) -> Self {
         self.bookmark = Some(bookmark.into());
         self
     }
 
-    /// Let the query read the whole database when no index fits, rather than fail with
+    /// Lets the query scan the whole database if no index fits, instead of failing with
     /// [`Error::NoIndex`].
     #[must_use]
     pub fn allow_scan(mut self) -> Self {
@@ -136,17 +136,17 @@ impl Find {
     }
 }
 
-/// Some of the documents of a query.
+/// A page of the documents of a query.
 #[derive(Debug, Clone)]
 pub struct Page<T> {
     /// The documents.
     pub documents: Vec<Document<T>>,
-    /// Where the next page begins ([`Find::after`]); `None` after the last.
+    /// The bookmark for the next page ([`Find::after`]); `None` on the last page.
     pub bookmark: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Answered {
+struct FindResponse {
     docs: Vec<Value>,
     #[serde(default)]
     bookmark: Option<String>,
@@ -155,21 +155,21 @@ struct Answered {
 }
 
 impl Database {
-    /// One page of a query, of [`Find::page_size`] documents at most.
+    /// A page of at most [`Find::page_size`] documents.
     ///
     /// # Errors
-    /// [`Error::NoIndex`]; [`Error::Refused`] for a selector that the server does not understand, or
-    /// a sort without an index; any other that a call can have.
+    /// [`Error::NoIndex`] if no index fits. [`Error::Refused`] for an invalid selector, or a sort order that no
+    /// index has.
     pub async fn find_page<T: DeserializeOwned>(&self, query: &Find) -> Result<Page<T>> {
         let call = self.call("find documents");
         let limit = query
             .limit
             .map_or(query.page, |limit| limit.min(query.page));
-        self.ask(&call, query, limit, query.bookmark.as_deref())
+        self.query_page(&call, query, limit, query.bookmark.as_deref())
             .await
     }
 
-    /// All documents of a query, page by page.
+    /// All documents of a query. Pages are read on demand.
     pub fn find<T: DeserializeOwned + Send>(
         &self,
         query: Find,
@@ -178,111 +178,54 @@ impl Database {
         let call = self.call("find documents");
         let left = query.limit.unwrap_or(usize::MAX);
         let bookmark = query.bookmark.clone();
-        stream::try_unfold((left, bookmark, false), move |(left, bookmark, over)| {
+        stream::try_unfold((left, bookmark, false), move |(left, bookmark, done)| {
             let (database, call, query) = (database.clone(), call.clone(), query.clone());
             async move {
-                if over || left == 0 {
+                if done || left == 0 {
                     return Ok(None);
                 }
                 let page: Page<T> = database
-                    .ask(&call, &query, query.page.min(left), bookmark.as_deref())
+                    .query_page(&call, &query, query.page.min(left), bookmark.as_deref())
                     .await?;
                 let left = left.saturating_sub(page.documents.len());
-                let over = page.bookmark.is_none();
+                let done = page.bookmark.is_none();
                 let documents = stream::iter(page.documents.into_iter().map(Ok));
-                Ok::<_, Error>(Some((documents, (left, page.bookmark, over))))
+                Ok::<_, Error>(Some((documents, (left, page.bookmark, done))))
             }
         })
         .try_flatten()
     }
 
-    async fn ask<T: DeserializeOwned>(
+    async fn query_page<T: DeserializeOwned>(
         &self,
         call: &Call,
         query: &Find,
         limit: usize,
         bookmark: Option<&str>,
     ) -> Result<Page<T>> {
-        let outgoing = Outgoing::new(call, Method::POST, self.path("_find"))
+        let request = Request::new(call, Method::POST, self.path("_find"))
             .json(&query.request(limit, bookmark));
-        let answer = self
+        let response = self
             .couch
             .transport
-            .repeatable(&outgoing)
+            .send_idempotent(&request)
             .await?
             .success(call)?;
-        let answered: Answered = answer.json(call)?;
-        if let Some(warning) = answered.warning
+        let found: FindResponse = response.json(call)?;
+        if let Some(warning) = found.warning
             && warning.to_ascii_lowercase().contains("no matching index")
             && !query.scan
         {
             return Err(Error::NoIndex { call: call.clone() });
         }
-        // CouchDB gives a bookmark after the last page too.
-        let bookmark = answered.bookmark.filter(|it| {
-            answered.docs.len() >= limit && limit > 0 && !it.is_empty() && it != "nil"
-        });
-        let documents = answered.docs.into_iter().map(|doc| decode(call, doc));
+        // CouchDB returns a bookmark on the last page too.
+        let bookmark = found
+            .bookmark
+            .filter(|it| found.docs.len() >= limit && limit > 0 && !it.is_empty() && it != "nil");
+        let documents = found.docs.into_iter().map(|doc| decode(call, doc));
         Ok(Page {
             documents: documents.collect::<Result<_>>()?,
             bookmark,
         })
-    }
-
-    /// Makes sure that Mango indexes exist, each in its design document.
-    ///
-    /// # Errors
-    /// Any that a call can have.
-    pub async fn ensure_indexes(&self, indexes: &[Index]) -> Result<()> {
-        let call = self.call("create index");
-        for index in indexes {
-            let mut definition = json!({ "fields": index.fields });
-            if let (Some(members), Some(partial)) = (definition.as_object_mut(), &index.partial) {
-                members.insert("partial_filter_selector".to_owned(), partial.clone());
-            }
-            let request = json!({
-                "index": definition, "type": "json", "ddoc": index.design_document, "name": index.name,
-            });
-            let outgoing = Outgoing::new(&call, Method::POST, self.path("_index")).json(&request);
-            self.couch
-                .transport
-                .repeatable(&outgoing)
-                .await?
-                .success(&call)?;
-        }
-        Ok(())
-    }
-}
-
-/// A Mango index.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Index {
-    design_document: String,
-    name: String,
-    fields: Vec<String>,
-    partial: Option<Value>,
-}
-
-impl Index {
-    /// An index over `fields` in ascending order, in a design document of the same name.
-    #[must_use]
-    pub fn new(
-        name: impl Into<String>,
-        fields: impl IntoIterator<Item = impl Into<String>>,
-    ) -> Self {
-        let name = name.into();
-        Self {
-            design_document: name.clone(),
-            name,
-            fields: fields.into_iter().map(Into::into).collect(),
-            partial: None,
-        }
-    }
-
-    /// Only over documents that fit `selector`.
-    #[must_use]
-    pub fn partial(mut self, selector: Value) -> Self {
-        self.partial = Some(selector);
-        self
     }
 }

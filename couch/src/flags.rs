@@ -1,4 +1,4 @@
-//! The settings of a connection as flags and environment variables.
+//! Settings of a client as command-line flags and environment variables.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::clusters::Member;
 use crate::config::CouchConfig;
 use crate::error::{Error, Result};
 
-/// Which CouchDB, and how it is used. To be flattened into the settings of a service.
+/// The CouchDB of a service and how to use it. To be flattened into the flags of a service.
 #[derive(Clone, Debug, clap::Args)]
 pub struct CouchFlags {
     /// The root URL of CouchDB. Name and password may stand in it, or in --couchdb-user and
@@ -27,23 +27,22 @@ pub struct CouchFlags {
 }
 
 impl CouchFlags {
-    /// The settings that these flags stand for. When the password changes, the one before is tried for
-    /// `overlap` longer.
+    /// The settings of a client. After a change of the password, the previous one is tried for `overlap`.
     ///
     /// # Errors
-    /// [`Error::Config`] when the file of the password cannot be read.
+    /// [`Error::Config`] if the password file cannot be read.
     pub fn config(&self, overlap: Duration) -> Result<CouchConfig> {
         self.options.config(&self.couchdb, overlap)
     }
 
-    /// How these databases are made, wherever they lie.
+    /// The options that do not depend on the address.
     #[must_use]
     pub const fn options(&self) -> &CouchOptions {
         &self.options
     }
 }
 
-/// How a CouchDB is used, wherever it is. To be flattened into the settings of a program.
+/// How to use a CouchDB, without its address. To be flattened into the flags of a program.
 #[derive(Clone, Debug, clap::Args)]
 pub struct CouchOptions {
     /// The name of CouchDB's administrator; wins over the one in the URL.
@@ -72,11 +71,11 @@ pub struct CouchOptions {
 }
 
 impl CouchOptions {
-    /// The settings for the CouchDB at `url`. When the password changes, the one before is tried for
-    /// `overlap` longer.
+    /// The settings of a client for the CouchDB at `url`. After a change of the password, the previous one is
+    /// tried for `overlap`.
     ///
     /// # Errors
-    /// [`Error::Config`] when the file of the password cannot be read.
+    /// [`Error::Config`] if the password file cannot be read.
     pub fn config(&self, url: &Secret, overlap: Duration) -> Result<CouchConfig> {
         let mut config = CouchConfig::new(url.expose());
         config.user.clone_from(&self.couchdb_user);
@@ -88,11 +87,11 @@ impl CouchOptions {
         Ok(config)
     }
 
-    /// A server of the list of clusters. Its name and password are its own: those of the flags are the
-    /// global server's. When the password changes, the one before is tried for `overlap` longer.
+    /// A server of the list of clusters. It has its own user and password, because the flags give those of
+    /// the global server. After a change of the password, the previous one is tried for `overlap`.
     ///
     /// # Errors
-    /// [`Error::Config`] when the file of the password cannot be read.
+    /// [`Error::Config`] if the password file cannot be read.
     pub fn member(
         &self,
         url: &Secret,

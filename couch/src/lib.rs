@@ -1,19 +1,22 @@
-//! The database client of Hamlet: CouchDB's HTTP API with typed outcomes.
+//! Hamlet's CouchDB client: the HTTP API with typed outcomes.
 //!
-//! - A 2xx is not yet a success: [`Write`] tells a majority (201) from a lost race (202).
-//! - [`Database::claim`], [`Database::compare_and_set`] and [`Database::release`] are the protocol for
-//!   writers who race, on one node or on a cluster.
-//! - Every call has a deadline. Only what may be repeated without harm is repeated.
-//! - Errors name the call and keep both of CouchDB's `error` and `reason`; they never hold
-//!   credentials or document bodies.
+//! - A 2xx status is not always a success: [`Write`] distinguishes a write that a majority of nodes holds
+//!   (201) from one that lost a race (202).
+//! - [`Database::claim`], [`Database::compare_and_set`] and [`Database::release`] implement a protocol for
+//!   concurrent writers of one document, on a single node and on a cluster.
+//! - Every call has a deadline. Only idempotent requests are sent again.
+//! - An [`Error`] names the call and keeps CouchDB's `error` and `reason`. It never holds credentials or
+//!   document bodies. Any call can fail because the server is unreachable, too slow, refuses the
+//!   credentials or answers unexpectedly; an `# Errors` section lists what is specific to a function.
 //!
-//! On a cluster, everything but reading by id may lag: [`Database::all_docs`], [`Database::find`],
-//! [`Database::changes`] and [`Couch::databases_with_prefix`] may propose, but no decision may rest
-//! on them alone.
+//! On a cluster, every read except a read by id may be outdated: [`Database::all_docs`],
+//! [`Database::find`], [`Database::changes`] and [`Couch::databases_with_prefix`] may suggest what to do,
+//! but a decision needs a read by id.
 
+mod all_docs;
 mod bulk;
 mod changes;
-mod cluster;
+mod cluster_setup;
 mod clusters;
 mod config;
 mod credentials;
@@ -23,24 +26,23 @@ mod document;
 mod error;
 mod find;
 mod flags;
-mod list;
 mod names;
-mod pause;
 mod race;
+mod random;
 mod server;
 mod transport;
 
-pub use bulk::{BulkDoc, BulkFailure, BulkOutcome, Failed};
+pub use all_docs::{AllDocs, Row};
+pub use bulk::{BulkDoc, BulkOutcome};
 pub use changes::{Change, ChangesQuery, Feed, Since};
-pub use cluster::{Membership, Newcomer};
+pub use cluster_setup::{Membership, NewNode};
 pub use clusters::{Clusters, Member};
 pub use config::CouchConfig;
 pub use database::Database;
 pub use document::{Document, Leaf, Rev, Write};
-pub use error::{Call, Cause, Error, Result};
-pub use find::{Find, Index, Page, Sort};
+pub use error::{BulkFailure, Call, Cause, Error, FailedDocument, Result};
+pub use find::{Find, Page, Sort};
 pub use flags::{CouchFlags, CouchOptions};
-pub use list::{AllDocs, Row};
 pub use names::{DbName, DocId};
-pub use race::{Claim, Exchange};
+pub use race::{ClaimOutcome, Exchange};
 pub use server::{Couch, Creation, DbInfo, Removal};

@@ -1,4 +1,4 @@
-//! Names of databases, and ids of documents.
+//! Database names and document ids.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,26 +8,26 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::error::{Error, Result};
 
-/// All but RFC 3986's unreserved characters: a name is always one segment of the path.
+/// The characters to encode in a path segment: all except the unreserved ones of RFC 3986.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
 
-/// CouchDB's own limit (`couchdb.max_database_name_length`), in bytes.
-const LONGEST_DATABASE_NAME: usize = 238;
+/// CouchDB's default of `couchdb.max_database_name_length`, in bytes.
+const MAX_DATABASE_NAME: usize = 238;
 
-/// The name of a database, valid for CouchDB: lower-case letters, digits and `_$()+-/`, beginning
-/// with a letter, at most 238 bytes.
+/// A valid name of a database: lower-case letters, digits and `_$()+-/`, beginning with a letter, at most
+/// 238 bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DbName(String);
 
 impl DbName {
-    /// A name as it stands.
+    /// A name that is used unchanged.
     ///
     /// # Errors
-    /// [`Error::Name`] when CouchDB would refuse it.
+    /// [`Error::Name`] if the name is invalid.
     pub fn new(name: impl Into<String>) -> Result<Self> {
         let name = name.into();
         let refuse = |reason| {
@@ -37,7 +37,7 @@ impl DbName {
                 reason,
             })
         };
-        if name.len() > LONGEST_DATABASE_NAME {
+        if name.len() > MAX_DATABASE_NAME {
             return refuse("it is longer than 238 bytes");
         }
         if !name.starts_with(|c: char| c.is_ascii_lowercase()) {
@@ -54,11 +54,11 @@ impl DbName {
         Ok(Self(name))
     }
 
-    /// The database of a doctype of one instance: `prefix/doctype`, with each `.` and `:` of either
-    /// part made `-`, in lower case (`io.cozy.files` lies in `…/io-cozy-files`).
+    /// The database of a doctype of an instance: `prefix/doctype` in lower case, with each `.` and `:`
+    /// replaced by `-` (`…/io-cozy-files` for `io.cozy.files`).
     ///
     /// # Errors
-    /// [`Error::Name`] when the result is no database name, or a part is empty or has a `/`.
+    /// [`Error::Name`] if the result is invalid, or a part is empty or contains a `/`.
     pub fn instance(prefix: &str, doctype: &str) -> Result<Self> {
         for part in [prefix, doctype] {
             if part.is_empty() || part.contains('/') {
@@ -69,20 +69,20 @@ impl DbName {
                 });
             }
         }
-        Self::new(format!("{}/{}", mapped(prefix), mapped(doctype)))
+        Self::new(format!("{}/{}", normalize(prefix), normalize(doctype)))
     }
 
-    /// What the names of all databases of an instance begin with, before the `/`: the prefix, mapped as in
+    /// The part before the `/` in the names of all databases of an instance: the prefix, normalized as in
     /// [`DbName::instance`].
     ///
     /// # Errors
     /// As [`DbName::instance`].
     pub fn instance_prefix(prefix: &str) -> Result<String> {
         Self::instance(prefix, "x")?;
-        Ok(mapped(prefix))
+        Ok(normalize(prefix))
     }
 
-    /// A database of the whole installation: `global/name`, mapped as in [`DbName::instance`].
+    /// A database of the installation: `global/name`, normalized as in [`DbName::instance`].
     ///
     /// # Errors
     /// As [`DbName::instance`].
@@ -90,19 +90,19 @@ impl DbName {
         Self::instance("global", name)
     }
 
-    /// The name as it stands, `/` included.
+    /// The unencoded name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// As one segment of a path.
+    /// The name as a segment of a path.
     pub(crate) fn encoded(&self) -> String {
         encode_segment(&self.0)
     }
 }
 
-fn mapped(part: &str) -> String {
+fn normalize(part: &str) -> String {
     part.replace(['.', ':'], "-").to_lowercase()
 }
 
@@ -118,17 +118,17 @@ impl AsRef<str> for DbName {
     }
 }
 
-/// An id for a new document.
+/// The id of a new document.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DocId(String);
 
-/// The last stamp given out: 48 bits of milliseconds, 16 bits of counter.
+/// The time stamp of the last id: 48 bits of milliseconds, 16 bits of counter.
 static LAST_STAMP: AtomicU64 = AtomicU64::new(0);
 
 impl DocId {
-    /// 32 lower-case hex digits that ascend with time, so that B-trees grow at their end: 12 of
-    /// milliseconds since 1970, 4 of a counter, 16 random. Within one process each is greater
-    /// than all before, even when the clock is set back.
+    /// An id of 32 lower-case hex digits that ascends with time, so that B-trees grow at their end. 12
+    /// digits are milliseconds since 1970, 4 are a counter, 16 are random. Within a process each id is
+    /// greater than all previous ones, even if the clock is set back.
     #[must_use]
     pub fn ascending() -> Self {
         let now = SystemTime::now()
@@ -143,7 +143,7 @@ impl DocId {
         }) {
             Ok(last) | Err(last) => next(last),
         };
-        Self(format!("{stamp:016x}{:016x}", crate::pause::entropy()))
+        Self(format!("{stamp:016x}{:016x}", crate::random::entropy()))
     }
 
     /// The id as text.
@@ -152,7 +152,7 @@ impl DocId {
         &self.0
     }
 
-    /// The id as text, owned.
+    /// The id as an owned text.
     #[must_use]
     pub fn into_string(self) -> String {
         self.0
@@ -175,7 +175,7 @@ pub(crate) fn encode_segment(text: &str) -> String {
     utf8_percent_encode(text, SEGMENT).to_string()
 }
 
-/// A document id as it stands in a path: one segment, but for the two prefixes of CouchDB's own.
+/// A document id as part of a path: one segment, after the prefix `_design/` or `_local/` if it has one.
 pub(crate) fn encode_document_id(id: &str) -> Result<String> {
     let refuse = |reason| {
         Err(Error::Name {
@@ -194,7 +194,7 @@ pub(crate) fn encode_document_id(id: &str) -> Result<String> {
     }
     match id {
         "" => refuse("it is empty"),
-        // A URL takes these for steps in the path, encoded or not.
+        // URL parsers resolve these segments, even percent-encoded.
         "." | ".." => refuse("it means a folder in a URL"),
         _ if id.starts_with('_') => refuse("ids that begin with _ are CouchDB's own"),
         _ => Ok(encode_segment(id)),

@@ -1,17 +1,19 @@
-//! The protocol for writers who race for one document, on a cluster as on one node.
+//! The protocol for concurrent writers of one document, on a single node and on a cluster.
 //!
-//! What CouchDB promises was measured on three nodes (`n=3`): 201 means that a majority took the
-//! write, and no two racing writers are ever both answered 201; 202 means that fewer did, while
-//! another writer may have the majority, and that the leaf written so stays and may later win. Of
-//! races between two writers a quarter ends with `201, 202`, and now and then three writers are all
-//! answered 202. Majority writes and majority reads (CouchDB's defaults) meet.
+//! It relies on properties of CouchDB that were measured on three nodes (`n=3`):
 //!
-//! From this follow the rules that all functions here share:
+//! - 201 means that a majority of the nodes took the write. Two concurrent writers never both get 201.
+//! - 202 means that fewer nodes took the write. Another writer may have the majority. The leaf stays and may
+//!   become the winner later.
+//! - A quarter of the races of two writers end with 201 and 202. Sometimes three writers all get 202.
+//! - A majority read sees every majority write. Both are CouchDB's defaults.
 //!
-//! - Only a 201 that this writer was given itself makes it the owner. A writer that finds its own
-//!   leaf (after a lost answer, or a crash) writes once more over it, and needs a 201 for that.
-//! - Who loses takes its own leaf back, with a marked tombstone, so that one live leaf remains.
-//! - Pauses are random, so that writers who met once do not meet again.
+//! The functions of this module share these rules:
+//!
+//! - A writer owns the document only after it received a 201 itself. A writer that finds its own leaf, after a
+//!   lost response or a crash, writes a successor of it and needs a 201 for that.
+//! - A loser withdraws its own leaf with a marked tombstone, so that one live leaf remains.
+//! - Pauses are random, so that writers that collided once do not collide again.
 
 use futures::future::BoxFuture;
 use serde::Serialize;
@@ -22,7 +24,7 @@ use tokio::time::Instant;
 use crate::database::Database;
 use crate::document::{Leaf, Rev, Write, encode};
 use crate::error::{Call, Error, Result};
-use crate::pause::Dice;
+use crate::random::Random;
 
 mod claim;
 mod exchange;
@@ -32,45 +34,45 @@ mod simulation;
 use claim::{claim, release};
 use exchange::{compare_and_delete, compare_and_set};
 
-/// What became of a claim.
+/// The outcome of a claim.
 #[must_use = "a claim can be lost"]
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Claim<T> {
-    /// The document is ours, at this revision.
+pub enum ClaimOutcome<T> {
+    /// The caller owns the document, at this revision.
     Won(Rev),
-    /// It is somebody else's: what lies there.
+    /// Another claimant owns the document, which has this body.
     Taken(T),
 }
 
-/// What became of a compare-and-set.
+/// The outcome of a compare-and-set.
 #[must_use = "a compare-and-set can be lost"]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Exchange {
-    /// Our write stands, at this revision.
+    /// The write succeeded, with this revision.
     Won(Rev),
-    /// The document had moved on, or another writer won.
+    /// The document had another revision, or another writer won.
     Lost,
 }
 
-/// One document's place in a store that answers as CouchDB does: the real one, or a model.
-pub(crate) trait Store: Sync {
+/// One document in a store that behaves as CouchDB: the real one, or the model of the tests.
+pub(crate) trait DocumentStore: Sync {
     fn put(&self, rev: Option<&Rev>, body: &Value) -> impl Future<Output = Result<Write>> + Send;
     fn delete(&self, rev: &Rev) -> impl Future<Output = Result<Write>> + Send;
     fn withdraw(&self, rev: &Rev) -> impl Future<Output = Result<Write>> + Send;
     fn leaves(&self) -> impl Future<Output = Result<Vec<Leaf>>> + Send;
 }
 
-/// What a run of the protocol needs beside the store.
-pub(crate) struct Terms<'a> {
+/// What a run of the protocol needs besides the store.
+pub(crate) struct RaceContext<'a> {
     pub(crate) call: Call,
-    pub(crate) dice: &'a Dice,
+    pub(crate) random: &'a Random,
     pub(crate) deadline: Instant,
 }
 
-impl Terms<'_> {
-    /// Waits for a random time; fails with `last` when that is later than the deadline.
+impl RaceContext<'_> {
+    /// Sleeps for `from..=to` milliseconds. Fails with `last` if that would exceed the deadline.
     async fn pause(&self, from: u64, to: u64, last: &mut Option<Error>) -> Result<()> {
-        let pause = self.dice.millis(from, to);
+        let pause = self.random.millis(from, to);
         if Instant::now() + pause >= self.deadline {
             return Err(last.take().unwrap_or_else(|| Error::NoMajority {
                 call: self.call.clone(),
@@ -81,8 +83,8 @@ impl Terms<'_> {
     }
 }
 
-/// Keeps an error that leaves the outcome open, and gives back any other.
-fn keep_if_open<T>(outcome: Result<T>, last: &mut Option<Error>) -> Result<Option<T>> {
+/// Stores an error after which the protocol goes on in `last`, and returns any other.
+fn keep_transient<T>(outcome: Result<T>, last: &mut Option<Error>) -> Result<Option<T>> {
     match outcome {
         Ok(done) => Ok(Some(done)),
         Err(error) if error.is_outcome_unknown() || error.is_retryable() => {
@@ -93,37 +95,37 @@ fn keep_if_open<T>(outcome: Result<T>, last: &mut Option<Error>) -> Result<Optio
     }
 }
 
-/// Takes back those leaves. One whose removal is not answered is met again by whoever reads next.
+/// Withdraws these leaves. A leaf whose withdrawal fails is found again by the next read.
 async fn withdraw_all(
-    store: &impl Store,
+    store: &impl DocumentStore,
     leaves: &[&Leaf],
     last: &mut Option<Error>,
 ) -> Result<()> {
     for leaf in leaves {
-        keep_if_open(store.withdraw(&leaf.rev).await, last)?;
+        keep_transient(store.withdraw(&leaf.rev).await, last)?;
     }
     Ok(())
 }
 
-/// Takes back what earlier attempts have left beside the leaf that won: over tombstones that differ
-/// from node to node one write can make several leaves. One that cannot be reached now does no harm:
-/// it is its owner's, and goes when the claim is released.
+/// Withdraws other leaves of this writer, beside the one that won. If the nodes have different tombstones,
+/// one write can create several leaves. A leaf that cannot be withdrawn now is harmless: it has the same
+/// owner and is removed when the claim is released.
 async fn withdraw_spares(
-    store: &impl Store,
+    store: &impl DocumentStore,
     won: &Rev,
     is_mine: &impl Fn(&Leaf) -> Result<bool>,
 ) -> Result<()> {
     let mut last = None;
-    if let Some(leaves) = keep_if_open(store.leaves().await, &mut last)? {
-        let (mut mine, _) = part(&leaves, is_mine)?;
+    if let Some(leaves) = keep_transient(store.leaves().await, &mut last)? {
+        let (mut mine, _) = partition(&leaves, is_mine)?;
         mine.retain(|leaf| leaf.rev != *won && !leaf.history.contains(won));
         withdraw_all(store, &mine, &mut last).await?;
     }
     Ok(())
 }
 
-/// The live leaves, ours and the others'.
-fn part<'l>(
+/// The live leaves, separated into those of this writer and those of others.
+fn partition<'l>(
     leaves: &'l [Leaf],
     is_mine: &impl Fn(&Leaf) -> Result<bool>,
 ) -> Result<(Vec<&'l Leaf>, Vec<&'l Leaf>)> {
@@ -139,7 +141,7 @@ fn part<'l>(
     Ok((mine, others))
 }
 
-/// `CouchDB`'s order of live leaves: the longest history first, then the greater hash.
+/// The key by which CouchDB chooses the winner among live leaves: the generation, then the hash.
 fn rank(rev: &Rev) -> (u64, &str) {
     let hash = rev.as_str().split_once('-').map_or("", |(_, hash)| hash);
     (rev.generation(), hash)
@@ -155,12 +157,12 @@ fn best_of<'l>(leaves: &[&'l Leaf]) -> Option<(&'l Leaf, Vec<&'l Leaf>)> {
     Some((best, rest))
 }
 
-struct Place<'a> {
+struct StoredDocument<'a> {
     database: &'a Database,
     id: &'a str,
 }
 
-impl Store for Place<'_> {
+impl DocumentStore for StoredDocument<'_> {
     async fn put(&self, rev: Option<&Rev>, body: &Value) -> Result<Write> {
         self.database.put(self.id, rev, body).await
     }
@@ -176,15 +178,15 @@ impl Store for Place<'_> {
 }
 
 impl Database {
-    fn terms(&self, verb: &'static str) -> Terms<'_> {
-        Terms {
+    fn race_context(&self, verb: &'static str) -> RaceContext<'_> {
+        RaceContext {
             call: self.call(verb),
-            dice: &self.couch.transport.dice,
+            random: &self.couch.transport.random,
             deadline: Instant::now() + self.couch.race_timeout,
         }
     }
 
-    fn typed<T: DeserializeOwned>(call: &Call, body: &Value) -> Result<T> {
+    fn deserialize<T: DeserializeOwned>(call: &Call, body: &Value) -> Result<T> {
         serde_json::from_value(body.clone()).map_err(|source| Error::Corrupt {
             call: call.clone(),
             detail: "a document lacks fields of its type, or has them in another form".to_owned(),
@@ -192,93 +194,97 @@ impl Database {
         })
     }
 
-    /// Makes the document `id` ours, if nobody has it: at most one of all who call this wins, and
-    /// when the nodes have told each other, only the winner's leaf lives. May be repeated, also after a crash: a claim
-    /// that is already ours is won again (and written again with this `body`).
+    /// Claims the document `id` for the caller. At most one of several concurrent claimants wins. After the
+    /// nodes have replicated, only the leaf of the winner is alive. Idempotent: a claimant that already owns
+    /// the document wins again, and `body` is written again.
     ///
-    /// `body` must hold something that only this claimant writes (an operation's id), by which
-    /// `is_mine` knows it. A claimant that dies in the middle can leave its leaf: whoever meets a
-    /// claim of somebody who is known to be gone may [`Database::release`] it.
+    /// `body` must contain something that only this claimant writes, for example the id of an operation, by
+    /// which `is_mine` recognizes it. A claimant that dies may leave its leaf. Anyone who knows that the
+    /// claimant is gone may [`Database::release`] it.
     ///
-    /// Takes at most `race_timeout` of the settings, and one call more.
+    /// Takes at most the `race_timeout` of the settings and one more call.
     ///
     /// # Errors
-    /// [`Error::NoMajority`] or the last fault when it stayed open who has it; then the claim may
-    /// be ours without our knowing, and has to be claimed again or released.
+    /// [`Error::NoMajority`] or the last transient error if the outcome is unknown. The caller may then own
+    /// the document, and has to repeat or release the claim.
     pub async fn claim<T>(
         &self,
         id: &str,
         body: &T,
         is_mine: impl Fn(&T) -> bool + Send + Sync,
-    ) -> Result<Claim<T>>
+    ) -> Result<ClaimOutcome<T>>
     where
         T: Serialize + DeserializeOwned + Sync,
     {
-        let terms = self.terms("claim document");
-        let members = Value::Object(encode(&terms.call, body)?);
-        let place = Place { database: self, id };
-        let mine = |leaf: &Leaf| Ok(is_mine(&Self::typed(&terms.call, &leaf.body)?));
-        match claim(&place, &terms, &members, mine).await? {
-            Claim::Won(rev) => Ok(Claim::Won(rev)),
-            Claim::Taken(body) => Ok(Claim::Taken(Self::typed(&terms.call, &body)?)),
+        let context = self.race_context("claim document");
+        let members = Value::Object(encode(&context.call, body)?);
+        let document = StoredDocument { database: self, id };
+        let mine = |leaf: &Leaf| Ok(is_mine(&Self::deserialize(&context.call, &leaf.body)?));
+        match claim(&document, &context, &members, mine).await? {
+            ClaimOutcome::Won(rev) => Ok(ClaimOutcome::Won(rev)),
+            ClaimOutcome::Taken(body) => Ok(ClaimOutcome::Taken(Self::deserialize(
+                &context.call,
+                &body,
+            )?)),
         }
     }
 
-    /// Writes the successor of `rev`, if nobody else does: at most one of all who call this wins.
-    /// After a lost answer it finds out what became of the write.
+    /// Writes the successor of `rev`. At most one of several concurrent writers wins. After a lost response,
+    /// this function finds out whether the write succeeded.
     ///
-    /// `body` must differ from what any other writer may write over the same `rev` (let it hold who
-    /// writes it and how often): by it a writer knows its own.
+    /// `body` must differ from what any other writer may write as the successor of `rev`, for example by the
+    /// id of the writer and a counter: a writer recognizes its own write by the body.
     ///
-    /// Takes at most `race_timeout` of the settings, and one call more.
+    /// Takes at most the `race_timeout` of the settings and one more call.
     ///
     /// # Errors
-    /// [`Error::NoMajority`] or the last fault when it stayed open whether the write stands.
+    /// [`Error::NoMajority`] or the last transient error if the outcome is unknown.
     pub async fn compare_and_set<T: Serialize + ?Sized + Sync>(
         &self,
         id: &str,
         rev: &Rev,
         body: &T,
     ) -> Result<Exchange> {
-        let terms = self.terms("compare and set document");
-        let members = Value::Object(encode(&terms.call, body)?);
-        self.compare_and_set_value(id, terms, rev, members).await
+        let context = self.race_context("compare and set document");
+        let members = Value::Object(encode(&context.call, body)?);
+        self.compare_and_set_value(id, context, rev, members).await
     }
 
     /// Boxed, and not generic, so that it is compiled in this crate, once.
     fn compare_and_set_value<'a>(
         &'a self,
         id: &'a str,
-        terms: Terms<'a>,
+        context: RaceContext<'a>,
         rev: &'a Rev,
         members: Value,
     ) -> BoxFuture<'a, Result<Exchange>> {
         Box::pin(async move {
-            compare_and_set(&Place { database: self, id }, &terms, rev, &members).await
+            let document = StoredDocument { database: self, id };
+            compare_and_set(&document, &context, rev, &members).await
         })
     }
 
-    /// Deletes the document if it is still at `rev`. Two who delete the same may both win.
+    /// Deletes the document if it is still at `rev`. Two concurrent deletions may both win.
     ///
     /// # Errors
     /// As [`Database::compare_and_set`].
     pub async fn compare_and_delete(&self, id: &str, rev: &Rev) -> Result<Exchange> {
-        let terms = self.terms("compare and delete document");
-        compare_and_delete(&Place { database: self, id }, &terms, rev).await
+        let context = self.race_context("compare and delete document");
+        compare_and_delete(&StoredDocument { database: self, id }, &context, rev).await
     }
 
-    /// Gives a claim back: deletes every live leaf that is ours, and no other. May be repeated.
-    /// Says whether there was one.
+    /// Releases a claim: deletes every live leaf for which `is_mine` holds. Idempotent. Returns whether there
+    /// was such a leaf.
     ///
     /// # Errors
-    /// The last fault when a leaf of ours may still be there.
+    /// The last transient error if such a leaf may remain.
     pub async fn release<T: DeserializeOwned>(
         &self,
         id: &str,
         is_mine: impl Fn(&T) -> bool + Send + Sync,
     ) -> Result<bool> {
-        let terms = self.terms("release document");
-        let mine = |leaf: &Leaf| Ok(is_mine(&Self::typed(&terms.call, &leaf.body)?));
-        release(&Place { database: self, id }, &terms, mine).await
+        let context = self.race_context("release document");
+        let mine = |leaf: &Leaf| Ok(is_mine(&Self::deserialize(&context.call, &leaf.body)?));
+        release(&StoredDocument { database: self, id }, &context, mine).await
     }
 }

@@ -1,4 +1,4 @@
-//! The server: its databases, and whether it is up.
+//! The server: its databases and its health.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,15 +11,14 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::config::CouchConfig;
-use crate::database::Database;
 use crate::error::{Call, Error, Result};
 use crate::names::DbName;
-use crate::transport::{Outgoing, Transport};
+use crate::transport::{Request, Transport};
 
-/// `_dbs_info` refuses more keys than this in one call.
+/// The most keys that `_dbs_info` accepts in one call.
 const INFOS_AT_ONCE: usize = 100;
 
-/// A server, or a cluster of them behind one address. Clones share connections and counters.
+/// A CouchDB server, or a cluster behind one address. Clones share connections and counters.
 #[derive(Clone)]
 pub struct Couch {
     pub(crate) transport: Arc<Transport>,
@@ -29,39 +28,39 @@ pub struct Couch {
     pub(crate) race_timeout: Duration,
 }
 
-/// What became of creating a database.
+/// The outcome of creating a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Creation {
-    /// It was not there before. (When the answer to a first attempt was lost, the repeat says
-    /// [`Creation::AlreadyExists`].)
+    /// The database is new. If the response to a first attempt is lost, the repeat returns
+    /// [`Creation::AlreadyExists`] instead.
     Created,
-    /// It is there already.
+    /// The database already exists.
     AlreadyExists,
 }
 
-/// What became of deleting a database.
+/// The outcome of deleting a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removal {
-    /// It was there. (When the answer to a first attempt was lost, the repeat says
-    /// [`Removal::Missing`].)
+    /// The database existed. If the response to a first attempt is lost, the repeat returns
+    /// [`Removal::Missing`] instead.
     Deleted,
-    /// It was not there.
+    /// The database did not exist.
     Missing,
 }
 
-/// What a server tells about a database.
+/// Statistics of a database.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct DbInfo {
-    /// Documents, without the deleted ones.
+    /// The number of documents that are not deleted.
     pub doc_count: u64,
-    /// Deleted documents of which a tombstone is left.
+    /// The number of tombstones.
     pub doc_del_count: u64,
-    /// Where the changes feed stands. Opaque; a number in CouchDB 1, text since.
+    /// The latest sequence of the changes feed. Opaque: a number in CouchDB 1, a string in later versions.
     #[serde(deserialize_with = "sequence")]
     pub update_seq: String,
 }
 
-/// Sequences are opaque JSON: text is taken as it is, the rest as JSON.
+/// Reads a sequence, which is opaque JSON: a string as its text, anything else as its JSON.
 pub(crate) fn sequence<'de, D: serde::Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     Ok(match Value::deserialize(from)? {
         Value::String(text) => text,
@@ -78,10 +77,10 @@ impl fmt::Debug for Couch {
 }
 
 impl Couch {
-    /// Prepares a connection; nothing is sent yet (see [`Couch::wait_until_up`]).
+    /// Creates a client. Nothing is sent yet (see [`Couch::wait_until_up`]).
     ///
     /// # Errors
-    /// [`Error::Config`] when a setting cannot be used.
+    /// [`Error::Config`] for an invalid setting.
     pub fn connect(config: &CouchConfig) -> Result<Self> {
         if config.q == 0 || config.n == Some(0) {
             return Err(Error::Config {
@@ -98,40 +97,34 @@ impl Couch {
         })
     }
 
-    /// How many requests this handle and its clones have sent, repeats included.
+    /// How many requests this client and its clones have sent, repeats included.
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.transport.requests()
     }
 
-    /// A database, whether it exists or not.
-    #[must_use]
-    pub fn database(&self, name: &DbName) -> Database {
-        Database::new(self.clone(), name.clone())
-    }
-
-    /// Whether the server takes requests and accepts our credentials, asked once.
+    /// Checks once that the server takes requests and accepts the credentials.
     ///
     /// # Errors
-    /// [`Error::Unauthorized`] for credentials that are refused, any other that a call can have.
+    /// [`Error::Unauthorized`] if the server refuses the credentials.
     pub async fn up(&self) -> Result<()> {
-        // `_up` is answered to anyone; the list of databases only to those who may do our work.
+        // `_up` needs no credentials. Only an administrator may list databases.
         let call = Call::server("ask whether it is up");
         self.transport
-            .write(&Outgoing::new(&call, Method::GET, "_up"))
+            .send_once(&Request::new(&call, Method::GET, "_up"))
             .await?
             .success(&call)?;
         self.transport
-            .write(&Outgoing::new(&call, Method::GET, "_all_dbs").query("limit", "1"))
+            .send_once(&Request::new(&call, Method::GET, "_all_dbs").query("limit", "1"))
             .await?
             .success(&call)?;
         Ok(())
     }
 
-    /// Waits until [`Couch::up`], asking again and again for at most `patience`.
+    /// Calls [`Couch::up`] until it succeeds, for at most `patience`.
     ///
     /// # Errors
-    /// The last error when the time is over; at once when waiting cannot help.
+    /// The last error after `patience`. An error that is not retryable is returned at once.
     pub async fn wait_until_up(&self, patience: Duration) -> Result<()> {
         let deadline = Instant::now() + patience;
         let mut attempt = 0;
@@ -140,7 +133,10 @@ impl Couch {
             let Err(error) = self.up().await else {
                 return Ok(());
             };
-            let pause = self.transport.dice.backoff(attempt, Duration::from_secs(1));
+            let pause = self
+                .transport
+                .random
+                .backoff(attempt, Duration::from_secs(1));
             if !error.is_retryable() || Instant::now() + pause >= deadline {
                 return Err(error);
             }
@@ -152,57 +148,49 @@ impl Couch {
     }
 
     /// Creates a database with the `q` and `n` of the settings.
-    ///
-    /// # Errors
-    /// Any that a call can have.
     pub async fn create_database(&self, name: &DbName) -> Result<Creation> {
         let call = Call::database("create database", name.as_str());
-        let mut outgoing =
-            Outgoing::new(&call, Method::PUT, name.encoded()).query("q", self.q.to_string());
+        let mut request =
+            Request::new(&call, Method::PUT, name.encoded()).query("q", self.q.to_string());
         if let Some(n) = self.n {
-            outgoing = outgoing.query("n", n.to_string());
+            request = request.query("n", n.to_string());
         }
-        let answer = self.transport.repeatable(&outgoing).await?;
-        match answer.status {
+        let response = self.transport.send_idempotent(&request).await?;
+        match response.status {
             StatusCode::PRECONDITION_FAILED => Ok(Creation::AlreadyExists),
-            // 202 is "on its way on fewer nodes than wanted"; databases are never contested.
+            // 202 means that not all nodes have created it yet. Unlike a document, a database cannot lose a
+            // race.
             status if status.is_success() => Ok(Creation::Created),
-            _ => Err(answer.refusal(&call)),
+            _ => Err(response.to_error(&call)),
         }
     }
 
-    /// Deletes a database and all that is in it.
-    ///
-    /// # Errors
-    /// Any that a call can have.
+    /// Deletes a database with its documents.
     pub async fn delete_database(&self, name: &DbName) -> Result<Removal> {
         let call = Call::database("delete database", name.as_str());
-        let outgoing = Outgoing::new(&call, Method::DELETE, name.encoded());
-        let answer = self.transport.repeatable(&outgoing).await?;
-        match answer.status {
+        let request = Request::new(&call, Method::DELETE, name.encoded());
+        let response = self.transport.send_idempotent(&request).await?;
+        match response.status {
             StatusCode::NOT_FOUND => Ok(Removal::Missing),
             status if status.is_success() => Ok(Removal::Deleted),
-            _ => Err(answer.refusal(&call)),
+            _ => Err(response.to_error(&call)),
         }
     }
 
-    /// The names of all databases that begin with `prefix`, in order. An empty prefix means all.
+    /// The names of all databases that begin with `prefix`, in order. An empty prefix matches all.
     ///
-    /// On a cluster the list may lag: no decision may rest on it alone.
-    ///
-    /// # Errors
-    /// Any that a call can have.
+    /// On a cluster the list may be outdated.
     pub async fn databases_with_prefix(&self, prefix: &str) -> Result<Vec<String>> {
         let call = Call::server("list databases");
-        let mut outgoing = Outgoing::new(&call, Method::GET, "_all_dbs");
+        let mut request = Request::new(&call, Method::GET, "_all_dbs");
         if !prefix.is_empty() {
-            outgoing = outgoing
+            request = request
                 .query("start_key", json!(prefix).to_string())
                 .query("end_key", json!(format!("{prefix}\u{fff0}")).to_string());
         }
         let mut names: Vec<String> = self
             .transport
-            .repeatable(&outgoing)
+            .send_idempotent(&request)
             .await?
             .success(&call)?
             .json(&call)?;
@@ -210,10 +198,7 @@ impl Couch {
         Ok(names)
     }
 
-    /// What the server tells about each of `names`; a database that does not exist is not in the map.
-    ///
-    /// # Errors
-    /// Any that a call can have.
+    /// Statistics of each of `names`. A database that does not exist is not in the map.
     pub async fn database_infos(&self, names: &[DbName]) -> Result<HashMap<DbName, DbInfo>> {
         #[derive(Deserialize)]
         struct Row {
@@ -224,11 +209,11 @@ impl Couch {
         let mut infos = HashMap::with_capacity(names.len());
         for chunk in names.chunks(INFOS_AT_ONCE) {
             let keys: Vec<&str> = chunk.iter().map(DbName::as_str).collect();
-            let outgoing =
-                Outgoing::new(&call, Method::POST, "_dbs_info").json(&json!({ "keys": keys }));
+            let request =
+                Request::new(&call, Method::POST, "_dbs_info").json(&json!({ "keys": keys }));
             let rows: Vec<Row> = self
                 .transport
-                .repeatable(&outgoing)
+                .send_idempotent(&request)
                 .await?
                 .success(&call)?
                 .json(&call)?;

@@ -1,9 +1,9 @@
-//! One HTTP call: formed by `couch_rs`, carried out within a deadline, its answer read whole.
+//! One HTTP call: built by `couch_rs`, sent with a deadline, its response read completely.
 //!
-//! `couch_rs` builds its own HTTP client, which can be told neither to ignore the proxies of the
-//! environment, nor how many connections to keep, nor to hide the credentials from `Debug`; and
-//! its calls keep only half of what CouchDB says of a failure. So `couch_rs` forms the requests
-//! (without credentials), and a client of our own sends them.
+//! The HTTP client inside `couch_rs` cannot be configured to ignore the proxies of the environment,
+//! to limit idle connections, or to hide credentials from `Debug`. Its errors drop either CouchDB's
+//! `error` or its `reason`. So `couch_rs` only builds the requests, without credentials, and a
+//! `reqwest` client of this crate sends them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,25 +20,25 @@ use tracing::Instrument as _;
 use crate::config::{CouchConfig, Endpoint};
 use crate::credentials::Credentials;
 use crate::error::{Call, Error, Result};
-use crate::pause::Dice;
+use crate::random::Random;
 
-/// The largest answer that is read, in bytes: a page of large documents, with room to spare.
-const LARGEST_ANSWER: usize = 256 << 20;
+/// The largest response that is read, in bytes. A page of large documents is far smaller.
+const MAX_RESPONSE_BYTES: usize = 256 << 20;
 
-/// How often a call that may be repeated is made.
-const ATTEMPTS: u32 = 5;
+/// How often a repeatable call is attempted.
+const MAX_ATTEMPTS: u32 = 5;
 
-/// What is sent.
-pub(crate) struct Outgoing<'a> {
+/// A request to the server.
+pub(crate) struct Request<'a> {
     pub(crate) call: &'a Call,
     pub(crate) method: Method,
-    /// Encoded, without the leading slash.
+    /// Percent-encoded, without the leading slash.
     pub(crate) path: String,
     pub(crate) query: Vec<(&'static str, String)>,
     pub(crate) body: Option<Vec<u8>>,
 }
 
-impl<'a> Outgoing<'a> {
+impl<'a> Request<'a> {
     pub(crate) fn new(call: &'a Call, method: Method, path: impl Into<String>) -> Self {
         Self {
             call,
@@ -60,13 +60,13 @@ impl<'a> Outgoing<'a> {
     }
 }
 
-/// What came back, whatever its status.
-pub(crate) struct Answer {
+/// A response with any status.
+pub(crate) struct Response {
     pub(crate) status: StatusCode,
     body: Vec<u8>,
 }
 
-impl Answer {
+impl Response {
     pub(crate) fn json<T: DeserializeOwned>(&self, call: &Call) -> Result<T> {
         serde_json::from_slice(&self.body).map_err(|source| Error::Corrupt {
             call: call.clone(),
@@ -75,8 +75,8 @@ impl Answer {
         })
     }
 
-    /// CouchDB's `error` and `reason`; empty where the answer has none.
-    pub(crate) fn complaint(&self) -> (String, String) {
+    /// CouchDB's `error` and `reason`, each empty if the response has none.
+    pub(crate) fn error_and_reason(&self) -> (String, String) {
         let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
         let member = |name| {
             body.get(name)
@@ -87,16 +87,19 @@ impl Answer {
         (member("error"), member("reason"))
     }
 
-    /// Whether this is the 404 of a database, rather than of a document in it.
+    /// Whether this is the 404 of a missing database, not of a missing document.
     pub(crate) fn is_database_missing(&self) -> bool {
         self.status == StatusCode::NOT_FOUND
-            && self.complaint().1.starts_with("Database does not exist")
+            && self
+                .error_and_reason()
+                .1
+                .starts_with("Database does not exist")
     }
 
-    /// The error that an answer stands for which the call has no use for.
-    pub(crate) fn refusal(&self, call: &Call) -> Error {
+    /// The error for a status that the caller does not handle itself.
+    pub(crate) fn to_error(&self, call: &Call) -> Error {
         let call = call.clone();
-        let (error, reason) = self.complaint();
+        let (error, reason) = self.error_and_reason();
         match self.status {
             _ if self.is_database_missing() => Error::DatabaseMissing { call },
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
@@ -112,43 +115,43 @@ impl Answer {
         }
     }
 
-    /// The answer, if it is a success.
+    /// This response if its status is 2xx, else its error.
     pub(crate) fn success(self, call: &Call) -> Result<Self> {
         if self.status.is_success() {
             Ok(self)
         } else {
-            Err(self.refusal(call))
+            Err(self.to_error(call))
         }
     }
 }
 
 pub(crate) struct Transport {
-    /// Forms requests. It holds no credentials and never sends anything.
-    former: couch_rs::Client,
-    sender: reqwest::Client,
+    /// Builds requests. It has no credentials and never sends.
+    builder: couch_rs::Client,
+    client: reqwest::Client,
     credentials: Option<Credentials>,
     requests: AtomicU64,
-    pub(crate) dice: Dice,
+    pub(crate) random: Random,
     pub(crate) call_timeout: Duration,
 }
 
 impl Transport {
     pub(crate) fn open(config: &CouchConfig) -> Result<Arc<Self>> {
-        let endpoint = Endpoint::of(config)?;
+        let endpoint = Endpoint::new(config)?;
         if config.call_timeout.is_zero() {
             return Err(Error::Config {
                 setting: "call_timeout",
                 reason: "it is zero: no call could succeed; 5 s is usual".to_owned(),
             });
         }
-        // Fails only when a provider is installed already, and then that one is meant to be used.
+        // Fails only if the program has installed a provider, which is then used.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let former = couch_rs::Client::new_with_timeout(endpoint.url.as_str(), None, None, None)
+        let builder = couch_rs::Client::new_with_timeout(endpoint.url.as_str(), None, None, None)
             .map_err(|cause| Error::Config {
-                setting: "url",
-                reason: format!("no client can be made for it: {cause}"),
-            })?;
-        let sender = reqwest::Client::builder()
+            setting: "url",
+            reason: format!("no client can be made for it: {cause}"),
+        })?;
+        let client = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(config.call_timeout)
@@ -161,11 +164,11 @@ impl Transport {
                 reason: format!("no client can be made for it: {cause}"),
             })?;
         Ok(Arc::new(Self {
-            former,
-            sender,
+            builder,
+            client,
             credentials: endpoint.credentials,
             requests: AtomicU64::new(0),
-            dice: Dice::new(config.seed),
+            random: Random::new(config.seed),
             call_timeout: config.call_timeout,
         }))
     }
@@ -175,167 +178,168 @@ impl Transport {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Sends once, and reads the answer whatever its status. What was refused for its password was not
-    /// done, so it is sent again where another password may be right.
-    pub(crate) fn once<'a>(
+    /// Sends a request once and reads the response, whatever its status. A request that was refused with
+    /// 401 had no effect, so it is sent again with the next password of the keyring.
+    pub(crate) fn send_within<'a>(
         &'a self,
-        outgoing: &'a Outgoing<'_>,
+        request: &'a Request<'_>,
         within: Duration,
-    ) -> BoxFuture<'a, Result<Answer>> {
+    ) -> BoxFuture<'a, Result<Response>> {
         // Boxed, so that the HTTP client is compiled in this crate, once: a plain future is compiled again in each
         // crate that awaits it.
-        Box::pin(self.send(outgoing, within))
+        Box::pin(self.send_traced(request, within))
     }
 
-    async fn send(&self, outgoing: &Outgoing<'_>, within: Duration) -> Result<Answer> {
+    async fn send_traced(&self, request: &Request<'_>, within: Duration) -> Result<Response> {
         let begun = Instant::now();
-        // Only what belongs to something is traced; feeds and chores would fill a collector.
+        // Calls outside of a trace (feeds, background work) would flood the trace collector.
         let span = if tracing::Span::current().is_none() {
             tracing::Span::none()
         } else {
             tracing::info_span!(
                 "database call",
-                otel.name = outgoing.call.verb(),
+                otel.name = request.call.verb(),
                 otel.kind = "client"
             )
         };
-        let exchange = self.authorized(outgoing).instrument(span);
-        let answer = tokio::time::timeout(within, exchange)
+        let sending = self.send_with_credentials(request).instrument(span);
+        let response = tokio::time::timeout(within, sending)
             .await
             .unwrap_or_else(|_| {
                 Err(Error::Timeout {
-                    call: outgoing.call.clone(),
+                    call: request.call.clone(),
                     after: within,
                 })
             });
         let took = begun.elapsed();
         tracing::debug!(
-            call = %outgoing.call,
-            status = answer.as_ref().ok().map(|it| it.status.as_u16()),
+            call = %request.call,
+            status = response.as_ref().ok().map(|it| it.status.as_u16()),
             ?took,
             "database call"
         );
         let labels = [
-            ("call", outgoing.call.verb()),
-            ("outcome", outcome(&answer)),
+            ("call", request.call.verb()),
+            ("outcome", outcome_label(&response)),
         ];
         metrics::counter!("hamlet_database_calls_total", &labels).increment(1);
         metrics::histogram!("hamlet_database_call_duration_seconds", &labels).record(took);
-        answer
+        response
     }
 
-    async fn authorized(&self, outgoing: &Outgoing<'_>) -> Result<Answer> {
+    async fn send_with_credentials(&self, request: &Request<'_>) -> Result<Response> {
         let Some(credentials) = &self.credentials else {
-            return self.exchange(outgoing, None).await;
+            return self.send(request, None).await;
         };
         let mut tried = Vec::new();
         let mut refusal = None;
         while let Some(password) = credentials.next(&tried) {
             let header = credentials.header(&password)?;
-            let answer = self.exchange(outgoing, Some(header)).await?;
-            if answer.status != StatusCode::UNAUTHORIZED {
-                credentials.accepted(&password, &tried);
-                return Ok(answer);
+            let response = self.send(request, Some(header)).await?;
+            if response.status != StatusCode::UNAUTHORIZED {
+                credentials.record_accepted(&password, &tried);
+                return Ok(response);
             }
             tried.push(password);
-            refusal = Some(answer);
+            refusal = Some(response);
         }
         match refusal {
-            Some(answer) => Ok(answer),
-            // A keyring holds one at least.
-            None => self.exchange(outgoing, None).await,
+            Some(response) => Ok(response),
+            // Unreachable: a keyring is never empty.
+            None => self.send(request, None).await,
         }
     }
 
-    async fn exchange(
+    async fn send(
         &self,
-        outgoing: &Outgoing<'_>,
+        request: &Request<'_>,
         authorization: Option<HeaderValue>,
-    ) -> Result<Answer> {
-        let call = outgoing.call;
+    ) -> Result<Response> {
+        let call = request.call;
         let unavailable = |source: reqwest::Error| Error::Unavailable {
             call: call.clone(),
             unsent: source.is_connect() || source.is_builder(),
-            // The address may hold document ids.
+            // The URL contains document ids.
             source: Box::new(source.without_url()),
         };
-        let mut request = self
-            .former
-            .req(outgoing.method.clone(), &outgoing.path, None)
+        let mut http_request = self
+            .builder
+            .req(request.method.clone(), &request.path, None)
             .build()
             .map_err(unavailable)?;
-        if !outgoing.query.is_empty() {
-            request.url_mut().query_pairs_mut().extend_pairs(
-                outgoing
+        if !request.query.is_empty() {
+            http_request.url_mut().query_pairs_mut().extend_pairs(
+                request
                     .query
                     .iter()
                     .map(|(name, value)| (*name, value.as_str())),
             );
         }
-        let headers = request.headers_mut();
+        let headers = http_request.headers_mut();
         headers.remove(REFERER);
-        // Without it `open_revs` is answered as multipart.
+        // Without this header CouchDB answers `open_revs` as multipart.
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         if let Some(authorization) = authorization {
             headers.insert(AUTHORIZATION, authorization);
         }
-        if let Some(body) = &outgoing.body {
-            *request.body_mut() = Some(body.clone().into());
+        if let Some(body) = &request.body {
+            *http_request.body_mut() = Some(body.clone().into());
         }
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let mut response = self.sender.execute(request).await.map_err(unavailable)?;
-        let status = response.status();
+        let mut http_response = self
+            .client
+            .execute(http_request)
+            .await
+            .map_err(unavailable)?;
+        let status = http_response.status();
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(unavailable)? {
-            if body.len() + chunk.len() > LARGEST_ANSWER {
+        while let Some(chunk) = http_response.chunk().await.map_err(unavailable)? {
+            if body.len() + chunk.len() > MAX_RESPONSE_BYTES {
                 return Err(Error::Corrupt {
                     call: call.clone(),
-                    detail: format!("it is larger than {LARGEST_ANSWER} bytes"),
+                    detail: format!("it is larger than {MAX_RESPONSE_BYTES} bytes"),
                     source: None,
                 });
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Answer { status, body })
+        Ok(Response { status, body })
     }
 
-    /// Sends once, within the call timeout. For writes whose repetition is the caller's business.
-    pub(crate) async fn write(&self, outgoing: &Outgoing<'_>) -> Result<Answer> {
-        self.once(outgoing, self.call_timeout).await
+    /// Sends once, within the call timeout. For calls that only the caller may repeat.
+    pub(crate) async fn send_once(&self, request: &Request<'_>) -> Result<Response> {
+        self.send_within(request, self.call_timeout).await
     }
 
-    /// Sends something that may be repeated without harm, until it is answered with something that
-    /// a repeat would not change. All attempts together take no longer than the call timeout.
-    pub(crate) async fn repeatable(&self, outgoing: &Outgoing<'_>) -> Result<Answer> {
-        self.repeatable_within(outgoing, self.call_timeout).await
-    }
-
-    pub(crate) fn repeatable_within<'a>(
+    /// Sends an idempotent request, and again after a transient failure. All attempts together take no
+    /// longer than the call timeout.
+    pub(crate) fn send_idempotent<'a>(
         &'a self,
-        outgoing: &'a Outgoing<'_>,
-        within: Duration,
-    ) -> BoxFuture<'a, Result<Answer>> {
-        Box::pin(self.repeat(outgoing, within))
+        request: &'a Request<'_>,
+    ) -> BoxFuture<'a, Result<Response>> {
+        Box::pin(self.repeat(request))
     }
 
-    async fn repeat(&self, outgoing: &Outgoing<'_>, within: Duration) -> Result<Answer> {
+    async fn repeat(&self, request: &Request<'_>) -> Result<Response> {
+        let within = self.call_timeout;
         let deadline = Instant::now() + within;
         let mut attempt = 0;
         loop {
             attempt += 1;
             let left = deadline.saturating_duration_since(Instant::now());
-            let outcome = self.send(outgoing, left).await;
+            let outcome = self.send_traced(request, left).await;
             let transient = match &outcome {
-                Ok(answer) => {
-                    answer.status.is_server_error() && answer.refusal(outgoing.call).is_retryable()
-                        || answer.status == StatusCode::TOO_MANY_REQUESTS
+                Ok(response) => {
+                    response.status.is_server_error()
+                        && response.to_error(request.call).is_retryable()
+                        || response.status == StatusCode::TOO_MANY_REQUESTS
                 }
                 Err(error) => matches!(error, Error::Unavailable { .. } | Error::Corrupt { .. }),
             };
-            let pause = self.dice.backoff(attempt, Duration::from_secs(1));
-            if !transient || attempt >= ATTEMPTS || Instant::now() + pause >= deadline {
+            let pause = self.random.backoff(attempt, Duration::from_secs(1));
+            if !transient || attempt >= MAX_ATTEMPTS || Instant::now() + pause >= deadline {
                 return match outcome {
-                    // The time left is an odd number; people know the whole.
+                    // The error names the configured limit, not what was left of it.
                     Err(Error::Timeout { call, .. }) => Err(Error::Timeout {
                         call,
                         after: within,
@@ -348,10 +352,10 @@ impl Transport {
     }
 }
 
-/// How a call ended, in few words: what metrics tell apart.
-fn outcome(answer: &Result<Answer>) -> &'static str {
-    match answer {
-        Ok(answer) => match answer.status.as_u16() {
+/// The `outcome` label of the metrics.
+fn outcome_label(response: &Result<Response>) -> &'static str {
+    match response {
+        Ok(response) => match response.status.as_u16() {
             202 => "accepted",
             200..=399 => "ok",
             401 | 403 => "unauthorized",

@@ -1,24 +1,25 @@
-//! The feed of a database: each document once, where it changed last.
+//! The changes feed of a database: each document once, at its latest change.
 
 use std::collections::HashSet;
 
 use rusqlite::{Connection, params};
 
 use crate::{
-    failure::Failure,
+    api_error::ApiError,
     json::{Json, write_string},
     mango::{fields, matcher::Matcher, query},
+    rendering::{DocOptions, render_revision},
     storage::{
         databases::Database,
         documents::{self, DocRow},
     },
 };
 
-/// So much comes from one state of the store.
-const PIECE_BYTES: usize = 1024 * 1024;
-const PIECE_ROWS: usize = 2000;
+/// The most that is read in one snapshot of the store.
+const CHUNK_BYTES: usize = 1024 * 1024;
+const CHUNK_ROWS: usize = 2000;
 
-/// Which documents a feed tells of.
+/// Which documents a feed reports.
 pub(crate) enum Filter {
     All,
     Ids(HashSet<String>),
@@ -29,44 +30,44 @@ pub(crate) enum Filter {
     Designs,
 }
 
-/// What a feed shows of each change.
-pub(crate) struct Shape {
+/// What a feed reports of each change.
+pub(crate) struct FeedOptions {
     pub(crate) filter: Filter,
     pub(crate) all_leaves: bool,
     pub(crate) include_docs: bool,
     pub(crate) conflicts: bool,
     pub(crate) attachments: bool,
     pub(crate) descending: bool,
-    /// What stands before and after each row.
+    /// Appends a row with its separators to the output.
     pub(crate) row: fn(&str, &mut String, first: bool),
 }
 
-/// How far a feed has come.
+/// The position of a feed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
-    /// Everything up to here has been told, or passed over.
+pub(crate) struct FeedPosition {
+    /// All changes up to this sequence have been sent or filtered out.
     pub(crate) seq: i64,
     pub(crate) left: i64,
     pub(crate) told: u64,
 }
 
-/// What reading a piece came to.
-pub(crate) struct Piece {
+/// A chunk of a feed.
+pub(crate) struct FeedChunk {
     pub(crate) text: String,
-    pub(crate) place: Place,
-    /// Whether nothing is left for now, or the limit is reached.
+    pub(crate) position: FeedPosition,
+    /// Whether there are no more changes for now, or the limit is reached.
     pub(crate) end: bool,
     pub(crate) pending: i64,
 }
 
-/// Reads on from a place.
-pub(crate) fn read(
+/// Reads the next chunk.
+pub(crate) fn read_chunk(
     conn: &Connection,
     db: &Database,
-    shape: &Shape,
-    from: Place,
-) -> Result<Piece, Failure> {
-    let (order, beyond) = if shape.descending {
+    feed_options: &FeedOptions,
+    from: FeedPosition,
+) -> Result<FeedChunk, ApiError> {
+    let (order, beyond) = if feed_options.descending {
         ("DESC", "<")
     } else {
         ("ASC", ">")
@@ -78,81 +79,81 @@ pub(crate) fn read(
     let mut rows = statement.query(params![
         db.id,
         from.seq,
-        i64::try_from(PIECE_ROWS).unwrap_or(i64::MAX)
+        i64::try_from(CHUNK_ROWS).unwrap_or(i64::MAX)
     ])?;
-    let mut place = from;
+    let mut position = from;
     let mut text = String::new();
     let mut seen = 0;
-    while place.left > 0 {
+    while position.left > 0 {
         let Some(row) = rows.next()? else { break };
         let id: String = row.get(0)?;
         let Some(found) = documents::find(conn, db.id, &id)? else {
             continue;
         };
         seen += 1;
-        place.seq = found.seq;
-        if let Some(line) = tell(conn, db, shape, &found)? {
-            (shape.row)(&line, &mut text, place.told == 0);
-            place.told += 1;
-            place.left -= 1;
+        position.seq = found.seq;
+        if let Some(line) = change_row(conn, db, feed_options, &found)? {
+            (feed_options.row)(&line, &mut text, position.told == 0);
+            position.told += 1;
+            position.left -= 1;
         }
-        if text.len() > PIECE_BYTES {
+        if text.len() > CHUNK_BYTES {
             break;
         }
     }
-    let full = seen == PIECE_ROWS || text.len() > PIECE_BYTES;
-    let end = place.left <= 0 || !full;
+    let full = seen == CHUNK_ROWS || text.len() > CHUNK_BYTES;
+    let end = position.left <= 0 || !full;
     let pending = if end {
-        pending(conn, db, shape, from, &mut place)?
+        pending(conn, db, feed_options, from, &mut position)?
     } else {
         0
     };
-    Ok(Piece {
+    Ok(FeedChunk {
         text,
-        place,
+        position,
         end,
         pending,
     })
 }
 
-/// What lies behind the place, as far as CouchDB says so: it does not look which of that would pass a
-/// selector, and counts what a list of ids passed over.
+/// The number of pending changes, counted as CouchDB does: changes that a selector would filter out count,
+/// and so do changes that a list of ids has filtered out.
 fn pending(
     conn: &Connection,
     db: &Database,
-    shape: &Shape,
-    from: Place,
-    place: &mut Place,
-) -> Result<i64, Failure> {
-    let behind = |seq: i64| -> Result<i64, Failure> {
-        let beyond = if shape.descending { "<" } else { ">" };
+    feed_options: &FeedOptions,
+    from: FeedPosition,
+    position: &mut FeedPosition,
+) -> Result<i64, ApiError> {
+    let behind = |seq: i64| -> Result<i64, ApiError> {
+        let beyond = if feed_options.descending { "<" } else { ">" };
         Ok(conn
             .prepare_cached(&format!(
                 "SELECT count(*) FROM docs WHERE db = ?1 AND seq {beyond} ?2"
             ))?
             .query_row(params![db.id, seq], |row| row.get(0))?)
     };
-    let passed_over = match shape.filter {
+    let passed_over = match feed_options.filter {
         Filter::Ids(_) | Filter::Designs => {
-            behind(from.seq)? - i64::try_from(place.told - from.told).unwrap_or(0)
+            behind(from.seq)? - i64::try_from(position.told - from.told).unwrap_or(0)
         }
-        Filter::All | Filter::Selector { .. } => behind(place.seq)?,
+        Filter::All | Filter::Selector { .. } => behind(position.seq)?,
     };
-    if place.left > 0 && !shape.descending {
-        // What was filtered out at the end need not be looked at again.
-        place.seq = place.seq.max(db.seq);
+    if position.left > 0 && !feed_options.descending {
+        // Changes that were filtered out at the end need not be read again.
+        position.seq = position.seq.max(db.seq);
     }
     Ok(passed_over)
 }
 
-fn tell(
+fn change_row(
     conn: &Connection,
     db: &Database,
-    shape: &Shape,
+    feed_options: &FeedOptions,
     row: &DocRow,
-) -> Result<Option<String>, Failure> {
+) -> Result<Option<String>, ApiError> {
     let mut selected = None;
-    match &shape.filter {
+    match &feed_options.filter {
         Filter::All => {}
         Filter::Ids(ids) if ids.contains(&row.id) => {}
         Filter::Designs if row.id.starts_with("_design/") => {}
@@ -176,7 +177,11 @@ fn tell(
     write_string(&row.id, &mut out);
     out.push_str(",\"changes\":[");
     let leaves = row.tree.leaves();
-    let shown = if shape.all_leaves { leaves.len() } else { 1 };
+    let shown = if feed_options.all_leaves {
+        leaves.len()
+    } else {
+        1
+    };
     for (n, leaf) in leaves.iter().take(shown).enumerate() {
         out.push_str(if n > 0 { ",{\"rev\":" } else { "{\"rev\":" });
         write_string(&leaf.rev.to_string(), &mut out);
@@ -186,25 +191,32 @@ fn tell(
     if row.deleted {
         out.push_str(",\"deleted\":true");
     }
-    if shape.include_docs {
+    if feed_options.include_docs {
         out.push_str(",\"doc\":");
         match selected {
             Some(text) => out.push_str(&text),
-            None => out.push_str(&whole(conn, row, shape)?),
+            None => out.push_str(&document(conn, row, feed_options)?),
         }
     }
     out.push('}');
     Ok(Some(out))
 }
 
-fn whole(conn: &Connection, row: &DocRow, shape: &Shape) -> Result<String, Failure> {
-    let show = crate::http::Show {
-        conflicts: shape.conflicts,
-        attachments: shape.attachments,
-        ..crate::http::Show::default()
+fn document(
+    conn: &Connection,
+    row: &DocRow,
+    feed_options: &FeedOptions,
+) -> Result<String, ApiError> {
+    let options = DocOptions {
+        conflicts: feed_options.conflicts,
+        attachments: feed_options.attachments,
+        ..DocOptions::default()
     };
     let Some(winner) = row.tree.winner() else {
         return Ok(Json::Null.to_string());
     };
-    Ok(crate::http::show(conn, row, &winner.rev, &show)?.unwrap_or_else(|| Json::Null.to_string()))
+    Ok(
+        render_revision(conn, row, &winner.rev, &options)?
+            .unwrap_or_else(|| Json::Null.to_string()),
+    )
 }

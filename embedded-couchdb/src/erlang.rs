@@ -1,15 +1,15 @@
-//! What CouchDB computes from Erlang terms: revision ids, generated index names, and the terms
-//! that some of its error messages show.
+//! Erlang terms, from which CouchDB computes revision ids and index names, and which it prints in some error
+//! messages.
 //!
-//! The external term format is documented in Erlang's manual (`erl_ext_dist`). Names and ids
-//! equal to CouchDB's mean that a database copied to a cluster keeps its identity, and that the
-//! same edit made on both sides is no conflict.
+//! The external term format is documented in Erlang's manual (`erl_ext_dist`). Revision ids and index names
+//! equal those of CouchDB. So a database that is replicated to a cluster keeps them, and the same edit on both
+//! sides is no conflict.
 
 use md5::{Digest as _, Md5};
 
 use crate::json::Json;
 
-/// An Erlang term being encoded.
+/// An encoder of Erlang terms.
 pub(crate) struct Term(Vec<u8>);
 
 impl Term {
@@ -22,7 +22,7 @@ impl Term {
     }
 
     fn length(&mut self, length: usize) {
-        // Bodies are limited to a few megabytes long before 32 bits are too few.
+        // Lengths fit 32 bits because bodies are limited to megabytes.
         self.0
             .extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
     }
@@ -47,7 +47,7 @@ impl Term {
         self
     }
 
-    /// A list of `length` elements, which the caller writes next, ending with `nil`.
+    /// The head of a list. The caller writes `length` elements and `nil`.
     pub(crate) fn list(&mut self, length: usize) -> &mut Self {
         self.0.push(108);
         self.length(length);
@@ -137,7 +137,7 @@ impl Term {
         self
     }
 
-    /// A property list, without the tuple that marks an object.
+    /// A property list, without the tuple around the members of an object.
     pub(crate) fn members(&mut self, members: &[(String, Json)]) -> &mut Self {
         if members.is_empty() {
             return self.nil();
@@ -156,7 +156,7 @@ impl Term {
             self.nil();
             return;
         }
-        // Erlang writes a list of bytes as a string.
+        // Erlang encodes a list of bytes as a string.
         let bytes: Option<Vec<u8>> = items
             .iter()
             .map(|item| item.as_i64().and_then(|n| u8::try_from(n).ok()))
@@ -177,18 +177,18 @@ impl Term {
     }
 }
 
-/// What a revision id is computed from, beside the body.
+/// The input of the computation of a revision id.
 pub(crate) struct Edit<'a> {
     pub(crate) deleted: bool,
-    /// Position and id of the revision that was edited.
+    /// The position and the id of the parent revision.
     pub(crate) parent: Option<(u64, &'a str)>,
-    /// The members of the document without those that start with `_`.
+    /// The members of the document, without those that begin with `_`.
     pub(crate) body: &'a [(String, Json)],
-    /// Name, content type and MD5 of each attachment, in the document's order.
+    /// The name, content type and MD5 of each attachment, in the order of the document.
     pub(crate) attachments: Vec<(&'a str, &'a str, Vec<u8>)>,
 }
 
-/// The id (without position) of the revision that an edit makes.
+/// The id of the revision of an edit, without the position.
 pub(crate) fn revision_id(edit: &Edit<'_>) -> String {
     let mut term = Term::new();
     term.list(5)
@@ -222,7 +222,7 @@ pub(crate) fn revision_id(edit: &Edit<'_>) -> String {
     hex::encode(Md5::digest(term.bytes()))
 }
 
-/// A value as Erlang's `~w` prints it, for the error messages that contain one.
+/// A value in the format of Erlang's `~w`, for error messages.
 pub(crate) fn printed(value: &Json) -> String {
     print(value, &|s| {
         let bytes: Vec<String> = s.bytes().map(|b| b.to_string()).collect();
@@ -230,7 +230,7 @@ pub(crate) fn printed(value: &Json) -> String {
     })
 }
 
-/// A value as Erlang's `~p` prints it, as long as it fits one line.
+/// A value in the format of Erlang's `~p`, without its line breaks.
 pub(crate) fn printed_readably(value: &Json) -> String {
     print(value, &|s| {
         if s.is_empty() {
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn terms_are_printed_as_in_couchdbs_messages() {
+    fn terms_are_printed_as_in_couchdbs_error_messages() {
         let value = Json::parse(br#"{"a":["b",1,null]}"#).unwrap();
         assert_eq!(printed(&value), "{[{<<97>>,[<<98>>,1,null]}]}");
     }

@@ -1,8 +1,8 @@
-//! Misbehaviour on command, for the tests of those who use the server.
+//! Fault injection, for tests of clients.
 //!
-//! A rule names requests by method and part of the path, says which of them it strikes, and what
-//! then happens. Rules come from the process that holds the handle, or over HTTP with
-//! `PUT /_hamlet/faults`, which exists only where the configuration has a handle.
+//! A rule selects requests by method and path and says what happens to them. Rules are added in the process
+//! by a [`Faults`] handle or over HTTP by `PUT /_hamlet/faults`, which exists only if the configuration has a
+//! handle.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -13,60 +13,60 @@ use http::Method;
 
 use crate::json::Json;
 
-/// What happens to a request.
+/// A fault of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The answer comes, after this time.
+    /// The request is delayed by this time.
     Delay(Duration),
-    /// Nothing is done, and the answer is 500.
+    /// The request is not executed. The response is 500.
     Fail,
-    /// Nothing is done, and the answer is that there is no such database: a node of a cluster says so
-    /// while it has not heard of a new one yet.
+    /// The request is not executed. The response is 404 for the database, as from a node of a cluster that
+    /// does not know a new database yet.
     Unheard,
-    /// Nothing is done, and the connection is dropped without an answer.
+    /// The request is not executed, and the connection is closed without a response.
     DropBefore,
-    /// The request is carried out and committed, and the connection is dropped without an answer.
+    /// The request is executed and committed, and the connection is closed without a response.
     DropAfter,
-    /// The write of one document is stored together with another writer's leaf, and answered 202.
+    /// The write of a document is stored together with a conflicting leaf. The response is 202.
     Race(Race),
 }
 
-/// A race of two writers, as a cluster can leave it behind.
+/// A race of two writers, as it can happen on a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Race {
-    /// Whether the request's own leaf is the winner afterwards.
+    /// Whether the leaf of the request becomes the winner.
     pub ours: Side,
-    /// The other writer's document, as JSON without `_id` and `_rev`. None: the request's own with
-    /// `"other_writer": true`.
+    /// The document of the other writer, as JSON without `_id` and `_rev`. `None` stands for the document of
+    /// the request with `"other_writer": true`.
     pub other: Option<String>,
 }
 
-/// Which leaf wins.
+/// Which leaf becomes the winner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// The request's leaf is the winner.
+    /// The leaf of the request.
     Wins,
-    /// The other writer's leaf is the winner.
+    /// The leaf of the other writer.
     Loses,
 }
 
-/// Which requests are struck, and by what.
+/// A fault and the requests that it affects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Only requests of this method; any if none.
+    /// The method of the requests; `None` for any.
     pub method: Option<String>,
-    /// Only requests whose path, as sent, contains this; any if empty.
+    /// A part of the path of the requests, as sent; empty for any.
     pub path: String,
-    /// So many matching requests pass first.
+    /// How many matching requests are executed normally first.
     pub skip: u32,
-    /// So many are struck after that.
+    /// How many matching requests are affected after that.
     pub count: u32,
-    /// What strikes them.
+    /// The fault.
     pub fault: Fault,
 }
 
 impl Rule {
-    /// Strikes the next matching request.
+    /// Affects the next matching request.
     pub fn once(method: &str, path: &str, fault: Fault) -> Self {
         Self {
             method: Some(method.to_owned()),
@@ -77,7 +77,7 @@ impl Rule {
         }
     }
 
-    /// Strikes every matching request.
+    /// Affects every matching request.
     pub fn always(method: &str, path: &str, fault: Fault) -> Self {
         Self {
             count: u32::MAX,
@@ -85,14 +85,14 @@ impl Rule {
         }
     }
 
-    /// Lets so many matching requests pass first.
+    /// Skips this many matching requests first.
     #[must_use]
     pub fn after(mut self, skip: u32) -> Self {
         self.skip = skip;
         self
     }
 
-    /// Strikes so many.
+    /// Affects this many matching requests.
     #[must_use]
     pub fn times(mut self, count: u32) -> Self {
         self.count = count;
@@ -106,7 +106,7 @@ struct Rules {
     struck: u64,
 }
 
-/// The rules in force; clones share them.
+/// The active rules. Clones share them.
 #[derive(Clone, Default)]
 pub struct Faults(Arc<Mutex<Rules>>);
 
@@ -116,7 +116,8 @@ impl std::fmt::Debug for Faults {
     }
 }
 
-pub(crate) enum Outcome {
+/// The effect on one request.
+pub(crate) enum Effect {
     Normal,
     Drop,
     DropAfter,
@@ -126,7 +127,7 @@ pub(crate) enum Outcome {
 }
 
 impl Faults {
-    /// No rules yet.
+    /// Without rules.
     pub fn new() -> Self {
         Self::default()
     }
@@ -135,7 +136,7 @@ impl Faults {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a rule. The first that matches strikes.
+    /// Adds a rule. The first matching rule applies.
     pub fn add(&self, rule: Rule) {
         self.lock().rules.push(rule);
     }
@@ -145,7 +146,7 @@ impl Faults {
         self.lock().rules.clear();
     }
 
-    /// How many requests have been struck so far.
+    /// How many requests have been affected so far.
     pub fn struck(&self) -> u64 {
         self.lock().struck
     }
@@ -179,37 +180,38 @@ impl Faults {
         hit
     }
 
-    pub(crate) async fn strike(&self, method: &Method, path: &str) -> Outcome {
+    /// Applies the rules to a request: sleeps for a delay and returns any other effect.
+    pub(crate) async fn apply(&self, method: &Method, path: &str) -> Effect {
         if path.starts_with("/_hamlet/") {
-            return Outcome::Normal;
+            return Effect::Normal;
         }
         match self.next(method, path) {
-            None => Outcome::Normal,
+            None => Effect::Normal,
             Some(Fault::Delay(time)) => {
                 tokio::time::sleep(time).await;
-                Outcome::Normal
+                Effect::Normal
             }
-            Some(Fault::Fail) => Outcome::Fail,
-            Some(Fault::Unheard) => Outcome::Unheard,
-            Some(Fault::DropBefore) => Outcome::Drop,
-            Some(Fault::DropAfter) => Outcome::DropAfter,
-            Some(Fault::Race(race)) => Outcome::Race(race),
+            Some(Fault::Fail) => Effect::Fail,
+            Some(Fault::Unheard) => Effect::Unheard,
+            Some(Fault::DropBefore) => Effect::Drop,
+            Some(Fault::DropAfter) => Effect::DropAfter,
+            Some(Fault::Race(race)) => Effect::Race(race),
         }
     }
 
-    /// Replaces the rules by those of
+    /// Replaces the rules by the JSON
     /// `[{"method":"PUT","path":"/db/","skip":0,"count":1,"fault":"race_loses"}, …]`, where the fault
     /// is `delay` (with `ms`), `fail`, `unheard`, `drop_before`, `drop_after`, `race_wins` or `race_loses`
     /// (with an optional `other`).
     pub(crate) fn replace_from_json(&self, json: &Json) -> Result<(), String> {
         let list = json.as_arr().ok_or("the rules must be an array")?;
-        let rules = list.iter().map(rule).collect::<Result<Vec<_>, _>>()?;
+        let rules = list.iter().map(parse_rule).collect::<Result<Vec<_>, _>>()?;
         self.lock().rules = rules;
         Ok(())
     }
 }
 
-fn rule(json: &Json) -> Result<Rule, String> {
+fn parse_rule(json: &Json) -> Result<Rule, String> {
     let text = |key: &str| json.get(key).and_then(Json::as_str);
     let number = |key: &str, unless: u32| match json.get(key) {
         None => Ok(unless),

@@ -1,8 +1,7 @@
-//! JSON as CouchDB keeps it: members in their order, whole numbers of any size, the last of two
-//! equal keys.
+//! JSON as CouchDB handles it: members keep their order, integers have any size, the last of two equal keys
+//! wins.
 //!
-//! `serde_json` sorts or indexes members and turns large whole numbers into floats, which would
-//! show in documents and in the revisions computed from them.
+//! `serde_json` converts large integers to floats, which would change documents and their revision ids.
 
 use std::fmt::{self, Write as _};
 
@@ -13,9 +12,9 @@ pub(crate) enum Json {
     Null,
     /// `true` or `false`
     Bool(bool),
-    /// A whole number that fits 64 bits.
+    /// An integer of 64 bits.
     Int(i64),
-    /// A whole number that does not: its digits, with a leading `-` if negative.
+    /// A larger integer: its digits, with a leading `-` if negative.
     Big(String),
     /// A number with a fraction or an exponent.
     Float(f64),
@@ -23,23 +22,23 @@ pub(crate) enum Json {
     Str(String),
     /// An array.
     Arr(Vec<Json>),
-    /// An object, in the order in which its members were written.
+    /// An object with its members in order.
     Obj(Vec<(String, Json)>),
 }
 
-/// The text is not JSON.
+/// The text is not valid JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid JSON at byte {at}")]
 pub(crate) struct Invalid {
-    /// Where reading stopped.
+    /// The offset of the error, in bytes.
     pub at: usize,
 }
 
-/// Deeper nesting is refused, so that a hostile document cannot exhaust the stack.
+/// The deepest nesting that is accepted, so that a hostile document cannot overflow the stack.
 const MAX_DEPTH: u32 = 1000;
 
 impl Json {
-    /// Reads one JSON text, which must be all of `text`.
+    /// Parses `text`, which must be one JSON value.
     pub(crate) fn parse(text: &[u8]) -> Result<Self, Invalid> {
         let mut parser = Parser { text, at: 0 };
         parser.space();
@@ -52,7 +51,7 @@ impl Json {
         }
     }
 
-    /// The text of an object member, if this is an object that has it.
+    /// The value of a member, if this is an object that has it.
     pub(crate) fn get(&self, key: &str) -> Option<&Json> {
         match self {
             Json::Obj(members) => members.iter().find(|(k, _)| k == key).map(|(_, v)| v),
@@ -68,7 +67,7 @@ impl Json {
         }
     }
 
-    /// The whole number, if this is one that fits.
+    /// The integer, if this is one of 64 bits.
     pub(crate) fn as_i64(&self) -> Option<i64> {
         match self {
             Json::Int(n) => Some(*n),
@@ -76,7 +75,7 @@ impl Json {
         }
     }
 
-    /// The truth value, if this is one.
+    /// The boolean, if this is one.
     pub(crate) fn as_bool(&self) -> Option<bool> {
         match self {
             Json::Bool(b) => Some(*b),
@@ -100,7 +99,7 @@ impl Json {
         }
     }
 
-    /// Writes the compact text to `out`.
+    /// Appends the compact text to `out`.
     pub(crate) fn write(&self, out: &mut String) {
         match self {
             Json::Null => out.push_str("null"),
@@ -183,7 +182,7 @@ impl From<Vec<Json>> for Json {
     }
 }
 
-/// An object from its members.
+/// An object with these members.
 pub(crate) fn obj<const N: usize>(members: [(&str, Json); N]) -> Json {
     Json::Obj(
         members
@@ -193,7 +192,7 @@ pub(crate) fn obj<const N: usize>(members: [(&str, Json); N]) -> Json {
     )
 }
 
-/// Writes a string with its quotes.
+/// Appends a quoted string.
 pub(crate) fn write_string(s: &str, out: &mut String) {
     out.push('"');
     let mut plain = 0;
@@ -209,7 +208,7 @@ pub(crate) fn write_string(s: &str, out: &mut String) {
             0..0x20 => "",
             _ => continue,
         };
-        // Escaped bytes are ASCII, so both ends are character boundaries.
+        // Escaped bytes are ASCII, so both offsets are character boundaries.
         out.push_str(s.get(plain..at).unwrap_or_default());
         if escape.is_empty() {
             let _ = write!(out, "\\u{byte:04x}");
@@ -222,7 +221,8 @@ pub(crate) fn write_string(s: &str, out: &mut String) {
     out.push('"');
 }
 
-/// A float with the shortest digits that read back alike, always recognisable as a float.
+/// Appends a float with the fewest digits that parse to the same value, and always with a fraction or an
+/// exponent.
 fn write_float(x: f64, out: &mut String) {
     if x == 0.0 {
         out.push_str("0.0");
@@ -474,7 +474,7 @@ impl Parser<'_> {
 
 /// CouchDB keeps the last of two members with one key.
 fn last_of_equal_keys(members: Vec<(String, Json)>) -> Vec<(String, Json)> {
-    // Small objects are the rule; a set for each of them would cost more than it saves.
+    // Most objects are small: a set would cost more than the linear search.
     let repeated = if members.len() <= 16 {
         members
             .iter()
@@ -511,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn order_and_large_numbers_survive() {
+    fn order_and_large_numbers_are_preserved() {
         let text = r#"{"z":1,"a":[true,null,-0.5],"n":123456789012345678901234567890}"#;
         assert_eq!(round(text), text);
     }
@@ -522,7 +522,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_are_escaped_sparingly() {
+    fn only_necessary_characters_are_escaped() {
         assert_eq!(
             round(r#""\u00e9\ud83d\ude00\/\u0001\n""#),
             "\"é😀/\\u0001\\n\""
@@ -530,7 +530,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_refused() {
+    fn invalid_json_is_refused() {
         for text in [
             "",
             "{",

@@ -1,44 +1,44 @@
 //! CouchDB's HTTP API over one SQLite file, for one machine.
 //!
-//! [`Server::open`] takes the data folder and finds whatever is wrong with it; [`Server::serve`]
-//! answers requests on a listener until it is told to stop. A write is on disk when its answer goes
-//! out.
+//! [`Server::open`] locks and checks the data folder. [`Server::serve`] answers requests on a listener until
+//! shutdown. A write is on disk before its response is sent.
 
 use std::{net::SocketAddr, path::PathBuf};
 
 use secret::{Keyring, Secret};
 
+mod api_error;
 mod changes;
 mod erlang;
-mod failure;
 pub mod faults;
 mod http;
 mod json;
 mod mango;
 pub mod program;
+mod rendering;
 #[cfg(test)]
 mod robustness;
 mod storage;
 
 pub use crate::http::Server;
 
-/// What a server is made with.
+/// The configuration of a server.
 #[derive(Clone)]
 pub struct Config {
-    /// The folder that holds everything; created if it is missing.
+    /// The data folder; created if it is missing.
     pub data: PathBuf,
-    /// Name of the administrator, the only user.
+    /// The name of the administrator, who is the only user.
     pub user: String,
     /// The administrator's password. It may change while the server runs.
     pub password: Keyring,
-    /// Misbehaviour on command, for tests. None in production.
+    /// Injected faults, for tests. `None` in production.
     pub faults: Option<faults::Faults>,
-    /// An upper limit for the file, in pages of 4096 bytes, so that tests can fill the disk.
+    /// The largest size of the file, in pages of 4096 bytes, so that tests can simulate a full disk.
     pub max_pages: Option<u32>,
 }
 
 impl Config {
-    /// A configuration without faults and limits.
+    /// A configuration without faults and without a size limit.
     pub fn new(
         data: impl Into<PathBuf>,
         user: impl Into<String>,
@@ -63,53 +63,53 @@ impl std::fmt::Debug for Config {
     }
 }
 
-/// Why a server cannot start or go on. Each is one line for a person.
+/// Why a server cannot start. Each message is one line.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The folder cannot be made or written.
+    /// The folder cannot be created or written.
     #[error("cannot use the data folder {}: {source}", path.display())]
     Folder {
         /// The folder.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// Another process holds the folder.
+    /// Another process has locked the folder.
     #[error("the data folder {} is in use by another process", path.display())]
     InUse {
         /// The folder.
         path: PathBuf,
     },
-    /// A newer program wrote the file.
+    /// A newer version of the program wrote the file.
     #[error("{} has data format {found}, and this program knows formats up to {known}; use the newer program", path.display())]
     NewerFormat {
         /// The file.
         path: PathBuf,
-        /// The format found.
+        /// The format of the file.
         found: i64,
-        /// The newest format known.
+        /// The newest format that this program reads.
         known: i64,
     },
-    /// The file cannot be opened as a store.
+    /// SQLite cannot open the file.
     #[error("cannot open {}: {source}", path.display())]
     Store {
         /// The file.
         path: PathBuf,
-        /// What SQLite says.
+        /// The error of SQLite.
         source: rusqlite::Error,
     },
-    /// The address cannot be used.
+    /// The program cannot listen on the address.
     #[error("cannot listen on {address}: {source}")]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the system says.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// The store could not be prepared.
+    /// The first write to the store failed.
     #[error("cannot prepare the store: {reason}")]
     Prepare {
-        /// What went wrong.
+        /// The cause.
         reason: String,
     },
 }

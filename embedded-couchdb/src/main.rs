@@ -17,10 +17,7 @@ async fn main() -> ExitCode {
     match run(Flags::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
-            #[expect(
-                clippy::print_stderr,
-                reason = "the one place that tells a person why it does not start"
-            )]
+            #[expect(clippy::print_stderr, reason = "the error message of the program")]
             {
                 eprintln!("embedded-couchdb: {message}");
             }

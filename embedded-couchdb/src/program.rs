@@ -1,4 +1,4 @@
-//! The program: its flags, its start, and asking after its health.
+//! The program: flags, start and health check.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Config, Error, Server, faults::Faults};
 
-/// How long a running server may take to tell its health.
-const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+/// The time limit of each step of a health check.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// CouchDB's HTTP API over one SQLite file, for one machine.
 ///
@@ -42,7 +42,7 @@ pub struct Flags {
     )]
     listen: SocketAddr,
     /// Folder for the data; created if it is missing.
-    // An option for clap's sake: the subcommand does not need it.
+    // Optional in the type only: clap requires it except with a subcommand.
     #[arg(long, env = "HAMLET_DATA", value_name = "DIR", required = true)]
     data: Option<PathBuf>,
     /// For how many seconds the password is still accepted after its file was changed.
@@ -53,10 +53,10 @@ pub struct Flags {
         default_value_t = 600
     )]
     credential_overlap: u32,
-    /// Allows misbehaviour on command (`PUT /_hamlet/faults`), for tests.
+    /// Enables fault injection (`PUT /_hamlet/faults`), for tests.
     #[arg(long, hide = true)]
     faults: bool,
-    /// Limits the file to so many pages, for tests of a full disk.
+    /// Limits the size of the file, in pages, for tests of a full disk.
     #[arg(long, hide = true)]
     max_pages: Option<u32>,
     #[command(subcommand)]
@@ -69,15 +69,15 @@ enum Command {
     Health,
 }
 
-/// Does what the flags say: serves until Ctrl-C or SIGTERM, or asks after the health of a running server.
+/// Serves until Ctrl-C or SIGTERM, or checks the health of a running server.
 ///
 /// # Errors
-/// One line for a person.
+/// A message of one line.
 pub async fn run(flags: Flags) -> Result<(), String> {
     match (flags.command, flags.data) {
         (Some(Command::Health), _) => {
-            let address = reachable(flags.listen);
-            tokio::task::spawn_blocking(move || ask(address))
+            let address = local_address(flags.listen);
+            tokio::task::spawn_blocking(move || check_health(address))
                 .await
                 .map_err(|error| error.to_string())?
                 .map_err(|error| format!("{address} does not serve: {error}"))?;
@@ -124,7 +124,7 @@ async fn serve(config: Config, listen: SocketAddr) -> Result<(), String> {
     Ok(())
 }
 
-/// A variable, or what the file holds that the variable with `_FILE` names.
+/// The value of a variable, or the content of the file that the variable with the suffix `_FILE` names.
 fn from_environment(name: &str) -> Result<String, String> {
     if let Some(value) = variable(name) {
         return Ok(value);
@@ -135,7 +135,7 @@ fn from_environment(name: &str) -> Result<String, String> {
         .map_err(|error| format!("cannot read {} ({file_variable}): {error}", path.display()))
 }
 
-/// The administrator's password; that of a file is read again when it changes.
+/// The administrator's password. A password file is read again when it changes.
 fn password(overlap: Duration) -> Result<Keyring, String> {
     const NAME: &str = "HAMLET_COUCHDB_PASSWORD";
     if let Some(value) = variable(NAME) {
@@ -158,8 +158,8 @@ fn file_of(name: &str) -> Result<(String, PathBuf), String> {
     }
 }
 
-/// Where a server that listens on `address` is reached from its own machine.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
+/// The address at which the local machine reaches a server that listens on `address`.
+fn local_address(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address {
             SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -169,11 +169,11 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// Asks `GET /_up`, which is answered to anyone.
-fn ask(address: SocketAddr) -> io::Result<()> {
-    let mut stream = TcpStream::connect_timeout(&address, ANSWER_WITHIN)?;
-    stream.set_read_timeout(Some(ANSWER_WITHIN))?;
-    stream.set_write_timeout(Some(ANSWER_WITHIN))?;
+/// Sends `GET /_up`, which needs no credentials.
+fn check_health(address: SocketAddr) -> io::Result<()> {
+    let mut stream = TcpStream::connect_timeout(&address, HEALTH_TIMEOUT)?;
+    stream.set_read_timeout(Some(HEALTH_TIMEOUT))?;
+    stream.set_write_timeout(Some(HEALTH_TIMEOUT))?;
     write!(
         stream,
         "GET /_up HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
@@ -191,10 +191,7 @@ fn ask(address: SocketAddr) -> io::Result<()> {
 }
 
 fn say(line: &str) {
-    #[expect(
-        clippy::print_stdout,
-        reason = "the one line that the program is run for"
-    )]
+    #[expect(clippy::print_stdout, reason = "the output of the program")]
     {
         println!("{line}");
     }

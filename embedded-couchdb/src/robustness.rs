@@ -1,4 +1,4 @@
-//! What reads input from outside, or bytes from the file, answers anything with a value or an error.
+//! Property tests: parsers of input and of stored bytes return a value or an error for any input.
 
 #![allow(
     clippy::unwrap_used,
@@ -48,7 +48,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn json_reads_back_what_it_writes(value in json()) {
+    fn json_survives_a_round_trip(value in json()) {
         let text = value.to_string();
         let back = Json::parse(text.as_bytes()).unwrap();
         // Negative zero is written as zero, as CouchDB does.
@@ -56,7 +56,7 @@ proptest! {
     }
 
     #[test]
-    fn json_takes_and_refuses_the_same_as_another_reader(text in "[\\[\\]{},:\"0-9eE.+truefalsn \\\\u-]{0,24}") {
+    fn json_accepts_the_same_texts_as_serde_json(text in "[\\[\\]{},:\"0-9eE.+truefalsn \\\\u-]{0,24}") {
         let theirs = serde_json::from_str::<serde_json::Value>(&text);
         let ours = Json::parse(text.as_bytes());
         prop_assert_eq!(ours.is_ok(), theirs.is_ok(), "{:?} {:?}", ours, theirs);
@@ -70,7 +70,7 @@ proptest! {
     }
 
     #[test]
-    fn any_query_string_is_read_or_refused(text in ".{0,40}") {
+    fn any_query_string_is_parsed_or_refused(text in ".{0,40}") {
         if let Ok(query) = Query::parse(&text) {
             let _ = (query.flag("a"), query.count("limit"), query.json(&["key"]));
         }
@@ -83,7 +83,7 @@ proptest! {
             let _ = Find::parse(&value);
             if let Ok(normal) = selector::normalize(&value) {
                 let again = selector::normalize(&normal).unwrap();
-                prop_assert_eq!(&again, &normal, "the normal form is its own");
+                prop_assert_eq!(&again, &normal, "normalization is idempotent");
                 if let Ok(matcher) = Matcher::new(&normal) {
                     let _ = matcher.matches(&doc);
                 }
@@ -92,7 +92,7 @@ proptest! {
     }
 
     #[test]
-    fn any_name_is_a_path_or_an_error(name in ".{0,12}", doc in json()) {
+    fn any_field_name_is_a_path_or_an_error(name in ".{0,12}", doc in json()) {
         if let Ok(path) = fields::path(&name) {
             let mut copy = doc.clone();
             fields::set(&mut copy, &path, Json::Int(7));
@@ -106,7 +106,7 @@ proptest! {
     }
 
     #[test]
-    fn a_key_is_no_beginning_of_another(a in json(), b in json()) {
+    fn no_key_is_a_prefix_of_another(a in json(), b in json()) {
         let (a, b) = (key(&a), key(&b));
         prop_assert!(a == b || (!a.starts_with(&b) && !b.starts_with(&a)));
     }
@@ -117,7 +117,7 @@ proptest! {
     }
 
     #[test]
-    fn trees_read_back_what_they_write(branches in prop::collection::vec((1..6_u64, "[a-c]{1,2}", any::<bool>()), 1..12), limit in 1..8_usize) {
+    fn trees_survive_a_round_trip(branches in prop::collection::vec((1..6_u64, "[a-c]{1,2}", any::<bool>()), 1..12), limit in 1..8_usize) {
         let mut tree = RevTree::default();
         for (n, (length, name, deleted)) in branches.iter().enumerate() {
             let history: Vec<Rev> = (1..=*length).rev().map(|pos| Rev { pos, id: format!("{name}{pos}") }).collect();

@@ -1,11 +1,12 @@
-//! What CouchDB 3.4.3 answers, call by call.
+//! Responses compared with recorded responses of CouchDB 3.4.3.
 //!
-//! `conformance/*.calls` are conversations: a line with method and path, `@` lines for headers, `>` lines
-//! for the body, and below them what CouchDB answered, `<`. Revisions and names of indexes are the real
-//! ones. `{db}` is a database of the conversation's own, `{rev:ID}` the last revision heard of a document.
+//! Each file `conformance/*.calls` is a recording: for each request a line with method and path, `@` lines for
+//! headers, `>` lines for the body, and `<` lines for CouchDB's response. Revisions and names of indexes are
+//! the real ones. `{db}` stands for a database of the recording, `{rev:ID}` for the latest revision of a
+//! document.
 //!
-//! With `HAMLET_TEST_COUCHDB_URL` the same conversations are held with a real CouchDB; with
-//! `HAMLET_RECORD_CONFORMANCE=1` as well, its answers replace those of the files.
+//! With `HAMLET_TEST_COUCHDB_URL` the requests are also sent to a real CouchDB. With
+//! `HAMLET_RECORD_CONFORMANCE=1` too, its responses replace those in the files.
 
 #![allow(
     clippy::unwrap_used,
@@ -24,7 +25,7 @@ use serde_json::Value;
 use support::{Client, Embedded, Reply, Revs, mask, real_couchdb};
 
 struct Call {
-    /// Comments and blank lines before it.
+    /// The comments and blank lines before the request.
     before: String,
     method: String,
     path: String,
@@ -75,7 +76,7 @@ fn fill(text: &str, db: &str, revs: &Revs) -> String {
         let rev = revs.get(&out[at + 5..end]).cloned().unwrap_or_default();
         out.replace_range(at..=end, &rev);
     }
-    // A body of this size does not fit a readable file.
+    // A body of this size would make the file unreadable.
     if let Some(at) = out.find("{filler:") {
         let end = at + out[at..].find('}').unwrap();
         let count: usize = out[at + 8..end].parse().unwrap();
@@ -84,7 +85,7 @@ fn fill(text: &str, db: &str, revs: &Revs) -> String {
     out
 }
 
-/// The answer as the files keep it.
+/// The response in the format of the files.
 fn shown(call: &Call, reply: &Reply, db_name: &str) -> Vec<String> {
     let mut lines = vec![reply.status.to_string()];
     for name in ["etag", "allow", "content-type"] {
@@ -103,7 +104,7 @@ fn shown(call: &Call, reply: &Reply, db_name: &str) -> Vec<String> {
         }
     }
     let text = reply.text();
-    // What else a server holds, counts and does in the background is its own affair.
+    // Other databases, counters and background tasks differ between servers.
     if ["/_active_tasks", "/_all_dbs", "/_node/_local/_stats"].contains(&call.path.as_str())
         || call.method == "HEAD"
         || text.is_empty()
@@ -119,7 +120,7 @@ fn shown(call: &Call, reply: &Reply, db_name: &str) -> Vec<String> {
             mask(&mut value);
             lines.push(value.to_string().replace(db_name, "{name}"));
         }
-        // A continuous feed: one document a line.
+        // A continuous feed has one document per line.
         Err(_) => {
             for line in text.lines().filter(|line| !line.is_empty()) {
                 match serde_json::from_str::<Value>(line) {
@@ -135,7 +136,7 @@ fn shown(call: &Call, reply: &Reply, db_name: &str) -> Vec<String> {
     lines
 }
 
-/// The order of members is not compared here.
+/// The lines as JSON, so that the order of members is not compared.
 fn comparable(lines: &[String]) -> Vec<Result<Value, &str>> {
     lines
         .iter()
@@ -165,8 +166,8 @@ fn remember(value: &Value, revs: &mut Revs) {
     }
 }
 
-/// Holds a conversation and returns it with the answers heard, and how they differ from those expected.
-async fn hold(client: &Client, name: &str, text: &str) -> (String, Vec<String>) {
+/// Replays a recording. Returns it with the actual responses, and the differences from the recorded ones.
+async fn replay(client: &Client, name: &str, text: &str) -> (String, Vec<String>) {
     let db_name = format!("conformance/{name}");
     let db = format!("/conformance%2F{name}");
     client.delete(&db).await;
@@ -222,7 +223,7 @@ async fn hold(client: &Client, name: &str, text: &str) -> (String, Vec<String>) 
     (heard, differences)
 }
 
-fn conversations() -> Vec<(String, PathBuf)> {
+fn recordings() -> Vec<(String, PathBuf)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/conformance");
     let mut found: Vec<(String, PathBuf)> = fs::read_dir(folder)
         .unwrap()
@@ -237,11 +238,11 @@ fn conversations() -> Vec<(String, PathBuf)> {
     found
 }
 
-async fn hold_all(client: &Client, who: &str) {
+async fn replay_all(client: &Client, who: &str) {
     let mut differences = Vec::new();
-    for (name, path) in conversations() {
+    for (name, path) in recordings() {
         let text = fs::read_to_string(&path).unwrap();
-        let (heard, mut different) = hold(client, &name, &text).await;
+        let (heard, mut different) = replay(client, &name, &text).await;
         if who == "CouchDB" && std::env::var_os("HAMLET_RECORD_CONFORMANCE").is_some() {
             fs::write(&path, heard).unwrap();
             different.clear();
@@ -257,16 +258,16 @@ async fn hold_all(client: &Client, who: &str) {
 }
 
 #[tokio::test]
-async fn the_embedded_server_answers_as_couchdb_does() {
+async fn the_embedded_server_responds_as_recorded() {
     let server = Embedded::start().await;
-    hold_all(&server.client, "the embedded server").await;
+    replay_all(&server.client, "the embedded server").await;
     server.stop().await;
 }
 
 #[tokio::test]
-async fn a_real_couchdb_answers_so() {
+async fn a_real_couchdb_responds_as_recorded() {
     match real_couchdb() {
-        Some(client) => hold_all(&client, "CouchDB").await,
+        Some(client) => replay_all(&client, "CouchDB").await,
         None => eprintln!(
             "HAMLET_TEST_COUCHDB_URL names no CouchDB: only the embedded server was asked"
         ),

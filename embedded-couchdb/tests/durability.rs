@@ -1,5 +1,4 @@
-//! `kill -9` in the middle of writes: what was acknowledged is there, and the indexes agree with the
-//! documents.
+//! `kill -9` during writes: acknowledged writes are durable, and the indexes are consistent with the documents.
 
 #![allow(
     clippy::unwrap_used,
@@ -27,7 +26,7 @@ use support::Client;
 const ROUNDS: u32 = 200;
 const WRITERS: usize = 4;
 
-/// A small generator, so that a failure can be repeated from its seed.
+/// A random generator whose seed reproduces a failure.
 struct Random(u64);
 
 impl Random {
@@ -39,14 +38,14 @@ impl Random {
     }
 }
 
-/// What one writer knows.
+/// The state that a writer expects.
 #[derive(Default)]
 struct Known {
-    /// Documents whose last write was acknowledged: revision, and whether they are deleted.
+    /// The documents whose last write was acknowledged, with revision and whether they are deleted.
     acknowledged: BTreeMap<String, (String, bool)>,
-    /// Documents whose write was under way when the server died.
+    /// The documents whose write was in progress when the server was killed.
     uncertain: BTreeSet<String>,
-    /// Databases that this writer made (true) or deleted (false).
+    /// The databases that this writer created (true) or deleted (false).
     databases: BTreeMap<String, bool>,
     uncertain_database: Option<String>,
     next: u64,
@@ -56,7 +55,7 @@ fn generation(rev: &str) -> u64 {
     rev.split_once('-').unwrap().0.parse().unwrap()
 }
 
-/// Writes until the server dies.
+/// Writes until the server is killed.
 async fn write(client: Client, writer: usize, mut known: Known, mut random: Random) -> Known {
     loop {
         known.next += 1;
@@ -118,7 +117,7 @@ async fn bulk(client: &Client, docs: Vec<Value>, known: &mut Known) -> Result<()
     Ok(())
 }
 
-/// Makes a database with a document, and deletes the one before.
+/// Creates a database with a document and deletes the previous one.
 async fn churn(client: &Client, writer: usize, n: u64, known: &mut Known) -> Result<(), String> {
     let name = format!("churn-{writer}-{n}");
     known.uncertain_database = Some(name.clone());
@@ -143,7 +142,7 @@ async fn churn(client: &Client, writer: usize, n: u64, known: &mut Known) -> Res
     Ok(())
 }
 
-/// Compares what a writer knows with what is there, and learns what became of the uncertain.
+/// Compares the state of the server with the expected one, and resolves unknown outcomes.
 async fn compare(
     client: &Client,
     known: &mut Known,
@@ -206,7 +205,7 @@ async fn state(client: &Client) -> (BTreeMap<String, (String, bool)>, BTreeSet<S
     (there.collect(), names.collect())
 }
 
-/// Each index has exactly the rows that its documents make.
+/// Asserts that each index has exactly the rows of its documents.
 async fn indexes_agree(client: &Client) {
     let all = client
         .get("/kept/_all_docs?include_docs=true")
@@ -243,7 +242,7 @@ async fn indexes_agree(client: &Client) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_acknowledged_is_lost_by_kill_9() {
+async fn acknowledged_writes_survive_kill_9() {
     let seed = std::env::var("HAMLET_SEED")
         .ok()
         .and_then(|seed| seed.parse().ok());

@@ -1,4 +1,4 @@
-//! Misbehaviour on command.
+//! Fault injection.
 
 #![allow(
     clippy::unwrap_used,
@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use support::Embedded;
 
 #[tokio::test]
-async fn a_connection_dropped_before_the_commit_writes_nothing_and_after_it_everything() {
+async fn a_connection_is_dropped_before_or_after_the_commit() {
     let server = Embedded::start().await;
     let client = &server.client;
     client.put("/db", &Value::Null).await.expect(201);
@@ -53,7 +53,7 @@ async fn a_connection_dropped_before_the_commit_writes_nothing_and_after_it_ever
 }
 
 #[tokio::test]
-async fn rules_count_their_requests() {
+async fn rules_count_matching_requests() {
     let server = Embedded::start().await;
     let client = &server.client;
     server
@@ -108,7 +108,7 @@ async fn a_lost_race_leaves_two_leaves() {
             .json();
         assert_eq!(read["owner"], winner);
         assert_eq!(read["_conflicts"].as_array().unwrap().len(), 1);
-        // The loser takes its own leaf away, and the other writer's stays.
+        // The loser deletes its own leaf. The leaf of the other writer stays.
         let rev = reply["rev"].as_str().unwrap();
         client
             .delete(&format!("{path}?rev={rev}"))
@@ -128,7 +128,7 @@ async fn a_lost_race_leaves_two_leaves() {
 }
 
 #[tokio::test]
-async fn a_race_for_a_revision_that_is_taken_is_a_conflict_as_without_it() {
+async fn a_race_at_an_outdated_revision_is_a_conflict() {
     let server = Embedded::start().await;
     let client = &server.client;
     client.put("/db", &Value::Null).await.expect(201);
@@ -149,7 +149,7 @@ async fn a_race_for_a_revision_that_is_taken_is_a_conflict_as_without_it() {
 }
 
 #[tokio::test]
-async fn over_http_only_where_it_is_allowed() {
+async fn rules_are_set_over_http_only_if_enabled() {
     let folder = tempfile::tempdir().unwrap();
     let rules = json!([{"method": "GET", "path": "/_up", "fault": "fail"}]);
 

@@ -1,5 +1,4 @@
-//! Feeds that wait: they tell of a change when it is made, beat while there is none, and end with their
-//! database.
+//! Waiting feeds: they report changes immediately, send heartbeats, and end when their database is deleted.
 
 #![allow(
     clippy::unwrap_used,
@@ -18,7 +17,7 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 use support::{Client, Embedded, real_couchdb};
 
-/// A feed being read line by line.
+/// A feed that is read line by line.
 struct Lines {
     body: http::Response<Incoming>,
     text: String,
@@ -34,7 +33,7 @@ impl Lines {
         }
     }
 
-    /// The next line, or none at the end.
+    /// The next line; `None` at the end.
     async fn next(&mut self) -> Option<String> {
         loop {
             if let Some((line, rest)) = self.text.split_once('\n') {
@@ -59,7 +58,7 @@ impl Lines {
     }
 }
 
-async fn tells_of_changes(client: &Client) {
+async fn reports_changes(client: &Client) {
     let db = client.fresh("hamlet-feeds").await;
     client
         .put(&format!("{db}/first"), &json!({}))
@@ -87,7 +86,7 @@ async fn tells_of_changes(client: &Client) {
         );
         tokio::spawn(async move { client.get(&path).await.expect(200).json() })
     };
-    // Whether it waits already does not matter: it must hear of this either way.
+    // The feed must report the change whether it is already waiting or not.
     client
         .put(&format!("{db}/third"), &json!({}))
         .await
@@ -98,21 +97,21 @@ async fn tells_of_changes(client: &Client) {
 }
 
 #[tokio::test]
-async fn waiting_feeds_tell_of_changes() {
+async fn waiting_feeds_report_changes() {
     let server = Embedded::start().await;
-    tells_of_changes(&server.client).await;
+    reports_changes(&server.client).await;
     server.stop().await;
 }
 
 #[tokio::test]
-async fn and_so_do_those_of_a_real_couchdb() {
+async fn waiting_feeds_of_a_real_couchdb_report_changes() {
     if let Some(client) = real_couchdb() {
-        tells_of_changes(&client).await;
+        reports_changes(&client).await;
     }
 }
 
 #[tokio::test]
-async fn a_feed_ends_with_its_database() {
+async fn a_feed_ends_when_its_database_is_deleted() {
     let server = Embedded::start().await;
     let db = server.client.fresh("db").await;
     let mut feed = Lines::open(
@@ -134,7 +133,7 @@ async fn a_feed_ends_with_its_database() {
 }
 
 #[tokio::test]
-async fn an_event_source_goes_on_where_the_browser_stopped() {
+async fn an_event_source_continues_after_the_last_event_id() {
     let server = Embedded::start().await;
     let db = server.client.fresh("db").await;
     for id in ["a", "b"] {
@@ -169,9 +168,9 @@ async fn an_event_source_goes_on_where_the_browser_stopped() {
     server.stop().await;
 }
 
-/// A place in the feed of a database that was deleted says nothing about the next one of its name.
+/// A sequence of a deleted database is not valid for a new database of the same name.
 #[tokio::test]
-async fn a_new_database_of_an_old_name_is_told_from_its_beginning() {
+async fn a_feed_of_a_new_database_ignores_sequences_of_its_predecessor() {
     let server = Embedded::start().await;
     let db = server.client.fresh("db").await;
     for n in 0..5 {

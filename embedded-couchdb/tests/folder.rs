@@ -1,5 +1,4 @@
-//! The data folder: who may use it, what is refused, what happens when the disk is full, and how the
-//! program stops.
+//! The data folder: locking, format version, full disk, and stopping the program.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,7 +20,7 @@ use process::{Program, refused};
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn a_folder_in_use_is_refused_with_one_line() {
+async fn a_folder_in_use_is_refused_with_a_message_of_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let program = Program::start(folder.path(), &[]).await;
     let (code, said) = refused(folder.path(), &[]).await;
@@ -34,7 +33,7 @@ async fn a_folder_in_use_is_refused_with_one_line() {
 }
 
 #[tokio::test]
-async fn a_newer_format_is_refused_and_left_alone() {
+async fn a_newer_format_is_refused_and_not_changed() {
     let folder = tempfile::tempdir().unwrap();
     assert!(
         Program::start(folder.path(), &[])
@@ -58,7 +57,7 @@ async fn a_newer_format_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_folder_that_cannot_be_made_is_named() {
+async fn an_error_names_a_folder_that_cannot_be_created() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
@@ -71,7 +70,7 @@ async fn a_folder_that_cannot_be_made_is_named() {
 }
 
 #[tokio::test]
-async fn what_is_no_store_is_refused() {
+async fn a_file_that_is_no_database_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(
         folder.path().join("couch.sqlite"),
@@ -111,8 +110,8 @@ async fn credentials_are_required_and_may_come_from_a_file() {
     child.kill().await.unwrap();
 }
 
-/// The disk is full when the file may not grow: writes are refused, reads go on, and with room again
-/// everything that was acknowledged is there.
+/// With a full disk, simulated by a size limit, writes are refused and reads succeed. With space again, all
+/// acknowledged documents exist.
 #[tokio::test]
 async fn a_full_disk_is_an_error_and_corrupts_nothing() {
     let folder = tempfile::tempdir().unwrap();
@@ -148,7 +147,7 @@ async fn a_full_disk_is_an_error_and_corrupts_nothing() {
         "insufficent_storage",
         "CouchDB's own word"
     );
-    // Whoever shares a transaction with a refused write is told the same, or not refused at all.
+    // Other writes in the transaction of a refused write are refused too or succeed.
     let batch = json!({"docs": (0..50).map(|n| json!({"_id": format!("late-{n}"), "filler": filler})).collect::<Vec<_>>()});
     client.post("/db/_bulk_docs", &batch).await.expect(507);
     client.get("/db/late-0").await.expect(404);
@@ -189,7 +188,7 @@ async fn check(client: &support::Client, written: &[String]) {
 }
 
 #[tokio::test]
-async fn open_feeds_do_not_keep_it_from_stopping() {
+async fn open_feeds_do_not_prevent_a_shutdown() {
     let folder = tempfile::tempdir().unwrap();
     let program = Program::start(folder.path(), &[]).await;
     let client = program.client.clone();
@@ -205,7 +204,7 @@ async fn open_feeds_do_not_keep_it_from_stopping() {
     }
     assert!(program.terminate().await.success());
     for mut feed in feeds {
-        // The end of a body, or of its connection: either way nobody waits for ever.
+        // The feed ends with its body or with its connection.
         let end = async { while let Some(Ok(_)) = feed.frame().await {} };
         tokio::time::timeout(Duration::from_secs(5), end)
             .await

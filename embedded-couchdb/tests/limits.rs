@@ -1,4 +1,4 @@
-//! What this server does not do, it says; and writers who meet are told apart.
+//! Unsupported features, concurrent writers, and many databases.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use support::{Client, Embedded, real_couchdb};
 
 #[tokio::test]
-async fn javascript_is_stored_and_not_run() {
+async fn javascript_is_stored_but_not_executed() {
     let server = Embedded::start().await;
     let client = &server.client;
     let db = client.fresh("db").await;
@@ -56,7 +56,7 @@ async fn javascript_is_stored_and_not_run() {
 }
 
 #[tokio::test]
-async fn what_belongs_to_a_cluster_or_a_browser_is_refused_with_a_reason() {
+async fn cluster_and_browser_features_are_refused_with_a_reason() {
     let server = Embedded::start().await;
     let client = &server.client;
     for (method, path, status) in [
@@ -74,7 +74,7 @@ async fn what_belongs_to_a_cluster_or_a_browser_is_refused_with_a_reason() {
     server.stop().await;
 }
 
-/// Counts a document up, as everybody does who takes his turn by revision.
+/// Increments a counter in a document with optimistic locking.
 async fn count_up(client: &Client, path: &str, times: usize) {
     for _ in 0..times {
         loop {
@@ -105,7 +105,7 @@ async fn no_update_is_lost(client: &Client) {
     }
     assert_eq!(client.get(&path).await.expect(200).json()["n"], 120);
 
-    // One new name, many who want it: one of them has it.
+    // One of many concurrent creations of a document succeeds.
     for round in 0..20 {
         let path = format!("{db}/name-{round}");
         let claims: Vec<_> = (0..6)
@@ -125,7 +125,7 @@ async fn no_update_is_lost(client: &Client) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_those_who_meet_one_is_first() {
+async fn one_of_several_concurrent_writers_wins() {
     let server = Embedded::start().await;
     no_update_is_lost(&server.client).await;
     server.stop().await;
@@ -134,9 +134,9 @@ async fn of_those_who_meet_one_is_first() {
     }
 }
 
-/// A failing request takes nothing along that shared its transaction.
+/// A failing request does not affect others in the same transaction.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_failure_of_one_is_not_that_of_another() {
+async fn a_failing_request_does_not_affect_others() {
     let server = Embedded::start().await;
     let db = server.client.fresh("db").await;
     let calls: Vec<_> = (0..200)
@@ -177,7 +177,7 @@ async fn the_failure_of_one_is_not_that_of_another() {
     server.stop().await;
 }
 
-/// Databases are rows: making and deleting many of them is quick work, and none is left over.
+/// Many databases are created and deleted, and nothing remains of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_databases() {
     let server = Embedded::start().await;
@@ -216,7 +216,7 @@ async fn many_databases() {
     let folder = server.data.clone();
     let kept = server.stop().await;
 
-    // What was deleted is swept, with all that hung on it.
+    // The chores remove everything of the deleted databases.
     let again = Embedded::over(&folder).await;
     let conn = rusqlite::Connection::open(folder.join("couch.sqlite")).unwrap();
     let count = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();

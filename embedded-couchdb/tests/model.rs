@@ -1,5 +1,5 @@
-//! The server against a plain model of what a database is: random edits, deletions and replicated
-//! revisions, and afterwards every way of reading has to say what the model says.
+//! Model-based test: after random edits, deletions and replicated revisions, every way of reading must agree
+//! with a simple model of a database.
 
 #![allow(
     clippy::unwrap_used,
@@ -34,7 +34,7 @@ fn parse(text: &str) -> Rev {
 #[derive(Clone, Debug)]
 struct Node {
     parent: Option<Rev>,
-    /// Deleted, and the value; none for a revision known by name only.
+    /// Whether the revision is deleted, and its value; `None` if only its name is known.
     stored: Option<(bool, i64)>,
 }
 
@@ -78,14 +78,14 @@ impl Doc {
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// Edits the leaf of this number, or any revision, or names none.
+    /// Edits a leaf, another revision, or without a revision.
     Edit {
         doc: usize,
         target: Target,
         deleted: bool,
         value: i64,
     },
-    /// Adds a branch of so many revisions below some revision, or beside all.
+    /// Adds a branch of `length` revisions below a revision, or a new root.
     Replicate {
         doc: usize,
         below: Option<usize>,
@@ -94,7 +94,7 @@ enum Step {
         deleted: bool,
         value: i64,
     },
-    /// Takes a leaf away for good.
+    /// Purges a leaf.
     Purge {
         doc: usize,
         leaf: usize,
@@ -211,7 +211,7 @@ impl Model {
                     chain.push((rev.clone(), parent));
                     parent = Some(rev);
                 }
-                // An id stands for one history: the same name below another parent is not made.
+                // A revision has one history: the same name must not occur below two parents.
                 if chain.iter().any(|(rev, parent)| {
                     there
                         .nodes
@@ -406,7 +406,7 @@ impl Model {
 
         let info = client.get(db).await.expect(200).json();
         let gone = winners().filter(|(_, winner, _)| winner.1).count();
-        // One design document is the index.
+        // The index is one design document.
         assert_eq!(info["doc_count"], json!(self.docs.len() - gone + 1));
         assert_eq!(info["doc_del_count"], json!(gone));
 
@@ -431,7 +431,7 @@ impl Model {
 }
 
 #[test]
-fn the_server_says_what_the_model_says() {
+fn the_server_agrees_with_the_model() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

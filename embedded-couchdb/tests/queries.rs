@@ -1,4 +1,4 @@
-//! `_find` reads the part of the index that `_explain` names, and no more.
+//! `_find` reads only the range of the index that `_explain` reports.
 
 #![allow(
     clippy::unwrap_used,
@@ -86,7 +86,7 @@ async fn rows_read_at_100_000_documents() {
             .expect(200);
     }
     fill(client, &db).await;
-    // This one is made of documents that are there already.
+    // This index is built over existing documents.
     let partial = json!({"fields": ["n"], "partial_filter_selector": {"kind": "rare"}});
     client
         .post(
@@ -155,7 +155,7 @@ async fn rows_read_at_100_000_documents() {
             >= DOCS as u64
     );
 
-    // Bookmarks lead through everything, once.
+    // Paging by bookmarks returns every document once.
     let mut seen = Vec::new();
     let mut bookmark = Value::Null;
     loop {
@@ -174,7 +174,7 @@ async fn rows_read_at_100_000_documents() {
     }
     assert_eq!(seen, (0..1000).map(|n| n * 100 + 7).collect::<Vec<u64>>());
 
-    // Answers of any size come piece by piece, and whole.
+    // Large responses are streamed completely.
     let all = client
         .get(&format!("{db}/_all_docs?include_docs=true"))
         .await
@@ -188,7 +188,7 @@ async fn rows_read_at_100_000_documents() {
         .json();
     assert_eq!(feed["results"].as_array().unwrap().len(), DOCS + 3);
 
-    // A database of this size is gone at once, and a new one of its name is empty.
+    // A database of this size is deleted immediately, and a new one of the same name is empty.
     client.delete(&db).await.expect(200);
     client.get(&db).await.expect(404);
     client.put(&db, &Value::Null).await.expect(201);

@@ -1,6 +1,5 @@
-//! A real CouchDB replicates from this server and to it: the way from one machine to a cluster.
-//! Without `HAMLET_TEST_COUCHDB_URL` there is nobody to replicate with, and only the calls that a
-//! replicator makes are tried.
+//! Replication between this server and a real CouchDB, by which an installation moves to a cluster. Without
+//! `HAMLET_TEST_COUCHDB_URL`, only the requests of a replicator are tested.
 
 #![allow(
     clippy::unwrap_used,
@@ -40,7 +39,7 @@ async fn everything(client: &Client, db: &str) -> BTreeMap<String, Value> {
             .expect(200)
             .json();
         for leaf in leaves.as_array_mut().unwrap() {
-            // CouchDB compresses texts, and its digest is that of what it keeps.
+            // CouchDB compresses text, and its digest is that of the compressed data.
             for (_, attachment) in leaf["ok"]["_attachments"]
                 .as_object_mut()
                 .into_iter()
@@ -58,7 +57,7 @@ async fn everything(client: &Client, db: &str) -> BTreeMap<String, Value> {
     found
 }
 
-/// CouchDB redirects when the slash of `_design/` is escaped.
+/// CouchDB redirects if the slash of `_design/` is escaped.
 fn escaped(id: &str) -> String {
     match id.strip_prefix("_design/") {
         Some(name) => format!("_design/{name}"),
@@ -116,7 +115,7 @@ async fn replicate(real: &Client, source: String, target: String) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn couchdb_replicates_from_here_and_to_here() {
+async fn couchdb_replicates_from_and_to_the_embedded_server() {
     let Some(real) = real_couchdb() else {
         eprintln!("HAMLET_TEST_COUCHDB_URL names no CouchDB: nothing was replicated");
         return;
@@ -135,7 +134,7 @@ async fn couchdb_replicates_from_here_and_to_here() {
         everything(&server.client, &here).await
     );
 
-    // Both sides go on, one of them in conflict with the other.
+    // Both sides change documents, one of them in conflict with the other side.
     let edit = |rev: &Value, by: &str| json!({"_rev": rev, "by": by});
     let rev = real.get(&format!("{there}/plain")).await.json()["_rev"].clone();
     real.put(&format!("{there}/plain"), &edit(&rev, "them"))
@@ -165,7 +164,7 @@ async fn couchdb_replicates_from_here_and_to_here() {
     );
     assert_eq!(winners.0, winners.1);
 
-    // A database that was born there arrives here whole.
+    // A database that was created in CouchDB is replicated here completely.
     let born = real.fresh("hamlet-replication-to-here").await;
     let arrived = server.client.fresh("hamlet-arrived").await;
     populate(&real, &born).await;
@@ -192,9 +191,9 @@ async fn couchdb_replicates_from_here_and_to_here() {
     server.stop().await;
 }
 
-/// What a replicator of any make does, between two servers of ours.
+/// The requests of a replicator, between two embedded servers.
 #[tokio::test]
-async fn the_calls_of_a_replicator_carry_everything_over() {
+async fn the_requests_of_a_replicator_copy_everything() {
     let (from, to) = (Embedded::start().await, Embedded::start().await);
     let source = from.client.fresh("source").await;
     let target = to.client.fresh("target").await;

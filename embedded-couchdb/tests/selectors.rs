@@ -1,5 +1,5 @@
-//! Any selector finds the same documents with indexes and without, and, where a real CouchDB is named,
-//! the same as there.
+//! Random selectors find the same documents with and without indexes, and the same as a real CouchDB if
+//! `HAMLET_TEST_COUCHDB_URL` names one.
 
 #![allow(
     clippy::unwrap_used,
@@ -63,7 +63,7 @@ fn doc() -> impl Strategy<Value = Value> {
 
 fn condition() -> impl Strategy<Value = Value> {
     let compare = prop::sample::select(vec!["$eq", "$ne", "$gt", "$gte", "$lt", "$lte"]);
-    // CouchDB 3.4 fails on `$in` with arrays among its values.
+    // CouchDB 3.4 fails for `$in` with an array among the values.
     let flat = || value().prop_filter("no array", |value| !value.is_array());
     let kinds = prop::sample::select(vec![
         "null", "boolean", "number", "string", "array", "object",
@@ -107,7 +107,7 @@ fn selector() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Ids and whether all documents were read; none where the server itself fails.
+/// The ids, and whether all documents were read; `None` if the server fails.
 async fn asked(client: &Client, db: &str, query: &Value) -> Option<(Vec<String>, bool)> {
     let reply = client.post(&format!("{db}/_find"), query).await;
     if reply.status == 500 {
@@ -169,7 +169,7 @@ async fn prepare(client: &Client, name: &str, docs: &[Value], indexed: bool) -> 
 }
 
 #[test]
-fn an_index_never_changes_what_is_found() {
+fn an_index_never_changes_the_result_of_a_query() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -206,7 +206,7 @@ fn an_index_never_changes_what_is_found() {
                     let (without, _) = found(&server.client, &scanned, &query).await;
                     assert_eq!(with, without, "{selector}");
                     counted.set(counted.get() + u32::from(!scan));
-                    // CouchDB 3.4 fails on some ranges that nothing can be in.
+                    // CouchDB 3.4 fails for some empty ranges.
                     if let Some((real, db)) = &there
                         && let Some((real_found, _)) = asked(real, db, &query).await
                     {

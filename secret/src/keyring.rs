@@ -1,15 +1,14 @@
 //! A credential that can be changed without a restart.
 //!
-//! It lies in a file. The first line is the credential that is used; further lines are accepted beside
-//! it. The file is read every two seconds, and at once when somebody shows a credential that is not
-//! known. When the first line has changed, the new one is used from then on, and the one before is
-//! accepted for the *overlap*.
+//! The credential is stored in a file. The first line is the current value, which the owner presents to
+//! others. Further lines are accepted too. The file is read every two seconds, and immediately when an unknown
+//! value is presented. After a change of the first line, the previous value is accepted for the *overlap*.
 //!
-//! So there are two ways to change one. Where everybody reads the same file, it is replaced, best by
-//! renaming a new one over it. Where each machine has its own, the new credential is first added as a
-//! second line everywhere, then made the first line everywhere, and then the old line is removed.
+//! There are two ways to change a credential. If all processes read the same file, replace it atomically by
+//! renaming a new file. If each machine has its own file, first add the new value as the second line on each
+//! machine, then make it the first line on each machine, then remove the old line.
 //!
-//! A file that is empty, cannot be read or holds what cannot be used changes nothing.
+//! A file that is empty, unreadable or invalid changes nothing.
 
 use std::{
     fs, io,
@@ -23,24 +22,24 @@ use subtle::ConstantTimeEq as _;
 
 use crate::Secret;
 
-/// How often a file is read.
-const EVERY: Duration = Duration::from_secs(2);
-/// A credential is short; what is longer was not meant to be one.
-const LONGEST: usize = 4096;
+/// The interval between two reads of a file.
+const READ_INTERVAL: Duration = Duration::from_secs(2);
+/// The longest credential, in bytes. A longer line is probably a wrong file.
+const MAX_LENGTH: usize = 4096;
 
-/// What a credential may be made of.
+/// Which characters a credential may contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// Any text of one line.
+    /// Any text without a line break.
     Line,
-    /// What can stand in a header of HTTP: printable ASCII characters.
+    /// Printable ASCII characters, which are valid in an HTTP header.
     Header,
 }
 
 impl Rule {
     fn check(self, text: &str) -> io::Result<()> {
         let wrong = |what: &str| Err(io::Error::new(io::ErrorKind::InvalidData, what.to_owned()));
-        if text.len() > LONGEST {
+        if text.len() > MAX_LENGTH {
             return wrong("it is longer than 4096 bytes, so it is no credential");
         }
         let header = || text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
@@ -51,13 +50,13 @@ impl Rule {
     }
 }
 
-/// The credential in use, and those that are accepted beside it. Clones are the same keyring.
+/// The current value of a credential and the other accepted values. Clones share them.
 #[derive(Clone)]
 pub struct Keyring(Arc<Inner>);
 
 struct Inner {
     file: Option<Source>,
-    held: Mutex<Held>,
+    values: Mutex<Values>,
 }
 
 struct Source {
@@ -66,30 +65,30 @@ struct Source {
     overlap: Duration,
 }
 
-struct Held {
-    /// As the file has them, the one in use first; never empty.
+struct Values {
+    /// The lines of the file, the current value first. Never empty.
     listed: Vec<Secret>,
-    /// Those that were in use before, until their time is over.
-    before: Vec<(Secret, Instant)>,
-    /// What was wrong with the file when it was last read, so that it is told once.
-    trouble: Option<String>,
+    /// Previous values, each with the end of its overlap.
+    previous: Vec<(Secret, Instant)>,
+    /// The error of the last read, so that it is logged only once.
+    last_error: Option<String>,
 }
 
 impl Keyring {
-    /// A keyring with one credential that never changes.
+    /// A keyring with one value that never changes.
     #[must_use]
     pub fn fixed(secret: Secret) -> Self {
         Self(Arc::new(Inner {
             file: None,
-            held: Mutex::new(Held::new(vec![secret])),
+            values: Mutex::new(Values::new(vec![secret])),
         }))
     }
 
-    /// The keyring of a file, which is read again and again until the last clone is dropped. What was in
-    /// use is accepted for `overlap` longer.
+    /// A keyring that follows the file `path` until the last clone is dropped. After a change, the previous
+    /// value is accepted for `overlap`.
     ///
     /// # Errors
-    /// When the file cannot be read, holds nothing, or holds what `rule` does not allow.
+    /// [`io::ErrorKind::InvalidData`] if the file is empty or violates `rule`.
     pub fn open(path: &Path, overlap: Duration, rule: Rule) -> io::Result<Self> {
         let source = Source {
             path: path.to_owned(),
@@ -97,39 +96,46 @@ impl Keyring {
             overlap,
         };
         let inner = Arc::new(Inner {
-            held: Mutex::new(Held::new(source.read()?)),
+            values: Mutex::new(Values::new(source.read()?)),
             file: Some(source),
         });
         let watched = Arc::downgrade(&inner);
-        // A thread, so that a keyring needs no runtime and a slow file system stops nobody.
+        // With a thread, a keyring needs no async runtime, and a slow file system blocks nobody.
         thread::Builder::new()
             .name("credentials".to_owned())
             .spawn(move || watch(&watched))?;
         Ok(Self(inner))
     }
 
-    /// The credential in use.
+    /// The current value.
     #[must_use]
     pub fn current(&self) -> Secret {
-        let held = self.0.held();
-        #[expect(clippy::expect_used, reason = "a keyring is made with at least one")]
-        held.listed.first().expect("a keyring holds one").clone()
+        let values = self.0.values();
+        #[expect(
+            clippy::expect_used,
+            reason = "a keyring is created with at least one value"
+        )]
+        values
+            .listed
+            .first()
+            .expect("a keyring is never empty")
+            .clone()
     }
 
-    /// All that are accepted now, the one in use first.
+    /// All values that are accepted now, the current one first.
     #[must_use]
     pub fn all(&self) -> Vec<Secret> {
-        let mut held = self.0.held();
-        held.forget(Instant::now());
-        let mut all = held.listed.clone();
-        all.extend(held.before.iter().map(|(secret, _)| secret.clone()));
+        let mut values = self.0.values();
+        values.remove_expired(Instant::now());
+        let mut all = values.listed.clone();
+        all.extend(values.previous.iter().map(|(secret, _)| secret.clone()));
         all
     }
 
-    /// Whether `text` is one of those that are accepted. Takes the same time whichever it is.
+    /// Whether `text` is an accepted value. The time does not depend on which one it is.
     #[must_use]
     pub fn accepts(&self, text: &str) -> bool {
-        // Who reads the file earlier must not be refused by who reads it later.
+        // A peer may have read the new file earlier than this process.
         self.fits(text) || (self.0.refresh(Instant::now()) && self.fits(text))
     }
 
@@ -142,7 +148,7 @@ impl Keyring {
             .into()
     }
 
-    /// Reads the file now. Whether the credentials are others than before.
+    /// Reads the file now. Returns whether the values changed.
     pub fn refresh(&self) -> bool {
         self.0.refresh(Instant::now())
     }
@@ -176,9 +182,9 @@ impl std::fmt::Debug for Keyring {
 }
 
 impl Inner {
-    fn held(&self) -> MutexGuard<'_, Held> {
-        // Whoever panicked while holding it left it whole: it is changed in one assignment.
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn values(&self) -> MutexGuard<'_, Values> {
+        // The values stay consistent even if a thread panics: they are replaced in one assignment.
+        self.values.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn refresh(&self, now: Instant) -> bool {
@@ -186,23 +192,23 @@ impl Inner {
             return false;
         };
         let read = file.read();
-        let mut held = self.held();
+        let mut values = self.values();
         match read {
             Ok(listed) => {
-                if held.trouble.take().is_some() {
+                if values.last_error.take().is_some() {
                     tracing::info!(path = %file.path.display(), "the credential can be read again");
                 }
-                let changed = held.replace(listed, now + file.overlap);
+                let changed = values.replace(listed, now + file.overlap);
                 if changed {
-                    tracing::info!(path = %file.path.display(), "the credential has changed; the one before is still accepted for a while");
+                    tracing::info!(path = %file.path.display(), "the credential has changed; the previous one is accepted during the overlap");
                 }
                 changed
             }
             Err(error) => {
-                let trouble = error.to_string();
-                if held.trouble.as_ref() != Some(&trouble) {
-                    tracing::warn!(path = %file.path.display(), error = trouble, "the credential cannot be read; the one before stays in use");
-                    held.trouble = Some(trouble);
+                let last_error = error.to_string();
+                if values.last_error.as_ref() != Some(&last_error) {
+                    tracing::warn!(path = %file.path.display(), error = last_error, "the credential cannot be read; the previous one stays in use");
+                    values.last_error = Some(last_error);
                 }
                 false
             }
@@ -210,12 +216,12 @@ impl Inner {
     }
 }
 
-impl Held {
+impl Values {
     const fn new(listed: Vec<Secret>) -> Self {
         Self {
             listed,
-            before: Vec::new(),
-            trouble: None,
+            previous: Vec::new(),
+            last_error: None,
         }
     }
 
@@ -224,17 +230,17 @@ impl Held {
             return false;
         }
         if let Some(used) = self.listed.first().cloned() {
-            self.before.retain(|(secret, _)| !equal(secret, &used));
-            self.before.push((used, until));
+            self.previous.retain(|(secret, _)| !equal(secret, &used));
+            self.previous.push((used, until));
         }
-        self.before
+        self.previous
             .retain(|(secret, _)| !listed.iter().any(|other| equal(other, secret)));
         self.listed = listed;
         true
     }
 
-    fn forget(&mut self, now: Instant) {
-        self.before.retain(|(_, until)| now < *until);
+    fn remove_expired(&mut self, now: Instant) {
+        self.previous.retain(|(_, until)| now < *until);
     }
 }
 
@@ -259,7 +265,7 @@ impl Source {
 
 fn watch(watched: &Weak<Inner>) {
     loop {
-        thread::sleep(EVERY);
+        thread::sleep(READ_INTERVAL);
         let Some(inner) = watched.upgrade() else {
             return;
         };
@@ -288,7 +294,7 @@ mod tests {
         time::{Duration, Instant},
     };
 
-    use super::{Held, Keyring, Rule};
+    use super::{Keyring, Rule, Values};
     use crate::Secret;
 
     struct File(tempfile::TempDir);
@@ -318,7 +324,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(3600);
 
     #[test]
-    fn a_new_credential_is_accepted_at_once_and_the_old_one_for_a_while() {
+    fn a_new_value_is_accepted_at_once_and_the_old_one_during_the_overlap() {
         let file = File::with("one\n");
         let keyring = file.open(LONG);
         assert!(keyring.accepts("one") && !keyring.accepts("two"));
@@ -335,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn without_overlap_the_old_one_is_refused_at_once() {
+    fn without_overlap_the_old_value_is_refused_at_once() {
         let file = File::with("one");
         let keyring = file.open(Duration::ZERO);
         file.write("two");
@@ -344,18 +350,18 @@ mod tests {
     }
 
     #[test]
-    fn the_old_one_ends_with_the_overlap() {
+    fn the_old_value_expires_after_the_overlap() {
         let now = Instant::now();
-        let mut held = Held::new(vec![Secret::new("one")]);
-        held.replace(vec![Secret::new("two")], now + LONG);
-        held.forget(now + LONG / 2);
-        assert_eq!(held.before.len(), 1);
-        held.forget(now + LONG);
-        assert!(held.before.is_empty());
+        let mut values = Values::new(vec![Secret::new("one")]);
+        values.replace(vec![Secret::new("two")], now + LONG);
+        values.remove_expired(now + LONG / 2);
+        assert_eq!(values.previous.len(), 1);
+        values.remove_expired(now + LONG);
+        assert!(values.previous.is_empty());
     }
 
     #[test]
-    fn further_lines_are_accepted_and_not_used() {
+    fn further_lines_are_accepted_but_are_not_the_current_value() {
         let file = File::with("one\n\n  two \n");
         let keyring = file.open(Duration::ZERO);
         assert_eq!(keyring.current().expose(), "one");
@@ -369,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_file_changes_nothing() {
+    fn an_invalid_file_changes_nothing() {
         let file = File::with("one");
         let keyring = file.open(LONG);
         for bad in ["", " \n\t", "naïve"] {
@@ -384,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_file_is_refused_at_the_start() {
+    fn an_invalid_file_cannot_be_opened() {
         for (bad, why) in [("", "empty"), ("naïve", "printable ASCII")] {
             let file = File::with(bad);
             let error = Keyring::open(&file.path(), LONG, Rule::Header).unwrap_err();
@@ -393,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_is_read_even_if_nobody_asks() {
+    fn the_file_is_read_periodically() {
         let file = File::with("one");
         let keyring = file.open(LONG);
         file.write("two");
@@ -405,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_it_is_shown() {
+    fn debug_hides_the_values() {
         let keyring = Keyring::fixed(Secret::new("swordfish"));
         assert!(!format!("{keyring:?}").contains("swordfish"));
     }

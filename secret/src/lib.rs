@@ -1,7 +1,7 @@
-//! Credentials: texts that are never shown, and that can be changed while they are in use.
+//! Secret values, and credentials that can be changed while they are in use.
 //!
-//! - [`Secret`] is one such text
-//! - [`Keyring`] holds the one that is in use and those beside it that are still accepted
+//! - [`Secret`] is one secret value.
+//! - [`Keyring`] holds the current value of a credential and the other values that are still accepted.
 
 mod keyring;
 mod text;

@@ -1,35 +1,35 @@
-//! Texts that are never shown.
+//! Secret values.
 
 use std::{fmt, fs, io, path::Path, sync::Arc};
 
 use subtle::ConstantTimeEq as _;
 
-/// A text that `Debug` does not show and that is compared in constant time.
+/// A secret text. `Debug` hides it, and it is compared in constant time.
 #[derive(Clone)]
 pub struct Secret(Arc<str>);
 
 impl Secret {
-    /// Keeps `text` secret.
+    /// Wraps `text`.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into().into())
     }
 
-    /// Draws 32 random bytes and spells them in hex.
+    /// A new secret: 32 random bytes of the system as 64 hex digits.
     ///
     /// # Errors
-    /// When the system has no randomness to give.
+    /// If the system provides no random bytes.
     pub fn random() -> io::Result<Self> {
         let mut bytes = [0_u8; 32];
         getrandom::fill(&mut bytes).map_err(io::Error::other)?;
         Ok(Self::new(hex::encode(bytes)))
     }
 
-    /// Reads a secret from a file: its first line, or the one in use where the file holds several (see
-    /// [`Keyring`](crate::Keyring)). White space around it does not count.
+    /// Reads the first non-empty line of a file, without surrounding white space. In a file with several
+    /// values, that is the current one (see [`Keyring`](crate::Keyring)).
     ///
     /// # Errors
-    /// When the file cannot be read or holds nothing.
+    /// [`io::ErrorKind::InvalidData`] if the file has no such line.
     pub fn from_file(path: &Path) -> io::Result<Self> {
         let text = fs::read_to_string(path)?;
         text.lines()
@@ -39,13 +39,13 @@ impl Secret {
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the file is empty"))
     }
 
-    /// The text itself. Call it only where the text leaves for its destination.
+    /// The plain text, for the place where it is sent or hashed.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Whether `other` is the same text, found in constant time.
+    /// Whether `other` equals the secret, compared in constant time.
     #[must_use]
     pub fn matches(&self, other: &str) -> bool {
         self.0.as_bytes().ct_eq(other.as_bytes()).into()

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
-use couch::{Couch, CouchConfig, Newcomer};
+use couch::{Couch, CouchConfig, NewNode};
 use secret::{Keyring, Rule, Secret};
 use tokio::time::{Instant, sleep};
 use url::Url;
@@ -117,13 +117,13 @@ pub(crate) async fn set_up(settings: &Couchdb) -> Result<Vec<String>, Error> {
                 {
                     continue;
                 }
-                let newcomer = Newcomer {
+                let new_node = NewNode {
                     host: &node.host,
                     port: node.port,
                     user: &settings.couchdb_user,
                     password: &password.current(),
                 };
-                couch.add_node(newcomer).await.map_err(at(node))?;
+                couch.add_node(new_node).await.map_err(at(node))?;
                 done.push(format!("{}: added", node.url));
             }
             find_each_other(&nodes, patience).await?;

@@ -1,23 +1,23 @@
-//! Writing or deleting the successor of one revision.
+//! Compare-and-set: writing or deleting the successor of one revision.
 
 use serde_json::Value;
 
-use super::{Exchange, Store, Terms, keep_if_open, rank, withdraw_spares};
+use super::{DocumentStore, Exchange, RaceContext, keep_transient, rank, withdraw_spares};
 use crate::document::{Leaf, Rev, Write};
 use crate::error::{Error, Result};
 
 pub(crate) async fn compare_and_set(
-    store: &impl Store,
-    terms: &Terms<'_>,
+    store: &impl DocumentStore,
+    context: &RaceContext<'_>,
     base: &Rev,
     body: &Value,
 ) -> Result<Exchange> {
     let mut last = None;
-    // After a lost answer a conflict may be our own write.
+    // After a lost response, a conflict may be caused by our own write.
     let mut unanswered = false;
     let mut own = Vec::new();
     loop {
-        match keep_if_open(store.put(Some(base), body).await, &mut last)? {
+        match keep_transient(store.put(Some(base), body).await, &mut last)? {
             Some(Write::Committed(rev)) => return Ok(Exchange::Won(rev)),
             Some(Write::Conflict) if !unanswered => return Ok(Exchange::Lost),
             Some(Write::Conflict) => break,
@@ -27,11 +27,11 @@ pub(crate) async fn compare_and_set(
             }
             None => unanswered = true,
         }
-        terms.pause(20, 120, &mut last).await?;
+        context.pause(20, 120, &mut last).await?;
     }
     let settling = Settling {
         store,
-        terms,
+        context,
         base,
         body,
         own,
@@ -41,48 +41,49 @@ pub(crate) async fn compare_and_set(
     settling.run().await
 }
 
-/// How often a writer whose leaf wins for now lets the others step back before it does.
-const ROUNDS_OF_GRACE: u32 = 4;
+/// How many rounds the writer of the leading leaf waits for the others to withdraw before it does.
+const GRACE_ROUNDS: u32 = 4;
 
-/// How often a rival must have been seen alive, after ours is gone, to be the winner.
+/// How many reads must show a rival, after our own leaves are withdrawn, before the race is lost.
 const SIGHTINGS: u32 = 2;
 
-/// A compare-and-set of which it is only known that a leaf of ours may be there.
+/// A compare-and-set whose first write had no clear outcome: a leaf of ours may exist.
 ///
-/// A rival is any other successor of `base` that its writer has not taken back; a deleted one
-/// counts too, for its writer had won and gone on. With a rival our leaf goes; without one it is
-/// written over once more, and a 201 to that makes it ours. When all writers were answered 202
-/// they must not all step back, or the document would be gone: so the one whose leaf wins waits
-/// longer than the others. Should it happen all the same, they begin again over the tombstones,
-/// which the mark of a tombstone makes possible.
+/// A rival is any other successor of `base` that was not withdrawn. A deleted successor is a rival too: its
+/// writer won, and the document was deleted afterwards. If there is a rival, we withdraw our leaf. If not, we
+/// write a successor of our leaf and win by a 201.
+///
+/// If all writers got 202, they must not all withdraw, or the document would be gone. So the writer of the
+/// leading leaf waits longer than the others. If all withdraw nevertheless, they start again on the
+/// tombstones, which are recognized by their mark.
 struct Settling<'a, S> {
     store: &'a S,
-    terms: &'a Terms<'a>,
+    context: &'a RaceContext<'a>,
     base: &'a Rev,
     body: &'a Value,
-    /// Leaves of ours. A majority may not see one yet that we were told of with a 202.
+    /// Our leaves. After a 202, a majority read may not show the leaf yet.
     own: Vec<Rev>,
-    /// Those of them that we have taken back, or that have a successor. Some node may still show them.
+    /// Our former leaves, withdrawn or with a successor. Some node may still show them.
     gone: Vec<Rev>,
     last: Option<Error>,
 }
 
-impl<S: Store> Settling<'_, S> {
+impl<S: DocumentStore> Settling<'_, S> {
     async fn run(mut self) -> Result<Exchange> {
         let mut waited = 0;
         let mut sightings = 0;
         loop {
-            self.terms.pause(20, 120, &mut self.last).await?;
-            let Some(leaves) = keep_if_open(self.store.leaves().await, &mut self.last)? else {
+            self.context.pause(20, 120, &mut self.last).await?;
+            let Some(leaves) = keep_transient(self.store.leaves().await, &mut self.last)? else {
                 continue;
             };
-            let rivals = self.sort_out(&leaves);
+            let rivals = self.collect_own_and_rivals(&leaves);
             if rivals.is_empty() {
                 sightings = 0;
                 let base_lives = leaves
                     .iter()
                     .any(|leaf| leaf.rev == *self.base && !leaf.deleted);
-                if let Some(rev) = self.write_alone(base_lives).await? {
+                if let Some(rev) = self.write_unrivalled(base_lives).await? {
                     let is_ours = |leaf: &Leaf| {
                         Ok(leaf.history.contains(self.base) && leaf.body == *self.body)
                     };
@@ -101,12 +102,12 @@ impl<S: Store> Settling<'_, S> {
             let ahead = rivals
                 .iter()
                 .all(|rival| !rival.deleted && rank(&rival.rev) < rank(best));
-            if ahead && waited < ROUNDS_OF_GRACE {
+            if ahead && waited < GRACE_ROUNDS {
                 waited += 1;
                 continue;
             }
             for rev in std::mem::take(&mut self.own) {
-                match keep_if_open(self.store.withdraw(&rev).await, &mut self.last)? {
+                match keep_transient(self.store.withdraw(&rev).await, &mut self.last)? {
                     Some(_) => self.gone.push(rev),
                     None => self.own.push(rev),
                 }
@@ -114,8 +115,8 @@ impl<S: Store> Settling<'_, S> {
         }
     }
 
-    /// Adds leaves of ours that are seen to those we know of, and returns the rivals.
-    fn sort_out<'l>(&mut self, leaves: &'l [Leaf]) -> Vec<&'l Leaf> {
+    /// Adds our leaves to `own` and returns the rivals.
+    fn collect_own_and_rivals<'l>(&mut self, leaves: &'l [Leaf]) -> Vec<&'l Leaf> {
         let mut rivals = Vec::new();
         for leaf in leaves {
             let successor = leaf.rev != *self.base && leaf.history.contains(self.base);
@@ -132,12 +133,11 @@ impl<S: Store> Settling<'_, S> {
         rivals
     }
 
-    /// Writes where no rival is to be seen: over our leaf, or where there is none (any more),
-    /// over what there was before.
-    async fn write_alone(&mut self, base_lives: bool) -> Result<Option<Rev>> {
+    /// Writes when there is no rival: a successor of our leading leaf, or of `base` if we have no leaf.
+    async fn write_unrivalled(&mut self, base_lives: bool) -> Result<Option<Rev>> {
         let onto = self.own.iter().max_by_key(|rev| rank(rev)).cloned();
         let target = onto.as_ref().or(base_lives.then_some(self.base));
-        let written = keep_if_open(self.store.put(target, self.body).await, &mut self.last)?;
+        let written = keep_transient(self.store.put(target, self.body).await, &mut self.last)?;
         if written.is_some()
             && let Some(rev) = &onto
         {
@@ -146,7 +146,7 @@ impl<S: Store> Settling<'_, S> {
         match written {
             Some(Write::Committed(rev)) => {
                 for spare in std::mem::take(&mut self.own) {
-                    keep_if_open(self.store.withdraw(&spare).await, &mut self.last)?;
+                    keep_transient(self.store.withdraw(&spare).await, &mut self.last)?;
                 }
                 return Ok(Some(rev));
             }
@@ -154,7 +154,7 @@ impl<S: Store> Settling<'_, S> {
                 self.gone.extend(onto);
                 self.own.push(rev);
             }
-            // If it is ours and still alive, the next reading shows it.
+            // If our write succeeded, the next read shows it.
             Some(Write::Conflict) | None => {}
         }
         Ok(None)
@@ -162,14 +162,14 @@ impl<S: Store> Settling<'_, S> {
 }
 
 pub(crate) async fn compare_and_delete(
-    store: &impl Store,
-    terms: &Terms<'_>,
+    store: &impl DocumentStore,
+    context: &RaceContext<'_>,
     base: &Rev,
 ) -> Result<Exchange> {
     let mut last = None;
     let mut unanswered = false;
     loop {
-        let open = match keep_if_open(store.delete(base).await, &mut last)? {
+        let open = match keep_transient(store.delete(base).await, &mut last)? {
             Some(Write::Committed(rev)) => return Ok(Exchange::Won(rev)),
             Some(Write::Conflict) if !unanswered => return Ok(Exchange::Lost),
             Some(Write::Contested(_) | Write::Conflict) => true,
@@ -178,14 +178,14 @@ pub(crate) async fn compare_and_delete(
                 false
             }
         };
-        terms.pause(20, 120, &mut last).await?;
+        context.pause(20, 120, &mut last).await?;
         if !open {
             continue;
         }
-        let Some(leaves) = keep_if_open(store.leaves().await, &mut last)? else {
+        let Some(leaves) = keep_transient(store.leaves().await, &mut last)? else {
             continue;
         };
-        // A tombstone of ours beside somebody's live leaf does no harm: it never wins.
+        // Our tombstone beside a live leaf is harmless: it never becomes the winner.
         let alive = leaves
             .iter()
             .find(|leaf| !leaf.deleted && leaf.history.contains(base));

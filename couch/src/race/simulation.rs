@@ -1,9 +1,9 @@
-//! The protocol against a model of a three-node cluster, in simulated time.
+//! Tests of the protocol against a model of a three-node cluster, in simulated time.
 //!
-//! The model answers as measured on CouchDB 3.4.3: each node takes or refuses a write for itself,
-//! a little later than the others; 201 when two took the same revision, 202 when one did, 409 when
-//! none; reads merge what the first two nodes have; the nodes tell each other later. Every run is
-//! decided by its seed, which a failure prints.
+//! The model behaves as measured on CouchDB 3.4.3. Each node accepts or refuses a write on its own, after a
+//! random delay. The response is 201 if two nodes took the same revision, 202 if one did, 409 if none did. A
+//! read merges the trees of two nodes. Replication between nodes is delayed. The seed determines the whole run
+//! and is printed on failure.
 
 #![allow(
     clippy::unwrap_used,
@@ -23,11 +23,12 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Claim, Exchange, Store, Terms, claim, compare_and_delete, compare_and_set, rank, release,
+    ClaimOutcome, DocumentStore, Exchange, RaceContext, claim, compare_and_delete, compare_and_set,
+    rank, release,
 };
 use crate::document::{Leaf, Rev, WITHDRAWN, Write};
 use crate::error::{Call, Error, Result};
-use crate::pause::Dice;
+use crate::random::Random;
 
 #[derive(Clone, Debug)]
 struct Edit {
@@ -36,7 +37,7 @@ struct Edit {
     body: Value,
 }
 
-/// One document's revision tree, as one node knows it.
+/// The revision tree of the document on one node.
 #[derive(Clone, Default, Debug)]
 struct Tree(BTreeMap<String, Edit>);
 
@@ -110,50 +111,50 @@ struct Node {
     up: bool,
 }
 
-/// What can go wrong on the way.
+/// Simulated faults.
 #[derive(Clone, Copy, Default)]
-struct Weather {
-    /// Of a hundred requests, so many whose answer is lost; half of them arrive much later.
-    lost: u64,
-    /// Whether one node after the other goes away for a while.
+struct SimulatedFaults {
+    /// The percentage of requests whose response is lost. Half of these requests arrive much later.
+    lost_percent: u64,
+    /// Whether single nodes go down for a while.
     outages: bool,
 }
 
 #[derive(Clone)]
 struct Cluster {
     nodes: Arc<Mutex<Vec<Node>>>,
-    dice: Arc<Dice>,
-    weather: Weather,
+    random: Arc<Random>,
+    faults: SimulatedFaults,
     contested: Arc<Mutex<u32>>,
 }
 
 impl Cluster {
-    fn new(seed: u64, weather: Weather) -> Self {
+    fn new(seed: u64, faults: SimulatedFaults) -> Self {
         let nodes = (0..3).map(|_| Node {
             tree: Tree::default(),
             up: true,
         });
         Self {
             nodes: Arc::new(Mutex::new(nodes.collect())),
-            dice: Arc::new(Dice::new(Some(seed))),
-            weather,
+            random: Arc::new(Random::new(Some(seed))),
+            faults,
             contested: Arc::default(),
         }
     }
 
-    /// Nodes tell each other now and then, until the returned task is stopped.
-    fn live(&self) -> tokio::task::JoinHandle<()> {
+    /// Replicates between random nodes until the returned task is aborted.
+    fn replicate(&self) -> tokio::task::JoinHandle<()> {
         let cluster = self.clone();
         tokio::spawn(async move {
             loop {
-                sleep(cluster.dice.millis(1, 40)).await;
+                sleep(cluster.random.millis(1, 40)).await;
                 let (from, to) = (cluster.pick(3), cluster.pick(3));
                 let mut nodes = cluster.nodes.lock().unwrap();
                 if nodes[from].up && nodes[to].up {
                     let tree = nodes[from].tree.clone();
                     nodes[to].tree.learn(&tree);
                 }
-                if cluster.weather.outages && cluster.pick(12) == 0 {
+                if cluster.faults.outages && cluster.pick(12) == 0 {
                     let other_down = nodes.iter().position(|node| !node.up);
                     match other_down {
                         Some(down) => nodes[down].up = true,
@@ -165,11 +166,11 @@ impl Cluster {
     }
 
     fn pick(&self, sides: u64) -> usize {
-        usize::try_from(self.dice.draw() % sides).unwrap()
+        usize::try_from(self.random.next_u64() % sides).unwrap()
     }
 
-    /// What all nodes know once they have told each other everything.
-    fn settled(&self) -> Vec<Leaf> {
+    /// The leaves after complete replication.
+    fn replicated_leaves(&self) -> Vec<Leaf> {
         let nodes = self.nodes.lock().unwrap();
         let mut all = Tree::default();
         for node in nodes.iter() {
@@ -188,23 +189,23 @@ impl Cluster {
     }
 
     async fn write(&self, onto: Option<&Rev>, deleted: bool, body: &Value) -> Result<Write> {
-        let lost = self.dice.draw() % 100 < self.weather.lost;
+        let lost = self.random.next_u64() % 100 < self.faults.lost_percent;
         if lost && self.pick(2) == 0 {
-            // The network holds the request back, and the client gives up.
+            // The network delays the request, and the client gives up.
             let (cluster, onto, body) = (self.clone(), onto.cloned(), body.clone());
-            let delay = self.dice.millis(10, 1500);
+            let delay = self.random.millis(10, 1500);
             tokio::spawn(async move {
                 sleep(delay).await;
                 cluster.coordinate(onto, deleted, body).await;
             });
             sleep(Duration::from_millis(50)).await;
-            return Err(no_answer());
+            return Err(lost_response());
         }
-        let answer = self.coordinate(onto.cloned(), deleted, body.clone()).await;
+        let response = self.coordinate(onto.cloned(), deleted, body.clone()).await;
         if lost {
-            return Err(no_answer());
+            return Err(lost_response());
         }
-        answer.ok_or_else(no_answer)
+        response.ok_or_else(lost_response)
     }
 
     async fn coordinate(&self, onto: Option<Rev>, deleted: bool, body: Value) -> Option<Write> {
@@ -212,7 +213,7 @@ impl Cluster {
         for at in 0..3 {
             let (cluster, tell, onto, body) =
                 (self.clone(), tell.clone(), onto.clone(), body.clone());
-            let delay = self.dice.millis(0, 25);
+            let delay = self.random.millis(0, 25);
             tokio::spawn(async move {
                 sleep(delay).await;
                 let mut nodes = cluster.nodes.lock().unwrap();
@@ -224,8 +225,8 @@ impl Cluster {
         drop(tell);
         let mut taken: BTreeMap<String, u32> = BTreeMap::new();
         let mut refused = false;
-        while let Some(answer) = told.recv().await {
-            let Some(rev) = answer else {
+        while let Some(response) = told.recv().await {
+            let Some(rev) = response else {
                 refused = true;
                 continue;
             };
@@ -245,15 +246,15 @@ impl Cluster {
     }
 }
 
-fn no_answer() -> Error {
+fn lost_response() -> Error {
     Error::Unavailable {
         call: Call::server("simulated call"),
         unsent: false,
-        source: "the answer was lost".into(),
+        source: "the response was lost".into(),
     }
 }
 
-impl Store for Cluster {
+impl DocumentStore for Cluster {
     async fn put(&self, rev: Option<&Rev>, body: &Value) -> Result<Write> {
         self.write(rev, false, body).await
     }
@@ -265,7 +266,7 @@ impl Store for Cluster {
             .await
     }
     async fn leaves(&self) -> Result<Vec<Leaf>> {
-        sleep(self.dice.millis(0, 25)).await;
+        sleep(self.random.millis(0, 25)).await;
         let first = self.pick(3);
         let nodes = self.nodes.lock().unwrap();
         let up: Vec<usize> = (0..3)
@@ -273,7 +274,7 @@ impl Store for Cluster {
             .filter(|at| nodes[*at].up)
             .collect();
         let (Some(a), Some(b)) = (up.first(), up.get(1)) else {
-            return Err(no_answer());
+            return Err(lost_response());
         };
         let mut merged = nodes[*a].tree.clone();
         merged.learn(&nodes[*b].tree);
@@ -281,19 +282,19 @@ impl Store for Cluster {
     }
 }
 
-fn terms(dice: &Dice) -> Terms<'_> {
-    Terms {
+fn context(random: &Random) -> RaceContext<'_> {
+    RaceContext {
         call: Call::server("simulated race"),
-        dice,
+        random,
         deadline: Instant::now() + Duration::from_secs(30),
     }
 }
 
-fn of(owner: usize) -> impl Fn(&Leaf) -> Result<bool> {
+fn owned_by(owner: usize) -> impl Fn(&Leaf) -> Result<bool> {
     move |leaf| Ok(leaf.body["owner"] == json!(owner))
 }
 
-/// Runs `run` in simulated time, once for each seed.
+/// Runs `run` once for each seed, in simulated time.
 fn for_seeds<F: Future<Output = ()>>(seeds: std::ops::Range<u64>, run: impl Fn(u64) -> F) {
     for seed in seeds {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -305,108 +306,113 @@ fn for_seeds<F: Future<Output = ()>>(seeds: std::ops::Range<u64>, run: impl Fn(u
     }
 }
 
-/// `count` claimants set out within a few milliseconds; each is killed after `lifetime` and begins
-/// again, if there is one. What each ended with.
-async fn claimants(cluster: &Cluster, count: usize, mortal: bool) -> Vec<Result<Claim<Value>>> {
+/// Starts `count` claimants within a few milliseconds and returns the outcome of each. If `mortal`, each is
+/// killed once after a random time and starts again.
+async fn claimants(
+    cluster: &Cluster,
+    count: usize,
+    mortal: bool,
+) -> Vec<Result<ClaimOutcome<Value>>> {
     let mut running = Vec::new();
     for owner in 0..count {
         let cluster = cluster.clone();
-        let start = cluster.dice.millis(0, 8);
-        let lifetime = cluster.dice.millis(1, 150);
+        let start = cluster.random.millis(0, 8);
+        let lifetime = cluster.random.millis(1, 150);
         running.push(tokio::spawn(async move {
             sleep(start).await;
             let body = json!({ "owner": owner });
             if mortal {
-                let doomed = terms(&cluster.dice);
+                let doomed = context(&cluster.random);
                 if let Ok(done) =
-                    tokio::time::timeout(lifetime, claim(&cluster, &doomed, &body, of(owner))).await
+                    tokio::time::timeout(lifetime, claim(&cluster, &doomed, &body, owned_by(owner)))
+                        .await
                 {
                     return done;
                 }
             }
-            claim(&cluster, &terms(&cluster.dice), &body, of(owner)).await
+            claim(&cluster, &context(&cluster.random), &body, owned_by(owner)).await
         }));
     }
     let mut ends = Vec::new();
     for task in running {
         ends.push(task.await.unwrap());
     }
-    // Whatever the network still holds arrives.
+    // Delayed requests arrive.
     sleep(Duration::from_secs(5)).await;
     ends
 }
 
-fn winners(ends: &[Result<Claim<Value>>]) -> Vec<usize> {
-    let won = |end: &Result<Claim<Value>>| matches!(end, Ok(Claim::Won(_)));
+fn winners(ends: &[Result<ClaimOutcome<Value>>]) -> Vec<usize> {
+    let won = |end: &Result<ClaimOutcome<Value>>| matches!(end, Ok(ClaimOutcome::Won(_)));
     (0..ends.len()).filter(|owner| won(&ends[*owner])).collect()
 }
 
 #[test]
-fn a_healthy_cluster_has_one_owner_and_one_live_leaf() {
+fn on_a_healthy_cluster_a_claim_has_one_owner_and_only_its_leaves_live() {
     let contested = Arc::new(Mutex::new(0));
     let spares = Arc::new(Mutex::new(0));
     for_seeds(0..400, |seed| {
         let (contested, spares) = (Arc::clone(&contested), Arc::clone(&spares));
         async move {
-            let cluster = Cluster::new(seed, Weather::default());
-            let life = cluster.live();
+            let cluster = Cluster::new(seed, SimulatedFaults::default());
+            let replication = cluster.replicate();
             let count = 2 + usize::try_from(seed % 5).unwrap();
             let ends = claimants(&cluster, count, false).await;
             let winners = winners(&ends);
             assert_eq!(winners.len(), 1, "seed {seed}: {ends:?}");
             for (owner, end) in ends.iter().enumerate() {
-                if let Claim::Taken(body) = end.as_ref().unwrap() {
+                if let ClaimOutcome::Taken(body) = end.as_ref().unwrap() {
                     assert_ne!(body["owner"], json!(owner), "seed {seed}: lost to itself");
                 }
             }
             let alive: Vec<Leaf> = cluster
-                .settled()
+                .replicated_leaves()
                 .into_iter()
                 .filter(|leaf| !leaf.deleted)
                 .collect();
-            // Over tombstones that differ from node to node the owner's one write can make two leaves.
+            // If the nodes have different tombstones, one write of the owner can create two leaves.
             let of_the_owner = alive
                 .iter()
                 .all(|leaf| leaf.body["owner"] == json!(winners[0]));
             assert!(!alive.is_empty() && of_the_owner, "seed {seed}: {alive:?}");
             *spares.lock().unwrap() += alive.len() - 1;
             *contested.lock().unwrap() += *cluster.contested.lock().unwrap();
-            life.abort();
+            replication.abort();
         }
     });
     let spares = *spares.lock().unwrap();
     assert!(spares < 40, "{spares} leaves are left behind in 400 races");
-    // Without 202 the runs would show nothing.
+    // Races without 202 would test nothing.
     assert!(
         *contested.lock().unwrap() > 100,
-        "the model answered 202 too seldom"
+        "the model answered 202 too rarely"
     );
 }
 
 #[test]
-fn outages_lost_answers_and_deaths_never_make_two_owners() {
+fn outages_lost_responses_and_crashes_never_lead_to_two_owners() {
     let owned_in = Arc::new(Mutex::new(0));
     for_seeds(1000..1600, |seed| {
         let owned = Arc::clone(&owned_in);
         async move {
-            let weather = Weather {
-                lost: seed % 4 * 8,
+            let faults = SimulatedFaults {
+                lost_percent: seed % 4 * 8,
                 outages: seed % 3 != 0,
             };
-            let cluster = Cluster::new(seed, weather);
-            let life = cluster.live();
+            let cluster = Cluster::new(seed, faults);
+            let replication = cluster.replicate();
             let ends = claimants(&cluster, 3, seed % 2 == 0).await;
             let winners = winners(&ends);
             assert!(winners.len() <= 1, "seed {seed}: {ends:?}");
             if let Some(winner) = winners.first() {
                 let held = cluster
-                    .settled()
+                    .replicated_leaves()
                     .iter()
                     .any(|leaf| !leaf.deleted && leaf.body["owner"] == json!(winner));
                 assert!(held, "seed {seed}: the owner's leaf is gone");
                 *owned.lock().unwrap() += 1;
             }
-            life.abort();
+            replication.abort();
         }
     });
     let owned = *owned_in.lock().unwrap();
@@ -414,38 +420,38 @@ fn outages_lost_answers_and_deaths_never_make_two_owners() {
 }
 
 #[test]
-fn a_claim_that_is_given_back_is_free_and_one_of_somebody_else_stays() {
+fn release_frees_a_claim_of_its_owner_and_of_nobody_else() {
     for_seeds(2000..2100, |seed| async move {
-        let cluster = Cluster::new(seed, Weather::default());
-        let life = cluster.live();
+        let cluster = Cluster::new(seed, SimulatedFaults::default());
+        let replication = cluster.replicate();
         let ends = claimants(&cluster, 3, false).await;
         let winner = winners(&ends)[0];
-        let terms = terms(&cluster.dice);
+        let context = context(&cluster.random);
         let alive = |owner: usize| {
-            let leaves = cluster.settled();
+            let leaves = cluster.replicated_leaves();
             leaves
                 .iter()
                 .any(|leaf| !leaf.deleted && leaf.body["owner"] == json!(owner))
         };
         for loser in (0..3).filter(|owner| *owner != winner) {
-            release(&cluster, &terms, of(loser)).await.unwrap();
+            release(&cluster, &context, owned_by(loser)).await.unwrap();
             assert!(!alive(loser), "seed {seed}");
             assert!(alive(winner), "seed {seed}");
         }
         assert!(
-            release(&cluster, &terms, of(winner)).await.unwrap(),
+            release(&cluster, &context, owned_by(winner)).await.unwrap(),
             "seed {seed}"
         );
         assert!(
-            !release(&cluster, &terms, of(winner)).await.unwrap(),
+            !release(&cluster, &context, owned_by(winner)).await.unwrap(),
             "seed {seed}"
         );
         assert!(!alive(winner), "seed {seed}");
-        let next = claim(&cluster, &terms, &json!({ "owner": 7 }), of(7))
+        let next = claim(&cluster, &context, &json!({ "owner": 7 }), owned_by(7))
             .await
             .unwrap();
-        assert!(matches!(next, Claim::Won(_)), "seed {seed}");
-        life.abort();
+        assert!(matches!(next, ClaimOutcome::Won(_)), "seed {seed}");
+        replication.abort();
     });
 }
 
@@ -453,11 +459,11 @@ async fn exchanges(cluster: &Cluster, base: &Rev, count: usize) -> Vec<Result<Ex
     let mut running = Vec::new();
     for writer in 0..count {
         let (cluster, base) = (cluster.clone(), base.clone());
-        let start = cluster.dice.millis(0, 8);
+        let start = cluster.random.millis(0, 8);
         running.push(tokio::spawn(async move {
             sleep(start).await;
-            let terms = terms(&cluster.dice);
-            compare_and_set(&cluster, &terms, &base, &json!({ "writer": writer })).await
+            let context = context(&cluster.random);
+            compare_and_set(&cluster, &context, &base, &json!({ "writer": writer })).await
         }));
     }
     let mut ends = Vec::new();
@@ -469,11 +475,11 @@ async fn exchanges(cluster: &Cluster, base: &Rev, count: usize) -> Vec<Result<Ex
 }
 
 #[test]
-fn a_compare_and_set_has_one_winner_and_the_document_lives_on() {
+fn a_compare_and_set_has_one_winner_and_the_document_stays_alive() {
     for_seeds(3000..3400, |seed| async move {
-        let cluster = Cluster::new(seed, Weather::default());
+        let cluster = Cluster::new(seed, SimulatedFaults::default());
         let base = cluster.seed_document(&json!({ "writer": null }));
-        let life = cluster.live();
+        let replication = cluster.replicate();
         let count = 2 + usize::try_from(seed % 5).unwrap();
         let ends = exchanges(&cluster, &base, count).await;
         let won: Vec<usize> = (0..count)
@@ -481,7 +487,7 @@ fn a_compare_and_set_has_one_winner_and_the_document_lives_on() {
             .collect();
         assert_eq!(won.len(), 1, "seed {seed}: {ends:?}");
         let alive: Vec<Leaf> = cluster
-            .settled()
+            .replicated_leaves()
             .into_iter()
             .filter(|leaf| !leaf.deleted)
             .collect();
@@ -489,53 +495,53 @@ fn a_compare_and_set_has_one_winner_and_the_document_lives_on() {
             .iter()
             .all(|leaf| leaf.body["writer"] == json!(won[0]));
         assert!(!alive.is_empty() && of_the_winner, "seed {seed}: {alive:?}");
-        life.abort();
+        replication.abort();
     });
 }
 
 #[test]
-fn lost_answers_never_make_two_winners_of_a_compare_and_set() {
+fn lost_responses_never_lead_to_two_winners_of_a_compare_and_set() {
     for_seeds(4000..4600, |seed| async move {
-        let weather = Weather {
-            lost: seed % 4 * 8,
+        let faults = SimulatedFaults {
+            lost_percent: seed % 4 * 8,
             outages: seed % 3 != 0,
         };
-        let cluster = Cluster::new(seed, weather);
+        let cluster = Cluster::new(seed, faults);
         let base = cluster.seed_document(&json!({ "writer": null }));
-        let life = cluster.live();
+        let replication = cluster.replicate();
         let ends = exchanges(&cluster, &base, 3).await;
         let won: Vec<usize> = (0..3)
             .filter(|it| matches!(ends[*it], Ok(Exchange::Won(_))))
             .collect();
         assert!(won.len() <= 1, "seed {seed}: {ends:?}");
-        let alive = cluster.settled().iter().any(|leaf| !leaf.deleted);
+        let alive = cluster.replicated_leaves().iter().any(|leaf| !leaf.deleted);
         assert!(alive, "seed {seed}: the document is gone; {ends:?}");
-        life.abort();
+        replication.abort();
     });
 }
 
 #[test]
 fn a_deletion_and_an_update_never_both_win() {
     for_seeds(5000..5300, |seed| async move {
-        let cluster = Cluster::new(seed, Weather::default());
+        let cluster = Cluster::new(seed, SimulatedFaults::default());
         let base = cluster.seed_document(&json!({ "writer": null }));
-        let life = cluster.live();
+        let replication = cluster.replicate();
         let deletion = {
             let (cluster, base) = (cluster.clone(), base.clone());
-            tokio::spawn(
-                async move { compare_and_delete(&cluster, &terms(&cluster.dice), &base).await },
-            )
+            tokio::spawn(async move {
+                compare_and_delete(&cluster, &context(&cluster.random), &base).await
+            })
         };
         let update = exchanges(&cluster, &base, 1).await.remove(0).unwrap();
         let deletion = deletion.await.unwrap().unwrap();
         let both = matches!((&deletion, &update), (Exchange::Won(_), Exchange::Won(_)));
         assert!(!both, "seed {seed}");
-        let alive = cluster.settled().iter().any(|leaf| !leaf.deleted);
+        let alive = cluster.replicated_leaves().iter().any(|leaf| !leaf.deleted);
         assert_eq!(
             alive,
             matches!(update, Exchange::Won(_)),
             "seed {seed}: {deletion:?} {update:?}"
         );
-        life.abort();
+        replication.abort();
     });
 }

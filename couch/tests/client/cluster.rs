@@ -1,12 +1,12 @@
-//! Races on a real cluster: `HAMLET_TEST_COUCHDB_CLUSTER` names its nodes, separated by commas, each
-//! `http://user:password@host:port`. Without it there is nothing to test here.
+//! Races on a real cluster. `HAMLET_TEST_COUCHDB_CLUSTER` lists its nodes, separated by commas, each as
+//! `http://user:password@host:port`. Without it these tests do nothing.
 
 use std::time::Duration;
 
-use couch::{Claim, Couch, CouchConfig, Database, DbName, DocId, Exchange, Leaf};
+use couch::{ClaimOutcome, Couch, CouchConfig, Database, DbName, DocId, Exchange, Leaf};
 use serde_json::{Value, json};
 
-/// The same new database as seen from each node.
+/// One new database, accessed through each node.
 async fn nodes(doctype: &str) -> Vec<Database> {
     let urls = std::env::var("HAMLET_TEST_COUCHDB_CLUSTER").unwrap_or_default();
     let name = DbName::instance(&format!("couchtest{}", DocId::ascending()), doctype).unwrap();
@@ -29,7 +29,7 @@ async fn nodes(doctype: &str) -> Vec<Database> {
     databases
 }
 
-/// Waits until `owner`'s is the only live leaf: what losers took back reaches the last node later.
+/// Waits until the leaf of `owner` is the only live one: withdrawals reach the last node later.
 async fn only_alive(database: &Database, id: &str, owner: &[Value]) {
     let mut alive = Vec::new();
     for _ in 0..100 {
@@ -48,7 +48,7 @@ async fn only_alive(database: &Database, id: &str, owner: &[Value]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_claimants_at_different_nodes_one_wins() {
+async fn one_of_several_claimants_on_different_nodes_wins() {
     let nodes = nodes("claims").await;
     for round in 0..60 {
         if nodes.is_empty() {
@@ -67,7 +67,7 @@ async fn of_claimants_at_different_nodes_one_wins() {
         }
         let mut won = Vec::new();
         for (claimant, task) in running.into_iter().enumerate() {
-            if let Claim::Won(_) = task.await.unwrap().unwrap() {
+            if let ClaimOutcome::Won(_) = task.await.unwrap().unwrap() {
                 won.push(json!(claimant));
             }
         }
@@ -78,7 +78,7 @@ async fn of_claimants_at_different_nodes_one_wins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_writers_at_different_nodes_one_wins() {
+async fn one_of_several_writers_on_different_nodes_wins() {
     let nodes = nodes("operations").await;
     for round in 0..60 {
         if nodes.is_empty() {

@@ -1,4 +1,4 @@
-//! A password that changes while it is in use.
+//! Changing the password while it is in use.
 
 use std::fs;
 use std::time::Duration;
@@ -9,18 +9,18 @@ use secret::{Keyring, Rule};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// A server and a client, each with its own file of the password.
-struct Place {
+/// A server and a client, each with its own password file.
+struct RotatedPassword {
     folder: tempfile::TempDir,
     stop: CancellationToken,
     couch: Couch,
-    /// Somebody who knows the first password only.
+    /// A client with the first password only.
     outdated: Couch,
 }
 
 const LONG: Duration = Duration::from_secs(3600);
 
-impl Place {
+impl RotatedPassword {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = |name| {
@@ -29,7 +29,7 @@ impl Place {
             Keyring::open(&path, LONG, Rule::Line).unwrap()
         };
         let mut config = Config::new(folder.path().join("data"), "admin", "");
-        // The server's overlap is none, so that it refuses as a CouchDB does.
+        // Without an overlap the server refuses the old password at once, as CouchDB does.
         let path = folder.path().join("server");
         fs::write(&path, "first").unwrap();
         config.password = Keyring::open(&path, Duration::ZERO, Rule::Line).unwrap();
@@ -55,8 +55,8 @@ impl Place {
         fs::write(self.folder.path().join(name), text).unwrap();
     }
 
-    /// Waits until the server, which reads its file now and then, refuses the first password. Does
-    /// `meanwhile` again and again.
+    /// Calls `meanwhile` repeatedly until the server has read its password file again and refuses the first
+    /// password.
     async fn until_the_first_is_refused(&self, meanwhile: impl AsyncFn()) {
         let end = tokio::time::Instant::now() + Duration::from_secs(60);
         loop {
@@ -71,51 +71,51 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for RotatedPassword {
     fn drop(&mut self) {
         self.stop.cancel();
     }
 }
 
 #[tokio::test]
-async fn no_call_fails_when_the_new_password_is_announced_first() {
-    let place = Place::new().await;
-    // In the file of the client both, the new one first: the server refuses it and takes the old one.
-    place.write("client", "second\nfirst\n");
-    place.couch.up().await.unwrap();
-    place.write("server", "second\n");
-    let calls = async || place.couch.up().await.unwrap();
-    place.until_the_first_is_refused(calls).await;
+async fn no_call_fails_if_the_client_learns_the_new_password_first() {
+    let setup = RotatedPassword::new().await;
+    // The client knows both passwords. The server refuses the new one and accepts the old one.
+    setup.write("client", "second\nfirst\n");
+    setup.couch.up().await.unwrap();
+    setup.write("server", "second\n");
+    let calls = async || setup.couch.up().await.unwrap();
+    setup.until_the_first_is_refused(calls).await;
     calls().await;
-    place.write("client", "second\n");
-    place.couch.up().await.unwrap();
+    setup.write("client", "second\n");
+    setup.couch.up().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_refused_password_is_read_again_before_giving_up() {
-    let place = Place::new().await;
-    place.write("server", "second");
-    place.until_the_first_is_refused(async || {}).await;
-    place.write("client", "second");
-    place.couch.up().await.unwrap();
+async fn a_client_reads_its_password_file_again_before_it_gives_up() {
+    let setup = RotatedPassword::new().await;
+    setup.write("server", "second");
+    setup.until_the_first_is_refused(async || {}).await;
+    setup.write("client", "second");
+    setup.couch.up().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_password_that_was_refused_is_not_tried_first_again() {
-    let place = Place::new().await;
-    place.write("client", "second\nfirst\n");
+async fn a_refused_password_is_not_tried_first_again() {
+    let setup = RotatedPassword::new().await;
+    setup.write("client", "second\nfirst\n");
     let end = tokio::time::Instant::now() + Duration::from_secs(60);
-    // Until the new password was tried once: that call takes one request more.
+    // The call that tries the new password takes one more request.
     loop {
-        let before = place.couch.requests();
-        place.couch.up().await.unwrap();
-        if place.couch.requests() - before > 2 {
+        let before = setup.couch.requests();
+        setup.couch.up().await.unwrap();
+        if setup.couch.requests() - before > 2 {
             break;
         }
         assert!(tokio::time::Instant::now() < end, "never tried");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let before = place.couch.requests();
-    place.couch.up().await.unwrap();
-    assert_eq!(place.couch.requests() - before, 2);
+    let before = setup.couch.requests();
+    setup.couch.up().await.unwrap();
+    assert_eq!(setup.couch.requests() - before, 2);
 }

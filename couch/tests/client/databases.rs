@@ -1,62 +1,65 @@
-//! Names, creation, deletion, lists and infos of databases.
+//! Tests of databases: names, creation, deletion, listing, statistics.
 
 use couch::{Creation, DbName, DocId, Error, Removal};
 use serde_json::json;
 
-use crate::support::Peer;
+use crate::support::TestServer;
 
 #[tokio::test]
 async fn a_database_is_created_once_and_deleted_once() {
-    for peer in Peer::all().await {
-        let name = peer.name("io.cozy.files");
+    for server in TestServer::all().await {
+        let name = server.name("io.cozy.files");
         assert!(name.as_str().ends_with("/io-cozy-files"));
         assert_eq!(
-            peer.couch.create_database(&name).await.unwrap(),
+            server.couch.create_database(&name).await.unwrap(),
             Creation::Created
         );
         assert_eq!(
-            peer.couch.create_database(&name).await.unwrap(),
+            server.couch.create_database(&name).await.unwrap(),
             Creation::AlreadyExists
         );
         assert_eq!(
-            peer.couch.delete_database(&name).await.unwrap(),
+            server.couch.delete_database(&name).await.unwrap(),
             Removal::Deleted
         );
         assert_eq!(
-            peer.couch.delete_database(&name).await.unwrap(),
+            server.couch.delete_database(&name).await.unwrap(),
             Removal::Missing
         );
-        peer.clean().await;
+        server.clean().await;
     }
 }
 
 #[tokio::test]
-async fn the_list_holds_what_begins_with_the_prefix_and_no_more() {
-    for peer in Peer::all().await {
+async fn a_list_has_exactly_the_databases_with_the_prefix() {
+    for server in TestServer::all().await {
         for doctype in ["a", "b"] {
-            peer.database(doctype).await;
+            server.database(doctype).await;
         }
-        let beside = DbName::new(format!("{}0", peer.prefix)).unwrap();
-        peer.couch.create_database(&beside).await.unwrap();
-        let names = peer
+        let beside = DbName::new(format!("{}0", server.prefix)).unwrap();
+        server.couch.create_database(&beside).await.unwrap();
+        let names = server
             .couch
-            .databases_with_prefix(&format!("{}/", peer.prefix))
+            .databases_with_prefix(&format!("{}/", server.prefix))
             .await
             .unwrap();
         assert_eq!(
             names,
-            [format!("{}/a", peer.prefix), format!("{}/b", peer.prefix)]
+            [
+                format!("{}/a", server.prefix),
+                format!("{}/b", server.prefix)
+            ]
         );
-        assert!(peer.couch.databases_with_prefix("").await.unwrap().len() >= 3);
-        peer.couch.delete_database(&beside).await.unwrap();
-        peer.clean().await;
+        assert!(server.couch.databases_with_prefix("").await.unwrap().len() >= 3);
+        server.couch.delete_database(&beside).await.unwrap();
+        server.clean().await;
     }
 }
 
 #[tokio::test]
-async fn infos_of_more_than_a_hundred_databases_come_by_name() {
-    for peer in Peer::all().await {
-        let database = peer.database("here").await;
+async fn infos_of_more_than_a_hundred_databases_are_read_in_chunks() {
+    for server in TestServer::all().await {
+        let database = server.database("here").await;
         let written = database.put("a", None, &json!({ "x": 1 })).await.unwrap();
         let rev = written.committed().unwrap();
         database
@@ -72,22 +75,22 @@ async fn infos_of_more_than_a_hundred_databases_come_by_name() {
             .committed()
             .unwrap();
         let mut names: Vec<DbName> = (0..130)
-            .map(|it| peer.name(&format!("missing-{it}")))
+            .map(|it| server.name(&format!("missing-{it}")))
             .collect();
-        names.push(peer.name("here"));
-        let infos = peer.couch.database_infos(&names).await.unwrap();
+        names.push(server.name("here"));
+        let infos = server.couch.database_infos(&names).await.unwrap();
         assert_eq!(infos.len(), 1);
-        let info = &infos[&peer.name("here")];
+        let info = &infos[&server.name("here")];
         assert_eq!((info.doc_count, info.doc_del_count), (1, 1));
         assert!(!info.update_seq.is_empty());
-        peer.clean().await;
+        server.clean().await;
     }
 }
 
 #[tokio::test]
-async fn a_database_that_does_not_exist_is_told_from_a_document_that_does_not() {
-    for peer in Peer::all().await {
-        let missing = peer.couch.database(&peer.name("missing"));
+async fn a_missing_database_is_distinguished_from_a_missing_document() {
+    for server in TestServer::all().await {
+        let missing = server.couch.database(&server.name("missing"));
         let error = missing.get::<serde_json::Value>("a").await.unwrap_err();
         assert!(matches!(error, Error::DatabaseMissing { .. }), "{error}");
         let error = missing.put("a", None, &json!({})).await.unwrap_err();
@@ -95,15 +98,15 @@ async fn a_database_that_does_not_exist_is_told_from_a_document_that_does_not() 
         let error = missing.leaves("a").await.unwrap_err();
         assert!(matches!(error, Error::DatabaseMissing { .. }), "{error}");
         assert!(!error.is_retryable());
-        let here = peer.database("here").await;
+        let here = server.database("here").await;
         assert!(here.get::<serde_json::Value>("a").await.unwrap().is_none());
         assert!(here.leaves("a").await.unwrap().is_empty());
-        peer.clean().await;
+        server.clean().await;
     }
 }
 
 #[test]
-fn names_that_couchdb_would_refuse_are_refused_before() {
+fn invalid_database_names_are_refused_locally() {
     for bad in [
         "",
         "Upper",
@@ -134,7 +137,7 @@ fn names_that_couchdb_would_refuse_are_refused_before() {
 }
 
 #[test]
-fn ids_ascend_and_are_32_hex_digits() {
+fn new_ids_ascend_and_have_32_hex_digits() {
     let ids: Vec<DocId> = (0..10_000).map(|_| DocId::ascending()).collect();
     assert!(ids.windows(2).all(|pair| pair[0] < pair[1]));
     let hex = |id: &DocId| {

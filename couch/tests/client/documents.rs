@@ -1,12 +1,12 @@
-//! Documents by id: reading, writing, claims, compare-and-set, bulk.
+//! Tests of documents: reading, writing, claims, compare-and-set, bulk writes.
 
 use std::sync::Arc;
 
-use couch::{BulkDoc, Claim, Error, Exchange, Rev, Write};
+use couch::{BulkDoc, ClaimOutcome, Error, Exchange, Rev, Write};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::support::Peer;
+use crate::support::TestServer;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Note {
@@ -23,8 +23,8 @@ fn note(owner: &str) -> Note {
 
 #[tokio::test]
 async fn a_document_is_written_read_changed_and_deleted() {
-    for peer in Peer::all().await {
-        let database = peer.database("notes").await;
+    for server in TestServer::all().await {
+        let database = server.database("notes").await;
         for id in [
             "plain",
             "with space",
@@ -81,28 +81,28 @@ async fn a_document_is_written_read_changed_and_deleted() {
             .delete("never", &Rev::new("1-abcdefabcdefabcdefabcdefabcdefab"))
             .await;
         assert_eq!(gone.unwrap(), Write::Conflict);
-        peer.clean().await;
+        server.clean().await;
     }
 }
 
 #[tokio::test]
-async fn what_cannot_be_written_is_refused_before_it_is_sent() {
-    let peer = Peer::embedded().await;
-    let database = peer.database("notes").await;
-    let before = peer.couch.requests();
+async fn invalid_ids_and_bodies_are_refused_locally() {
+    let server = TestServer::embedded().await;
+    let database = server.database("notes").await;
+    let before = server.couch.requests();
     for id in ["", ".", "..", "_own", "_design/", "_design/.."] {
         let error = database.put(id, None, &note("a")).await.unwrap_err();
         assert!(matches!(error, Error::Name { .. }), "{id:?}: {error}");
     }
     let error = database.put("list", None, &json!([1])).await.unwrap_err();
     assert!(matches!(error, Error::Encode { .. }), "{error}");
-    assert_eq!(peer.couch.requests(), before);
+    assert_eq!(server.couch.requests(), before);
 }
 
 #[tokio::test]
-async fn a_document_of_another_shape_is_corrupt_and_its_content_is_not_told() {
-    let peer = Peer::embedded().await;
-    let database = peer.database("notes").await;
+async fn a_document_of_another_type_is_corrupt_and_the_error_hides_its_content() {
+    let server = TestServer::embedded().await;
+    let database = server.database("notes").await;
     let odd = json!({ "owner": { "secret": "hush" } });
     database
         .put("odd", None, &odd)
@@ -116,9 +116,9 @@ async fn a_document_of_another_shape_is_corrupt_and_its_content_is_not_told() {
 }
 
 #[tokio::test]
-async fn ids_and_revisions_inside_a_body_do_not_count() {
-    let peer = Peer::embedded().await;
-    let database = peer.database("notes").await;
+async fn ids_and_revisions_in_a_body_are_ignored() {
+    let server = TestServer::embedded().await;
+    let database = server.database("notes").await;
     let body = json!({ "_id": "other", "_rev": "9-zz", "_conflicts": [], "x": 1 });
     database
         .put("mine", None, &body)
@@ -131,9 +131,9 @@ async fn ids_and_revisions_inside_a_body_do_not_count() {
 }
 
 #[tokio::test]
-async fn each_document_of_a_bulk_write_tells_its_fate() {
-    for peer in Peer::all().await {
-        let database = peer.database("notes").await;
+async fn a_bulk_write_reports_the_outcome_of_each_document() {
+    for server in TestServer::all().await {
+        let database = server.database("notes").await;
         let there = database
             .put("there", None, &json!({ "x": 1 }))
             .await
@@ -169,14 +169,14 @@ async fn each_document_of_a_bulk_write_tells_its_fate() {
         let mut ids: Vec<&str> = found.keys().map(String::as_str).collect();
         ids.sort_unstable();
         assert_eq!(ids, ["new", "newer"]);
-        peer.clean().await;
+        server.clean().await;
     }
 }
 
 #[tokio::test]
-async fn first_documents_may_be_written_again_but_not_changed() {
-    for peer in Peer::all().await {
-        let database = peer.database("notes").await;
+async fn bulk_ensure_is_idempotent_and_changes_nothing() {
+    for server in TestServer::all().await {
+        let database = server.database("notes").await;
         let docs = [
             BulkDoc::create(
                 "_design/d",
@@ -191,37 +191,41 @@ async fn first_documents_may_be_written_again_but_not_changed() {
         let error = database.bulk_ensure(&other).await.unwrap_err();
         assert!(matches!(error, Error::Bulk { .. }), "{error}");
         assert!(error.to_string().contains("conflict"), "{error}");
-        peer.clean().await;
+        server.clean().await;
     }
 }
 
 #[tokio::test]
-async fn a_name_is_claimed_by_one_and_free_after_its_release() {
-    for peer in Peer::all().await {
-        let database = peer.database("claims").await;
+async fn a_claim_has_one_owner_until_it_is_released() {
+    for server in TestServer::all().await {
+        let database = server.database("claims").await;
         let is = |owner: &'static str| move |it: &Note| it.owner == owner;
-        let Claim::Won(_) = database.claim("alice", &note("a"), is("a")).await.unwrap() else {
+        let ClaimOutcome::Won(_) = database.claim("alice", &note("a"), is("a")).await.unwrap()
+        else {
             panic!("not won");
         };
         let other = database.claim("alice", &note("b"), is("b")).await.unwrap();
-        assert_eq!(other, Claim::Taken(note("a")));
+        assert_eq!(other, ClaimOutcome::Taken(note("a")));
         let again = database.claim("alice", &note("a"), is("a")).await.unwrap();
-        assert!(matches!(again, Claim::Won(_)), "a claim may be repeated");
+        assert!(
+            matches!(again, ClaimOutcome::Won(_)),
+            "a claim may be repeated"
+        );
         assert!(!database.release("alice", is("b")).await.unwrap());
         assert!(database.get::<Note>("alice").await.unwrap().is_some());
         assert!(database.release("alice", is("a")).await.unwrap());
         assert!(!database.release("alice", is("a")).await.unwrap());
         assert!(!database.release("never", is("a")).await.unwrap());
         let next = database.claim("alice", &note("b"), is("b")).await.unwrap();
-        assert!(matches!(next, Claim::Won(_)));
-        peer.clean().await;
+        assert!(matches!(next, ClaimOutcome::Won(_)));
+        server.clean().await;
     }
 }
 
 #[tokio::test]
-async fn of_many_claimants_at_once_one_wins() {
-    for peer in Peer::all().await {
-        let database = Arc::new(peer.database("claims").await);
+async fn one_of_many_concurrent_claimants_wins() {
+    for server in TestServer::all().await {
+        let database = Arc::new(server.database("claims").await);
         for round in 0..10 {
             let mut running = Vec::new();
             for claimant in 0..8 {
@@ -238,18 +242,18 @@ async fn of_many_claimants_at_once_one_wins() {
             }
             let mut won = 0;
             for task in running {
-                won += i32::from(matches!(task.await.unwrap().unwrap(), Claim::Won(_)));
+                won += i32::from(matches!(task.await.unwrap().unwrap(), ClaimOutcome::Won(_)));
             }
             assert_eq!(won, 1);
         }
-        peer.clean().await;
+        server.clean().await;
     }
 }
 
 #[tokio::test]
-async fn a_compare_and_set_needs_the_revision_it_names() {
-    for peer in Peer::all().await {
-        let database = peer.database("notes").await;
+async fn a_compare_and_set_fails_at_another_revision() {
+    for server in TestServer::all().await {
+        let database = server.database("notes").await;
         let first = database
             .put("a", None, &note("a"))
             .await
@@ -275,6 +279,6 @@ async fn a_compare_and_set_needs_the_revision_it_names() {
         let deleted = database.compare_and_delete("a", &second).await.unwrap();
         assert!(matches!(deleted, Exchange::Won(_)));
         assert!(database.get::<Note>("a").await.unwrap().is_none());
-        peer.clean().await;
+        server.clean().await;
     }
 }

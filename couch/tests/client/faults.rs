@@ -1,10 +1,10 @@
-//! A server that misbehaves: what is lost on the way, and races as a cluster leaves them.
+//! Tests with injected faults: failing requests, lost responses, and lost races of a cluster.
 
-use couch::{BulkDoc, Claim, Creation, Error, Exchange, Leaf, Write};
+use couch::{BulkDoc, ClaimOutcome, Creation, Error, Exchange, Leaf, Write};
 use embedded_couchdb::faults::{Fault, Race, Rule, Side};
 use serde_json::{Value, json};
 
-use crate::support::Peer;
+use crate::support::TestServer;
 
 fn race(ours: Side) -> Fault {
     Fault::Race(Race {
@@ -25,15 +25,15 @@ fn alive(leaves: &[Leaf]) -> Vec<&Value> {
         .collect()
 }
 
-/// Every fault of a single request.
+/// The faults of a single request.
 fn single_faults() -> [Fault; 3] {
     [Fault::Fail, Fault::DropBefore, Fault::DropAfter]
 }
 
 #[tokio::test]
-async fn reading_goes_on_over_faults() {
-    let peer = Peer::embedded().await;
-    let database = peer.database("docs").await;
+async fn a_read_is_repeated_after_faults() {
+    let server = TestServer::embedded().await;
+    let database = server.database("docs").await;
     database
         .put("a", None, &json!({ "x": 1 }))
         .await
@@ -41,14 +41,14 @@ async fn reading_goes_on_over_faults() {
         .committed()
         .unwrap();
     for fault in single_faults() {
-        peer.faults.add(Rule::once("GET", "/a", fault).times(2));
+        server.faults.add(Rule::once("GET", "/a", fault).times(2));
         assert_eq!(
             database.get::<Value>("a").await.unwrap().unwrap().body["x"],
             1
         );
     }
-    assert_eq!(peer.faults.struck(), 6);
-    peer.faults.add(Rule::always("GET", "/a", Fault::Fail));
+    assert_eq!(server.faults.struck(), 6);
+    server.faults.add(Rule::always("GET", "/a", Fault::Fail));
     let error = database.get::<Value>("a").await.unwrap_err();
     assert!(
         matches!(error, Error::Refused { status: 500, .. }),
@@ -58,38 +58,45 @@ async fn reading_goes_on_over_faults() {
 }
 
 #[tokio::test]
-async fn creating_and_deleting_databases_goes_on_over_faults() {
-    let peer = Peer::embedded().await;
+async fn creation_and_deletion_of_databases_are_repeated_after_faults() {
+    let server = TestServer::embedded().await;
     for (fault, seen) in single_faults().into_iter().zip([
         Creation::Created,
         Creation::Created,
-        // Made by the attempt whose answer was lost.
+        // Created by the attempt whose response was lost.
         Creation::AlreadyExists,
     ]) {
-        let name = peer.name("db");
-        peer.faults.add(Rule::once("PUT", "db", fault.clone()));
+        let name = server.name("db");
+        server.faults.add(Rule::once("PUT", "db", fault.clone()));
         assert_eq!(
-            peer.couch.create_database(&name).await.unwrap(),
+            server.couch.create_database(&name).await.unwrap(),
             seen,
             "{fault:?}"
         );
-        peer.faults.add(Rule::once("DELETE", "db", fault));
-        peer.couch.delete_database(&name).await.unwrap();
+        server.faults.add(Rule::once("DELETE", "db", fault));
+        server.couch.delete_database(&name).await.unwrap();
         let names = [name];
-        assert!(peer.couch.database_infos(&names).await.unwrap().is_empty());
+        assert!(
+            server
+                .couch
+                .database_infos(&names)
+                .await
+                .unwrap()
+                .is_empty()
+        );
     }
 }
 
 #[tokio::test]
-async fn a_plain_write_is_sent_once_and_says_when_its_outcome_is_open() {
-    let peer = Peer::embedded().await;
-    let database = peer.database("docs").await;
+async fn a_plain_write_is_sent_once_and_reports_an_unknown_outcome() {
+    let server = TestServer::embedded().await;
+    let database = server.database("docs").await;
     for (fault, there) in single_faults().into_iter().zip([false, false, true]) {
         let id = format!("doc-{there}-{fault:?}").replace(['(', ')'], "");
-        peer.faults.add(Rule::once("PUT", "/doc-", fault.clone()));
-        let before = peer.couch.requests();
+        server.faults.add(Rule::once("PUT", "/doc-", fault.clone()));
+        let before = server.couch.requests();
         let error = database.put(&id, None, &json!({})).await.unwrap_err();
-        assert_eq!(peer.couch.requests(), before + 1, "{fault:?}");
+        assert_eq!(server.couch.requests(), before + 1, "{fault:?}");
         assert!(
             error.is_outcome_unknown() && error.is_retryable(),
             "{fault:?}: {error}"
@@ -100,21 +107,24 @@ async fn a_plain_write_is_sent_once_and_says_when_its_outcome_is_open() {
 }
 
 #[tokio::test]
-async fn a_claim_is_won_over_faults_and_leaves_one_leaf() {
-    let peer = Peer::embedded().await;
-    let database = peer.database("claims").await;
+async fn a_claim_is_won_despite_faults_and_leaves_one_leaf() {
+    let server = TestServer::embedded().await;
+    let database = server.database("claims").await;
     for (at, fault) in single_faults().into_iter().enumerate() {
         for skip in 0..2 {
             let id = format!("name-{at}-{skip}");
-            peer.faults.clear();
-            peer.faults
+            server.faults.clear();
+            server
+                .faults
                 .add(Rule::once("PUT", "/name-", fault.clone()).after(skip));
-            peer.faults.add(Rule::once("GET", "/name-", fault.clone()));
+            server
+                .faults
+                .add(Rule::once("GET", "/name-", fault.clone()));
             let claim = database
                 .claim(&id, &json!({ "owner": "me" }), mine)
                 .await
                 .unwrap();
-            assert!(matches!(claim, Claim::Won(_)), "{fault:?}");
+            assert!(matches!(claim, ClaimOutcome::Won(_)), "{fault:?}");
             let leaves = database.leaves(&id).await.unwrap();
             assert_eq!(alive(&leaves), [&json!({ "owner": "me" })], "{fault:?}");
         }
@@ -122,11 +132,11 @@ async fn a_claim_is_won_over_faults_and_leaves_one_leaf() {
 }
 
 #[tokio::test]
-async fn a_contested_write_is_no_success_whichever_leaf_wins() {
-    let peer = Peer::embedded().await;
-    let database = peer.database("docs").await;
+async fn a_contested_write_is_no_success_even_if_its_leaf_wins() {
+    let server = TestServer::embedded().await;
+    let database = server.database("docs").await;
     for (id, side) in [("a", Side::Wins), ("b", Side::Loses)] {
-        peer.faults.add(Rule::once("PUT", id, race(side)));
+        server.faults.add(Rule::once("PUT", id, race(side)));
         let written = database
             .put(id, None, &json!({ "owner": "me" }))
             .await
@@ -151,25 +161,25 @@ async fn a_contested_write_is_no_success_whichever_leaf_wins() {
 }
 
 #[tokio::test]
-async fn a_claim_that_was_contested_gives_way_to_the_other() {
-    let peer = Peer::embedded().await;
-    let database = peer.database("claims").await;
+async fn a_contested_claim_is_withdrawn_in_favour_of_the_other() {
+    let server = TestServer::embedded().await;
+    let database = server.database("claims").await;
     for (id, side) in [("name-a", Side::Wins), ("name-b", Side::Loses)] {
-        peer.faults.add(Rule::once("PUT", id, race(side)));
+        server.faults.add(Rule::once("PUT", id, race(side)));
         let claim = database
             .claim(id, &json!({ "owner": "me" }), mine)
             .await
             .unwrap();
-        assert_eq!(claim, Claim::Taken(json!({ "owner": "other" })));
+        assert_eq!(claim, ClaimOutcome::Taken(json!({ "owner": "other" })));
         let leaves = database.leaves(id).await.unwrap();
         assert_eq!(alive(&leaves), [&json!({ "owner": "other" })]);
     }
 }
 
 #[tokio::test]
-async fn a_compare_and_set_whose_answer_is_lost_finds_its_write() {
-    let peer = Peer::embedded().await;
-    let database = peer.database("docs").await;
+async fn a_compare_and_set_recognizes_its_write_after_a_lost_response() {
+    let server = TestServer::embedded().await;
+    let database = server.database("docs").await;
     for (at, fault) in single_faults().into_iter().enumerate() {
         let id = format!("doc-{at}");
         let base = database
@@ -178,7 +188,7 @@ async fn a_compare_and_set_whose_answer_is_lost_finds_its_write() {
             .unwrap()
             .committed()
             .unwrap();
-        peer.faults.add(Rule::once("PUT", "/doc-", fault.clone()));
+        server.faults.add(Rule::once("PUT", "/doc-", fault.clone()));
         let body = json!({ "n": 1, "writer": "me" });
         let Exchange::Won(rev) = database.compare_and_set(&id, &base, &body).await.unwrap() else {
             panic!("{fault:?}");
@@ -190,9 +200,9 @@ async fn a_compare_and_set_whose_answer_is_lost_finds_its_write() {
 }
 
 #[tokio::test]
-async fn a_compare_and_set_that_was_contested_gives_way_to_the_other() {
-    let peer = Peer::embedded().await;
-    let database = peer.database("docs").await;
+async fn a_contested_compare_and_set_is_withdrawn_in_favour_of_the_other() {
+    let server = TestServer::embedded().await;
+    let database = server.database("docs").await;
     for (id, side) in [("a", Side::Wins), ("b", Side::Loses)] {
         let base = database
             .put(id, None, &json!({ "n": 0 }))
@@ -200,7 +210,7 @@ async fn a_compare_and_set_that_was_contested_gives_way_to_the_other() {
             .unwrap()
             .committed()
             .unwrap();
-        peer.faults.add(Rule::once("PUT", id, race(side)));
+        server.faults.add(Rule::once("PUT", id, race(side)));
         let body = json!({ "owner": "me" });
         let exchange = database.compare_and_set(id, &base, &body).await.unwrap();
         assert_eq!(exchange, Exchange::Lost);
@@ -210,9 +220,9 @@ async fn a_compare_and_set_that_was_contested_gives_way_to_the_other() {
 }
 
 #[tokio::test]
-async fn deletions_and_releases_go_on_over_faults() {
-    let peer = Peer::embedded().await;
-    let database = peer.database("docs").await;
+async fn deletions_and_releases_are_repeated_after_faults() {
+    let server = TestServer::embedded().await;
+    let database = server.database("docs").await;
     for (at, fault) in single_faults().into_iter().enumerate() {
         let id = format!("doc-{at}");
         let base = database
@@ -221,7 +231,8 @@ async fn deletions_and_releases_go_on_over_faults() {
             .unwrap()
             .committed()
             .unwrap();
-        peer.faults
+        server
+            .faults
             .add(Rule::once("DELETE", "/doc-", fault.clone()));
         let deleted = database.compare_and_delete(&id, &base).await.unwrap();
         assert!(matches!(deleted, Exchange::Won(_)), "{fault:?}");
@@ -231,7 +242,8 @@ async fn deletions_and_releases_go_on_over_faults() {
             .unwrap()
             .committed()
             .unwrap();
-        peer.faults
+        server
+            .faults
             .add(Rule::once("DELETE", "/doc-", fault.clone()));
         assert!(database.release(&id, mine).await.unwrap(), "{fault:?}");
         assert!(
@@ -242,21 +254,22 @@ async fn deletions_and_releases_go_on_over_faults() {
 }
 
 #[tokio::test]
-async fn first_documents_are_all_there_over_faults() {
-    let peer = Peer::embedded().await;
+async fn bulk_ensure_writes_all_documents_despite_faults() {
+    let server = TestServer::embedded().await;
     for (at, fault) in single_faults().into_iter().enumerate() {
-        let database = peer.database(&format!("db-{at}")).await;
+        let database = server.database(&format!("db-{at}")).await;
         let docs: Vec<BulkDoc> = (0..20)
             .map(|n| BulkDoc::create(format!("doc-{n}"), &json!({ "n": n })).unwrap())
             .collect();
-        peer.faults
+        server
+            .faults
             .add(Rule::once("POST", "_bulk_docs", fault.clone()));
         assert_eq!(
             database.bulk_ensure(&docs).await.unwrap().len(),
             20,
             "{fault:?}"
         );
-        let infos = peer
+        let infos = server
             .couch
             .database_infos(&[database.name().clone()])
             .await
@@ -266,18 +279,22 @@ async fn first_documents_are_all_there_over_faults() {
 }
 
 #[tokio::test]
-async fn first_documents_wait_until_every_node_knows_the_database() {
-    let peer = Peer::embedded().await;
-    let database = peer.database("new").await;
+async fn bulk_ensure_waits_until_every_node_knows_the_database() {
+    let server = TestServer::embedded().await;
+    let database = server.database("new").await;
     let docs = [BulkDoc::create("first", &json!({ "n": 1 })).unwrap()];
-    peer.faults
+    server
+        .faults
         .add(Rule::once("POST", "_bulk_docs", Fault::Unheard).times(3));
     assert_eq!(database.bulk_ensure(&docs).await.unwrap().len(), 1);
-    // A repeat meets a conflict first, and reads then.
-    peer.faults.add(Rule::once("GET", "/first", Fault::Unheard));
+    // The repeat meets a conflict and then reads the document.
+    server
+        .faults
+        .add(Rule::once("GET", "/first", Fault::Unheard));
     assert_eq!(database.bulk_ensure(&docs).await.unwrap().len(), 1);
-    assert_eq!(peer.faults.struck(), 4);
-    peer.faults
+    assert_eq!(server.faults.struck(), 4);
+    server
+        .faults
         .add(Rule::always("POST", "_bulk_docs", Fault::Unheard));
     let error = database.bulk_ensure(&docs).await.unwrap_err();
     assert!(matches!(error, Error::DatabaseMissing { .. }), "{error}");

@@ -1,4 +1,4 @@
-//! The changes feed.
+//! Tests of the changes feed.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -8,12 +8,11 @@ use embedded_couchdb::faults::{Fault, Rule};
 use futures::{Stream, StreamExt as _};
 use serde_json::json;
 
-use crate::support::Peer;
+use crate::support::TestServer;
 
 async fn next(feed: &mut (impl Stream<Item = Feed> + Unpin)) -> Feed {
     let item = tokio::time::timeout(Duration::from_secs(20), feed.next()).await;
-    item.expect("the feed says nothing")
-        .expect("the feed has ended")
+    item.expect("no item in time").expect("the feed has ended")
 }
 
 async fn next_id(feed: &mut (impl Stream<Item = Feed> + Unpin)) -> String {
@@ -25,9 +24,9 @@ async fn next_id(feed: &mut (impl Stream<Item = Feed> + Unpin)) -> String {
 }
 
 #[tokio::test]
-async fn a_feed_tells_what_was_then_what_comes() {
-    for peer in Peer::all().await {
-        let database = peer.database("docs").await;
+async fn a_feed_reports_past_changes_and_then_new_ones() {
+    for server in TestServer::all().await {
+        let database = server.database("docs").await;
         let rev = database
             .put("old", None, &json!({ "x": 1 }))
             .await
@@ -59,14 +58,14 @@ async fn a_feed_tells_what_was_then_what_comes() {
         let query = ChangesQuery::since(Since::Sequence(here));
         let (changes, _) = database.changes_page(&query, 10).await.unwrap();
         assert_eq!(changes.len(), 1);
-        peer.clean().await;
+        server.clean().await;
     }
 }
 
 #[tokio::test]
-async fn a_feed_from_now_skips_what_was_and_keeps_to_its_filter() {
-    for peer in Peer::all().await {
-        let database = peer.database("docs").await;
+async fn a_feed_from_now_skips_past_changes_and_applies_its_filter() {
+    for server in TestServer::all().await {
+        let database = server.database("docs").await;
         database
             .put("old", None, &json!({ "kind": "wanted" }))
             .await
@@ -89,19 +88,21 @@ async fn a_feed_from_now_skips_what_was_and_keeps_to_its_filter() {
         assert_eq!(next_id(&mut by_kind).await, "b");
         assert_eq!(next_id(&mut by_kind).await, "c");
         assert_eq!(next_id(&mut by_id).await, "b");
-        peer.clean().await;
+        server.clean().await;
     }
 }
 
 #[tokio::test]
-async fn a_feed_that_is_cut_off_says_so_and_misses_nothing() {
-    let peer = Peer::embedded().await;
-    let database = peer.database("docs").await;
+async fn an_interrupted_feed_reports_it_and_misses_no_change() {
+    let server = TestServer::embedded().await;
+    let database = server.database("docs").await;
     let mut feed = pin!(database.changes(ChangesQuery::since(Since::Beginning)));
     assert!(matches!(next(&mut feed).await, Feed::UpToDate(_)));
-    peer.faults
+    server
+        .faults
         .add(Rule::always("POST", "/_changes", Fault::DropBefore).times(2));
-    peer.faults
+    server
+        .faults
         .add(Rule::once("POST", "/_changes", Fault::Fail));
     database
         .put("meanwhile", None, &json!({}))
@@ -109,7 +110,7 @@ async fn a_feed_that_is_cut_off_says_so_and_misses_nothing() {
         .unwrap()
         .committed()
         .unwrap();
-    // The poll that waits already may still tell of it.
+    // The long poll that is already waiting may report the change.
     let mut interrupted = 0;
     let mut told = false;
     let mut up_to_date = false;

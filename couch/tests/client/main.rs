@@ -1,5 +1,6 @@
-//! The client as its users see it: against the embedded server, against a real CouchDB when
-//! `HAMLET_TEST_COUCHDB_URL` names one (with `user:password@`), a cluster likewise, and against peers that misbehave.
+//! Tests of the client's public API: against the embedded server, against a real CouchDB if
+//! `HAMLET_TEST_COUCHDB_URL` (with `user:password@`) names one, against a real cluster if
+//! `HAMLET_TEST_COUCHDB_CLUSTER` names its nodes, and against servers that misbehave.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,10 +1,10 @@
-//! Lists, Mango queries and their indexes.
+//! Tests of document lists, Mango queries and indexes.
 
-use couch::{AllDocs, BulkDoc, Document, Error, Find, Index, Sort};
+use couch::{AllDocs, BulkDoc, Database, Document, Error, Find, Sort, design::Index};
 use futures::TryStreamExt as _;
 use serde_json::{Value, json};
 
-use crate::support::Peer;
+use crate::support::TestServer;
 
 fn hundred() -> Vec<BulkDoc> {
     (0..100)
@@ -18,10 +18,18 @@ fn hundred() -> Vec<BulkDoc> {
         .collect()
 }
 
+async fn write_indexes(database: &Database, indexes: &[Index]) {
+    let docs: Vec<BulkDoc> = indexes
+        .iter()
+        .map(|index| BulkDoc::create(index.id(), &index.body()).unwrap())
+        .collect();
+    database.bulk_ensure(&docs).await.unwrap();
+}
+
 #[tokio::test]
-async fn pages_of_a_list_join_without_gap_or_repetition() {
-    for peer in Peer::all().await {
-        let database = peer.database("docs").await;
+async fn the_pages_of_a_list_have_no_gap_or_repetition() {
+    for server in TestServer::all().await {
+        let database = server.database("docs").await;
         database.bulk_ensure(&hundred()).await.unwrap();
         for page in [1, 7, 50, 99, 100, 101, 500] {
             let rows: Vec<_> = database
@@ -33,14 +41,14 @@ async fn pages_of_a_list_join_without_gap_or_repetition() {
             let all: Vec<String> = (0..100).map(|n| format!("doc-{n:03}")).collect();
             assert_eq!(ids, all, "pages of {page}");
         }
-        peer.clean().await;
+        server.clean().await;
     }
 }
 
 #[tokio::test]
-async fn a_list_keeps_to_its_range_order_and_limit() {
-    for peer in Peer::all().await {
-        let database = peer.database("docs").await;
+async fn a_list_honours_its_range_order_and_limit() {
+    for server in TestServer::all().await {
+        let database = server.database("docs").await;
         database.bulk_ensure(&hundred()).await.unwrap();
         let numbers = async |query: AllDocs| -> Vec<i64> {
             let docs: Vec<Document<Value>> = database
@@ -63,21 +71,23 @@ async fn a_list_keeps_to_its_range_order_and_limit() {
             10
         );
         assert_eq!(numbers(AllDocs::new().limit(0)).await, [0_i64; 0]);
-        peer.clean().await;
+        server.clean().await;
     }
 }
 
 #[tokio::test]
-async fn a_query_goes_through_all_its_pages_in_order() {
-    for peer in Peer::all().await {
-        let database = peer.database("docs").await;
+async fn a_query_returns_all_its_pages_in_order() {
+    for server in TestServer::all().await {
+        let database = server.database("docs").await;
         database.bulk_ensure(&hundred()).await.unwrap();
-        let index = [
-            Index::new("by-n", ["n"]),
-            Index::new("even", ["n"]).partial(json!({ "even": true })),
+        let indexes = [
+            Index::new("by-n", "by-n", &["n"]),
+            Index::new("even", "even", &["n"]).only_where(
+                || json!({ "even": true }),
+                || json!({ "even": { "$eq": true } }),
+            ),
         ];
-        database.ensure_indexes(&index).await.unwrap();
-        database.ensure_indexes(&index).await.unwrap();
+        write_indexes(&database, &indexes).await;
         for page in [1, 20, 33, 60, 200] {
             let query = Find::new(json!({ "n": { "$gte": 40 } }))
                 .sort([Sort::Descending("n".to_owned())])
@@ -100,19 +110,16 @@ async fn a_query_goes_through_all_its_pages_in_order() {
                 database.find(query.limit(21)).try_collect().await.unwrap();
             assert_eq!(few.len(), 21, "pages of {page}");
         }
-        peer.clean().await;
+        server.clean().await;
     }
 }
 
 #[tokio::test]
-async fn a_page_tells_where_the_next_begins() {
-    for peer in Peer::all().await {
-        let database = peer.database("docs").await;
+async fn a_page_has_the_bookmark_of_the_next() {
+    for server in TestServer::all().await {
+        let database = server.database("docs").await;
         database.bulk_ensure(&hundred()).await.unwrap();
-        database
-            .ensure_indexes(&[Index::new("by-n", ["n"])])
-            .await
-            .unwrap();
+        write_indexes(&database, &[Index::new("by-n", "by-n", &["n"])]).await;
         let query = Find::new(json!({ "n": { "$gte": 0 } })).page_size(60);
         let first = database.find_page::<Value>(&query).await.unwrap();
         assert_eq!(first.documents.len(), 60);
@@ -122,14 +129,14 @@ async fn a_page_tells_where_the_next_begins() {
             .unwrap();
         assert_eq!(second.documents.len(), 40);
         assert!(second.bookmark.is_none());
-        peer.clean().await;
+        server.clean().await;
     }
 }
 
 #[tokio::test]
-async fn a_query_without_an_index_fails_unless_it_is_allowed_to_scan() {
-    for peer in Peer::all().await {
-        let database = peer.database("docs").await;
+async fn a_query_without_an_index_fails_unless_it_may_scan() {
+    for server in TestServer::all().await {
+        let database = server.database("docs").await;
         database.bulk_ensure(&hundred()).await.unwrap();
         let query = Find::new(json!({ "even": true }));
         let error = database.find_page::<Value>(&query).await.unwrap_err();
@@ -159,6 +166,6 @@ async fn a_query_without_an_index_fails_unless_it_is_allowed_to_scan() {
             "{reason}"
         );
         assert!(reason.contains("$nonsense"), "{reason}");
-        peer.clean().await;
+        server.clean().await;
     }
 }

@@ -1,4 +1,4 @@
-//! Servers to talk to.
+//! Servers to test against.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,8 +9,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-/// A server, and a prefix for databases that nobody else uses.
-pub(crate) struct Peer {
+/// An embedded or real server, and a database prefix that nobody else uses.
+pub(crate) struct TestServer {
     pub(crate) couch: Couch,
     pub(crate) url: String,
     pub(crate) prefix: String,
@@ -19,7 +19,7 @@ pub(crate) struct Peer {
     stop: CancellationToken,
 }
 
-impl Peer {
+impl TestServer {
     pub(crate) async fn embedded() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let faults = Faults::new();
@@ -49,7 +49,7 @@ impl Peer {
             .filter(|url| !url.is_empty())?;
         let mut settings = CouchConfig::new(&url);
         settings.feed_timeout = Duration::from_secs(2);
-        // Shared by others, it may take its time.
+        // A server that is shared with others may be slow.
         settings.call_timeout = Duration::from_secs(30);
         Some(Self {
             couch: Couch::connect(&settings).unwrap(),
@@ -61,11 +61,11 @@ impl Peer {
         })
     }
 
-    /// All there are to try.
+    /// The embedded server and the real one, if there is one.
     pub(crate) async fn all() -> Vec<Self> {
-        let mut peers = vec![Self::embedded().await];
-        peers.extend(Self::real());
-        peers
+        let mut servers = vec![Self::embedded().await];
+        servers.extend(Self::real());
+        servers
     }
 
     pub(crate) fn name(&self, doctype: &str) -> DbName {
@@ -79,7 +79,7 @@ impl Peer {
         self.couch.database(&name)
     }
 
-    /// Removes what the test made.
+    /// Removes the databases of the test.
     pub(crate) async fn clean(self) {
         self.faults.clear();
         for name in self
@@ -94,7 +94,7 @@ impl Peer {
     }
 }
 
-impl Drop for Peer {
+impl Drop for TestServer {
     fn drop(&mut self) {
         self.stop.cancel();
     }
@@ -104,19 +104,19 @@ fn fresh_prefix() -> String {
     format!("couchtest{}", DocId::ascending())
 }
 
-/// What a [`Script`] does with a request.
+/// How a [`ScriptedServer`] replies to a request.
 #[derive(Clone)]
-pub(crate) enum Step {
-    /// Answers with this status and body.
+pub(crate) enum Reply {
+    /// With this status and body.
     Answer(u16, &'static str),
-    /// Says more is to come than it sends, and hangs up.
+    /// With less than the announced content length, then closes the connection.
     CutOff,
-    /// Never answers.
+    /// Never.
     Hang,
 }
 
-/// A server that does as it is told, and notes what it was asked.
-pub(crate) struct Script {
+/// A server that replies as scripted and records the requests.
+pub(crate) struct ScriptedServer {
     pub(crate) url: String,
     seen: Arc<Mutex<Seen>>,
 }
@@ -127,19 +127,23 @@ struct Seen {
     heads: Vec<String>,
 }
 
-impl Script {
-    /// The last step is repeated for ever.
-    pub(crate) async fn serve(steps: Vec<Step>) -> Self {
+impl ScriptedServer {
+    /// The last reply is repeated.
+    pub(crate) async fn serve(replies: Vec<Reply>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Seen::default()));
-        let noted = Arc::clone(&seen);
-        let steps = Arc::new(steps);
+        let recorded = Arc::clone(&seen);
+        let replies = Arc::new(replies);
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                noted.lock().unwrap().connections += 1;
-                tokio::spawn(converse(stream, Arc::clone(&steps), Arc::clone(&noted)));
+                recorded.lock().unwrap().connections += 1;
+                tokio::spawn(converse(
+                    stream,
+                    Arc::clone(&replies),
+                    Arc::clone(&recorded),
+                ));
             }
         });
         Self { url, seen }
@@ -149,7 +153,7 @@ impl Script {
         self.seen.lock().unwrap().connections
     }
 
-    /// The request heads so far, in lower case.
+    /// The heads of the requests so far, in lower case.
     pub(crate) fn heads(&self) -> Vec<String> {
         self.seen.lock().unwrap().heads.clone()
     }
@@ -161,33 +165,33 @@ impl Script {
     }
 }
 
-async fn converse(mut stream: TcpStream, steps: Arc<Vec<Step>>, seen: Arc<Mutex<Seen>>) {
+async fn converse(mut stream: TcpStream, replies: Arc<Vec<Reply>>, seen: Arc<Mutex<Seen>>) {
     let mut held = Vec::new();
     loop {
         let Some(head) = read_request(&mut stream, &mut held).await else {
             return;
         };
-        let step = {
+        let reply = {
             let mut seen = seen.lock().unwrap();
             seen.heads.push(head);
-            let at = (seen.heads.len() - 1).min(steps.len() - 1);
-            steps[at].clone()
+            let at = (seen.heads.len() - 1).min(replies.len() - 1);
+            replies[at].clone()
         };
-        let answer = match step {
-            Step::Answer(status, body) => format!(
+        let answer = match reply {
+            Reply::Answer(status, body) => format!(
                 "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
                 body.len()
             ),
-            Step::CutOff => "HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{\"ok\":".to_owned(),
-            Step::Hang => std::future::pending().await,
+            Reply::CutOff => "HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{\"ok\":".to_owned(),
+            Reply::Hang => std::future::pending().await,
         };
-        if stream.write_all(answer.as_bytes()).await.is_err() || matches!(step, Step::CutOff) {
+        if stream.write_all(answer.as_bytes()).await.is_err() || matches!(reply, Reply::CutOff) {
             return;
         }
     }
 }
 
-/// Reads one request whole and returns its head; `None` when the peer has gone.
+/// Reads a whole request and returns its head; `None` if the client closed the connection.
 async fn read_request(stream: &mut TcpStream, held: &mut Vec<u8>) -> Option<String> {
     loop {
         let text = String::from_utf8_lossy(held).to_lowercase();

@@ -1,19 +1,20 @@
-//! What goes over the wire, and what is made of bad answers.
+//! Tests of the HTTP level: requests, connections, deadlines and malformed responses.
 
 use std::time::Duration;
 
 use couch::{BulkDoc, Couch, CouchConfig, DbName, Error};
 use serde_json::{Value, json};
 
-use crate::support::{Peer, Script, Step};
+use crate::support::{Reply, ScriptedServer, TestServer};
 
 fn name() -> DbName {
     DbName::instance("cozy1", "io.cozy.files").unwrap()
 }
 
 #[tokio::test]
-async fn one_connection_serves_call_after_call() {
-    let script = Script::serve(vec![Step::Answer(200, r#"{"_id":"a","_rev":"1-a"}"#)]).await;
+async fn consecutive_calls_share_a_connection() {
+    let script =
+        ScriptedServer::serve(vec![Reply::Answer(200, r#"{"_id":"a","_rev":"1-a"}"#)]).await;
     let database = script.client().database(&name());
     for _ in 0..20 {
         database.get::<Value>("a").await.unwrap();
@@ -23,8 +24,8 @@ async fn one_connection_serves_call_after_call() {
 }
 
 #[tokio::test]
-async fn a_name_is_one_segment_and_the_headers_tell_no_more_than_they_must() {
-    let script = Script::serve(vec![Step::Answer(
+async fn names_are_one_path_segment_and_no_needless_headers_are_sent() {
+    let script = ScriptedServer::serve(vec![Reply::Answer(
         201,
         r#"{"ok":true,"id":"a/b","rev":"1-a"}"#,
     )])
@@ -54,8 +55,8 @@ async fn a_name_is_one_segment_and_the_headers_tell_no_more_than_they_must() {
 }
 
 #[tokio::test]
-async fn a_server_that_never_answers_costs_one_deadline() {
-    let script = Script::serve(vec![Step::Hang]).await;
+async fn a_call_to_a_hanging_server_ends_at_its_deadline() {
+    let script = ScriptedServer::serve(vec![Reply::Hang]).await;
     let database = script.client().database(&name());
     let error = database.get::<Value>("a").await.unwrap_err();
     assert!(matches!(error, Error::Timeout { .. }), "{error}");
@@ -68,7 +69,7 @@ async fn a_server_that_never_answers_costs_one_deadline() {
 }
 
 #[tokio::test]
-async fn nobody_there_means_nothing_was_written() {
+async fn after_a_refused_connection_nothing_was_written() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
@@ -89,11 +90,11 @@ async fn nobody_there_means_nothing_was_written() {
 }
 
 #[tokio::test]
-async fn waiting_ends_when_the_server_comes_up() {
-    let script = Script::serve(vec![
-        Step::CutOff,
-        Step::Answer(503, "starting"),
-        Step::Answer(404, r#"{"status":"maintenance_mode"}"#),
+async fn waiting_ends_when_the_server_is_up() {
+    let script = ScriptedServer::serve(vec![
+        Reply::CutOff,
+        Reply::Answer(503, "starting"),
+        Reply::Answer(404, r#"{"status":"maintenance_mode"}"#),
     ])
     .await;
     let error = script
@@ -105,8 +106,9 @@ async fn waiting_ends_when_the_server_comes_up() {
         matches!(error, Error::Refused { status: 404, .. }),
         "{error}"
     );
-    let peer = Peer::embedded().await;
-    peer.couch
+    let server = TestServer::embedded().await;
+    server
+        .couch
         .wait_until_up(Duration::from_secs(20))
         .await
         .unwrap();
@@ -114,10 +116,10 @@ async fn waiting_ends_when_the_server_comes_up() {
 
 #[tokio::test]
 async fn wrong_credentials_end_the_waiting_at_once() {
-    let peer = Peer::embedded().await;
+    let server = TestServer::embedded().await;
     for settings in [
-        CouchConfig::new(&peer.url).with_credentials("admin", "wrong"),
-        CouchConfig::new(&peer.url),
+        CouchConfig::new(&server.url).with_credentials("admin", "wrong"),
+        CouchConfig::new(&server.url),
     ] {
         let couch = Couch::connect(&settings).unwrap();
         let error = couch
@@ -129,15 +131,15 @@ async fn wrong_credentials_end_the_waiting_at_once() {
 }
 
 #[tokio::test]
-async fn answers_that_are_not_couchdbs_are_told_apart() {
-    let script = Script::serve(vec![
-        Step::Answer(200, "<html>a proxy's page</html>"),
-        Step::Answer(200, "<html>a proxy's page</html>"),
-        Step::Answer(200, "<html>a proxy's page</html>"),
-        Step::CutOff,
-        Step::Answer(413, r#"{"error":"document_too_large","reason":"a"}"#),
-        Step::Answer(403, r#"{"error":"forbidden","reason":"no"}"#),
-        Step::Answer(418, r#"{"error":"teapot","reason":"short and stout"}"#),
+async fn unexpected_responses_lead_to_different_errors() {
+    let script = ScriptedServer::serve(vec![
+        Reply::Answer(200, "<html>a proxy's page</html>"),
+        Reply::Answer(200, "<html>a proxy's page</html>"),
+        Reply::Answer(200, "<html>a proxy's page</html>"),
+        Reply::CutOff,
+        Reply::Answer(413, r#"{"error":"document_too_large","reason":"a"}"#),
+        Reply::Answer(403, r#"{"error":"forbidden","reason":"no"}"#),
+        Reply::Answer(418, r#"{"error":"teapot","reason":"short and stout"}"#),
     ])
     .await;
     let database = script.client().database(&name());
@@ -177,8 +179,8 @@ async fn answers_that_are_not_couchdbs_are_told_apart() {
 }
 
 #[tokio::test]
-async fn a_bulk_write_answered_202_is_no_success() {
-    let script = Script::serve(vec![Step::Answer(
+async fn a_bulk_write_with_202_is_no_success() {
+    let script = ScriptedServer::serve(vec![Reply::Answer(
         202,
         r#"[{"ok":true,"id":"a","rev":"1-a"}]"#,
     )])
@@ -199,15 +201,15 @@ async fn a_bulk_write_answered_202_is_no_success() {
 }
 
 #[tokio::test]
-async fn a_document_without_a_row_in_the_answer_has_failed() {
-    let script = Script::serve(vec![Step::Answer(201, "[]")]).await;
+async fn a_document_without_a_row_in_the_response_has_failed() {
+    let script = ScriptedServer::serve(vec![Reply::Answer(201, "[]")]).await;
     let database = script.client().database(&name());
     let docs = [BulkDoc::create("a", &json!({})).unwrap()];
     assert!(database.bulk(&docs).await.unwrap().all_committed().is_err());
 }
 
 #[test]
-fn credentials_come_out_of_the_url_and_are_never_shown() {
+fn credentials_in_the_url_are_never_shown() {
     let config = CouchConfig::new("http://admin:hu%3Ash@127.0.0.1:5984");
     let shown = format!("{config:?}{:?}", Couch::connect(&config).unwrap());
     assert!(
@@ -219,7 +221,7 @@ fn credentials_come_out_of_the_url_and_are_never_shown() {
 }
 
 #[test]
-fn settings_that_cannot_work_are_refused_by_name() {
+fn invalid_settings_are_reported_by_name() {
     let refused = |config: CouchConfig| match Couch::connect(&config).unwrap_err() {
         Error::Config { setting, .. } => setting,
         other => panic!("{other}"),
@@ -250,8 +252,8 @@ fn settings_that_cannot_work_are_refused_by_name() {
 const CHILD_URL: &str = "COUCH_TEST_CHILD_URL";
 
 #[tokio::test]
-async fn proxies_of_the_environment_are_not_used() {
-    let script = Script::serve(vec![Step::Answer(200, "[]")]).await;
+async fn proxy_variables_of_the_environment_are_ignored() {
+    let script = ScriptedServer::serve(vec![Reply::Answer(200, "[]")]).await;
     let url = script.url.clone();
     let status = tokio::task::spawn_blocking(move || {
         std::process::Command::new(std::env::current_exe().unwrap())
@@ -273,7 +275,7 @@ async fn proxies_of_the_environment_are_not_used() {
 }
 
 #[tokio::test]
-#[ignore = "run by `proxies_of_the_environment_are_not_used`"]
+#[ignore = "run by `proxy_variables_of_the_environment_are_ignored`"]
 async fn child_behind_a_proxy() {
     let Ok(url) = std::env::var(CHILD_URL) else {
         return;

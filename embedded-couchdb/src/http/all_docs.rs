@@ -1,4 +1,4 @@
-//! `_all_docs` and its kin: documents by id, in the order of their bytes.
+//! `_all_docs`, `_design_docs` and `_local_docs`: documents in the byte order of their ids.
 
 use std::sync::Arc;
 
@@ -7,37 +7,38 @@ use http::StatusCode;
 use rusqlite::{Connection, params};
 use tokio::sync::mpsc;
 
-pub(crate) use super::listing::Part;
-use super::{App, answer::Answer, body::Body, call::Call, listing::Listing, revisions::Show};
+pub(crate) use super::listing::DocumentSet;
+use super::{app::App, body::Body, listing::Listing, request::ApiRequest, response::ApiResponse};
 use crate::{
-    failure::Failure,
+    api_error::ApiError,
     json::{Json, obj, write_string},
+    rendering::{DocOptions, render_revision},
     storage::{
         databases::{self, Database},
         documents,
     },
 };
 
-/// So much of an answer comes from one state of the store; more is fetched in further pieces, so that
-/// a slow client holds neither memory nor a reader.
-const PIECE: usize = 2 * 1024 * 1024;
+/// The size of a chunk. Each chunk is read in one snapshot of the store, so that a slow client occupies
+/// neither memory nor a reader thread.
+const CHUNK_BYTES: usize = 2 * 1024 * 1024;
 
 /// `/{db}/_all_docs`, `/{db}/_design_docs` and `/{db}/_local_docs`
 pub(crate) async fn all_docs(
     app: &Arc<App>,
-    call: &Call,
+    request: &ApiRequest,
     name: String,
-    part: Part,
-) -> Result<Answer, Failure> {
-    let body = match call.method.as_str() {
+    set: DocumentSet,
+) -> Result<ApiResponse, ApiError> {
+    let body = match request.method.as_str() {
         "GET" | "HEAD" => None,
         "POST" => {
-            call.demand_json()?;
-            Some(call.json_object()?)
+            request.demand_json()?;
+            Some(request.json_object()?)
         }
-        _ => return Err(Failure::method_not_allowed("GET,HEAD,POST")),
+        _ => return Err(ApiError::method_not_allowed("GET,HEAD,POST")),
     };
-    let listing = Listing::new(part, &call.query, body.as_ref())?;
+    let listing = Listing::new(set, &request.query, body.as_ref())?;
     let first = {
         let listing = listing.clone();
         let name = name.clone();
@@ -52,29 +53,35 @@ pub(crate) async fn all_docs(
     let (db, state, mut out) = first.await?;
     if state.done {
         out.push('\n');
-        return Ok(Answer::text(StatusCode::OK, out));
+        return Ok(ApiResponse::text(StatusCode::OK, out));
     }
-    let (pieces, body) = mpsc::channel(2);
-    app.tasks
-        .spawn(go_on(Arc::clone(app), db, listing, state, out, pieces));
-    Ok(Answer {
+    let (chunks, body) = mpsc::channel(2);
+    app.tasks.spawn(stream_rest(
+        Arc::clone(app),
+        db,
+        listing,
+        state,
+        out,
+        chunks,
+    ));
+    Ok(ApiResponse {
         status: StatusCode::OK,
         headers: Vec::new(),
-        body: Body::Pieces(body),
+        body: Body::Stream(body),
     })
 }
 
-async fn go_on(
+async fn stream_rest(
     app: Arc<App>,
     db: Database,
     listing: Listing,
-    mut state: State,
+    mut state: ListingState,
     first: String,
-    pieces: mpsc::Sender<Result<Bytes, std::io::Error>>,
+    chunks: mpsc::Sender<Result<Bytes, std::io::Error>>,
 ) {
     let mut out = first;
     loop {
-        if pieces
+        if chunks
             .send(Ok(Bytes::from(std::mem::take(&mut out))))
             .await
             .is_err()
@@ -95,32 +102,32 @@ async fn go_on(
         match read.await {
             Ok((next, text)) => (state, out) = (next, text),
             Err(failure) => {
-                // The connection breaks, so that the client sees that something is missing.
-                let _ = pieces.send(Err(std::io::Error::other(failure))).await;
+                // The error closes the connection, so that the client notices the incomplete response.
+                let _ = chunks.send(Err(std::io::Error::other(failure))).await;
                 return;
             }
         }
     }
 }
 
-/// `…/queries`: several listings in one answer.
+/// `…/queries`: several listings in one response.
 pub(crate) async fn queries(
     app: &App,
-    call: &Call,
+    request: &ApiRequest,
     name: String,
-    part: Part,
-) -> Result<Answer, Failure> {
-    if call.method != http::Method::POST {
-        return Err(Failure::method_not_allowed("POST"));
+    set: DocumentSet,
+) -> Result<ApiResponse, ApiError> {
+    if request.method != http::Method::POST {
+        return Err(ApiError::method_not_allowed("POST"));
     }
-    call.demand_json()?;
-    let body = call.json_object()?;
+    request.demand_json()?;
+    let body = request.json_object()?;
     let asked = body.get("queries").and_then(Json::as_arr);
-    let asked =
-        asked.ok_or_else(|| Failure::bad_request("POST body must include `queries` parameter."))?;
+    let asked = asked
+        .ok_or_else(|| ApiError::bad_request("POST body must include `queries` parameter."))?;
     let listings = asked
         .iter()
-        .map(|query| Listing::new(part, &call.query, Some(query)))
+        .map(|query| Listing::new(set, &request.query, Some(query)))
         .collect::<Result<Vec<_>, _>>()?;
     let text = app
         .store
@@ -138,18 +145,18 @@ pub(crate) async fn queries(
             Ok(out)
         })
         .await?;
-    Ok(Answer::text(StatusCode::OK, text))
+    Ok(ApiResponse::text(StatusCode::OK, text))
 }
 
-/// How far a listing has come.
-struct State {
+/// The progress of a listing.
+struct ListingState {
     done: bool,
     written: bool,
     left: i64,
     skip: i64,
-    /// The last id listed.
+    /// The id of the last row.
     last: Option<String>,
-    /// The next of the keys.
+    /// The index of the next key.
     key: usize,
 }
 
@@ -159,8 +166,8 @@ fn count(
     sql: &str,
     db: i64,
     id: &str,
-) -> Result<i64, Failure> {
-    let alive = if listing.part == Part::Locals {
+) -> Result<i64, ApiError> {
+    let alive = if listing.set == DocumentSet::Locals {
         ""
     } else {
         "AND deleted = 0"
@@ -178,17 +185,17 @@ fn begin(
     db: &Database,
     listing: &Listing,
     out: &mut String,
-) -> Result<State, Failure> {
-    let total = match listing.part {
-        Part::Documents => Json::Int(db.docs),
-        Part::Designs => {
+) -> Result<ListingState, ApiError> {
+    let total = match listing.set {
+        DocumentSet::Documents => Json::Int(db.docs),
+        DocumentSet::Designs => {
             let designs = count(conn, listing, ">=", db.id, "_design/")?
                 - count(conn, listing, ">=", db.id, "_design0")?;
             Json::Int(designs)
         }
-        Part::Locals => Json::Null,
+        DocumentSet::Locals => Json::Null,
     };
-    let offset = if listing.keys.is_some() || listing.part == Part::Locals {
+    let offset = if listing.keys.is_some() || listing.set == DocumentSet::Locals {
         Json::Null
     } else {
         let (low, high) = listing.bounds();
@@ -209,7 +216,7 @@ fn begin(
         write_string(&db.seq_text(db.seq), out);
     }
     out.push_str(",\"rows\":[");
-    Ok(State {
+    Ok(ListingState {
         done: false,
         written: false,
         left: listing.limit,
@@ -219,12 +226,12 @@ fn begin(
     })
 }
 
-fn separate(state: &mut State, out: &mut String) {
+fn separate(state: &mut ListingState, out: &mut String) {
     out.push_str(if state.written { ",\r\n" } else { "\r\n" });
     state.written = true;
 }
 
-fn finish(state: &mut State, out: &mut String) {
+fn finish(state: &mut ListingState, out: &mut String) {
     state.done = true;
     out.push_str("\r\n]}");
 }
@@ -233,9 +240,9 @@ fn rows(
     conn: &Connection,
     db: &Database,
     listing: &Listing,
-    state: &mut State,
+    state: &mut ListingState,
     out: &mut String,
-) -> Result<(), Failure> {
+) -> Result<(), ApiError> {
     match &listing.keys {
         Some(keys) => by_keys(conn, db, listing, keys, state, out),
         None => by_range(conn, db, listing, state, out),
@@ -246,9 +253,9 @@ fn by_range(
     conn: &Connection,
     db: &Database,
     listing: &Listing,
-    state: &mut State,
+    state: &mut ListingState,
     out: &mut String,
-) -> Result<(), Failure> {
+) -> Result<(), ApiError> {
     let (mut low, mut high) = listing.bounds();
     let mut low_op = if listing.descending && !listing.inclusive_end && listing.end.is_some() {
         ">"
@@ -269,8 +276,8 @@ fn by_range(
     }
     let order = if listing.descending { "DESC" } else { "ASC" };
     let table = listing.table();
-    let (columns, alive) = match listing.part {
-        Part::Locals => ("id, rev, body", ""),
+    let (columns, alive) = match listing.set {
+        DocumentSet::Locals => ("id, rev, body", ""),
         _ => ("id, rev, body", "AND deleted = 0"),
     };
     let low_sql = if low.is_some() {
@@ -298,7 +305,7 @@ fn by_range(
     while let Some(row) = found.next()? {
         let id: String = row.get(0)?;
         separate(state, out);
-        if listing.part == Part::Locals {
+        if listing.set == DocumentSet::Locals {
             let (rev, body): (i64, String) = (row.get(1)?, row.get(2)?);
             let rev = format!("0-{rev}");
             head(&id, &Json::from(id.as_str()), &rev, false, out);
@@ -311,12 +318,19 @@ fn by_range(
             head(&id, &Json::from(id.as_str()), &rev, false, out);
             if listing.include_docs {
                 out.push_str(",\"doc\":");
-                out.push_str(&whole(conn, db, &id, &rev, row.get(2)?, &listing.show)?);
+                out.push_str(&whole(
+                    conn,
+                    db,
+                    &id,
+                    &rev,
+                    row.get(2)?,
+                    &listing.doc_options,
+                )?);
             }
         }
         out.push('}');
         state.left -= 1;
-        if out.len() - begun > PIECE {
+        if out.len() - begun > CHUNK_BYTES {
             state.last = Some(id);
             return Ok(());
         }
@@ -344,14 +358,12 @@ fn whole(
     id: &str,
     rev: &str,
     body_row: Option<i64>,
-    show: &Show,
-) -> Result<String, Failure> {
-    if show.conflicts || show.attachments {
-        let row = documents::find(conn, db.id, id)?.ok_or_else(Failure::missing)?;
+    options: &DocOptions,
+) -> Result<String, ApiError> {
+    if options.conflicts || options.attachments {
+        let row = documents::find(conn, db.id, id)?.ok_or_else(ApiError::missing)?;
         let rev = crate::storage::revtree::Rev::parse(rev)?;
-        return Ok(
-            super::revisions::show(conn, &row, &rev, show)?.unwrap_or_else(|| "null".to_owned())
-        );
+        return Ok(render_revision(conn, &row, &rev, options)?.unwrap_or_else(|| "null".to_owned()));
     }
     let Some(body_row) = body_row else {
         return Ok("null".to_owned());
@@ -369,11 +381,11 @@ fn by_keys(
     db: &Database,
     listing: &Listing,
     keys: &[Json],
-    state: &mut State,
+    state: &mut ListingState,
     out: &mut String,
-) -> Result<(), Failure> {
+) -> Result<(), ApiError> {
     let begun = out.len();
-    // Keys are answered in the order given, or backwards.
+    // Rows follow the order of the keys, or its reverse.
     let ordered: Vec<&Json> = if listing.descending {
         keys.iter().rev().collect()
     } else {
@@ -388,7 +400,7 @@ fn by_keys(
         state.key += 1;
         separate(state, out);
         key_row(conn, db, listing, key, out)?;
-        if out.len() - begun > PIECE {
+        if out.len() - begun > CHUNK_BYTES {
             return Ok(());
         }
     }
@@ -402,14 +414,14 @@ fn key_row(
     listing: &Listing,
     key: &Json,
     out: &mut String,
-) -> Result<(), Failure> {
+) -> Result<(), ApiError> {
     let missing =
         |out: &mut String| obj([("key", key.clone()), ("error", "not_found".into())]).write(out);
     let Some(id) = key.as_str() else {
         missing(out);
         return Ok(());
     };
-    if listing.part == Part::Locals {
+    if listing.set == DocumentSet::Locals {
         match crate::storage::locals::find(conn, db.id, id)? {
             Some((rev, body)) => {
                 let rev = format!("0-{rev}");
@@ -424,7 +436,7 @@ fn key_row(
         }
         return Ok(());
     }
-    if listing.part == Part::Designs && !id.starts_with("_design/") {
+    if listing.set == DocumentSet::Designs && !id.starts_with("_design/") {
         missing(out);
         return Ok(());
     }
@@ -436,7 +448,14 @@ fn key_row(
                 if row.deleted {
                     out.push_str("null");
                 } else {
-                    out.push_str(&whole(conn, db, id, &row.rev, row.body, &listing.show)?);
+                    out.push_str(&whole(
+                        conn,
+                        db,
+                        id,
+                        &row.rev,
+                        row.body,
+                        &listing.doc_options,
+                    )?);
                 }
             }
             out.push('}');

@@ -1,4 +1,4 @@
-//! The body of an answer: at once, or piece by piece.
+//! The body of a response: complete or streamed.
 
 use std::{
     io,
@@ -10,11 +10,11 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::sync::mpsc;
 
-/// The body of an answer.
+/// The body of a response.
 pub(crate) enum Body {
     Full(Option<Bytes>),
-    /// An error breaks the connection, so that nobody takes half an answer for a whole one.
-    Pieces(mpsc::Receiver<Result<Bytes, io::Error>>),
+    /// An error closes the connection, so that the client notices the incomplete body.
+    Stream(mpsc::Receiver<Result<Bytes, io::Error>>),
 }
 
 impl Body {
@@ -33,7 +33,7 @@ impl http_body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         match self.get_mut() {
             Body::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Body::Pieces(pieces) => pieces
+            Body::Stream(chunks) => chunks
                 .poll_recv(cx)
                 .map(|piece| piece.map(|piece| piece.map(Frame::data))),
         }
@@ -42,7 +42,7 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match self {
             Body::Full(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
-            Body::Pieces(_) => false,
+            Body::Stream(_) => false,
         }
     }
 
@@ -51,7 +51,7 @@ impl http_body::Body for Body {
             Body::Full(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Body::Pieces(_) => SizeHint::default(),
+            Body::Stream(_) => SizeHint::default(),
         }
     }
 }

@@ -1,18 +1,14 @@
-//! Many documents at once, and what replication asks.
+//! Bulk requests and the requests of a replicator.
 
 use http::StatusCode;
 
 use super::{
-    App,
-    answer::Answer,
-    call::Call,
-    incoming,
-    revisions::{self, Show},
-    root,
+    app::App, incoming, request::ApiRequest, response::ApiResponse, revisions::doc_options, root,
 };
 use crate::{
-    failure::Failure,
+    api_error::ApiError,
     json::{Json, obj},
+    rendering::{DocOptions, render_revision},
     storage::{
         databases,
         documents::{self, NewDoc, Origin},
@@ -20,27 +16,31 @@ use crate::{
     },
 };
 
-fn only_post(call: &Call) -> Result<(), Failure> {
-    if call.method == http::Method::POST {
+fn only_post(request: &ApiRequest) -> Result<(), ApiError> {
+    if request.method == http::Method::POST {
         Ok(())
     } else {
-        Err(Failure::method_not_allowed("POST"))
+        Err(ApiError::method_not_allowed("POST"))
     }
 }
 
 /// `/{db}/_bulk_docs`
-pub(crate) async fn bulk_docs(app: &App, call: &Call, name: String) -> Result<Answer, Failure> {
-    only_post(call)?;
-    call.demand_json()?;
-    let body = call.json_object()?;
+pub(crate) async fn bulk_docs(
+    app: &App,
+    request: &ApiRequest,
+    name: String,
+) -> Result<ApiResponse, ApiError> {
+    only_post(request)?;
+    request.demand_json()?;
+    let body = request.json_object()?;
     let docs = match body.get("docs") {
         None => {
-            return Err(Failure::bad_request(
+            return Err(ApiError::bad_request(
                 "POST body must include `docs` parameter.",
             ));
         }
         Some(Json::Arr(docs)) => docs.clone(),
-        Some(_) => return Err(Failure::bad_request("`docs` parameter must be an array.")),
+        Some(_) => return Err(ApiError::bad_request("`docs` parameter must be an array.")),
     };
     if body.get("all_or_nothing") == Some(&Json::Bool(true)) && !docs.is_empty() {
         let refused = docs
@@ -54,7 +54,7 @@ pub(crate) async fn bulk_docs(app: &App, call: &Call, name: String) -> Result<An
                 ])
             })
             .collect();
-        return Ok(Answer::json(
+        return Ok(ApiResponse::json(
             StatusCode::EXPECTATION_FAILED,
             &Json::Arr(refused),
         ));
@@ -63,7 +63,7 @@ pub(crate) async fn bulk_docs(app: &App, call: &Call, name: String) -> Result<An
         Some(Json::Bool(false)) => Origin::Replication,
         None | Some(Json::Bool(true)) => Origin::Edit,
         Some(_) => {
-            return Err(Failure::bad_request(
+            return Err(ApiError::bad_request(
                 "`new_edits` parameter must be a boolean.",
             ));
         }
@@ -79,20 +79,20 @@ pub(crate) async fn bulk_docs(app: &App, call: &Call, name: String) -> Result<An
                 Origin::Replication => doc.into_replicated(id),
             }
         })
-        .collect::<Result<Vec<NewDoc>, Failure>>()?;
-    let results = app.store.write(move |writing| {
-        let mut db = databases::open(writing.conn, &name)?;
+        .collect::<Result<Vec<NewDoc>, ApiError>>()?;
+    let results = app.store.write(move |transaction| {
+        let mut db = databases::open(transaction.conn, &name)?;
         let mut results: Vec<(usize, Json)> = Vec::with_capacity(new.len());
-        // CouchDB stores them by id, and answers in the order of the request.
+        // CouchDB stores documents in the order of their ids and responds in the order of the request.
         let mut ordered: Vec<(usize, &NewDoc)> = new.iter().enumerate().collect();
         ordered.sort_by(|(_, a), (_, b)| a.id.cmp(&b.id));
         for (place, doc) in ordered {
             let id = Json::from(doc.id.as_str());
             if doc.id.starts_with("_local/") {
-                results.push((place, save_local(writing, &db, doc)?));
+                results.push((place, save_local(transaction, &db, doc)?));
                 continue;
             }
-            match documents::save(writing, &mut db, doc, origin) {
+            match documents::save(transaction, &mut db, doc, origin) {
                 Ok(rev) if origin == Origin::Edit => {
                     let done = obj([
                         ("ok", true.into()),
@@ -102,7 +102,7 @@ pub(crate) async fn bulk_docs(app: &App, call: &Call, name: String) -> Result<An
                     results.push((place, done));
                 }
                 Ok(_) => {}
-                // A failing store fails the whole request.
+                // An error of the store fails the whole request.
                 Err(failure) if failure.status.is_server_error() => return Err(failure),
                 Err(failure) => {
                     let mut members = vec![("id".to_owned(), id)];
@@ -118,25 +118,25 @@ pub(crate) async fn bulk_docs(app: &App, call: &Call, name: String) -> Result<An
                 }
             }
         }
-        db.store(writing)?;
+        db.store(transaction)?;
         results.sort_by_key(|(place, _)| *place);
         Ok(results.into_iter().map(|(_, result)| result).collect())
     });
-    Ok(Answer::json(
+    Ok(ApiResponse::json(
         StatusCode::CREATED,
         &Json::Arr(results.await?),
     ))
 }
 
 fn save_local(
-    writing: &crate::storage::writer::Writing<'_>,
+    transaction: &crate::storage::transaction::Transaction<'_>,
     db: &databases::Database,
     doc: &NewDoc,
-) -> Result<Json, Failure> {
+) -> Result<Json, ApiError> {
     let edited = doc.history.first().and_then(|rev| rev.id.parse().ok());
     let body = Json::Obj(doc.body.clone()).to_string();
     let id = Json::from(doc.id.as_str());
-    match crate::storage::locals::save(writing, db, &doc.id, edited, &body) {
+    match crate::storage::locals::save(transaction, db, &doc.id, edited, &body) {
         Ok(rev) => Ok(obj([
             ("ok", true.into()),
             ("id", id),
@@ -152,14 +152,18 @@ fn save_local(
 }
 
 /// `/{db}/_bulk_get`
-pub(crate) async fn bulk_get(app: &App, call: &Call, name: String) -> Result<Answer, Failure> {
-    only_post(call)?;
-    let body = call.json_object()?;
+pub(crate) async fn bulk_get(
+    app: &App,
+    request: &ApiRequest,
+    name: String,
+) -> Result<ApiResponse, ApiError> {
+    only_post(request)?;
+    let body = request.json_object()?;
     let docs = body.get("docs").and_then(Json::as_arr);
     let wanted = docs
-        .ok_or_else(|| Failure::bad_request("Missing JSON list of 'docs'."))?
+        .ok_or_else(|| ApiError::bad_request("Missing JSON list of 'docs'."))?
         .to_vec();
-    let show = Show::from_query(&call.query)?;
+    let options = doc_options(&request.query)?;
     let results = app.store.read(move |conn| {
         let db = databases::open(conn, &name)?;
         let mut out = String::from("{\"results\":[");
@@ -191,9 +195,9 @@ pub(crate) async fn bulk_get(app: &App, call: &Call, name: String) -> Result<Ans
             out.push_str(",\"docs\":[");
             let found = documents::find(conn, db.id, id)?;
             let rev = entry.get("rev").and_then(Json::as_str);
-            let mut show = show.clone();
+            let mut options = options.clone();
             if let Some(since) = entry.get("atts_since").and_then(Json::as_arr) {
-                show.atts_since = Some(
+                options.atts_since = Some(
                     since
                         .iter()
                         .filter_map(Json::as_str)
@@ -201,13 +205,13 @@ pub(crate) async fn bulk_get(app: &App, call: &Call, name: String) -> Result<Ans
                         .collect(),
                 );
             }
-            bulk_get_one(conn, found.as_ref(), id, rev, &show, &mut out)?;
+            bulk_get_one(conn, found.as_ref(), id, rev, &options, &mut out)?;
             out.push_str("]}");
         }
         out.push_str("]}\n");
         Ok(out)
     });
-    Ok(Answer::text(StatusCode::OK, results.await?))
+    Ok(ApiResponse::text(StatusCode::OK, results.await?))
 }
 
 fn bulk_get_one(
@@ -215,9 +219,9 @@ fn bulk_get_one(
     found: Option<&documents::DocRow>,
     id: &str,
     rev: Option<&str>,
-    show: &Show,
+    options: &DocOptions,
     out: &mut String,
-) -> Result<(), Failure> {
+) -> Result<(), ApiError> {
     let error = |rev: &str, error: &str, reason: &str, out: &mut String| {
         obj([(
             "error",
@@ -236,7 +240,7 @@ fn bulk_get_one(
         return Ok(());
     };
     let revs = match rev {
-        // Without a revision all leaves are meant, in the other order than with `open_revs`.
+        // Without a revision, CouchDB returns all leaves in the reverse order of `open_revs`.
         None => row
             .tree
             .leaves_in_tree_order()
@@ -256,7 +260,7 @@ fn bulk_get_one(
         if n > 0 {
             out.push(',');
         }
-        match revisions::show(conn, row, rev, show)? {
+        match render_revision(conn, row, rev, options)? {
             Some(text) => {
                 out.push_str("{\"ok\":");
                 out.push_str(&text);
@@ -268,9 +272,9 @@ fn bulk_get_one(
     Ok(())
 }
 
-/// What a call about missing revisions answers.
+/// The format of the response about missing revisions.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reply {
+pub(crate) enum MissingFormat {
     Diff,
     Missing,
 }
@@ -278,23 +282,23 @@ pub(crate) enum Reply {
 /// `/{db}/_revs_diff` and `/{db}/_missing_revs`
 pub(crate) async fn revs_diff(
     app: &App,
-    call: &Call,
+    request: &ApiRequest,
     name: String,
-    reply: Reply,
-) -> Result<Answer, Failure> {
-    only_post(call)?;
-    call.demand_json()?;
-    let body = call.json_object()?;
+    format: MissingFormat,
+) -> Result<ApiResponse, ApiError> {
+    only_post(request)?;
+    request.demand_json()?;
+    let body = request.json_object()?;
     let mut asked: Vec<(String, Vec<Rev>)> = Vec::new();
     for (id, revs) in body.as_obj().unwrap_or_default() {
         let revs = revs
             .as_arr()
-            .ok_or_else(|| Failure::bad_request("Revisions must be an array"))?;
+            .ok_or_else(|| ApiError::bad_request("Revisions must be an array"))?;
         let revs = revs
             .iter()
             .map(|rev| {
                 rev.as_str().map_or_else(
-                    || Err(Failure::bad_request("Invalid rev format")),
+                    || Err(ApiError::bad_request("Invalid rev format")),
                     Rev::parse,
                 )
             })
@@ -315,7 +319,7 @@ pub(crate) async fn revs_diff(
             }
             missing.sort();
             let names = Json::Arr(missing.iter().map(|rev| rev.to_string().into()).collect());
-            if reply == Reply::Missing {
+            if format == MissingFormat::Missing {
                 out.push((id, names));
                 continue;
             }
@@ -335,7 +339,7 @@ pub(crate) async fn revs_diff(
         Ok(Json::Obj(out))
     });
     let found = found.await?;
-    Ok(Answer::ok(&if reply == Reply::Missing {
+    Ok(ApiResponse::ok(&if format == MissingFormat::Missing {
         obj([("missing_revs", found)])
     } else {
         found
@@ -343,10 +347,14 @@ pub(crate) async fn revs_diff(
 }
 
 /// `/{db}/_purge`
-pub(crate) async fn purge(app: &App, call: &Call, name: String) -> Result<Answer, Failure> {
-    only_post(call)?;
-    call.demand_json()?;
-    let body = call.json_object()?;
+pub(crate) async fn purge(
+    app: &App,
+    request: &ApiRequest,
+    name: String,
+) -> Result<ApiResponse, ApiError> {
+    only_post(request)?;
+    request.demand_json()?;
+    let body = request.json_object()?;
     let mut asked: Vec<(String, Vec<Rev>)> = Vec::new();
     for (id, revs) in body.as_obj().unwrap_or_default() {
         let revs = revs.as_arr().unwrap_or_default();
@@ -357,13 +365,13 @@ pub(crate) async fn purge(app: &App, call: &Call, name: String) -> Result<Answer
             .collect::<Result<_, _>>()?;
         asked.push((id.clone(), revs));
     }
-    let purged = app.store.write(move |writing| {
-        let mut db = databases::open(writing.conn, &name)?;
+    let purged = app.store.write(move |transaction| {
+        let mut db = databases::open(transaction.conn, &name)?;
         let mut out = Vec::new();
         db.seq += 1;
         for (id, revs) in asked {
             let mut gone = Vec::new();
-            if let Some(row) = documents::find(writing.conn, db.id, &id)? {
+            if let Some(row) = documents::find(transaction.conn, db.id, &id)? {
                 let mut tree = row.tree.clone();
                 let mut bodies = Vec::new();
                 for rev in revs {
@@ -372,21 +380,21 @@ pub(crate) async fn purge(app: &App, call: &Call, name: String) -> Result<Answer
                     }
                 }
                 if tree.nodes().is_empty() {
-                    documents::forget(writing, &mut db, &row)?;
+                    documents::forget(transaction, &mut db, &row)?;
                 } else if !gone.is_empty() {
-                    documents::replace(writing, &mut db, Some(&row), &id, &tree)?;
+                    documents::replace(transaction, &mut db, Some(&row), &id, &tree)?;
                 }
                 for body in bodies {
-                    documents::drop_body(writing.conn, body)?;
+                    documents::drop_body(transaction.conn, body)?;
                 }
             }
             db.purge_seq += 1;
             out.push((id, Json::Arr(gone)));
         }
-        db.store(writing)?;
+        db.store(transaction)?;
         Ok(Json::Obj(out))
     });
-    Ok(Answer::json(
+    Ok(ApiResponse::json(
         StatusCode::CREATED,
         &obj([("purge_seq", Json::Null), ("purged", purged.await?)]),
     ))

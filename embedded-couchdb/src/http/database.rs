@@ -1,12 +1,12 @@
-//! `/{db}` and its settings.
+//! `/{db}` and the settings of a database.
 
 use std::sync::Arc;
 
 use http::{Method, StatusCode, header};
 
-use super::{App, answer::Answer, call::Call, incoming, root};
+use super::{app::App, clock, incoming, request::ApiRequest, response::ApiResponse, root};
 use crate::{
-    failure::Failure,
+    api_error::ApiError,
     json::{Json, obj},
     storage::{
         databases::{self, NewDatabase},
@@ -15,24 +15,28 @@ use crate::{
 };
 
 /// `/{db}`
-pub(crate) async fn database(app: &App, call: &Call, name: String) -> Result<Answer, Failure> {
-    match call.method {
+pub(crate) async fn database(
+    app: &App,
+    request: &ApiRequest,
+    name: String,
+) -> Result<ApiResponse, ApiError> {
+    match request.method {
         Method::GET | Method::HEAD => {
             let db = app
                 .store
                 .read(move |conn| databases::open(conn, &name))
                 .await?;
-            Ok(Answer::ok(&db.info()))
+            Ok(ApiResponse::ok(&db.info()))
         }
-        Method::PUT => create(app, call, name).await,
+        Method::PUT => create(app, request, name).await,
         Method::DELETE => {
             app.store
-                .write(move |writing| databases::delete(writing, &name))
+                .write(move |transaction| databases::delete(transaction, &name))
                 .await?;
-            Ok(Answer::ok(&obj([("ok", true.into())])))
+            Ok(ApiResponse::ok(&obj([("ok", true.into())])))
         }
-        Method::POST => post(app, call, name).await,
-        _ => Err(Failure::method_not_allowed("DELETE,GET,HEAD,POST")),
+        Method::POST => post(app, request, name).await,
+        _ => Err(ApiError::method_not_allowed("DELETE,GET,HEAD,POST")),
     }
 }
 
@@ -44,21 +48,21 @@ fn is_legal(name: &str) -> bool {
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_$()+-/".contains(&b)))
 }
 
-fn positive(call: &Call, key: &str) -> Result<Option<i64>, Failure> {
-    match call.query.get(key) {
+fn positive(request: &ApiRequest, key: &str) -> Result<Option<i64>, ApiError> {
+    match request.query.get(key) {
         None => Ok(None),
         Some(text) => match text.parse() {
             Ok(n) if n > 0 => Ok(Some(n)),
-            _ => Err(Failure::bad_request(format!(
+            _ => Err(ApiError::bad_request(format!(
                 "The `{key}` value should be a positive integer."
             ))),
         },
     }
 }
 
-async fn create(app: &App, call: &Call, name: String) -> Result<Answer, Failure> {
+async fn create(app: &App, request: &ApiRequest, name: String) -> Result<ApiResponse, ApiError> {
     if !is_legal(&name) {
-        return Err(Failure::new(
+        return Err(ApiError::new(
             StatusCode::BAD_REQUEST,
             "illegal_database_name",
             format!(
@@ -68,51 +72,51 @@ async fn create(app: &App, call: &Call, name: String) -> Result<Answer, Failure>
         ));
     }
     if name.len() > 238 {
-        return Err(Failure::new(
+        return Err(ApiError::new(
             StatusCode::BAD_REQUEST,
             "database_name_too_long",
             format!("At least one path segment of `{name}` is too long."),
         ));
     }
-    let shards = positive(call, "q")?.unwrap_or(2);
-    positive(call, "n")?;
+    let shards = positive(request, "q")?.unwrap_or(2);
+    positive(request, "n")?;
     let new = NewDatabase {
         name,
         shards,
-        partitioned: call.query.get("partitioned") == Some("true"),
-        now: root::now(),
+        partitioned: request.query.get("partitioned") == Some("true"),
+        now: clock::now(),
     };
     app.store
-        .write(move |writing| databases::create(writing, &new))
+        .write(move |transaction| databases::create(transaction, &new))
         .await?;
     Ok(
-        Answer::json(StatusCode::CREATED, &obj([("ok", true.into())])).with(
+        ApiResponse::json(StatusCode::CREATED, &obj([("ok", true.into())])).with(
             header::LOCATION,
-            format!("{}{}", call.base(), call.raw_path),
+            format!("{}{}", request.base(), request.raw_path),
         ),
     )
 }
 
-async fn post(app: &App, call: &Call, name: String) -> Result<Answer, Failure> {
-    call.demand_json()?;
-    let doc = incoming::parse(call.json()?)?;
+async fn post(app: &App, request: &ApiRequest, name: String) -> Result<ApiResponse, ApiError> {
+    request.demand_json()?;
+    let doc = incoming::parse(request.json()?)?;
     let id = doc.id.clone().unwrap_or_else(root::new_id);
     let new = doc.into_edit(id.clone())?;
     let rev = app
         .store
-        .write(move |writing| {
-            let mut db = databases::open(writing.conn, &name)?;
-            let rev = documents::save(writing, &mut db, &new, Origin::Edit)?;
-            db.store(writing)?;
+        .write(move |transaction| {
+            let mut db = databases::open(transaction.conn, &name)?;
+            let rev = documents::save(transaction, &mut db, &new, Origin::Edit)?;
+            db.store(transaction)?;
             Ok(rev)
         })
         .await?;
-    let status = if call.query.get("batch") == Some("ok") {
+    let status = if request.query.get("batch") == Some("ok") {
         StatusCode::ACCEPTED
     } else {
         StatusCode::CREATED
     };
-    Ok(Answer::json(
+    Ok(ApiResponse::json(
         status,
         &obj([
             ("ok", true.into()),
@@ -122,26 +126,30 @@ async fn post(app: &App, call: &Call, name: String) -> Result<Answer, Failure> {
     )
     .with(
         header::LOCATION,
-        format!("{}/{}/{id}", call.base(), call.raw_path.trim_matches('/')),
+        format!(
+            "{}/{}/{id}",
+            request.base(),
+            request.raw_path.trim_matches('/')
+        ),
     ))
 }
 
 /// The other paths below a database that start with `_`.
 pub(crate) async fn special(
     app: &Arc<App>,
-    call: &Call,
+    request: &ApiRequest,
     name: String,
     segments: &[&str],
-) -> Result<Answer, Failure> {
-    let done = |status| Answer::json(status, &obj([("ok", true.into())]));
+) -> Result<ApiResponse, ApiError> {
+    let done = |status| ApiResponse::json(status, &obj([("ok", true.into())]));
     match segments {
-        [_, "_security"] => security(app, call, name).await,
+        [_, "_security"] => security(app, request, name).await,
         [_, setting @ ("_revs_limit" | "_purged_infos_limit")] => {
-            limit(app, call, name, setting).await
+            limit(app, request, name, setting).await
         }
         [_, "_ensure_full_commit"] => {
-            only(call, "POST")?;
-            call.demand_json()?;
+            only(request, "POST")?;
+            request.demand_json()?;
             let db = app
                 .store
                 .read(move |conn| databases::open(conn, &name))
@@ -150,28 +158,28 @@ pub(crate) async fn special(
                 ("ok", true.into()),
                 ("instance_start_time", db.created.to_string().into()),
             ]);
-            Ok(Answer::json(StatusCode::CREATED, &body))
+            Ok(ApiResponse::json(StatusCode::CREATED, &body))
         }
         [_, "_compact", ..] => {
-            only(call, "POST")?;
-            call.demand_json()?;
+            only(request, "POST")?;
+            request.demand_json()?;
             app.store
-                .write(move |writing| {
-                    let db = databases::open(writing.conn, &name)?;
-                    documents::compact(writing, db.id)
+                .write(move |transaction| {
+                    let db = databases::open(transaction.conn, &name)?;
+                    documents::compact(transaction, db.id)
                 })
                 .await?;
             Ok(done(StatusCode::ACCEPTED))
         }
         [_, "_view_cleanup"] => {
-            only(call, "POST")?;
+            only(request, "POST")?;
             app.store
                 .read(move |conn| databases::open(conn, &name))
                 .await?;
             Ok(done(StatusCode::ACCEPTED))
         }
         [_, "_sync_shards"] => {
-            only(call, "POST")?;
+            only(request, "POST")?;
             Ok(done(StatusCode::ACCEPTED))
         }
         [_, "_shards"] => {
@@ -179,7 +187,7 @@ pub(crate) async fn special(
                 .read(move |conn| databases::open(conn, &name))
                 .await?;
             let nodes = Json::Arr(vec!["nonode@nohost".into()]);
-            Ok(Answer::ok(&obj([(
+            Ok(ApiResponse::ok(&obj([(
                 "shards",
                 obj([("00000000-ffffffff", nodes)]),
             )])))
@@ -188,9 +196,9 @@ pub(crate) async fn special(
             app.store
                 .read(move |conn| databases::open(conn, &name))
                 .await?;
-            Err(Failure::bad_request("database is not partitioned"))
+            Err(ApiError::bad_request("database is not partitioned"))
         }
-        [_, "_temp_view"] => Err(Failure::new(
+        [_, "_temp_view"] => Err(ApiError::new(
             StatusCode::GONE,
             "gone",
             "Temporary views are not supported in CouchDB",
@@ -199,64 +207,64 @@ pub(crate) async fn special(
             app.store
                 .read(move |conn| databases::open(conn, &name))
                 .await?;
-            if call.method == Method::PUT {
-                return Err(Failure::illegal_docid(
+            if request.method == Method::PUT {
+                return Err(ApiError::illegal_docid(
                     "Only reserved document ids may start with underscore.",
                 ));
             }
-            Err(Failure::missing())
+            Err(ApiError::missing())
         }
     }
 }
 
-fn only(call: &Call, method: &str) -> Result<(), Failure> {
-    if call.method.as_str() == method {
+fn only(request: &ApiRequest, method: &str) -> Result<(), ApiError> {
+    if request.method.as_str() == method {
         Ok(())
     } else {
-        Err(Failure::method_not_allowed(method))
+        Err(ApiError::method_not_allowed(method))
     }
 }
 
-/// What a database has until it is given something else: only administrators.
-const SECURITY: &str = r#"{"members":{"roles":["_admin"]},"admins":{"roles":["_admin"]}}"#;
+/// The default security object: only administrators have access.
+const DEFAULT_SECURITY: &str = r#"{"members":{"roles":["_admin"]},"admins":{"roles":["_admin"]}}"#;
 
-async fn security(app: &App, call: &Call, name: String) -> Result<Answer, Failure> {
-    match call.method {
+async fn security(app: &App, request: &ApiRequest, name: String) -> Result<ApiResponse, ApiError> {
+    match request.method {
         Method::GET | Method::HEAD => {
             let db = app
                 .store
                 .read(move |conn| databases::open(conn, &name))
                 .await?;
-            Ok(Answer::text(
+            Ok(ApiResponse::text(
                 StatusCode::OK,
-                format!("{}\n", db.security.as_deref().unwrap_or(SECURITY)),
+                format!("{}\n", db.security.as_deref().unwrap_or(DEFAULT_SECURITY)),
             ))
         }
         Method::PUT => {
-            let body = call.json_object()?;
+            let body = request.json_object()?;
             for part in ["admins", "members"] {
                 check_group(&body, part)?;
             }
             app.store
-                .write(move |writing| {
-                    let mut db = databases::open(writing.conn, &name)?;
+                .write(move |transaction| {
+                    let mut db = databases::open(transaction.conn, &name)?;
                     db.security = Some(body.to_string());
                     db.seq += 1;
-                    db.store(writing)
+                    db.store(transaction)
                 })
                 .await?;
-            Ok(Answer::ok(&obj([("ok", true.into())])))
+            Ok(ApiResponse::ok(&obj([("ok", true.into())])))
         }
-        _ => Err(Failure::method_not_allowed("PUT,GET")),
+        _ => Err(ApiError::method_not_allowed("PUT,GET")),
     }
 }
 
-fn check_group(security: &Json, part: &str) -> Result<(), Failure> {
+fn check_group(security: &Json, part: &str) -> Result<(), ApiError> {
     let Some(group) = security.get(part) else {
         return Ok(());
     };
     if group.as_obj().is_none() {
-        return Err(Failure::bad_request(format!(
+        return Err(ApiError::bad_request(format!(
             "{part} must be a JSON object"
         )));
     }
@@ -267,7 +275,7 @@ fn check_group(security: &Json, part: &str) -> Result<(), Failure> {
             Some(_) => false,
         };
         if !fine {
-            return Err(Failure::bad_request(format!(
+            return Err(ApiError::bad_request(format!(
                 "{list} must be a JSON list of strings"
             )));
         }
@@ -275,43 +283,48 @@ fn check_group(security: &Json, part: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn limit(app: &App, call: &Call, name: String, setting: &str) -> Result<Answer, Failure> {
+async fn limit(
+    app: &App,
+    request: &ApiRequest,
+    name: String,
+    setting: &str,
+) -> Result<ApiResponse, ApiError> {
     let revs = setting == "_revs_limit";
-    match call.method {
+    match request.method {
         Method::GET | Method::HEAD => {
             let db = app
                 .store
                 .read(move |conn| databases::open(conn, &name))
                 .await?;
-            Ok(Answer::ok(&Json::Int(if revs {
+            Ok(ApiResponse::ok(&Json::Int(if revs {
                 db.revs_limit
             } else {
                 db.purged_limit
             })))
         }
         Method::PUT => {
-            let limit = call.json()?.as_i64().filter(|limit| *limit > 0);
+            let limit = request.json()?.as_i64().filter(|limit| *limit > 0);
             let limit = limit.ok_or_else(|| {
                 if revs {
-                    Failure::bad_request("`rev_limits` must be a positive integer")
+                    ApiError::bad_request("`rev_limits` must be a positive integer")
                 } else {
-                    Failure::bad_request("`purge_infos_limit` must be positive integer")
+                    ApiError::bad_request("`purge_infos_limit` must be positive integer")
                 }
             })?;
             app.store
-                .write(move |writing| {
-                    let mut db = databases::open(writing.conn, &name)?;
+                .write(move |transaction| {
+                    let mut db = databases::open(transaction.conn, &name)?;
                     if revs {
                         db.revs_limit = limit;
                     } else {
                         db.purged_limit = limit;
                     }
                     db.seq += 1;
-                    db.store(writing)
+                    db.store(transaction)
                 })
                 .await?;
-            Ok(Answer::ok(&obj([("ok", true.into())])))
+            Ok(ApiResponse::ok(&obj([("ok", true.into())])))
         }
-        _ => Err(Failure::method_not_allowed("PUT,GET")),
+        _ => Err(ApiError::method_not_allowed("PUT,GET")),
     }
 }

@@ -3,16 +3,16 @@
 use http::{StatusCode, header};
 
 use super::{
-    App,
-    answer::Answer,
-    attachments,
-    call::{Call, decode},
-    incoming,
-    revisions::{Show, leaf_of, meta, open_revs, show},
+    app::App,
+    attachments, incoming, multipart,
+    request::{ApiRequest, decode},
+    response::ApiResponse,
+    revisions::{doc_options, leaf_of, open_revs},
 };
 use crate::{
-    failure::Failure,
+    api_error::ApiError,
     json::{Json, obj},
+    rendering::{meta_members, render_revision},
     storage::{
         databases,
         documents::{self, NewDoc, Origin},
@@ -23,51 +23,58 @@ use crate::{
 /// `/{db}/{id}`
 pub(crate) async fn document(
     app: &App,
-    call: &Call,
+    request: &ApiRequest,
     name: String,
     id: String,
-) -> Result<Answer, Failure> {
-    match call.method.as_str() {
+) -> Result<ApiResponse, ApiError> {
+    match request.method.as_str() {
         "GET" | "HEAD" => {
             incoming::check_id(&id)?;
-            if call.query.get("open_revs").is_some() {
-                open_revs(app, call, name, id).await
+            if request.query.get("open_revs").is_some() {
+                open_revs(app, request, name, id).await
             } else {
-                get(app, call, name, id).await
+                get(app, request, name, id).await
             }
         }
-        "PUT" => put(app, call, name, id).await,
-        "DELETE" => delete(app, call, name, id).await,
-        "COPY" => copy(app, call, name, id).await,
-        "POST" => attachments::post_form(app, call, name, id).await,
-        _ => Err(Failure::method_not_allowed("DELETE,GET,HEAD,POST,PUT,COPY")),
+        "PUT" => put(app, request, name, id).await,
+        "DELETE" => delete(app, request, name, id).await,
+        "COPY" => copy(app, request, name, id).await,
+        "POST" => attachments::post_form(app, request, name, id).await,
+        _ => Err(ApiError::method_not_allowed(
+            "DELETE,GET,HEAD,POST,PUT,COPY",
+        )),
     }
 }
 
-async fn get(app: &App, call: &Call, name: String, id: String) -> Result<Answer, Failure> {
-    let options = Show::from_query(&call.query)?;
-    let named = call.query.get("rev").map(Rev::parse).transpose()?;
-    let latest = call.query.on("latest")?;
-    let wants_multipart = options.attachments && attachments::accepts(call, "multipart/related");
+async fn get(
+    app: &App,
+    request: &ApiRequest,
+    name: String,
+    id: String,
+) -> Result<ApiResponse, ApiError> {
+    let options = doc_options(&request.query)?;
+    let named = request.query.get("rev").map(Rev::parse).transpose()?;
+    let latest = request.query.on("latest")?;
+    let wants_multipart = options.attachments && request.accepts("multipart/related");
     let found = app.store.read(move |conn| {
         let db = databases::open(conn, &name)?;
-        let row = documents::find(conn, db.id, &id)?.ok_or_else(Failure::missing)?;
+        let row = documents::find(conn, db.id, &id)?.ok_or_else(ApiError::missing)?;
         let rev = match named {
-            Some(rev) if latest => leaf_of(&row.tree, &rev).ok_or_else(Failure::missing)?,
+            Some(rev) if latest => leaf_of(&row.tree, &rev).ok_or_else(ApiError::missing)?,
             Some(rev) => rev,
-            None if row.deleted => return Err(Failure::deleted()),
+            None if row.deleted => return Err(ApiError::deleted()),
             None => row
                 .tree
                 .winner()
                 .map(|node| node.rev.clone())
-                .ok_or_else(Failure::missing)?,
+                .ok_or_else(ApiError::missing)?,
         };
-        if wants_multipart && let Some(parts) = attachments::related(conn, &row, &rev, &options)? {
+        if wants_multipart && let Some(parts) = multipart::related(conn, &row, &rev, &options)? {
             return Ok((rev, Err(parts), true));
         }
-        let text = show(conn, &row, &rev, &options)?.ok_or_else(Failure::missing)?;
-        // With what tells of other revisions, its own says too little about the answer.
-        let plain = meta(&row.tree, &rev, row.seq, &options)
+        let text = render_revision(conn, &row, &rev, &options)?.ok_or_else(ApiError::missing)?;
+        // The etag is the revision. It cannot stand for a response that depends on other revisions.
+        let plain = meta_members(&row.tree, &rev, row.seq, &options)
             .iter()
             .all(|(key, _)| *key == "_revisions");
         Ok((rev, Ok(text), plain))
@@ -75,46 +82,48 @@ async fn get(app: &App, call: &Call, name: String, id: String) -> Result<Answer,
     let (rev, content, plain) = found.await?;
     let etag = format!("\"{rev}\"");
     if plain
-        && call
+        && request
             .header(header::IF_NONE_MATCH)
             .is_some_and(|seen| seen.contains(&etag))
     {
-        return Ok(Answer::text(StatusCode::NOT_MODIFIED, String::new()).with(header::ETAG, etag));
+        return Ok(
+            ApiResponse::text(StatusCode::NOT_MODIFIED, String::new()).with(header::ETAG, etag)
+        );
     }
-    let answer = match content {
+    let response = match content {
         Ok(mut text) => {
             text.push('\n');
-            Answer::text(StatusCode::OK, text)
+            ApiResponse::text(StatusCode::OK, text)
         }
-        Err(parts) => parts.answer(),
+        Err(parts) => parts.to_response(),
     };
     Ok(if plain {
-        answer.with(header::ETAG, etag)
+        response.with(header::ETAG, etag)
     } else {
-        answer
+        response
     })
 }
 
-/// Reads the body of a PUT, whatever form it has.
-pub(crate) fn sent(call: &Call) -> Result<incoming::Doc, Failure> {
-    let kind = call.header(header::CONTENT_TYPE).unwrap_or_default();
+/// Parses the body of a PUT, which is JSON or multipart.
+pub(crate) fn sent(request: &ApiRequest) -> Result<incoming::IncomingDoc, ApiError> {
+    let kind = request.header(header::CONTENT_TYPE).unwrap_or_default();
     let mut doc = if kind.starts_with("multipart/related") {
-        attachments::parse_related(kind, &call.body)?
+        multipart::parse_related(kind, &request.body)?
     } else {
-        if call.body.is_empty() {
-            return Err(Failure::bad_request("Missing request body"));
+        if request.body.is_empty() {
+            return Err(ApiError::bad_request("Missing request body"));
         }
-        let json = call.json()?;
+        let json = request.json()?;
         if json.as_obj().is_none() {
-            return Err(Failure::bad_request("Document must be a JSON object"));
+            return Err(ApiError::bad_request("Document must be a JSON object"));
         }
         incoming::parse(json)?
     };
-    let in_query = call.query.get("rev").map(Rev::parse).transpose()?;
-    let in_header = call.if_match().map(Rev::parse).transpose()?;
+    let in_query = request.query.get("rev").map(Rev::parse).transpose()?;
+    let in_header = request.if_match().map(Rev::parse).transpose()?;
     for named in [&in_query, &in_header].into_iter().flatten() {
         if doc.rev.as_ref().is_some_and(|rev| rev != named) {
-            return Err(Failure::bad_request(
+            return Err(ApiError::bad_request(
                 "Document rev from request body and query string have different values",
             ));
         }
@@ -123,18 +132,23 @@ pub(crate) fn sent(call: &Call) -> Result<incoming::Doc, Failure> {
     Ok(doc)
 }
 
-async fn put(app: &App, call: &Call, name: String, id: String) -> Result<Answer, Failure> {
+async fn put(
+    app: &App,
+    request: &ApiRequest,
+    name: String,
+    id: String,
+) -> Result<ApiResponse, ApiError> {
     incoming::check_id(&id)?;
-    let doc = sent(call)?;
-    let (new, origin) = if call.query.flag("new_edits")? == Some(false) {
+    let doc = sent(request)?;
+    let (new, origin) = if request.query.flag("new_edits")? == Some(false) {
         (doc.into_replicated(id)?, Origin::Replication)
     } else {
         (doc.into_edit(id)?, Origin::Edit)
     };
     let deleted = new.deleted;
     let (id, rev) = save(app, name, new, origin).await?;
-    if call.query.get("batch") == Some("ok") {
-        return Ok(Answer::json(
+    if request.query.get("batch") == Some("ok") {
+        return Ok(ApiResponse::json(
             StatusCode::ACCEPTED,
             &obj([("ok", true.into()), ("id", id.into())]),
         ));
@@ -144,7 +158,7 @@ async fn put(app: &App, call: &Call, name: String, id: String) -> Result<Answer,
     } else {
         StatusCode::CREATED
     };
-    Ok(saved(call, status, &id, &rev))
+    Ok(saved(request, status, &id, &rev))
 }
 
 async fn save(
@@ -152,20 +166,20 @@ async fn save(
     name: String,
     new: NewDoc,
     origin: Origin,
-) -> Result<(String, Rev), Failure> {
+) -> Result<(String, Rev), ApiError> {
     app.store
-        .write(move |writing| {
-            let mut db = databases::open(writing.conn, &name)?;
-            let rev = documents::save(writing, &mut db, &new, origin)?;
-            db.store(writing)?;
+        .write(move |transaction| {
+            let mut db = databases::open(transaction.conn, &name)?;
+            let rev = documents::save(transaction, &mut db, &new, origin)?;
+            db.store(transaction)?;
             Ok((new.id, rev))
         })
         .await
 }
 
-/// The answer to a stored revision.
-pub(crate) fn saved(call: &Call, status: StatusCode, id: &str, rev: &Rev) -> Answer {
-    Answer::json(
+/// The response to a write.
+pub(crate) fn saved(request: &ApiRequest, status: StatusCode, id: &str, rev: &Rev) -> ApiResponse {
+    ApiResponse::json(
         status,
         &obj([
             ("ok", true.into()),
@@ -176,20 +190,25 @@ pub(crate) fn saved(call: &Call, status: StatusCode, id: &str, rev: &Rev) -> Ans
     .with(header::ETAG, format!("\"{rev}\""))
     .with(
         header::LOCATION,
-        format!("{}{}", call.base(), call.raw_path),
+        format!("{}{}", request.base(), request.raw_path),
     )
 }
 
-async fn delete(app: &App, call: &Call, name: String, id: String) -> Result<Answer, Failure> {
+async fn delete(
+    app: &App,
+    request: &ApiRequest,
+    name: String,
+    id: String,
+) -> Result<ApiResponse, ApiError> {
     incoming::check_id(&id)?;
-    let rev = call.named_rev()?;
+    let rev = request.named_rev()?;
     let (id, rev) = app
         .store
-        .write(move |writing| {
-            let mut db = databases::open(writing.conn, &name)?;
-            match documents::find(writing.conn, db.id, &id)? {
-                None => return Err(Failure::missing()),
-                Some(row) if row.deleted => return Err(Failure::deleted()),
+        .write(move |transaction| {
+            let mut db = databases::open(transaction.conn, &name)?;
+            match documents::find(transaction.conn, db.id, &id)? {
+                None => return Err(ApiError::missing()),
+                Some(row) if row.deleted => return Err(ApiError::deleted()),
                 Some(_) => {}
             }
             let new = NewDoc {
@@ -199,12 +218,12 @@ async fn delete(app: &App, call: &Call, name: String, id: String) -> Result<Answ
                 attachments: Vec::new(),
                 history: rev.into_iter().collect(),
             };
-            let rev = documents::save(writing, &mut db, &new, Origin::Edit)?;
-            db.store(writing)?;
+            let rev = documents::save(transaction, &mut db, &new, Origin::Edit)?;
+            db.store(transaction)?;
             Ok((new.id, rev))
         })
         .await?;
-    Ok(Answer::ok(&obj([
+    Ok(ApiResponse::ok(&obj([
         ("ok", true.into()),
         ("id", id.into()),
         ("rev", rev.to_string().into()),
@@ -212,42 +231,49 @@ async fn delete(app: &App, call: &Call, name: String, id: String) -> Result<Answ
     .with(header::ETAG, format!("\"{rev}\"")))
 }
 
-async fn copy(app: &App, call: &Call, name: String, id: String) -> Result<Answer, Failure> {
-    let destination = call
+async fn copy(
+    app: &App,
+    request: &ApiRequest,
+    name: String,
+    id: String,
+) -> Result<ApiResponse, ApiError> {
+    let destination = request
         .headers
         .get("destination")
         .and_then(|value| value.to_str().ok())
-        .ok_or_else(|| Failure::bad_request("Destination header is mandatory for COPY."))?;
+        .ok_or_else(|| ApiError::bad_request("Destination header is mandatory for COPY."))?;
     let (target, target_rev) = match destination.split_once("?rev=") {
         Some((target, rev)) => (target, Some(Rev::parse(rev)?)),
         None => (destination, None),
     };
     let target = decode(target.trim_start_matches('/'))
-        .ok_or_else(|| Failure::bad_request("invalid UTF-8 in Destination"))?;
+        .ok_or_else(|| ApiError::bad_request("invalid UTF-8 in Destination"))?;
     incoming::check_id(&target)?;
-    let source_rev = call.query.get("rev").map(Rev::parse).transpose()?;
+    let source_rev = request.query.get("rev").map(Rev::parse).transpose()?;
     let (new_id, rev) = app
         .store
-        .write(move |writing| {
-            let mut db = databases::open(writing.conn, &name)?;
-            let row = documents::find(writing.conn, db.id, &id)?.ok_or_else(Failure::missing)?;
+        .write(move |transaction| {
+            let mut db = databases::open(transaction.conn, &name)?;
+            let row =
+                documents::find(transaction.conn, db.id, &id)?.ok_or_else(ApiError::missing)?;
             let source = match source_rev {
                 Some(rev) => rev,
-                None if row.deleted => return Err(Failure::deleted()),
+                None if row.deleted => return Err(ApiError::deleted()),
                 None => row
                     .tree
                     .winner()
                     .map(|node| node.rev.clone())
-                    .ok_or_else(Failure::missing)?,
+                    .ok_or_else(ApiError::missing)?,
             };
             let stored = row
                 .tree
                 .get(&source)
                 .and_then(|node| node.stored)
-                .ok_or_else(Failure::missing)?;
-            let body = documents::body(writing.conn, stored.body.ok_or_else(Failure::missing)?)?;
+                .ok_or_else(ApiError::missing)?;
+            let body =
+                documents::body(transaction.conn, stored.body.ok_or_else(ApiError::missing)?)?;
             let Ok(Json::Obj(members)) = Json::parse(body.text.as_bytes()) else {
-                return Err(Failure::internal("a stored document cannot be read"));
+                return Err(ApiError::internal("a stored document cannot be read"));
             };
             let mut attachments = Vec::new();
             for attachment in &body.attachments {
@@ -255,7 +281,7 @@ async fn copy(app: &App, call: &Call, name: String, id: String) -> Result<Answer
                     name: attachment.name.clone(),
                     content_type: attachment.content_type.clone(),
                     revpos: None,
-                    data: Some(attachment.data(writing.conn)?),
+                    data: Some(attachment.data(transaction.conn)?),
                 });
             }
             let new = NewDoc {
@@ -265,12 +291,12 @@ async fn copy(app: &App, call: &Call, name: String, id: String) -> Result<Answer
                 attachments,
                 history: target_rev.into_iter().collect(),
             };
-            let rev = documents::save(writing, &mut db, &new, Origin::Edit)?;
-            db.store(writing)?;
+            let rev = documents::save(transaction, &mut db, &new, Origin::Edit)?;
+            db.store(transaction)?;
             Ok((new.id, rev))
         })
         .await?;
-    Ok(Answer::json(
+    Ok(ApiResponse::json(
         StatusCode::CREATED,
         &obj([
             ("ok", true.into()),
@@ -283,8 +309,8 @@ async fn copy(app: &App, call: &Call, name: String, id: String) -> Result<Answer
         header::LOCATION,
         format!(
             "{}/{}/{new_id}",
-            call.base(),
-            call.raw_path.split('/').nth(1).unwrap_or_default()
+            request.base(),
+            request.raw_path.split('/').nth(1).unwrap_or_default()
         ),
     ))
 }

@@ -6,104 +6,116 @@ use bytes::Bytes;
 use http::{Method, StatusCode, header};
 use tokio::{sync::mpsc, time::Instant};
 
-use super::{App, answer::Answer, body::Body, call::Call};
+use super::{app::App, body::Body, request::ApiRequest, response::ApiResponse};
 use crate::{
-    changes::{self, Filter, Place, Shape},
-    failure::Failure,
+    api_error::ApiError,
+    changes::{self, FeedOptions, FeedPosition, Filter},
     json::Json,
     mango::{fields, matcher::Matcher, selector},
     storage::databases::{self, Database},
 };
 
-/// CouchDB's longest wait for a change, and its usual heartbeat, in milliseconds.
-const TIMEOUT: u64 = 60_000;
+/// CouchDB's longest wait for a change and its default heartbeat, in milliseconds.
+const MAX_TIMEOUT: u64 = 60_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum FeedType {
     Normal,
     Longpoll,
     Continuous,
     EventSource,
 }
 
-type Pieces = mpsc::Sender<Result<Bytes, io::Error>>;
+type ChunkSender = mpsc::Sender<Result<Bytes, io::Error>>;
 
 /// `/{db}/_changes`
-pub(crate) async fn changes(app: &Arc<App>, call: &Call, name: String) -> Result<Answer, Failure> {
-    let body = match call.method {
+pub(crate) async fn changes(
+    app: &Arc<App>,
+    request: &ApiRequest,
+    name: String,
+) -> Result<ApiResponse, ApiError> {
+    let body = match request.method {
         Method::GET | Method::HEAD => None,
-        Method::POST if call.body.is_empty() => None,
+        Method::POST if request.body.is_empty() => None,
         Method::POST => {
-            call.demand_json()?;
-            Some(call.json_object()?)
+            request.demand_json()?;
+            Some(request.json_object()?)
         }
-        _ => return Err(Failure::method_not_allowed("GET,POST,HEAD")),
+        _ => return Err(ApiError::method_not_allowed("GET,POST,HEAD")),
     };
-    let kind = match call.query.get("feed") {
-        None | Some("normal") => Kind::Normal,
-        Some("longpoll") => Kind::Longpoll,
-        Some("continuous" | "live") => Kind::Continuous,
-        Some("eventsource") => Kind::EventSource,
+    let feed_type = match request.query.get("feed") {
+        None | Some("normal") => FeedType::Normal,
+        Some("longpoll") => FeedType::Longpoll,
+        Some("continuous" | "live") => FeedType::Continuous,
+        Some("eventsource") => FeedType::EventSource,
         Some(_) => {
-            return Err(Failure::bad_request(
+            return Err(ApiError::bad_request(
                 "Supported `feed` types: normal, continuous, live, longpoll, eventsource",
             ));
         }
     };
-    let shape = Arc::new(shape(call, body.as_ref(), kind)?);
+    let feed_options = Arc::new(feed_options(request, body.as_ref(), feed_type)?);
     let db = app
         .store
         .read(move |conn| databases::open(conn, &name))
         .await?;
-    let since = match call.header(header::HeaderName::from_static("last-event-id")) {
-        Some(id) if kind == Kind::EventSource => Some(id),
-        _ => call.query.get("since"),
+    let since = match request.header(header::HeaderName::from_static("last-event-id")) {
+        Some(id) if feed_type == FeedType::EventSource => Some(id),
+        _ => request.query.get("since"),
     };
     let since = match since.map(|text| text.trim_matches('"')) {
         None | Some("" | "0") => 0,
         Some("now") => db.seq,
         Some(text) => db.parse_seq(text)?,
     };
-    let since = if shape.descending { i64::MAX } else { since };
-    let limit = call.query.count("limit")?.unwrap_or(i64::MAX);
-    let waiting = Waiting::new(call)?;
-    let place = Place {
+    let since = if feed_options.descending {
+        i64::MAX
+    } else {
+        since
+    };
+    let limit = request.query.count("limit")?.unwrap_or(i64::MAX);
+    let limits = WaitLimits::new(request)?;
+    let position = FeedPosition {
         seq: since,
         left: limit,
         told: 0,
     };
-    let (pieces, body) = mpsc::channel(4);
+    let (chunks, body) = mpsc::channel(4);
     let feed = Feed {
         app: Arc::clone(app),
         db,
-        shape,
-        kind,
-        place,
-        waiting,
-        pieces,
+        feed_options,
+        feed_type,
+        position,
+        limits,
+        chunks,
     };
     app.tasks.spawn(feed.run());
-    let answer = Answer {
+    let response = ApiResponse {
         status: StatusCode::OK,
         headers: Vec::new(),
-        body: Body::Pieces(body),
+        body: Body::Stream(body),
     };
-    Ok(match kind {
-        Kind::EventSource => answer.with(header::CONTENT_TYPE, "text/event-stream"),
-        _ => answer,
+    Ok(match feed_type {
+        FeedType::EventSource => response.with(header::CONTENT_TYPE, "text/event-stream"),
+        _ => response,
     })
 }
 
-fn shape(call: &Call, body: Option<&Json>, kind: Kind) -> Result<Shape, Failure> {
-    let filter = match call.query.get("filter") {
+fn feed_options(
+    request: &ApiRequest,
+    body: Option<&Json>,
+    feed_type: FeedType,
+) -> Result<FeedOptions, ApiError> {
+    let filter = match request.query.get("filter") {
         None => Filter::All,
         Some("_doc_ids") => {
             let ids = match body.and_then(|body| body.get("doc_ids")) {
                 Some(ids) => Some(ids.clone()),
-                None => call.query.json(&["doc_ids"])?,
+                None => request.query.json(&["doc_ids"])?,
             };
             let ids = ids.as_ref().and_then(Json::as_arr).ok_or_else(|| {
-                Failure::bad_request("`doc_ids` filter parameter is not a JSON array.")
+                ApiError::bad_request("`doc_ids` filter parameter is not a JSON array.")
             })?;
             Filter::Ids(
                 ids.iter()
@@ -114,16 +126,16 @@ fn shape(call: &Call, body: Option<&Json>, kind: Kind) -> Result<Shape, Failure>
         }
         Some("_selector") => {
             let body = body.ok_or_else(|| {
-                Failure::bad_request("Selector must be specified in POST payload")
+                ApiError::bad_request("Selector must be specified in POST payload")
             })?;
             let chosen = body
                 .get("selector")
                 .filter(|chosen| chosen.as_obj().is_some());
             let chosen = chosen
-                .ok_or_else(|| Failure::bad_request("Selector error: expected a JSON object"))?;
+                .ok_or_else(|| ApiError::bad_request("Selector error: expected a JSON object"))?;
             let matcher = selector::normalize(chosen)
                 .and_then(|normal| Matcher::new(&normal))
-                .map_err(|failure| Failure::bad_request(failure.reason))?;
+                .map_err(|failure| ApiError::bad_request(failure.reason))?;
             let only = match body.get("fields") {
                 None => None,
                 Some(Json::Arr(list)) => {
@@ -132,7 +144,7 @@ fn shape(call: &Call, body: Option<&Json>, kind: Kind) -> Result<Shape, Failure>
                         .map(|field| {
                             field.as_str().map_or_else(
                                 || {
-                                    Err(Failure::bad_request(
+                                    Err(ApiError::bad_request(
                                         "Selector error: fields must be JSON array",
                                     ))
                                 },
@@ -143,7 +155,7 @@ fn shape(call: &Call, body: Option<&Json>, kind: Kind) -> Result<Shape, Failure>
                     Some(paths)
                 }
                 Some(_) => {
-                    return Err(Failure::bad_request(
+                    return Err(ApiError::bad_request(
                         "Selector error: fields must be JSON array",
                     ));
                 }
@@ -155,31 +167,31 @@ fn shape(call: &Call, body: Option<&Json>, kind: Kind) -> Result<Shape, Failure>
         }
         Some("_design") => Filter::Designs,
         Some("_view") => {
-            return Err(Failure::not_implemented(
+            return Err(ApiError::not_implemented(
                 "this server runs no JavaScript; filter with _selector or _doc_ids",
             ));
         }
         Some(name) if name.contains('/') => {
-            return Err(Failure::not_implemented(
+            return Err(ApiError::not_implemented(
                 "this server runs no JavaScript; filter with _selector or _doc_ids",
             ));
         }
         Some(_) => {
-            return Err(Failure::bad_request(
+            return Err(ApiError::bad_request(
                 "`filter` must be of the form `designname/filtername`",
             ));
         }
     };
-    let row: fn(&str, &mut String, bool) = match kind {
-        Kind::Normal | Kind::Longpoll => |line, out, first| {
+    let row: fn(&str, &mut String, bool) = match feed_type {
+        FeedType::Normal | FeedType::Longpoll => |line, out, first| {
             out.push_str(if first { "" } else { ",\n" });
             out.push_str(line);
         },
-        Kind::Continuous => |line, out, _| {
+        FeedType::Continuous => |line, out, _| {
             out.push_str(line);
             out.push('\n');
         },
-        Kind::EventSource => |line, out, _| {
+        FeedType::EventSource => |line, out, _| {
             let id = Json::parse(line.as_bytes())
                 .ok()
                 .and_then(|json| json.get("seq").cloned());
@@ -190,54 +202,55 @@ fn shape(call: &Call, body: Option<&Json>, kind: Kind) -> Result<Shape, Failure>
             out.push_str("\n\n");
         },
     };
-    Ok(Shape {
+    Ok(FeedOptions {
         filter,
-        all_leaves: match call.query.get("style") {
+        all_leaves: match request.query.get("style") {
             None | Some("main_only") => false,
             Some("all_docs") => true,
             Some(_) => {
-                return Err(Failure::bad_request(
+                return Err(ApiError::bad_request(
                     "`style` must be `main_only` or `all_docs`",
                 ));
             }
         },
-        include_docs: call.query.on("include_docs")?,
-        conflicts: call.query.on("conflicts")?,
-        attachments: call.query.on("attachments")?,
-        descending: call.query.get("descending") == Some("true")
-            || call.query.get("dir") == Some("rev"),
+        include_docs: request.query.on("include_docs")?,
+        conflicts: request.query.on("conflicts")?,
+        attachments: request.query.on("attachments")?,
+        descending: request.query.get("descending") == Some("true")
+            || request.query.get("dir") == Some("rev"),
         row,
     })
 }
 
-/// How long a feed waits, and what it sends meanwhile.
-struct Waiting {
+/// How long a feed waits for a change, and how often it sends a heartbeat.
+struct WaitLimits {
     timeout: Option<Duration>,
     heartbeat: Option<Duration>,
 }
 
-impl Waiting {
-    fn new(call: &Call) -> Result<Self, Failure> {
+impl WaitLimits {
+    fn new(request: &ApiRequest) -> Result<Self, ApiError> {
         let milliseconds = |key: &str| {
-            call.query
+            request
+                .query
                 .count(key)
                 .map(|found| found.map(i64::unsigned_abs))
         };
-        let heartbeat = match call.query.get("heartbeat") {
+        let heartbeat = match request.query.get("heartbeat") {
             None => None,
-            Some("true") => Some(TIMEOUT),
+            Some("true") => Some(MAX_TIMEOUT),
             Some(text) => match text.parse::<u64>() {
                 Ok(n) if n > 0 => Some(n),
                 _ => {
-                    return Err(Failure::bad_request(
+                    return Err(ApiError::bad_request(
                         "Invalid heartbeat value. Expecting a positive integer value (in milliseconds).",
                     ));
                 }
             },
         };
-        let timeout = milliseconds("timeout")?.map_or(TIMEOUT, |n| n.min(TIMEOUT));
+        let timeout = milliseconds("timeout")?.map_or(MAX_TIMEOUT, |n| n.min(MAX_TIMEOUT));
         Ok(Self {
-            // A feed with a heartbeat goes on until the client leaves.
+            // A feed with a heartbeat ends only when the client disconnects.
             timeout: heartbeat.is_none().then(|| Duration::from_millis(timeout)),
             heartbeat: heartbeat.map(Duration::from_millis),
         })
@@ -247,11 +260,11 @@ impl Waiting {
 struct Feed {
     app: Arc<App>,
     db: Database,
-    shape: Arc<Shape>,
-    kind: Kind,
-    place: Place,
-    waiting: Waiting,
-    pieces: Pieces,
+    feed_options: Arc<FeedOptions>,
+    feed_type: FeedType,
+    position: FeedPosition,
+    limits: WaitLimits,
+    chunks: ChunkSender,
 }
 
 impl Feed {
@@ -259,36 +272,36 @@ impl Feed {
         if text.is_empty() {
             return Ok(());
         }
-        self.pieces
+        self.chunks
             .send(Ok(Bytes::from(text)))
             .await
             .map_err(|_| ())
     }
 
     async fn run(mut self) {
-        // An error means that the client is gone or has been told so.
-        let _ = self.tell().await;
+        // The client has disconnected, or its response was ended with an error.
+        let _ = self.send_changes().await;
     }
 
-    async fn tell(&mut self) -> Result<(), ()> {
-        let lists = matches!(self.kind, Kind::Normal | Kind::Longpoll);
+    async fn send_changes(&mut self) -> Result<(), ()> {
+        let lists = matches!(self.feed_type, FeedType::Normal | FeedType::Longpoll);
         if lists {
             self.send("{\"results\":[\n".to_owned()).await?;
         }
-        let mut bell = self.app.store.bells.database(self.db.id);
+        let mut watcher = self.app.store.notifier.watch_database(self.db.id);
         let mut pending;
         loop {
-            bell.borrow_and_update();
-            let Some(left) = self.catch_up().await? else {
+            watcher.borrow_and_update();
+            let Some(left) = self.send_available().await? else {
                 break;
             };
             pending = left;
-            let waits = match self.kind {
-                Kind::Normal => false,
-                Kind::Longpoll => self.place.told == 0,
-                Kind::Continuous | Kind::EventSource => self.place.left > 0,
+            let waits = match self.feed_type {
+                FeedType::Normal => false,
+                FeedType::Longpoll => self.position.told == 0,
+                FeedType::Continuous | FeedType::EventSource => self.position.left > 0,
             };
-            if waits && self.wait(&mut bell).await? {
+            if waits && self.wait(&mut watcher).await? {
                 continue;
             }
             self.finish(pending).await?;
@@ -298,85 +311,85 @@ impl Feed {
     }
 
     async fn finish(&self, pending: i64) -> Result<(), ()> {
-        let last = if self.shape.descending && self.place.seq == i64::MAX {
+        let last = if self.feed_options.descending && self.position.seq == i64::MAX {
             0
         } else {
-            self.place.seq
+            self.position.seq
         };
         let mut seq = String::new();
         crate::json::write_string(&self.db.seq_text(last), &mut seq);
-        match self.kind {
-            Kind::Normal | Kind::Longpoll => {
-                let before = if self.place.told > 0 { "\n" } else { "" };
+        match self.feed_type {
+            FeedType::Normal | FeedType::Longpoll => {
+                let before = if self.position.told > 0 { "\n" } else { "" };
                 self.send(format!(
                     "{before}],\n\"last_seq\":{seq},\"pending\":{pending}}}\n"
                 ))
                 .await
             }
-            Kind::Continuous => {
+            FeedType::Continuous => {
                 self.send(format!("{{\"last_seq\":{seq},\"pending\":{pending}}}\n"))
                     .await
             }
-            Kind::EventSource => Ok(()),
+            FeedType::EventSource => Ok(()),
         }
     }
 
-    /// Tells what is there; none if the database is gone.
-    async fn catch_up(&mut self) -> Result<Option<i64>, ()> {
+    /// Sends the changes so far and returns the number of pending ones; `None` if the database was deleted.
+    async fn send_available(&mut self) -> Result<Option<i64>, ()> {
         loop {
-            let (shape, place, name, id) = (
-                Arc::clone(&self.shape),
-                self.place,
+            let (feed_options, position, name, id) = (
+                Arc::clone(&self.feed_options),
+                self.position,
                 self.db.name.clone(),
                 self.db.id,
             );
             let read = self.app.store.read(move |conn| {
                 let db = databases::open(conn, &name)?;
                 if db.id != id {
-                    return Err(Failure::no_database());
+                    return Err(ApiError::no_database());
                 }
-                let piece = changes::read(conn, &db, &shape, place)?;
-                Ok((db, piece))
+                let chunk = changes::read_chunk(conn, &db, &feed_options, position)?;
+                Ok((db, chunk))
             });
             match read.await {
-                Ok((db, piece)) => {
+                Ok((db, chunk)) => {
                     self.db = db;
-                    self.place = piece.place;
-                    self.send(piece.text).await?;
-                    if piece.end {
-                        return Ok(Some(piece.pending));
+                    self.position = chunk.position;
+                    self.send(chunk.text).await?;
+                    if chunk.end {
+                        return Ok(Some(chunk.pending));
                     }
                 }
                 Err(failure) if failure.status == StatusCode::NOT_FOUND => {
-                    if matches!(self.kind, Kind::Normal | Kind::Longpoll) {
+                    if matches!(self.feed_type, FeedType::Normal | FeedType::Longpoll) {
                         self.finish(0).await?;
                     }
                     return Ok(None);
                 }
                 Err(failure) => {
-                    // The connection breaks, so that the client sees that something is missing.
-                    let _ = self.pieces.send(Err(io::Error::other(failure))).await;
+                    // The error closes the connection, so that the client notices the incomplete response.
+                    let _ = self.chunks.send(Err(io::Error::other(failure))).await;
                     return Err(());
                 }
             }
         }
     }
 
-    /// Waits for a change; false if none came in time.
-    async fn wait(&self, bell: &mut tokio::sync::watch::Receiver<u64>) -> Result<bool, ()> {
-        let deadline = self.waiting.timeout.map(|timeout| Instant::now() + timeout);
+    /// Waits for a change. Returns whether there was one in time.
+    async fn wait(&self, watcher: &mut tokio::sync::watch::Receiver<u64>) -> Result<bool, ()> {
+        let deadline = self.limits.timeout.map(|timeout| Instant::now() + timeout);
         loop {
-            let beat = self.waiting.heartbeat.map(|beat| Instant::now() + beat);
+            let beat = self.limits.heartbeat.map(|beat| Instant::now() + beat);
             let far = Instant::now() + Duration::from_secs(86_400);
             tokio::select! {
-                changed = bell.changed() => return Ok(changed.is_ok()),
+                changed = watcher.changed() => return Ok(changed.is_ok()),
                 () = tokio::time::sleep_until(deadline.unwrap_or(far)), if deadline.is_some() => return Ok(false),
                 () = tokio::time::sleep_until(beat.unwrap_or(far)), if beat.is_some() => {
-                    let beat = if self.kind == Kind::EventSource { "event: heartbeat\ndata: \n\n" } else { "\n" };
+                    let beat = if self.feed_type == FeedType::EventSource { "event: heartbeat\ndata: \n\n" } else { "\n" };
                     self.send(beat.to_owned()).await?;
                 }
                 () = self.app.stop.cancelled() => return Ok(false),
-                () = self.pieces.closed() => return Err(()),
+                () = self.chunks.closed() => return Err(()),
             }
         }
     }

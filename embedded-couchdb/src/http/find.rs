@@ -6,10 +6,10 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use tokio::sync::mpsc;
 
-use super::{App, answer::Answer, body::Body, call::Call};
+use super::{app::App, body::Body, request::ApiRequest, response::ApiResponse};
 use crate::{
+    api_error::ApiError,
     erlang::printed,
-    failure::Failure,
     json::{Json, obj},
     mango::{
         explain::{explain as explained, index_json},
@@ -21,28 +21,32 @@ use crate::{
         databases::{self, Database},
         documents::{self, NewDoc, Origin},
         indexes,
-        writer::Writing,
+        transaction::Transaction,
     },
 };
 
-fn only_post(call: &Call) -> Result<(), Failure> {
-    if call.method == Method::POST {
+fn only_post(request: &ApiRequest) -> Result<(), ApiError> {
+    if request.method == Method::POST {
         Ok(())
     } else {
-        Err(Failure::method_not_allowed("POST"))
+        Err(ApiError::method_not_allowed("POST"))
     }
 }
 
 /// `/{db}/_find`
-pub(crate) async fn find(app: &Arc<App>, call: &Call, name: String) -> Result<Answer, Failure> {
-    only_post(call)?;
-    call.demand_json()?;
-    let body = call.json_object()?;
+pub(crate) async fn find(
+    app: &Arc<App>,
+    request: &ApiRequest,
+    name: String,
+) -> Result<ApiResponse, ApiError> {
+    only_post(request)?;
+    request.demand_json()?;
+    let body = request.json_object()?;
     let find = Find::parse(&body)?;
     loop {
         let (name, find) = (name.clone(), find.clone());
-        // Subscribed before looking, so that an index completed in between is not missed.
-        let mut bell = app.store.bells.chores();
+        // Subscribes before the check, so that the completion of an index is not missed.
+        let mut bell = app.store.notifier.watch_chores();
         bell.borrow_and_update();
         let first = app.store.read(move |conn| {
             let db = databases::open(conn, &name)?;
@@ -59,35 +63,35 @@ pub(crate) async fn find(app: &Arc<App>, call: &Call, name: String) -> Result<An
         let Some((db, cursor, mut out)) = first.await? else {
             tokio::select! {
                 _ = bell.changed() => continue,
-                () = app.stop.cancelled() => return Err(Failure::internal("the server is shutting down")),
+                () = app.stop.cancelled() => return Err(ApiError::internal("the server is shutting down")),
             }
         };
         if cursor.done {
             cursor.finish(&mut out);
-            return Ok(Answer::text(StatusCode::OK, out));
+            return Ok(ApiResponse::text(StatusCode::OK, out));
         }
-        let (pieces, body) = mpsc::channel(2);
+        let (chunks, body) = mpsc::channel(2);
         app.tasks
-            .spawn(go_on(Arc::clone(app), db, cursor, out, pieces));
-        return Ok(Answer {
+            .spawn(stream_rest(Arc::clone(app), db, cursor, out, chunks));
+        return Ok(ApiResponse {
             status: StatusCode::OK,
             headers: Vec::new(),
-            body: Body::Pieces(body),
+            body: Body::Stream(body),
         });
     }
 }
 
-async fn go_on(
+async fn stream_rest(
     app: Arc<App>,
     db: Database,
     mut cursor: Cursor,
     first: String,
-    pieces: mpsc::Sender<Result<Bytes, std::io::Error>>,
+    chunks: mpsc::Sender<Result<Bytes, std::io::Error>>,
 ) {
     let mut out = first;
     while !cursor.done {
         if !out.is_empty()
-            && pieces
+            && chunks
                 .send(Ok(Bytes::from(std::mem::take(&mut out))))
                 .await
                 .is_err()
@@ -96,11 +100,11 @@ async fn go_on(
         }
         let db = db.clone();
         let read = app.store.read(move |conn| {
-            // An index that was dropped meanwhile has no rows that could be trusted.
+            // The rows of an index that was dropped are incomplete.
             if let Some(index) = cursor.index
                 && indexes::is_ready(conn, index)? != Some(true)
             {
-                return Err(Failure::internal("the index was dropped"));
+                return Err(ApiError::internal("the index was dropped"));
             }
             let mut cursor = cursor;
             let mut out = String::new();
@@ -110,22 +114,26 @@ async fn go_on(
         match read.await {
             Ok((next, text)) => (cursor, out) = (next, text),
             Err(failure) => {
-                // The connection breaks, so that the client sees that something is missing.
-                let _ = pieces.send(Err(std::io::Error::other(failure))).await;
+                // The error closes the connection, so that the client notices the incomplete response.
+                let _ = chunks.send(Err(std::io::Error::other(failure))).await;
                 return;
             }
         }
     }
     cursor.finish(&mut out);
-    // The client may be gone; nobody else wants the rest.
-    let _ = pieces.send(Ok(Bytes::from(out))).await;
+    // If the client has disconnected, the rest is not needed.
+    let _ = chunks.send(Ok(Bytes::from(out))).await;
 }
 
 /// `/{db}/_explain`
-pub(crate) async fn explain(app: &App, call: &Call, name: String) -> Result<Answer, Failure> {
-    only_post(call)?;
-    call.demand_json()?;
-    let find = Find::parse(&call.json_object()?)?;
+pub(crate) async fn explain(
+    app: &App,
+    request: &ApiRequest,
+    name: String,
+) -> Result<ApiResponse, ApiError> {
+    only_post(request)?;
+    request.demand_json()?;
+    let find = Find::parse(&request.json_object()?)?;
     let explanation = app
         .store
         .read(move |conn| {
@@ -135,39 +143,39 @@ pub(crate) async fn explain(app: &App, call: &Call, name: String) -> Result<Answ
             Ok(explained(&db.name, &find, &plan))
         })
         .await?;
-    Ok(Answer::ok(&explanation))
+    Ok(ApiResponse::ok(&explanation))
 }
 
 /// `/{db}/_index…`
 pub(crate) async fn index(
     app: &App,
-    call: &Call,
+    request: &ApiRequest,
     name: String,
     rest: &[&str],
-) -> Result<Answer, Failure> {
-    match (rest, &call.method) {
-        ([], &Method::GET) => list(app, call, name).await,
-        ([], &Method::POST) => create(app, call, name).await,
-        ([], _) => Err(Failure::method_not_allowed("GET,POST")),
-        (["_bulk_delete"], &Method::POST) => bulk_delete(app, call, name).await,
-        (["_bulk_delete"], _) => Err(Failure::method_not_allowed("POST")),
+) -> Result<ApiResponse, ApiError> {
+    match (rest, &request.method) {
+        ([], &Method::GET) => list(app, request, name).await,
+        ([], &Method::POST) => create(app, request, name).await,
+        ([], _) => Err(ApiError::method_not_allowed("GET,POST")),
+        (["_bulk_delete"], &Method::POST) => bulk_delete(app, request, name).await,
+        (["_bulk_delete"], _) => Err(ApiError::method_not_allowed("POST")),
         (["_design", ddoc, kind, index] | [ddoc, kind, index], &Method::DELETE) => {
             if *kind != "json" {
-                return Err(Failure::missing());
+                return Err(ApiError::missing());
             }
             let ddoc = design_id(ddoc);
             let index = (*index).to_owned();
             app.store
-                .write(move |writing| {
-                    let mut db = databases::open(writing.conn, &name)?;
-                    remove(writing, &mut db, &ddoc, Some(&index))?;
-                    db.store(writing)
+                .write(move |transaction| {
+                    let mut db = databases::open(transaction.conn, &name)?;
+                    remove(transaction, &mut db, &ddoc, Some(&index))?;
+                    db.store(transaction)
                 })
                 .await?;
-            Ok(Answer::ok(&obj([("ok", true.into())])))
+            Ok(ApiResponse::ok(&obj([("ok", true.into())])))
         }
-        (["_design", _, _, _] | [_, _, _], _) => Err(Failure::method_not_allowed("DELETE")),
-        _ => Err(Failure::missing()),
+        (["_design", _, _, _] | [_, _, _], _) => Err(ApiError::method_not_allowed("DELETE")),
+        _ => Err(ApiError::missing()),
     }
 }
 
@@ -179,15 +187,15 @@ fn design_id(ddoc: &str) -> String {
     }
 }
 
-async fn list(app: &App, call: &Call, name: String) -> Result<Answer, Failure> {
+async fn list(app: &App, request: &ApiRequest, name: String) -> Result<ApiResponse, ApiError> {
     let invalid = || {
-        Failure::new(
+        ApiError::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "invalid_list_index_params",
             "Index parameter ranges: limit > 1, skip > 0",
         )
     };
-    let number = |key: &str| match call.query.get(key) {
+    let number = |key: &str| match request.query.get(key) {
         None => Ok(None),
         Some(text) => text.parse::<usize>().map(Some).map_err(|_| invalid()),
     };
@@ -211,47 +219,49 @@ async fn list(app: &App, call: &Call, name: String) -> Result<Answer, Failure> {
         .await?;
     let total = Json::Int(i64::try_from(all.len()).unwrap_or(i64::MAX));
     let shown = all.into_iter().skip(skip).take(limit).collect();
-    Ok(Answer::ok(&obj([
+    Ok(ApiResponse::ok(&obj([
         ("total_rows", total),
         ("indexes", Json::Arr(shown)),
     ])))
 }
 
-async fn create(app: &App, call: &Call, name: String) -> Result<Answer, Failure> {
-    call.demand_json()?;
-    let new = NewIndex::parse(&call.json_object()?)?;
+async fn create(app: &App, request: &ApiRequest, name: String) -> Result<ApiResponse, ApiError> {
+    request.demand_json()?;
+    let new = NewIndex::parse(&request.json_object()?)?;
     let (ddoc, index) = (new.ddoc.clone(), new.name.clone());
     let created = app
         .store
-        .write(move |writing| {
-            let mut db = databases::open(writing.conn, &name)?;
-            let created = add(writing, &mut db, &new)?;
-            db.store(writing)?;
+        .write(move |transaction| {
+            let mut db = databases::open(transaction.conn, &name)?;
+            let created = add(transaction, &mut db, &new)?;
+            db.store(transaction)?;
             Ok(created)
         })
         .await?;
-    Ok(Answer::ok(&obj([
+    Ok(ApiResponse::ok(&obj([
         ("result", if created { "created" } else { "exists" }.into()),
         ("id", ddoc.into()),
         ("name", index.into()),
     ])))
 }
 
-/// The members of a design document to be changed, and its row if it has one.
+/// The members of a design document, and its row if it exists.
 type Design = (Vec<(String, Json)>, Option<documents::DocRow>);
 
-/// The design document to be changed.
-fn design(writing: &Writing<'_>, db: &Database, ddoc: &str) -> Result<Design, Failure> {
-    let row = documents::find(writing.conn, db.id, ddoc)?;
+/// Reads a design document to change it.
+fn design(transaction: &Transaction<'_>, db: &Database, ddoc: &str) -> Result<Design, ApiError> {
+    let row = documents::find(transaction.conn, db.id, ddoc)?;
     let fresh = || vec![("language".to_owned(), Json::from("query"))];
     match row {
         Some(row) if !row.deleted => {
             let body_row = row
                 .body
-                .ok_or_else(|| Failure::internal("a design document without a body"))?;
-            let body = documents::body(writing.conn, body_row)?;
+                .ok_or_else(|| ApiError::internal("a design document without a body"))?;
+            let body = documents::body(transaction.conn, body_row)?;
             let Ok(Json::Obj(members)) = Json::parse(body.text.as_bytes()) else {
-                return Err(Failure::internal("a stored design document cannot be read"));
+                return Err(ApiError::internal(
+                    "a stored design document cannot be read",
+                ));
             };
             let language = members
                 .iter()
@@ -259,7 +269,7 @@ fn design(writing: &Writing<'_>, db: &Database, ddoc: &str) -> Result<Design, Fa
                 .map(|(_, value)| value.clone());
             match language {
                 Some(Json::Str(language)) if language == "query" => Ok((members, Some(row))),
-                other => Err(Failure::new(
+                other => Err(ApiError::new(
                     StatusCode::BAD_REQUEST,
                     "invalid_ddoc_lang",
                     format!(
@@ -281,13 +291,13 @@ fn design(writing: &Writing<'_>, db: &Database, ddoc: &str) -> Result<Design, Fa
 }
 
 fn save(
-    writing: &mut Writing<'_>,
+    transaction: &mut Transaction<'_>,
     db: &mut Database,
     ddoc: &str,
     row: Option<&documents::DocRow>,
     members: Vec<(String, Json)>,
     deleted: bool,
-) -> Result<(), Failure> {
+) -> Result<(), ApiError> {
     let winner = row
         .filter(|row| !row.deleted)
         .and_then(|row| row.tree.winner().map(|node| node.rev.clone()));
@@ -298,11 +308,15 @@ fn save(
         attachments: Vec::new(),
         history: winner.into_iter().collect(),
     };
-    documents::save(writing, db, &new, Origin::Edit).map(|_| ())
+    documents::save(transaction, db, &new, Origin::Edit).map(|_| ())
 }
 
-fn add(writing: &mut Writing<'_>, db: &mut Database, new: &NewIndex) -> Result<bool, Failure> {
-    let (mut members, row) = design(writing, db, &new.ddoc)?;
+fn add(
+    transaction: &mut Transaction<'_>,
+    db: &mut Database,
+    new: &NewIndex,
+) -> Result<bool, ApiError> {
+    let (mut members, row) = design(transaction, db, &new.ddoc)?;
     let before = members.clone();
     if let (None, Some(partitioned)) = (row.as_ref().filter(|row| !row.deleted), new.partitioned) {
         members.push((
@@ -319,7 +333,7 @@ fn add(writing: &mut Writing<'_>, db: &mut Database, new: &NewIndex) -> Result<b
     if members == before {
         return Ok(false);
     }
-    save(writing, db, &new.ddoc, row.as_ref(), members, false)?;
+    save(transaction, db, &new.ddoc, row.as_ref(), members, false)?;
     Ok(true)
 }
 
@@ -330,21 +344,21 @@ fn put_member(members: &mut Vec<(String, Json)>, key: &str, value: Json) {
     }
 }
 
-/// Removes an index, or all of a design document; what is left empty is deleted.
+/// Removes an index, or all indexes of a design document. An empty design document is deleted.
 fn remove(
-    writing: &mut Writing<'_>,
+    transaction: &mut Transaction<'_>,
     db: &mut Database,
     ddoc: &str,
     index: Option<&str>,
-) -> Result<(), Failure> {
-    let there = indexes::of(writing.conn, db.id)?;
+) -> Result<(), ApiError> {
+    let there = indexes::of(transaction.conn, db.id)?;
     if !there
         .iter()
         .any(|def| def.ddoc == ddoc && index.is_none_or(|index| def.name == index))
     {
-        return Err(Failure::missing());
+        return Err(ApiError::missing());
     }
-    let (mut members, row) = design(writing, db, ddoc)?;
+    let (mut members, row) = design(transaction, db, ddoc)?;
     if let Some((_, Json::Obj(views))) = members.iter_mut().find(|(key, _)| key == "views") {
         views.retain(|(name, _)| index.is_some_and(|index| name != index));
         if views.is_empty() {
@@ -353,14 +367,18 @@ fn remove(
     }
     let nothing_left = matches!(members.as_slice(), [(key, _)] if key == "language");
     let members = if nothing_left { Vec::new() } else { members };
-    save(writing, db, ddoc, row.as_ref(), members, nothing_left)
+    save(transaction, db, ddoc, row.as_ref(), members, nothing_left)
 }
 
-async fn bulk_delete(app: &App, call: &Call, name: String) -> Result<Answer, Failure> {
-    call.demand_json()?;
-    let body = call.json_object()?;
+async fn bulk_delete(
+    app: &App,
+    request: &ApiRequest,
+    name: String,
+) -> Result<ApiResponse, ApiError> {
+    request.demand_json()?;
+    let body = request.json_object()?;
     let ids = body.get("docids").and_then(Json::as_arr).ok_or_else(|| {
-        Failure::new(
+        ApiError::new(
             StatusCode::BAD_REQUEST,
             "missing_required_key",
             "Missing required key: docids",
@@ -369,11 +387,11 @@ async fn bulk_delete(app: &App, call: &Call, name: String) -> Result<Answer, Fai
     let ids: Vec<String> = ids.iter().filter_map(Json::as_str).map(design_id).collect();
     let (success, fail) = app
         .store
-        .write(move |writing| {
-            let mut db = databases::open(writing.conn, &name)?;
+        .write(move |transaction| {
+            let mut db = databases::open(transaction.conn, &name)?;
             let (mut success, mut fail) = (Vec::new(), Vec::new());
             for id in &ids {
-                match remove(writing, &mut db, id, None) {
+                match remove(transaction, &mut db, id, None) {
                     Ok(()) => success.push(obj([("id", id.as_str().into()), ("ok", true.into())])),
                     Err(failure) if failure.status.is_server_error() => return Err(failure),
                     Err(failure) => {
@@ -384,31 +402,31 @@ async fn bulk_delete(app: &App, call: &Call, name: String) -> Result<Answer, Fai
                     }
                 }
             }
-            db.store(writing)?;
+            db.store(transaction)?;
             Ok((success, fail))
         })
         .await?;
-    Ok(Answer::ok(&obj([
+    Ok(ApiResponse::ok(&obj([
         ("success", Json::Arr(success)),
         ("fail", Json::Arr(fail)),
     ])))
 }
 
-/// Refuses a view that no design document has.
+/// Fails if the view does not exist.
 pub(crate) async fn missing_view(
     app: &App,
     name: String,
     id: String,
     view: String,
-) -> Result<(), Failure> {
+) -> Result<(), ApiError> {
     app.store
         .read(move |conn| {
             let db = databases::open(conn, &name)?;
-            let row = documents::find(conn, db.id, &id)?.ok_or_else(Failure::missing)?;
+            let row = documents::find(conn, db.id, &id)?.ok_or_else(ApiError::missing)?;
             let body_row = row
                 .body
                 .filter(|_| !row.deleted)
-                .ok_or_else(Failure::deleted)?;
+                .ok_or_else(ApiError::deleted)?;
             let text = documents::body(conn, body_row)?.text;
             let there = Json::parse(text.as_bytes()).is_ok_and(|ddoc| {
                 ddoc.get("views")
@@ -417,7 +435,7 @@ pub(crate) async fn missing_view(
             if there {
                 return Ok(());
             }
-            Err(Failure::new(
+            Err(ApiError::new(
                 StatusCode::NOT_FOUND,
                 "not_found",
                 "missing_named_view",
@@ -429,12 +447,12 @@ pub(crate) async fn missing_view(
 /// `/{db}/_design/{ddoc}/_info`
 pub(crate) async fn design_info(
     app: &App,
-    call: &Call,
+    request: &ApiRequest,
     name: String,
     id: String,
-) -> Result<Answer, Failure> {
-    if !matches!(call.method, Method::GET | Method::HEAD) {
-        return Err(Failure::method_not_allowed("GET"));
+) -> Result<ApiResponse, ApiError> {
+    if !matches!(request.method, Method::GET | Method::HEAD) {
+        return Err(ApiError::method_not_allowed("GET"));
     }
     let info = app
         .store
@@ -442,7 +460,7 @@ pub(crate) async fn design_info(
             let db = databases::open(conn, &name)?;
             let row = documents::find(conn, db.id, &id)?
                 .filter(|row| !row.deleted)
-                .ok_or_else(Failure::missing)?;
+                .ok_or_else(ApiError::missing)?;
             let defs = indexes::of(conn, db.id)?;
             let ready = defs
                 .iter()
@@ -474,5 +492,5 @@ pub(crate) async fn design_info(
             ]))
         })
         .await?;
-    Ok(Answer::ok(&info))
+    Ok(ApiResponse::ok(&info))
 }

@@ -1,10 +1,10 @@
-//! Documents as clients send them: special members taken apart, everything checked.
+//! Parsing and validation of documents that clients send.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::StatusCode;
 
 use crate::{
-    failure::Failure,
+    api_error::ApiError,
     json::Json,
     storage::{
         documents::{NewAttachment, NewDoc},
@@ -15,9 +15,9 @@ use crate::{
 /// CouchDB's `max_document_size`, in bytes.
 const MAX_DOCUMENT: usize = 8_000_000;
 
-/// A document without the meaning that the request gives it.
+/// A parsed document. The request decides whether it is an edit or a replicated revision.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Doc {
+pub(crate) struct IncomingDoc {
     pub(crate) id: Option<String>,
     pub(crate) rev: Option<Rev>,
     pub(crate) deleted: bool,
@@ -25,31 +25,31 @@ pub(crate) struct Doc {
     pub(crate) attachments: Vec<NewAttachment>,
     /// `_revisions`, newest first.
     pub(crate) revisions: Option<Vec<Rev>>,
-    /// Attachments whose data follows the JSON.
-    pub(crate) following: Vec<Following>,
+    /// The attachments whose data follows the JSON in a multipart body.
+    pub(crate) following: Vec<FollowingAttachment>,
 }
 
-/// An attachment whose data follows the document.
+/// An attachment whose data follows in a multipart body.
 #[derive(Clone, Debug)]
-pub(crate) struct Following {
+pub(crate) struct FollowingAttachment {
     pub(crate) name: String,
-    /// As it is sent, in bytes.
+    /// The length of the sent data, in bytes.
     pub(crate) length: usize,
-    /// Whether it is sent compressed, as CouchDB's replicator does with texts.
+    /// Whether the data is compressed, as CouchDB's replicator does with text.
     pub(crate) encoded: bool,
 }
 
-/// Refuses ids that CouchDB refuses.
-pub(crate) fn check_id(id: &str) -> Result<(), Failure> {
+/// Refuses the ids that CouchDB refuses.
+pub(crate) fn check_id(id: &str) -> Result<(), ApiError> {
     if id.is_empty() {
-        return Err(Failure::illegal_docid("Document id must not be empty"));
+        return Err(ApiError::illegal_docid("Document id must not be empty"));
     }
     if let Some(name) = id
         .strip_prefix("_design/")
         .or_else(|| id.strip_prefix("_local/"))
     {
         return if name.is_empty() {
-            Err(Failure::illegal_docid(format!(
+            Err(ApiError::illegal_docid(format!(
                 "Illegal document id `{id}`"
             )))
         } else {
@@ -57,19 +57,19 @@ pub(crate) fn check_id(id: &str) -> Result<(), Failure> {
         };
     }
     if id.starts_with('_') {
-        return Err(Failure::illegal_docid(
+        return Err(ApiError::illegal_docid(
             "Only reserved document ids may start with underscore.",
         ));
     }
     Ok(())
 }
 
-/// Takes a document apart.
-pub(crate) fn parse(json: Json) -> Result<Doc, Failure> {
+/// Parses a document.
+pub(crate) fn parse(json: Json) -> Result<IncomingDoc, ApiError> {
     let Json::Obj(members) = json else {
-        return Err(Failure::bad_request("Document must be a JSON object"));
+        return Err(ApiError::bad_request("Document must be a JSON object"));
     };
-    let mut doc = Doc::default();
+    let mut doc = IncomingDoc::default();
     for (key, value) in members {
         if !key.starts_with('_') {
             doc.body.push((key, value));
@@ -78,7 +78,7 @@ pub(crate) fn parse(json: Json) -> Result<Doc, Failure> {
         match key.as_str() {
             "_id" => {
                 let Json::Str(id) = value else {
-                    return Err(Failure::illegal_docid("Document id must be a string"));
+                    return Err(ApiError::illegal_docid("Document id must be a string"));
                 };
                 check_id(&id)?;
                 doc.id = Some(id);
@@ -86,12 +86,12 @@ pub(crate) fn parse(json: Json) -> Result<Doc, Failure> {
             "_rev" => match value {
                 Json::Str(rev) => doc.rev = Some(Rev::parse(&rev)?),
                 Json::Null => {}
-                _ => return Err(Failure::bad_request("Invalid rev format")),
+                _ => return Err(ApiError::bad_request("Invalid rev format")),
             },
             "_deleted" => match value {
                 Json::Bool(deleted) => doc.deleted = deleted,
                 _ => {
-                    return Err(Failure::doc_validation(
+                    return Err(ApiError::doc_validation(
                         "Bad special document member: _deleted",
                     ));
                 }
@@ -100,7 +100,7 @@ pub(crate) fn parse(json: Json) -> Result<Doc, Failure> {
             "_revisions" => doc.revisions = Some(revisions(&value)?),
             "_revs_info" | "_local_seq" | "_conflicts" | "_deleted_conflicts" => {}
             _ => {
-                return Err(Failure::doc_validation(format!(
+                return Err(ApiError::doc_validation(format!(
                     "Bad special document member: {key}"
                 )));
             }
@@ -109,39 +109,39 @@ pub(crate) fn parse(json: Json) -> Result<Doc, Failure> {
     Ok(doc)
 }
 
-fn revisions(value: &Json) -> Result<Vec<Rev>, Failure> {
+fn revisions(value: &Json) -> Result<Vec<Rev>, ApiError> {
     let start = value.get("start").and_then(Json::as_i64);
     let start = start
         .and_then(|start| u64::try_from(start).ok())
-        .ok_or_else(|| Failure::doc_validation("_revisions.start isn't an integer."))?;
+        .ok_or_else(|| ApiError::doc_validation("_revisions.start isn't an integer."))?;
     let ids = value
         .get("ids")
         .and_then(Json::as_arr)
-        .ok_or_else(|| Failure::doc_validation("_revisions.ids isn't a array."))?;
+        .ok_or_else(|| ApiError::doc_validation("_revisions.ids isn't a array."))?;
     ids.iter()
         .enumerate()
         .map(|(age, id)| {
             let id = id
                 .as_str()
-                .ok_or_else(|| Failure::doc_validation("RevId isn't a string"))?;
+                .ok_or_else(|| ApiError::doc_validation("RevId isn't a string"))?;
             let pos = start.checked_sub(age as u64).filter(|pos| *pos > 0);
             let pos = pos.ok_or_else(|| {
-                Failure::doc_validation("_revisions.ids is longer than _revisions.start")
+                ApiError::doc_validation("_revisions.ids is longer than _revisions.start")
             })?;
-            Rev::new(pos, id).ok_or_else(|| Failure::bad_request("Invalid rev format"))
+            Rev::new(pos, id).ok_or_else(|| ApiError::bad_request("Invalid rev format"))
         })
         .collect()
 }
 
-fn attachments(value: Json, doc: &mut Doc) -> Result<(), Failure> {
+fn attachments(value: Json, doc: &mut IncomingDoc) -> Result<(), ApiError> {
     let Json::Obj(list) = value else {
-        return Err(Failure::doc_validation(
+        return Err(ApiError::doc_validation(
             "Bad special document member: _attachments",
         ));
     };
     for (name, attachment) in list {
         if name.starts_with('_') {
-            return Err(Failure::bad_request(
+            return Err(ApiError::bad_request(
                 "Attachment name starts with prohibited character '_'",
             ));
         }
@@ -159,7 +159,7 @@ fn attachments(value: Json, doc: &mut Doc) -> Result<(), Failure> {
             Some("gzip") => true,
             Some(other) => {
                 let reason = format!("{other} is not a supported content encoding.");
-                return Err(Failure::bad_content_type(reason));
+                return Err(ApiError::bad_content_type(reason));
             }
         };
         let data = if on("stub") {
@@ -171,9 +171,9 @@ fn attachments(value: Json, doc: &mut Doc) -> Result<(), Failure> {
                 .and_then(Json::as_i64)
                 .and_then(|n| usize::try_from(n).ok());
             let length = length.ok_or_else(|| {
-                Failure::bad_request("Missing length of an attachment that follows")
+                ApiError::bad_request("Missing length of an attachment that follows")
             })?;
-            doc.following.push(Following {
+            doc.following.push(FollowingAttachment {
                 name: name.clone(),
                 length,
                 encoded,
@@ -182,11 +182,12 @@ fn attachments(value: Json, doc: &mut Doc) -> Result<(), Failure> {
         } else {
             let data = attachment.get("data").and_then(Json::as_str);
             let data = data.ok_or_else(|| {
-                Failure::bad_request(format!("Invalid attachment data for {name}"))
+                ApiError::bad_request(format!("Invalid attachment data for {name}"))
             })?;
             let data = STANDARD.decode(data);
-            let data = data
-                .map_err(|_| Failure::bad_request(format!("Invalid attachment data for {name}")))?;
+            let data = data.map_err(|_| {
+                ApiError::bad_request(format!("Invalid attachment data for {name}"))
+            })?;
             Some(if encoded { unpack(&data)? } else { data })
         };
         doc.attachments.push(NewAttachment {
@@ -199,17 +200,17 @@ fn attachments(value: Json, doc: &mut Doc) -> Result<(), Failure> {
     Ok(())
 }
 
-impl Doc {
-    /// Refuses what is too large.
-    fn check_size(&self) -> Result<(), Failure> {
-        // Cheap for the many small ones: their text is not made for this.
+impl IncomingDoc {
+    /// Refuses a document that is too large.
+    fn check_size(&self) -> Result<(), ApiError> {
+        // An estimate avoids serializing the many small documents.
         let size: usize = self
             .body
             .iter()
             .map(|(key, value)| key.len() + 4 + size(value))
             .sum();
         if size + 2 > MAX_DOCUMENT {
-            return Err(Failure::new(
+            return Err(ApiError::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "document_too_large",
                 self.id.clone().unwrap_or_default(),
@@ -218,8 +219,8 @@ impl Doc {
         Ok(())
     }
 
-    /// An edit of this id.
-    pub(crate) fn into_edit(self, id: String) -> Result<NewDoc, Failure> {
+    /// The document as an edit of `id`.
+    pub(crate) fn into_edit(self, id: String) -> Result<NewDoc, ApiError> {
         self.check_size()?;
         check_design(&id, &self)?;
         Ok(NewDoc {
@@ -231,8 +232,8 @@ impl Doc {
         })
     }
 
-    /// A revision that was made elsewhere.
-    pub(crate) fn into_replicated(self, id: String) -> Result<NewDoc, Failure> {
+    /// The document as a replicated revision of `id`.
+    pub(crate) fn into_replicated(self, id: String) -> Result<NewDoc, ApiError> {
         self.check_size()?;
         let history = match (self.revisions, self.rev) {
             (Some(revisions), _) if !revisions.is_empty() => revisions,
@@ -269,13 +270,13 @@ fn size(value: &Json) -> usize {
     }
 }
 
-/// Design documents whose views are of the wrong shape are refused, as CouchDB does.
-fn check_design(id: &str, doc: &Doc) -> Result<(), Failure> {
+/// Refuses design documents with malformed views, as CouchDB does.
+fn check_design(id: &str, doc: &IncomingDoc) -> Result<(), ApiError> {
     if !id.starts_with("_design/") || doc.deleted {
         return Ok(());
     }
     let invalid = |reason: &str| {
-        Err(Failure::new(
+        Err(ApiError::new(
             StatusCode::BAD_REQUEST,
             "invalid_design_doc",
             reason.to_owned(),
@@ -305,11 +306,11 @@ fn check_design(id: &str, doc: &Doc) -> Result<(), Failure> {
     Ok(())
 }
 
-/// An attachment may not grow beyond this when unpacked, in bytes.
+/// The largest decompressed attachment, in bytes.
 const MAX_UNPACKED: u64 = 256 * 1024 * 1024;
 
-/// Undoes the compression in which an attachment came. Here all are kept as they are.
-pub(crate) fn unpack(data: &[u8]) -> Result<Vec<u8>, Failure> {
+/// Decompresses the data of an attachment. This server stores all attachments uncompressed.
+pub(crate) fn unpack(data: &[u8]) -> Result<Vec<u8>, ApiError> {
     use std::io::Read as _;
     let mut out = Vec::new();
     let read = flate2::read::GzDecoder::new(data)
@@ -317,12 +318,12 @@ pub(crate) fn unpack(data: &[u8]) -> Result<Vec<u8>, Failure> {
         .read_to_end(&mut out);
     match read {
         Ok(_) if out.len() as u64 <= MAX_UNPACKED => Ok(out),
-        Ok(_) => Err(Failure::new(
+        Ok(_) => Err(ApiError::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "too_large",
             "the request entity is too large",
         )),
-        Err(_) => Err(Failure::bad_request(
+        Err(_) => Err(ApiError::bad_request(
             "an attachment said to be compressed is not",
         )),
     }

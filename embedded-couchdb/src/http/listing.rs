@@ -1,20 +1,20 @@
-//! What is asked of a listing of documents.
+//! The parameters of a listing of documents.
 
-use super::{call::Query, revisions::Show};
-use crate::{failure::Failure, json::Json};
+use super::request::Query;
+use crate::{api_error::ApiError, json::Json, rendering::DocOptions};
 
 /// Which documents are listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum DocumentSet {
     Documents,
     Designs,
     Locals,
 }
 
-/// What is asked for.
+/// The parameters.
 #[derive(Clone, Debug)]
 pub(crate) struct Listing {
-    pub(crate) part: Part,
+    pub(crate) set: DocumentSet,
     pub(crate) keys: Option<Vec<Json>>,
     pub(crate) start: Option<String>,
     pub(crate) end: Option<String>,
@@ -24,15 +24,19 @@ pub(crate) struct Listing {
     pub(crate) skip: i64,
     pub(crate) include_docs: bool,
     pub(crate) update_seq: bool,
-    pub(crate) show: Show,
+    pub(crate) doc_options: DocOptions,
 }
 
-/// Beyond every id.
+/// Greater than every id.
 const AFTER_ALL_IDS: char = '\u{10ffff}';
 
 impl Listing {
-    pub(crate) fn new(part: Part, query: &Query, body: Option<&Json>) -> Result<Self, Failure> {
-        // Options of the body stand before those of the query.
+    pub(crate) fn new(
+        set: DocumentSet,
+        query: &Query,
+        body: Option<&Json>,
+    ) -> Result<Self, ApiError> {
+        // Parameters of the body take precedence over those of the query.
         let mut merged = Query::default();
         for (key, value) in query.pairs() {
             merged.push(key, value.clone());
@@ -41,7 +45,7 @@ impl Listing {
         for (key, value) in body.and_then(Json::as_obj).unwrap_or_default() {
             match key.as_str() {
                 "keys" => keys = Some(value.clone()),
-                // These are JSON in a query as well.
+                // In a query these are JSON too.
                 "key" | "startkey" | "start_key" | "endkey" | "end_key" => {
                     merged.push(key, value.to_string());
                 }
@@ -56,11 +60,15 @@ impl Listing {
         let keys = match keys {
             None => None,
             Some(Json::Arr(keys)) => Some(keys),
-            Some(_) => return Err(Failure::bad_request("`keys` body member must be an array.")),
+            Some(_) => {
+                return Err(ApiError::bad_request(
+                    "`keys` body member must be an array.",
+                ));
+            }
         };
         let descending = merged.on("descending")?;
         let mut listing = Self {
-            part,
+            set,
             keys,
             start: None,
             end: None,
@@ -70,21 +78,21 @@ impl Listing {
             skip: merged.count("skip")?.unwrap_or(0),
             include_docs: merged.on("include_docs")?,
             update_seq: merged.on("update_seq")?,
-            show: Show {
+            doc_options: DocOptions {
                 conflicts: merged.on("conflicts")?,
                 attachments: merged.on("attachments")?,
-                ..Show::default()
+                ..DocOptions::default()
             },
         };
         let key = merged.json(&["key"])?;
-        let bound = |names: &[&str]| -> Result<Option<String>, Failure> {
+        let bound = |names: &[&str]| -> Result<Option<String>, ApiError> {
             let given = match &key {
                 Some(key) => Some(key.clone()),
                 None => merged.json(names)?,
             };
             Ok(given.map(|key| match key {
                 Json::Str(text) => text,
-                // CouchDB's order of types: strings come after these.
+                // In CouchDB's collation, strings come after these types.
                 Json::Null | Json::Bool(_) | Json::Int(_) | Json::Big(_) | Json::Float(_) => {
                     String::new()
                 }
@@ -99,14 +107,14 @@ impl Listing {
         Ok(listing)
     }
 
-    /// The ids between which the part lies.
+    /// The lowest and the highest id of the range.
     pub(crate) fn bounds(&self) -> (Option<String>, Option<String>) {
         let (low, high) = if self.descending {
             (&self.end, &self.start)
         } else {
             (&self.start, &self.end)
         };
-        if self.part != Part::Designs {
+        if self.set != DocumentSet::Designs {
             return (low.clone(), high.clone());
         }
         let low = low
@@ -122,7 +130,7 @@ impl Listing {
     }
 
     pub(crate) fn table(&self) -> &'static str {
-        if self.part == Part::Locals {
+        if self.set == DocumentSet::Locals {
             "locals"
         } else {
             "docs"

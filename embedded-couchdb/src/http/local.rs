@@ -2,33 +2,33 @@
 
 use http::{Method, StatusCode};
 
-use super::{App, answer::Answer, call::Call, incoming};
+use super::{app::App, incoming, request::ApiRequest, response::ApiResponse};
 use crate::{
-    failure::Failure,
+    api_error::ApiError,
     json::{Json, obj},
     storage::{databases, documents, locals},
 };
 
-/// Reads the number of `0-N`; local documents have no tree.
-fn number(rev: Option<&str>) -> Result<Option<i64>, Failure> {
+/// Parses a revision `0-N` of a local document, which has no revision tree.
+fn number(rev: Option<&str>) -> Result<Option<i64>, ApiError> {
     match rev {
         None => Ok(None),
         Some(text) => text
             .strip_prefix("0-")
             .and_then(|number| number.parse().ok())
             .map(Some)
-            .ok_or_else(|| Failure::bad_request("Invalid rev format")),
+            .ok_or_else(|| ApiError::bad_request("Invalid rev format")),
     }
 }
 
 /// `/{db}/_local/{id}`
 pub(crate) async fn local(
     app: &App,
-    call: &Call,
+    request: &ApiRequest,
     name: String,
     id: String,
-) -> Result<Answer, Failure> {
-    match call.method {
+) -> Result<ApiResponse, ApiError> {
+    match request.method {
         Method::GET | Method::HEAD => {
             let wanted = id.clone();
             let found = app
@@ -38,18 +38,22 @@ pub(crate) async fn local(
                     locals::find(conn, db.id, &wanted)
                 })
                 .await?;
-            let (rev, body) = found.ok_or_else(Failure::missing)?;
+            let (rev, body) = found.ok_or_else(ApiError::missing)?;
             let mut text = documents::render(&id, &format!("0-{rev}"), false, &body, &[]);
             text.push('\n');
-            Ok(Answer::text(StatusCode::OK, text))
+            Ok(ApiResponse::text(StatusCode::OK, text))
         }
         Method::PUT => {
-            let mut json = call.json()?;
-            let mut rev = call.query.get("rev").or(call.if_match()).map(str::to_owned);
+            let mut json = request.json()?;
+            let mut rev = request
+                .query
+                .get("rev")
+                .or(request.if_match())
+                .map(str::to_owned);
             if let Json::Obj(members) = &mut json {
-                // Replicators send it along; a local document has no tree to put it in.
+                // Replicators send `_revisions`. A local document has no revision tree.
                 members.retain(|(key, _)| key != "_revisions");
-                // Its form is `0-N`, which the check of ordinary revisions lets through.
+                // The form `0-N` passes the validation of ordinary revisions.
                 if let Some(at) = members.iter().position(|(key, _)| key == "_rev")
                     && let (_, Json::Str(inner)) = members.remove(at)
                 {
@@ -60,7 +64,7 @@ pub(crate) async fn local(
             let edited = number(rev.as_deref())?;
             let body = Json::Obj(doc.body).to_string();
             let rev = save(app, name, id.clone(), edited, body).await?;
-            Ok(Answer::json(
+            Ok(ApiResponse::json(
                 StatusCode::CREATED,
                 &obj([
                     ("ok", true.into()),
@@ -72,18 +76,18 @@ pub(crate) async fn local(
         Method::DELETE => {
             let gone = id.clone();
             app.store
-                .write(move |writing| {
-                    let db = databases::open(writing.conn, &name)?;
-                    locals::delete(writing, &db, &gone)
+                .write(move |transaction| {
+                    let db = databases::open(transaction.conn, &name)?;
+                    locals::delete(transaction, &db, &gone)
                 })
                 .await?;
-            Ok(Answer::ok(&obj([
+            Ok(ApiResponse::ok(&obj([
                 ("ok", true.into()),
                 ("id", id.into()),
                 ("rev", "0-0".into()),
             ])))
         }
-        _ => Err(Failure::method_not_allowed("DELETE,GET,HEAD,PUT,COPY")),
+        _ => Err(ApiError::method_not_allowed("DELETE,GET,HEAD,PUT,COPY")),
     }
 }
 
@@ -93,11 +97,11 @@ async fn save(
     id: String,
     edited: Option<i64>,
     body: String,
-) -> Result<i64, Failure> {
+) -> Result<i64, ApiError> {
     app.store
-        .write(move |writing| {
-            let db = databases::open(writing.conn, &name)?;
-            locals::save(writing, &db, &id, edited, &body)
+        .write(move |transaction| {
+            let db = databases::open(transaction.conn, &name)?;
+            locals::save(transaction, &db, &id, edited, &body)
         })
         .await
 }

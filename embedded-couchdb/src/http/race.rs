@@ -1,16 +1,17 @@
-//! A lost race on command.
+//! Injection of a lost race.
 
 use http::{Method, StatusCode};
 
 use super::{
-    App,
-    answer::Answer,
-    call::Call,
+    app::App,
     document::{saved, sent},
-    incoming, root,
+    incoming,
+    request::ApiRequest,
+    response::ApiResponse,
+    root,
 };
 use crate::{
-    failure::Failure,
+    api_error::ApiError,
     faults::{Race, Side},
     json::Json,
     storage::{
@@ -20,29 +21,33 @@ use crate::{
     },
 };
 
-/// A fault on command: the write of this request and one of somebody else are both stored, as
-/// after a race on a cluster, and this request hears 202.
-pub(crate) async fn lost_race(app: &App, call: &Call, race: &Race) -> Result<Answer, Failure> {
-    let segments = call.segments();
+/// Stores the write of this request and a conflicting leaf of another writer, as after a race on a cluster.
+/// The response is 202.
+pub(crate) async fn lost_race(
+    app: &App,
+    request: &ApiRequest,
+    race: &Race,
+) -> Result<ApiResponse, ApiError> {
+    let segments = request.segments();
     let (name, id) = match segments.as_slice() {
         [name] => ((*name).to_owned(), root::new_id()),
         [name, "_design", id] => ((*name).to_owned(), format!("_design/{id}")),
         [name, id] => ((*name).to_owned(), (*id).to_owned()),
         _ => {
-            return Err(Failure::not_implemented(
+            return Err(ApiError::not_implemented(
                 "races are made of writes of one document",
             ));
         }
     };
-    let ours = match call.method {
-        Method::PUT => sent(call)?.into_edit(id)?,
+    let ours = match request.method {
+        Method::PUT => sent(request)?.into_edit(id)?,
         Method::POST => {
-            let doc = incoming::parse(call.json()?)?;
+            let doc = incoming::parse(request.json()?)?;
             let id = doc.id.clone().unwrap_or(id);
             doc.into_edit(id)?
         }
         _ => {
-            return Err(Failure::not_implemented(
+            return Err(ApiError::not_implemented(
                 "races are made of PUT and POST of one document",
             ));
         }
@@ -50,12 +55,12 @@ pub(crate) async fn lost_race(app: &App, call: &Call, race: &Race) -> Result<Ans
     let race = race.clone();
     let (id, rev) = app
         .store
-        .write(move |writing| {
-            let mut db = databases::open(writing.conn, &name)?;
-            // The same checks as without a race: only who may write can lose one.
-            let rev = documents::save(writing, &mut db, &ours, Origin::Edit)?;
-            let row =
-                documents::find(writing.conn, db.id, &ours.id)?.ok_or_else(Failure::missing)?;
+        .write(move |transaction| {
+            let mut db = databases::open(transaction.conn, &name)?;
+            // The write is validated as without a race: only a valid write can lose one.
+            let rev = documents::save(transaction, &mut db, &ours, Origin::Edit)?;
+            let row = documents::find(transaction.conn, db.id, &ours.id)?
+                .ok_or_else(ApiError::missing)?;
             let mut history: Vec<Rev> = row
                 .tree
                 .path(&rev)
@@ -77,7 +82,7 @@ pub(crate) async fn lost_race(app: &App, call: &Call, race: &Race) -> Result<Ans
                 Some(text) => match Json::parse(text.as_bytes()) {
                     Ok(Json::Obj(members)) => members,
                     _ => {
-                        return Err(Failure::bad_request(
+                        return Err(ApiError::bad_request(
                             "the other writer's document must be a JSON object",
                         ));
                     }
@@ -95,10 +100,10 @@ pub(crate) async fn lost_race(app: &App, call: &Call, race: &Race) -> Result<Ans
                 attachments: Vec::new(),
                 history,
             };
-            documents::save(writing, &mut db, &other, Origin::Replication)?;
-            db.store(writing)?;
+            documents::save(transaction, &mut db, &other, Origin::Replication)?;
+            db.store(transaction)?;
             Ok((ours.id, rev))
         })
         .await?;
-    Ok(saved(call, StatusCode::ACCEPTED, &id, &rev))
+    Ok(saved(request, StatusCode::ACCEPTED, &id, &rev))
 }

@@ -1,38 +1,30 @@
-//! What belongs to the server as a whole.
+//! The resources of the server, outside of databases.
 
-use std::{
-    sync::atomic::Ordering,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::sync::atomic::Ordering;
 
 use http::{StatusCode, header};
 
-use super::{App, VERSION, answer::Answer, call::Call};
+use super::{app::App, request::ApiRequest, response::ApiResponse};
 use crate::{
-    failure::Failure,
+    api_error::ApiError,
     json::{Json, obj},
     storage::databases::{self, NameRange},
 };
 
-/// Seconds since the epoch.
-pub(crate) fn now() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}
+/// The version of CouchDB whose API this server implements.
+const VERSION: &str = "3.4.3";
 
-fn only_reads(call: &Call) -> Result<(), Failure> {
-    match call.method.as_str() {
+fn only_reads(request: &ApiRequest) -> Result<(), ApiError> {
+    match request.method.as_str() {
         "GET" | "HEAD" => Ok(()),
-        _ => Err(Failure::method_not_allowed("GET,HEAD")),
+        _ => Err(ApiError::method_not_allowed("GET,HEAD")),
     }
 }
 
 /// `/`
-pub(crate) fn welcome(app: &App, call: &Call) -> Result<Answer, Failure> {
-    only_reads(call)?;
-    Ok(Answer::ok(&obj([
+pub(crate) fn welcome(app: &App, request: &ApiRequest) -> Result<ApiResponse, ApiError> {
+    only_reads(request)?;
+    Ok(ApiResponse::ok(&obj([
         ("couchdb", "Welcome".into()),
         ("version", VERSION.into()),
         ("uuid", app.uuid.as_str().into()),
@@ -48,50 +40,52 @@ pub(crate) fn welcome(app: &App, call: &Call) -> Result<Answer, Failure> {
 }
 
 /// `/_up`
-pub(crate) fn up(call: &Call) -> Result<Answer, Failure> {
-    only_reads(call)?;
-    Ok(Answer::ok(&obj([
+pub(crate) fn up(request: &ApiRequest) -> Result<ApiResponse, ApiError> {
+    only_reads(request)?;
+    Ok(ApiResponse::ok(&obj([
         ("status", "ok".into()),
         ("seeds", obj([])),
     ])))
 }
 
 /// `/favicon.ico`
-pub(crate) fn favicon() -> Result<Answer, Failure> {
-    Ok(Answer::text(StatusCode::NOT_FOUND, "Not found.".to_owned())
-        .with(header::CONTENT_TYPE, "text/plain"))
+pub(crate) fn favicon() -> Result<ApiResponse, ApiError> {
+    Ok(
+        ApiResponse::text(StatusCode::NOT_FOUND, "Not found.".to_owned())
+            .with(header::CONTENT_TYPE, "text/plain"),
+    )
 }
 
 /// `/_uuids`
-pub(crate) fn uuids(call: &Call) -> Result<Answer, Failure> {
-    if call.method != http::Method::GET {
-        return Err(Failure::method_not_allowed("GET"));
+pub(crate) fn uuids(request: &ApiRequest) -> Result<ApiResponse, ApiError> {
+    if request.method != http::Method::GET {
+        return Err(ApiError::method_not_allowed("GET"));
     }
-    let count = call.query.get("count").unwrap_or("1");
+    let count = request.query.get("count").unwrap_or("1");
     let count: u32 = count
         .parse()
-        .map_err(|_| Failure::bad_request("count must be a positive integer"))?;
+        .map_err(|_| ApiError::bad_request("count must be a positive integer"))?;
     if count > 1000 {
-        return Err(Failure::bad_request("count parameter too large"));
+        return Err(ApiError::bad_request("count parameter too large"));
     }
     let list = (0..count).map(|_| new_id().into()).collect();
-    Ok(Answer::ok(&obj([("uuids", Json::Arr(list))]))
+    Ok(ApiResponse::ok(&obj([("uuids", Json::Arr(list))]))
         .with(header::CACHE_CONTROL, "no-cache")
         .with(header::PRAGMA, "no-cache"))
 }
 
-/// An id for a document that came without one. Ids made one after the other lie side by side.
+/// An id for a document without one. Ids ascend with time, so that B-trees grow at their end.
 pub(crate) fn new_id() -> String {
     uuid::Uuid::now_v7().simple().to_string()
 }
 
-/// The paths that only an administrator may use. None: the path is a database's.
+/// Handles the paths that need an administrator. `None` if the path belongs to a database.
 pub(crate) async fn server_level(
     app: &App,
-    call: &Call,
+    request: &ApiRequest,
     segments: &[&str],
     admin: bool,
-) -> Result<Option<Answer>, Failure> {
+) -> Result<Option<ApiResponse>, ApiError> {
     let first = segments.first().copied().unwrap_or_default();
     let known = [
         "_all_dbs",
@@ -115,7 +109,7 @@ pub(crate) async fn server_level(
         return Ok(None);
     }
     if !admin {
-        return Err(Failure::unauthorized(
+        return Err(ApiError::unauthorized(
             if matches!(segments, ["_node", _, "_stats", ..]) {
                 "You are not a server admin or read-only metrics user"
             } else {
@@ -130,76 +124,76 @@ pub(crate) async fn server_level(
             (key, Json::Arr(Vec::new())),
         ])
     };
-    let answer = match segments {
-        ["_all_dbs"] => all_dbs(app, call).await?,
-        ["_dbs_info"] => dbs_info(app, call).await?,
+    let response = match segments {
+        ["_all_dbs"] => all_dbs(app, request).await?,
+        ["_dbs_info"] => dbs_info(app, request).await?,
         ["_active_tasks"] => {
-            only_reads(call)?;
-            Answer::ok(&Json::Arr(Vec::new()))
+            only_reads(request)?;
+            ApiResponse::ok(&Json::Arr(Vec::new()))
         }
-        ["_scheduler", "jobs"] => Answer::ok(&empty_list("jobs")),
-        ["_scheduler", "docs"] => Answer::ok(&empty_list("docs")),
+        ["_scheduler", "jobs"] => ApiResponse::ok(&empty_list("jobs")),
+        ["_scheduler", "docs"] => ApiResponse::ok(&empty_list("docs")),
         ["_membership"] => {
             let nodes = || Json::Arr(vec!["nonode@nohost".into()]);
-            Answer::ok(&obj([("all_nodes", nodes()), ("cluster_nodes", nodes())]))
+            ApiResponse::ok(&obj([("all_nodes", nodes()), ("cluster_nodes", nodes())]))
         }
-        ["_cluster_setup"] => Answer::ok(&obj([("state", "single_node_enabled".into())])),
-        ["_node", "_local"] => Answer::ok(&obj([("name", "nonode@nohost".into())])),
+        ["_cluster_setup"] => ApiResponse::ok(&obj([("state", "single_node_enabled".into())])),
+        ["_node", "_local"] => ApiResponse::ok(&obj([("name", "nonode@nohost".into())])),
         ["_node", "_local", "_stats", ..] => stats(app),
         ["_node", "_local", "_config", ..] => {
-            return Err(Failure::not_implemented(
+            return Err(ApiError::not_implemented(
                 "this server is configured by its command line and environment",
             ));
         }
         ["_replicate"] => {
-            return Err(Failure::not_implemented(
+            return Err(ApiError::not_implemented(
                 "this server does not replicate by itself; let a CouchDB replicate from it or to it",
             ));
         }
-        ["_hamlet", "faults"] if app.faults.is_some() => faults(app, call)?,
-        _ => return Err(Failure::missing()),
+        ["_hamlet", "faults"] if app.faults.is_some() => faults(app, request)?,
+        _ => return Err(ApiError::missing()),
     };
-    Ok(Some(answer))
+    Ok(Some(response))
 }
 
-fn faults(app: &App, call: &Call) -> Result<Answer, Failure> {
+fn faults(app: &App, request: &ApiRequest) -> Result<ApiResponse, ApiError> {
     let Some(faults) = &app.faults else {
-        return Err(Failure::missing());
+        return Err(ApiError::missing());
     };
-    match call.method.as_str() {
+    match request.method.as_str() {
         "PUT" => {
             faults
-                .replace_from_json(&call.json()?)
-                .map_err(Failure::bad_request)?;
-            Ok(Answer::ok(&obj([("ok", true.into())])))
+                .replace_from_json(&request.json()?)
+                .map_err(ApiError::bad_request)?;
+            Ok(ApiResponse::ok(&obj([("ok", true.into())])))
         }
         "DELETE" => {
             faults.clear();
-            Ok(Answer::ok(&obj([("ok", true.into())])))
+            Ok(ApiResponse::ok(&obj([("ok", true.into())])))
         }
-        _ => Err(Failure::method_not_allowed("DELETE,PUT")),
+        _ => Err(ApiError::method_not_allowed("DELETE,PUT")),
     }
 }
 
-fn stats(app: &App) -> Answer {
+fn stats(app: &App) -> ApiResponse {
     let requests = app.requests.load(Ordering::Relaxed);
     let counter = obj([
         ("value", requests.into()),
         ("type", "counter".into()),
         ("desc", "number of HTTP requests".into()),
     ]);
-    Answer::ok(&obj([(
+    ApiResponse::ok(&obj([(
         "couchdb",
         obj([("httpd", obj([("requests", counter)]))]),
     )]))
 }
 
-fn name_range(call: &Call) -> Result<NameRange, Failure> {
-    let text = |names: &[&str]| -> Result<Option<String>, Failure> {
-        match call.query.json(names)? {
+fn name_range(request: &ApiRequest) -> Result<NameRange, ApiError> {
+    let text = |names: &[&str]| -> Result<Option<String>, ApiError> {
+        match request.query.json(names)? {
             None => Ok(None),
             Some(Json::Str(name)) => Ok(Some(name)),
-            Some(other) => Err(Failure::query(format!(
+            Some(other) => Err(ApiError::query(format!(
                 "Invalid value for a database name: {other}"
             ))),
         }
@@ -207,29 +201,29 @@ fn name_range(call: &Call) -> Result<NameRange, Failure> {
     Ok(NameRange {
         start: text(&["startkey", "start_key"])?,
         end: text(&["endkey", "end_key"])?,
-        inclusive_end: call.query.flag("inclusive_end")?.unwrap_or(true),
-        descending: call.query.on("descending")?,
-        skip: call.query.count("skip")?.unwrap_or(0),
-        limit: call.query.count("limit")?.unwrap_or(-1),
+        inclusive_end: request.query.flag("inclusive_end")?.unwrap_or(true),
+        descending: request.query.on("descending")?,
+        skip: request.query.count("skip")?.unwrap_or(0),
+        limit: request.query.count("limit")?.unwrap_or(-1),
     })
 }
 
-async fn all_dbs(app: &App, call: &Call) -> Result<Answer, Failure> {
-    only_reads(call)?;
-    let range = name_range(call)?;
+async fn all_dbs(app: &App, request: &ApiRequest) -> Result<ApiResponse, ApiError> {
+    only_reads(request)?;
+    let range = name_range(request)?;
     let found = app
         .store
         .read(move |conn| databases::list(conn, &range))
         .await?;
-    Ok(Answer::ok(&Json::Arr(
+    Ok(ApiResponse::ok(&Json::Arr(
         found.into_iter().map(|db| db.name.into()).collect(),
     )))
 }
 
-async fn dbs_info(app: &App, call: &Call) -> Result<Answer, Failure> {
-    let keys = match call.method.as_str() {
+async fn dbs_info(app: &App, request: &ApiRequest) -> Result<ApiResponse, ApiError> {
+    let keys = match request.method.as_str() {
         "GET" | "HEAD" => {
-            let range = name_range(call)?;
+            let range = name_range(request)?;
             let found = app
                 .store
                 .read(move |conn| databases::list(conn, &range))
@@ -238,19 +232,19 @@ async fn dbs_info(app: &App, call: &Call) -> Result<Answer, Failure> {
                 .iter()
                 .map(|db| obj([("key", db.name.as_str().into()), ("info", db.info())]))
                 .collect();
-            return Ok(Answer::ok(&Json::Arr(list)));
+            return Ok(ApiResponse::ok(&Json::Arr(list)));
         }
         "POST" => {
-            call.demand_json()?;
-            let body = call.json_object()?;
+            request.demand_json()?;
+            let body = request.json_object()?;
             let keys = body.get("keys").and_then(Json::as_arr);
-            keys.ok_or_else(|| Failure::bad_request("`keys` member must exist."))?
+            keys.ok_or_else(|| ApiError::bad_request("`keys` member must exist."))?
                 .to_vec()
         }
-        _ => return Err(Failure::method_not_allowed("GET,HEAD,POST")),
+        _ => return Err(ApiError::method_not_allowed("GET,HEAD,POST")),
     };
     if keys.len() > 100 {
-        return Err(Failure::bad_request("`keys` cannot exceed 100"));
+        return Err(ApiError::bad_request("`keys` cannot exceed 100"));
     }
     let list = app
         .store
@@ -259,7 +253,7 @@ async fn dbs_info(app: &App, call: &Call) -> Result<Answer, Failure> {
                 .map(|key| {
                     let found = match key.as_str() {
                         Some(name) => databases::open(conn, name),
-                        None => Err(Failure::no_database()),
+                        None => Err(ApiError::no_database()),
                     };
                     match found {
                         Ok(db) => Ok(obj([("key", key), ("info", db.info())])),
@@ -272,5 +266,5 @@ async fn dbs_info(app: &App, call: &Call) -> Result<Answer, Failure> {
                 .collect::<Result<Vec<_>, _>>()
         })
         .await?;
-    Ok(Answer::ok(&Json::Arr(list)))
+    Ok(ApiResponse::ok(&Json::Arr(list)))
 }

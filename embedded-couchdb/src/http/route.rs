@@ -1,127 +1,136 @@
-//! Which path is answered by what.
+//! Routing of requests by path.
 
 use std::sync::Arc;
 
 use super::{
-    App, all_docs, answer::Answer, attachments, auth, auth::Caller, bulk, call::Call, database,
-    document, feed, find, local, root,
+    all_docs, app::App, attachments, auth::Caller, bulk, database, document, feed, find, local,
+    request::ApiRequest, response::ApiResponse, root, session,
 };
-use crate::{failure::Failure, storage::databases};
+use crate::{api_error::ApiError, storage::databases};
 
-/// Finds what answers a request, having asked who sends it.
-pub(crate) async fn route(app: &Arc<App>, call: &Call) -> Result<Answer, Failure> {
-    let caller = app.auth.caller(call)?;
-    let segments = call.segments();
+/// Authenticates the caller and routes the request.
+pub(crate) async fn route(app: &Arc<App>, request: &ApiRequest) -> Result<ApiResponse, ApiError> {
+    let caller = app.auth.caller(request)?;
+    let segments = request.segments();
     let segments = match segments.as_slice() {
-        // A trailing slash is no segment of its own.
+        // A trailing slash is ignored.
         [front @ .., ""] if !front.is_empty() => front,
         all => all,
     };
     let first = segments.first().copied().unwrap_or_default();
     if first.is_empty() {
-        return root::welcome(app, call);
+        return root::welcome(app, request);
     }
     match first {
-        "_session" => return auth::session(app, call, caller),
-        "_up" => return root::up(call),
-        "_uuids" => return root::uuids(call),
+        "_session" => return session::session(app, request, caller),
+        "_up" => return root::up(request),
+        "_uuids" => return root::uuids(request),
         "favicon.ico" => return root::favicon(),
         "_utils" => {
-            return Err(Failure::not_implemented(
+            return Err(ApiError::not_implemented(
                 "Fauxton, CouchDB's web interface, is not part of this server",
             ));
         }
         _ => {}
     }
     let admin = caller != Caller::Nobody;
-    if let Some(answer) = root::server_level(app, call, segments, admin).await? {
-        return Ok(answer);
+    if let Some(response) = root::server_level(app, request, segments, admin).await? {
+        return Ok(response);
     }
     let name = first.to_owned();
     if !admin {
-        return refuse(app, call, segments, name).await;
+        return refuse(app, request, segments, name).await;
     }
-    in_database(app, call, segments, name).await
+    in_database(app, request, segments, name).await
 }
 
-/// What a stranger hears: the same as from a CouchDB that has an administrator.
+/// The response to an unauthenticated request, as from a CouchDB with an administrator.
 async fn refuse(
     app: &App,
-    call: &Call,
+    request: &ApiRequest,
     segments: &[&str],
     name: String,
-) -> Result<Answer, Failure> {
-    if segments.len() == 1 && matches!(call.method.as_str(), "PUT" | "DELETE") {
-        return Err(Failure::unauthorized("You are not a server admin."));
+) -> Result<ApiResponse, ApiError> {
+    if segments.len() == 1 && matches!(request.method.as_str(), "PUT" | "DELETE") {
+        return Err(ApiError::unauthorized("You are not a server admin."));
     }
     app.store
         .read(move |conn| databases::open(conn, &name))
         .await?;
-    Err(Failure::unauthorized(
+    Err(ApiError::unauthorized(
         "You are not authorized to access this db.",
     ))
 }
 
 async fn in_database(
     app: &Arc<App>,
-    call: &Call,
+    request: &ApiRequest,
     segments: &[&str],
     name: String,
-) -> Result<Answer, Failure> {
+) -> Result<ApiResponse, ApiError> {
     match segments {
-        [_] => database::database(app, call, name).await,
-        [_, "_all_docs"] => all_docs::all_docs(app, call, name, all_docs::Part::Documents).await,
+        [_] => database::database(app, request, name).await,
+        [_, "_all_docs"] => {
+            all_docs::all_docs(app, request, name, all_docs::DocumentSet::Documents).await
+        }
         [_, "_all_docs", "queries"] => {
-            all_docs::queries(app, call, name, all_docs::Part::Documents).await
+            all_docs::queries(app, request, name, all_docs::DocumentSet::Documents).await
         }
-        [_, "_design_docs"] => all_docs::all_docs(app, call, name, all_docs::Part::Designs).await,
+        [_, "_design_docs"] => {
+            all_docs::all_docs(app, request, name, all_docs::DocumentSet::Designs).await
+        }
         [_, "_design_docs", "queries"] => {
-            all_docs::queries(app, call, name, all_docs::Part::Designs).await
+            all_docs::queries(app, request, name, all_docs::DocumentSet::Designs).await
         }
-        [_, "_local_docs"] => all_docs::all_docs(app, call, name, all_docs::Part::Locals).await,
+        [_, "_local_docs"] => {
+            all_docs::all_docs(app, request, name, all_docs::DocumentSet::Locals).await
+        }
         [_, "_local_docs", "queries"] => {
-            all_docs::queries(app, call, name, all_docs::Part::Locals).await
+            all_docs::queries(app, request, name, all_docs::DocumentSet::Locals).await
         }
-        [_, "_bulk_docs"] => bulk::bulk_docs(app, call, name).await,
-        [_, "_bulk_get"] => bulk::bulk_get(app, call, name).await,
-        [_, "_revs_diff"] => bulk::revs_diff(app, call, name, bulk::Reply::Diff).await,
-        [_, "_missing_revs"] => bulk::revs_diff(app, call, name, bulk::Reply::Missing).await,
-        [_, "_purge"] => bulk::purge(app, call, name).await,
-        [_, "_changes"] => feed::changes(app, call, name).await,
-        [_, "_find"] => find::find(app, call, name).await,
-        [_, "_explain"] => find::explain(app, call, name).await,
-        [_, "_index", rest @ ..] => find::index(app, call, name, rest).await,
+        [_, "_bulk_docs"] => bulk::bulk_docs(app, request, name).await,
+        [_, "_bulk_get"] => bulk::bulk_get(app, request, name).await,
+        [_, "_revs_diff"] => bulk::revs_diff(app, request, name, bulk::MissingFormat::Diff).await,
+        [_, "_missing_revs"] => {
+            bulk::revs_diff(app, request, name, bulk::MissingFormat::Missing).await
+        }
+        [_, "_purge"] => bulk::purge(app, request, name).await,
+        [_, "_changes"] => feed::changes(app, request, name).await,
+        [_, "_find"] => find::find(app, request, name).await,
+        [_, "_explain"] => find::explain(app, request, name).await,
+        [_, "_index", rest @ ..] => find::index(app, request, name, rest).await,
         [_, "_local", rest @ ..] if !rest.is_empty() => {
-            local::local(app, call, name, format!("_local/{}", rest.join("/"))).await
+            local::local(app, request, name, format!("_local/{}", rest.join("/"))).await
         }
         [_, id] if id.starts_with("_local/") => {
-            local::local(app, call, name, (*id).to_owned()).await
+            local::local(app, request, name, (*id).to_owned()).await
         }
         [_, "_design", ddoc] => {
-            document::document(app, call, name, format!("_design/{ddoc}")).await
+            document::document(app, request, name, format!("_design/{ddoc}")).await
         }
-        [_, "_design", ddoc, rest @ ..] => design_part(app, call, name, ddoc, rest).await,
+        [_, "_design", ddoc, rest @ ..] => design_part(app, request, name, ddoc, rest).await,
         [_, special, ..] if special.starts_with('_') && !special.starts_with("_design/") => {
-            database::special(app, call, name, segments).await
+            database::special(app, request, name, segments).await
         }
-        [_, id] => document::document(app, call, name, (*id).to_owned()).await,
+        [_, id] => document::document(app, request, name, (*id).to_owned()).await,
         [_, id, attachment @ ..] => {
-            attachments::attachment(app, call, name, (*id).to_owned(), attachment.join("/")).await
+            attachments::attachment(app, request, name, (*id).to_owned(), attachment.join("/"))
+                .await
         }
-        [] => Err(Failure::missing()),
+        [] => Err(ApiError::missing()),
     }
 }
 
 async fn design_part(
     app: &Arc<App>,
-    call: &Call,
+    request: &ApiRequest,
     name: String,
     ddoc: &str,
     rest: &[&str],
-) -> Result<Answer, Failure> {
+) -> Result<ApiResponse, ApiError> {
     let id = format!("_design/{ddoc}");
     match rest {
-        ["_info"] => find::design_info(app, call, name, id).await,
+        ["_info"] => find::design_info(app, request, name, id).await,
         ["_view", view, ..] => {
             let view = (*view).to_owned();
             find::missing_view(app, name, id, view).await?;
@@ -136,12 +145,12 @@ async fn design_part(
                 .await?;
             Err(no_javascript(function.trim_start_matches('_')))
         }
-        rest => attachments::attachment(app, call, name, id, rest.join("/")).await,
+        rest => attachments::attachment(app, request, name, id, rest.join("/")).await,
     }
 }
 
-fn no_javascript(kind: &str) -> Failure {
-    Failure::not_implemented(format!(
+fn no_javascript(kind: &str) -> ApiError {
+    ApiError::not_implemented(format!(
         "this server stores design documents but runs no JavaScript, so a {kind} function cannot be answered; \
          use _all_docs, _find or _changes"
     ))

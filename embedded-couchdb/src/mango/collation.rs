@@ -1,8 +1,7 @@
-//! CouchDB's order of values, as bytes that `memcmp` sorts.
+//! CouchDB's collation, as sort keys that are compared by their bytes.
 //!
-//! null < false < true < numbers < strings < arrays < objects. Strings are ordered as ICU's root
-//! collation does it, which is what CouchDB's views and Mango use. (Document ids in `_all_docs`
-//! are ordered by their bytes and do not come through here.)
+//! null < false < true < numbers < strings < arrays < objects. Strings are ordered by ICU's root collation, as in
+//! CouchDB's views and Mango. Document ids in `_all_docs` are ordered by their bytes and do not use this module.
 
 use std::{cmp::Ordering, convert::Infallible, sync::LazyLock};
 
@@ -14,7 +13,7 @@ static COLLATOR: LazyLock<Option<CollatorBorrowed<'static>>> = LazyLock::new(|| 
     CollatorBorrowed::try_new(Default::default(), CollatorOptions::default()).ok()
 });
 
-/// Sorts after every value.
+/// Greater than every key.
 pub(crate) const AFTER_ALL: u8 = 0xff;
 
 const NULL: u8 = 1;
@@ -26,7 +25,7 @@ const ARRAY: u8 = 6;
 const OBJECT: u8 = 7;
 const END: u8 = 0;
 
-/// Appends the key of a value.
+/// Appends the sort key of a value.
 pub(crate) fn encode(value: &Json, out: &mut Vec<u8>) {
     match value {
         Json::Null => out.push(NULL),
@@ -55,7 +54,7 @@ pub(crate) fn encode(value: &Json, out: &mut Vec<u8>) {
     }
 }
 
-/// Compares as CouchDB does.
+/// Compares two values by CouchDB's collation.
 pub(crate) fn compare(a: &Json, b: &Json) -> Ordering {
     match (a, b) {
         (Json::Int(a), Json::Int(b)) => a.cmp(b),
@@ -69,7 +68,7 @@ pub(crate) fn compare(a: &Json, b: &Json) -> Ordering {
     }
 }
 
-/// Compares as Erlang does, which Mango uses for `_id`: strings by their bytes.
+/// Compares two values in Erlang's order, which Mango uses for `_id`: strings by their bytes.
 pub(crate) fn compare_raw(a: &Json, b: &Json) -> Ordering {
     let rank = |value: &Json| match value {
         Json::Int(_) | Json::Big(_) | Json::Float(_) => 0,
@@ -97,7 +96,7 @@ fn class(value: &Json) -> u8 {
     }
 }
 
-/// The key of one value.
+/// The sort key of a value.
 pub(crate) fn key(value: &Json) -> Vec<u8> {
     let mut out = Vec::with_capacity(24);
     encode(value, &mut out);
@@ -118,7 +117,7 @@ fn encode_string(s: &str, out: &mut Vec<u8>) {
     out.push(END);
 }
 
-/// The nearest float, ordered as bytes, and what a whole number differs from it.
+/// Appends the nearest float in an encoding that sorts by its bytes, and the difference of an integer from it.
 fn encode_number(value: &Json, out: &mut Vec<u8>) {
     let (near, rest) = match value {
         Json::Int(n) => {
@@ -129,7 +128,7 @@ fn encode_number(value: &Json, out: &mut Vec<u8>) {
         Json::Float(x) => (*x, 0),
         _ => (0.0, 0),
     };
-    // Both zeros are equal.
+    // -0.0 equals 0.0.
     let near = if near == 0.0 { 0.0 } else { near };
     let bits = near.to_bits();
     let ordered = if bits >> 63 == 0 {
@@ -154,14 +153,14 @@ mod tests {
     use super::{compare, key};
     use crate::json::Json;
 
-    /// From the collation chapter of CouchDB's documentation, with strings of its own test suite.
+    /// From the collation chapter of CouchDB's documentation, with additional strings.
     const IN_ORDER: &str = r#"[null,false,true,-1e300,-3,-0.5,0,1,2,3.0e10,9007199254740992,9007199254740993,
         "","_","-","~","1","10","2","a","A","ä","aa","b","B","ba","bb","é","日",
         [],["a"],["b"],["b","c"],["b","c","a"],["b","d"],["b","d","e"],
         {},{"a":1},{"a":2},{"b":1},{"b":2},{"b":2,"a":1},{"b":2,"c":2}]"#;
 
     #[test]
-    fn keys_sort_as_couchdb_does() {
+    fn keys_sort_in_couchdbs_order() {
         let Json::Arr(values) = Json::parse(IN_ORDER.as_bytes()).unwrap() else {
             unreachable!("the list is an array")
         };

@@ -1,4 +1,4 @@
-//! What `_explain` says of the choice of an index.
+//! The response of `_explain`.
 
 use super::{
     planner::{self, Candidate, Plan, Trace},
@@ -7,7 +7,7 @@ use super::{
 };
 use crate::json::{Json, obj};
 
-/// An index as CouchDB shows it.
+/// An index in CouchDB's format.
 pub(crate) fn index_json(candidate: Candidate<'_>) -> Json {
     match candidate {
         Candidate::AllDocs => obj([
@@ -23,7 +23,7 @@ pub(crate) fn index_json(candidate: Candidate<'_>) -> Json {
     }
 }
 
-/// The answer of `_explain`.
+/// The response of `_explain`.
 pub(crate) fn explain(db: &str, find: &Find, plan: &Result<Plan<'_>, Trace<'_>>) -> Json {
     let fields = Json::Arr(
         find.fields
@@ -119,7 +119,7 @@ fn hints(find: &Find) -> Json {
     ])])
 }
 
-/// The indexes that were not chosen, and why.
+/// The indexes that were not chosen, with reasons.
 fn candidates(find: &Find, winner: Option<Candidate<'_>>, trace: &Trace<'_>) -> Json {
     let among = |list: &[Candidate<'_>], one: Candidate<'_>| list.iter().any(|other| other.is(one));
     let usable = trace.usable();
@@ -142,7 +142,7 @@ fn candidates(find: &Find, winner: Option<Candidate<'_>>, trace: &Trace<'_>) -> 
             (4, 0)
         }
     };
-    // Each later stage that has anybody in it ranks one place further back.
+    // Each later stage with at least one index has the next lower rank.
     let base = chosen_kind.len().max(1);
     let rank_of = |stage_number: usize| {
         let before = (1..=stage_number)

@@ -1,9 +1,9 @@
-//! Field names with dots, as Mango reads them.
+//! Field paths of Mango: names separated by dots.
 
-use crate::{failure::Failure, json::Json};
+use crate::{api_error::ApiError, json::Json};
 
-/// Splits a name at its dots; `\.` is a dot inside a name.
-pub(crate) fn path(name: &str) -> Result<Vec<String>, Failure> {
+/// Splits a path at its dots. `\.` stands for a dot in a name.
+pub(crate) fn path(name: &str) -> Result<Vec<String>, ApiError> {
     let mut parts = vec![String::new()];
     let mut chars = name.chars().peekable();
     while let Some(c) = chars.next() {
@@ -25,7 +25,7 @@ pub(crate) fn path(name: &str) -> Result<Vec<String>, Failure> {
         }
     }
     if parts.iter().any(String::is_empty) {
-        return Err(Failure::new(
+        return Err(ApiError::new(
             http::StatusCode::BAD_REQUEST,
             "invalid_field_name",
             format!("Invalid field name: {name}"),
@@ -34,7 +34,7 @@ pub(crate) fn path(name: &str) -> Result<Vec<String>, Failure> {
     Ok(parts)
 }
 
-/// The value at a path, if there is one. Numbers lead into arrays.
+/// The value at a path, if there is one. Numbers index arrays.
 pub(crate) fn get<'a>(value: &'a Json, path: &[String]) -> Option<&'a Json> {
     let Some((name, rest)) = path.split_first() else {
         return Some(value);
@@ -47,7 +47,7 @@ pub(crate) fn get<'a>(value: &'a Json, path: &[String]) -> Option<&'a Json> {
     get(inner, rest)
 }
 
-/// Sets the value at a path, making the objects on the way.
+/// Sets the value at a path and creates missing objects.
 pub(crate) fn set(target: &mut Json, path: &[String], value: Json) {
     let Some((name, rest)) = path.split_first() else {
         *target = value;
@@ -67,7 +67,7 @@ pub(crate) fn set(target: &mut Json, path: &[String], value: Json) {
     }
 }
 
-/// The document reduced to the given fields.
+/// A copy of the document with only these fields.
 pub(crate) fn extract(doc: &Json, fields: &[Vec<String>]) -> Json {
     let mut out = Json::Obj(Vec::new());
     for field in fields {

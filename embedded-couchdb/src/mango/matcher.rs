@@ -1,11 +1,11 @@
-//! Whether a document matches a selector.
+//! Matching documents with selectors.
 
 use fancy_regex::Regex;
 
 use super::{collation, fields, selector::single};
-use crate::{failure::Failure, json::Json};
+use crate::{api_error::ApiError, json::Json};
 
-/// A selector in normal form, ready to be applied to many documents.
+/// A compiled selector.
 pub(crate) enum Matcher {
     Everything,
     And(Vec<Matcher>),
@@ -17,7 +17,7 @@ pub(crate) enum Matcher {
         matches_missing: bool,
         condition: Box<Matcher>,
     },
-    /// A condition on the value itself, below `$elemMatch` and its kin.
+    /// A condition on the value itself, inside `$elemMatch` and similar operators.
     Itself(Box<Matcher>),
     Element(Box<Matcher>),
     EveryElement(Box<Matcher>),
@@ -46,8 +46,8 @@ pub(crate) enum Comparison {
 }
 
 impl Matcher {
-    /// Prepares a normalized selector.
-    pub(crate) fn new(selector: &Json) -> Result<Self, Failure> {
+    /// Compiles a normalized selector.
+    pub(crate) fn new(selector: &Json) -> Result<Self, ApiError> {
         let Some((key, arg)) = single(selector) else {
             return Ok(Matcher::Everything);
         };
@@ -92,7 +92,7 @@ impl Matcher {
             },
             "$regex" => Regex::new(&text())
                 .map(|regex| Matcher::Regex(Box::new(regex)))
-                .map_err(|_| Failure::bad_request("invalid regular expression")),
+                .map_err(|_| ApiError::bad_request("invalid regular expression")),
             "" => Ok(Matcher::Itself(inner()?)),
             field => Ok(Matcher::Field {
                 path: fields::path(field)?,
@@ -103,7 +103,7 @@ impl Matcher {
         }
     }
 
-    /// Applies it to a document.
+    /// Whether a document matches.
     pub(crate) fn matches(&self, value: &Json) -> bool {
         self.applies(value, false)
     }
@@ -133,7 +133,7 @@ impl Matcher {
             } => {
                 match fields::get(value, path) {
                     Some(inner) => condition.applies(inner, by_bytes || *is_id),
-                    // An array on the way is no missing field, unless the index is beyond it.
+                    // A path through an array is not a missing field, except for an index beyond its end.
                     None => *matches_missing && !blocked(value, path),
                 }
             }
@@ -194,7 +194,7 @@ fn is_in(
     }
 }
 
-/// Whether a path leads into something that has no fields.
+/// Whether a path leads through a value that is no object.
 fn blocked(value: &Json, path: &[String]) -> bool {
     let Some((name, rest)) = path.split_first() else {
         return false;

@@ -1,4 +1,4 @@
-//! Mango: selectors, indexes, and the queries that use them.
+//! Mango: selectors, index selection and queries.
 
 pub(crate) mod collation;
 pub(crate) mod explain;

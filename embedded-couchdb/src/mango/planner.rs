@@ -1,4 +1,4 @@
-//! Which index answers a query, and which part of it has to be read.
+//! The choice of an index for a query, and of the range to read.
 
 use std::cmp::Ordering;
 
@@ -9,9 +9,9 @@ use super::{
     request::Find,
     selector::{self, single},
 };
-use crate::{failure::Failure, json::Json, storage::indexes::IndexDef};
+use crate::{api_error::ApiError, json::Json, storage::index_def::IndexDef};
 
-/// An index that may answer.
+/// An index that a query may use.
 #[derive(Clone, Copy)]
 pub(crate) enum Candidate<'a> {
     /// All documents, by id.
@@ -28,7 +28,7 @@ impl<'a> Candidate<'a> {
         }
     }
 
-    fn place(self) -> (&'a str, &'a str) {
+    fn identity(self) -> (&'a str, &'a str) {
         match self {
             Candidate::AllDocs => ("", "_all_docs"),
             Candidate::Json(index) => (&index.ddoc, &index.name),
@@ -36,7 +36,7 @@ impl<'a> Candidate<'a> {
     }
 
     pub(crate) fn is(self, other: Candidate<'_>) -> bool {
-        self.place() == other.place()
+        self.identity() == other.identity()
     }
 
     pub(crate) fn is_named(self, use_index: &[String]) -> bool {
@@ -53,13 +53,13 @@ impl<'a> Candidate<'a> {
     }
 }
 
-/// The values of one column that can match.
+/// The range of values of a column that can match.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Range {
     Empty,
     Between {
         low: Option<Json>,
-        /// Whether `low` itself can match.
+        /// Whether the range includes `low`.
         low_included: bool,
         high: Option<Json>,
         high_included: bool,
@@ -77,24 +77,25 @@ impl Range {
     }
 }
 
-/// Why an index does not answer.
+/// Why a query cannot use an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unusable(pub(crate) &'static str);
 
-/// The choice, with what led to it.
+/// The chosen index, with the trace of the choice.
 pub(crate) struct Plan<'a> {
     pub(crate) index: Candidate<'a>,
-    /// Ranges of the index's first columns.
+    /// The ranges of the first columns of the index.
     pub(crate) ranges: Vec<Range>,
     pub(crate) trace: Trace<'a>,
 }
 
-/// How the indexes were sorted out.
+/// The trace of the choice of an index.
 pub(crate) struct Trace<'a> {
     pub(crate) all: Vec<Candidate<'a>>,
     pub(crate) usability: Vec<(Candidate<'a>, Option<Unusable>)>,
     pub(crate) filtered: Vec<Candidate<'a>>,
-    /// Those of the chosen kind, the best first, with how many restricted fields they leave out.
+    /// The usable indexes of the chosen type, the best first, each with the number of restricted fields that it
+    /// lacks.
     pub(crate) sorted: Vec<(Candidate<'a>, usize)>,
 }
 
@@ -108,11 +109,11 @@ impl<'a> Trace<'a> {
     }
 }
 
-/// Chooses. `Err` of the inner result: no index fits the sort.
+/// Chooses an index. The inner result is an error if no index fits the sort order.
 pub(crate) fn plan<'a>(
     defs: &'a [IndexDef],
     find: &Find,
-) -> Result<Result<Plan<'a>, Trace<'a>>, Failure> {
+) -> Result<Result<Plan<'a>, Trace<'a>>, ApiError> {
     let mut all = vec![Candidate::AllDocs];
     all.extend(defs.iter().map(Candidate::Json));
     let global: Vec<Candidate<'_>> = all
@@ -188,7 +189,7 @@ pub(crate) fn plan<'a>(
         a_left
             .cmp(b_left)
             .then_with(|| a.columns().len().cmp(&b.columns().len()))
-            .then_with(|| a.place().cmp(&b.place()))
+            .then_with(|| a.identity().cmp(&b.identity()))
     });
     trace.sorted = composed
         .iter()
@@ -211,16 +212,16 @@ pub(crate) fn plan<'a>(
     }
 }
 
-/// What CouchDB says when no index fits the sort.
-pub(crate) fn no_usable_index() -> Failure {
-    Failure::new(
+/// CouchDB's error if no index fits the sort order.
+pub(crate) fn no_usable_index() -> ApiError {
+    ApiError::new(
         StatusCode::BAD_REQUEST,
         "no_usable_index",
         "No index exists for this sort, try indexing by the sort fields.",
     )
 }
 
-fn invalid_index(use_index: &[String]) -> Failure {
+fn invalid_index(use_index: &[String]) -> ApiError {
     let reason = match use_index {
         [ddoc] => format!(
             "_design/{ddoc} specified by `use_index` could not be found or it is not suitable."
@@ -232,10 +233,10 @@ fn invalid_index(use_index: &[String]) -> Failure {
         }
         _ => "You must specify an index with the `use_index` parameter.".to_owned(),
     };
-    Failure::new(StatusCode::BAD_REQUEST, "invalid_index", reason)
+    ApiError::new(StatusCode::BAD_REQUEST, "invalid_index", reason)
 }
 
-/// `{"$or":[]}` and its kin at the top match nothing.
+/// Whether the selector matches nothing, as `{"$or":[]}`.
 fn is_noop(selector: &Json) -> bool {
     matches!(single(selector), Some(("$all" | "$and" | "$or" | "$in", Json::Arr(args))) if args.is_empty())
 }
@@ -258,7 +259,7 @@ fn unusable(candidate: Candidate<'_>, selector: &Json, sort: &[&str]) -> Option<
             }
         }
         Candidate::Json(_) => {
-            // Sorting by a field asks for documents that have it; every document has an id and a revision.
+            // A sort by a field requires the field. Every document has an id and a revision.
             let required: Vec<&str> = columns
                 .iter()
                 .copied()
@@ -275,7 +276,7 @@ fn unusable(candidate: Candidate<'_>, selector: &Json, sort: &[&str]) -> Option<
     }
 }
 
-/// Columns before the sort have to be pinned to one value.
+/// Whether the index has the sort order: columns before it must be restricted to one value.
 fn sorts(columns: &[&str], sort: &[&str], selector: &Json) -> bool {
     let Some(first) = sort.first() else {
         return true;
@@ -289,7 +290,7 @@ fn sorts(columns: &[&str], sort: &[&str], selector: &Json) -> bool {
     }
 }
 
-/// Fields whose condition is a range.
+/// The fields with a condition that an index can evaluate as a range.
 pub(crate) fn indexable_fields(selector: &Json) -> Vec<String> {
     match single(selector) {
         Some(("$and", Json::Arr(args))) => {
@@ -348,7 +349,7 @@ fn narrow(selector: &Json, field: &str, range: Range) -> Range {
 fn restrict(op: &str, arg: &Json, range: Range) -> Range {
     match op {
         "$beginsWith" => {
-            // The highest code point of the collation.
+            // The greatest code point in the collation.
             let end = Json::Str(format!("{}\u{ffff}", arg.as_str().unwrap_or_default()));
             let range = above(range, arg, true);
             below(range, &end, true)
@@ -423,7 +424,7 @@ fn below(range: Range, arg: &Json, included: bool) -> Range {
     }
 }
 
-/// The values at which reading starts: those of the first columns, as far as they are known.
+/// The values of the first columns at which the range starts, as far as they are known.
 pub(crate) fn start_values(ranges: &[Range]) -> Vec<&Json> {
     ranges
         .iter()
@@ -434,7 +435,7 @@ pub(crate) fn start_values(ranges: &[Range]) -> Vec<&Json> {
         .collect()
 }
 
-/// The values behind which reading ends.
+/// The values of the first columns at which the range ends.
 pub(crate) fn end_values(ranges: &[Range]) -> Vec<&Json> {
     ranges
         .iter()
@@ -445,7 +446,7 @@ pub(crate) fn end_values(ranges: &[Range]) -> Vec<&Json> {
         .collect()
 }
 
-/// Whether the fields asked for are all in the index.
+/// Whether the index has all requested fields.
 pub(crate) fn covers_fields(candidate: Candidate<'_>, find: &Find) -> bool {
     let (Candidate::Json(index), Some(fields)) = (candidate, &find.fields) else {
         return false;
@@ -456,7 +457,7 @@ pub(crate) fn covers_fields(candidate: Candidate<'_>, find: &Find) -> bool {
         .all(|field| field == "_id" || columns.contains(&field.as_str()))
 }
 
-/// Whether the fields asked for and filtered by are all in the index.
+/// Whether the index has all requested and filtered fields.
 pub(crate) fn covers(candidate: Candidate<'_>, find: &Find) -> bool {
     let columns = candidate.columns();
     let filtered = selector::fields(&find.selector);

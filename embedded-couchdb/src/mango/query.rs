@@ -1,4 +1,4 @@
-//! Carrying out a query: reading an index, fetching and filtering documents.
+//! Execution of a query: reading an index, fetching and filtering documents.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use super::{
     request::Find,
 };
 use crate::{
-    failure::Failure,
+    api_error::ApiError,
     json::{Json, obj},
     storage::{
         databases::Database,
@@ -22,20 +22,20 @@ use crate::{
     },
 };
 
-/// So much is read from one state of the store before others get their turn.
-const PIECE_BYTES: usize = 2 * 1024 * 1024;
-const PIECE_ROWS: u64 = 5000;
+/// The most that is read in one snapshot of the store, before other readers get a turn.
+const CHUNK_BYTES: usize = 2 * 1024 * 1024;
+const CHUNK_ROWS: u64 = 5000;
 
-/// A query in progress.
+/// The state of a running query.
 pub(crate) struct Cursor {
     pub(crate) index: Option<i64>,
     low: Vec<u8>,
     high: Vec<u8>,
     low_id: Option<String>,
     high_id: Option<String>,
-    /// No document can match.
+    /// Whether no document can match.
     unsatisfiable: bool,
-    /// The range holds no ids.
+    /// Whether the range has no ids.
     empty: bool,
     matcher: Matcher,
     fields: Option<Vec<Vec<String>>>,
@@ -43,16 +43,16 @@ pub(crate) struct Cursor {
     descending: bool,
     left: i64,
     skip: i64,
-    /// Key and id of the last row read.
+    /// The key and the id of the last row.
     after: Option<(Vec<u8>, String)>,
-    /// Key and id of the last document that matched.
+    /// The key and the id of the last match.
     mark: Option<(Vec<u8>, String)>,
     bookmark: Option<String>,
     pub(crate) keys: u64,
     pub(crate) docs: u64,
     pub(crate) results: u64,
     started: Instant,
-    /// Whether all rows have been read or the limit is reached.
+    /// Whether all rows have been read, or the limit is reached.
     pub(crate) done: bool,
     warnings: Vec<String>,
     stats: bool,
@@ -60,7 +60,7 @@ pub(crate) struct Cursor {
 
 impl Cursor {
     /// Prepares a query.
-    pub(crate) fn new(find: &Find, plan: &Plan<'_>) -> Result<Self, Failure> {
+    pub(crate) fn new(find: &Find, plan: &Plan<'_>) -> Result<Self, ApiError> {
         let after = find.bookmark.as_deref().map(parse_bookmark).transpose()?;
         let empty = plan.ranges.contains(&Range::Empty);
         let encode = |values: Vec<&Json>| {
@@ -79,7 +79,7 @@ impl Cursor {
                 .and_then(|value| value.as_str())
                 .map(str::to_owned)
         };
-        // Nothing that is no string lies among ids: what ends there holds none of them.
+        // Ids are strings: a range that ends before the strings has no ids.
         let ends_before_ids = matches!(plan.index, Candidate::AllDocs)
             && planner::end_values(&plan.ranges)
                 .first()
@@ -131,13 +131,13 @@ impl Cursor {
         })
     }
 
-    /// Reads on and writes what matches, up to a piece.
+    /// Reads the next chunk and appends the matches.
     pub(crate) fn read(
         &mut self,
         conn: &Connection,
         db: &Database,
         out: &mut String,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), ApiError> {
         if self.empty || self.left == 0 {
             self.done = true;
             return Ok(());
@@ -154,7 +154,7 @@ impl Cursor {
         db: &Database,
         index: i64,
         out: &mut String,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), ApiError> {
         let (order, beyond) = if self.descending {
             ("DESC", "<")
         } else {
@@ -177,9 +177,9 @@ impl Cursor {
             let (key, id): (Vec<u8>, String) = (row.get(0)?, row.get(1)?);
             self.keys += 1;
             let found = documents::find(conn, db.id, &id)?
-                .ok_or_else(|| Failure::internal("an index row without its document"))?;
+                .ok_or_else(|| ApiError::internal("an index row without its document"))?;
             self.consider(conn, &found, key, id, out)?;
-            if self.done || out.len() - begun > PIECE_BYTES || self.keys - first > PIECE_ROWS {
+            if self.done || out.len() - begun > CHUNK_BYTES || self.keys - first > CHUNK_ROWS {
                 return Ok(());
             }
         }
@@ -192,7 +192,7 @@ impl Cursor {
         conn: &Connection,
         db: &Database,
         out: &mut String,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), ApiError> {
         let (order, beyond) = if self.descending {
             ("DESC", "<")
         } else {
@@ -224,7 +224,7 @@ impl Cursor {
             let id: String = row.get(0)?;
             self.keys += 1;
             if id.starts_with("_design/") {
-                // Read and passed over.
+                // Read but skipped.
                 self.docs += 1;
                 continue;
             }
@@ -232,7 +232,7 @@ impl Cursor {
                 continue;
             };
             self.consider(conn, &found, Vec::new(), id, out)?;
-            if self.done || out.len() - begun > PIECE_BYTES || self.keys - first > PIECE_ROWS {
+            if self.done || out.len() - begun > CHUNK_BYTES || self.keys - first > CHUNK_ROWS {
                 return Ok(());
             }
         }
@@ -247,7 +247,7 @@ impl Cursor {
         key: Vec<u8>,
         id: String,
         out: &mut String,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), ApiError> {
         self.docs += 1;
         let doc = whole(conn, row, self.conflicts)?;
         let place = (key, id);
@@ -271,7 +271,7 @@ impl Cursor {
         Ok(())
     }
 
-    /// Writes what follows the documents.
+    /// Appends the end of the response.
     pub(crate) fn finish(mut self, out: &mut String) {
         out.push_str("\r\n]");
         if self.unsatisfiable {
@@ -311,8 +311,8 @@ impl Cursor {
     }
 }
 
-/// A document as queries see it.
-pub(crate) fn whole(conn: &Connection, row: &DocRow, conflicts: bool) -> Result<Json, Failure> {
+/// A document as selectors see it.
+pub(crate) fn whole(conn: &Connection, row: &DocRow, conflicts: bool) -> Result<Json, ApiError> {
     let mut members = vec![
         ("_id".to_owned(), row.id.as_str().into()),
         ("_rev".to_owned(), row.rev.as_str().into()),
@@ -344,15 +344,15 @@ fn make_bookmark(key: &[u8], id: &str) -> String {
     URL_SAFE_NO_PAD.encode(obj([("key", hex::encode(key).into()), ("id", id.into())]).to_string())
 }
 
-fn parse_bookmark(text: &str) -> Result<(Vec<u8>, String), Failure> {
+fn parse_bookmark(text: &str) -> Result<(Vec<u8>, String), ApiError> {
     let parse = || {
         let json = Json::parse(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
         let key = hex::decode(json.get("key")?.as_str()?).ok()?;
         Some((key, json.get("id")?.as_str()?.to_owned()))
     };
-    // The bookmark of a query without results leads to its beginning.
+    // The bookmark of a query without results stands for its beginning.
     parse().ok_or_else(|| {
-        Failure::new(
+        ApiError::new(
             StatusCode::BAD_REQUEST,
             "invalid_bookmark",
             format!("Invalid bookmark value: {}", Json::Str(text.to_owned())),

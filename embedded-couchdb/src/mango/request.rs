@@ -1,30 +1,30 @@
-//! The bodies of `_find`, `_explain` and `_index`, checked as CouchDB checks them.
+//! Parsing of the bodies of `_find`, `_explain` and `_index`, with the validation of CouchDB.
 
 use http::StatusCode;
 
 use super::{fields, selector};
 use crate::{
+    api_error::ApiError,
     erlang::{Term, printed, printed_readably},
-    failure::Failure,
     json::{Json, obj},
 };
 
-fn refused(error: &'static str, reason: String) -> Failure {
-    Failure::new(StatusCode::BAD_REQUEST, error, reason)
+fn refused(error: &'static str, reason: String) -> ApiError {
+    ApiError::new(StatusCode::BAD_REQUEST, error, reason)
 }
 
 /// A query.
 #[derive(Clone, Debug)]
 pub(crate) struct Find {
-    /// In normal form.
+    /// The normalized selector.
     pub(crate) selector: Json,
-    /// Design document and perhaps index, without `_design/`.
+    /// The design document, without `_design/`, and optionally the index.
     pub(crate) use_index: Vec<String>,
     pub(crate) bookmark: Option<String>,
     pub(crate) limit: i64,
     pub(crate) skip: i64,
     pub(crate) sort: Vec<(String, String)>,
-    /// None: all of them.
+    /// `None` for all fields.
     pub(crate) fields: Option<Vec<String>>,
     pub(crate) partition: String,
     pub(crate) r: i64,
@@ -55,8 +55,8 @@ const FIND_KEYS: [&str; 15] = [
 ];
 
 impl Find {
-    /// Checks the body of a query.
-    pub(crate) fn parse(body: &Json) -> Result<Self, Failure> {
+    /// Parses the body of a query.
+    pub(crate) fn parse(body: &Json) -> Result<Self, ApiError> {
         let switch = |key: &str, unless: bool| match body.get(key) {
             None => Ok(unless),
             Some(Json::Bool(on)) => Ok(*on),
@@ -116,7 +116,7 @@ impl Find {
         Ok(found)
     }
 
-    /// The options as `_explain` shows them.
+    /// The options in the format of `_explain`.
     pub(crate) fn options(&self) -> Json {
         let fields = self
             .fields
@@ -165,13 +165,13 @@ impl Find {
         ])
     }
 
-    /// Whether results come from the last to the first.
+    /// Whether the sort order is descending.
     pub(crate) fn descending(&self) -> bool {
         self.sort.first().is_some_and(|(_, way)| way == "desc")
     }
 
-    /// The paths of the fields asked for.
-    pub(crate) fn field_paths(&self) -> Result<Option<Vec<Vec<String>>>, Failure> {
+    /// The paths of the requested fields.
+    pub(crate) fn field_paths(&self) -> Result<Option<Vec<Vec<String>>>, ApiError> {
         self.fields
             .as_ref()
             .map(|list| list.iter().map(|field| fields::path(field)).collect())
@@ -179,7 +179,7 @@ impl Find {
     }
 }
 
-fn only_known(body: &Json, known: &[&str]) -> Result<(), Failure> {
+fn only_known(body: &Json, known: &[&str]) -> Result<(), ApiError> {
     let strange = body
         .as_obj()
         .unwrap_or_default()
@@ -194,7 +194,7 @@ fn only_known(body: &Json, known: &[&str]) -> Result<(), Failure> {
     }
 }
 
-fn use_index(value: Option<&Json>) -> Result<Vec<String>, Failure> {
+fn use_index(value: Option<&Json>) -> Result<Vec<String>, ApiError> {
     let invalid = |value: &Json| {
         refused(
             "invalid_index_name",
@@ -225,7 +225,7 @@ fn use_index(value: Option<&Json>) -> Result<Vec<String>, Failure> {
     }
 }
 
-fn bookmark(value: Option<&Json>) -> Result<Option<String>, Failure> {
+fn bookmark(value: Option<&Json>) -> Result<Option<String>, ApiError> {
     match value {
         None | Some(Json::Null) => Ok(None),
         Some(Json::Str(text)) if text.is_empty() => Ok(None),
@@ -237,8 +237,8 @@ fn bookmark(value: Option<&Json>) -> Result<Option<String>, Failure> {
     }
 }
 
-/// Fields and directions, which have to be the same for all.
-pub(crate) fn sort(value: &Json) -> Result<Vec<(String, String)>, Failure> {
+/// The fields and directions of a sort order. All directions must be equal.
+pub(crate) fn sort(value: &Json) -> Result<Vec<(String, String)>, ApiError> {
     let list = value.as_arr().ok_or_else(|| {
         refused(
             "invalid_sort_json",
@@ -279,7 +279,7 @@ pub(crate) fn sort(value: &Json) -> Result<Vec<(String, String)>, Failure> {
     Ok(sort)
 }
 
-fn field_list(value: Option<&Json>) -> Result<Option<Vec<String>>, Failure> {
+fn field_list(value: Option<&Json>) -> Result<Option<Vec<String>>, ApiError> {
     match value {
         None => Ok(None),
         Some(Json::Arr(list)) if list.is_empty() => Ok(None),
@@ -305,19 +305,19 @@ fn field_list(value: Option<&Json>) -> Result<Option<Vec<String>>, Failure> {
     }
 }
 
-/// An index to be made.
+/// A requested index.
 pub(crate) struct NewIndex {
     /// With `_design/`.
     pub(crate) ddoc: String,
     pub(crate) name: String,
-    /// What the design document holds under the name.
+    /// The definition in the design document.
     pub(crate) view: Json,
     pub(crate) partitioned: Option<bool>,
 }
 
 impl NewIndex {
-    /// Checks the body of `POST /{db}/_index`.
-    pub(crate) fn parse(body: &Json) -> Result<Self, Failure> {
+    /// Parses the body of `POST /{db}/_index`.
+    pub(crate) fn parse(body: &Json) -> Result<Self, ApiError> {
         let def = body.get("index").ok_or_else(|| {
             refused(
                 "missing_required_key",
@@ -328,7 +328,7 @@ impl NewIndex {
             None => {}
             Some(Json::Str(kind)) if kind == "json" => {}
             Some(Json::Str(kind)) if kind == "text" || kind == "nouveau" => {
-                return Err(Failure::new(
+                return Err(ApiError::new(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "required index service unavailable",
                     kind.clone(),
@@ -398,7 +398,7 @@ impl NewIndex {
                 format!("Invalid key {key} for this request."),
             ));
         }
-        let made = made_name(def, ddoc, name, partitioned, w);
+        let made = generated_name(def, ddoc, name, partitioned, w);
         let ddoc = ddoc.unwrap_or(&made);
         let ddoc = if ddoc.starts_with("_design/") {
             ddoc.to_owned()
@@ -429,8 +429,8 @@ impl NewIndex {
     }
 }
 
-/// The name that CouchDB 3 on Erlang 25 makes: the SHA-1 of the request's term.
-fn made_name(
+/// The name that CouchDB 3 on Erlang 25 generates: the SHA-1 of the Erlang term of the request.
+fn generated_name(
     def: &Json,
     ddoc: Option<&str>,
     name: Option<&str>,

@@ -1,28 +1,28 @@
-//! Selectors: their normal form, which `_explain` shows and the planner reads.
+//! Normalization of selectors.
 //!
-//! The normal form has one member an object, explicit `$and` and `$eq`, whole field paths, and
-//! negations pushed down to the conditions.
+//! In the normal form, each object has one member, `$and` and `$eq` are explicit, field paths are complete, and
+//! negations are pushed down to the conditions. `_explain` shows it and the planner uses it.
 
 use http::StatusCode;
 
 use crate::{
+    api_error::ApiError,
     erlang::printed,
-    failure::Failure,
     json::{Json, obj},
 };
 
-fn refused(error: &'static str, reason: String) -> Failure {
-    Failure::new(StatusCode::BAD_REQUEST, error, reason)
+fn refused(error: &'static str, reason: String) -> ApiError {
+    ApiError::new(StatusCode::BAD_REQUEST, error, reason)
 }
 
-fn bad_arg(op: &str, arg: &Json) -> Failure {
+fn bad_arg(op: &str, arg: &Json) -> ApiError {
     refused(
         "bad_arg",
         format!("Bad argument for operator {op}: {}", printed(arg)),
     )
 }
 
-/// A normal form in one of its shapes.
+/// The only member of a normalized selector.
 pub(crate) fn single(value: &Json) -> Option<(&str, &Json)> {
     match value.as_obj() {
         Some([(key, value)]) => Some((key, value)),
@@ -30,8 +30,8 @@ pub(crate) fn single(value: &Json) -> Option<(&str, &Json)> {
     }
 }
 
-/// Normalizes a selector, which has to be an object.
-pub(crate) fn normalize(selector: &Json) -> Result<Json, Failure> {
+/// Normalizes a selector, which must be an object.
+pub(crate) fn normalize(selector: &Json) -> Result<Json, ApiError> {
     match selector.as_obj() {
         None => {
             return Err(refused(
@@ -58,14 +58,18 @@ fn one(op: &str, arg: Json) -> Json {
     obj([(op, arg)])
 }
 
-fn each(op: &str, args: &Json, with: fn(&Json) -> Result<Json, Failure>) -> Result<Json, Failure> {
+fn each(
+    op: &str,
+    args: &Json,
+    with: fn(&Json) -> Result<Json, ApiError>,
+) -> Result<Json, ApiError> {
     let args = args.as_arr().ok_or_else(|| bad_arg(op, args))?;
-    let args: Result<Vec<Json>, Failure> = args.iter().map(with).collect();
+    let args: Result<Vec<Json>, ApiError> = args.iter().map(with).collect();
     Ok(one(op, Json::Arr(args?)))
 }
 
-/// Makes `$and` and `$eq` explicit and checks every operator's argument.
-fn explicit(selector: &Json) -> Result<Json, Failure> {
+/// Makes `$and` and `$eq` explicit and validates the arguments of operators.
+fn explicit(selector: &Json) -> Result<Json, ApiError> {
     let Some(members) = selector.as_obj() else {
         return Ok(one("$eq", selector.clone()));
     };
@@ -73,7 +77,7 @@ fn explicit(selector: &Json) -> Result<Json, Failure> {
         [] => return Ok(one("$eq", selector.clone())),
         [(key, arg)] => (key.as_str(), arg),
         several => {
-            let parts: Result<Vec<Json>, Failure> = several
+            let parts: Result<Vec<Json>, ApiError> = several
                 .iter()
                 .map(|(key, value)| explicit(&obj([(key.as_str(), value.clone())])))
                 .collect();
@@ -104,7 +108,7 @@ fn explicit(selector: &Json) -> Result<Json, Failure> {
         "$size" => arg.as_i64().is_some_and(|n| n >= 0),
         "$lt" | "$lte" | "$eq" | "$ne" | "$gte" | "$gt" | "$default" => true,
         "$text" => {
-            return Err(Failure::new(
+            return Err(ApiError::new(
                 StatusCode::NOT_IMPLEMENTED,
                 "not_implemented",
                 "$text needs a text index, which this server does not have",
@@ -131,7 +135,7 @@ fn explicit(selector: &Json) -> Result<Json, Failure> {
 }
 
 /// Moves field names down to the conditions: `{a:{b:{$gt:1}}}` becomes `{"a.b":{$gt:1}}`.
-fn full_paths(selector: &Json, path: &str) -> Result<Json, Failure> {
+fn full_paths(selector: &Json, path: &str) -> Result<Json, ApiError> {
     let Some((key, arg)) = single(selector) else {
         return Err(refused(
             "bad_field",
@@ -143,7 +147,7 @@ fn full_paths(selector: &Json, path: &str) -> Result<Json, Failure> {
     };
     match key {
         "$and" | "$or" | "$nor" => {
-            let args: Result<Vec<Json>, Failure> = arg
+            let args: Result<Vec<Json>, ApiError> = arg
                 .as_arr()
                 .unwrap_or_default()
                 .iter()
@@ -161,13 +165,13 @@ fn full_paths(selector: &Json, path: &str) -> Result<Json, Failure> {
     }
 }
 
-fn all(op: &str, args: &Json, with: fn(&Json) -> Result<Json, Failure>) -> Result<Json, Failure> {
-    let args: Result<Vec<Json>, Failure> =
+fn all(op: &str, args: &Json, with: fn(&Json) -> Result<Json, ApiError>) -> Result<Json, ApiError> {
+    let args: Result<Vec<Json>, ApiError> =
         args.as_arr().unwrap_or_default().iter().map(with).collect();
     Ok(one(op, Json::Arr(args?)))
 }
 
-fn push_negations(selector: &Json) -> Result<Json, Failure> {
+fn push_negations(selector: &Json) -> Result<Json, ApiError> {
     let Some((key, arg)) = single(selector) else {
         return Ok(selector.clone());
     };
@@ -180,7 +184,7 @@ fn push_negations(selector: &Json) -> Result<Json, Failure> {
     }
 }
 
-fn negate(selector: &Json) -> Result<Json, Failure> {
+fn negate(selector: &Json) -> Result<Json, ApiError> {
     let Some((key, arg)) = single(selector) else {
         return Ok(one("$not", selector.clone()));
     };
@@ -209,7 +213,7 @@ fn negate(selector: &Json) -> Result<Json, Failure> {
     Ok(one(opposite, arg.clone()))
 }
 
-/// The fields that a selector names.
+/// The fields in a selector.
 pub(crate) fn fields(selector: &Json) -> Vec<String> {
     match single(selector) {
         Some((key, Json::Arr(args))) if key.starts_with('$') => {
@@ -220,7 +224,7 @@ pub(crate) fn fields(selector: &Json) -> Vec<String> {
     }
 }
 
-/// Those of `required` that a matching document might lack.
+/// The fields in `required` that a matching document may lack.
 fn not_required<'a>(selectors: &[&Json], required: Vec<&'a str>) -> Vec<&'a str> {
     let mut left = required;
     for selector in selectors {
@@ -249,12 +253,12 @@ fn not_required<'a>(selectors: &[&Json], required: Vec<&'a str>) -> Vec<&'a str>
     left
 }
 
-/// Whether every matching document has all of these fields.
+/// Whether every matching document has all `fields`.
 pub(crate) fn requires(selector: &Json, fields: Vec<&str>) -> bool {
     not_required(&[selector], fields).is_empty()
 }
 
-/// Whether the selector pins a field to one value.
+/// Whether the selector restricts a field to one value.
 pub(crate) fn is_constant(selector: &Json, field: &str) -> bool {
     match single(selector) {
         Some(("$and", Json::Arr(args))) => args.iter().any(|arg| is_constant(arg, field)),

@@ -1,4 +1,4 @@
-//! Attachments: data of their own, held by every stored revision that has them.
+//! Attachments. Their data is reference-counted by the stored revisions.
 
 use std::collections::HashSet;
 
@@ -6,36 +6,36 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use md5::{Digest as _, Md5};
 use rusqlite::Connection;
 
-use super::{documents::NewDoc, revtree::Rev};
+use super::revtree::Rev;
 use crate::{
-    failure::Failure,
+    api_error::ApiError,
     json::{Json, obj},
 };
 
-/// An attachment on its way in.
+/// An attachment to store.
 #[derive(Clone, Debug)]
 pub(crate) struct NewAttachment {
     pub(crate) name: String,
     pub(crate) content_type: String,
     pub(crate) revpos: Option<u64>,
-    /// None for a stub: the one that the edited revision has stays.
+    /// `None` for a stub, which keeps the attachment of the parent revision.
     pub(crate) data: Option<Vec<u8>>,
 }
 
-/// An attachment in the store.
+/// A stored attachment.
 #[derive(Clone, Debug)]
 pub(crate) struct Attachment {
     pub(crate) name: String,
     pub(crate) content_type: String,
     pub(crate) revpos: u64,
     pub(crate) length: i64,
-    /// MD5 of the data.
+    /// The MD5 of the data.
     pub(crate) digest: Vec<u8>,
     row: i64,
 }
 
 impl Attachment {
-    /// What a document shows of it, without its data.
+    /// The stub of the attachment, without its data.
     pub(crate) fn stub(&self) -> Json {
         obj([
             ("content_type", self.content_type.as_str().into()),
@@ -46,22 +46,22 @@ impl Attachment {
         ])
     }
 
-    /// The digest as CouchDB writes it.
+    /// The digest in CouchDB's format.
     pub(crate) fn digest_text(&self) -> String {
         format!("md5-{}", STANDARD.encode(&self.digest))
     }
 
-    /// Its data.
-    pub(crate) fn data(&self, conn: &Connection) -> Result<Vec<u8>, Failure> {
+    /// Reads the data.
+    pub(crate) fn data(&self, conn: &Connection) -> Result<Vec<u8>, ApiError> {
         Ok(conn
             .prepare_cached("SELECT data FROM attachments WHERE id = ?1")?
             .query_row([self.row], |row| row.get(0))?)
     }
 }
 
-/// Reads the stored list.
-pub(crate) fn parse(text: &str) -> Result<Vec<Attachment>, Failure> {
-    let damaged = || Failure::internal("a stored list of attachments cannot be read");
+/// Parses the stored list of attachments.
+pub(crate) fn parse(text: &str) -> Result<Vec<Attachment>, ApiError> {
+    let damaged = || ApiError::internal("a stored list of attachments cannot be read");
     let list = Json::parse(text.as_bytes()).map_err(|_| damaged())?;
     list.as_arr()
         .unwrap_or_default()
@@ -89,7 +89,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Attachment>, Failure> {
         .collect()
 }
 
-/// Attachments as a document shows them.
+/// The stubs of attachments, by name.
 pub(crate) fn stubs(attachments: &[Attachment]) -> Json {
     Json::Obj(
         attachments
@@ -99,7 +99,7 @@ pub(crate) fn stubs(attachments: &[Attachment]) -> Json {
     )
 }
 
-/// What a revision id is computed from.
+/// The name, content type and MD5 of each attachment, for the computation of the revision id.
 pub(crate) fn digests<'a>(
     new: &'a [NewAttachment],
     kept: &'a [Attachment],
@@ -125,17 +125,16 @@ pub(crate) fn digests<'a>(
         .collect()
 }
 
-/// Stores what is new, holds what stays, and returns the list to be stored.
+/// Stores new data, adds references to kept data, and returns the list of attachments to store.
 pub(crate) fn store(
     conn: &Connection,
-    new: &NewDoc,
+    new: &[NewAttachment],
     kept: &[Attachment],
     rev: &Rev,
-) -> Result<Option<String>, Failure> {
+) -> Result<Option<String>, ApiError> {
     let mut list = Vec::new();
     let mut named = HashSet::new();
     for attachment in new
-        .attachments
         .iter()
         .filter(|attachment| named.insert(attachment.name.as_str()))
     {
@@ -177,8 +176,9 @@ pub(crate) fn store(
     }
     Ok((!list.is_empty()).then(|| Json::Arr(list).to_string()))
 }
-/// Lets go of the data that a dropped revision held.
-pub(crate) fn release(conn: &Connection, list: &[Attachment]) -> Result<(), Failure> {
+
+/// Removes the references of a removed revision, and data without references.
+pub(crate) fn release(conn: &Connection, list: &[Attachment]) -> Result<(), ApiError> {
     for attachment in list {
         conn.prepare_cached("UPDATE attachments SET refs = refs - 1 WHERE id = ?1")?
             .execute([attachment.row])?;

@@ -1,35 +1,32 @@
-//! Work that nobody waits for, done in small steps between requests and resumed after a restart:
-//! sweeping deleted databases and indexes, building indexes over existing documents, dropping
-//! bodies that a compaction takes.
+//! Chores: background work in small steps between requests, resumed after a restart.
+//!
+//! Chores delete the documents of deleted databases and the rows of dropped indexes, build indexes over
+//! existing documents, and compact databases.
 
 use std::{collections::HashMap, sync::Arc};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{
-    documents,
-    indexes::{self, IndexDef},
-    revtree::RevTree,
-};
-use crate::failure::Failure;
+use super::{documents, index_def::IndexDef, indexes, revtree::RevTree};
+use crate::api_error::ApiError;
 
-/// Documents or rows a step.
-const CHUNK: i64 = 500;
+/// Documents per step.
+const STEP_SIZE: i64 = 500;
 
-/// What a step did.
-pub(crate) enum Step {
-    Nothing,
-    Some,
-    /// A chore ended.
+/// The outcome of a step.
+pub(crate) enum ChoreProgress {
+    Idle,
+    Ongoing,
+    /// A chore has ended.
     Finished,
 }
 
-/// Does a little of the next chore, in a transaction of its own.
-pub(crate) fn step(
+/// Runs a step of the next chore, in its own transaction.
+pub(crate) fn run_step(
     conn: &Connection,
     cache: &mut HashMap<i64, Arc<Vec<IndexDef>>>,
-) -> Result<Step, Failure> {
-    // Somebody may be waiting for an index; nobody waits for a sweep.
+) -> Result<ChoreProgress, ApiError> {
+    // A query may be waiting for an index, but nothing waits for the other chores.
     let next: Option<(String, i64, String)> = conn
         .prepare_cached(
             "SELECT kind, subject, done_to FROM chores ORDER BY kind = 'build' DESC LIMIT 1",
@@ -37,7 +34,7 @@ pub(crate) fn step(
         .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     let Some((kind, subject, done_to)) = next else {
-        return Ok(Step::Nothing);
+        return Ok(ChoreProgress::Idle);
     };
     conn.execute_batch("BEGIN IMMEDIATE")?;
     let goes_on = match kind.as_str() {
@@ -57,17 +54,17 @@ pub(crate) fn step(
     };
     conn.execute_batch("COMMIT")?;
     if goes_on.is_some() {
-        return Ok(Step::Some);
+        return Ok(ChoreProgress::Ongoing);
     }
     cache.clear();
-    Ok(Step::Finished)
+    Ok(ChoreProgress::Finished)
 }
 
-fn trees(conn: &Connection, db: i64, after: &str) -> Result<Vec<(String, RevTree)>, Failure> {
+fn trees(conn: &Connection, db: i64, after: &str) -> Result<Vec<(String, RevTree)>, ApiError> {
     let mut statement = conn.prepare_cached(
         "SELECT id, tree FROM docs WHERE db = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
     )?;
-    let mut rows = statement.query(params![db, after, CHUNK])?;
+    let mut rows = statement.query(params![db, after, STEP_SIZE])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let tree: Vec<u8> = row.get(1)?;
@@ -76,7 +73,7 @@ fn trees(conn: &Connection, db: i64, after: &str) -> Result<Vec<(String, RevTree
     Ok(found)
 }
 
-fn sweep_database(conn: &Connection, db: i64) -> Result<Option<String>, Failure> {
+fn sweep_database(conn: &Connection, db: i64) -> Result<Option<String>, ApiError> {
     let found = trees(conn, db, "")?;
     for (id, tree) in &found {
         for node in tree.nodes() {
@@ -90,17 +87,17 @@ fn sweep_database(conn: &Connection, db: i64) -> Result<Option<String>, Failure>
     Ok((!found.is_empty()).then(String::new))
 }
 
-fn sweep_index(conn: &Connection, index: i64) -> Result<Option<String>, Failure> {
+fn sweep_index(conn: &Connection, index: i64) -> Result<Option<String>, ApiError> {
     let swept = conn
         .prepare_cached(
             "DELETE FROM index_rows WHERE (idx, key, id) IN \
              (SELECT idx, key, id FROM index_rows WHERE idx = ?1 LIMIT ?2)",
         )?
-        .execute(params![index, CHUNK * 4])?;
+        .execute(params![index, STEP_SIZE * 4])?;
     Ok((swept > 0).then(String::new))
 }
 
-fn build(conn: &Connection, index: i64, done_to: &str) -> Result<Option<String>, Failure> {
+fn build(conn: &Connection, index: i64, done_to: &str) -> Result<Option<String>, ApiError> {
     let db: Option<i64> = conn
         .prepare_cached("SELECT db FROM indexes WHERE id = ?1")?
         .query_row([index], |row| row.get(0))
@@ -116,7 +113,7 @@ fn build(conn: &Connection, index: i64, done_to: &str) -> Result<Option<String>,
         "SELECT docs.id, docs.tree, bodies.body, bodies.attachments, docs.deleted FROM docs LEFT JOIN bodies \
          ON bodies.id = docs.body WHERE docs.db = ?1 AND docs.id > ?2 ORDER BY docs.id LIMIT ?3",
     )?;
-    let mut rows = statement.query(params![db, done_to, CHUNK])?;
+    let mut rows = statement.query(params![db, done_to, STEP_SIZE])?;
     let mut last = None;
     while let Some(row) = rows.next()? {
         let id: String = row.get(0)?;
@@ -139,7 +136,7 @@ fn build(conn: &Connection, index: i64, done_to: &str) -> Result<Option<String>,
     Ok(last)
 }
 
-fn compact(conn: &Connection, db: i64, done_to: &str) -> Result<Option<String>, Failure> {
+fn compact(conn: &Connection, db: i64, done_to: &str) -> Result<Option<String>, ApiError> {
     let found = trees(conn, db, done_to)?;
     let mut last = None;
     for (id, mut tree) in found {

@@ -1,19 +1,19 @@
-//! Databases: rows of one table.
+//! Databases, which are rows of one table.
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::writer::Writing;
+use super::transaction::Transaction;
 use crate::{
-    failure::Failure,
+    api_error::ApiError,
     json::{Json, obj},
 };
 
-/// A database, as it was when its row was read.
+/// The row of a database.
 #[derive(Clone, Debug)]
 pub(crate) struct Database {
     pub(crate) id: i64,
     pub(crate) name: String,
-    /// Tells this database from an earlier one of the same name.
+    /// Distinguishes this database from an earlier one of the same name.
     pub(crate) uuid: String,
     pub(crate) created: i64,
     pub(crate) shards: i64,
@@ -27,7 +27,7 @@ pub(crate) struct Database {
     pub(crate) revs_limit: i64,
     pub(crate) purged_limit: i64,
     pub(crate) security: Option<String>,
-    /// The document that the request has just stored: its next revision is the same update.
+    /// The document that the request stored last. Further revisions of it get the same sequence.
     pub(crate) just_stored: Option<String>,
 }
 
@@ -56,23 +56,23 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Database> {
 }
 
 /// Finds a database.
-pub(crate) fn open(conn: &Connection, name: &str) -> Result<Database, Failure> {
+pub(crate) fn open(conn: &Connection, name: &str) -> Result<Database, ApiError> {
     conn.prepare_cached(&format!("SELECT {COLUMNS} FROM dbs WHERE name = ?1"))?
         .query_row([name], from_row)
         .optional()?
-        .ok_or_else(Failure::no_database)
+        .ok_or_else(ApiError::no_database)
 }
 
 impl Database {
-    /// A place in the feed, as clients see it: opaque behind the number.
+    /// A sequence as clients see it: the number and an opaque part.
     pub(crate) fn seq_text(&self, seq: i64) -> String {
         format!("{seq}-{}", self.uuid)
     }
 
-    /// Reads a place in the feed. One of an earlier database of this name means its beginning.
-    pub(crate) fn parse_seq(&self, text: &str) -> Result<i64, Failure> {
+    /// Parses a sequence. A sequence of an earlier database of this name stands for the beginning.
+    pub(crate) fn parse_seq(&self, text: &str) -> Result<i64, ApiError> {
         let malformed =
-            || Failure::bad_request("Malformed sequence supplied in 'since' parameter.");
+            || ApiError::bad_request("Malformed sequence supplied in 'since' parameter.");
         match text.split_once('-') {
             None => text.parse().map_err(|_| malformed()),
             Some((number, opaque)) => {
@@ -82,7 +82,7 @@ impl Database {
         }
     }
 
-    /// What `GET /{db}` answers.
+    /// The response of `GET /{db}`.
     pub(crate) fn info(&self) -> Json {
         let file = 16_700 + self.external * 2;
         let props = if self.partitioned {
@@ -123,9 +123,9 @@ impl Database {
         ])
     }
 
-    /// Writes back what a request changed.
-    pub(crate) fn store(&self, writing: &mut Writing<'_>) -> Result<(), Failure> {
-        writing
+    /// Stores the changed fields.
+    pub(crate) fn store(&self, transaction: &mut Transaction<'_>) -> Result<(), ApiError> {
+        transaction
             .conn
             .prepare_cached(
                 "UPDATE dbs SET seq = ?2, purge_seq = ?3, docs = ?4, deleted = ?5, external = ?6, \
@@ -143,12 +143,12 @@ impl Database {
                 self.purged_limit,
                 self.security,
             ])?;
-        writing.touch(self.id);
+        transaction.touch(self.id);
         Ok(())
     }
 }
 
-/// What a new database is made with.
+/// The parameters of a new database.
 pub(crate) struct NewDatabase {
     pub(crate) name: String,
     pub(crate) shards: i64,
@@ -157,9 +157,9 @@ pub(crate) struct NewDatabase {
     pub(crate) now: i64,
 }
 
-/// Makes a database.
-pub(crate) fn create(writing: &mut Writing<'_>, new: &NewDatabase) -> Result<(), Failure> {
-    let made = writing
+/// Creates a database.
+pub(crate) fn create(transaction: &mut Transaction<'_>, new: &NewDatabase) -> Result<(), ApiError> {
+    let made = transaction
         .conn
         .prepare_cached(
             "INSERT INTO dbs (name, uuid, created, shards, partitioned) VALUES (?1, ?2, ?3, ?4, ?5) \
@@ -173,7 +173,7 @@ pub(crate) fn create(writing: &mut Writing<'_>, new: &NewDatabase) -> Result<(),
             new.partitioned
         ])?;
     if made == 0 {
-        return Err(Failure::new(
+        return Err(ApiError::new(
             http::StatusCode::PRECONDITION_FAILED,
             "file_exists",
             "The database could not be created, the file already exists.",
@@ -182,37 +182,37 @@ pub(crate) fn create(writing: &mut Writing<'_>, new: &NewDatabase) -> Result<(),
     Ok(())
 }
 
-/// Removes a database at once; what it held is swept later, out of everybody's sight.
-pub(crate) fn delete(writing: &mut Writing<'_>, name: &str) -> Result<(), Failure> {
-    let db = open(writing.conn, name)?;
-    writing
+/// Removes the row of a database. Chores delete its documents later.
+pub(crate) fn delete(transaction: &mut Transaction<'_>, name: &str) -> Result<(), ApiError> {
+    let db = open(transaction.conn, name)?;
+    transaction
         .conn
         .prepare_cached("DELETE FROM dbs WHERE id = ?1")?
         .execute([db.id])?;
-    writing
+    transaction
         .conn
         .prepare_cached("INSERT OR REPLACE INTO chores (kind, subject) VALUES ('database', ?1)")?
         .execute([db.id])?;
-    writing
+    transaction
         .conn
         .prepare_cached(
             "INSERT OR REPLACE INTO chores (kind, subject) SELECT 'index', id FROM indexes WHERE db = ?1",
         )?
         .execute([db.id])?;
-    writing
+    transaction
         .conn
         .prepare_cached("DELETE FROM indexes WHERE db = ?1")?
         .execute([db.id])?;
-    writing
+    transaction
         .conn
         .prepare_cached("DELETE FROM locals WHERE db = ?1")?
         .execute([db.id])?;
-    writing.indexes.remove(&db.id);
-    writing.touch(db.id);
+    transaction.indexes.remove(&db.id);
+    transaction.touch(db.id);
     Ok(())
 }
 
-/// Names of databases in byte order, of a range.
+/// A range of database names in byte order.
 pub(crate) struct NameRange {
     pub(crate) start: Option<String>,
     pub(crate) end: Option<String>,
@@ -222,8 +222,8 @@ pub(crate) struct NameRange {
     pub(crate) limit: i64,
 }
 
-/// Lists databases.
-pub(crate) fn list(conn: &Connection, range: &NameRange) -> Result<Vec<Database>, Failure> {
+/// The databases in a range.
+pub(crate) fn list(conn: &Connection, range: &NameRange) -> Result<Vec<Database>, ApiError> {
     let (low, high, order) = if range.descending {
         (&range.end, &range.start, "DESC")
     } else {

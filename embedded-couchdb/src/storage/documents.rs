@@ -1,4 +1,4 @@
-//! Documents: storing a revision and reading one back.
+//! Documents: storing and reading revisions.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -7,65 +7,66 @@ use super::{
     databases::Database,
     indexes,
     revtree::{Added, Rev, RevTree, Stored},
-    writer::Writing,
+    transaction::Transaction,
 };
 use crate::{
+    api_error::ApiError,
     erlang::{Edit, revision_id},
-    failure::Failure,
     json::{Json, write_string},
 };
 
 pub(crate) use super::attachments::{Attachment, NewAttachment, stubs};
 
-/// A revision to be stored.
+/// A revision to store.
 #[derive(Clone, Debug)]
 pub(crate) struct NewDoc {
     pub(crate) id: String,
     pub(crate) deleted: bool,
-    /// The members without those that start with `_`.
+    /// The members, without those that begin with `_`.
     pub(crate) body: Vec<(String, Json)>,
     pub(crate) attachments: Vec<NewAttachment>,
-    /// For an edit: the revision it changes, if named. For a replicated revision: itself and its
-    /// ancestors, newest first.
+    /// For an edit: the parent revision, if the request names it. For a replicated revision: the revision and
+    /// its ancestors, newest first.
     pub(crate) history: Vec<Rev>,
 }
 
-/// How a revision comes about.
+/// The origin of a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// Here: it has to change a leaf.
+    /// An edit by a client, which must change a leaf.
     Edit,
-    /// Elsewhere: it is added to the tree as it is.
+    /// A replicated revision, which is added to the tree unchanged.
     Replication,
 }
 
-/// A document's row.
+/// The row of a document.
 pub(crate) struct DocRow {
     pub(crate) id: String,
     pub(crate) seq: i64,
     /// Whether the winner is deleted.
     pub(crate) deleted: bool,
-    /// The winner.
+    /// The winning revision.
     pub(crate) rev: String,
     pub(crate) body: Option<i64>,
     pub(crate) tree: RevTree,
     size: i64,
 }
 
-/// What is stored of a revision.
+/// The stored body of a revision.
 #[derive(Clone)]
 pub(crate) struct Body {
     pub(crate) text: String,
     pub(crate) attachments: Vec<Attachment>,
 }
 
-/// Reads a stored tree.
-pub(crate) fn tree(bytes: &[u8]) -> Result<RevTree, Failure> {
-    RevTree::decode(bytes).ok_or_else(|| Failure::internal("a stored revision tree cannot be read"))
+/// Decodes a stored tree.
+pub(crate) fn tree(bytes: &[u8]) -> Result<RevTree, ApiError> {
+    RevTree::decode(bytes)
+        .ok_or_else(|| ApiError::internal("a stored revision tree cannot be read"))
 }
 
-/// Finds a document, deleted or not.
-pub(crate) fn find(conn: &Connection, db: i64, id: &str) -> Result<Option<DocRow>, Failure> {
+/// Finds a document, including deleted ones.
+pub(crate) fn find(conn: &Connection, db: i64, id: &str) -> Result<Option<DocRow>, ApiError> {
     let row = conn
         .prepare_cached(
             "SELECT seq, deleted, rev, body, size, tree FROM docs WHERE db = ?1 AND id = ?2",
@@ -96,7 +97,7 @@ pub(crate) fn find(conn: &Connection, db: i64, id: &str) -> Result<Option<DocRow
 }
 
 /// Reads a stored body.
-pub(crate) fn body(conn: &Connection, row: i64) -> Result<Body, Failure> {
+pub(crate) fn body(conn: &Connection, row: i64) -> Result<Body, ApiError> {
     let (text, attachments): (String, Option<String>) = conn
         .prepare_cached("SELECT body, attachments FROM bodies WHERE id = ?1")?
         .query_row([row], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -110,28 +111,28 @@ pub(crate) fn body(conn: &Connection, row: i64) -> Result<Body, Failure> {
     })
 }
 
-/// Removes a body and its hold on attachments.
-pub(crate) fn drop_body(conn: &Connection, row: i64) -> Result<(), Failure> {
+/// Removes a body and its references to attachments.
+pub(crate) fn drop_body(conn: &Connection, row: i64) -> Result<(), ApiError> {
     attachments::release(conn, &body(conn, row)?.attachments)?;
     conn.prepare_cached("DELETE FROM bodies WHERE id = ?1")?
         .execute([row])?;
     Ok(())
 }
 
-/// A document as indexes see it.
+/// A document as index definitions see it.
 pub(crate) fn for_index(
     id: &str,
     tree: &RevTree,
     text: &str,
     attachments: Option<&str>,
-) -> Result<Json, Failure> {
+) -> Result<Json, ApiError> {
     let attachments = attachments
         .map(attachments::parse)
         .transpose()?
         .unwrap_or_default();
     let winner = tree
         .winner()
-        .ok_or_else(|| Failure::internal("a document without a revision"))?;
+        .ok_or_else(|| ApiError::internal("a document without a revision"))?;
     Ok(as_indexed(
         id,
         &winner.rev,
@@ -143,7 +144,7 @@ pub(crate) fn for_index(
     ))
 }
 
-/// The leaves beside the winner.
+/// The live or the deleted leaves besides the winner; `None` if there are none.
 pub(crate) fn conflicts(tree: &RevTree, deleted: bool) -> Option<Json> {
     let list: Vec<Json> = tree
         .leaves()
@@ -155,7 +156,7 @@ pub(crate) fn conflicts(tree: &RevTree, deleted: bool) -> Option<Json> {
     (!list.is_empty()).then_some(Json::Arr(list))
 }
 
-/// Puts a document together from its stored text: `extra` follows the body.
+/// The JSON of a document from its stored body, followed by the members `extra`.
 pub(crate) fn render(
     id: &str,
     rev: &str,
@@ -168,7 +169,7 @@ pub(crate) fn render(
     write_string(id, &mut out);
     out.push_str(",\"_rev\":");
     write_string(rev, &mut out);
-    // The stored text is an object written by this program.
+    // The stored text is a JSON object that this program wrote.
     let inner = text
         .get(1..text.len().saturating_sub(1))
         .unwrap_or_default();
@@ -189,14 +190,14 @@ pub(crate) fn render(
     out
 }
 
-/// Stores a revision. A refusal leaves everything as it was.
+/// Stores a revision. An error changes nothing.
 pub(crate) fn save(
-    writing: &mut Writing<'_>,
+    transaction: &mut Transaction<'_>,
     db: &mut Database,
     new: &NewDoc,
     origin: Origin,
-) -> Result<Rev, Failure> {
-    let there = find(writing.conn, db.id, &new.id)?;
+) -> Result<Rev, ApiError> {
+    let there = find(transaction.conn, db.id, &new.id)?;
     let history = match origin {
         Origin::Edit => edited(there.as_ref(), new)?,
         Origin::Replication => new.history.clone(),
@@ -205,12 +206,12 @@ pub(crate) fn save(
         Origin::Edit => history.first(),
         Origin::Replication => history.get(1),
     };
-    let kept = attachments_of(writing.conn, there.as_ref(), parent)?;
+    let kept = attachments_of(transaction.conn, there.as_ref(), parent)?;
     let missing = new.attachments.iter().find(|attachment| {
         attachment.data.is_none() && !kept.iter().any(|old| old.name == attachment.name)
     });
     if let Some(stub) = missing {
-        return Err(Failure::new(
+        return Err(ApiError::new(
             http::StatusCode::PRECONDITION_FAILED,
             "missing_stub",
             format!("Invalid attachment stub in {} for {}", new.id, stub.name),
@@ -235,7 +236,7 @@ pub(crate) fn save(
             let rev = history
                 .first()
                 .cloned()
-                .ok_or_else(|| Failure::bad_request("Missing revision"))?;
+                .ok_or_else(|| ApiError::bad_request("Missing revision"))?;
             if there
                 .as_ref()
                 .and_then(|row| row.tree.get(&rev))
@@ -246,29 +247,29 @@ pub(crate) fn save(
             (rev, history)
         }
     };
-    insert(writing, db, there.as_ref(), new, &kept, &rev, &path)?;
+    insert(transaction, db, there.as_ref(), new, &kept, &rev, &path)?;
     Ok(rev)
 }
 
 /// The history that an edit continues: empty for a new document.
-fn edited(there: Option<&DocRow>, new: &NewDoc) -> Result<Vec<Rev>, Failure> {
+fn edited(there: Option<&DocRow>, new: &NewDoc) -> Result<Vec<Rev>, ApiError> {
     let Some(there) = there else {
         return if new.history.is_empty() {
             Ok(Vec::new())
         } else {
-            Err(Failure::conflict())
+            Err(ApiError::conflict())
         };
     };
     let leaf = match new.history.first() {
         Some(named) if there.tree.is_leaf(named) => named.clone(),
-        Some(_) => return Err(Failure::conflict()),
-        // A document that was deleted may be made again, on top of what it was.
+        Some(_) => return Err(ApiError::conflict()),
+        // A deleted document may be created again, as the successor of its tombstone.
         None if there.deleted && !new.deleted => there
             .tree
             .winner()
             .map(|node| node.rev.clone())
-            .ok_or_else(Failure::conflict)?,
-        None => return Err(Failure::conflict()),
+            .ok_or_else(ApiError::conflict)?,
+        None => return Err(ApiError::conflict()),
     };
     Ok(there
         .tree
@@ -282,7 +283,7 @@ fn attachments_of(
     conn: &Connection,
     there: Option<&DocRow>,
     rev: Option<&Rev>,
-) -> Result<Vec<Attachment>, Failure> {
+) -> Result<Vec<Attachment>, ApiError> {
     let Some(there) = there else {
         return Ok(Vec::new());
     };
@@ -301,21 +302,21 @@ fn attachments_of(
 }
 
 fn insert(
-    writing: &mut Writing<'_>,
+    transaction: &mut Transaction<'_>,
     db: &mut Database,
     there: Option<&DocRow>,
     new: &NewDoc,
     kept: &[Attachment],
     rev: &Rev,
     path: &[Rev],
-) -> Result<(), Failure> {
+) -> Result<(), ApiError> {
     let text = Json::Obj(new.body.clone()).to_string();
-    let attachments = attachments::store(writing.conn, new, kept, rev)?;
-    writing
+    let attachments = attachments::store(transaction.conn, &new.attachments, kept, rev)?;
+    transaction
         .conn
         .prepare_cached("INSERT INTO bodies (body, attachments) VALUES (?1, ?2)")?
         .execute(params![text, attachments])?;
-    let body_row = writing.conn.last_insert_rowid();
+    let body_row = transaction.conn.last_insert_rowid();
 
     let mut tree = there.map(|row| row.tree.clone()).unwrap_or_default();
     let added = tree.add(
@@ -326,33 +327,34 @@ fn insert(
         },
     );
     if added == Added::Known {
-        return Err(Failure::conflict());
+        return Err(ApiError::conflict());
     }
     let stemmed = tree.stem(usize::try_from(db.revs_limit).unwrap_or(1000));
-    replace(writing, db, there, &new.id, &tree)?;
+    replace(transaction, db, there, &new.id, &tree)?;
     for row in stemmed {
-        drop_body(writing.conn, row)?;
+        drop_body(transaction.conn, row)?;
     }
     Ok(())
 }
 
-/// Writes a document's row for its changed tree, with everything that hangs on it.
+/// Stores the changed tree of a document, and updates counters and indexes.
 pub(crate) fn replace(
-    writing: &mut Writing<'_>,
+    transaction: &mut Transaction<'_>,
     db: &mut Database,
     there: Option<&DocRow>,
     id: &str,
     tree: &RevTree,
-) -> Result<(), Failure> {
+) -> Result<(), ApiError> {
     let winner = tree
         .winner()
         .and_then(|node| node.stored.map(|stored| (node.rev.clone(), stored)));
-    let (rev, stored) = winner.ok_or_else(|| Failure::internal("a document without a revision"))?;
-    let defs = indexes::cached(writing, db.id)?;
+    let (rev, stored) =
+        winner.ok_or_else(|| ApiError::internal("a document without a revision"))?;
+    let defs = indexes::cached(transaction, db.id)?;
     let is_design = id.starts_with("_design/");
     let before = match there {
         Some(row) if !row.deleted && !defs.is_empty() && !is_design => {
-            winner_for_index(writing.conn, row)?
+            winner_for_index(transaction.conn, row)?
         }
         _ => None,
     };
@@ -360,7 +362,10 @@ pub(crate) fn replace(
         db.seq += 1;
         db.just_stored = Some(id.to_owned());
     }
-    let now_body = stored.body.map(|row| body(writing.conn, row)).transpose()?;
+    let now_body = stored
+        .body
+        .map(|row| body(transaction.conn, row))
+        .transpose()?;
     let size = now_body.as_ref().map_or(0, |body| {
         let attached: i64 = body
             .attachments
@@ -371,7 +376,7 @@ pub(crate) fn replace(
             .unwrap_or(i64::MAX)
             .saturating_add(attached)
     });
-    writing
+    transaction
         .conn
         .prepare_cached(
             "INSERT INTO docs (db, id, seq, deleted, rev, size, body, tree) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) \
@@ -386,42 +391,42 @@ pub(crate) fn replace(
     );
     if there.is_some() {
         db.stale += 1;
-        sweep_if_due(writing, db)?;
+        compact_if_due(transaction, db)?;
     }
     if !defs.is_empty() && !is_design {
         let after = match &now_body {
             Some(body) if !stored.deleted => Some(as_indexed(id, &rev, tree, body)),
             _ => None,
         };
-        indexes::update(writing, &defs, id, before.as_ref(), after.as_ref())?;
+        indexes::update(transaction, &defs, id, before.as_ref(), after.as_ref())?;
     }
     if is_design {
         let parsed = match &now_body {
             Some(body) if !stored.deleted => Json::parse(body.text.as_bytes()).ok(),
             _ => None,
         };
-        indexes::follow_design_document(writing, db.id, id, parsed.as_ref())?;
+        indexes::follow_design_document(transaction, db.id, id, parsed.as_ref())?;
     }
     Ok(())
 }
 
-/// Removes a document altogether.
+/// Removes a document with all its revisions.
 pub(crate) fn forget(
-    writing: &mut Writing<'_>,
+    transaction: &mut Transaction<'_>,
     db: &mut Database,
     there: &DocRow,
-) -> Result<(), Failure> {
-    let defs = indexes::cached(writing, db.id)?;
+) -> Result<(), ApiError> {
+    let defs = indexes::cached(transaction, db.id)?;
     if !there.deleted && !defs.is_empty() {
-        let before = winner_for_index(writing.conn, there)?;
-        indexes::update(writing, &defs, &there.id, before.as_ref(), None)?;
+        let before = winner_for_index(transaction.conn, there)?;
+        indexes::update(transaction, &defs, &there.id, before.as_ref(), None)?;
     }
-    writing
+    transaction
         .conn
         .prepare_cached("DELETE FROM docs WHERE db = ?1 AND id = ?2")?
         .execute(params![db.id, there.id])?;
     if there.id.starts_with("_design/") {
-        indexes::follow_design_document(writing, db.id, &there.id, None)?;
+        indexes::follow_design_document(transaction, db.id, &there.id, None)?;
     }
     count(db, Some((there.deleted, there.size)), None);
     Ok(())
@@ -443,25 +448,25 @@ fn count(db: &mut Database, before: Option<(bool, i64)>, after: Option<(bool, i6
     }
 }
 
-/// Bodies of old revisions are kept for a while, as CouchDB keeps them until it compacts.
-fn sweep_if_due(writing: &mut Writing<'_>, db: &mut Database) -> Result<(), Failure> {
+/// Starts a compaction if there are many old revisions. Until then their bodies are kept, as in CouchDB.
+fn compact_if_due(transaction: &mut Transaction<'_>, db: &mut Database) -> Result<(), ApiError> {
     if db.stale > 1000.max(db.docs) {
         db.stale = 0;
-        compact(writing, db.id)?;
+        compact(transaction, db.id)?;
     }
     Ok(())
 }
 
-/// Lets the bodies of old revisions be swept.
-pub(crate) fn compact(writing: &mut Writing<'_>, db: i64) -> Result<(), Failure> {
-    writing
+/// Schedules the removal of the bodies of old revisions.
+pub(crate) fn compact(transaction: &mut Transaction<'_>, db: i64) -> Result<(), ApiError> {
+    transaction
         .conn
         .prepare_cached("INSERT OR REPLACE INTO chores (kind, subject) VALUES ('compact', ?1)")?
         .execute([db])?;
     Ok(())
 }
 
-fn winner_for_index(conn: &Connection, row: &DocRow) -> Result<Option<Json>, Failure> {
+fn winner_for_index(conn: &Connection, row: &DocRow) -> Result<Option<Json>, ApiError> {
     let (Some(body_row), Some(winner)) = (row.body, row.tree.winner()) else {
         return Ok(None);
     };

@@ -1,112 +1,13 @@
-//! Mango indexes: what design documents define, and the rows kept for each of them.
+//! Mango indexes: their definitions, from design documents, and their rows.
 
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::writer::Writing;
-use crate::{
-    failure::Failure,
-    json::{Json, obj},
-    mango::{collation, fields, matcher::Matcher, selector},
-};
+use super::{index_def::IndexDef, transaction::Transaction};
+use crate::{api_error::ApiError, json::Json};
 
-/// A Mango index of type `json`.
-pub(crate) struct IndexDef {
-    pub(crate) id: i64,
-    /// With `_design/`.
-    pub(crate) ddoc: String,
-    pub(crate) name: String,
-    /// Names and directions, in order.
-    pub(crate) fields: Vec<(String, String)>,
-    pub(crate) partial: Option<Json>,
-    /// Whether all documents are in it.
-    pub(crate) ready: bool,
-    paths: Vec<Vec<String>>,
-    matcher: Matcher,
-}
-
-impl IndexDef {
-    /// Reads the definition (`map`) that a design document holds.
-    fn new(id: i64, ddoc: &str, name: &str, map: &Json, ready: bool) -> Option<Self> {
-        let fields: Vec<(String, String)> = map
-            .get("fields")?
-            .as_obj()?
-            .iter()
-            .map(|(field, direction)| Some((field.clone(), direction.as_str()?.to_owned())))
-            .collect::<Option<_>>()?;
-        let partial = map
-            .get("partial_filter_selector")
-            .or_else(|| map.get("selector"))
-            .filter(|selector| selector.as_obj().is_some_and(|members| !members.is_empty()))
-            .cloned();
-        let matcher = match &partial {
-            Some(partial) => Matcher::new(&selector::normalize(partial).ok()?).ok()?,
-            None => Matcher::Everything,
-        };
-        let paths = fields
-            .iter()
-            .map(|(field, _)| fields::path(field).ok())
-            .collect::<Option<_>>()?;
-        Some(Self {
-            id,
-            ddoc: ddoc.to_owned(),
-            name: name.to_owned(),
-            fields,
-            partial,
-            ready,
-            paths,
-            matcher,
-        })
-    }
-
-    /// The names of its fields.
-    pub(crate) fn columns(&self) -> Vec<&str> {
-        self.fields
-            .iter()
-            .map(|(field, _)| field.as_str())
-            .collect()
-    }
-
-    /// The key under which a document lies in this index, if it belongs there.
-    pub(crate) fn key(&self, doc: &Json) -> Option<Vec<u8>> {
-        if doc
-            .get("_id")
-            .and_then(Json::as_str)
-            .is_some_and(|id| id.starts_with("_design/"))
-            || !self.matcher.matches(doc)
-        {
-            return None;
-        }
-        let mut key = Vec::with_capacity(48);
-        for path in &self.paths {
-            collation::encode(fields::get(doc, path)?, &mut key);
-        }
-        Some(key)
-    }
-
-    /// The definition as `GET /{db}/_index` shows it.
-    pub(crate) fn to_json(&self) -> Json {
-        let fields = self
-            .fields
-            .iter()
-            .map(|(field, direction)| obj([(field, direction.as_str().into())]))
-            .collect();
-        let mut def = vec![("fields".to_owned(), Json::Arr(fields))];
-        if let Some(partial) = &self.partial {
-            def.push(("partial_filter_selector".to_owned(), partial.clone()));
-        }
-        obj([
-            ("ddoc", self.ddoc.as_str().into()),
-            ("name", self.name.as_str().into()),
-            ("type", "json".into()),
-            ("partitioned", false.into()),
-            ("def", Json::Obj(def)),
-        ])
-    }
-}
-
-/// The definitions in a design document: name and `map`.
+/// The index definitions in a design document: the name and `map` of each.
 fn defined(ddoc: &Json) -> Vec<(&str, &Json)> {
     if ddoc.get("language").and_then(Json::as_str) != Some("query") {
         return Vec::new();
@@ -124,7 +25,7 @@ fn defined(ddoc: &Json) -> Vec<(&str, &Json)> {
 }
 
 /// The indexes of a database.
-pub(crate) fn of(conn: &Connection, db: i64) -> Result<Vec<IndexDef>, Failure> {
+pub(crate) fn of(conn: &Connection, db: i64) -> Result<Vec<IndexDef>, ApiError> {
     let mut statement = conn.prepare_cached(
         "SELECT id, ddoc, name, def, ready FROM indexes WHERE db = ?1 ORDER BY ddoc, name",
     )?;
@@ -139,32 +40,35 @@ pub(crate) fn of(conn: &Connection, db: i64) -> Result<Vec<IndexDef>, Failure> {
     Ok(found)
 }
 
-fn damaged() -> Failure {
-    Failure::internal("a stored index definition cannot be read")
+fn damaged() -> ApiError {
+    ApiError::internal("a stored index definition cannot be read")
 }
 
-/// The same, remembered by the writer.
-pub(crate) fn cached(writing: &mut Writing<'_>, db: i64) -> Result<Arc<Vec<IndexDef>>, Failure> {
-    if let Some(found) = writing.indexes.get(&db) {
+/// The indexes of a database, from the cache of the writer.
+pub(crate) fn cached(
+    transaction: &mut Transaction<'_>,
+    db: i64,
+) -> Result<Arc<Vec<IndexDef>>, ApiError> {
+    if let Some(found) = transaction.indexes.get(&db) {
         return Ok(Arc::clone(found));
     }
-    // Thousands of instances have sixteen databases each.
-    if writing.indexes.len() >= 1024 {
-        writing.indexes.clear();
+    // There may be tens of thousands of databases: the cache is bounded.
+    if transaction.indexes.len() >= 1024 {
+        transaction.indexes.clear();
     }
-    let found = Arc::new(of(writing.conn, db)?);
-    writing.indexes.insert(db, Arc::clone(&found));
+    let found = Arc::new(of(transaction.conn, db)?);
+    transaction.indexes.insert(db, Arc::clone(&found));
     Ok(found)
 }
 
-/// Brings the rows of a document up to date.
+/// Updates the rows of a document.
 pub(crate) fn update(
-    writing: &mut Writing<'_>,
+    transaction: &mut Transaction<'_>,
     indexes: &[IndexDef],
     id: &str,
     before: Option<&Json>,
     after: Option<&Json>,
-) -> Result<(), Failure> {
+) -> Result<(), ApiError> {
     for index in indexes {
         let old = before.and_then(|doc| index.key(doc));
         let new = after.and_then(|doc| index.key(doc));
@@ -172,34 +76,34 @@ pub(crate) fn update(
             continue;
         }
         if let Some(old) = old {
-            writing
+            transaction
                 .conn
                 .prepare_cached("DELETE FROM index_rows WHERE idx = ?1 AND key = ?2 AND id = ?3")?
                 .execute(params![index.id, old, id])?;
         }
         if let Some(new) = new {
-            add_row(writing.conn, index.id, &new, id)?;
+            add_row(transaction.conn, index.id, &new, id)?;
         }
     }
     Ok(())
 }
 
-/// Adds one row, if it is not there.
-pub(crate) fn add_row(conn: &Connection, index: i64, key: &[u8], id: &str) -> Result<(), Failure> {
+/// Adds a row, if it is missing.
+pub(crate) fn add_row(conn: &Connection, index: i64, key: &[u8], id: &str) -> Result<(), ApiError> {
     conn.prepare_cached("INSERT OR IGNORE INTO index_rows (idx, key, id) VALUES (?1, ?2, ?3)")?
         .execute(params![index, key, id])?;
     Ok(())
 }
 
-/// Makes the indexes that a design document defines now, and drops those that it no longer does.
+/// Creates the indexes that a design document defines now, and drops those that it no longer defines.
 pub(crate) fn follow_design_document(
-    writing: &mut Writing<'_>,
+    transaction: &mut Transaction<'_>,
     db: i64,
     id: &str,
     body: Option<&Json>,
-) -> Result<(), Failure> {
+) -> Result<(), ApiError> {
     let wanted = body.map(defined).unwrap_or_default();
-    let mut statement = writing
+    let mut statement = transaction
         .conn
         .prepare_cached("SELECT id, name, def FROM indexes WHERE db = ?1 AND ddoc = ?2")?;
     let there: Vec<(i64, String, String)> = statement
@@ -214,11 +118,11 @@ pub(crate) fn follow_design_document(
     };
     for (index, name, def) in &there {
         if !unchanged(name, def) {
-            writing
+            transaction
                 .conn
                 .prepare_cached("DELETE FROM indexes WHERE id = ?1")?
                 .execute([index])?;
-            writing
+            transaction
                 .conn
                 .prepare_cached("INSERT INTO chores (kind, subject) VALUES ('index', ?1)")?
                 .execute([index])?;
@@ -232,35 +136,35 @@ pub(crate) fn follow_design_document(
         {
             continue;
         }
-        writing
+        transaction
             .conn
             .prepare_cached(
                 "INSERT INTO indexes (db, ddoc, name, def, ready) VALUES (?1, ?2, ?3, ?4, 0)",
             )?
             .execute(params![db, id, name, def])?;
-        let index = writing.conn.last_insert_rowid();
-        let empty: bool = writing
+        let index = transaction.conn.last_insert_rowid();
+        let empty: bool = transaction
             .conn
             .prepare_cached("SELECT NOT EXISTS (SELECT 1 FROM docs WHERE db = ?1 AND id != ?2)")?
             .query_row(params![db, id], |row| row.get(0))?;
         if empty {
-            writing
+            transaction
                 .conn
                 .prepare_cached("UPDATE indexes SET ready = 1 WHERE id = ?1")?
                 .execute([index])?;
         } else {
-            writing
+            transaction
                 .conn
                 .prepare_cached("INSERT INTO chores (kind, subject) VALUES ('build', ?1)")?
                 .execute([index])?;
         }
     }
-    writing.indexes.remove(&db);
+    transaction.indexes.remove(&db);
     Ok(())
 }
 
-/// Whether an index is complete; none if it is gone.
-pub(crate) fn is_ready(conn: &Connection, index: i64) -> Result<Option<bool>, Failure> {
+/// Whether an index is complete; `None` if it was dropped.
+pub(crate) fn is_ready(conn: &Connection, index: i64) -> Result<Option<bool>, ApiError> {
     Ok(conn
         .prepare_cached("SELECT ready FROM indexes WHERE id = ?1")?
         .query_row([index], |row| row.get(0))

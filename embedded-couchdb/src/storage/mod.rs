@@ -4,78 +4,66 @@ pub(crate) mod attachments;
 pub(crate) mod chores;
 pub(crate) mod databases;
 pub(crate) mod documents;
+pub(crate) mod index_def;
 pub(crate) mod indexes;
 pub(crate) mod locals;
 pub(crate) mod readers;
 pub(crate) mod revtree;
 pub(crate) mod schema;
+pub(crate) mod settings;
+pub(crate) mod transaction;
 pub(crate) mod writer;
 
 use std::{path::Path, sync::Arc};
 
 use readers::Readers;
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::Connection;
 use schema::Folder;
-use writer::{Bells, Writer, Writing};
+use transaction::{Notifier, Transaction};
+use writer::Writer;
 
-use crate::{Error, failure::Failure};
+use crate::{Error, api_error::ApiError};
 
 /// The open store.
 pub(crate) struct Store {
     writer: Writer,
     readers: Readers,
-    pub(crate) bells: Arc<Bells>,
+    pub(crate) notifier: Arc<Notifier>,
     _folder: Folder,
 }
 
 impl Store {
     pub(crate) fn open(data: &Path, max_pages: Option<u32>) -> Result<Self, Error> {
-        let folder = schema::take_folder(data)?;
+        let folder = schema::lock_folder(data)?;
         let conn = schema::open_writer(&folder.file, max_pages)?;
-        let bells = Arc::new(Bells::default());
+        let notifier = Arc::new(Notifier::default());
         let readers = Readers::start(&folder.file, 4)?;
-        let writer = Writer::start(conn, Arc::clone(&bells)).map_err(|source| Error::Folder {
-            path: data.to_owned(),
-            source,
-        })?;
+        let writer =
+            Writer::start(conn, Arc::clone(&notifier)).map_err(|source| Error::Folder {
+                path: data.to_owned(),
+                source,
+            })?;
         Ok(Self {
             writer,
             readers,
-            bells,
+            notifier,
             _folder: folder,
         })
     }
 
-    /// Reads one unchanging state.
+    /// Runs `work` on one snapshot of the store.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
-    ) -> Result<T, Failure> {
+        work: impl FnOnce(&Connection) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
         self.readers.read(work).await
     }
 
-    /// Writes, and returns when the write is on disk.
+    /// Runs `work` in a transaction and returns when it is on disk.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Writing<'_>) -> Result<T, Failure> + Send + 'static,
-    ) -> Result<T, Failure> {
+        work: impl FnOnce(&mut Transaction<'_>) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
         self.writer.write(work).await
     }
-}
-
-/// A value kept beside the databases.
-pub(crate) fn setting(conn: &Connection, name: &str) -> Result<Option<String>, Failure> {
-    Ok(conn
-        .prepare_cached("SELECT value FROM settings WHERE name = ?1")?
-        .query_row([name], |row| row.get(0))
-        .optional()?)
-}
-
-/// Keeps a value beside the databases.
-pub(crate) fn keep_setting(writing: &Writing<'_>, name: &str, value: &str) -> Result<(), Failure> {
-    writing
-        .conn
-        .prepare_cached("INSERT OR REPLACE INTO settings (name, value) VALUES (?1, ?2)")?
-        .execute([name, value])?;
-    Ok(())
 }

@@ -1,4 +1,4 @@
-//! A few threads that read, each with a connection of its own.
+//! Reader threads, each with its own connection.
 
 use std::{
     collections::VecDeque,
@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::schema;
-use crate::{Error, failure::Failure};
+use crate::{Error, api_error::ApiError};
 
 type Job = Box<dyn FnOnce(&Connection) + Send>;
 
@@ -27,7 +27,7 @@ struct Shared {
     filled: Condvar,
 }
 
-/// The readers.
+/// The pool of reader threads.
 pub(crate) struct Readers {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
@@ -52,15 +52,15 @@ impl Readers {
         Ok(Self { shared, threads })
     }
 
-    /// Runs `work` on one unchanging state of the store.
+    /// Runs `work` on one snapshot of the store.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
-    ) -> Result<T, Failure> {
+        work: impl FnOnce(&Connection) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |conn| {
             let result = snapshot(conn, work);
-            // A caller that went away wants no answer.
+            // The caller may have been cancelled.
             let _ = answer.send(result);
         });
         {
@@ -74,14 +74,14 @@ impl Readers {
         self.shared.filled.notify_one();
         answered
             .await
-            .map_err(|_| Failure::internal("the server is shutting down"))?
+            .map_err(|_| ApiError::internal("the server is shutting down"))?
     }
 }
 
 fn snapshot<T>(
     conn: &Connection,
-    work: impl FnOnce(&Connection) -> Result<T, Failure>,
-) -> Result<T, Failure> {
+    work: impl FnOnce(&Connection) -> Result<T, ApiError>,
+) -> Result<T, ApiError> {
     conn.prepare_cached("BEGIN")?.execute([])?;
     let result = work(conn);
     conn.prepare_cached("COMMIT")?.execute([])?;
@@ -122,7 +122,7 @@ impl Drop for Readers {
         }
         self.shared.filled.notify_all();
         for thread in self.threads.drain(..) {
-            // A panic there has been reported already.
+            // A panic of the thread has already been reported.
             let _ = thread.join();
         }
     }

@@ -1,10 +1,10 @@
-//! The tree of a document's revisions, and which of its leaves wins.
+//! The revision tree of a document, and the choice of its winner.
 
 use std::fmt;
 
-use crate::failure::Failure;
+use crate::api_error::ApiError;
 
-/// A revision: how many edits lie before it, and what it is called.
+/// The name of a revision: its position (generation) and its id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Rev {
     pub(crate) pos: u64,
@@ -18,15 +18,15 @@ impl fmt::Display for Rev {
 }
 
 impl Rev {
-    /// Reads `N-id`.
-    pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
-        let invalid = || Failure::bad_request("Invalid rev format");
+    /// Parses `N-id`.
+    pub(crate) fn parse(text: &str) -> Result<Self, ApiError> {
+        let invalid = || ApiError::bad_request("Invalid rev format");
         let (pos, id) = text.split_once('-').ok_or_else(invalid)?;
         let pos: u64 = pos.parse().map_err(|_| invalid())?;
         Self::new(pos, id).ok_or_else(invalid)
     }
 
-    /// An id of 32 characters has to be hexadecimal, as CouchDB demands.
+    /// `None` for an id of 32 characters that is not hexadecimal, which CouchDB refuses.
     pub(crate) fn new(pos: u64, id: &str) -> Option<Self> {
         if id.len() == 32 && !id.bytes().all(|b| b.is_ascii_hexdigit()) {
             return None;
@@ -40,38 +40,38 @@ impl Rev {
     }
 }
 
-/// What is stored of a revision.
+/// The stored part of a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stored {
     pub(crate) deleted: bool,
-    /// The row of its body; none after a compaction took it.
+    /// The row of the body; `None` after a compaction.
     pub(crate) body: Option<i64>,
 }
 
-/// One revision in its tree.
+/// A revision in a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Node {
     pub(crate) rev: Rev,
     pub(crate) parent: Option<usize>,
-    /// None for an ancestor that is known by name only.
+    /// `None` for an ancestor of which only the name is known.
     pub(crate) stored: Option<Stored>,
 }
 
-/// All revisions of one document.
+/// All revisions of a document.
 ///
-/// A revision is identified by position and id. (CouchDB could hold one such pair twice, below
-/// different parents; since ids are computed from what they follow, real histories cannot.)
+/// A revision is identified by position and id. CouchDB could store the same pair below two parents, but an id
+/// is computed from the parent, so this does not occur in real histories.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RevTree {
     nodes: Vec<Node>,
 }
 
-/// What adding a path did.
+/// The outcome of adding a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Added {
-    /// The revision is new, or was known by name only.
+    /// The revision is new, or only its name was known.
     Stored,
-    /// It was there: nothing changed.
+    /// The revision was stored already. Nothing changed.
     Known,
 }
 
@@ -88,8 +88,8 @@ impl RevTree {
         self.nodes.iter().find(|node| node.rev == *rev)
     }
 
-    /// The leaves, the winner first: not deleted before deleted, then the longer history, then
-    /// the higher id.
+    /// The leaves, the winner first: live leaves before deleted ones, then by descending position, then by
+    /// descending id.
     pub(crate) fn leaves(&self) -> Vec<&Node> {
         let mut inner = vec![false; self.nodes.len()];
         for node in &self.nodes {
@@ -108,7 +108,7 @@ impl RevTree {
         leaves
     }
 
-    /// The leaves in the order in which CouchDB lists them: that of its tree, backwards.
+    /// The leaves in the order in which CouchDB lists them: the reverse order of its tree.
     pub(crate) fn leaves_in_tree_order(&self) -> Vec<&Node> {
         let mut leaves = self.leaves();
         leaves.sort_by_cached_key(|leaf| {
@@ -138,7 +138,7 @@ impl RevTree {
         path
     }
 
-    /// Adds the revision `history[0]` with its ancestors after it, newest first.
+    /// Adds the revision `history[0]`, followed by its ancestors, newest first.
     pub(crate) fn add(&mut self, history: &[Rev], stored: Stored) -> Added {
         let mut child: Option<usize> = None;
         let mut added = Added::Known;
@@ -166,7 +166,7 @@ impl RevTree {
             {
                 node.parent = Some(at);
             }
-            // What lies before a node with a parent is in the tree already.
+            // The ancestors of a node with a parent are already in the tree.
             if found.is_some() && self.nodes.get(at).is_some_and(|node| node.parent.is_some()) {
                 break;
             }
@@ -175,7 +175,7 @@ impl RevTree {
         added
     }
 
-    /// Keeps the newest `limit` revisions of every branch and returns the bodies of the others.
+    /// Removes all but the newest `limit` revisions of each branch, and returns their body rows.
     pub(crate) fn stem(&mut self, limit: usize) -> Vec<i64> {
         if self.nodes.len() <= limit {
             return Vec::new();
@@ -195,7 +195,7 @@ impl RevTree {
         self.retain(&keep)
     }
 
-    /// Removes a leaf and those of its ancestors that no other leaf shares. False if it is none.
+    /// Removes a leaf and the ancestors that it shares with no other leaf. Returns whether `rev` was a leaf.
     pub(crate) fn purge(&mut self, rev: &Rev, bodies: &mut Vec<i64>) -> bool {
         if !self.is_leaf(rev) {
             return false;
@@ -215,7 +215,7 @@ impl RevTree {
         true
     }
 
-    /// Takes the bodies of all but the leaves.
+    /// Removes the bodies of all revisions except the leaves, and returns their rows.
     pub(crate) fn compact(&mut self) -> Vec<i64> {
         let leaves: Vec<Rev> = self.leaves().iter().map(|leaf| leaf.rev.clone()).collect();
         let mut bodies = Vec::new();
@@ -255,7 +255,7 @@ impl RevTree {
         dropped
     }
 
-    /// The stored form.
+    /// The binary form that is stored.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.nodes.len() * 24);
         for node in &self.nodes {
@@ -283,7 +283,7 @@ impl RevTree {
         out
     }
 
-    /// Reads the stored form; none if it is damaged.
+    /// Parses the binary form; `None` if it is damaged.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut rest = bytes;
         let mut nodes = Vec::new();
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn a_living_leaf_wins_then_the_longer_then_the_higher() {
+    fn the_winner_is_live_then_longest_then_greatest() {
         let mut tree = RevTree::default();
         tree.add(&history("1-a"), live(1));
         tree.add(&history("2-b 1-a"), live(2));
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn branches_that_meet_further_back_are_joined() {
+    fn branches_with_a_common_ancestor_are_joined() {
         let mut tree = RevTree::default();
         tree.add(&history("4-d 3-c"), live(1));
         tree.add(&history("4-e 3-c 2-b 1-a"), live(2));
@@ -427,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn stemming_keeps_the_newest_of_every_branch() {
+    fn stemming_keeps_the_newest_revisions_of_each_branch() {
         let mut tree = RevTree::default();
         for n in 1..=5_u64 {
             let past: Vec<Rev> = (1..=n)
@@ -446,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn purging_a_leaf_keeps_what_others_share() {
+    fn purging_a_leaf_keeps_shared_ancestors() {
         let mut tree = RevTree::default();
         tree.add(&history("1-a"), live(1));
         tree.add(&history("2-b 1-a"), live(2));

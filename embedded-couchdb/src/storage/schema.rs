@@ -1,4 +1,4 @@
-//! The file: its tables, its format, and how it is opened.
+//! The SQLite file: tables, format version, opening.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::Error;
 
-/// Raised with every change that an older program could not read.
+/// The format version. It is raised with every change that an older program cannot read.
 pub(crate) const FORMAT: i64 = 1;
 
 const TABLES: &str = "
@@ -77,14 +77,14 @@ CREATE TABLE chores (
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
-/// The folder, held by this process alone while this lives.
+/// The lock on the data folder, held until this is dropped.
 pub(crate) struct Folder {
     pub(crate) file: PathBuf,
     _lock: File,
 }
 
-/// Takes the folder, creating it if needed.
-pub(crate) fn take_folder(data: &Path) -> Result<Folder, Error> {
+/// Locks the data folder, and creates it if it is missing.
+pub(crate) fn lock_folder(data: &Path) -> Result<Folder, Error> {
     fs::create_dir_all(data).map_err(|source| Error::Folder {
         path: data.to_owned(),
         source,
@@ -109,7 +109,7 @@ pub(crate) fn take_folder(data: &Path) -> Result<Folder, Error> {
     }
 }
 
-/// Opens the file for writing, creating its tables if it is new.
+/// Opens the file for writing, and creates the tables if it is new.
 pub(crate) fn open_writer(file: &Path, max_pages: Option<u32>) -> Result<Connection, Error> {
     let store = |source| Error::Store {
         path: file.to_owned(),
@@ -129,7 +129,7 @@ pub(crate) fn open_writer(file: &Path, max_pages: Option<u32>) -> Result<Connect
     }
     conn.query_row("PRAGMA journal_mode=WAL", [], |_| Ok(()))
         .map_err(store)?;
-    // A commit is on disk when the answer goes out.
+    // With `synchronous=FULL`, a commit is on disk before its response is sent.
     conn.execute_batch(
         "PRAGMA synchronous=FULL; PRAGMA cache_size=-8000; PRAGMA temp_store=MEMORY; \
          PRAGMA journal_size_limit=67108864;",

@@ -1,95 +1,46 @@
-//! The one thread that writes. It takes what is waiting into one transaction, so that many
-//! writers share the cost of reaching the disk, and answers nobody before the commit.
+//! The writer thread. It executes all waiting writes in one transaction, so that they share the cost of a
+//! disk sync, and replies after the commit.
 
 use std::{
     collections::{HashMap, HashSet},
     sync::{
-        Arc, Mutex,
+        Arc,
         mpsc::{Receiver, Sender, TryRecvError, channel},
     },
     thread::JoinHandle,
 };
 
 use rusqlite::Connection;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
-use super::{chores, indexes::IndexDef};
-use crate::failure::Failure;
+use super::{
+    chores::{self, ChoreProgress},
+    index_def::IndexDef,
+    transaction::{Notifier, Transaction},
+};
+use crate::api_error::ApiError;
 
-/// More requests than this do not share a transaction, so that the first of them is not kept waiting.
-const BATCH: usize = 256;
+/// The most writes of one transaction, so that the first of them does not wait too long.
+const MAX_BATCH: usize = 256;
 
-type Reply = Box<dyn FnOnce(Option<Failure>) + Send>;
-type Job = Box<dyn FnOnce(&mut Writing<'_>) -> (Option<Failure>, Reply) + Send>;
+type Reply = Box<dyn FnOnce(Option<ApiError>) + Send>;
+type Job = Box<dyn FnOnce(&mut Transaction<'_>) -> (Option<ApiError>, Reply) + Send>;
 
-/// What a write may use.
-pub(crate) struct Writing<'a> {
-    pub(crate) conn: &'a Connection,
-    pub(crate) indexes: &'a mut HashMap<i64, Arc<Vec<IndexDef>>>,
-    touched: &'a mut HashSet<i64>,
-}
-
-impl Writing<'_> {
-    /// Feeds of this database are woken after the commit.
-    pub(crate) fn touch(&mut self, db: i64) {
-        self.touched.insert(db);
-    }
-}
-
-/// Tells readers of feeds that a database has changed, and waiters that chores went on.
-#[derive(Default)]
-pub(crate) struct Bells {
-    databases: Mutex<HashMap<i64, watch::Sender<u64>>>,
-    chores: watch::Sender<u64>,
-}
-
-impl Bells {
-    /// Rings at each commit that touched the database.
-    pub(crate) fn database(&self, db: i64) -> watch::Receiver<u64> {
-        let mut databases = self
-            .databases
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        databases.entry(db).or_default().subscribe()
-    }
-
-    /// Rings when a chore is done.
-    pub(crate) fn chores(&self) -> watch::Receiver<u64> {
-        self.chores.subscribe()
-    }
-
-    fn ring(&self, touched: &HashSet<i64>) {
-        if touched.is_empty() {
-            return;
-        }
-        let mut databases = self
-            .databases
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        databases.retain(|db, bell| {
-            if touched.contains(db) {
-                bell.send_modify(|n| *n += 1);
-            }
-            bell.receiver_count() > 0
-        });
-    }
-}
-
-/// The writer's end that requests use.
+/// The handle of the writer thread.
 pub(crate) struct Writer {
     jobs: Sender<Job>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Writer {
-    pub(crate) fn start(conn: Connection, bells: Arc<Bells>) -> std::io::Result<Self> {
+    pub(crate) fn start(conn: Connection, notifier: Arc<Notifier>) -> std::io::Result<Self> {
         let (jobs, waiting) = channel();
         let thread = std::thread::Builder::new()
             .name("couch-writer".into())
             .spawn(move || {
-                Loop {
+                WriterThread {
                     conn,
-                    bells,
+                    notifier,
                     indexes: HashMap::new(),
                     chores_left: true,
                 }
@@ -101,22 +52,22 @@ impl Writer {
         })
     }
 
-    /// Runs `work` in a transaction and returns when it is committed, or refused.
+    /// Runs `work` in a transaction and returns after the commit. An error of `work` undoes only its own changes.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Writing<'_>) -> Result<T, Failure> + Send + 'static,
-    ) -> Result<T, Failure> {
+        work: impl FnOnce(&mut Transaction<'_>) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
         let (answer, answered) = oneshot::channel();
-        let job: Job = Box::new(move |writing| {
-            let result = work(writing);
+        let job: Job = Box::new(move |transaction| {
+            let result = work(transaction);
             let refused = result.as_ref().err().cloned();
             let reply: Reply = Box::new(move |not_committed| {
-                // A caller that went away wants no answer.
+                // The caller may have been cancelled.
                 let _ = answer.send(not_committed.map_or(result, Err));
             });
             (refused, reply)
         });
-        let stopped = || Failure::internal("the server is shutting down");
+        let stopped = || ApiError::internal("the server is shutting down");
         self.jobs.send(job).map_err(|_| stopped())?;
         answered.await.map_err(|_| stopped())?
     }
@@ -127,20 +78,20 @@ impl Drop for Writer {
         let (closed, _) = channel();
         self.jobs = closed;
         if let Some(thread) = self.thread.take() {
-            // A panic there has been reported already.
+            // A panic of the thread has already been reported.
             let _ = thread.join();
         }
     }
 }
 
-struct Loop {
+struct WriterThread {
     conn: Connection,
-    bells: Arc<Bells>,
+    notifier: Arc<Notifier>,
     indexes: HashMap<i64, Arc<Vec<IndexDef>>>,
     chores_left: bool,
 }
 
-impl Loop {
+impl WriterThread {
     fn run(mut self, waiting: &Receiver<Job>) {
         loop {
             let first = if self.chores_left {
@@ -169,7 +120,7 @@ impl Loop {
             .conn
             .execute_batch("BEGIN IMMEDIATE")
             .err()
-            .map(Failure::from);
+            .map(ApiError::from);
         let mut next = Some(first);
         while let Some(job) = next {
             let (reply, gone) = self.one(job, &mut touched);
@@ -178,18 +129,18 @@ impl Loop {
                 lost = lost.or(gone);
                 break;
             }
-            next = if replies.len() < BATCH {
+            next = if replies.len() < MAX_BATCH {
                 waiting.try_recv().ok()
             } else {
                 None
             };
         }
         if lost.is_none() {
-            lost = self.conn.execute_batch("COMMIT").err().map(Failure::from);
+            lost = self.conn.execute_batch("COMMIT").err().map(ApiError::from);
         }
         if lost.is_some() {
             if !self.conn.is_autocommit() {
-                // Nothing is left to undo if even this fails.
+                // If even the rollback fails, there is nothing left to undo.
                 let _ = self.conn.execute_batch("ROLLBACK");
             }
             self.indexes.clear();
@@ -198,29 +149,29 @@ impl Loop {
             reply(lost.clone());
         }
         if lost.is_none() {
-            self.bells.ring(&touched);
+            self.notifier.notify(&touched);
         }
     }
 
-    /// Runs one job in its savepoint; the second answer is why the transaction is lost, if it is.
-    fn one(&mut self, job: Job, touched: &mut HashSet<i64>) -> (Reply, Option<Failure>) {
+    /// Runs one job in a savepoint. The second value is the error if the whole transaction is lost.
+    fn one(&mut self, job: Job, touched: &mut HashSet<i64>) -> (Reply, Option<ApiError>) {
         let before = self
             .conn
             .prepare_cached("SAVEPOINT job")
             .and_then(|mut s| s.execute([]));
-        let mut writing = Writing {
+        let mut transaction = Transaction {
             conn: &self.conn,
             indexes: &mut self.indexes,
             touched,
         };
-        let (refused, reply) = job(&mut writing);
+        let (refused, reply) = job(&mut transaction);
         self.chores_left = true;
         if refused.is_some() {
             self.indexes.clear();
         }
         if self.conn.is_autocommit() {
-            // SQLite gives the whole transaction up when the disk is full.
-            let why = || Failure::internal("the transaction was given up");
+            // SQLite rolls back the whole transaction if the disk is full.
+            let why = || ApiError::internal("the transaction was given up");
             return (reply, Some(refused.unwrap_or_else(why)));
         }
         let end = if refused.is_none() {
@@ -229,7 +180,7 @@ impl Loop {
             "ROLLBACK TO job; RELEASE job"
         };
         let after = self.conn.execute_batch(end);
-        let lost = before.err().or(after.err()).map(Failure::from);
+        let lost = before.err().or(after.err()).map(ApiError::from);
         (reply, lost)
     }
 
@@ -237,10 +188,10 @@ impl Loop {
         if !self.chores_left {
             return;
         }
-        match chores::step(&self.conn, &mut self.indexes) {
-            Ok(chores::Step::Nothing) => self.chores_left = false,
-            Ok(chores::Step::Some) => {}
-            Ok(chores::Step::Finished) => self.bells.chores.send_modify(|n| *n += 1),
+        match chores::run_step(&self.conn, &mut self.indexes) {
+            Ok(ChoreProgress::Idle) => self.chores_left = false,
+            Ok(ChoreProgress::Ongoing) => {}
+            Ok(ChoreProgress::Finished) => self.notifier.chores.send_modify(|n| *n += 1),
             Err(error) => {
                 tracing::warn!(error = %error, "a chore of the store failed and waits for the next write");
                 if !self.conn.is_autocommit() {

@@ -1,4 +1,4 @@
-//! A server to talk to, and a client that shows everything.
+//! Servers to test against, and an HTTP client.
 
 #![allow(
     dead_code,
@@ -29,7 +29,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// A server in this process, over a folder of its own.
+/// A server in this process, with its own data folder.
 pub(crate) struct Embedded {
     pub(crate) client: Client,
     pub(crate) data: PathBuf,
@@ -72,7 +72,7 @@ impl Embedded {
         }
     }
 
-    /// Stops it and returns when its folder is free.
+    /// Stops the server and returns when its folder is unlocked.
     pub(crate) async fn stop(mut self) -> Option<tempfile::TempDir> {
         self.stop.cancel();
         self.serving.take().unwrap().await.unwrap();
@@ -86,7 +86,7 @@ impl Drop for Embedded {
     }
 }
 
-/// The real CouchDB that the environment names, if it names one.
+/// The real CouchDB that `HAMLET_TEST_COUCHDB_URL` names, if it is set.
 pub(crate) fn real_couchdb() -> Option<Client> {
     let url = std::env::var("HAMLET_TEST_COUCHDB_URL")
         .ok()
@@ -107,7 +107,7 @@ pub(crate) fn basic(user: &str, password: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
 }
 
-/// An answer.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
@@ -132,7 +132,7 @@ impl Reply {
     }
 }
 
-/// A client with connections that it uses again.
+/// A client that reuses its connection.
 pub(crate) struct Client {
     pub(crate) address: String,
     pub(crate) authorization: Option<String>,
@@ -218,7 +218,7 @@ impl Client {
         Ok((sender, response))
     }
 
-    /// Starts a call and leaves its body to be read by the caller.
+    /// Sends a request and returns the response with an unread body.
     pub(crate) async fn open(
         &self,
         method: &str,
@@ -229,7 +229,7 @@ impl Client {
         Ok(self.send(method, path, headers, body).await?.1)
     }
 
-    /// A call that may lose its connection.
+    /// Sends a request and returns an error if the connection breaks.
     pub(crate) async fn attempt(
         &self,
         method: &str,
@@ -295,7 +295,7 @@ impl Client {
         .await
     }
 
-    /// A database that did not exist before, with one shard so that feeds have one order.
+    /// Creates a new database, with one shard so that the order of feeds is defined.
     pub(crate) async fn fresh(&self, name: &str) -> String {
         let path = format!("/{name}");
         self.delete(&path).await;
@@ -306,7 +306,7 @@ impl Client {
     }
 }
 
-/// What two servers cannot have in common, replaced by what they can.
+/// Replaces values that differ between two servers.
 pub(crate) fn mask(value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(mask),
@@ -333,7 +333,7 @@ pub(crate) fn mask(value: &mut Value) {
                     | "cluster_nodes"
                     | "cluster" => Some(Value::from("…")),
                     "bookmark" if inner.as_str() != Some("nil") => Some(Value::from("…")),
-                    // Their order means nothing.
+                    // Their order is not significant.
                     "index_candidates" | "indexable_fields" | "unindexable_fields" => {
                         if let Value::Array(items) = inner {
                             items.sort_by_key(ToString::to_string);
@@ -352,5 +352,5 @@ pub(crate) fn mask(value: &mut Value) {
     }
 }
 
-/// Revisions by document, as answers name them.
+/// The latest revision of each document, from responses.
 pub(crate) type Revs = HashMap<String, String>;

@@ -1,4 +1,4 @@
-//! The real program, as a process that can be killed.
+//! The program as a process that can be killed.
 
 #![allow(
     dead_code,
@@ -42,7 +42,7 @@ pub(crate) fn command(data: &Path, extra: &[&str]) -> Command {
 }
 
 impl Program {
-    /// Starts it and waits until it serves.
+    /// Starts the program and waits until it serves.
     pub(crate) async fn start(data: &Path, extra: &[&str]) -> Self {
         let mut child = command(data, extra).spawn().unwrap();
         let mut line = String::new();
@@ -75,7 +75,7 @@ impl Program {
         self.child.kill().await.unwrap();
     }
 
-    /// `SIGTERM`, and how it ended.
+    /// Sends `SIGTERM` and returns the exit status.
     pub(crate) async fn terminate(mut self) -> ExitStatus {
         let id = self.child.id().unwrap().to_string();
         let sent = Command::new("kill")
@@ -91,7 +91,7 @@ impl Program {
     }
 }
 
-/// A start that fails: its exit code and what it says.
+/// The exit code and the error message of a start that fails.
 pub(crate) async fn refused(data: &Path, extra: &[&str]) -> (i32, String) {
     let output = tokio::time::timeout(Duration::from_secs(30), command(data, extra).output());
     let output = output.await.expect("a refusal within 30 s").unwrap();

@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeSet, collections::HashMap, time::Duration};
 
-use couch::{Claim as Claiming, DocId, Document, Exchange};
+use couch::{ClaimOutcome, DocId, Document, Exchange};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -240,8 +240,8 @@ impl Adoption {
                 created_at: clock::now(),
             };
             match self.store.claim_for_instance(&wanted.id, &claim).await? {
-                Claiming::Won(_) => won.push(wanted.clone()),
-                Claiming::Taken(other) => tracing::error!(
+                ClaimOutcome::Won(_) => won.push(wanted.clone()),
+                ClaimOutcome::Taken(other) => tracing::error!(
                     name = wanted.name,
                     instance = id,
                     other = other.instance,

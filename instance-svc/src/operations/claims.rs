@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use couch::Claim as Claiming;
+use couch::ClaimOutcome;
 use futures::future::BoxFuture;
 use tokio::time::Instant;
 
@@ -50,13 +50,13 @@ impl EarlyClaim {
         let begun = Instant::now();
         let claim = of_operation(only, task.id, task.envelope);
         match store.claim(&only.id, &claim).await {
-            Ok(Claiming::Won(_)) => Some(Box::new(Self {
+            Ok(ClaimOutcome::Won(_)) => Some(Box::new(Self {
                 store: store.clone(),
                 id: only.id.clone(),
                 claim,
                 begun,
             })),
-            Ok(Claiming::Taken(_)) => None,
+            Ok(ClaimOutcome::Taken(_)) => None,
             Err(error) => {
                 tracing::debug!(
                     operation = task.id,
@@ -113,15 +113,15 @@ pub(super) async fn claim(store: &Store, id: &str, claim: &Claim) -> Result<(), 
     let mut met: Option<(Claim, Instant)> = None;
     loop {
         let holder = match store.claim(id, claim).await? {
-            Claiming::Won(_) => return Ok(()),
-            Claiming::Taken(holder) => holder,
+            ClaimOutcome::Won(_) => return Ok(()),
+            ClaimOutcome::Taken(holder) => holder,
         };
         if holder.instance == claim.instance {
             // It is this operation's from now on: whoever saw it before, and wants to give it back, sees
             // another one.
             match store.claim_for_instance(id, claim).await? {
-                Claiming::Won(_) => return Ok(()),
-                Claiming::Taken(_) => continue,
+                ClaimOutcome::Won(_) => return Ok(()),
+                ClaimOutcome::Taken(_) => continue,
             }
         }
         if !is_abandoned(store, &holder).await? {

@@ -1,6 +1,6 @@
 //! Changes of the documents of an instance that exists.
 
-use couch::{Claim as Claiming, DbName, Exchange, Rev};
+use couch::{ClaimOutcome, DbName, Exchange, Rev};
 use serde_json::{Map, Value};
 
 use super::Store;
@@ -42,11 +42,11 @@ impl Store {
             return database.compare_and_set(SETTINGS_ID, rev, settings).await;
         }
         couch.create_database(&name).await?;
-        let first: Claiming<Map<String, Value>> =
+        let first: ClaimOutcome<Map<String, Value>> =
             database.claim(SETTINGS_ID, settings, |_| false).await?;
         Ok(match first {
-            Claiming::Won(rev) => Exchange::Won(rev),
-            Claiming::Taken(_) => Exchange::Lost,
+            ClaimOutcome::Won(rev) => Exchange::Won(rev),
+            ClaimOutcome::Taken(_) => Exchange::Lost,
         })
     }
 }

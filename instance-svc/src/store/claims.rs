@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use couch::Claim as Claiming;
+use couch::ClaimOutcome;
 
 use super::Store;
 use crate::domain::claim::Claim;
@@ -12,7 +12,11 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails; the claim may then be ours all the same.
-    pub async fn claim(&self, host: &str, claim: &Claim) -> Result<Claiming<Claim>, couch::Error> {
+    pub async fn claim(
+        &self,
+        host: &str,
+        claim: &Claim,
+    ) -> Result<ClaimOutcome<Claim>, couch::Error> {
         self.claims
             .claim(host, claim, |found: &Claim| {
                 found.operation == claim.operation && found.instance == claim.instance
@@ -36,7 +40,7 @@ impl Store {
         &self,
         host: &str,
         claim: &Claim,
-    ) -> Result<Claiming<Claim>, couch::Error> {
+    ) -> Result<ClaimOutcome<Claim>, couch::Error> {
         self.claims
             .claim(host, claim, |found: &Claim| {
                 found.instance == claim.instance

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use couch::{AllDocs, Claim as Claiming, Document, Exchange, Rev, Row};
+use couch::{AllDocs, ClaimOutcome, Document, Exchange, Rev, Row};
 use futures::TryStreamExt as _;
 use serde_json::Value;
 
@@ -43,8 +43,8 @@ impl Store {
         document: InstanceDocument,
     ) -> Result<InstanceDocument, couch::Error> {
         match self.instances.claim(id, &document, |_| false).await? {
-            Claiming::Won(_) => Ok(document),
-            Claiming::Taken(published) => Ok(published),
+            ClaimOutcome::Won(_) => Ok(document),
+            ClaimOutcome::Taken(published) => Ok(published),
         }
     }
 
@@ -130,7 +130,7 @@ impl Store {
             .claim(id, record, |found: &Record| found == record)
             .await?
         {
-            Claiming::Won(_) | Claiming::Taken(_) => Ok(()),
+            ClaimOutcome::Won(_) | ClaimOutcome::Taken(_) => Ok(()),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use couch::{
-    Claim as ClaimOutcome, Clusters, Database, DbName, Document, Exchange, Find, Rev, design::Index,
+    ClaimOutcome, Clusters, Database, DbName, Document, Exchange, Find, Rev, design::Index,
 };
 use futures::{Stream, TryStreamExt as _};
 use serde_json::{Value, json};

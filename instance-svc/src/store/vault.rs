@@ -1,6 +1,6 @@
 //! The settings of the vault, and what else a passphrase and sessions touch.
 
-use couch::{Claim as Claiming, DbName, Document, Exchange, Removal, Rev};
+use couch::{ClaimOutcome, DbName, Document, Exchange, Removal, Rev};
 use serde_json::{Map, Value};
 
 use super::Store;
@@ -40,12 +40,12 @@ impl Store {
                 .compare_and_set(VAULT_SETTINGS_ID, rev, settings)
                 .await;
         }
-        let first: Claiming<Map<String, Value>> = database
+        let first: ClaimOutcome<Map<String, Value>> = database
             .claim(VAULT_SETTINGS_ID, settings, |_| false)
             .await?;
         Ok(match first {
-            Claiming::Won(rev) => Exchange::Won(rev),
-            Claiming::Taken(_) => Exchange::Lost,
+            ClaimOutcome::Won(rev) => Exchange::Won(rev),
+            ClaimOutcome::Taken(_) => Exchange::Lost,
         })
     }
 

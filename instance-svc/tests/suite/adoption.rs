@@ -25,7 +25,7 @@ async fn write(world: &World, id: &str, document: Value) {
     let written = instances(world)
         .claim(id, &document, |_: &Value| false)
         .await;
-    assert!(matches!(written.unwrap(), couch::Claim::Won(_)));
+    assert!(matches!(written.unwrap(), couch::ClaimOutcome::Won(_)));
 }
 
 /// Changes fields of a document as other software does.

@@ -29,7 +29,7 @@ use std::{
     time::Duration,
 };
 
-use couch::{Claim as ClaimOutcome, Exchange, Rev};
+use couch::{ClaimOutcome, Exchange, Rev};
 use service_kit::telemetry;
 use tokio::{
     sync::{Notify, watch},

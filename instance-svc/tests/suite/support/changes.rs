@@ -242,7 +242,7 @@ impl Prepared {
         }
         for claim in &self.claims {
             let claimed = claims.claim(&claim.id, &claim.body, |_| true).await;
-            assert!(matches!(claimed.unwrap(), couch::Claim::Won(_)));
+            assert!(matches!(claimed.unwrap(), couch::ClaimOutcome::Won(_)));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The one error of requests: a status with CouchDB's `error` and `reason`.
+//! The error of a request: a status with CouchDB's `error` and `reason`.
 
 use std::borrow::Cow;
 
@@ -6,16 +6,16 @@ use http::StatusCode;
 
 use crate::json::{Json, obj};
 
-/// Why a request, or one document of a bulk request, was refused.
+/// The error response of a request or of one document of a bulk request.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{error}: {reason}")]
-pub(crate) struct Failure {
+pub(crate) struct ApiError {
     pub(crate) status: StatusCode,
     pub(crate) error: Cow<'static, str>,
     pub(crate) reason: Cow<'static, str>,
 }
 
-impl Failure {
+impl ApiError {
     pub(crate) fn new(
         status: StatusCode,
         error: impl Into<Cow<'static, str>>,
@@ -112,10 +112,10 @@ impl Failure {
     }
 }
 
-impl From<rusqlite::Error> for Failure {
+impl From<rusqlite::Error> for ApiError {
     fn from(error: rusqlite::Error) -> Self {
         if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) {
-            // The word is CouchDB's, spelling included.
+            // CouchDB spells it so.
             return Self::new(
                 StatusCode::INSUFFICIENT_STORAGE,
                 "insufficent_storage",

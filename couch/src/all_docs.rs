@@ -1,4 +1,4 @@
-//! Documents in the order of their ids.
+//! Listing documents in the order of their ids, with `_all_docs`.
 
 use std::collections::HashMap;
 
@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 use crate::database::Database;
 use crate::document::{Document, Rev, decode};
 use crate::error::{Call, Error, Result};
-use crate::transport::Outgoing;
+use crate::transport::Request;
 
-/// Rows asked for in one call.
-const PAGE: usize = 500;
+/// The default page size, in rows.
+const DEFAULT_PAGE_SIZE: usize = 500;
 
-/// Which documents of a database to list.
+/// A range of the documents of a database.
 #[derive(Debug, Clone, Default)]
 pub struct AllDocs {
     start: Option<String>,
@@ -29,26 +29,26 @@ pub struct AllDocs {
 }
 
 impl AllDocs {
-    /// All of them.
+    /// All documents.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Those whose id begins with `prefix`.
+    /// The documents whose id begins with `prefix`.
     #[must_use]
     pub fn prefix(prefix: &str) -> Self {
         Self::new().from(prefix).to(format!("{prefix}\u{fff0}"))
     }
 
-    /// Begin at this id, itself included. (In descending order: the greatest.)
+    /// Begins with this id, inclusive; in descending order the greatest id.
     #[must_use]
     pub fn from(mut self, id: impl Into<String>) -> Self {
         self.start = Some(id.into());
         self
     }
 
-    /// End at this id, itself included. (In descending order: the smallest.)
+    /// Ends with this id, inclusive; in descending order the smallest id.
     #[must_use]
     pub fn to(mut self, id: impl Into<String>) -> Self {
         self.end = Some(id.into());
@@ -56,7 +56,7 @@ impl AllDocs {
         self
     }
 
-    /// End before this id.
+    /// Ends before this id.
     #[must_use]
     pub fn before(mut self, id: impl Into<String>) -> Self {
         self.end = Some(id.into());
@@ -64,21 +64,21 @@ impl AllDocs {
         self
     }
 
-    /// From the greatest id to the smallest.
+    /// Lists from the greatest id to the smallest.
     #[must_use]
     pub fn descending(mut self) -> Self {
         self.descending = true;
         self
     }
 
-    /// No more than this many.
+    /// At most this many documents.
     #[must_use]
     pub fn limit(mut self, rows: usize) -> Self {
         self.limit = Some(rows);
         self
     }
 
-    /// Rows asked for in one call; 500 if not said.
+    /// The number of rows of one call. Default: 500.
     #[must_use]
     pub fn page_size(mut self, rows: usize) -> Self {
         self.page = Some(rows.max(1));
@@ -86,7 +86,7 @@ impl AllDocs {
     }
 }
 
-/// A document in a list, without its body.
+/// The id and revision of a listed document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     /// Its `_id`.
@@ -96,39 +96,39 @@ pub struct Row {
 }
 
 #[derive(Deserialize)]
-struct Answered {
-    rows: Vec<AnsweredRow>,
+struct AllDocsResponse {
+    rows: Vec<ResponseRow>,
 }
 
 #[derive(Deserialize)]
-struct AnsweredRow {
+struct ResponseRow {
     id: Option<String>,
     #[serde(default)]
-    value: Option<AnsweredValue>,
+    value: Option<ResponseValue>,
     #[serde(default)]
     doc: Option<Value>,
 }
 
 #[derive(Deserialize)]
-struct AnsweredValue {
+struct ResponseValue {
     rev: Rev,
     #[serde(default)]
     deleted: bool,
 }
 
-struct Walk {
+struct Paging {
     query: AllDocs,
-    /// The id that the last page ended with.
+    /// The last id of the previous page.
     seen: Option<String>,
     left: usize,
-    over: bool,
+    done: bool,
 }
 
 impl Database {
-    /// Ids and revisions, page by page.
+    /// The id and revision of each document. Pages are read on demand.
     pub fn all_docs(&self, query: AllDocs) -> impl Stream<Item = Result<Row>> + Send + use<> {
         let call = self.call("list documents");
-        self.walk(call.clone(), query, false).and_then(move |row| {
+        self.rows(call.clone(), query, false).and_then(move |row| {
             let decoded = match (row.id, row.value) {
                 (Some(id), Some(value)) => Ok(Row { id, rev: value.rev }),
                 _ => Err(without_rev(&call)),
@@ -137,31 +137,31 @@ impl Database {
         })
     }
 
-    /// Whole documents, page by page. Design documents are among them when the range holds them.
+    /// The documents with bodies, including design documents in the range. Pages are read on demand.
     ///
-    /// An item is [`Error::Corrupt`] for a document that does not fit `T`.
+    /// An item is [`Error::Corrupt`] if the document cannot be deserialized as `T`.
     pub fn all_docs_with_bodies<T: DeserializeOwned + Send>(
         &self,
         query: AllDocs,
     ) -> impl Stream<Item = Result<Document<T>>> + Send + use<T> {
         let call = self.call("list documents");
-        self.walk(call.clone(), query, true)
+        self.rows(call.clone(), query, true)
             .try_filter_map(move |row| {
-                // A document deleted between the reading of index and body comes without one.
+                // CouchDB returns a row without a document if it is deleted while the page is read.
                 let document = row.doc.filter(|doc| !doc.is_null());
                 std::future::ready(document.map(|doc| decode(&call, doc)).transpose())
             })
     }
 
-    /// As [`Database::all_docs_with_bodies`], each document with the revisions that lie beside the winning
-    /// one: what replication or a race left behind.
+    /// As [`Database::all_docs_with_bodies`], each document with its conflicts: the live leaves beside the
+    /// winning revision.
     pub fn all_docs_with_conflicts<T: DeserializeOwned + Send>(
         &self,
         mut query: AllDocs,
     ) -> impl Stream<Item = Result<(Document<T>, Vec<Rev>)>> + Send + use<T> {
         let call = self.call("list documents");
         query.conflicts = true;
-        self.walk(call.clone(), query, true)
+        self.rows(call.clone(), query, true)
             .try_filter_map(move |row| {
                 let document = row.doc.filter(|doc| !doc.is_null());
                 let decoded = document.map(|doc| {
@@ -180,27 +180,27 @@ impl Database {
             })
     }
 
-    /// The documents with these ids, in one call; those that do not exist are not in the map.
+    /// The documents with these ids, by id, without those that do not exist. One call for 500 ids.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] when one does not fit `T`; any other that a call can have.
+    /// [`Error::Corrupt`] if a document cannot be deserialized as `T`.
     pub async fn get_many<T: DeserializeOwned>(
         &self,
         ids: &[&str],
     ) -> Result<HashMap<String, Document<T>>> {
         let call = self.call("get documents");
         let mut found = HashMap::with_capacity(ids.len());
-        for chunk in ids.chunks(PAGE) {
-            let outgoing = Outgoing::new(&call, Method::POST, self.path("_all_docs"))
+        for chunk in ids.chunks(DEFAULT_PAGE_SIZE) {
+            let request = Request::new(&call, Method::POST, self.path("_all_docs"))
                 .query("include_docs", "true")
                 .json(&json!({ "keys": chunk }));
-            let answer = self
+            let response = self
                 .couch
                 .transport
-                .repeatable(&outgoing)
+                .send_idempotent(&request)
                 .await?
                 .success(&call)?;
-            for row in answer.json::<Answered>(&call)?.rows {
+            for row in response.json::<AllDocsResponse>(&call)?.rows {
                 let alive = row.value.is_some_and(|value| !value.deleted);
                 if let Some(doc) = row.doc.filter(|doc| alive && !doc.is_null()) {
                     let document: Document<T> = decode(&call, doc)?;
@@ -211,29 +211,29 @@ impl Database {
         Ok(found)
     }
 
-    fn walk(
+    fn rows(
         &self,
         call: Call,
         query: AllDocs,
         bodies: bool,
-    ) -> impl Stream<Item = Result<AnsweredRow>> + Send + use<> {
+    ) -> impl Stream<Item = Result<ResponseRow>> + Send + use<> {
         let database = self.clone();
-        let first = Walk {
+        let first = Paging {
             left: query.limit.unwrap_or(usize::MAX),
             query,
             seen: None,
-            over: false,
+            done: false,
         };
-        stream::try_unfold(first, move |mut walk| {
+        stream::try_unfold(first, move |mut paging| {
             let database = database.clone();
             let call = call.clone();
             async move {
-                if walk.over || walk.left == 0 {
+                if paging.done || paging.left == 0 {
                     return Ok(None);
                 }
-                let rows = database.next_rows(&call, &mut walk, bodies).await?;
+                let rows = database.next_rows(&call, &mut paging, bodies).await?;
                 let rows = stream::iter(rows.into_iter().map(Ok));
-                Ok::<_, Error>(Some((rows, walk)))
+                Ok::<_, Error>(Some((rows, paging)))
             }
         })
         .try_flatten()
@@ -242,48 +242,52 @@ impl Database {
     async fn next_rows(
         &self,
         call: &Call,
-        walk: &mut Walk,
+        paging: &mut Paging,
         bodies: bool,
-    ) -> Result<Vec<AnsweredRow>> {
-        let page = walk.query.page.unwrap_or(PAGE).min(walk.left);
-        // The row that the last page ended with comes again, unless it was deleted meanwhile:
-        // so the pages stay whole whatever happens between them.
-        let asked = page + usize::from(walk.seen.is_some());
-        let mut outgoing = Outgoing::new(call, Method::GET, self.path("_all_docs"))
-            .query("limit", asked.to_string());
+    ) -> Result<Vec<ResponseRow>> {
+        let page = paging
+            .query
+            .page
+            .unwrap_or(DEFAULT_PAGE_SIZE)
+            .min(paging.left);
+        // Each page begins with the last row of the previous page, which is dropped below. A numeric skip
+        // would lose or repeat rows if documents are written between two pages.
+        let requested = page + usize::from(paging.seen.is_some());
+        let mut request = Request::new(call, Method::GET, self.path("_all_docs"))
+            .query("limit", requested.to_string());
         if bodies {
-            outgoing = outgoing.query("include_docs", "true");
+            request = request.query("include_docs", "true");
         }
-        if walk.query.conflicts {
-            outgoing = outgoing.query("conflicts", "true");
+        if paging.query.conflicts {
+            request = request.query("conflicts", "true");
         }
-        if walk.query.descending {
-            outgoing = outgoing.query("descending", "true");
+        if paging.query.descending {
+            request = request.query("descending", "true");
         }
-        if let Some(start) = walk.seen.as_ref().or(walk.query.start.as_ref()) {
-            outgoing = outgoing.query("start_key", json!(start).to_string());
+        if let Some(start) = paging.seen.as_ref().or(paging.query.start.as_ref()) {
+            request = request.query("start_key", json!(start).to_string());
         }
-        if let Some(end) = &walk.query.end {
-            outgoing = outgoing.query("end_key", json!(end).to_string());
-            if walk.query.exclusive_end {
-                outgoing = outgoing.query("inclusive_end", "false");
+        if let Some(end) = &paging.query.end {
+            request = request.query("end_key", json!(end).to_string());
+            if paging.query.exclusive_end {
+                request = request.query("inclusive_end", "false");
             }
         }
-        let answer = self
+        let response = self
             .couch
             .transport
-            .repeatable(&outgoing)
+            .send_idempotent(&request)
             .await?
             .success(call)?;
-        let mut rows = answer.json::<Answered>(call)?.rows;
-        walk.over = rows.len() < asked;
-        if walk.seen.is_some() && rows.first().is_some_and(|row| row.id == walk.seen) {
+        let mut rows = response.json::<AllDocsResponse>(call)?.rows;
+        paging.done = rows.len() < requested;
+        if paging.seen.is_some() && rows.first().is_some_and(|row| row.id == paging.seen) {
             rows.remove(0);
         }
         rows.truncate(page);
-        walk.left -= rows.len();
+        paging.left -= rows.len();
         if let Some(last) = rows.last() {
-            walk.seen = Some(last.id.clone().ok_or_else(|| without_rev(call))?);
+            paging.seen = Some(last.id.clone().ok_or_else(|| without_rev(call))?);
         }
         Ok(rows)
     }

@@ -1,14 +1,14 @@
-//! A request, read and taken apart.
+//! A parsed request.
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 
-use crate::{failure::Failure, json::Json, storage::revtree::Rev};
+use crate::{api_error::ApiError, json::Json, storage::revtree::Rev};
 
-/// A request whose body has arrived.
-pub(crate) struct Call {
+/// A request with its complete body.
+pub(crate) struct ApiRequest {
     pub(crate) method: Method,
-    /// The segments of the path, decoded.
+    /// The decoded segments of the path.
     pub(crate) path: Vec<String>,
     /// The path as it was sent.
     pub(crate) raw_path: String,
@@ -17,7 +17,7 @@ pub(crate) struct Call {
     pub(crate) body: Bytes,
 }
 
-impl Call {
+impl ApiRequest {
     pub(crate) fn segments(&self) -> Vec<&str> {
         self.path.iter().map(String::as_str).collect()
     }
@@ -26,35 +26,44 @@ impl Call {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// Refuses a body that does not say it is JSON.
-    pub(crate) fn demand_json(&self) -> Result<(), Failure> {
+    /// Whether the client lists this type in `Accept`.
+    pub(crate) fn accepts(&self, kind: &str) -> bool {
+        self.header(header::ACCEPT).is_some_and(|accepted| {
+            accepted
+                .split(',')
+                .any(|entry| entry.split(';').next().unwrap_or_default().trim() == kind)
+        })
+    }
+
+    /// Refuses a body whose content type is not JSON.
+    pub(crate) fn demand_json(&self) -> Result<(), ApiError> {
         let kind = self.header(header::CONTENT_TYPE).unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default().trim();
         if kind.eq_ignore_ascii_case("application/json") {
             Ok(())
         } else {
-            Err(Failure::bad_content_type(
+            Err(ApiError::bad_content_type(
                 "Content-Type must be application/json",
             ))
         }
     }
 
     /// The body as JSON.
-    pub(crate) fn json(&self) -> Result<Json, Failure> {
-        Json::parse(&self.body).map_err(|_| Failure::bad_json())
+    pub(crate) fn json(&self) -> Result<Json, ApiError> {
+        Json::parse(&self.body).map_err(|_| ApiError::bad_json())
     }
 
     /// The body as a JSON object.
-    pub(crate) fn json_object(&self) -> Result<Json, Failure> {
+    pub(crate) fn json_object(&self) -> Result<Json, ApiError> {
         let json = self.json()?;
         if json.as_obj().is_some() {
             Ok(json)
         } else {
-            Err(Failure::bad_request("Request body must be a JSON object"))
+            Err(ApiError::bad_request("Request body must be a JSON object"))
         }
     }
 
-    /// Where this server is, as the client calls it.
+    /// The base URL of this server, with the host that the client sent.
     pub(crate) fn base(&self) -> String {
         format!(
             "http://{}",
@@ -69,11 +78,11 @@ impl Call {
     }
 
     /// The revision named by the query or by `If-Match`.
-    pub(crate) fn named_rev(&self) -> Result<Option<Rev>, Failure> {
+    pub(crate) fn named_rev(&self) -> Result<Option<Rev>, ApiError> {
         let query = self.query.get("rev");
         let matched = self.if_match();
         match (query, matched) {
-            (Some(query), Some(matched)) if query != matched => Err(Failure::bad_request(
+            (Some(query), Some(matched)) if query != matched => Err(ApiError::bad_request(
                 "Document rev and etag have different values",
             )),
             (Some(rev), _) | (None, Some(rev)) => Rev::parse(rev).map(Some),
@@ -82,20 +91,20 @@ impl Call {
     }
 }
 
-/// Decodes one segment of a path or a part of a form, in which `+` is a space.
+/// Percent-decodes a segment of a path or a part of a form. `+` stands for a space.
 pub(crate) fn decode(text: &str) -> Option<String> {
     let spaced = text.replace('+', " ");
     let bytes: Vec<u8> = percent_encoding::percent_decode_str(&spaced).collect();
     String::from_utf8(bytes).ok()
 }
 
-/// The query's parameters.
+/// The parameters of the query string.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {
-    pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
-        let invalid = || Failure::bad_request("invalid UTF-8 in the query");
+    pub(crate) fn parse(text: &str) -> Result<Self, ApiError> {
+        let invalid = || ApiError::bad_request("invalid UTF-8 in the query");
         text.split('&')
             .filter(|pair| !pair.is_empty())
             .map(|pair| {
@@ -125,46 +134,46 @@ impl Query {
             .map(|(_, v)| v.as_str())
     }
 
-    /// A switch: `true` or `false`.
-    pub(crate) fn flag(&self, key: &str) -> Result<Option<bool>, Failure> {
+    /// A boolean parameter.
+    pub(crate) fn flag(&self, key: &str) -> Result<Option<bool>, ApiError> {
         match self.get(key) {
             None => Ok(None),
             Some(text) if text.eq_ignore_ascii_case("true") => Ok(Some(true)),
             Some(text) if text.eq_ignore_ascii_case("false") => Ok(Some(false)),
-            Some(text) => Err(Failure::query(format!(
+            Some(text) => Err(ApiError::query(format!(
                 "Invalid boolean parameter: {text:?}"
             ))),
         }
     }
 
-    /// A switch that is off unless given.
-    pub(crate) fn on(&self, key: &str) -> Result<bool, Failure> {
+    /// A boolean parameter, `false` by default.
+    pub(crate) fn on(&self, key: &str) -> Result<bool, ApiError> {
         Ok(self.flag(key)?.unwrap_or(false))
     }
 
-    /// A number from zero.
-    pub(crate) fn count(&self, key: &str) -> Result<Option<i64>, Failure> {
+    /// A non-negative number.
+    pub(crate) fn count(&self, key: &str) -> Result<Option<i64>, ApiError> {
         let Some(text) = self.get(key) else {
             return Ok(None);
         };
         match text.parse::<i64>() {
             Ok(n) if n >= 0 => Ok(Some(n)),
-            Ok(_) => Err(Failure::query(format!(
+            Ok(_) => Err(ApiError::query(format!(
                 "Invalid value for positive integer: {text:?}"
             ))),
-            Err(_) => Err(Failure::query(format!(
+            Err(_) => Err(ApiError::query(format!(
                 "Invalid value for integer: {text:?}"
             ))),
         }
     }
 
-    /// A JSON value under one of its names.
-    pub(crate) fn json(&self, names: &[&str]) -> Result<Option<Json>, Failure> {
+    /// A JSON parameter, under the first of `names` that is given.
+    pub(crate) fn json(&self, names: &[&str]) -> Result<Option<Json>, ApiError> {
         match names.iter().find_map(|name| self.get(name)) {
             None => Ok(None),
             Some(text) => Json::parse(text.as_bytes())
                 .map(Some)
-                .map_err(|_| Failure::bad_json()),
+                .map_err(|_| ApiError::bad_json()),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Setting a server up, alone or as one node of a cluster: `/_cluster_setup` and `/_membership`, as CouchDB's
-//! manual has them under "Cluster Set Up" and "API Reference: Server".
+//! Setting up a server as a single node or as a node of a cluster, with `/_cluster_setup` and `/_membership`.
+//! CouchDB's manual documents them under "Cluster Set Up" and "API Reference: Server".
 
 use reqwest::{Method, StatusCode};
 use secret::Secret;
@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 use crate::error::{Call, Result};
 use crate::names::encode_segment;
 use crate::server::Couch;
-use crate::transport::Outgoing;
+use crate::transport::Request;
 
-/// The nodes of a cluster as one of them sees it. A node is called `couchdb@HOST`.
+/// The nodes of a cluster, as one of them sees it. The name of a node is `couchdb@HOST`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Membership {
-    /// The nodes that it is connected to, itself among them.
+    /// The nodes that this node is connected to, including itself.
     pub all_nodes: Vec<String>,
-    /// The nodes that are meant to be in the cluster.
+    /// The nodes that belong to the cluster.
     pub cluster_nodes: Vec<String>,
 }
 
@@ -36,32 +36,29 @@ impl Membership {
 
 /// A node that is to join a cluster.
 #[derive(Clone, Copy, Debug)]
-pub struct Newcomer<'a> {
-    /// The host in its name, at which the others reach it.
+pub struct NewNode<'a> {
+    /// The host part of its name, under which the other nodes reach it.
     pub host: &'a str,
     /// The port of its HTTP API.
     pub port: u16,
-    /// Its administrator.
+    /// The name of its administrator.
     pub user: &'a str,
     /// The administrator's password.
     pub password: &'a Secret,
 }
 
 impl Couch {
-    /// Whether the server has been set up: its system databases are there.
-    ///
-    /// # Errors
-    /// Any that a call can have.
+    /// Whether the server has been set up, so that its system databases exist.
     pub async fn is_set_up(&self) -> Result<bool> {
         #[derive(Deserialize)]
         struct State {
             state: String,
         }
         let call = Call::server("ask how far it is set up");
-        let answer = Outgoing::new(&call, Method::GET, "_cluster_setup");
+        let request = Request::new(&call, Method::GET, "_cluster_setup");
         let State { state } = self
             .transport
-            .repeatable(&answer)
+            .send_idempotent(&request)
             .await?
             .success(&call)?
             .json(&call)?;
@@ -71,37 +68,28 @@ impl Couch {
         ))
     }
 
-    /// Sets the server up as a single node. Done already is done.
-    ///
-    /// # Errors
-    /// Any that a call can have.
+    /// Sets the server up as a single node. Idempotent.
     pub async fn set_up_single_node(&self) -> Result<()> {
         let call = Call::server("set up a single node");
-        // Where it listens is for its own configuration to say; the call demands the member.
+        // The call requires `bind_address`, but the server listens where its configuration says.
         let body = json!({ "action": "enable_single_node", "bind_address": "0.0.0.0" });
         self.set_up(&call, &body).await
     }
 
-    /// Makes `newcomer` a node of the cluster of this server. Both have to share Erlang's cookie.
-    ///
-    /// # Errors
-    /// Any that a call can have.
-    pub async fn add_node(&self, newcomer: Newcomer<'_>) -> Result<()> {
+    /// Adds `node` to the cluster of this server. Both need the same Erlang cookie.
+    pub async fn add_node(&self, node: NewNode<'_>) -> Result<()> {
         let call = Call::server("add a node");
         let body = json!({
             "action": "add_node",
-            "host": newcomer.host,
-            "port": newcomer.port,
-            "username": newcomer.user,
-            "password": newcomer.password.expose(),
+            "host": node.host,
+            "port": node.port,
+            "username": node.user,
+            "password": node.password.expose(),
         });
         self.set_up(&call, &body).await
     }
 
-    /// Makes the system databases of the cluster, when all its nodes have been added. Done already is done.
-    ///
-    /// # Errors
-    /// Any that a call can have.
+    /// Creates the system databases of the cluster after all nodes have been added. Idempotent.
     pub async fn finish_cluster(&self) -> Result<()> {
         let call = Call::server("finish the cluster");
         self.set_up(&call, &json!({ "action": "finish_cluster" }))
@@ -109,39 +97,37 @@ impl Couch {
     }
 
     async fn set_up(&self, call: &Call, body: &Value) -> Result<()> {
-        let outgoing = Outgoing::new(call, Method::POST, "_cluster_setup").json(body);
-        let answer = self.transport.repeatable(&outgoing).await?;
-        match answer.status {
+        let request = Request::new(call, Method::POST, "_cluster_setup").json(body);
+        let response = self.transport.send_idempotent(&request).await?;
+        match response.status {
             status if status.is_success() => Ok(()),
-            // A repeat, or somebody else who does the same, was faster.
-            StatusCode::BAD_REQUEST if answer.complaint().1.contains("already finished") => Ok(()),
+            // The cluster is already finished, by an earlier attempt or by another client.
+            StatusCode::BAD_REQUEST
+                if response.error_and_reason().1.contains("already finished") =>
+            {
+                Ok(())
+            }
             StatusCode::CONFLICT => Ok(()),
-            _ => Err(answer.refusal(call)),
+            _ => Err(response.to_error(call)),
         }
     }
 
-    /// Gives the administrator `user` of this node another password. Every node has its own list.
+    /// Changes the password of the administrator `user` on this node. Each node has its own administrators.
     ///
-    /// The node keeps a hash, which it makes a moment later: until then it knows neither password.
-    ///
-    /// # Errors
-    /// Any that a call can have.
+    /// The node computes the hash of the password a moment later and accepts neither password until then.
     pub async fn set_admin_password(&self, user: &str, password: &Secret) -> Result<()> {
         let call = Call::server("change a password");
         let path = format!("_node/_local/_config/admins/{}", encode_segment(user));
-        let outgoing = Outgoing::new(&call, Method::PUT, path).json(&json!(password.expose()));
-        self.transport.write(&outgoing).await?.success(&call)?;
+        let request = Request::new(&call, Method::PUT, path).json(&json!(password.expose()));
+        self.transport.send_once(&request).await?.success(&call)?;
         Ok(())
     }
 
-    /// The cluster as this server sees it.
-    ///
-    /// # Errors
-    /// Any that a call can have.
+    /// The nodes of the cluster, as this server sees it.
     pub async fn membership(&self) -> Result<Membership> {
         let call = Call::server("list the nodes");
         self.transport
-            .repeatable(&Outgoing::new(&call, Method::GET, "_membership"))
+            .send_idempotent(&Request::new(&call, Method::GET, "_membership"))
             .await?
             .success(&call)?
             .json(&call)

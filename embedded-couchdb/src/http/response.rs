@@ -1,18 +1,21 @@
-//! Answers, with the headers that CouchDB sends.
+//! Responses with the headers that CouchDB sends.
 
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
-use super::{body::Body, call::Call};
-use crate::{failure::Failure, json::Json};
+use super::{body::Body, request::ApiRequest};
+use crate::{api_error::ApiError, json::Json};
 
-/// An answer, before the headers that all answers share.
-pub(crate) struct Answer {
+/// The value of the `Server` header. Clients read the version of CouchDB's API from it.
+const SERVER: &str = "CouchDB/3.4.3 (embedded-couchdb)";
+
+/// A response, without the headers that all responses have.
+pub(crate) struct ApiResponse {
     pub(crate) status: StatusCode,
     pub(crate) headers: Vec<(HeaderName, String)>,
     pub(crate) body: Body,
 }
 
-impl Answer {
+impl ApiResponse {
     pub(crate) fn text(status: StatusCode, body: String) -> Self {
         Self {
             status,
@@ -36,26 +39,26 @@ impl Answer {
         self
     }
 
-    pub(crate) fn failure(failure: &Failure) -> Self {
-        let answer = Self::json(failure.status, &failure.body());
+    pub(crate) fn from_error(failure: &ApiError) -> Self {
+        let response = Self::json(failure.status, &failure.body());
         match failure.status {
             StatusCode::METHOD_NOT_ALLOWED => {
                 let allowed = failure
                     .reason
                     .trim_start_matches("Only ")
                     .trim_end_matches(" allowed");
-                answer.with(header::ALLOW, allowed)
+                response.with(header::ALLOW, allowed)
             }
-            _ => answer,
+            _ => response,
         }
     }
 
-    /// Adds what every answer carries.
-    pub(crate) fn finish(self, call: Option<&Call>) -> Response<Body> {
+    /// Adds the headers that all responses have.
+    pub(crate) fn finish(self, request: Option<&ApiRequest>) -> Response<Body> {
         let mut response = Response::new(self.body);
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
-        headers.insert(header::SERVER, HeaderValue::from_static(super::SERVER));
+        headers.insert(header::SERVER, HeaderValue::from_static(SERVER));
         headers.insert(
             header::CACHE_CONTROL,
             HeaderValue::from_static("must-revalidate"),
@@ -65,7 +68,7 @@ impl Answer {
             HeaderValue::from_static("application/json"),
         );
         let mut id = [0_u8; 5];
-        // Without randomness the ids of requests repeat, which hurts nobody.
+        // If the system has no random bytes, request ids repeat, which is harmless.
         let _ = getrandom::fill(&mut id);
         if let Ok(id) = HeaderValue::from_str(&hex::encode(id)) {
             headers.insert("x-couch-request-id", id);
@@ -76,9 +79,9 @@ impl Answer {
                 headers.insert(name, value);
             }
         }
-        // CouchDB closes after refusing a request whose body it has not read.
+        // CouchDB closes the connection if it refuses a request without reading its body.
         if self.status == StatusCode::UNSUPPORTED_MEDIA_TYPE
-            && call.is_some_and(|call| !call.body.is_empty())
+            && request.is_some_and(|request| !request.body.is_empty())
         {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

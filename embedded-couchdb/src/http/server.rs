@@ -1,0 +1,293 @@
+//! The server: connections, and the way from a request to its response.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use futures::future::BoxFuture;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    app::App,
+    auth::Auth,
+    body::Body,
+    clock, race,
+    request::{ApiRequest, Query, decode},
+    response::ApiResponse,
+    route,
+};
+use crate::{
+    Config, Error,
+    api_error::ApiError,
+    faults::Effect,
+    storage::{Store, databases, settings},
+};
+
+/// The largest request body, in bytes. CouchDB permits gigabytes, but a body is held in memory here.
+const MAX_REQUEST: usize = 256 * 1024 * 1024;
+
+/// How long responses in progress may take at shutdown.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
+
+/// A server with an open store.
+pub struct Server {
+    app: Arc<App>,
+}
+
+impl Server {
+    /// Opens the data folder, and creates it if it is missing.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] if another process has locked the folder, [`Error::NewerFormat`] if a newer version of
+    /// the program wrote it.
+    pub async fn open(config: Config) -> Result<Self, Error> {
+        let data = config.data.clone();
+        let max_pages = config.max_pages;
+        let opened = tokio::task::spawn_blocking(move || Store::open(&data, max_pages)).await;
+        let store = opened.map_err(|error| Error::Prepare {
+            reason: error.to_string(),
+        })??;
+        let prepared = prepare(&store).await.map_err(|failure| Error::Prepare {
+            reason: failure.to_string(),
+        })?;
+        let app = App {
+            auth: Auth::new(config.user, config.password, prepared.secret),
+            uuid: prepared.uuid,
+            faults: config.faults,
+            requests: AtomicU64::new(0),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            store,
+        };
+        Ok(Self { app: Arc::new(app) })
+    }
+
+    /// The number of requests so far.
+    pub fn requests(&self) -> u64 {
+        self.app.requests.load(Ordering::Relaxed)
+    }
+
+    /// A function that returns the number of requests so far, also while the server serves.
+    pub fn request_counter(&self) -> impl Fn() -> u64 + Send + Sync + Clone + 'static {
+        let app = Arc::downgrade(&self.app);
+        move || {
+            app.upgrade()
+                .map_or(0, |app| app.requests.load(Ordering::Relaxed))
+        }
+    }
+
+    /// Serves until `shutdown` is cancelled. Then feeds end at once, and other responses in progress have two
+    /// seconds to end. The data folder is unlocked when this function returns.
+    pub fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: CancellationToken,
+    ) -> BoxFuture<'static, ()> {
+        // Boxed, so that the server is compiled in this crate, once: a plain future is compiled again in each crate
+        // that awaits it.
+        Box::pin(self.run(listener, shutdown))
+    }
+
+    async fn run(self, listener: TcpListener, shutdown: CancellationToken) {
+        let app = self.app;
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, peer)) => {
+                        if let Err(error) = stream.set_nodelay(true) {
+                            tracing::debug!(%peer, %error, "cannot switch off Nagle's algorithm");
+                        }
+                        connections.spawn(connection(Arc::clone(&app), stream, peer, shutdown.clone()));
+                    }
+                    Err(error) => {
+                        // Usually the process has too many open files. A pause lets some of them close.
+                        tracing::warn!(%error, "cannot take a connection");
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
+                },
+                Some(_) = connections.join_next() => {}
+            }
+        }
+        app.stop.cancel();
+        drop(listener);
+        let ended = tokio::time::timeout(SHUTDOWN_GRACE, async {
+            while connections.join_next().await.is_some() {}
+        })
+        .await;
+        if ended.is_err() {
+            connections.shutdown().await;
+        }
+        // Tasks that stream a response end when its connection is closed.
+        app.tasks.close();
+        if tokio::time::timeout(SHUTDOWN_GRACE, app.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("a response is still being written");
+        }
+        // Dropping the store joins its threads and closes the file.
+        let closed = tokio::task::spawn_blocking(move || drop(app)).await;
+        if let Err(error) = closed {
+            tracing::error!(%error, "the store did not close in order");
+        }
+    }
+}
+
+struct Prepared {
+    uuid: String,
+    secret: String,
+}
+
+/// Ensures that the store has the id of the server, the secret of the cookies and the system databases.
+async fn prepare(store: &Store) -> Result<Prepared, ApiError> {
+    store
+        .write(|transaction| {
+            for name in ["uuid", "secret"] {
+                if settings::get(transaction.conn, name)?.is_none() {
+                    settings::set(
+                        transaction,
+                        name,
+                        &uuid::Uuid::new_v4().simple().to_string(),
+                    )?;
+                    if name == "secret" {
+                        for system in ["_users", "_replicator"] {
+                            let new = databases::NewDatabase {
+                                name: system.to_owned(),
+                                shards: 2,
+                                partitioned: false,
+                                now: clock::now(),
+                            };
+                            databases::create(transaction, &new)?;
+                        }
+                    }
+                }
+            }
+            let value = |name| settings::get(transaction.conn, name).map(Option::unwrap_or_default);
+            Ok(Prepared {
+                uuid: value("uuid")?,
+                secret: value("secret")?,
+            })
+        })
+        .await
+}
+
+async fn connection(
+    app: Arc<App>,
+    stream: tokio::net::TcpStream,
+    peer: SocketAddr,
+    shutdown: CancellationToken,
+) {
+    let service = service_fn(move |request| respond(Arc::clone(&app), request));
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .keep_alive(true)
+        // A client that reuses an idle connection should not find it closed.
+        .header_read_timeout(None)
+        .title_case_headers(true)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(served);
+    let result = tokio::select! {
+        result = served.as_mut() => result,
+        () = shutdown.cancelled() => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%peer, %error, "a connection ended early");
+    }
+}
+
+/// Responds to one request. An error closes the connection without a response.
+async fn respond(app: Arc<App>, request: Request<Incoming>) -> Result<Response<Body>, io::Error> {
+    app.requests.fetch_add(1, Ordering::Relaxed);
+    let head_only = request.method() == Method::HEAD;
+    let request = match read_request(request).await {
+        Ok(request) => request,
+        Err(failure) => return Ok(ApiResponse::from_error(&failure).finish(None)),
+    };
+    let effect = match &app.faults {
+        Some(faults) => faults.apply(&request.method, &request.raw_path).await,
+        None => Effect::Normal,
+    };
+    let response = match effect {
+        Effect::Normal => handle(&app, &request).await,
+        Effect::Drop => return Err(dropped()),
+        Effect::DropAfter => {
+            handle(&app, &request).await;
+            return Err(dropped());
+        }
+        Effect::Fail => ApiResponse::from_error(&ApiError::internal("a fault on command")),
+        Effect::Unheard => ApiResponse::from_error(&ApiError::no_database()),
+        Effect::Race(race) => match race::lost_race(&app, &request, &race).await {
+            Ok(response) => response,
+            Err(failure) => ApiResponse::from_error(&failure),
+        },
+    };
+    let mut response = response.finish(Some(&request));
+    if head_only && matches!(response.body(), Body::Stream(_)) {
+        *response.body_mut() = Body::full(Bytes::new());
+    }
+    tracing::trace!(method = %request.method, path = %request.raw_path, status = response.status().as_u16(), "answered");
+    Ok(response)
+}
+
+fn dropped() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "dropped on command")
+}
+
+async fn handle(app: &Arc<App>, request: &ApiRequest) -> ApiResponse {
+    match route::route(app, request).await {
+        Ok(response) => response,
+        Err(failure) => ApiResponse::from_error(&failure),
+    }
+}
+
+async fn read_request(request: Request<Incoming>) -> Result<ApiRequest, ApiError> {
+    let (parts, mut incoming) = request.into_parts();
+    let raw_path = parts.uri.path().to_owned();
+    let path = raw_path
+        .split('/')
+        .skip(1)
+        .map(|segment| {
+            decode(segment).ok_or_else(|| ApiError::bad_request("invalid UTF-8 in the path"))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let query = Query::parse(parts.uri.query().unwrap_or_default())?;
+    let mut body = BytesMut::new();
+    while let Some(frame) = incoming.frame().await {
+        let frame = frame.map_err(|_| ApiError::bad_request("the request ended early"))?;
+        if let Ok(data) = frame.into_data() {
+            if body.len() + data.len() > MAX_REQUEST {
+                return Err(ApiError::new(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "too_large",
+                    "the request entity is too large",
+                ));
+            }
+            body.extend_from_slice(&data);
+        }
+    }
+    Ok(ApiRequest {
+        method: parts.method,
+        path,
+        raw_path,
+        query,
+        headers: parts.headers,
+        body: body.freeze(),
+    })
+}
