@@ -331,3 +331,57 @@ impl<Q: Message + Name + Default + 'static> Asked for Q {}
 fn encoded<A: Message>(answer: A) -> Result<Bytes, Status> {
     Ok(answer.encode_to_vec().into())
 }
+
+#[cfg(test)]
+mod tests {
+    use hamlet_proto::hamlet::{
+        apps::v1::{App, GetAppRequest, apps_service_client::AppsServiceClient},
+        instance::v1::Instance,
+    };
+    use service_kit::caller::Door;
+    use tonic::Code;
+
+    use super::*;
+    use crate::doors::Service;
+
+    #[test]
+    #[should_panic(expected = "/hamlet.apps.v1.AppsService/GetApp")]
+    fn an_answer_of_another_type_fails_the_test() {
+        Fake::service().answer(|_: Request<GetAppRequest>| Ok(Instance::default()));
+    }
+
+    #[tokio::test]
+    async fn who_is_not_let_in_gets_no_answer() {
+        let fake = Fake::service();
+        fake.answer(|asked: Request<GetAppRequest>| {
+            Ok(App {
+                slug: asked.into_inner().slug,
+                ..App::default()
+            })
+        });
+        let service = Service::at(fake.address()).await;
+        let asked = GetAppRequest {
+            slug: "home".to_owned(),
+            kind: 0,
+        };
+        let stranger = AppsServiceClient::new(service.stranger())
+            .get_app(asked.clone())
+            .await;
+        assert_eq!(stranger.unwrap_err().code(), Code::Unauthenticated);
+        assert_eq!(fake.called("GetApp"), 1);
+        assert_eq!(fake.asked::<GetAppRequest>(), []);
+        let mut apps = AppsServiceClient::new(service.through(Door::Admin));
+        let answer = apps.get_app(asked.clone()).await.unwrap();
+        assert_eq!(answer.into_inner().slug, "home");
+        assert_eq!(fake.asked::<GetAppRequest>(), [asked]);
+    }
+
+    #[tokio::test]
+    async fn what_has_no_answer_is_unimplemented() {
+        let fake = Fake::service();
+        let service = Service::at(fake.address()).await;
+        let mut apps = AppsServiceClient::new(service.through(Door::Admin));
+        let refused = apps.get_app(GetAppRequest::default()).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Unimplemented);
+    }
+}
