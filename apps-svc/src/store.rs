@@ -1,7 +1,7 @@
 //! Which documents of an instance hold its apps.
 
 use couch::{
-    AllDocs, BulkDoc, Claim, Couch, Database, DbName, Document, Exchange, Find,
+    AllDocs, BulkDoc, ClaimOutcome, Couch, Database, DbName, Document, Exchange, Find,
     design::{Index, View},
 };
 use futures::TryStreamExt as _;
@@ -219,8 +219,8 @@ impl Store {
             _ => Err(Error::Stored(app.id.clone())),
         };
         match database.claim(&app.id, &app.body, same).await? {
-            Claim::Won(rev) => read(rev, app.body.clone()).map(Published::Ours),
-            Claim::Taken(_) => {
+            ClaimOutcome::Won(rev) => read(rev, app.body.clone()).map(Published::Ours),
+            ClaimOutcome::Taken(_) => {
                 let found: Option<AppDocument> = database.get(&app.id).await?;
                 // It was there a moment ago; who removes it meanwhile leaves nothing to be had.
                 found.map(Published::Theirs).ok_or_else(|| Error::Changed {
@@ -285,8 +285,8 @@ fn permission_designs() -> Result<Vec<BulkDoc>, Error> {
 async fn write(database: &Database, draft: &Draft, owner: &str) -> Result<(), Error> {
     let ours = |found: &Value| found.pointer(owner) == draft.body.pointer(owner);
     match database.claim(&draft.id, &draft.body, ours).await? {
-        Claim::Won(_) => Ok(()),
-        Claim::Taken(_) => Err(Error::Stored(format!(
+        ClaimOutcome::Won(_) => Ok(()),
+        ClaimOutcome::Taken(_) => Err(Error::Stored(format!(
             "{} in {} is another's",
             draft.id,
             database.name()

@@ -20,7 +20,7 @@ use service_kit::{
     secret::Secret,
 };
 use support::World;
-use tokio::net::TcpListener;
+use test_kit::doors::listen;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::Status;
 
@@ -46,8 +46,7 @@ impl Replica {
         let config = Config {
             contents: world.contents.clone(),
         };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let (listener, address) = listen().await;
         let stop = CancellationToken::new();
         tokio::spawn(apps_svc::serve(config, given, listener, stop.clone()));
         let way = peer::connect(&format!("http://{address}"), &key).unwrap();

@@ -9,7 +9,8 @@
 
 mod support;
 
-use support::fake::{Fake, Script};
+use support::program::Server;
+use test_kit::fake::Script;
 
 /// What is typed, and what must be told about it. A word with spaces stands in quotes.
 const TABLE: [(&str, &str); 104] = [
@@ -301,7 +302,7 @@ fn words(line: &str) -> Vec<String> {
 
 #[test]
 fn wrong_use_is_told_before_anything_is_sent() {
-    let fake = Fake::start(Script::default());
+    let fake = Server::start(Script::default());
     for (line, told) in TABLE {
         let words = words(line);
         let words: Vec<_> = words.iter().map(String::as_str).collect();
@@ -314,12 +315,12 @@ fn wrong_use_is_told_before_anything_is_sent() {
             run.err
         );
     }
-    assert!(fake.asked().calls.is_empty());
+    assert!(fake.calls().is_empty());
 }
 
 #[test]
 fn a_passphrase_is_asked_for_only_where_somebody_can_answer() {
-    let fake = Fake::start(Script::default());
+    let fake = Server::start(Script::default());
     let told = fake
         .run("instances add bob.example --passphrase-prompt")
         .failed(2);
@@ -342,5 +343,5 @@ fn a_passphrase_is_asked_for_only_where_somebody_can_answer() {
         .run_words(&["instances", "add", "bob.example", "--passphrase", ""])
         .failed(2);
     assert!(told.contains("is empty"), "{told}");
-    assert!(fake.asked().calls.is_empty());
+    assert!(fake.calls().is_empty());
 }

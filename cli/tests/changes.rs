@@ -10,15 +10,19 @@
 mod support;
 
 use hamlet_proto::hamlet::instance::v1::{
-    CleanSessionsResult, CreateInstanceResult, DeleteInstanceResult, Instance, PurgeOrphansResult,
-    RegisterLink, RemovedCount, create_token_request::Audience, instance::AuthMode,
+    BlockInstanceRequest, CleanSessionsResult, CreateInstanceRequest, CreateInstanceResult,
+    CreateTokenRequest, DeleteInstanceRequest, DeleteInstanceResult, Instance, PurgeOrphansRequest,
+    PurgeOrphansResult, RegisterLink, RemovedCount, RotateRegisterLinkRequest,
+    SetPassphraseRequest, UnblockInstanceRequest, UndeleteInstanceRequest, UpdateInstanceRequest,
+    create_token_request::Audience, instance::AuthMode,
 };
 use prost_types::{Duration, Timestamp};
 use serde_json::Value;
 use support::{
     answers::{changing, checked, instance, running},
-    fake::{End, Fake, Script},
+    program::Server,
 };
+use test_kit::fake::{Script, WatchEnd};
 
 const ID: &str = "6f1c2a52-6f0e-4d0c-9a3e-0d5c2b1f7a10";
 
@@ -54,17 +58,17 @@ fn a_creation_takes_all_that_is_known_of_an_instance() {
         .done();
     fake.run("instances add bob.example --couch-cluster -1 --magic_link=false")
         .done();
-    let asked = fake.asked();
-    let sent = asked.creations[0].instance.clone().unwrap();
+    let creations = fake.asked::<CreateInstanceRequest>();
+    let sent = creations[0].instance.clone().unwrap();
     assert_eq!(sent.couch_cluster, Some(1));
     assert_eq!(sent.franceconnect_id, "f1");
     assert!(sent.magic_link && sent.no_auto_update);
     assert_eq!(sent.tos_latest, "2.0.0");
     assert_eq!(sent.auth_mode(), AuthMode::TwoFactorMail);
-    assert_eq!(asked.creations[0].passphrase, "");
-    let sent = asked.creations[1].instance.clone().unwrap();
+    assert_eq!(creations[0].passphrase, "");
+    let sent = creations[1].instance.clone().unwrap();
     assert_eq!(sent.disk_quota_bytes, 536_870_912);
-    let sent = asked.creations[2].instance.clone().unwrap();
+    let sent = creations[2].instance.clone().unwrap();
     assert!(sent.couch_cluster.is_none() && !sent.magic_link);
 }
 
@@ -86,8 +90,8 @@ fn a_modification_names_the_fields_that_change_and_no_other() {
         "{out}"
     );
     fake.run("instances update bob.example --unlock").done();
-    let asked = fake.asked();
-    let update = &asked.updates[0];
+    let updates = fake.asked::<UpdateInstanceRequest>();
+    let update = &updates[0];
     assert_eq!(update.request_id, ID);
     let paths = &update.update_mask.as_ref().unwrap().paths;
     assert_eq!(
@@ -122,7 +126,7 @@ fn a_modification_names_the_fields_that_change_and_no_other() {
     );
     assert_eq!(sent.timezone, "Europe/Berlin");
     assert_eq!(sent.uuid, "u1");
-    let update = &asked.updates[1];
+    let update = &updates[1];
     assert_eq!(update.update_mask.as_ref().unwrap().paths, ["locked"]);
     assert!(!update.instance.as_ref().unwrap().locked);
 }
@@ -138,21 +142,14 @@ fn every_clearable_field_can_be_cleared_by_the_name_of_its_flag() {
     .done();
     fake.run("instances modify bob.example --settings a:1 --unset settings.b,timezone --locale fr")
         .done();
-    let asked = fake.asked();
-    let paths = |of: usize| {
-        asked.updates[of]
-            .update_mask
-            .as_ref()
-            .unwrap()
-            .paths
-            .join(" ")
-    };
+    let updates = fake.asked::<UpdateInstanceRequest>();
+    let paths = |of: usize| updates[of].update_mask.as_ref().unwrap().paths.join(" ");
     assert_eq!(
         paths(0),
         "auth_mode blocking_reason context disk_quota_bytes domain_aliases email franceconnect_id magic_link \
          no_auto_update oidc_id old_domain phone public_name settings sponsorships tos_signed tos_latest timezone uuid"
     );
-    let sent = asked.updates[0].instance.clone().unwrap();
+    let sent = updates[0].instance.clone().unwrap();
     assert_eq!(sent.email, "");
     assert_eq!(paths(1), "locale settings.a settings.b timezone");
 }
@@ -176,20 +173,19 @@ fn blocking_and_bringing_back() {
     .done();
     fake.run("instances undelete bob.example --validate-only -o json")
         .done();
-    let asked = fake.asked();
-    assert_eq!(asked.blocks[0].name, "instances/bob.example");
-    assert_eq!(asked.blocks[0].reason, "PAYMENT_FAILED");
-    assert_eq!(asked.blocks[0].etag, "e1");
-    assert!(asked.blocks[1].validate_only);
-    assert_eq!(asked.blocks[1].reason, "UNKNOWN");
+    let blocks = fake.asked::<BlockInstanceRequest>();
+    let unblocks = fake.asked::<UnblockInstanceRequest>();
+    let undeletions = fake.asked::<UndeleteInstanceRequest>();
+    assert_eq!(blocks[0].name, "instances/bob.example");
+    assert_eq!(blocks[0].reason, "PAYMENT_FAILED");
+    assert_eq!(blocks[0].etag, "e1");
+    assert!(blocks[1].validate_only);
+    assert_eq!(blocks[1].reason, "UNKNOWN");
     assert_eq!(
-        (
-            asked.unblocks[0].etag.as_str(),
-            asked.unblocks[0].request_id.as_str()
-        ),
+        (unblocks[0].etag.as_str(), unblocks[0].request_id.as_str()),
         ("e2", ID)
     );
-    assert!(asked.undeletions[0].validate_only);
+    assert!(undeletions[0].validate_only);
 }
 
 #[test]
@@ -203,9 +199,8 @@ fn one_field_commands() {
     fake.run("instances debug bob.example false").done();
     let before = std::time::SystemTime::now();
     fake.run("instances debug bob.example true --ttl 2h").done();
-    let asked = fake.asked();
-    let sent: Vec<_> = asked
-        .updates
+    let updates = fake.asked::<UpdateInstanceRequest>();
+    let sent: Vec<_> = updates
         .iter()
         .map(|update| {
             let paths = update.update_mask.clone().unwrap().paths;
@@ -228,7 +223,7 @@ fn one_field_commands() {
 fn debug_tells_until_when() {
     let mut bob = instance("bob.example");
     bob.debug_until = Some(seconds(0));
-    let fake = Fake::start(Script {
+    let fake = Server::start(Script {
         instances: vec![bob, instance("eve.example")],
         ..Script::default()
     });
@@ -246,7 +241,7 @@ fn debug_tells_until_when() {
 fn the_prefix_of_the_databases() {
     let mut eve = instance("eve.example");
     eve.couch_cluster = Some(1);
-    let fake = Fake::start(Script {
+    let fake = Server::start(Script {
         instances: vec![instance("bob.example"), eve],
         ..Script::default()
     });
@@ -286,8 +281,8 @@ fn a_destruction_lists_what_went_and_the_last_look() {
     // An argument with a capital can be confirmed, typed as it was given.
     fake.run_typing("instances destroy BOB.example --etag e1", "BOB.example\n")
         .done();
-    let asked = fake.asked();
-    assert_eq!(asked.destructions.last().unwrap().etag, "e1");
+    let destructions = fake.asked::<DeleteInstanceRequest>();
+    assert_eq!(destructions.last().unwrap().etag, "e1");
 }
 
 #[test]
@@ -308,12 +303,12 @@ fn a_soft_deletion_says_until_when_it_can_be_brought_back() {
         "{out}"
     );
     assert!(!out.contains("nothing is left"), "{out}");
-    let asked = fake.asked();
+    let destructions = fake.asked::<DeleteInstanceRequest>();
     let month = Duration {
         seconds: 30 * 86_400,
         nanos: 0,
     };
-    assert_eq!(asked.destructions[0].keep, Some(month));
+    assert_eq!(destructions[0].keep, Some(month));
 }
 
 #[test]
@@ -343,9 +338,9 @@ fn passphrases_come_from_files_and_standard_input_and_with_a_warning_from_argume
     assert!(warned.err.contains("warning: --passphrase"), "{warned:#?}");
     assert!(!warned.err.contains("one and a half"), "{warned:#?}");
     warned.done();
-    let asked = fake.asked();
-    assert_eq!(asked.creations.len(), 5);
-    for creation in &asked.creations {
+    let creations = fake.asked::<CreateInstanceRequest>();
+    assert_eq!(creations.len(), 5);
+    for creation in &creations {
         assert_eq!(creation.passphrase, "one and a half");
     }
 }
@@ -367,10 +362,10 @@ fn a_passphrase_is_set() {
     let warned = fake.run_words(&["instances", "set-passphrase", "bob.example", "the new one"]);
     assert!(warned.err.contains("warning: PASSPHRASE"), "{warned:#?}");
     warned.done();
-    for sent in &fake.asked().passphrases {
+    for sent in &fake.asked::<SetPassphraseRequest>() {
         assert_eq!(sent.passphrase, "the new one");
     }
-    assert_eq!(fake.asked().passphrases[1].etag, "e1");
+    assert_eq!(fake.asked::<SetPassphraseRequest>()[1].etag, "e1");
     assert_eq!(fake.called("SetPassphrase"), 3);
     for nothing in ["", "\n"] {
         fake.run_typing(set, nothing).failed(2);
@@ -389,7 +384,7 @@ fn a_passphrase_is_set() {
 
 #[test]
 fn tokens_are_printed_alone() {
-    let fake = Fake::start(Script::default());
+    let fake = Server::start(Script::default());
     let token = |words: &str| {
         let run = fake.run(&format!("instances {words}"));
         assert_eq!(run.out, "the-token\n", "{run:#?}");
@@ -406,9 +401,8 @@ fn tokens_are_printed_alone() {
     let warned = token("token-oauth bob.example c1 io.cozy.files,io.cozy.contacts --expire 30d");
     assert!(warned.contains("comma"), "{warned}");
     token("refresh-token-oauth bob.example c1 io.cozy.files");
-    let asked = fake.asked();
-    let sent: Vec<_> = asked
-        .tokens
+    let tokens = fake.asked::<CreateTokenRequest>();
+    let sent: Vec<_> = tokens
         .iter()
         .map(|token| (token.audience(), token.subject.as_str(), token.scopes.len()))
         .collect();
@@ -422,7 +416,7 @@ fn tokens_are_printed_alone() {
             (Audience::Refresh, "c1", 1),
         ]
     );
-    let lives = |of: usize| asked.tokens[of].lifetime.map(|span| span.seconds);
+    let lives = |of: usize| tokens[of].lifetime.map(|span| span.seconds);
     assert_eq!(
         (lives(0), lives(1), lives(3)),
         (None, Some(3600), Some(30 * 86_400))
@@ -456,7 +450,7 @@ fn sessions_and_orphans_are_removed_with_counts() {
         out.contains("would be removed") && out.contains("3 databases"),
         "{out}"
     );
-    assert!(fake.asked().purges[1].validate_only);
+    assert!(fake.asked::<PurgeOrphansRequest>()[1].validate_only);
     assert_eq!(fake.called("ListOrphans"), 0);
 }
 
@@ -471,7 +465,7 @@ fn a_register_link_is_renewed() {
     let renewed = fake.run("instances register-link bob.example --rotate --etag e1");
     assert!(renewed.err.contains("1970-01-01"), "{renewed:#?}");
     assert_eq!(renewed.done(), "http://bob.example/?registerToken=new\n");
-    assert_eq!(fake.asked().rotations[0].etag, "e1");
+    assert_eq!(fake.asked::<RotateRegisterLinkRequest>()[0].etag, "e1");
     assert_eq!(fake.called("GetRegisterLink"), 0);
 }
 
@@ -554,9 +548,9 @@ fn who_looks_at_operations_does_not_see_what_opens_an_instance() {
 
 #[test]
 fn a_server_that_begins_what_it_should_check_is_told_on() {
-    let fake = Fake::start(Script {
+    let fake = Server::start(Script {
         accepted: running("block"),
-        watches: vec![(vec![running("block")], End::Stop)].into(),
+        watches: vec![(vec![running("block")], WatchEnd::Stop)].into(),
         ..Script::default()
     });
     let told = fake.run("instances block bob.example --dry-run").failed(1);
@@ -578,7 +572,7 @@ fn adding_and_destroying_can_be_disabled_for_the_command_line() {
         assert!(told.contains("use the portal"), "{told}");
         assert!(told.contains("HAMLET_DISABLE_INSTANCES_ADD_RM"), "{told}");
     }
-    assert!(fake.asked().calls.is_empty());
+    assert!(fake.calls().is_empty());
     let mut command = fake.hamlet("instances rm bob.example --force");
     command.env("HAMLET_DISABLE_INSTANCES_ADD_RM", "");
     support::program::run(command).done();
@@ -597,7 +591,7 @@ fn a_change_that_is_refused_names_the_flag() {
         "instance.disk_quota_bytes: is negative",
         details,
     );
-    let fake = Fake::start(Script {
+    let fake = Server::start(Script {
         refuse: Some(refusal),
         ..Script::default()
     });
@@ -614,7 +608,7 @@ fn a_change_that_is_refused_names_the_flag() {
 
 #[test]
 fn what_would_be_created_is_shown() {
-    let fake = Fake::start(Script {
+    let fake = Server::start(Script {
         checked: Some(checked(&CreateInstanceResult {
             instance: Some(instance("bob.example")),
             ..CreateInstanceResult::default()

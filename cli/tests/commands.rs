@@ -20,8 +20,9 @@ use hamlet_proto::{
         apps::v1::App,
         files::v1::{File, TreeEntry, file},
         instance::v1::{
-            AppOutcome, CreateInstanceResult, DeleteInstanceResult, OperationMetadata,
-            RegisterLink, RemovedCount, Step, operation_metadata::Phase, step,
+            AppOutcome, CreateInstanceRequest, CreateInstanceResult, DeleteInstanceRequest,
+            DeleteInstanceResult, OperationMetadata, RegisterLink, RemovedCount, Step,
+            operation_metadata::Phase, step,
         },
     },
     pack,
@@ -30,8 +31,11 @@ use prost::{Message, Name};
 use serde_json::Value;
 use support::{
     answers::{checked, instance, json_lines},
-    fake::{CREDENTIAL, End, Fake, Script},
-    program::{finish, hamlet, run},
+    program::{Server, finish, hamlet, run},
+};
+use test_kit::{
+    doors::ADMIN_CREDENTIAL,
+    fake::{Script, Watch, WatchEnd},
 };
 use tonic::{Code, Status};
 
@@ -77,8 +81,8 @@ fn created() -> CreateInstanceResult {
 }
 
 /// A server that accepts anything as `operations/op-1`, and streams these states.
-fn accepting(watches: Vec<(Vec<Operation>, End)>) -> Fake {
-    Fake::start(Script {
+fn accepting(watches: Vec<Watch>) -> Server {
+    Server::start(Script {
         accepted: running(),
         watches: watches.into(),
         operations: vec![running()],
@@ -89,7 +93,7 @@ fn accepting(watches: Vec<(Vec<Operation>, End)>) -> Fake {
 
 #[test]
 fn a_creation_sends_what_was_said_and_shows_what_came_of_it() {
-    let fake = accepting(vec![(vec![running(), ended(&created())], End::Stop)]);
+    let fake = accepting(vec![(vec![running(), ended(&created())], WatchEnd::Stop)]);
     let out = fake
         .run(
             "instances add bob.example --locale de --apps home,file:///srv/notes --apps drive --public-name Bob \
@@ -104,8 +108,8 @@ fn a_creation_sends_what_was_said_and_shows_what_came_of_it() {
     );
     assert!(out.contains("home 1.0.0"), "{out}");
 
-    let asked = fake.asked();
-    let request = &asked.creations[0];
+    let creations = fake.asked::<CreateInstanceRequest>();
+    let request = &creations[0];
     assert_eq!(request.apps, ["home", "file:///srv/notes", "drive"]);
     assert_eq!(request.request_id.len(), 36);
     assert!(!request.validate_only && !request.trace);
@@ -130,15 +134,15 @@ fn a_creation_sends_what_was_said_and_shows_what_came_of_it() {
 
 #[test]
 fn a_creation_speaks_english_unless_told_otherwise() {
-    let fake = accepting(vec![(vec![ended(&created())], End::Stop)]);
+    let fake = accepting(vec![(vec![ended(&created())], WatchEnd::Stop)]);
     fake.run("instances create bob.example").done();
-    let asked = fake.asked();
-    assert_eq!(asked.creations[0].instance.clone().unwrap().locale, "en");
+    let creations = fake.asked::<CreateInstanceRequest>();
+    assert_eq!(creations[0].instance.clone().unwrap().locale, "en");
 }
 
 #[test]
 fn json_is_one_document_and_progress_is_for_terminals() {
-    let fake = accepting(vec![(vec![running(), ended(&created())], End::Stop)]);
+    let fake = accepting(vec![(vec![running(), ended(&created())], WatchEnd::Stop)]);
     let added = fake.run("instances add bob.example -o json");
     assert_eq!(added.err, "");
     let document: Value = serde_json::from_str(&added.done()).unwrap();
@@ -150,7 +154,7 @@ fn json_is_one_document_and_progress_is_for_terminals() {
 
 #[test]
 fn the_other_forms_of_a_creation() {
-    let watch = || (vec![ended(&created())], End::Stop);
+    let watch = || (vec![ended(&created())], WatchEnd::Stop);
     let fake = accepting(vec![watch(), watch()]);
     let names = fake.run("instances add bob.example -o name").done();
     assert_eq!(names, "instances/bob.example\n");
@@ -167,7 +171,7 @@ fn an_app_that_fails_is_warned_about_and_the_instance_is_printed() {
         ..AppOutcome::default()
     });
     result.warnings.push("the context is not known".to_owned());
-    let fake = accepting(vec![(vec![ended(&result)], End::Stop)]);
+    let fake = accepting(vec![(vec![ended(&result)], WatchEnd::Stop)]);
     let added = fake.run("instances add bob.example --apps home,nosuchapp");
     assert!(added.out.contains("registerToken=abc"));
     let told = added.failed(1);
@@ -193,23 +197,23 @@ fn a_trace_is_told_beside_the_data() {
         }],
         ..OperationMetadata::default()
     }));
-    let fake = accepting(vec![(vec![traced], End::Stop)]);
+    let fake = accepting(vec![(vec![traced], WatchEnd::Stop)]);
     let added = fake.run("instances add bob.example --trace -o json");
     assert!(added.err.contains("claims: 12 ms"), "{added:#?}");
-    assert!(fake.asked().creations[0].trace);
+    assert!(fake.asked::<CreateInstanceRequest>()[0].trace);
 }
 
 #[test]
 fn a_dry_run_follows_nothing() {
-    let fake = Fake::start(Script {
+    let fake = Server::start(Script {
         checked: Some(checked(&created())),
         ..Script::default()
     });
     fake.run("instances add bob.example --validate-only").done();
     fake.run("instances destroy bob.example --dry-run").done();
-    let asked = fake.asked();
-    assert!(asked.creations[0].validate_only && asked.destructions[0].validate_only);
-    drop(asked);
+    let creations = fake.asked::<CreateInstanceRequest>();
+    let destructions = fake.asked::<DeleteInstanceRequest>();
+    assert!(creations[0].validate_only && destructions[0].validate_only);
     assert_eq!(fake.called("WatchOperation"), 0);
 }
 
@@ -229,7 +233,7 @@ fn a_failed_operation_ends_as_a_failed_call_would() {
             })),
             ..running()
         };
-        let fake = accepting(vec![(vec![failed], End::Stop)]);
+        let fake = accepting(vec![(vec![failed], WatchEnd::Stop)]);
         let told = fake.run("instances add bob.example").failed(exit);
         assert_eq!(told, "error: the name is taken\n");
     }
@@ -248,7 +252,7 @@ fn each_status_has_its_exit_code() {
         (Code::DeadlineExceeded, 6),
         (Code::Unimplemented, 1),
     ] {
-        let fake = Fake::start(Script {
+        let fake = Server::start(Script {
             refuse: Some(Status::new(code, "this is why")),
             ..Script::default()
         });
@@ -263,7 +267,7 @@ fn wrong_fields_are_listed() {
     let mut details = ErrorDetails::new();
     details.add_bad_request_violation("instance.locale", "is no language");
     details.add_bad_request_violation("instance.email", "is no address");
-    let fake = Fake::start(Script {
+    let fake = Server::start(Script {
         refuse: Some(Status::with_error_details(
             Code::InvalidArgument,
             "two fields are wrong",
@@ -280,7 +284,7 @@ fn wrong_fields_are_listed() {
 
 #[test]
 fn a_list_is_fetched_page_by_page() {
-    let fake = Fake::start(Script {
+    let fake = Server::start(Script {
         instances: ["a.example", "bücher.example", "c.example"]
             .map(instance)
             .into(),
@@ -308,7 +312,7 @@ fn a_list_is_fetched_page_by_page() {
 
 #[test]
 fn a_list_of_nothing_prints_nothing() {
-    let fake = Fake::start(Script::default());
+    let fake = Server::start(Script::default());
     for form in ["table", "json", "yaml", "name"] {
         assert_eq!(fake.run(&format!("instances ls -o {form}")).done(), "");
     }
@@ -316,7 +320,7 @@ fn a_list_of_nothing_prints_nothing() {
 
 #[test]
 fn a_reader_that_has_seen_enough_is_no_failure() {
-    let fake = Fake::start(Script {
+    let fake = Server::start(Script {
         instances: vec![instance("a.example"); 4],
         ..Script::default()
     });
@@ -330,7 +334,7 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
 fn what_a_terminal_would_obey_is_spelled_out() {
     let mut hostile = instance("a.example");
     hostile.public_name = "\u{1b}[2Jevil\u{9b}\u{202e}\n".to_owned();
-    let fake = Fake::start(Script {
+    let fake = Server::start(Script {
         instances: vec![hostile.clone()],
         ..Script::default()
     });
@@ -348,7 +352,7 @@ fn what_a_terminal_would_obey_is_spelled_out() {
     let document: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(document["publicName"], hostile.public_name);
 
-    let fake = Fake::start(Script {
+    let fake = Server::start(Script {
         refuse: Some(Status::not_found("\u{1b}[2Jgone\nerror: twice")),
         ..Script::default()
     });
@@ -366,7 +370,7 @@ fn a_destruction_asks_for_the_domain_again() {
         }],
         ..DeleteInstanceResult::default()
     };
-    let fake = accepting(vec![(vec![ended(&removed)], End::Stop)]);
+    let fake = accepting(vec![(vec![ended(&removed)], WatchEnd::Stop)]);
     for (typed, why) in [
         ("alice.example\n", "that is not bob.example"),
         ("\n", "that is not bob.example"),
@@ -387,9 +391,9 @@ fn a_destruction_asks_for_the_domain_again() {
         out.contains("bob.example") && out.contains("19 databases"),
         "{out}"
     );
-    let asked = fake.asked();
-    assert_eq!(asked.destructions[0].name, "instances/bob.example");
-    assert_eq!(asked.destructions[0].etag, "etag-1");
+    let destructions = fake.asked::<DeleteInstanceRequest>();
+    assert_eq!(destructions[0].name, "instances/bob.example");
+    assert_eq!(destructions[0].etag, "etag-1");
 }
 
 #[test]
@@ -399,7 +403,7 @@ fn a_forced_destruction_asks_nothing() {
             domain: "bob.example".to_owned(),
             ..DeleteInstanceResult::default()
         })],
-        End::Stop,
+        WatchEnd::Stop,
     )]);
     let destroyed = fake.run("instances destroy bob.example --force");
     assert_eq!(destroyed.err, "");
@@ -411,7 +415,7 @@ fn a_forced_destruction_asks_nothing() {
 fn an_alias_or_nothing_cannot_be_destroyed() {
     let mut bob = instance("bob.example");
     bob.domain_aliases = vec!["robert.example".to_owned()];
-    let fake = Fake::start(Script {
+    let fake = Server::start(Script {
         instances: vec![bob],
         ..Script::default()
     });
@@ -433,14 +437,14 @@ fn leftovers_are_no_success() {
         leftovers: vec!["cozy00/io-cozy-files".to_owned()],
         ..DeleteInstanceResult::default()
     };
-    let fake = accepting(vec![(vec![ended(&left)], End::Stop)]);
+    let fake = accepting(vec![(vec![ended(&left)], WatchEnd::Stop)]);
     let told = fake.run("instances destroy bob.example --force").failed(1);
     assert!(told.contains("cozy00/io-cozy-files"), "{told}");
 }
 
 #[test]
 fn the_register_link_is_printed_alone() {
-    let fake = Fake::start(Script {
+    let fake = Server::start(Script {
         link: RegisterLink {
             link: "http://bob.example/?registerToken=abc".to_owned(),
             token: "abc".to_owned(),
@@ -472,7 +476,7 @@ fn files_and_apps_are_asked_of_the_instance_that_the_domain_names() {
         entry("/Fotos", 1, file::Type::Directory),
         entry("/Fotos/a.jpg", 2, file::Type::File),
     ];
-    let fake = Fake::start(Script {
+    let fake = Server::start(Script {
         files: tree
             .iter()
             .skip(1)
@@ -490,7 +494,7 @@ fn files_and_apps_are_asked_of_the_instance_that_the_domain_names() {
     });
     let tree = fake.run("files tree Bücher.example:8080").done();
     assert_eq!(tree, "/\n  Fotos/\n    a.jpg\n");
-    assert_eq!(fake.asked().calls, ["WalkTree xn--bcher-kva.example:8080"]);
+    assert_eq!(fake.calls(), ["WalkTree xn--bcher-kva.example:8080"]);
     let shallow = fake.run("files tree bob.example / --max-depth 1").done();
     assert_eq!(shallow, "/\n  Fotos/\n");
     let entries = json_lines(&fake.run("files tree bob.example -o json").done());
@@ -519,7 +523,7 @@ fn files_and_apps_are_asked_of_the_instance_that_the_domain_names() {
 
 #[test]
 fn operations_are_listed_shown_and_waited_for() {
-    let fake = accepting(vec![(vec![ended(&created())], End::Stop)]);
+    let fake = accepting(vec![(vec![ended(&created())], WatchEnd::Stop)]);
     let rows = fake.run("operations ls").done();
     assert_eq!(
         rows,
@@ -552,7 +556,7 @@ fn status_tells_what_serves_and_what_does_not() {
 
 #[test]
 fn wrong_use_is_told_before_anything_is_sent() {
-    let fake = Fake::start(Script::default());
+    let fake = Server::start(Script::default());
     for wrong in [
         "",
         "instances",
@@ -575,7 +579,7 @@ fn wrong_use_is_told_before_anything_is_sent() {
         assert_eq!(run.code, Some(2), "{wrong}: {run:#?}");
         assert!(run.out.is_empty() && !run.err.is_empty(), "{wrong}");
     }
-    assert!(fake.asked().calls.is_empty());
+    assert!(fake.calls().is_empty());
 }
 
 #[test]
@@ -627,14 +631,14 @@ fn every_command_has_a_manual_and_needs_no_server_for_it() {
 
 #[test]
 fn a_refused_credential_is_named_by_its_file_and_never_shown() {
-    let fake = Fake::start(Script::default());
+    let fake = Server::start(Script::default());
     let mut command = fake.hamlet("instances ls");
     let file = fake.folder().join("other");
     std::fs::write(&file, "wrong-credential").unwrap();
     command.env("HAMLET_CREDENTIAL_FILE", &file);
     let told = run(command).failed(5);
     assert!(told.contains(file.to_str().unwrap()), "{told}");
-    assert!(!told.contains("wrong-credential") && !told.contains(CREDENTIAL));
+    assert!(!told.contains("wrong-credential") && !told.contains(ADMIN_CREDENTIAL));
 }
 
 #[test]

@@ -11,13 +11,14 @@ mod support;
 
 use hamlet_proto::{
     google::{
-        longrunning::{Operation, operation},
+        longrunning::{ListOperationsRequest, Operation, operation},
         rpc,
     },
     hamlet::{
-        files::v1::Finding,
+        files::v1::{CheckTreeRequest, Finding},
         instance::v1::{
-            Instance, OperationMetadata, Orphan, Step, operation_metadata::Phase, orphan, step,
+            Instance, ListInstancesRequest, OperationMetadata, Orphan, Step,
+            operation_metadata::Phase, orphan, step,
         },
     },
     pack,
@@ -25,13 +26,13 @@ use hamlet_proto::{
 use serde_json::json;
 use support::{
     answers::{instance, json_lines},
-    fake::{Fake, Script},
-    program::{hamlet, run},
+    program::{Server, hamlet, run},
 };
+use test_kit::fake::Script;
 use tonic::Status;
 
-fn three() -> Fake {
-    Fake::start(Script {
+fn three() -> Server {
+    Server::start(Script {
         instances: vec![
             Instance {
                 domain_aliases: vec!["x.example".to_owned(), "y.example".to_owned()],
@@ -122,16 +123,16 @@ fn one_page_says_where_the_next_begins() {
     assert_eq!(all.err, "", "there are no more");
     assert_eq!(all.done().lines().count(), 3);
     fake.run("instances ls --page-size 1 --deleted").done();
-    let asked = fake.asked();
-    let sizes: Vec<_> = asked.lists.iter().map(|list| list.page_size).collect();
+    let lists = fake.asked::<ListInstancesRequest>();
+    let sizes: Vec<_> = lists.iter().map(|list| list.page_size).collect();
     assert_eq!(sizes, [1, 200, 3, 1, 1, 1, 1]);
-    assert!(!asked.lists[0].show_deleted && asked.lists[6].show_deleted);
+    assert!(!lists[0].show_deleted && lists[6].show_deleted);
 }
 
 #[test]
 fn a_page_is_printed_before_the_next_has_come() {
     use std::io::{BufRead as _, BufReader};
-    let fake = Fake::start(Script {
+    let fake = Server::start(Script {
         instances: vec![instance("a.example"); 3],
         pages: Some(1),
         ..Script::default()
@@ -156,7 +157,7 @@ fn finding(what: &str, path: &str) -> Finding {
 
 #[test]
 fn a_check_that_finds_something_fails() {
-    let fake = Fake::start(Script {
+    let fake = Server::start(Script {
         findings: vec![
             finding("index_missing", "/a"),
             finding("content_mismatch", "/b b"),
@@ -169,8 +170,8 @@ fn a_check_that_finds_something_fails() {
         "index_missing     /a    id1  more about it\ncontent_mismatch  /b b  id1  more about it\n"
     );
     assert!(checked.failed(1).contains("2 findings"));
-    assert_eq!(fake.asked().calls, ["CheckTree xn--bcher-kva.example:8080"]);
-    let check = fake.asked().checks[0];
+    assert_eq!(fake.calls(), ["CheckTree xn--bcher-kva.example:8080"]);
+    let check = fake.asked::<CheckTreeRequest>()[0];
     assert!(check.files_consistency && check.fail_fast && !check.index_integrity);
     let json = fake.run("instances fsck bob.example --json");
     assert_eq!(json_lines(&json.out)[1]["path"], "/b b");
@@ -179,13 +180,13 @@ fn a_check_that_finds_something_fails() {
 
 #[test]
 fn a_check_that_finds_nothing_says_nothing() {
-    let fake = Fake::start(Script::default());
+    let fake = Server::start(Script::default());
     assert_eq!(fake.run("instances fsck bob.example").done(), "");
 }
 
 #[test]
 fn a_check_that_breaks_off_shows_what_it_found_and_is_no_success() {
-    let fake = Fake::start(Script {
+    let fake = Server::start(Script {
         findings: vec![finding("index_missing", "/a")],
         broken: Some(Status::unavailable("the service starts again")),
         ..Script::default()
@@ -195,14 +196,14 @@ fn a_check_that_breaks_off_shows_what_it_found_and_is_no_success() {
     checked.failed(6);
 }
 
-fn orphaned() -> Fake {
+fn orphaned() -> Server {
     let orphan = |kind: orphan::Kind, name: &str, count| Orphan {
         kind: kind.into(),
         name: name.to_owned(),
         reason: "no instance has this prefix".to_owned(),
         count,
     };
-    Fake::start(Script {
+    Server::start(Script {
         orphans: vec![
             orphan(orphan::Kind::Database, "cozy00/io-cozy-files", 12),
             orphan(orphan::Kind::Claim, "bob.example", 0),
@@ -286,7 +287,7 @@ fn operations_tell_their_place_steps_tries_and_last_error() {
         message: "the name is taken".to_owned(),
         details: Vec::new(),
     }));
-    let fake = Fake::start(Script {
+    let fake = Server::start(Script {
         accepted: waiting.clone(),
         operations: vec![queued, waiting, failed],
         ..Script::default()
@@ -297,7 +298,9 @@ fn operations_tell_their_place_steps_tries_and_last_error() {
          operations/b  create  b.example  waiting  -  databases  3  the database is away\n\
          operations/c  destroy  c.example  failed   -  -          -  the name is taken\n"
     );
-    assert_eq!(fake.asked().filters, ["done=false", "done=false"]);
+    let lists = fake.asked::<ListOperationsRequest>();
+    let filters: Vec<_> = lists.iter().map(|list| list.filter.as_str()).collect();
+    assert_eq!(filters, ["done=false", "done=false"]);
     let shown = fake.run("operations show b").done();
     for line in [
         "phase       waiting",
@@ -325,7 +328,7 @@ fn operations_tell_their_place_steps_tries_and_last_error() {
 
 #[test]
 fn an_operation_that_cannot_be_cancelled_says_why() {
-    let fake = Fake::start(Script {
+    let fake = Server::start(Script {
         refuse: Some(Status::failed_precondition(
             "a destruction goes only forward",
         )),

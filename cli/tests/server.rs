@@ -13,12 +13,13 @@ use std::{fs, net::TcpListener, path::Path, process::Command};
 
 use hamlet_proto::{
     google::longrunning::{Operation, operation},
-    hamlet::instance::v1::{CreateInstanceResult, Instance},
+    hamlet::instance::v1::{CreateInstanceRequest, CreateInstanceResult, Instance},
     pack,
 };
-use support::{
-    fake::{CREDENTIAL, End, Fake, Script},
-    program::{finish, hamlet, run},
+use support::program::{Server, finish, hamlet, run};
+use test_kit::{
+    doors::ADMIN_CREDENTIAL,
+    fake::{Script, Watch, WatchEnd},
 };
 use tonic::{Code, Status};
 
@@ -43,8 +44,8 @@ fn ended() -> Operation {
     }
 }
 
-fn accepting(watches: Vec<(Vec<Operation>, End)>) -> Fake {
-    Fake::start(Script {
+fn accepting(watches: Vec<Watch>) -> Server {
+    Server::start(Script {
         accepted: running(),
         watches: watches.into(),
         ..Script::default()
@@ -62,14 +63,14 @@ fn data_folder(folder: &Path, address: Option<&str>, credential: &str) {
 
 #[test]
 fn a_local_hamletd_is_found_from_its_folder_and_from_below() {
-    let fake = Fake::start(Script::default());
+    let fake = Server::start(Script::default());
     let place = tempfile::tempdir().unwrap();
     let below = place.path().join("a/b");
     fs::create_dir_all(&below).unwrap();
     data_folder(
         &place.path().join("hamlet-data"),
-        Some(&fake.address()),
-        CREDENTIAL,
+        Some(&fake.address().to_string()),
+        ADMIN_CREDENTIAL,
     );
     for folder in [place.path(), &below] {
         let counted = run(hamlet(folder, "instances count")).done();
@@ -79,11 +80,11 @@ fn a_local_hamletd_is_found_from_its_folder_and_from_below() {
 
 #[test]
 fn a_data_folder_that_is_named_comes_first() {
-    let fake = Fake::start(Script::default());
+    let fake = Server::start(Script::default());
     let place = tempfile::tempdir().unwrap();
     data_folder(&place.path().join("hamlet-data"), None, "of another");
     let named = place.path().join("elsewhere");
-    data_folder(&named, Some(&fake.address()), CREDENTIAL);
+    data_folder(&named, Some(&fake.address().to_string()), ADMIN_CREDENTIAL);
     let mut command = hamlet(place.path(), "instances count");
     command.env("HAMLET_DATA", &named);
     run(command).done();
@@ -91,13 +92,13 @@ fn a_data_folder_that_is_named_comes_first() {
 
 #[test]
 fn a_door_that_is_open_everywhere_is_open_here() {
-    let fake = Fake::start(Script::default());
+    let fake = Server::start(Script::default());
     let place = tempfile::tempdir().unwrap();
-    let port = fake.address().rsplit(':').next().unwrap().to_owned();
+    let port = fake.address().port();
     data_folder(
         &place.path().join("hamlet-data"),
         Some(&format!("0.0.0.0:{port}")),
-        CREDENTIAL,
+        ADMIN_CREDENTIAL,
     );
     run(hamlet(place.path(), "instances count")).done();
 }
@@ -111,35 +112,35 @@ fn a_hamletd_that_does_not_run_is_told_from_none() {
         "{told}"
     );
     let data = place.path().join("hamlet-data");
-    data_folder(&data, None, CREDENTIAL);
+    data_folder(&data, None, ADMIN_CREDENTIAL);
     let told = run(hamlet(place.path(), "instances ls")).failed(6);
     assert!(told.contains(data.to_str().unwrap()), "{told}");
 }
 
 #[test]
 fn a_found_credential_is_not_sent_to_another_server() {
-    let own = Fake::start(Script::default());
-    let other = Fake::start(Script::default());
+    let own = Server::start(Script::default());
+    let other = Server::start(Script::default());
     let place = tempfile::tempdir().unwrap();
     data_folder(
         &place.path().join("hamlet-data"),
-        Some(&own.address()),
-        CREDENTIAL,
+        Some(&own.address().to_string()),
+        ADMIN_CREDENTIAL,
     );
-    let to = |server: &Fake| {
+    let to = |server: &Server| {
         let mut command = hamlet(place.path(), "instances count");
         command.arg("--server").arg(server.url());
         run(command)
     };
     let told = to(&other).failed(2);
     assert!(told.contains("--credential-file"), "{told}");
-    assert!(other.asked().calls.is_empty());
+    assert!(other.calls().is_empty());
     to(&own).done();
 }
 
 #[test]
 fn flags_win_over_the_environment() {
-    let fake = Fake::start(Script::default());
+    let fake = Server::start(Script::default());
     let mut command = fake.hamlet("instances count");
     command
         .env("HAMLET_SERVER", "http://127.0.0.1:1")
@@ -153,7 +154,7 @@ fn nobody_at_the_address_is_told_at_once() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap();
     drop(free);
-    let fake = Fake::start(Script::default());
+    let fake = Server::start(Script::default());
     let mut command = fake.hamlet("instances ls");
     command.env("HAMLET_SERVER", format!("http://{address}"));
     let told = run(command).failed(6);
@@ -164,7 +165,7 @@ fn nobody_at_the_address_is_told_at_once() {
 fn a_server_that_says_nothing_is_given_up() {
     // The system takes connections for it; nobody reads them.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let fake = Fake::start(Script::default());
+    let fake = Server::start(Script::default());
     let mut command = fake.hamlet("instances ls");
     command.env(
         "HAMLET_SERVER",
@@ -175,7 +176,7 @@ fn a_server_that_says_nothing_is_given_up() {
 
 #[test]
 fn tls_is_refused_with_the_way_around() {
-    let fake = Fake::start(Script::default());
+    let fake = Server::start(Script::default());
     let mut command = fake.hamlet("instances ls");
     command.env("HAMLET_SERVER", "https://127.0.0.1:1");
     let told = run(command).failed(2);
@@ -184,7 +185,7 @@ fn tls_is_refused_with_the_way_around() {
 
 #[test]
 fn a_server_that_dies_leaves_an_operation_that_is_named() {
-    let mut fake = accepting(vec![(vec![running()], End::Hang)]);
+    let mut fake = accepting(vec![(vec![running()], WatchEnd::Hang)]);
     let child = fake.hamlet("instances add bob.example").spawn().unwrap();
     fake.wait_for("WatchOperation", 1);
     fake.die();
@@ -196,13 +197,13 @@ fn a_server_that_dies_leaves_an_operation_that_is_named() {
 #[test]
 fn a_watch_that_breaks_is_taken_up_again() {
     let breaks = [
-        End::Stop,
-        End::Fail(Status::unavailable("the service starts again")),
+        WatchEnd::Stop,
+        WatchEnd::Fail(Status::unavailable("the service starts again")),
     ];
     for broken in breaks {
         let fake = accepting(vec![
             (vec![running()], broken),
-            (vec![running(), ended()], End::Stop),
+            (vec![running(), ended()], WatchEnd::Stop),
         ]);
         fake.run("instances add bob.example").done();
         assert_eq!(fake.called("WatchOperation"), 2);
@@ -213,7 +214,7 @@ fn a_watch_that_breaks_is_taken_up_again() {
 fn a_watch_that_is_refused_is_not_taken_up_again() {
     let fake = accepting(vec![(
         vec![running()],
-        End::Fail(Status::new(Code::NotFound, "the operation was swept")),
+        WatchEnd::Fail(Status::new(Code::NotFound, "the operation was swept")),
     )]);
     let told = fake.run("instances add bob.example").failed(3);
     assert!(told.contains("swept"), "{told}");
@@ -222,15 +223,14 @@ fn a_watch_that_is_refused_is_not_taken_up_again() {
 
 #[test]
 fn a_creation_without_an_answer_is_asked_for_again_under_its_id() {
-    let fake = Fake::start(Script {
+    let fake = Server::start(Script {
         accepted: ended(),
         failing_creations: [Status::unavailable("a moment")].into(),
         ..Script::default()
     });
     fake.run("instances add bob.example").done();
-    let asked = fake.asked();
-    let ids: Vec<_> = asked
-        .creations
+    let creations = fake.asked::<CreateInstanceRequest>();
+    let ids: Vec<_> = creations
         .iter()
         .map(|request| request.request_id.clone())
         .collect();
@@ -240,7 +240,7 @@ fn a_creation_without_an_answer_is_asked_for_again_under_its_id() {
 
 #[test]
 fn a_creation_that_is_never_answered_says_how_to_find_out() {
-    let fake = Fake::start(Script {
+    let fake = Server::start(Script {
         refuse: Some(Status::unavailable("down for long")),
         ..Script::default()
     });
@@ -253,7 +253,7 @@ fn a_creation_that_is_never_answered_says_how_to_find_out() {
 
 #[test]
 fn ctrl_c_leaves_the_operation_and_says_how_to_follow_it() {
-    let fake = accepting(vec![(vec![running()], End::Hang)]);
+    let fake = accepting(vec![(vec![running()], WatchEnd::Hang)]);
     let child = fake.hamlet("instances add bob.example").spawn().unwrap();
     fake.wait_for("WatchOperation", 1);
     let status = Command::new("sh")

@@ -14,19 +14,24 @@ use std::{
     process::{Child, ChildStdin, Command, Stdio},
     sync::{Arc, Mutex},
     thread::JoinHandle,
-    time::{Duration, Instant},
 };
 
 use hamlet_proto::{
     google::longrunning::Operation,
     hamlet::instance::v1::{
-        CreateInstanceResult, OperationMetadata, Step, operation_metadata::Phase, step,
+        CreateInstanceResult, OperationMetadata, SetPassphraseRequest, Step,
+        operation_metadata::Phase, step,
     },
     pack,
 };
 use support::{
     answers::{changing, ended, instance},
-    fake::{CREDENTIAL, End, Fake, Script},
+    program::Server,
+};
+use test_kit::{
+    doors::ADMIN_CREDENTIAL,
+    eventually_blocking,
+    fake::{Script, WatchEnd},
 };
 
 /// A shell at a terminal of its own, made by `script`.
@@ -39,9 +44,9 @@ struct Terminal {
 
 impl Terminal {
     /// Runs a line in which `hamlet` is the built program.
-    fn run(fake: &Fake, line: &str) -> Self {
+    fn run(fake: &Server, line: &str) -> Self {
         let file = fake.folder().join("credential");
-        std::fs::write(&file, CREDENTIAL).unwrap();
+        std::fs::write(&file, ADMIN_CREDENTIAL).unwrap();
         let line = format!(
             "hamlet() {{ {} \"$@\"; }}; {line}",
             env!("CARGO_BIN_EXE_hamlet")
@@ -79,15 +84,14 @@ impl Terminal {
 
     /// Waits until something is shown.
     fn until(&self, text: &str) {
-        let late = Instant::now() + Duration::from_secs(60);
-        while !self.screen.lock().unwrap().contains(text) {
-            assert!(
-                Instant::now() < late,
-                "{text:?} was not shown, but {:?}",
-                self.screen.lock().unwrap()
-            );
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        eventually_blocking(&format!("{text:?} on the screen"), || {
+            let screen = self.screen.lock().unwrap();
+            if screen.contains(text) {
+                Ok(())
+            } else {
+                Err(screen.clone())
+            }
+        });
     }
 
     fn type_keys(&mut self, keys: &str) {
@@ -116,7 +120,10 @@ fn a_passphrase_is_asked_for_twice_and_never_shown() {
     let (code, screen) = terminal.end();
     assert_eq!(code, Some(0), "{screen}");
     assert!(!screen.contains("one and a half"), "{screen}");
-    assert_eq!(fake.asked().passphrases[0].passphrase, "one and a half");
+    assert_eq!(
+        fake.asked::<SetPassphraseRequest>()[0].passphrase,
+        "one and a half"
+    );
 }
 
 #[test]
@@ -196,7 +203,7 @@ fn progress_is_shown_step_by_step() {
         instance: Some(instance("bob.example")),
         ..CreateInstanceResult::default()
     };
-    let fake = Fake::start(Script {
+    let fake = Server::start(Script {
         accepted: at(0, Phase::Queued, Some(3), ""),
         watches: vec![(
             vec![
@@ -206,7 +213,7 @@ fn progress_is_shown_step_by_step() {
                 at(2, Phase::Running, None, ""),
                 ended("create", &result),
             ],
-            End::Stop,
+            WatchEnd::Stop,
         )]
         .into(),
         ..Script::default()

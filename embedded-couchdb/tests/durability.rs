@@ -5,7 +5,6 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
-    clippy::print_stderr,
     reason = "a failed expectation is the test failing"
 )]
 
@@ -22,21 +21,10 @@ use std::{
 use process::Program;
 use serde_json::{Value, json};
 use support::Client;
+use test_kit::dice::{self, Rng};
 
 const ROUNDS: u32 = 200;
 const WRITERS: usize = 4;
-
-/// A random generator whose seed reproduces a failure.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}
 
 /// The state that a writer expects.
 #[derive(Default)]
@@ -56,17 +44,17 @@ fn generation(rev: &str) -> u64 {
 }
 
 /// Writes until the server is killed.
-async fn write(client: Client, writer: usize, mut known: Known, mut random: Random) -> Known {
+async fn write(client: Client, writer: usize, mut known: Known, mut dice: Rng) -> Known {
     loop {
         known.next += 1;
         let n = known.next;
-        let result = match random.below(10) {
+        let result = match dice.u8(..10) {
             0 => churn(&client, writer, n, &mut known).await,
             1..=3 if !known.acknowledged.is_empty() => {
-                let at = random.below(known.acknowledged.len() as u64) as usize;
+                let at = dice.usize(..known.acknowledged.len());
                 let (id, (rev, deleted)) = known.acknowledged.iter().nth(at).unwrap();
                 let (id, rev, deleted) = (id.clone(), rev.clone(), *deleted);
-                let remove = random.below(3) == 0;
+                let remove = dice.u8(..3) == 0;
                 let doc = match (deleted, remove) {
                     (true, _) => json!({"_id": id, "n": n, "w": writer}),
                     (false, true) => json!({"_id": id, "_rev": rev, "_deleted": true}),
@@ -243,12 +231,7 @@ async fn indexes_agree(client: &Client) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_writes_survive_kill_9() {
-    let seed = std::env::var("HAMLET_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
-    let seed: u64 = seed.unwrap_or_else(|| u64::from(std::process::id()) * 7919 + 1);
-    eprintln!("HAMLET_SEED={seed}");
-    let mut random = Random(seed);
+    let mut dice = dice::seeded();
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
 
@@ -275,10 +258,9 @@ async fn acknowledged_writes_survive_kill_9() {
         }
         let mut writers = Vec::new();
         for (n, known) in all.drain(..).enumerate() {
-            let random = Random(random.below(u64::MAX - 1) + 1);
-            writers.push(tokio::spawn(write(client.clone(), n, known, random)));
+            writers.push(tokio::spawn(write(client.clone(), n, known, dice.fork())));
         }
-        tokio::time::sleep(Duration::from_millis(5 + random.below(30))).await;
+        tokio::time::sleep(Duration::from_millis(5 + dice.u64(..30))).await;
         program.kill().await;
         for writer in writers {
             all.push(writer.await.unwrap());

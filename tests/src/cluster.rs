@@ -7,12 +7,13 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::atomic::{AtomicU8, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tempfile::TempDir;
+use test_kit::{eventually::eventually_blocking_within, eventually_blocking};
 
-use crate::{cli::Cli, daemon::eventually, programs::program};
+use crate::{cli::Cli, programs::program};
 
 /// What a process of an installation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,8 +160,8 @@ impl Cluster {
 
     /// Waits until a process says that it serves.
     pub fn wait_for(&self, part: Part, replica: u8) {
-        eventually(part.program(), || {
-            self.health(part, replica).status.success().then_some(())
+        eventually_blocking(part.program(), || {
+            self.health(part, replica).status.success()
         });
     }
 
@@ -285,20 +286,16 @@ impl Cluster {
     /// # Panics
     /// When one does not end within `patience`.
     pub fn settle(&self, patience: Duration) {
-        let end = Instant::now() + patience;
-        loop {
+        eventually_blocking_within(patience, "the end of all operations", || {
             let listed = self.cli().run("operations ls -o json");
-            let running: Vec<_> = listed
-                .json_lines()
-                .into_iter()
-                .filter(|operation| operation["done"] != true)
-                .collect();
+            let mut running = listed.json_lines();
+            running.retain(|operation| operation["done"] != true);
             if listed.code == 0 && running.is_empty() {
-                return;
+                Ok(())
+            } else {
+                Err(running)
             }
-            assert!(Instant::now() < end, "operations do not end: {running:#?}");
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        });
     }
 
     /// A terminal whose credential lies elsewhere.

@@ -5,16 +5,15 @@ use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use test_kit::eventually::eventually_blocking_within;
 
 use crate::{
     cli::Cli,
     programs::{program, root},
 };
-
-/// How long anything may take before a test gives up. Generous: machines are slow and shared.
-pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A `hamletd` that serves. It is killed when this is dropped.
 #[derive(Debug)]
@@ -171,14 +170,9 @@ impl Daemon {
     /// When it does not end in time.
     #[must_use]
     pub fn wait(&mut self, patience: Duration) -> ExitStatus {
-        let end = Instant::now() + patience;
-        loop {
-            if let Some(status) = self.child.try_wait().expect("it can be waited for") {
-                return status;
-            }
-            assert!(Instant::now() < end, "it did not end within {patience:?}");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        eventually_blocking_within(patience, "its end", || {
+            self.child.try_wait().expect("it can be waited for")
+        })
     }
 }
 
@@ -187,20 +181,5 @@ impl Drop for Daemon {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// Asks again and again until `asked` gives something.
-///
-/// # Panics
-/// When it gives nothing within [`PATIENCE`].
-pub fn eventually<T>(what: &str, mut asked: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = asked() {
-            return found;
-        }
-        assert!(Instant::now() < end, "{what} did not happen");
-        std::thread::sleep(Duration::from_millis(50));
     }
 }

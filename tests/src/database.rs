@@ -1,39 +1,38 @@
 //! A database apart from `hamletd`: embedded-couchdb in the test's own process, or a real CouchDB when
 //! `HAMLET_TEST_COUCHDB_URL` names one. Looked into over its HTTP API, as any other software does.
 
-use std::{fs::File, path::Path};
+use std::path::Path;
 
+use embedded_couchdb::Config;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use test_kit::database::{Embedded, Server};
 
 const USER: &str = "admin";
 const PASSWORD: &str = "password";
 
-/// A database server with nothing in it.
+/// A database server.
 #[derive(Debug)]
 pub struct Database {
     client: Client,
     url: String,
-    embedded: Option<Embedded>,
-    /// A real server is one for all tests: they take turns.
-    _turn: Option<File>,
+    running: Running,
 }
 
-/// What keeps a server in the test's own process going.
-struct Embedded {
-    served: Box<dyn Fn() -> u64 + Send + Sync>,
-    task: tokio::task::JoinHandle<()>,
-    stop: tokio_util::sync::DropGuard,
-    _folder: Option<TempDir>,
-}
-
-impl std::fmt::Debug for Embedded {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Embedded").finish_non_exhaustive()
-    }
+/// What keeps a server going.
+#[derive(Debug)]
+#[expect(
+    dead_code,
+    reason = "a folder and the turn of a test are kept until the server is dropped"
+)]
+enum Running {
+    /// This process, and the folder if it is a temporary one.
+    Here(Embedded, Option<TempDir>),
+    /// Somebody else, until the turn of this test is over.
+    Elsewhere(Server),
+    /// Somebody else.
+    Unknown,
 }
 
 impl Database {
@@ -43,18 +42,21 @@ impl Database {
     /// When there is none to be had.
     pub async fn empty() -> Self {
         match std::env::var("HAMLET_TEST_COUCHDB_URL") {
-            Ok(url) if !url.is_empty() => Self::real(url).await,
+            Ok(url) if !url.is_empty() => {
+                let server = Server::emptied(&[url]).await;
+                Self::new(server.url().to_owned(), Running::Elsewhere(server))
+            }
             _ => Self::embedded().await,
         }
     }
 
-    /// An empty server of our own.
+    /// An empty server of our own. Its folder lies on the disk, since it is measured too.
     ///
     /// # Panics
     /// When it cannot be started.
     pub async fn embedded() -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
-        let config = embedded_couchdb::Config::new(folder.path(), USER, PASSWORD);
+        let config = Config::new(folder.path(), USER, PASSWORD);
         Self::serve(config, USER, PASSWORD, Some(folder)).await
     }
 
@@ -65,66 +67,28 @@ impl Database {
     pub async fn of_stopped(data: &Path) -> Self {
         let password = std::fs::read_to_string(data.join("couchdb-password")).expect("password");
         let password = password.trim();
-        let config = embedded_couchdb::Config::new(data.join("couchdb"), "hamlet", password);
+        let config = Config::new(data.join("couchdb"), "hamlet", password);
         Self::serve(config, "hamlet", password, None).await
     }
 
-    async fn serve(
-        config: embedded_couchdb::Config,
-        user: &str,
-        password: &str,
-        folder: Option<TempDir>,
-    ) -> Self {
-        let server = embedded_couchdb::Server::open(config)
-            .await
-            .expect("the database opens");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let served = server.request_counter();
-        let stop = CancellationToken::new();
-        let stopped = stop.clone();
-        let task = tokio::spawn(async move { server.serve(listener, stopped).await });
+    async fn serve(config: Config, user: &str, password: &str, folder: Option<TempDir>) -> Self {
+        let server = Embedded::open(config).await;
+        let url = format!("http://{user}:{password}@{}", server.address());
+        Self::new(url, Running::Here(server, folder))
+    }
+
+    fn new(url: String, running: Running) -> Self {
         Self {
             client: client(),
-            url: format!("http://{user}:{password}@{address}"),
-            embedded: Some(Embedded {
-                served: Box::new(served),
-                task,
-                stop: stop.drop_guard(),
-                _folder: folder,
-            }),
-            _turn: None,
+            url,
+            running,
         }
     }
 
     /// A server that somebody else runs, as it is.
     #[must_use]
     pub fn at(url: &str) -> Self {
-        Self {
-            client: client(),
-            url: url.trim_end_matches('/').to_owned(),
-            embedded: None,
-            _turn: None,
-        }
-    }
-
-    async fn real(url: String) -> Self {
-        let place = std::env::temp_dir().join("hamlet-tests-couchdb.lock");
-        let turn = File::create(place).expect("the lock can be made");
-        let turn = tokio::task::spawn_blocking(move || turn.lock().map(|()| turn))
-            .await
-            .expect("no panic")
-            .expect("the turn comes");
-        let database = Self {
-            client: client(),
-            url: url.trim_end_matches('/').to_owned(),
-            embedded: None,
-            _turn: Some(turn),
-        };
-        for name in database.databases().await {
-            database.call(Method::DELETE, &encode(&name), None).await;
-        }
-        database
+        Self::new(url.trim_end_matches('/').to_owned(), Running::Unknown)
     }
 
     /// Its address with name and password, for `--couchdb`.
@@ -138,16 +102,18 @@ impl Database {
     /// # Panics
     /// When it panicked.
     pub async fn close(self) {
-        if let Some(Embedded { task, stop, .. }) = self.embedded {
-            drop(stop);
-            task.await.expect("the database does not panic");
+        if let Running::Here(server, _) = self.running {
+            server.close().await;
         }
     }
 
     /// How many requests were served; only the server of our own tells.
     #[must_use]
     pub fn served(&self) -> Option<u64> {
-        self.embedded.as_ref().map(|embedded| (embedded.served)())
+        match &self.running {
+            Running::Here(server, _) => Some(server.served()),
+            Running::Elsewhere(_) | Running::Unknown => None,
+        }
     }
 
     /// One call: method, path, body. Status and JSON answer.

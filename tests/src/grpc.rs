@@ -1,6 +1,6 @@
 //! Calls over gRPC, as internal tools make them.
 
-use std::{fs, sync::LazyLock, time::Duration};
+use std::{fs, sync::LazyLock};
 
 use hamlet_proto::{
     google::longrunning::{
@@ -12,20 +12,14 @@ use hamlet_proto::{
 };
 use prost_reflect::{DescriptorPool, DynamicMessage};
 use serde_json::Value;
-use tonic::{
-    Request, Status,
-    metadata::{Ascii, MetadataValue},
-    transport::{Channel, Endpoint},
-};
+use test_kit::doors::{self, Way};
+use tonic::{Request, Status};
 
 use crate::daemon::Daemon;
 
 /// The admin door of a `hamletd`.
 #[derive(Clone, Debug)]
-pub struct Door {
-    channel: Channel,
-    bearer: MetadataValue<Ascii>,
-}
+pub struct Door(Way);
 
 impl Door {
     /// Opens the door with the credential that lies in the data folder.
@@ -43,18 +37,7 @@ impl Door {
     pub async fn open_for(daemon: &Daemon, host: &str) -> Self {
         let credential = fs::read_to_string(daemon.data().join("admin-credential"))
             .expect("the credential can be read");
-        let channel = Endpoint::from_shared(format!("http://{}", daemon.admin))
-            .expect("an address")
-            .origin(format!("http://{host}").parse().expect("a host"))
-            .connect_timeout(Duration::from_secs(5))
-            .connect()
-            .await
-            .expect("the door opens");
-        let bearer = format!("Bearer {}", credential.trim());
-        Self {
-            channel,
-            bearer: bearer.parse().expect("it can stand in a header"),
-        }
+        Self(doors::admin(&daemon.admin, host, credential.trim()).await)
     }
 
     /// Calls a method, such as `hamlet.instance.v1.InstanceService/GetInstance`, with a request in its JSON
@@ -96,12 +79,12 @@ impl Door {
         let input = found.expect(method).input();
         let message = DynamicMessage::deserialize(input, request)
             .unwrap_or_else(|error| panic!("{method} {request}: {error}"));
-        let mut client = tonic::client::Grpc::new(self.channel.clone());
+        let mut client = tonic::client::Grpc::new(self.0.clone());
         client.ready().await.expect("the door is open");
         let path = format!("/{method}").parse().expect("a path");
         let codec = tonic_prost::ProstCodec::<DynamicMessage, Answer>::default();
         client
-            .server_streaming(self.request(message), path, codec)
+            .server_streaming(Request::new(message), path, codec)
             .await?
             .into_inner()
             .message()
@@ -113,22 +96,14 @@ impl Door {
     /// # Errors
     /// When it cannot be asked for.
     pub async fn end_of(&self, name: &str) -> Result<Operation, Status> {
-        let request = self.request(WaitOperationRequest {
+        let request = WaitOperationRequest {
             name: name.to_owned(),
             timeout: None,
-        });
-        let ended = OperationsClient::new(self.channel.clone())
+        };
+        let ended = OperationsClient::new(self.0.clone())
             .wait_operation(request)
             .await?;
         Ok(ended.into_inner())
-    }
-
-    fn request<T>(&self, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        request
-            .metadata_mut()
-            .insert("authorization", self.bearer.clone());
-        request
     }
 
     /// Creates an instance and waits for the end.
@@ -136,14 +111,14 @@ impl Door {
     /// # Errors
     /// When a call or the operation fails.
     pub async fn create(&self, domain: &str) -> Result<Operation, Status> {
-        let request = self.request(CreateInstanceRequest {
+        let request = CreateInstanceRequest {
             instance: Some(Instance {
                 domain: domain.to_owned(),
                 ..Instance::default()
             }),
             ..CreateInstanceRequest::default()
-        });
-        let accepted = InstanceServiceClient::new(self.channel.clone())
+        };
+        let accepted = InstanceServiceClient::new(self.0.clone())
             .create_instance(request)
             .await?
             .into_inner();

@@ -6,7 +6,6 @@
 //! - [`collector`] takes traces
 //! - [`cluster`] runs an installation of separate processes
 //! - [`cli`] types commands as a person does
-//! - [`dice`] throws dice that can be thrown again
 //! - [`grpc`] calls as internal tools do
 //! - [`load`] calls without end, and tells what failed
 //! - [`database`] runs a database apart from `hamletd`, and looks into it
@@ -24,7 +23,6 @@ pub mod cluster;
 pub mod collector;
 pub mod daemon;
 pub mod database;
-pub mod dice;
 pub mod grpc;
 pub mod load;
 pub mod programs;

@@ -6,7 +6,6 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use hamlet_proto::hamlet::{
@@ -16,14 +15,12 @@ use hamlet_proto::hamlet::{
     },
     instance::v1::{CountInstancesRequest, instance_service_client::InstanceServiceClient},
 };
-use tokio::task::JoinHandle;
-use tonic::{
-    Request, Status,
-    metadata::{Ascii, MetadataValue},
-    transport::{Channel, Endpoint},
+use test_kit::{
+    doors::{self, Way},
+    eventually,
 };
-
-use crate::daemon::PATIENCE;
+use tokio::task::JoinHandle;
+use tonic::Status;
 
 /// Callers at the admin door of a gateway: they count instances, which asks the instance service, and
 /// list the root of one instance, which asks the instance and the files services. Both only read, so
@@ -47,25 +44,15 @@ impl Load {
     /// # Panics
     /// When the gateway cannot be reached.
     pub async fn begin(admin: SocketAddr, credential: &str, domain: &str, callers: usize) -> Self {
-        let bearer: MetadataValue<Ascii> = format!("Bearer {credential}")
-            .parse()
-            .expect("it can stand in a header");
-        // The host names the instance; the connection goes to the door.
-        let channel = Endpoint::from_shared(format!("http://{admin}"))
-            .expect("an address")
-            .origin(format!("http://{domain}").parse().expect("a domain"))
-            .connect()
-            .await
-            .expect("the gateway can be reached");
+        let way = doors::admin(admin, domain, credential).await;
         let tally = Arc::new(Tally::default());
         let callers = (0..callers)
             .flat_map(|_| [true, false])
             .map(|counts| {
-                let (tally, channel, bearer) =
-                    (Arc::clone(&tally), channel.clone(), bearer.clone());
+                let (tally, way) = (Arc::clone(&tally), way.clone());
                 tokio::spawn(async move {
                     while !tally.stop.load(Ordering::Relaxed) {
-                        match call(channel.clone(), &bearer, counts).await {
+                        match call(way.clone(), counts).await {
                             Ok(()) => _ = tally.done.fetch_add(1, Ordering::Relaxed),
                             Err(status) => tally
                                 .failures
@@ -86,14 +73,14 @@ impl Load {
     /// When they are not.
     pub async fn goes_on(&self, calls: u64) {
         let until = self.tally.done.load(Ordering::Relaxed) + calls;
-        let going = async {
-            while self.tally.done.load(Ordering::Relaxed) < until {
-                tokio::time::sleep(Duration::from_millis(5)).await;
+        eventually(&format!("{calls} more answers"), async || {
+            if self.tally.done.load(Ordering::Relaxed) < until {
+                Err(self.failures())
+            } else {
+                Ok(())
             }
-        };
-        tokio::time::timeout(PATIENCE, going)
-            .await
-            .unwrap_or_else(|_| panic!("no call is answered any more: {:?}", self.failures()));
+        })
+        .await;
     }
 
     /// Stops, and tells how each call that failed did so.
@@ -121,26 +108,18 @@ impl Load {
     }
 }
 
-async fn call(channel: Channel, bearer: &MetadataValue<Ascii>, counts: bool) -> Result<(), Status> {
+async fn call(way: Way, counts: bool) -> Result<(), Status> {
     if counts {
-        let mut request = Request::new(CountInstancesRequest::default());
-        request
-            .metadata_mut()
-            .insert("authorization", bearer.clone());
-        InstanceServiceClient::new(channel)
-            .count_instances(request)
+        InstanceServiceClient::new(way)
+            .count_instances(CountInstancesRequest::default())
             .await?;
     } else {
-        let mut request = Request::new(ListChildrenRequest {
-            directory: Some(Directory::Path("/".to_owned())),
-            page_size: 10,
-            ..ListChildrenRequest::default()
-        });
-        request
-            .metadata_mut()
-            .insert("authorization", bearer.clone());
-        FilesServiceClient::new(channel)
-            .list_children(request)
+        FilesServiceClient::new(way)
+            .list_children(ListChildrenRequest {
+                directory: Some(Directory::Path("/".to_owned())),
+                page_size: 10,
+                ..ListChildrenRequest::default()
+            })
             .await?;
     }
     Ok(())

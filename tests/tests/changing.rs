@@ -8,9 +8,9 @@
 use hamlet_tests::{
     certificates::Authority,
     cluster::{Cluster, Part},
-    daemon::eventually,
     load::Load,
 };
+use test_kit::eventually_blocking;
 
 /// Calls that have to be answered before something else is changed.
 const SOME: u64 = 40;
@@ -169,7 +169,7 @@ fn a_hung_replica_is_found_out() {
     add_alice(&cluster);
     cluster.signal(Part::Files, 0, "STOP");
     // Calls on the connection that hangs are lost; those on new connections are not.
-    eventually("an answer of the other replica each time", || {
+    eventually_blocking("an answer of the other replica each time", || {
         let answered = (0..4).all(|_| {
             let mut command = cluster.cli().command(&format!("files ls {DOMAIN}"));
             let mut child = command

@@ -11,16 +11,16 @@
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use hamlet_tests::{
     cluster::{Cluster, Part},
-    daemon::eventually,
     database::Database,
-    dice::Dice,
     programs::root,
 };
+use serde_json::Value;
+use test_kit::{dice, eventually::eventually_within, eventually_blocking};
 
 /// A takeover waits until a lease has lapsed and the longest call is over.
 const TAKEOVER: Duration = Duration::from_secs(180);
@@ -123,7 +123,7 @@ async fn many_simultaneous_adds_of_one_name_have_one_winner() {
 async fn survives_a_kill_of(victim: Part) {
     const INSTANCES: usize = 20;
     let mut cluster = two_of_each().start();
-    let mut dice = Dice::announced();
+    let mut dice = dice::seeded();
     let next = AtomicUsize::new(0);
     let terminals: Vec<_> = (0..4).map(|number| cluster.cli_at(number % 2)).collect();
     thread::scope(|scope| {
@@ -151,9 +151,9 @@ async fn survives_a_kill_of(victim: Part) {
         scope.spawn(move || {
             let replicas = if victim == Part::Database { 1 } else { 2 };
             for replica in 0..replicas {
-                thread::sleep(Duration::from_millis(300 + dice.throw(900)));
+                thread::sleep(Duration::from_millis(300 + dice.u64(..900)));
                 cluster.stop(victim, replica, "KILL");
-                thread::sleep(Duration::from_millis(200 + dice.throw(500)));
+                thread::sleep(Duration::from_millis(200 + dice.u64(..500)));
                 cluster.start_one(victim, replica);
                 cluster.wait_for(victim, replica);
             }
@@ -215,16 +215,16 @@ async fn an_owner_that_hangs_is_taken_over_from_and_does_no_harm_when_it_wakes()
     cluster.signal(Part::Instances, owner, "STOP");
     cluster.signal(Part::Apps, 0, "CONT");
     cluster.signal(Part::Apps, 1, "CONT");
-    let end = Instant::now() + TAKEOVER;
-    loop {
+    let operations = eventually_within(TAKEOVER, "its success", async || {
         let operations = database.plain_documents("global/hamlet-operations").await;
         if operations[0]["phase"] == "succeeded" {
-            assert_eq!(operations[0]["taken_over"], true, "{operations:#?}");
-            break;
+            Ok(operations)
+        } else {
+            Err(operations)
         }
-        assert!(Instant::now() < end, "{operations:#?}");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+    });
+    let operations = operations.await;
+    assert_eq!(operations[0]["taken_over"], true, "{operations:#?}");
     cluster.signal(Part::Instances, owner, "CONT");
     let _ = adding.join().unwrap();
     let cli = cluster.cli_at(0);
@@ -238,25 +238,19 @@ async fn an_owner_that_hangs_is_taken_over_from_and_does_no_harm_when_it_wakes()
 
 /// Waits until the one operation is driven by somebody. Which replica it is.
 async fn eventually_owned(database: &Database, cluster: &Cluster) -> u8 {
-    let end = Instant::now() + TAKEOVER;
-    loop {
+    eventually_within(TAKEOVER, "an owner", async || {
         let operations = database.plain_documents("global/hamlet-operations").await;
-        if operations
-            .iter()
-            .any(|one| one["step"] == 3 || one["owner"].is_string())
-        {
-            let accepted = |replica| {
-                cluster
-                    .logged(Part::Instances, replica)
-                    .contains("accepted")
-            };
-            if let Some(replica) = (0..2).find(|&replica| accepted(replica)) {
-                return replica;
-            }
-        }
-        assert!(Instant::now() < end, "{operations:#?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+        let is_driven = |one: &Value| one["step"] == 3 || one["owner"].is_string();
+        let accepted = |&replica: &u8| {
+            let log = cluster.logged(Part::Instances, replica);
+            log.contains("accepted")
+        };
+        let replica = (0..2).find(accepted);
+        replica
+            .filter(|_| operations.iter().any(is_driven))
+            .ok_or(operations)
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -269,7 +263,7 @@ async fn while_the_database_is_away_calls_fail_clearly_and_operations_wait() {
     cluster.signal(Part::Apps, 1, "STOP");
     let terminal = cluster.cli_at(1);
     let adding = thread::spawn(move || terminal.run("instances add during.example --apps home"));
-    eventually("an operation", || {
+    eventually_blocking("an operation", || {
         (cli.run("operations ls -o json").json_lines().len() == 2).then_some(())
     });
     cluster.stop(Part::Database, 0, "KILL");
@@ -320,7 +314,7 @@ async fn a_rolling_restart_fails_no_call_that_was_safe_to_retry() {
             let before = rounds
                 .each_ref()
                 .map(|rounds| rounds.load(Ordering::SeqCst));
-            eventually("a round of everybody", || {
+            eventually_blocking("a round of everybody", || {
                 let now = rounds
                     .each_ref()
                     .map(|rounds| rounds.load(Ordering::SeqCst));

@@ -6,8 +6,9 @@
 
 use hamlet_tests::{
     cluster::{Cluster, Part},
-    daemon::{Options, eventually},
+    daemon::Options,
 };
+use test_kit::eventually_blocking;
 
 #[test]
 fn each_program_of_a_cluster_tells_its_health_in_one_line() {
@@ -37,7 +38,7 @@ fn each_program_of_a_cluster_tells_its_health_in_one_line() {
 fn a_service_without_its_database_is_not_healthy() {
     let mut cluster = Cluster::new();
     cluster.start_one(Part::Files, 0);
-    eventually("listening", || {
+    eventually_blocking("listening", || {
         cluster
             .logged(Part::Files, 0)
             .contains("listens")

@@ -1,42 +1,19 @@
 //! `kill -9` at any moment: each instance is whole or absent, and nothing is left over.
 #![allow(
     clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a failed expectation is the test failing, and its seed has to be known"
+    reason = "a failed expectation is the test failing"
 )]
 
 use std::{process::Stdio, thread, time::Duration};
 
 use hamlet_tests::{
-    daemon::{Daemon, Options, eventually},
+    daemon::{Daemon, Options},
     database::Database,
 };
+use test_kit::{dice, eventually_blocking};
 
 /// How often it is killed during each kind of operation: 50 in all.
 const ROUNDS: u32 = 25;
-
-/// A small generator of moments: a test that failed runs the same again with its seed.
-struct Moments(u64);
-
-impl Moments {
-    fn new() -> Self {
-        let seed = std::env::var("HAMLET_TEST_SEED")
-            .ok()
-            .and_then(|seed| seed.parse().ok())
-            .unwrap_or_else(|| u64::from(std::process::id()) | 1);
-        println!("HAMLET_TEST_SEED={seed}");
-        Self(seed)
-    }
-
-    /// Up to `most`, xorshift64* (Vigna, 2016).
-    fn next(&mut self, most: Duration) -> Duration {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let drawn = self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32;
-        most.mul_f64(f64::from(u32::try_from(drawn).unwrap()) / f64::from(u32::MAX))
-    }
-}
 
 fn begin(daemon: &Daemon, words: &str) -> std::process::Child {
     daemon
@@ -57,13 +34,12 @@ fn how_long(daemon: &Daemon, words: &str) -> Duration {
 
 /// Waits until every operation has ended.
 fn settle(daemon: &Daemon) {
-    eventually("the end of all operations", || {
+    eventually_blocking("the end of all operations", || {
         let listed = daemon.cli().run("operations ls -o json").done();
         listed
             .json_lines()
             .iter()
             .all(|operation| operation["done"] == true)
-            .then_some(())
     });
 }
 
@@ -72,7 +48,7 @@ async fn whole_or_absent_after_every_kill() {
     let place = tempfile::tempdir().unwrap();
     let data = place.path().join("data");
     let options = Options::new(&data);
-    let mut moments = Moments::new();
+    let mut dice = dice::seeded();
 
     let daemon = options.start();
     let add = how_long(&daemon, "instances add first.localhost --apps home");
@@ -84,7 +60,7 @@ async fn whole_or_absent_after_every_kill() {
         let daemon = options.start();
         let name = format!("n{round}.localhost");
         let mut client = begin(&daemon, &format!("instances add {name} --apps home"));
-        thread::sleep(moments.next(add));
+        thread::sleep(add.mul_f64(dice.f64()));
         daemon.kill();
         let _ = client.kill();
         client.wait().unwrap();
@@ -99,7 +75,7 @@ async fn whole_or_absent_after_every_kill() {
         let tree = cli.run(&format!("files tree {name}")).done().out;
         assert!(tree.contains("Administrative"), "round {round}: {tree}");
         let mut client = begin(&daemon, &format!("instances destroy --force {name}"));
-        thread::sleep(moments.next(destroy));
+        thread::sleep(destroy.mul_f64(dice.f64()));
         daemon.kill();
         let _ = client.kill();
         client.wait().unwrap();

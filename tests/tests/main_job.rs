@@ -7,10 +7,8 @@
 
 use std::{process::Stdio, time::Duration};
 
-use hamlet_tests::{
-    daemon::{Options, eventually},
-    programs::root,
-};
+use hamlet_tests::{daemon::Options, programs::root};
+use test_kit::eventually_blocking;
 
 #[test]
 fn an_instance_is_added_shown_and_destroyed() {
@@ -81,7 +79,7 @@ fn a_demonstration_is_the_same_at_its_second_start() {
     let log = place.path().join("data.log");
     let options = Options::new(&data).flag("--demo");
     let mut daemon = options.start();
-    let told = eventually("the demonstration", || {
+    let told = eventually_blocking("the demonstration", || {
         let told = std::fs::read_to_string(&log).unwrap();
         told.contains("cargo hamlet instances ls").then_some(told)
     });
@@ -101,7 +99,7 @@ fn a_demonstration_is_the_same_at_its_second_start() {
 
     // At another port: a host is a host, whatever the port.
     let daemon = options.start();
-    eventually("the second demonstration", || {
+    eventually_blocking("the second demonstration", || {
         let told = std::fs::read_to_string(&log).unwrap();
         told.contains("is there already").then_some(())
     });

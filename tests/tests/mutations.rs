@@ -9,12 +9,13 @@
     reason = "a failed expectation is the test failing"
 )]
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use hamlet_proto::google::longrunning::{Operation, operation};
 use hamlet_tests::{daemon::Options, database::Database, grpc::Door};
 use prost_reflect::DescriptorPool;
 use serde_json::{Value, json};
+use test_kit::eventually;
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
@@ -112,15 +113,17 @@ impl World {
     async fn state(&self) -> Vec<(String, Vec<Value>)> {
         let ended = [json!("succeeded"), json!("failed")];
         let is_running = |operation: &Value| !ended.contains(&operation["phase"]);
-        while self
-            .database
-            .plain_documents("global/hamlet-operations")
-            .await
-            .iter()
-            .any(is_running)
-        {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        eventually("the last write of every operation", async || {
+            let operations = "global/hamlet-operations";
+            let mut operations = self.database.plain_documents(operations).await;
+            operations.retain(is_running);
+            if operations.is_empty() {
+                Ok(())
+            } else {
+                Err(operations)
+            }
+        })
+        .await;
         let mut state = Vec::new();
         for name in self.database.databases().await {
             let documents = self.database.documents(&name).await;

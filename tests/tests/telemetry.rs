@@ -12,9 +12,9 @@ use hamlet_proto::hamlet::files::v1::{
 use hamlet_tests::{
     cluster::{Cluster, Part},
     collector::Collector,
-    daemon::eventually,
 };
 use serde_json::Value;
+use test_kit::eventually_blocking;
 use tonic::{Request, transport::Endpoint};
 
 const DOMAIN: &str = "alice.example";
@@ -117,7 +117,7 @@ async fn one_request_is_followed_through_the_installation() {
         .done();
 
     // The creation is one trace, from the request to what its operation asks of the other services.
-    eventually("the trace of the creation", || {
+    eventually_blocking("the trace of the creation", || {
         let spans = collector.all();
         let operation = spans.iter().find(|span| span.name == "create")?;
         let of_it = |program: &str, name: &str| {
@@ -144,7 +144,7 @@ async fn one_request_is_followed_through_the_installation() {
     let _ = cli
         .run(&format!("instances debug {DOMAIN} true --ttl 1h"))
         .done();
-    eventually("the debugging in every service", || {
+    eventually_blocking("the debugging in every service", || {
         tokio::task::block_in_place(|| {
             tokio::runtime::Handle::current().block_on(list_root(&cluster));
         });
@@ -156,7 +156,7 @@ async fn one_request_is_followed_through_the_installation() {
     }
 
     // The trace is the caller's, and each service's part of it hangs below the gateway's.
-    let spans = eventually("the trace", || {
+    let spans = eventually_blocking("the trace", || {
         let spans = collector.of_trace(TRACE);
         let below = |program: &str, parent: &str| {
             spans

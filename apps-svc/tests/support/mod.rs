@@ -19,8 +19,7 @@ use std::{
 };
 
 use apps_svc::{Config, Given};
-use couch::{AllDocs, Couch, CouchConfig, Database, DbName, DocId};
-use futures::TryStreamExt as _;
+use couch::{Couch, CouchConfig, Database, DbName, DocId};
 use hamlet_proto::hamlet::{
     apps::v1::{
         App, GetAppRequest, InstallAppRequest, ListAppsRequest, PrepareDatabasesRequest, app::Kind,
@@ -31,23 +30,18 @@ use hamlet_proto::hamlet::{
 };
 use serde_json::Value;
 use service_kit::{
-    caller::{DOOR_HEADER, Door, KEY_HEADER, for_tenant},
+    caller::{Door, for_tenant},
     contexts::{Context, Contexts},
-    secret::Secret,
     status::reason,
 };
-use tokio::net::TcpListener;
-use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic::{
-    Request, Status,
-    metadata::MetadataValue,
-    service::{Interceptor, interceptor::InterceptedService},
-    transport::{Channel, Endpoint},
+use test_kit::{
+    database::{self, Server},
+    doors::{self, Service, Way, cluster_key, listen},
 };
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::{Request, Status};
 
 use registry::Registry;
-
-const KEY: &str = "the key of the tests";
 
 /// The fixtures: apps in folders, and the files of a registry.
 pub(crate) fn fixtures() -> PathBuf {
@@ -65,21 +59,6 @@ pub(crate) fn recorded(name: &str) -> Value {
     all[name].clone()
 }
 
-/// A way to the service through one of its doors.
-#[derive(Clone)]
-pub(crate) struct Through(pub(crate) Door);
-
-impl Interceptor for Through {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        let metadata = request.metadata_mut();
-        metadata.insert(KEY_HEADER, MetadataValue::from_static(KEY));
-        metadata.insert(DOOR_HEADER, MetadataValue::from_static(self.0.as_str()));
-        Ok(request)
-    }
-}
-
-pub(crate) type Way = InterceptedService<Channel, Through>;
-
 /// A database, a folder of contents, a registry and the service.
 pub(crate) struct World {
     pub(crate) couch: Couch,
@@ -87,7 +66,8 @@ pub(crate) struct World {
     pub(crate) contents: PathBuf,
     pub(crate) registry: Registry,
     pub(crate) folder: tempfile::TempDir,
-    channel: Channel,
+    service: Service,
+    _server: Server,
     _stop: DropGuard,
 }
 
@@ -111,20 +91,8 @@ impl World {
     pub(crate) async fn bare(app_folder: Option<PathBuf>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let stop = CancellationToken::new();
-        let url = match std::env::var("HAMLET_TEST_COUCHDB_URL") {
-            Ok(url) => url,
-            Err(_) => {
-                let path = folder.path().join("couchdb");
-                let config = embedded_couchdb::Config::new(path, "admin", "password");
-                let server = embedded_couchdb::Server::open(config).await.unwrap();
-                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-                let address = listener.local_addr().unwrap();
-                let stopped = stop.clone();
-                tokio::spawn(async move { server.serve(listener, stopped).await });
-                format!("http://admin:password@{address}")
-            }
-        };
-        let couch = Couch::connect(&CouchConfig::new(&url)).unwrap();
+        let server = Server::shared().await;
+        let couch = Couch::connect(&CouchConfig::new(server.url())).unwrap();
         let registry = Registry::start(stop.clone()).await;
         let contexts = match app_folder {
             Some(_) => Contexts::default(),
@@ -134,45 +102,32 @@ impl World {
         let given = Given {
             couch: couch.clone().into(),
             contexts,
-            cluster_key: Secret::new(KEY).into(),
+            cluster_key: cluster_key().into(),
             app_folder,
         };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let (listener, address) = listen().await;
         let config = Config {
             contents: contents.clone(),
         };
         tokio::spawn(apps_svc::serve(config, given, listener, stop.clone()));
-        let channel = Endpoint::from_shared(format!("http://{address}"))
-            .unwrap()
-            .connect()
-            .await
-            .unwrap();
         Self {
             couch,
-            tenant: Tenant {
-                id: "1".to_owned(),
-                domain: "bob.localhost:8085".to_owned(),
-                prefix: format!("cozy{}", DocId::ascending()),
-                context: String::new(),
-                locale: "en".to_owned(),
-                url: "http://bob.localhost:8085/".to_owned(),
-                ..Tenant::default()
-            },
+            tenant: doors::tenant(format!("cozy{}", DocId::ascending())),
             contents,
             registry,
             folder,
-            channel,
+            service: Service::at(address).await,
+            _server: server,
             _stop: stop.drop_guard(),
         }
     }
 
     pub(crate) fn lifecycle(&self, door: Door) -> AppsLifecycleServiceClient<Way> {
-        AppsLifecycleServiceClient::with_interceptor(self.channel.clone(), Through(door))
+        AppsLifecycleServiceClient::new(self.service.through(door))
     }
 
     pub(crate) fn apps(&self, door: Door) -> AppsServiceClient<Way> {
-        AppsServiceClient::with_interceptor(self.channel.clone(), Through(door))
+        AppsServiceClient::new(self.service.through(door))
     }
 
     pub(crate) fn request<T>(&self, message: T) -> Request<T> {
@@ -262,11 +217,8 @@ impl World {
 
     /// The documents of a database by their ids, design documents left out.
     pub(crate) async fn documents(&self, doctype: &str) -> BTreeMap<String, Value> {
-        let database = self.database(doctype);
-        let all = database.all_docs_with_bodies::<Value>(AllDocs::new());
-        let all: Vec<_> = all.try_collect().await.unwrap();
+        let all = database::documents(&self.database(doctype)).await;
         all.into_iter()
-            .filter(|document| !document.id.starts_with("_design/"))
             .map(|document| (document.id, document.body))
             .collect()
     }

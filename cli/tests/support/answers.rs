@@ -7,8 +7,9 @@ use hamlet_proto::{
 };
 use prost::{Message, Name};
 use serde_json::Value;
+use test_kit::fake::{Script, WatchEnd};
 
-use super::fake::{End, Fake, Script};
+use super::program::Server;
 
 /// An instance, as lists show it.
 pub(crate) fn instance(domain: &str) -> Instance {
@@ -58,12 +59,12 @@ pub(crate) fn checked<M: Message + Name>(result: &M) -> Operation {
 }
 
 /// A server that knows `bob.example`, and on which any change of this kind ends so, any number of times.
-pub(crate) fn changing<M: Message + Name>(kind: &str, result: &M) -> Fake {
-    Fake::start(Script {
+pub(crate) fn changing<M: Message + Name>(kind: &str, result: &M) -> Server {
+    Server::start(Script {
         accepted: running(kind),
         checked: Some(checked(result)),
         watches: (0..20)
-            .map(|_| (vec![running(kind), ended(kind, result)], End::Stop))
+            .map(|_| (vec![running(kind), ended(kind, result)], WatchEnd::Stop))
             .collect(),
         operations: vec![ended(kind, result)],
         instances: vec![instance("bob.example")],

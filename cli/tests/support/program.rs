@@ -1,12 +1,17 @@
-//! Runs the built `hamlet`.
+//! Runs the built `hamlet` against a scripted server.
 
 use std::{
     io::Write as _,
+    ops::{Deref, DerefMut},
     path::Path,
     process::{Child, Command, Stdio},
 };
 
-use super::fake::{CREDENTIAL, Fake};
+use hamlet_proto::hamlet::files::v1::files_service_server;
+use test_kit::{
+    doors::ADMIN_CREDENTIAL,
+    fake::{Fake, Script},
+};
 
 /// What a run left behind.
 #[derive(Debug)]
@@ -67,11 +72,47 @@ pub(crate) fn finish(child: Child) -> Run {
     }
 }
 
-impl Fake {
+/// An admin door that answers as a script says, and a folder in which `hamlet` runs.
+pub(crate) struct Server {
+    fake: Fake,
+    folder: tempfile::TempDir,
+}
+
+impl Deref for Server {
+    type Target = Fake;
+
+    fn deref(&self) -> &Fake {
+        &self.fake
+    }
+}
+
+impl DerefMut for Server {
+    fn deref_mut(&mut self) -> &mut Fake {
+        &mut self.fake
+    }
+}
+
+impl Server {
+    /// Starts a server whose files service is not healthy, and whose apps service tells nothing about its health.
+    pub(crate) fn start(script: Script) -> Self {
+        let fake = Fake::admin_door();
+        fake.play(script);
+        fake.report_health(files_service_server::SERVICE_NAME, false);
+        Self {
+            fake,
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// The folder in which `hamlet` runs.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// `hamlet` with this server and its credential.
     pub(crate) fn hamlet(&self, arguments: &str) -> Command {
         let file = self.folder().join("credential");
-        std::fs::write(&file, CREDENTIAL).unwrap();
+        std::fs::write(&file, ADMIN_CREDENTIAL).unwrap();
         let mut command = hamlet(self.folder(), arguments);
         command
             .env("HAMLET_SERVER", self.url())

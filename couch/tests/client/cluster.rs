@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use couch::{ClaimOutcome, Couch, CouchConfig, Database, DbName, DocId, Exchange, Leaf};
 use serde_json::{Value, json};
+use test_kit::eventually;
 
 /// One new database, accessed through each node.
 async fn nodes(doctype: &str) -> Vec<Database> {
@@ -21,9 +22,10 @@ async fn nodes(doctype: &str) -> Vec<Database> {
     if let Some(first) = databases.first() {
         first.couch().create_database(&name).await.unwrap();
         for database in &databases {
-            while database.get::<Value>("any").await.is_err() {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
+            eventually("the database is there", async || {
+                database.get::<Value>("any").await
+            })
+            .await;
         }
     }
     databases
@@ -31,20 +33,14 @@ async fn nodes(doctype: &str) -> Vec<Database> {
 
 /// Waits until the leaf of `owner` is the only live one: withdrawals reach the last node later.
 async fn only_alive(database: &Database, id: &str, owner: &[Value]) {
-    let mut alive = Vec::new();
-    for _ in 0..100 {
+    let what = format!("of {id}, only the leaf of {owner:?} is alive");
+    eventually(&what, async || {
         let leaves = database.leaves(id).await.unwrap();
         let live = leaves.iter().filter(|leaf: &&Leaf| !leaf.deleted);
-        alive = live.map(|leaf| leaf.body["owner"].clone()).collect();
-        if alive == owner {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!(
-        "{id}: {alive:?} are alive, and {owner:?} has won; {:#?}",
-        database.leaves(id).await
-    );
+        let alive: Vec<Value> = live.map(|leaf| leaf.body["owner"].clone()).collect();
+        if alive == owner { Ok(()) } else { Err(leaves) }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,15 +4,14 @@ use std::fs;
 use std::time::Duration;
 
 use couch::{Couch, CouchConfig, Error};
-use embedded_couchdb::{Config, Server};
+use embedded_couchdb::Config;
 use secret::{Keyring, Rule};
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use test_kit::{database::Embedded, eventually};
 
 /// A server and a client, each with its own password file.
 struct RotatedPassword {
     folder: tempfile::TempDir,
-    stop: CancellationToken,
+    _server: Embedded,
     couch: Couch,
     /// A client with the first password only.
     outdated: Couch,
@@ -33,19 +32,16 @@ impl RotatedPassword {
         let path = folder.path().join("server");
         fs::write(&path, "first").unwrap();
         config.password = Keyring::open(&path, Duration::ZERO, Rule::Line).unwrap();
-        let server = Server::open(config).await.unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut settings = CouchConfig::new(format!("http://{}", listener.local_addr().unwrap()));
+        let server = Embedded::open(config).await;
+        let mut settings = CouchConfig::new(format!("http://{}", server.address()));
         settings.user = Some("admin".to_owned());
         settings.password = Some(file("client"));
-        let stop = CancellationToken::new();
-        tokio::spawn(server.serve(listener, stop.clone()));
         let couch = Couch::connect(&settings).unwrap();
         couch.up().await.unwrap();
         let outdated = Couch::connect(&settings.with_credentials("admin", "first")).unwrap();
         Self {
             folder,
-            stop,
+            _server: server,
             couch,
             outdated,
         }
@@ -58,22 +54,17 @@ impl RotatedPassword {
     /// Calls `meanwhile` repeatedly until the server has read its password file again and refuses the first
     /// password.
     async fn until_the_first_is_refused(&self, meanwhile: impl AsyncFn()) {
-        let end = tokio::time::Instant::now() + Duration::from_secs(60);
-        loop {
+        eventually("the first password is refused", async || {
             meanwhile().await;
             match self.outdated.up().await {
-                Err(Error::Unauthorized { .. }) => return,
-                other => other.unwrap(),
+                Err(Error::Unauthorized { .. }) => true,
+                other => {
+                    other.unwrap();
+                    false
+                }
             }
-            assert!(tokio::time::Instant::now() < end, "never refused");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-}
-
-impl Drop for RotatedPassword {
-    fn drop(&mut self) {
-        self.stop.cancel();
+        })
+        .await;
     }
 }
 
@@ -104,17 +95,13 @@ async fn a_client_reads_its_password_file_again_before_it_gives_up() {
 async fn a_refused_password_is_not_tried_first_again() {
     let setup = RotatedPassword::new().await;
     setup.write("client", "second\nfirst\n");
-    let end = tokio::time::Instant::now() + Duration::from_secs(60);
     // The call that tries the new password takes one more request.
-    loop {
+    eventually("the new password is tried once", async || {
         let before = setup.couch.requests();
         setup.couch.up().await.unwrap();
-        if setup.couch.requests() - before > 2 {
-            break;
-        }
-        assert!(tokio::time::Instant::now() < end, "never tried");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+        setup.couch.requests() - before > 2
+    })
+    .await;
     let before = setup.couch.requests();
     setup.couch.up().await.unwrap();
     assert_eq!(setup.couch.requests() - before, 2);

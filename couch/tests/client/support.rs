@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use couch::{Couch, CouchConfig, Database, DbName, DocId};
-use embedded_couchdb::{Config, Server, faults::Faults};
+use embedded_couchdb::{Config, faults::Faults};
+use test_kit::database::Embedded;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
 
 /// An embedded or real server, and a database prefix that nobody else uses.
 pub(crate) struct TestServer {
@@ -15,21 +15,16 @@ pub(crate) struct TestServer {
     pub(crate) url: String,
     pub(crate) prefix: String,
     pub(crate) faults: Faults,
-    _folder: Option<tempfile::TempDir>,
-    stop: CancellationToken,
+    /// The server and its folder, if it is ours.
+    _embedded: Option<(Embedded, tempfile::TempDir)>,
 }
 
 impl TestServer {
     pub(crate) async fn embedded() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let faults = Faults::new();
-        let mut config = Config::new(folder.path().join("data"), "admin", "pass:w@rd");
-        config.faults = Some(faults.clone());
-        let server = Server::open(config).await.unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let stop = CancellationToken::new();
-        tokio::spawn(server.serve(listener, stop.clone()));
+        let config = Config::new(folder.path().join("data"), "admin", "pass:w@rd");
+        let server = Embedded::open(config).await;
+        let url = format!("http://{}", server.address());
         let mut settings = CouchConfig::new(&url).with_credentials("admin", "pass:w@rd");
         settings.call_timeout = Duration::from_secs(5);
         settings.feed_timeout = Duration::from_secs(2);
@@ -37,9 +32,8 @@ impl TestServer {
             couch: Couch::connect(&settings).unwrap(),
             url,
             prefix: fresh_prefix(),
-            faults,
-            _folder: Some(folder),
-            stop,
+            faults: server.faults().clone(),
+            _embedded: Some((server, folder)),
         }
     }
 
@@ -56,8 +50,7 @@ impl TestServer {
             url,
             prefix: fresh_prefix(),
             faults: Faults::new(),
-            _folder: None,
-            stop: CancellationToken::new(),
+            _embedded: None,
         })
     }
 
@@ -91,12 +84,6 @@ impl TestServer {
             let name = DbName::new(name).unwrap();
             self.couch.delete_database(&name).await.unwrap();
         }
-    }
-}
-
-impl Drop for TestServer {
-    fn drop(&mut self) {
-        self.stop.cancel();
     }
 }
 

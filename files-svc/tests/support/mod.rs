@@ -22,44 +22,23 @@ use hamlet_proto::hamlet::{
 use prost_types::Timestamp;
 use serde_json::Value;
 use service_kit::{
-    caller::{DOOR_HEADER, Door, KEY_HEADER, for_tenant},
+    caller::{Door, for_tenant},
     contexts::{Context, Contexts},
-    secret::Secret,
 };
-use tokio::net::TcpListener;
+use test_kit::{
+    database::{self, Server},
+    doors::{self, Service, Way, cluster_key, listen},
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic::{
-    Request, Status,
-    metadata::MetadataValue,
-    service::{Interceptor, interceptor::InterceptedService},
-    transport::{Channel, Endpoint},
-};
-
-const KEY: &str = "the key of the tests";
-
-/// A way to the service through one of its doors.
-#[derive(Clone)]
-pub(crate) struct Through(pub(crate) Door);
-
-impl Interceptor for Through {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        let metadata = request.metadata_mut();
-        metadata.insert(KEY_HEADER, MetadataValue::from_static(KEY));
-        metadata.insert(DOOR_HEADER, MetadataValue::from_static(self.0.as_str()));
-        Ok(request)
-    }
-}
-
-pub(crate) type Way = InterceptedService<Channel, Through>;
+use tonic::{Request, Status, transport::Channel};
 
 /// A database, a folder of contents and the service.
 pub(crate) struct World {
     pub(crate) couch: Couch,
     pub(crate) tenant: Tenant,
     pub(crate) contents: PathBuf,
-    url: String,
-    channel: Channel,
-    database: Option<CancellationToken>,
+    server: Server,
+    service: Service,
     _folder: tempfile::TempDir,
     _stop: DropGuard,
 }
@@ -69,53 +48,25 @@ impl World {
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let stop = CancellationToken::new();
-        let (url, database) = match std::env::var("HAMLET_TEST_COUCHDB_URL") {
-            Ok(url) => (url, None),
-            Err(_) => {
-                let path = folder.path().join("couchdb");
-                let config = embedded_couchdb::Config::new(path, "admin", "password");
-                let server = embedded_couchdb::Server::open(config).await.unwrap();
-                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-                let address = listener.local_addr().unwrap();
-                let running = stop.child_token();
-                let stopped = running.clone();
-                tokio::spawn(async move { server.serve(listener, stopped).await });
-                (format!("http://admin:password@{address}"), Some(running))
-            }
-        };
-        let couch = Couch::connect(&CouchConfig::new(&url)).unwrap();
+        let server = Server::shared().await;
+        let couch = Couch::connect(&CouchConfig::new(server.url())).unwrap();
         let contents = folder.path().join("contents");
         let given = Given {
             couch: couch.clone().into(),
             contexts: contexts(),
-            cluster_key: Secret::new(KEY).into(),
+            cluster_key: cluster_key().into(),
         };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let (listener, address) = listen().await;
         let config = Config {
             contents: contents.clone(),
         };
         tokio::spawn(files_svc::serve(config, given, listener, stop.clone()));
-        let channel = Endpoint::from_shared(format!("http://{address}"))
-            .unwrap()
-            .connect()
-            .await
-            .unwrap();
         Self {
             couch,
-            tenant: Tenant {
-                id: "1".to_owned(),
-                domain: "bob.localhost:8085".to_owned(),
-                prefix: format!("cozy{}", DocId::ascending()),
-                context: String::new(),
-                locale: "en".to_owned(),
-                url: "http://bob.localhost:8085/".to_owned(),
-                ..Tenant::default()
-            },
+            tenant: doors::tenant(fresh_prefix()),
             contents,
-            url,
-            channel,
-            database,
+            server,
+            service: Service::at(address).await,
             _folder: folder,
             _stop: stop.drop_guard(),
         }
@@ -132,22 +83,22 @@ impl World {
     /// The same world, seen by another instance.
     pub(crate) fn tenant(&self, change: impl FnOnce(&mut Tenant)) -> Tenant {
         let mut tenant = self.tenant.clone();
-        tenant.prefix = format!("cozy{}", DocId::ascending());
+        tenant.prefix = fresh_prefix();
         change(&mut tenant);
         tenant
     }
 
     pub(crate) fn lifecycle(&self, door: Door) -> FilesLifecycleServiceClient<Way> {
-        FilesLifecycleServiceClient::with_interceptor(self.channel.clone(), Through(door))
+        FilesLifecycleServiceClient::new(self.service.through(door))
     }
 
     pub(crate) fn files(&self, door: Door) -> FilesServiceClient<Way> {
-        FilesServiceClient::with_interceptor(self.channel.clone(), Through(door))
+        FilesServiceClient::new(self.service.through(door))
     }
 
     /// A way without the key.
     pub(crate) fn stranger(&self) -> FilesServiceClient<Channel> {
-        FilesServiceClient::new(self.channel.clone())
+        FilesServiceClient::new(self.service.stranger())
     }
 
     pub(crate) fn request<T>(&self, message: T) -> Request<T> {
@@ -215,9 +166,10 @@ impl World {
 
         let name = DbName::instance(&self.tenant.prefix, doctype).unwrap();
         let name = name.as_str().replace('/', "%2F");
-        let (credentials, address) = self.url["http://".len()..].split_once('@').unwrap();
+        let (credentials, address) = self.server.url()["http://".len()..]
+            .split_once('@')
+            .unwrap();
         let credentials = STANDARD.encode(credentials);
-        let address = address.trim_end_matches('/');
         let body = serde_json::json!({"new_edits": false, "docs": [revision]}).to_string();
         let request = format!(
             "POST /{name}/_bulk_docs HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
@@ -234,25 +186,13 @@ impl World {
 
     /// All documents of the instance's tree, design documents excepted, by id.
     pub(crate) async fn documents(&self, tenant: &Tenant) -> Vec<(String, Value)> {
-        use futures::TryStreamExt as _;
-        let all: Vec<couch::Document<Value>> = self
-            .database(tenant, "io.cozy.files")
-            .all_docs_with_bodies(couch::AllDocs::new())
-            .try_collect()
-            .await
-            .unwrap();
-        all.into_iter()
-            .filter(|it| !it.id.starts_with("_design/"))
-            .map(|it| (it.id, it.body))
-            .collect()
+        let all = database::documents(&self.database(tenant, "io.cozy.files")).await;
+        all.into_iter().map(|it| (it.id, it.body)).collect()
     }
 
     /// Stops the database. `false` when it is not ours to stop.
     pub(crate) fn stop_database(&self) -> bool {
-        self.database.as_ref().is_some_and(|running| {
-            running.cancel();
-            true
-        })
+        self.server.stop()
     }
 
     /// Removes the databases of an instance, for the next run over the same server.
@@ -326,6 +266,10 @@ impl World {
         }
         Ok(seen)
     }
+}
+
+fn fresh_prefix() -> String {
+    format!("cozy{}", DocId::ascending())
 }
 
 fn contexts() -> Contexts {

@@ -8,10 +8,12 @@ use tonic_health::pb::{
 };
 use tonic_types::StatusExt as _;
 
-use crate::support::{CREDENTIAL, World, http, instance, until};
+use test_kit::{doors::ADMIN_CREDENTIAL, eventually, fake::active_instance};
+
+use crate::support::{World, http};
 
 fn bearer() -> String {
-    format!("Bearer {CREDENTIAL}")
+    format!("Bearer {ADMIN_CREDENTIAL}")
 }
 
 fn basic(user: &str, password: &str) -> String {
@@ -25,9 +27,9 @@ async fn who_has_the_credential_comes_in() {
     let client = world.administrator().await;
     for credential in [
         bearer(),
-        format!("bearer {CREDENTIAL}"),
-        basic("", CREDENTIAL),
-        basic("anyone", CREDENTIAL),
+        format!("bearer {ADMIN_CREDENTIAL}"),
+        basic("", ADMIN_CREDENTIAL),
+        basic("anyone", ADMIN_CREDENTIAL),
     ] {
         let answer = client
             .call(
@@ -55,11 +57,11 @@ async fn who_has_it_not_stays_outside() {
         None,
         Some("Bearer ".to_owned()),
         Some("Bearer wrong".to_owned()),
-        Some(CREDENTIAL.to_owned()),
-        Some(basic(CREDENTIAL, "")),
+        Some(ADMIN_CREDENTIAL.to_owned()),
+        Some(basic(ADMIN_CREDENTIAL, "")),
         Some(basic("user", "wrong")),
         Some("Basic !".to_owned()),
-        Some(format!("Digest {CREDENTIAL}")),
+        Some(format!("Digest {ADMIN_CREDENTIAL}")),
     ] {
         let headers: Vec<_> = wrong
             .iter()
@@ -89,7 +91,7 @@ async fn who_has_it_not_stays_outside() {
 async fn administrators_reach_what_is_closed_to_others() {
     let world = World::new().await;
     world.directory.block("blocked.example", "UNKNOWN");
-    let mut going = instance("going.example");
+    let mut going = active_instance("going.example");
     going.set_state(HostState::Deleting);
     world.directory.set("going.example", going);
     let client = world.administrator().await;
@@ -156,7 +158,7 @@ async fn anybody_may_ask_for_health() {
     };
     assert_eq!(health("").await.unwrap(), ServingStatus::Serving);
     // The fake files service has no health, so it is not healthy.
-    until("the state of the services is known", || async {
+    eventually("the state of the services is known", async || {
         health("hamlet.files.v1.FilesService")
             .await
             .is_ok_and(|status| status == ServingStatus::NotServing)
@@ -185,7 +187,7 @@ async fn plain_http_needs_the_credential_too_and_answers_in_json() {
     let wrong = get("/version", "authorization: Bearer nope\r\n").await;
     assert!(wrong.starts_with("HTTP/1.1 401"), "{wrong}");
 
-    let authorization = format!("authorization: {}\r\n", basic("", CREDENTIAL));
+    let authorization = format!("authorization: {}\r\n", basic("", ADMIN_CREDENTIAL));
     for (path, status, text) in [
         ("/version", "200", env!("CARGO_PKG_VERSION")),
         ("/instances", "501", "NOT_BUILT_YET"),

@@ -7,7 +7,9 @@ use service_kit::caller::tenant_header;
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-use crate::support::{Client, Event, World, instance, until};
+use test_kit::{doors::CLUSTER_KEY, eventually, fake::active_instance};
+
+use crate::support::{Client, Event, World};
 
 fn reason(status: &tonic::Status) -> String {
     status.get_details_error_info().unwrap().reason
@@ -31,11 +33,11 @@ async fn a_call_arrives_with_the_tenant_that_the_gateway_found() {
         .await;
     assert_eq!(told.code(), Code::Ok);
     let told = told.text();
-    let tenant = tenant_header(&instance("alice.example").tenant.unwrap());
+    let tenant = tenant_header(&active_instance("alice.example").tenant.unwrap());
     for line in [
         ":authority: alice.example:8080".to_owned(),
         format!("x-hamlet-tenant-bin: {tenant}"),
-        "x-hamlet-key: the cluster key".to_owned(),
+        format!("x-hamlet-key: {CLUSTER_KEY}"),
         "x-hamlet-door: public".to_owned(),
         "te: trailers".to_owned(),
         "x-kept: yes".to_owned(),
@@ -56,7 +58,7 @@ async fn what_must_not_be_used_is_refused_with_a_reason() {
     let world = World::new().await;
     world.directory.block("blocked.example", "PAYMENT_FAILED");
     world.directory.delete("going.example");
-    let mut moved = instance("old.example");
+    let mut moved = active_instance("old.example");
     moved.redirect_domain = "new.example".to_owned();
     world.directory.set("old.example", moved);
     let client = world.client().await;
@@ -350,7 +352,9 @@ async fn an_instance_that_is_too_busy_is_told_so_and_others_are_not() {
         config.queue_timeout = Duration::from_millis(100);
     })
     .await;
-    world.directory.set("bob.example", instance("bob.example"));
+    world
+        .directory
+        .set("bob.example", active_instance("bob.example"));
     let client = world.client().await;
     let path = "/hamlet.files.v1.FilesService/Silence";
     let held = [
@@ -370,7 +374,7 @@ async fn an_instance_that_is_too_busy_is_told_so_and_others_are_not() {
     for call in held {
         call.cancel();
     }
-    until("there is room again", || async {
+    eventually("there is room again", async || {
         client.call("alice.example", "Headers", &[]).await.code() == Code::Ok
     })
     .await;

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tonic::Code;
 
-use crate::support::{Event, World, instance, until};
+use test_kit::{eventually, fake::active_instance};
+
+use crate::support::{Event, World};
 
 #[tokio::test]
 async fn a_service_that_says_goaway_is_connected_to_anew() {
@@ -30,12 +32,12 @@ async fn a_service_that_says_goaway_is_connected_to_anew() {
     assert_eq!(body.data().await.unwrap().unwrap(), "still here");
 
     world.files.die().await;
-    until("the service is found out of reach", || async {
+    eventually("the service is found out of reach", async || {
         client.call("alice.example", "Headers", &[]).await.code() == Code::Unavailable
     })
     .await;
     world.files.revive();
-    until("the service is found again", || async {
+    eventually("the service is found again", async || {
         client.call("alice.example", "Headers", &[]).await.code() == Code::Ok
     })
     .await;
@@ -74,11 +76,11 @@ async fn a_change_of_state_is_seen_within_a_second() {
             Change::Block => world.directory.block("alice.example", ""),
             Change::Unblock => world
                 .directory
-                .set("alice.example", instance("alice.example")),
+                .set("alice.example", active_instance("alice.example")),
             Change::Delete => world.directory.delete("alice.example"),
         }
         let changed = Instant::now();
-        until("the change is seen", || async {
+        eventually("the change is seen", async || {
             client.call("alice.example", "Headers", &[]).await.code() == code
         })
         .await;
@@ -104,8 +106,10 @@ async fn a_new_instance_is_seen_though_its_host_was_unknown() {
         client.call("new.example", "Headers", &[]).await.code(),
         Code::NotFound
     );
-    world.directory.set("new.example", instance("new.example"));
-    until("the new instance is seen", || async {
+    world
+        .directory
+        .set("new.example", active_instance("new.example"));
+    eventually("the new instance is seen", async || {
         client.call("new.example", "Headers", &[]).await.code() == Code::Ok
     })
     .await;
@@ -167,7 +171,7 @@ async fn a_running_call_may_end_after_the_gateway_was_asked_to_stop() {
         .await;
     let mut body = (&mut call.response).await.unwrap().into_body();
     world.stop.cancel();
-    until("no new connection is taken", || async {
+    eventually("no new connection is taken", async || {
         tokio::net::TcpStream::connect(world.public).await.is_err()
     })
     .await;

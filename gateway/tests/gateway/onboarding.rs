@@ -3,7 +3,9 @@
 use http::{Request, request::Builder};
 use serde_json::{Value, json};
 
-use crate::support::{Answer, EXPIRED, TOKEN, World, instance};
+use test_kit::fake::{EXPIRED_TOKEN, REGISTER_TOKEN, active_instance};
+
+use crate::support::{Answer, World};
 
 const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -12,7 +14,7 @@ const PASSPHRASE: &str = "correct horse battery staple";
 /// An instance `new.example` that waits for its owner.
 async fn town() -> World {
     let world = World::new().await;
-    let mut waiting = instance("new.example");
+    let mut waiting = active_instance("new.example");
     waiting.onboarding = true;
     waiting.tenant.as_mut().unwrap().url = "https://new.example/".to_owned();
     world.directory.set("new.example", waiting);
@@ -58,10 +60,18 @@ fn fields(pairs: &[(&str, &str)]) -> String {
 #[tokio::test]
 async fn a_browser_without_script_goes_from_the_link_to_the_end() {
     let world = town().await;
-    let start = get(&world, &format!("/?registerToken={TOKEN}&x=1"), BROWSER).await;
+    let start = get(
+        &world,
+        &format!("/?registerToken={REGISTER_TOKEN}&x=1"),
+        BROWSER,
+    )
+    .await;
     assert_eq!(start.http_status, 303);
     let next = start.headers["location"].to_str().unwrap();
-    assert_eq!(next, format!("/auth/passphrase?registerToken={TOKEN}&x=1"));
+    assert_eq!(
+        next,
+        format!("/auth/passphrase?registerToken={REGISTER_TOKEN}&x=1")
+    );
 
     let form = get(&world, next, BROWSER).await;
     assert_eq!(form.http_status, 200);
@@ -72,7 +82,7 @@ async fn a_browser_without_script_goes_from_the_link_to_the_end() {
         "method=\"post\"",
         "data-salt=\"me@new.example\"",
         "data-iterations=\"650000\"",
-        &format!("name=\"register_token\" value=\"{TOKEN}\""),
+        &format!("name=\"register_token\" value=\"{REGISTER_TOKEN}\""),
         "name=\"iterations\" value=\"0\"",
         "<label for=\"passphrase\">",
         "<script src=\"/assets/passphrase.js\" defer>",
@@ -86,7 +96,7 @@ async fn a_browser_without_script_goes_from_the_link_to_the_end() {
     assert_eq!(form.headers["cache-control"], "no-store");
 
     let body = fields(&[
-        ("register_token", TOKEN),
+        ("register_token", REGISTER_TOKEN),
         ("iterations", "0"),
         ("passphrase", PASSPHRASE),
         ("hint", "a comic"),
@@ -109,7 +119,12 @@ async fn a_browser_without_script_goes_from_the_link_to_the_end() {
     let again = get(&world, next, BROWSER).await;
     assert_eq!(again.http_status, 303);
     assert_eq!(again.headers["location"], "/");
-    let start = get(&world, &format!("/?registerToken={TOKEN}"), BROWSER).await;
+    let start = get(
+        &world,
+        &format!("/?registerToken={REGISTER_TOKEN}"),
+        BROWSER,
+    )
+    .await;
     assert!(start.text().contains("new.example is here"));
 }
 
@@ -126,13 +141,13 @@ async fn a_link_that_opens_nothing_says_why() {
                 "This link is not complete",
             ),
             (
-                format!("?registerToken={}", TOKEN.replace('0', "1")),
+                format!("?registerToken={}", REGISTER_TOKEN.replace('0', "1")),
                 403,
                 "REGISTER_TOKEN_WRONG",
                 "This link does not work any more",
             ),
             (
-                format!("?registerToken={EXPIRED}"),
+                format!("?registerToken={EXPIRED_TOKEN}"),
                 403,
                 "REGISTER_TOKEN_EXPIRED",
                 "This link has expired",
@@ -163,7 +178,7 @@ async fn a_program_gets_the_documented_answers() {
     for (body, status, detail) in [
         (vec![], 400, "Missing new passphrase"),
         (
-            vec![("register_token", TOKEN)],
+            vec![("register_token", REGISTER_TOKEN)],
             400,
             "Missing new passphrase",
         ),
@@ -178,13 +193,13 @@ async fn a_program_gets_the_documented_answers() {
             "Invalid register token",
         ),
         (
-            vec![("register_token", EXPIRED), ("passphrase", "x")],
+            vec![("register_token", EXPIRED_TOKEN), ("passphrase", "x")],
             400,
             "Expired register token",
         ),
         (
             vec![
-                ("register_token", TOKEN),
+                ("register_token", REGISTER_TOKEN),
                 ("passphrase", "x"),
                 ("iterations", "1000"),
             ],
@@ -220,7 +235,7 @@ async fn a_program_gets_the_documented_answers() {
     assert!(world.directory.registered().is_empty());
 
     let hashed = json!({
-        "register_token": TOKEN, "passphrase": "HEhAI609eizfa2S1eq290Osz7j+LywysXeXffnu+ASk=",
+        "register_token": REGISTER_TOKEN, "passphrase": "HEhAI609eizfa2S1eq290Osz7j+LywysXeXffnu+ASk=",
         "iterations": 650_000, "key": "0.aWk=|a2V5", "public_key": "", "private_key": "",
         "redirection": "home/", "hint": "a hint"
     });
@@ -240,7 +255,7 @@ async fn a_program_gets_the_documented_answers() {
     assert_eq!(registered[0].iterations, 650_000);
     assert_eq!(registered[0].key, "0.aWk=|a2V5");
 
-    let again = asks(&[("register_token", TOKEN), ("passphrase", "x")]).await;
+    let again = asks(&[("register_token", REGISTER_TOKEN), ("passphrase", "x")]).await;
     assert_eq!(again.http_status, 400);
     assert_eq!(
         json_of(&again)["errors"][0]["detail"],
@@ -263,7 +278,7 @@ async fn a_person_is_shown_what_was_wrong_in_the_form() {
         (PASSPHRASE, "h", "7", 422, "This cannot be used"),
     ] {
         let body = fields(&[
-            ("register_token", TOKEN),
+            ("register_token", REGISTER_TOKEN),
             ("passphrase", passphrase),
             ("hint", hint),
             ("iterations", iterations),
@@ -280,7 +295,10 @@ async fn a_person_is_shown_what_was_wrong_in_the_form() {
             assert!(!html.contains(PASSPHRASE), "{html}");
         }
     }
-    let body = fields(&[("register_token", EXPIRED), ("passphrase", PASSPHRASE)]);
+    let body = fields(&[
+        ("register_token", EXPIRED_TOKEN),
+        ("passphrase", PASSPHRASE),
+    ]);
     let answer = send(&world, post(BROWSER, FORM), body).await;
     assert_eq!(answer.http_status, 403);
     assert!(answer.text().contains("This link has expired"));
@@ -289,7 +307,10 @@ async fn a_person_is_shown_what_was_wrong_in_the_form() {
 #[tokio::test]
 async fn another_site_cannot_choose_a_passphrase() {
     let world = town().await;
-    let body = fields(&[("register_token", TOKEN), ("passphrase", PASSPHRASE)]);
+    let body = fields(&[
+        ("register_token", REGISTER_TOKEN),
+        ("passphrase", PASSPHRASE),
+    ]);
     for (header, value) in [
         ("sec-fetch-site", "cross-site"),
         ("sec-fetch-site", "same-site"),
@@ -339,7 +360,10 @@ async fn a_blocked_instance_takes_no_passphrase() {
     let request = Request::post("http://blocked.example/settings/passphrase")
         .header("content-type", FORM)
         .header("accept", "application/json");
-    let body = fields(&[("register_token", TOKEN), ("passphrase", PASSPHRASE)]);
+    let body = fields(&[
+        ("register_token", REGISTER_TOKEN),
+        ("passphrase", PASSPHRASE),
+    ]);
     let answer = send(&world, request, body).await;
     assert_eq!(answer.http_status, 503);
     assert!(world.directory.registered().is_empty());

@@ -2,7 +2,9 @@
 
 use http::Request;
 
-use crate::support::{Answer, World, http, instance};
+use test_kit::fake::active_instance;
+
+use crate::support::{Answer, World, http};
 
 const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
@@ -21,7 +23,7 @@ async fn get(world: &World, url: &str, accept: &str, language: &str) -> Answer {
 }
 
 fn waiting(domain: &str) -> hamlet_proto::hamlet::instance::v1::ResolveHostResponse {
-    let mut answer = instance(domain);
+    let mut answer = active_instance(domain);
     answer.onboarding = true;
     answer
 }
@@ -32,10 +34,10 @@ async fn town() -> World {
     world.directory.block("blocked.example", "");
     world.directory.block("unpaid.example", "PAYMENT_FAILED");
     world.directory.delete("going.example");
-    let mut app = instance("alice.example");
+    let mut app = active_instance("alice.example");
     app.app_slug = "drive".to_owned();
     world.directory.set("drive.alice.example", app);
-    let mut old = instance("old.example");
+    let mut old = active_instance("old.example");
     old.redirect_domain = "bücher.example:8080".to_owned();
     world.directory.set("old.example", old);
     world

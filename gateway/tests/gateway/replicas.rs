@@ -2,7 +2,9 @@
 
 use tonic::Code;
 
-use crate::support::{Event, Service, World, until};
+use test_kit::eventually;
+
+use crate::support::{Event, Service, World};
 
 /// A gateway with two replicas of the files service: its own, and one more.
 async fn two_replicas() -> (World, Service) {
@@ -79,7 +81,7 @@ async fn a_replica_that_is_dead_from_the_start_is_found_when_it_comes() {
     }
     assert!(second.was_left_alone().await);
     second.revive();
-    until("the second replica gets calls", || async {
+    eventually("the second replica gets calls", async || {
         let answer = client.call("alice.example", "Headers", &[]).await;
         assert_eq!(answer.code(), Code::Ok);
         !second.was_left_alone().await

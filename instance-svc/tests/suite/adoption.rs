@@ -14,6 +14,7 @@ use embedded_couchdb::faults::{Fault, Rule};
 use hamlet_proto::hamlet::instance::v1::{CreateInstanceRequest, Instance};
 use instance_svc::operations::failpoints::Failpoints;
 use serde_json::{Map, Value, json};
+use test_kit::eventually;
 use tonic::Code;
 
 fn instances(world: &World) -> couch::Database {
@@ -42,9 +43,15 @@ async fn change(world: &World, id: &str, fields: Value) {
 
 /// Waits until an instance is found by a name, or is not.
 async fn until(replica: &Replica, name: &str, found: bool) {
-    while replica.get(name).await.is_ok() != found {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    eventually(&format!("{name} is found: {found}"), async || {
+        let answer = replica.get(name).await;
+        if answer.is_ok() == found {
+            Ok(())
+        } else {
+            Err(answer)
+        }
+    })
+    .await;
 }
 
 fn document(domain: &str, aliases: &[&str]) -> Value {
@@ -81,13 +88,15 @@ async fn instances_of_other_software_are_adopted_at_the_start_and_while_it_runs(
     .await;
     until(&replica, "m.example", true).await;
     until(&other, "n.example", false).await;
-    let record = loop {
+    let record = eventually("the record follows", async || {
         let record = world.documents("new.example").await.record;
         if record["locale"] == "de" {
-            break record;
+            Ok(record)
+        } else {
+            Err(record)
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
+    })
+    .await;
     assert_eq!(record["domain_aliases"], json!(["m.example"]));
     for domain in ["old.example", "new.example"] {
         assert_eq!(failure(&replica.destroy(domain).await.unwrap()), None);
@@ -168,9 +177,10 @@ async fn what_is_destroyed_while_it_is_looked_at_is_not_adopted() {
         };
         let changed = replica.update("a.example", &["locale"], french).await;
         assert_eq!(failure(&changed.unwrap()), None);
-        while world.faults().struck() == struck {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        eventually("the look is slow", async || {
+            world.faults().struck() > struck
+        })
+        .await;
         assert_eq!(failure(&replica.destroy("a.example").await.unwrap()), None);
         tokio::time::sleep(Duration::from_secs(3)).await;
         assert_eq!(world.leftovers().await, Vec::<String>::new(), "{database}");

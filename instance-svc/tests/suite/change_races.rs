@@ -29,6 +29,7 @@ use instance_svc::{
 };
 use serde_json::{Value, json};
 use service_kit::status;
+use test_kit::eventually;
 use tonic::{Code, Status};
 
 /// The code of a request that was refused, or of its operation; `None` when it succeeded.
@@ -136,9 +137,10 @@ impl Gate {
     }
 
     async fn reached(&self) {
-        while !self.reached.load(Ordering::SeqCst) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        eventually("the step is reached", async || {
+            self.reached.load(Ordering::SeqCst)
+        })
+        .await;
     }
 
     fn open(&self) {
@@ -305,9 +307,15 @@ async fn a_name_that_a_woken_owner_claimed_last_of_all_is_given_back() {
     // What it still had on its way arrives now.
     world.put("hamlet-claims", "x.example", claim.into()).await;
     clock.jump(600_000);
-    while world.ids("hamlet-claims").await != ["a.example"] {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    eventually("the claim that came late is gone", async || {
+        let claims = world.ids("hamlet-claims").await;
+        if claims == ["a.example"] {
+            Ok(())
+        } else {
+            Err(claims)
+        }
+    })
+    .await;
 }
 
 /// The owner of a creation is stopped and woken, in the step that writes our own document.
@@ -373,8 +381,9 @@ impl Sleeper {
     }
 
     async fn has_done_its_step(&self) {
-        while !self.done.load(Ordering::SeqCst) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        eventually("the step is done", async || {
+            self.done.load(Ordering::SeqCst)
+        })
+        .await;
     }
 }

@@ -5,7 +5,7 @@
     reason = "a failed expectation is the test failing"
 )]
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use crate::support::{Contents, Replica, World, failure, steps::step};
 use hamlet_proto::{
@@ -14,6 +14,7 @@ use hamlet_proto::{
     unpack,
 };
 use instance_svc::operations::failpoints::{Failpoints, Order, Point};
+use test_kit::eventually;
 
 /// The prefix of the only instance.
 async fn prefix(world: &World) -> String {
@@ -134,9 +135,10 @@ async fn what_is_destroyed_before_its_creation_has_ended_stays_so() {
     });
     let faulty = world.replica("faulty", failpoints).await;
     let created = faulty.ask_to_create("a.example", "").await.unwrap();
-    while healthy.get("a.example").await.is_err() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    eventually("the instance is published", async || {
+        healthy.get("a.example").await
+    })
+    .await;
     let destroyed = healthy.destroy("a.example").await.unwrap();
     assert_eq!(failure(&destroyed), None);
     assert_eq!(failure(&healthy.end_of(&created.name).await), None);

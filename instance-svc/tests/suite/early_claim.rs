@@ -12,6 +12,7 @@ use crate::support::{World, failure};
 use embedded_couchdb::faults::{Fault, Rule};
 use instance_svc::operations::failpoints::Failpoints;
 use serde_json::json;
+use test_kit::eventually;
 use tonic::Code;
 
 /// A tool that asks three times at once, because it got no answer fast enough.
@@ -69,9 +70,7 @@ async fn a_creation_that_will_be_refused_keeps_nobody_from_its_other_name() {
     world.faults().add(look);
     let refused = replica.ask_to_create_with("a.example", &["z.example"], &[], "");
     let (refused, made) = tokio::join!(refused, async {
-        while world.faults().struck() == 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        eventually("the look is slow", async || world.faults().struck() > 0).await;
         // What it writes beside the look is written by now.
         tokio::time::sleep(Duration::from_millis(200)).await;
         replica.create("a.example").await

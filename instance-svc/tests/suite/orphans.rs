@@ -20,6 +20,7 @@ use hamlet_proto::{
 };
 use instance_svc::operations::failpoints::{Failpoints, Order, Point};
 use serde_json::json;
+use test_kit::eventually;
 
 /// What belongs to nobody: two databases, contents, a claim and a record.
 struct Mess {
@@ -194,9 +195,10 @@ async fn what_a_creation_at_work_has_made_is_no_orphan() {
         let domain = format!("slow-{number}.example");
         let accepted = dying.ask_to_create(&domain, "").await.unwrap();
         // It is as far as it will come when there is something to be seen.
-        while world.leftovers().await.is_empty() {
-            tokio::task::yield_now().await;
-        }
+        eventually("the creation has begun", async || {
+            !world.leftovers().await.is_empty()
+        })
+        .await;
         assert_eq!(names(&dying).await, [], "{step:?}");
         let purge = ask_to_purge(&dying, false).await;
         assert_eq!(

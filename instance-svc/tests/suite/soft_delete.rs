@@ -15,6 +15,7 @@ use hamlet_proto::{
 };
 use instance_svc::operations::failpoints::Failpoints;
 use service_kit::status;
+use test_kit::eventually;
 use tonic::{Code, Status};
 
 fn delete_request(domain: &str, keep: std::time::Duration) -> DeleteInstanceRequest {
@@ -160,19 +161,15 @@ async fn what_is_deleted_is_destroyed_at_its_time_by_one_of_several_replicas() {
         .await
         .unwrap();
     assert_eq!(failure(&deleted), None);
-    loop {
-        match two.get("a.example").await {
-            Ok(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
-            Err(gone) => {
-                assert_eq!(gone.code(), Code::NotFound);
-                break;
-            }
-        }
-    }
+    let gone = eventually("the instance is gone", async || {
+        two.get("a.example").await.err()
+    });
+    assert_eq!(gone.await.code(), Code::NotFound);
     // Creating it again waits for the end of the destruction: its name is the last that goes.
-    while failure_of_creation(&two).await.is_some() {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    eventually("its name is free", async || {
+        failure_of_creation(&two).await.map_or(Ok(()), Err)
+    })
+    .await;
     assert_eq!(failure(&two.destroy("a.example").await.unwrap()), None);
     let destructions = world.operations("destroy").await;
     let of_a = destructions

@@ -7,9 +7,8 @@ use std::{
     process::{Command, Stdio},
 };
 
-use embedded_couchdb::{Config, Server};
-use tokio::net::TcpListener;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use embedded_couchdb::Config;
+use test_kit::database::Embedded;
 
 /// The administrator's password.
 pub(crate) const PASSWORD: &str = "never-to-be-shown";
@@ -66,7 +65,7 @@ pub(crate) struct SingleNode {
     pub(crate) url: String,
     pub(crate) password_file: PathBuf,
     _folder: tempfile::TempDir,
-    _stop: DropGuard,
+    _server: Embedded,
 }
 
 impl SingleNode {
@@ -81,15 +80,11 @@ pub(crate) async fn single_node() -> SingleNode {
     let password_file = folder.path().join("password");
     std::fs::write(&password_file, PASSWORD).unwrap();
     let config = Config::new(folder.path().join("data"), "admin", PASSWORD);
-    let server = Server::open(config).await.unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
-    let stop = CancellationToken::new();
-    tokio::spawn(server.serve(listener, stop.clone()));
+    let server = Embedded::open(config).await;
     SingleNode {
-        url,
+        url: format!("http://{}/", server.address()),
         password_file,
         _folder: folder,
-        _stop: stop.drop_guard(),
+        _server: server,
     }
 }

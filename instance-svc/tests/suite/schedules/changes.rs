@@ -18,9 +18,9 @@ use instance_svc::{
     },
 };
 use serde_json::{Map, Value};
+use test_kit::dice::Rng;
 use tonic::Status;
 
-use super::dice::Dice;
 use crate::support::{Clients, changes::update_request};
 
 /// In what the number of a change is written where a document holds a time: 2100, in seconds.
@@ -49,27 +49,27 @@ impl Wish {
     /// The change with this number, of the instance with this domain. It may want any of these names, and
     /// this one as a former domain.
     pub(crate) fn draw(
-        dice: &mut Dice,
+        dice: &mut Rng,
         number: u64,
         domain: &str,
         names: &[String],
         former: &str,
     ) -> Self {
-        match dice.throw(9) {
+        match dice.u64(..9) {
             0 => Self::Block {
                 reason: format!("REASON-{number}"),
             },
             1 => Self::Unblock,
             2 => Self::Delete {
                 // A clock that jumps makes the shorter time be over.
-                hours: *dice.one_of(&[1, 48]),
+                hours: *dice.choice(&[1, 48]).unwrap(),
             },
             3 => Self::Undelete,
             _ => Self::update(dice, number, domain, names, former),
         }
     }
 
-    fn update(dice: &mut Dice, number: u64, domain: &str, names: &[String], former: &str) -> Self {
+    fn update(dice: &mut Rng, number: u64, domain: &str, names: &[String], former: &str) -> Self {
         let seconds = THEN + i64::try_from(number).unwrap();
         let mut paths = vec!["uuid", "disk_quota_bytes", "public_name", "debug_until"];
         let mut instance = Instance {
@@ -79,17 +79,17 @@ impl Wish {
             debug_until: Some(prost_types::Timestamp { seconds, nanos: 0 }),
             ..Instance::default()
         };
-        if dice.throw(4) > 0 {
+        if dice.u64(..4) > 0 {
             paths.push("domain_aliases");
             instance.domain_aliases = names
                 .iter()
-                .filter(|&name| name != domain && dice.throw(3) == 0)
+                .filter(|&name| name != domain && dice.u64(..3) == 0)
                 .cloned()
                 .collect();
         }
-        if dice.throw(3) == 0 {
+        if dice.u64(..3) == 0 {
             paths.push("old_domain");
-            if dice.throw(2) == 0 {
+            if dice.u64(..2) == 0 {
                 former.clone_into(&mut instance.old_domain);
             }
         }

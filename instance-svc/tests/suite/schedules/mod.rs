@@ -15,7 +15,7 @@
 )]
 
 mod changes;
-mod dice;
+mod faults;
 mod schedule;
 mod whole;
 
@@ -26,6 +26,7 @@ use std::sync::{
 
 use self::schedule::{Schedule, Tally};
 use crate::support::World;
+use test_kit::{database, dice};
 
 /// How many schedules run when nobody says.
 const SCHEDULES: u64 = 24;
@@ -44,17 +45,13 @@ async fn prepared() -> World {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_schedule_ends_whole_or_absent() {
-    let number = |name: &str| {
-        std::env::var(name)
-            .ok()
-            .and_then(|text| text.parse::<u64>().ok())
+    let count = || {
+        let count = std::env::var("HAMLET_TEST_SCHEDULES").ok();
+        count.map_or(SCHEDULES, |count| count.parse().unwrap())
     };
-    let (first, count) = match number("HAMLET_TEST_SEED") {
+    let (first, count) = match dice::given_seed() {
         Some(seed) => (seed, 1),
-        None => (
-            u64::from(std::process::id()) << 20,
-            number("HAMLET_TEST_SCHEDULES").unwrap_or(SCHEDULES),
-        ),
+        None => (u64::from(std::process::id()) << 20, count()),
     };
     let next = AtomicU64::new(first);
     let tally = Mutex::new(Tally::default());
@@ -78,7 +75,7 @@ async fn every_schedule_ends_whole_or_absent() {
         }
     };
     // A real server is one for all worlds.
-    let workers = crate::support::real_servers().map_or(AT_ONCE, |_| 1);
+    let workers = database::named().map_or(AT_ONCE, |_| 1);
     let failures = futures::future::join_all((0..workers).map(|_| worker())).await;
     let failures = failures.concat();
     assert!(

@@ -13,11 +13,12 @@ use instance_svc::{
     domain::operation::Phase,
     operations::{Operation, Work, failpoints::Failpoints},
 };
+use test_kit::{dice::Rng, eventually};
 use tonic::{Code, Status};
 
 use super::{
     changes::Wish,
-    dice::{Dice, random_failpoints, random_rule},
+    faults::{random_failpoints, random_rule},
 };
 use crate::support::{self, World, process::Process};
 
@@ -85,7 +86,7 @@ pub(crate) struct Member {
 pub(crate) struct Schedule<'a> {
     pub(crate) world: &'a World,
     pub(crate) seed: u64,
-    dice: Dice,
+    dice: Rng,
     started: u32,
     pub(crate) replicas: Vec<Member>,
     /// The names of the operations that were acknowledged.
@@ -103,7 +104,7 @@ impl<'a> Schedule<'a> {
         Self {
             world,
             seed,
-            dice: Dice::new(seed),
+            dice: Rng::with_seed(seed),
             started: 0,
             replicas: Vec::new(),
             accepted: Vec::new(),
@@ -147,13 +148,13 @@ impl<'a> Schedule<'a> {
             self.start(random_failpoints(self.seed ^ (number << 60)))
                 .await;
         }
-        if self.dice.throw(3) > 0 {
+        if self.dice.u64(..3) > 0 {
             self.begin_with_an_instance().await;
         }
-        let acts = 5 + self.dice.throw(5);
+        let acts = 5 + self.dice.u64(..5);
         for _ in 0..acts {
             self.act().await;
-            let pause = self.dice.millis(120);
+            let pause = Duration::from_millis(self.dice.u64(..120));
             tokio::time::sleep(pause).await;
         }
         // Enough has gone wrong: what is left is driven to its end, by replicas old and new.
@@ -166,9 +167,9 @@ impl<'a> Schedule<'a> {
     }
 
     async fn act(&mut self) {
-        let replica = usize::try_from(self.dice.throw(2)).unwrap();
-        let number = self.dice.throw(DOMAINS);
-        match self.dice.throw(20) {
+        let replica = self.dice.usize(..2);
+        let number = self.dice.u64(..DOMAINS);
+        match self.dice.u64(..20) {
             0..=3 => self.create(replica, number).await,
             4 => self.destroy(replica, number).await,
             5 => self.cancel(replica).await,
@@ -182,7 +183,7 @@ impl<'a> Schedule<'a> {
             15..=16 => self.freeze(replica),
             17 => self.kill(replica).await,
             _ => {
-                let hours = i64::try_from(self.dice.throw(5)).unwrap() - 2;
+                let hours = self.dice.i64(-2..3);
                 self.replicas.get(replica).unwrap().clock.jump(hours * HOUR);
             }
         }
@@ -208,9 +209,9 @@ impl<'a> Schedule<'a> {
     async fn create(&mut self, replica: usize, number: u64) {
         let clients = self.replicas.get(replica).unwrap().process.clone();
         // Two that share an alias: one of them at most. One that wants its domain alone claims it early.
-        let alias = self.dice.throw(NAMES - DOMAINS) + DOMAINS;
+        let alias = self.dice.u64(..NAMES - DOMAINS) + DOMAINS;
         let (domain, alias) = (self.domain(number), self.domain(alias));
-        let alone = self.dice.throw(3) == 0;
+        let alone = self.dice.u64(..3) == 0;
         let aliases: &[&str] = if alone { &[] } else { &[alias.as_str()] };
         let call = clients.ask_to_create_with(&domain, aliases, &["home"], "");
         if let Some(accepted) = self.ask(replica, call).await {
@@ -262,8 +263,8 @@ impl<'a> Schedule<'a> {
     async fn change(&mut self, replica: usize) {
         // Mostly one that should be there.
         let mut numbers = self.created.clone();
-        numbers.push(self.dice.throw(DOMAINS));
-        let number = *self.dice.one_of(&numbers);
+        numbers.push(self.dice.u64(..DOMAINS));
+        let number = *self.dice.choice(&numbers).unwrap();
         self.changes += 1;
         let clients = self.replicas.get(replica).unwrap().process.clone();
         let names: Vec<String> = (0..NAMES).map(|number| self.domain(number)).collect();
@@ -281,8 +282,8 @@ impl<'a> Schedule<'a> {
 
     /// Lets a replica stand still, or die, in the middle of what it was asked for just now; or nothing.
     async fn strike(&mut self, replica: usize) {
-        let moment = self.dice.millis(60);
-        match self.dice.throw(6) {
+        let moment = Duration::from_millis(self.dice.u64(..60));
+        match self.dice.u64(..6) {
             0 | 1 => {
                 tokio::time::sleep(moment).await;
                 self.freeze(replica);
@@ -299,7 +300,7 @@ impl<'a> Schedule<'a> {
     async fn kill(&mut self, replica: usize) {
         let killed = self.replicas.remove(replica);
         killed.process.kill().await;
-        let seed = self.dice.throw(u64::MAX);
+        let seed = self.dice.u64(..);
         self.start(random_failpoints(seed)).await;
         let last = self.replicas.pop().unwrap();
         self.replicas.insert(replica, last);
@@ -365,12 +366,9 @@ impl<'a> Schedule<'a> {
 /// Asks until there is an answer: a replica that stood still loses its connections, and on a machine with
 /// much to do the database is late now and then.
 pub(crate) async fn patiently<T>(ask: impl AsyncFn() -> Result<T, Status>) -> Result<T, Status> {
-    loop {
-        match ask().await {
-            Err(status) if matches!(status.code(), Code::Unavailable | Code::Cancelled) => {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-            answer => return answer,
-        }
-    }
+    eventually("an answer", async || match ask().await {
+        Err(status) if matches!(status.code(), Code::Unavailable | Code::Cancelled) => Err(status),
+        answer => Ok(answer),
+    })
+    .await
 }

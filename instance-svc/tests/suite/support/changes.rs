@@ -18,7 +18,7 @@ use instance_svc::domain::change::ChangeKind;
 use serde_json::{Map, Value, json};
 use tonic::Status;
 
-use super::{Clients, Replica, World, failure};
+use super::{Clients, Replica, World, database, failure};
 
 /// The documents of an instance, without their revisions.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,16 +42,8 @@ impl World {
 
     /// The documents of a global database as they lie there, design documents aside.
     pub(crate) async fn bodies(&self, name: &str) -> Vec<couch::Document<Value>> {
-        use futures::TryStreamExt as _;
         let database = self.couch.database(&DbName::global(name).unwrap());
-        let rows: Vec<couch::Document<Value>> = database
-            .all_docs_with_bodies(couch::AllDocs::new())
-            .try_collect()
-            .await
-            .unwrap();
-        rows.into_iter()
-            .filter(|row| !row.id.starts_with("_design/"))
-            .collect()
+        database::documents(&database).await
     }
 
     /// The operations of this kind, as they lie in the database.

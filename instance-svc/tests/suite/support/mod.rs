@@ -6,14 +6,14 @@
 )]
 
 pub(crate) mod changes;
-mod neighbours;
 pub(crate) mod process;
 pub(crate) mod steps;
 
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -26,11 +26,7 @@ use hamlet_proto::{
         Operation, WaitOperationRequest, operation, operations_client::OperationsClient,
     },
     hamlet::{
-        apps::v1::{
-            apps_lifecycle_service_server::AppsLifecycleServiceServer,
-            apps_service_server::AppsServiceServer,
-        },
-        files::v1::files_lifecycle_service_server::FilesLifecycleServiceServer,
+        apps::v1::{App, InstallAppRequest, app::Kind},
         instance::v1::{
             CreateInstanceRequest, DeleteInstanceRequest, Instance, OperationMetadata,
             ResolveHostRequest, ResolveHostResponse,
@@ -42,87 +38,33 @@ use hamlet_proto::{
     },
 };
 use instance_svc::{Config, Given, Peers, Settings, operations::failpoints::Failpoints};
-pub(crate) use neighbours::Contents;
-use neighbours::Neighbours;
 use service_kit::{
-    caller::Authenticate,
+    caller::Caller,
     contexts::Contexts,
     peer::{self, Peer},
-    secret::Secret,
-    server::GrpcServer,
+    status::Failure,
 };
-use tokio::net::TcpListener;
-use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic::Status;
+pub(crate) use test_kit::fake::lifecycles::Contents;
+use test_kit::{
+    database::{self, Server},
+    doors::{cluster_key, listen},
+    eventually,
+    fake::{Fake, Script, lifecycles},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Request, Status};
 
 /// A database and the services beside the one that is tested.
 pub(crate) struct World {
     pub(crate) couch: Couch,
     /// What lies in the stores of contents: the number of objects by prefix.
     pub(crate) contents: Contents,
-    peers_address: SocketAddr,
-    database: Database,
+    /// The files and the apps service.
+    neighbours: Fake,
+    /// Replicas take turns at its nodes.
+    server: Server,
     /// How many replicas there have been.
     replicas: AtomicUsize,
-    _stop: DropGuard,
-}
-
-/// The database of a world.
-struct Database {
-    /// Its nodes. Replicas take turns at them.
-    urls: Vec<String>,
-    served: Option<Box<dyn Fn() -> u64 + Send + Sync>>,
-    faults: Faults,
-    _folder: Option<tempfile::TempDir>,
-    /// A real server is one for all tests: they take turns.
-    _turn: Option<std::fs::File>,
-}
-
-impl Database {
-    async fn embedded(stop: &CancellationToken) -> Self {
-        let folder = folder();
-        let faults = Faults::new();
-        let config = embedded_couchdb::Config {
-            faults: Some(faults.clone()),
-            ..embedded_couchdb::Config::new(folder.path(), "admin", "password")
-        };
-        let server = embedded_couchdb::Server::open(config).await.unwrap();
-        let (listener, address) = listen().await;
-        let served = Box::new(server.request_counter());
-        let stopped = stop.clone();
-        tokio::spawn(async move { server.serve(listener, stopped).await });
-        Self {
-            urls: vec![format!("http://admin:password@{address}")],
-            served: Some(served),
-            faults,
-            _folder: Some(folder),
-            _turn: None,
-        }
-    }
-
-    /// The servers that the environment names, emptied of what tests left.
-    async fn real(urls: Vec<String>) -> Self {
-        let place = std::env::temp_dir().join("hamlet-tests-couchdb.lock");
-        let turn = std::fs::File::create(place).unwrap();
-        let turn = tokio::task::spawn_blocking(move || turn.lock().map(|()| turn))
-            .await
-            .unwrap()
-            .unwrap();
-        let couch = patient(urls.first().unwrap());
-        for prefix in ["cozy", "global/"] {
-            for name in couch.databases_with_prefix(prefix).await.unwrap() {
-                let removal = couch.delete_database(&DbName::new(name).unwrap()).await;
-                removal.unwrap();
-            }
-        }
-        Self {
-            urls,
-            served: None,
-            faults: Faults::new(),
-            _folder: None,
-            _turn: Some(turn),
-        }
-    }
 }
 
 /// What a replica is asked by.
@@ -135,33 +77,6 @@ pub(crate) struct Clients {
     directory: DirectoryServiceClient<Peer>,
 }
 
-/// A folder for a database: in memory where the system has such a place. No test here pulls the plug, and
-/// the disk of a shared machine can be slow beyond all patience.
-fn folder() -> tempfile::TempDir {
-    tempfile::tempdir_in("/dev/shm")
-        .or_else(|_| tempfile::tempdir())
-        .unwrap()
-}
-
-/// The servers that the environment names: a cluster by all of its nodes, or a single one by itself.
-pub(crate) fn real_servers() -> Option<Vec<String>> {
-    let urls = ["HAMLET_TEST_COUCHDB_CLUSTER", "HAMLET_TEST_COUCHDB_URL"]
-        .into_iter()
-        .filter_map(|variable| std::env::var(variable).ok())
-        .find(|urls| !urls.is_empty())?;
-    Some(urls.split(',').map(str::to_owned).collect())
-}
-
-/// Whoever only looks and cleans up has patience: machines are slow and shared.
-fn patient(url: &str) -> Couch {
-    let config = CouchConfig {
-        call_timeout: Duration::from_secs(60),
-        race_timeout: Duration::from_secs(60),
-        ..CouchConfig::new(url)
-    };
-    Couch::connect(&config).unwrap()
-}
-
 /// One replica of the instance service.
 pub(crate) struct Replica {
     clients: Clients,
@@ -169,47 +84,56 @@ pub(crate) struct Replica {
     task: tokio::task::JoinHandle<()>,
 }
 
-fn key() -> Secret {
-    Secret::new("the key of the tests")
-}
-
-async fn listen() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    (listener, address)
+/// The files and the apps service, as far as operations use them: they make their databases, and an app that is
+/// installed has contents. Each instance has the web app `drive` and the konnector `bills`. The app `bad` cannot be
+/// installed; of `unheard`, the first request for each instance fails.
+fn neighbours(server: &Server, contents: &Contents) -> Fake {
+    let fake = Fake::service();
+    lifecycles::play(&fake, &database::patient(server.url()), contents);
+    let app = |slug: &str, kind: Kind| App {
+        slug: slug.to_owned(),
+        kind: kind.into(),
+        ..App::default()
+    };
+    fake.play(Script {
+        apps: vec![app("drive", Kind::Webapp), app("bills", Kind::Konnector)],
+        ..Script::default()
+    });
+    let (contents, heard) = (Arc::clone(contents), Mutex::new(BTreeSet::new()));
+    fake.answer(move |request: Request<InstallAppRequest>| {
+        let prefix = Caller::of(&request)?.tenant()?.prefix.clone();
+        let source = request.into_inner().source;
+        if source == "bad" {
+            return Err(Status::failed_precondition("this app is bad"));
+        }
+        // What a node of the database answers that has not heard of the new databases yet.
+        if source == "unheard" && heard.lock().unwrap().insert(prefix.clone()) {
+            let failure = Failure::new(
+                Code::FailedPrecondition,
+                "INSTANCE_INCOMPLETE",
+                "the databases of this instance are not there",
+            );
+            return Err(failure.build());
+        }
+        *contents.lock().unwrap().entry(prefix).or_default() += 1;
+        Ok(App {
+            version: "1.0.0".to_owned(),
+            ..app(&source, Kind::Webapp)
+        })
+    });
+    fake
 }
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let stop = CancellationToken::new();
-        let database = match real_servers() {
-            Some(urls) => Database::real(urls).await,
-            None => Database::embedded(&stop).await,
-        };
-        let couch = patient(database.urls.first().unwrap());
-        let (listener, peers_address) = listen().await;
+        let server = Server::empty().await;
         let contents = Contents::default();
-        let neighbours = Neighbours::new(couch.clone(), Arc::clone(&contents));
-        let door = Authenticate::new(key());
-        let server = GrpcServer::new()
-            .unwrap()
-            .with(FilesLifecycleServiceServer::with_interceptor(
-                neighbours.clone(),
-                door.clone(),
-            ))
-            .with(AppsLifecycleServiceServer::with_interceptor(
-                neighbours.clone(),
-                door.clone(),
-            ))
-            .with(AppsServiceServer::with_interceptor(neighbours, door));
-        tokio::spawn(server.serve(listener, stop.clone()));
         Self {
-            couch,
+            couch: server.couch(),
+            neighbours: neighbours(&server, &contents),
             contents,
-            peers_address,
-            database,
+            server,
             replicas: AtomicUsize::new(0),
-            _stop: stop.drop_guard(),
         }
     }
 
@@ -241,23 +165,23 @@ impl World {
 
     /// The node of the database on which the next replica works.
     fn next_node(&self) -> &str {
-        let urls = &self.database.urls;
+        let urls = self.server.urls();
         let number = self.replicas.fetch_add(1, Ordering::Relaxed);
         urls.get(number % urls.len()).unwrap()
     }
 
     fn given(&self, couch: &CouchConfig, settings: Settings) -> Given {
-        given(self.peers_address, couch, settings)
+        given(self.neighbours.address(), couch, settings)
     }
 
     /// What goes wrong in the database; nothing does in a real one.
     pub(crate) const fn faults(&self) -> &Faults {
-        &self.database.faults
+        self.server.faults()
     }
 
     /// Whether the database can be made to go wrong.
     pub(crate) const fn is_embedded(&self) -> bool {
-        self.database._folder.is_some()
+        self.server.is_embedded()
     }
 
     /// Writes down operations that ended some time ago, many of them in the same moment.
@@ -288,22 +212,13 @@ impl World {
 
     /// How many requests the database has served; a real one does not tell.
     pub(crate) fn served(&self) -> Option<u64> {
-        self.database.served.as_ref().map(|served| served())
+        self.server.served()
     }
 
     /// The ids of the documents of a global database, design documents aside.
     pub(crate) async fn ids(&self, name: &str) -> Vec<String> {
-        use futures::TryStreamExt as _;
-        let database = self.couch.database(&DbName::global(name).unwrap());
-        let rows: Vec<couch::Row> = database
-            .all_docs(couch::AllDocs::new())
-            .try_collect()
-            .await
-            .unwrap();
-        rows.into_iter()
-            .map(|row| row.id)
-            .filter(|id| !id.starts_with("_design/"))
-            .collect()
+        let documents = self.bodies(name).await;
+        documents.into_iter().map(|document| document.id).collect()
     }
 
     /// All operations that are kept.
@@ -332,12 +247,12 @@ impl World {
 
 /// What a replica is given. Connections belong to the runtime in which this is called.
 fn given(peers: SocketAddr, couch: &CouchConfig, settings: Settings) -> Given {
-    let way = peer::connect(&format!("http://{peers}"), key()).unwrap();
+    let way = peer::connect(&format!("http://{peers}"), cluster_key()).unwrap();
     Given {
         couch: Couch::connect(couch).unwrap().into(),
         peers: Peers::new(way.clone(), way),
         contexts: Contexts::default(),
-        cluster_key: key().into(),
+        cluster_key: cluster_key().into(),
         engine: settings,
         orphan_grace: Duration::from_millis(100),
     }
@@ -396,7 +311,7 @@ impl Drop for Replica {
 
 impl Clients {
     fn of(address: SocketAddr) -> Self {
-        let way = peer::connect(&format!("http://{address}"), key()).unwrap();
+        let way = peer::connect(&format!("http://{address}"), cluster_key()).unwrap();
         Self {
             instances: InstanceServiceClient::new(way.clone()),
             operations: OperationsClient::new(way.clone()),
@@ -421,17 +336,19 @@ impl Clients {
         name: &str,
         so: impl Fn(&OperationMetadata) -> bool,
     ) -> OperationMetadata {
-        loop {
+        eventually(&format!("{name} is as it should be"), async || {
             let request = hamlet_proto::google::longrunning::GetOperationRequest {
                 name: name.to_owned(),
             };
             let found = self.operations.clone().get_operation(request).await;
             let progress = progress(&found.unwrap().into_inner());
             if so(&progress) {
-                return progress;
+                Ok(progress)
+            } else {
+                Err(progress)
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        })
+        .await
     }
 
     pub(crate) async fn cancel(&self, name: &str) -> Result<(), Status> {

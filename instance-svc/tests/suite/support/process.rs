@@ -34,7 +34,7 @@ impl World {
             race_timeout: call,
             ..CouchConfig::new(self.next_node())
         };
-        let peers = self.peers_address;
+        let peers = self.neighbours.address();
         let (listener, address) = listen().await;
         let listener = listener.into_std().unwrap();
         let (stop, kill) = (CancellationToken::new(), CancellationToken::new());

@@ -1,0 +1,196 @@
+//! `DirectoryService` and `TenantService`: an instance service that knows the hosts that a test tells it.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use hamlet_proto::hamlet::instance::v1::{
+    CheckRegisterTokenRequest, PassphraseParameters, RegisterPassphraseRequest,
+    RegisterPassphraseResponse, ResolveHostRequest, ResolveHostResponse, Tenant,
+    resolve_host_response::HostState,
+};
+use service_kit::{
+    caller::Caller,
+    status::{Failure, invalid_field},
+};
+use tonic::{Code, Request, Status};
+
+use super::Fake;
+
+/// The token that opens every instance that waits for its owner.
+pub const REGISTER_TOKEN: &str = "0123456789abcdef0123456789abcdef";
+/// One that was right once.
+pub const EXPIRED_TOKEN: &str = "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee";
+
+/// The fake instance service. It goes away when dropped.
+#[derive(Debug)]
+pub struct Directory {
+    fake: Fake,
+    known: Known,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Known(Arc<Mutex<Hosts>>);
+
+#[derive(Debug, Default)]
+struct Hosts {
+    answers: HashMap<String, ResolveHostResponse>,
+    delay: Duration,
+    registered: Vec<RegisterPassphraseRequest>,
+}
+
+/// An active instance whose owner has chosen a passphrase.
+#[must_use]
+pub fn active_instance(domain: &str) -> ResolveHostResponse {
+    ResolveHostResponse {
+        tenant: Some(Tenant {
+            id: format!("id of {domain}"),
+            domain: domain.to_owned(),
+            prefix: "cozy0123".to_owned(),
+            locale: "fr".to_owned(),
+            ..Tenant::default()
+        }),
+        state: HostState::Active.into(),
+        canonical_host: domain.to_owned(),
+        ..ResolveHostResponse::default()
+    }
+}
+
+impl Directory {
+    /// One that knows no host.
+    ///
+    /// # Panics
+    /// When there is no free port.
+    #[must_use]
+    pub fn start() -> Self {
+        let fake = Fake::service();
+        let known = Known::default();
+        let hosts = known.clone();
+        fake.answer_later(move |request| hosts.clone().resolve(request));
+        let hosts = known.clone();
+        fake.answer(move |request| hosts.check_token(&request));
+        let hosts = known.clone();
+        fake.answer(move |request| hosts.register(request));
+        Self { fake, known }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.fake.address()
+    }
+
+    /// Answers questions for a host so from now on.
+    pub fn set(&self, host: &str, answer: ResolveHostResponse) {
+        self.known.lock().answers.insert(host.to_owned(), answer);
+    }
+
+    /// The host is that of a blocked instance.
+    pub fn block(&self, host: &str, reason: &str) {
+        let mut answer = active_instance(host);
+        answer.set_state(HostState::Blocked);
+        answer.blocking_reason = reason.to_owned();
+        self.set(host, answer);
+    }
+
+    /// The host is that of an instance whose destruction has begun.
+    pub fn delete(&self, host: &str) {
+        let mut answer = active_instance(host);
+        answer.set_state(HostState::Deleting);
+        self.set(host, answer);
+    }
+
+    /// Takes so long for each answer about a host.
+    pub fn answer_after(&self, delay: Duration) {
+        self.known.lock().delay = delay;
+    }
+
+    /// How often it was asked whose a host is.
+    #[must_use]
+    pub fn questions(&self) -> usize {
+        self.fake.called("ResolveHost")
+    }
+
+    /// The passphrases that were chosen.
+    #[must_use]
+    pub fn registered(&self) -> Vec<RegisterPassphraseRequest> {
+        self.known.lock().registered.clone()
+    }
+}
+
+impl Known {
+    fn lock(&self) -> MutexGuard<'_, Hosts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn resolve(
+        self,
+        request: Request<ResolveHostRequest>,
+    ) -> Result<ResolveHostResponse, Status> {
+        Caller::of(&request)?.require_internal()?;
+        let delay = self.lock().delay;
+        tokio::time::sleep(delay).await;
+        let found = self.lock().answers.get(&request.get_ref().host).cloned();
+        found.ok_or_else(|| Status::not_found("no such host"))
+    }
+
+    fn check_token(
+        &self,
+        request: &Request<CheckRegisterTokenRequest>,
+    ) -> Result<PassphraseParameters, Status> {
+        let tenant = Caller::of(request)?.tenant()?;
+        self.lock()
+            .open(tenant, &request.get_ref().register_token)?;
+        Ok(PassphraseParameters {
+            salt: format!("me@{}", tenant.domain),
+            iterations: 650_000,
+        })
+    }
+
+    fn register(
+        &self,
+        request: Request<RegisterPassphraseRequest>,
+    ) -> Result<RegisterPassphraseResponse, Status> {
+        let tenant = Caller::of(&request)?.tenant()?.clone();
+        let asked = request.into_inner();
+        if asked.iterations != 0 && asked.iterations < 50_000 {
+            return Err(invalid_field("iterations", "is too low"));
+        }
+        if asked.passphrase.is_empty() {
+            return Err(invalid_field("passphrase", "is empty"));
+        }
+        if asked.hint == asked.passphrase {
+            return Err(invalid_field("hint", "is the passphrase"));
+        }
+        let mut hosts = self.lock();
+        hosts.open(&tenant, &asked.register_token)?;
+        hosts
+            .answers
+            .get_mut(&tenant.domain)
+            .expect("it was there")
+            .onboarding = false;
+        hosts.registered.push(asked);
+        Ok(RegisterPassphraseResponse {})
+    }
+}
+
+impl Hosts {
+    /// Looks at a token as the instance service does.
+    fn open(&self, tenant: &Tenant, token: &str) -> Result<(), Status> {
+        let refused =
+            |reason: &str| Err(Failure::new(Code::PermissionDenied, reason, "no").build());
+        let waits = self.answers[&tenant.domain].onboarding;
+        match token {
+            _ if !token.bytes().all(|byte| byte.is_ascii_hexdigit()) || token.is_empty() => {
+                Err(invalid_field("register_token", "is not hex"))
+            }
+            _ if !waits => refused("REGISTER_TOKEN_USED"),
+            REGISTER_TOKEN => Ok(()),
+            EXPIRED_TOKEN => refused("REGISTER_TOKEN_EXPIRED"),
+            _ => refused("REGISTER_TOKEN_WRONG"),
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! A server of any contract: it answers what a test tells it to, and notes what it was asked.
+//!
+//! A method is named by its request: `fake.answer(|request: Request<GetAppRequest>| …)` answers
+//! `hamlet.apps.v1.AppsService/GetApp`. The contracts say which method takes the message, and an answer of another type
+//! than the method's fails the test at once. What has no answer is UNIMPLEMENTED, so a new method of a contract asks
+//! nothing of the tests that do not use it.
+//!
+//! Each contract that several tests need has its prepared answers here:
+//!
+//! - [`Script`]: what the command line calls at an admin door (`InstanceService`, `OperationService`,
+//!   `google.longrunning.Operations`, `FilesService`, `AppsService`)
+//! - [`Directory`]: what the gateway asks (`DirectoryService`, `TenantService`)
+//! - [`lifecycles`]: what operations ask of the other services (`FilesLifecycleService`, `AppsLifecycleService`)
+
+mod codec;
+mod directory;
+#[cfg(feature = "database")]
+pub mod lifecycles;
+mod script;
+mod server;
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::BoxStream};
+use prost::{Message, Name};
+use prost_reflect::{DescriptorPool, MethodDescriptor};
+use tokio::runtime::Runtime;
+use tokio_stream::Stream;
+use tonic::{Request, Status, service::Interceptor};
+
+pub use directory::{Directory, EXPIRED_TOKEN, REGISTER_TOKEN, active_instance};
+pub use script::{Script, Watch, WatchEnd};
+
+use crate::{doors, eventually_blocking};
+
+/// A running server. It dies with this value, or before.
+pub struct Fake {
+    runtime: Option<Runtime>,
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+type Answers = BoxStream<'static, Result<Bytes, Status>>;
+type Answering = BoxFuture<'static, Result<Answers, Status>>;
+type Answer = Arc<dyn Fn(Request<Bytes>) -> Answering + Send + Sync>;
+type Entrance = Box<dyn Fn(Request<()>) -> Result<Request<()>, Status> + Send + Sync>;
+
+/// What the server and its tasks share.
+struct Shared {
+    entrance: Entrance,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// By their paths, such as `/hamlet.apps.v1.AppsService/GetApp`.
+    answers: HashMap<String, Answer>,
+    calls: Vec<Call>,
+    refusal: Option<Status>,
+    /// By the names of services: whether they serve.
+    health: HashMap<String, bool>,
+}
+
+/// A call that came in, whatever became of it.
+struct Call {
+    path: String,
+    authority: String,
+    /// Its message, if it was let in.
+    message: Option<Bytes>,
+}
+
+/// A method as a contract has it.
+struct Method(MethodDescriptor);
+
+impl Method {
+    /// The one method that takes this message.
+    fn taking<Q: Name>() -> Self {
+        static CONTRACTS: LazyLock<DescriptorPool> = LazyLock::new(|| {
+            DescriptorPool::decode(hamlet_proto::FILE_DESCRIPTOR_SET).expect("contracts")
+        });
+        let name = Q::full_name();
+        let mut found = CONTRACTS
+            .services()
+            .flat_map(|service| service.methods().collect::<Vec<_>>())
+            .filter(|method| method.input().full_name() == name);
+        let method = found.next();
+        let method = method.unwrap_or_else(|| panic!("no method takes {name}"));
+        assert!(found.next().is_none(), "several methods take {name}");
+        Self(method)
+    }
+
+    fn path(&self) -> String {
+        let service = self.0.parent_service().full_name();
+        format!("/{service}/{}", self.0.name())
+    }
+
+    fn require_answer<A: Name>(&self, stream: bool) {
+        let wanted = self.0.output();
+        assert_eq!(A::full_name(), wanted.full_name(), "{}", self.path());
+        assert_eq!(stream, self.0.is_server_streaming(), "{}", self.path());
+    }
+}
+
+impl Fake {
+    /// A service, which lets in who has the [cluster key](doors::CLUSTER_KEY). The
+    /// [`Caller`](service_kit::caller::Caller) of a call is in the request.
+    ///
+    /// # Panics
+    /// When there is no free port.
+    #[must_use]
+    pub fn service() -> Self {
+        let authenticate = service_kit::caller::Authenticate::new(doors::cluster_key());
+        Self::start(Box::new(move |request| authenticate.clone().call(request)))
+    }
+
+    /// An admin door, which lets in who has the [credential](doors::ADMIN_CREDENTIAL).
+    ///
+    /// # Panics
+    /// When there is no free port.
+    #[must_use]
+    pub fn admin_door() -> Self {
+        let bearer = format!("Bearer {}", doors::ADMIN_CREDENTIAL);
+        Self::start(Box::new(move |request| {
+            match request.metadata().get("authorization") {
+                Some(shown) if *shown == *bearer => Ok(request),
+                _ => Err(Status::unauthenticated("the credential is wrong")),
+            }
+        }))
+    }
+
+    fn start(entrance: Entrance) -> Self {
+        let shared = Arc::new(Shared {
+            entrance,
+            state: Mutex::default(),
+        });
+        let (runtime, address) = server::serve(Arc::clone(&shared));
+        Self {
+            runtime: Some(runtime),
+            address,
+            shared,
+        }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its address as a URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Answers the method that takes `Q`. An earlier answer is replaced.
+    ///
+    /// # Panics
+    /// When no method takes `Q`, or it answers with something else.
+    pub fn answer<Q: Asked, A: Name + 'static>(
+        &self,
+        answer: impl Fn(Request<Q>) -> Result<A, Status> + Send + Sync + 'static,
+    ) {
+        self.answer_later(move |request| std::future::ready(answer(request)));
+    }
+
+    /// The same for an answer that takes its time.
+    ///
+    /// # Panics
+    /// As [`Self::answer`].
+    pub fn answer_later<Q: Asked, A: Name + 'static, F>(
+        &self,
+        answer: impl Fn(Request<Q>) -> F + Send + Sync + 'static,
+    ) where
+        F: Future<Output = Result<A, Status>> + Send + 'static,
+    {
+        let method = Method::taking::<Q>();
+        method.require_answer::<A>(false);
+        self.insert(&method, move |request| {
+            answer(request)
+                .map(|answer| Ok(futures::stream::iter([encoded(answer?)]).boxed()))
+                .boxed()
+        });
+    }
+
+    /// Answers the method that takes `Q` with a stream.
+    ///
+    /// # Panics
+    /// As [`Self::answer`].
+    pub fn stream<Q: Asked, A: Name + 'static, S>(
+        &self,
+        answer: impl Fn(Request<Q>) -> Result<S, Status> + Send + Sync + 'static,
+    ) where
+        S: Stream<Item = Result<A, Status>> + Send + 'static,
+    {
+        let method = Method::taking::<Q>();
+        method.require_answer::<A>(true);
+        self.insert(&method, move |request| {
+            let answers = answer(request).map(|stream| {
+                let items = stream.map(|item| item.and_then(encoded));
+                items.boxed()
+            });
+            std::future::ready(answers).boxed()
+        });
+    }
+
+    fn insert<Q: Asked>(
+        &self,
+        method: &Method,
+        answer: impl Fn(Request<Q>) -> Answering + Send + Sync + 'static,
+    ) {
+        let answer: Answer = Arc::new(move |request: Request<Bytes>| {
+            let (metadata, extensions, message) = request.into_parts();
+            match Q::decode(message) {
+                Ok(message) => answer(Request::from_parts(metadata, extensions, message)),
+                Err(error) => std::future::ready(Err(Status::internal(error.to_string()))).boxed(),
+            }
+        });
+        self.shared.state().answers.insert(method.path(), answer);
+    }
+
+    /// Refuses any call from now on.
+    pub fn refuse(&self, status: Status) {
+        self.shared.state().refusal = Some(status);
+    }
+
+    /// Reports the health of a service by its name. The server itself, whose name is empty, is healthy.
+    pub fn report_health(&self, service: &str, serves: bool) {
+        let mut state = self.shared.state();
+        state.health.insert(service.to_owned(), serves);
+    }
+
+    /// What it was asked by this message so far, calls that it did not let in left out.
+    ///
+    /// # Panics
+    /// When no method takes `Q`.
+    #[must_use]
+    pub fn asked<Q: Asked>(&self) -> Vec<Q> {
+        let path = Method::taking::<Q>().path();
+        let state = self.shared.state();
+        state
+            .calls
+            .iter()
+            .filter(|call| call.path == path)
+            .filter_map(|call| call.message.clone())
+            .map(|message| Q::decode(message).expect("it was decoded before"))
+            .collect()
+    }
+
+    /// All calls so far, each as `Method authority`.
+    #[must_use]
+    pub fn calls(&self) -> Vec<String> {
+        let state = self.shared.state();
+        state
+            .calls
+            .iter()
+            .map(|call| format!("{} {}", call.method(), call.authority))
+            .collect()
+    }
+
+    /// How often a method of this name was called.
+    #[must_use]
+    pub fn called(&self, method: &str) -> usize {
+        let state = self.shared.state();
+        let calls = state.calls.iter();
+        calls.filter(|call| call.method() == method).count()
+    }
+
+    /// Blocks until a method was called so often.
+    ///
+    /// # Panics
+    /// When it is not.
+    #[track_caller]
+    pub fn wait_for(&self, method: &str, times: usize) {
+        let what = format!("{times} calls of {method}");
+        eventually_blocking(&what, || match self.called(method) {
+            called if called >= times => Ok(()),
+            called => Err(called),
+        });
+    }
+
+    /// Dies as a killed process does: its sockets are closed without a word.
+    pub fn die(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.die();
+    }
+}
+
+impl std::fmt::Debug for Fake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fake")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Call {
+    fn method(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or_default()
+    }
+}
+
+/// A message that a method can take.
+pub trait Asked: Message + Name + Default + 'static {}
+
+impl<Q: Message + Name + Default + 'static> Asked for Q {}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    clippy::unnecessary_wraps,
+    reason = "it is used in maps"
+)]
+fn encoded<A: Message>(answer: A) -> Result<Bytes, Status> {
+    Ok(answer.encode_to_vec().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use hamlet_proto::hamlet::{
+        apps::v1::{App, GetAppRequest, apps_service_client::AppsServiceClient},
+        instance::v1::Instance,
+    };
+    use service_kit::caller::Door;
+    use tonic::Code;
+
+    use super::*;
+    use crate::doors::Service;
+
+    #[test]
+    #[should_panic(expected = "/hamlet.apps.v1.AppsService/GetApp")]
+    fn an_answer_of_another_type_fails_the_test() {
+        Fake::service().answer(|_: Request<GetAppRequest>| Ok(Instance::default()));
+    }
+
+    #[tokio::test]
+    async fn who_is_not_let_in_gets_no_answer() {
+        let fake = Fake::service();
+        fake.answer(|asked: Request<GetAppRequest>| {
+            Ok(App {
+                slug: asked.into_inner().slug,
+                ..App::default()
+            })
+        });
+        let service = Service::at(fake.address()).await;
+        let asked = GetAppRequest {
+            slug: "home".to_owned(),
+            kind: 0,
+        };
+        let stranger = AppsServiceClient::new(service.stranger())
+            .get_app(asked.clone())
+            .await;
+        assert_eq!(stranger.unwrap_err().code(), Code::Unauthenticated);
+        assert_eq!(fake.called("GetApp"), 1);
+        assert_eq!(fake.asked::<GetAppRequest>(), []);
+        let mut apps = AppsServiceClient::new(service.through(Door::Admin));
+        let answer = apps.get_app(asked.clone()).await.unwrap();
+        assert_eq!(answer.into_inner().slug, "home");
+        assert_eq!(fake.asked::<GetAppRequest>(), [asked]);
+    }
+
+    #[tokio::test]
+    async fn what_has_no_answer_is_unimplemented() {
+        let fake = Fake::service();
+        let service = Service::at(fake.address()).await;
+        let mut apps = AppsServiceClient::new(service.through(Door::Admin));
+        let refused = apps.get_app(GetAppRequest::default()).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Unimplemented);
+    }
+}
