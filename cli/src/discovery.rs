@@ -1,8 +1,8 @@
-//! Which server, and with which credential.
+//! Finds the server and the credential for it.
 //!
-//! Whatever is named wins. Else a local `hamletd` is found by its data folder: `HAMLET_DATA`, or `hamlet-data` in the
-//! working directory or in one of the folders above it. A credential that was found goes to the server it was found
-//! with and to no other.
+//! Flags come first. Without them a local `hamletd` is found by its data folder: `HAMLET_DATA`, or `hamlet-data` in the
+//! working directory or in one of the folders above it. A credential of a data folder is sent to the server of that
+//! folder and to no other.
 
 use std::{
     env, fs,
@@ -13,18 +13,18 @@ use std::{
 use http::Uri;
 use service_kit::secret::Secret;
 
-use crate::failure::Failure;
+use crate::error::CommandError;
 
-/// The data folder's name when nobody chooses another.
+/// The default name of the data folder.
 const FOLDER: &str = "hamlet-data";
-/// The file in it that says where the admin door is.
+/// The file in it that holds the address of the admin door.
 const ADDRESS: &str = "admin-address";
 /// The file in it that holds the credential.
 const CREDENTIAL: &str = "admin-credential";
-/// Where the admin door usually is.
+/// The default address of the admin door.
 const DEFAULT_SERVER: &str = "http://127.0.0.1:6060";
 
-/// A server and what it wants to see.
+/// A server and the credential for it.
 #[derive(Debug)]
 pub(crate) struct Server {
     /// Its address, `http://host:port`.
@@ -42,14 +42,14 @@ pub(crate) struct Server {
 pub(crate) fn find(
     server: Option<&str>,
     credential_file: Option<&Path>,
-) -> Result<Server, Failure> {
-    // A variable that is set to nothing is not set.
+) -> Result<Server, CommandError> {
+    // An empty variable counts as not set.
     let server = server.filter(|server| !server.is_empty());
     let credential_file = credential_file.filter(|file| !file.as_os_str().is_empty());
     let folder = data_folder();
     let url = match (server, credential_file, &folder) {
         (Some(url), _, _) => with_scheme(url),
-        // Without a hamletd of this folder, the credential belongs to a server at the usual place.
+        // Without a data folder, the credential is for a server at the default address.
         (None, Some(_), None) => DEFAULT_SERVER.to_owned(),
         (None, _, folder) => url_in(folder.as_deref())?,
     };
@@ -60,14 +60,14 @@ pub(crate) fn find(
             folder.join(CREDENTIAL)
         }
         (None, _) => {
-            return Err(Failure::Usage(format!(
+            return Err(CommandError::Usage(format!(
                 "no credential for {url}: name its file with --credential-file or HAMLET_CREDENTIAL_FILE ({})",
                 looked_at()
             )));
         }
     };
     let credential = Secret::from_file(&credential_file).map_err(|error| {
-        Failure::Usage(format!(
+        CommandError::Usage(format!(
             "cannot read the admin credential in {}: {error}",
             credential_file.display()
         ))
@@ -79,16 +79,16 @@ pub(crate) fn find(
     })
 }
 
-/// Refuses what is no address of an admin door.
-fn check(url: &str) -> Result<(), Failure> {
+/// Refuses a text that is not the address of an admin door.
+fn check(url: &str) -> Result<(), CommandError> {
     let wrong = || {
-        Failure::Usage(format!(
+        CommandError::Usage(format!(
             "--server: {url} is no address; it looks like {DEFAULT_SERVER}"
         ))
     };
     let uri: Uri = url.parse().map_err(|_| wrong())?;
     if uri.scheme_str() == Some("https") {
-        return Err(Failure::Usage(format!(
+        return Err(CommandError::Usage(format!(
             "--server: {url}: the admin door speaks plain http; reach another machine through a tunnel, such as \
              `ssh -L 6060:127.0.0.1:6060 HOST`, and name {DEFAULT_SERVER}"
         )));
@@ -104,7 +104,7 @@ fn check(url: &str) -> Result<(), Failure> {
     }
 }
 
-/// Where the hamletd of a folder can be reached, if it runs. A door that is open everywhere is open here.
+/// The address of the hamletd of a folder, if it runs. One that listens on all interfaces listens on loopback, too.
 fn address_in(folder: &Path) -> Option<SocketAddr> {
     let text = fs::read_to_string(folder.join(ADDRESS)).ok()?;
     let address: SocketAddr = text.trim().parse().ok()?;
@@ -116,7 +116,7 @@ fn address_in(folder: &Path) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, address.port()))
 }
 
-/// Whether `url` leads to the door at `own`; `localhost` is any loopback address.
+/// Whether `url` leads to the address `own`; `localhost` is any loopback address.
 fn is_same(url: &str, own: SocketAddr) -> bool {
     let Ok(uri) = url.parse::<Uri>() else {
         return false;
@@ -140,16 +140,16 @@ fn with_scheme(url: &str) -> String {
     }
 }
 
-fn url_in(folder: Option<&Path>) -> Result<String, Failure> {
+fn url_in(folder: Option<&Path>) -> Result<String, CommandError> {
     let Some(folder) = folder else {
-        return Err(Failure::Unavailable(format!(
+        return Err(CommandError::Unavailable(format!(
             "no hamletd found ({}); start one with `cargo run --release -- --demo`, or name a server with --server",
             looked_at()
         )));
     };
     match address_in(folder) {
         Some(address) => Ok(format!("http://{address}")),
-        None => Err(Failure::Unavailable(format!(
+        None => Err(CommandError::Unavailable(format!(
             "the hamletd of {} does not run (there is no {ADDRESS} in it); start it, or name a server with --server",
             folder.display()
         ))),
@@ -187,9 +187,9 @@ mod tests {
 
     #[test]
     fn a_local_hamletd_is_found_from_below() {
-        let place = tempfile::tempdir().unwrap();
-        let data = place.path().join("hamlet-data");
-        let below = place.path().join("a/b");
+        let directory = tempfile::tempdir().unwrap();
+        let data = directory.path().join("hamlet-data");
+        let below = directory.path().join("a/b");
         fs::create_dir_all(&below).unwrap();
         fs::create_dir_all(&data).unwrap();
         assert_eq!(folder_above(&below), None);
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_admin_door_is_refused() {
+    fn an_invalid_address_is_refused() {
         for wrong in [
             "https://h:1",
             "http://",

@@ -1,22 +1,19 @@
-//! Where a passphrase comes from: a flag, a file, standard input, or the person at the terminal.
+//! Reads passphrases: from an argument, a file, standard input or the terminal.
 
 use std::path::Path;
 
 use service_kit::secret::Secret;
 
-use crate::{
-    failure::{Failure, say},
-    terminal,
-};
+use crate::{error::CommandError, output::say, terminal};
 
-/// The largest file that is taken for a passphrase, in bytes.
+/// The largest file that may hold a passphrase, in bytes.
 const LARGEST_FILE: usize = 64 * 1024;
 
-/// One that was given as an argument, with a warning.
+/// Takes a passphrase from an argument, with a warning.
 ///
 /// # Errors
 /// When it is empty.
-pub(crate) fn argument(passphrase: Secret, flag: &str) -> Result<Secret, Failure> {
+pub(crate) fn argument(passphrase: Secret, flag: &str) -> Result<Secret, CommandError> {
     say(&format!(
         "warning: {flag}: everybody who lists the processes of this machine can see it; prefer --passphrase-file, or \
          be asked for it"
@@ -24,16 +21,16 @@ pub(crate) fn argument(passphrase: Secret, flag: &str) -> Result<Secret, Failure
     not_empty(passphrase, flag)
 }
 
-/// The only line of a file, or of standard input when the file is `-`.
+/// Reads the only line of a file, or a line of standard input when the file is `-`.
 ///
 /// # Errors
-/// When it cannot be read, or is not exactly one line of text.
-pub(crate) async fn file(path: &Path) -> Result<Secret, Failure> {
+/// When the file cannot be read, or does not hold exactly one line.
+pub(crate) async fn file(path: &Path) -> Result<Secret, CommandError> {
     if path.as_os_str() == "-" {
         return standard_input("--passphrase-file -").await;
     }
     let wrong =
-        |why: String| Failure::Usage(format!("--passphrase-file: {}: {why}", path.display()));
+        |why: String| CommandError::Usage(format!("--passphrase-file: {}: {why}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
     if text.len() > LARGEST_FILE {
         return Err(wrong(
@@ -53,29 +50,29 @@ pub(crate) async fn file(path: &Path) -> Result<Secret, Failure> {
     )
 }
 
-/// A line of standard input.
+/// Reads a line of standard input. Errors name the argument `asked_by`.
 ///
 /// # Errors
-/// When there is none.
-pub(crate) async fn standard_input(asked_by: &str) -> Result<Secret, Failure> {
+/// When there is no line, or it is empty.
+pub(crate) async fn standard_input(asked_by: &str) -> Result<Secret, CommandError> {
     match terminal::line().await {
         Ok(Some(line)) => not_empty(Secret::new(line), asked_by),
-        Ok(None) => Err(Failure::Usage(format!(
+        Ok(None) => Err(CommandError::Usage(format!(
             "{asked_by}: standard input holds no passphrase; write it on one line"
         ))),
-        Err(error) => Err(Failure::Usage(format!(
+        Err(error) => Err(CommandError::Usage(format!(
             "{asked_by}: standard input cannot be read: {error}"
         ))),
     }
 }
 
-/// Asks twice at the terminal, without showing it.
+/// Asks twice at the terminal, without echo.
 ///
 /// # Errors
-/// When nobody is there, or the two differ.
-pub(crate) async fn prompt() -> Result<Secret, Failure> {
-    if !terminal::is_there() {
-        return Err(Failure::Usage(
+/// When standard input is no terminal, or the two answers differ.
+pub(crate) async fn prompt() -> Result<Secret, CommandError> {
+    if !terminal::is_interactive() {
+        return Err(CommandError::Usage(
             "--passphrase-prompt: standard input is no terminal; use --passphrase-file".to_owned(),
         ));
     }
@@ -87,15 +84,15 @@ pub(crate) async fn prompt() -> Result<Secret, Failure> {
     if first.matches(second.expose()) {
         Ok(first)
     } else {
-        Err(Failure::Failed(
+        Err(CommandError::Failed(
             "aborted: the two differ; nothing was changed".to_owned(),
         ))
     }
 }
 
-fn not_empty(passphrase: Secret, from: &str) -> Result<Secret, Failure> {
+fn not_empty(passphrase: Secret, from: &str) -> Result<Secret, CommandError> {
     if passphrase.expose().is_empty() {
-        return Err(Failure::Usage(format!(
+        return Err(CommandError::Usage(format!(
             "{from}: is empty; write a passphrase"
         )));
     }

@@ -1,6 +1,6 @@
-//! The connection to the admin door, and calls that outlast a short loss of it.
+//! The connection to the admin door, and calls that are repeated when the connection is lost for a moment.
 //!
-//! Every call this program makes may be repeated: reads by their nature, changes by their `request_id`.
+//! Every call of this program can be repeated: reads by their nature, changes by their `request_id`.
 
 use std::{error::Error as _, time::Duration};
 
@@ -14,35 +14,35 @@ use tonic::{
 };
 
 use crate::{
-    args::Cli,
     discovery::{self, Server},
-    failure::Failure,
+    error::CommandError,
+    flags::global::GlobalFlags,
     values::domain,
 };
 
 /// How long a connection may take to open.
 const CONNECT: Duration = Duration::from_secs(2);
-/// A server that says nothing for this long is asked whether it is there, and is lost when it says nothing for as
-/// long again. Twice this and [`PATIENCE`] stay below the promised five seconds.
-const SILENCE: Duration = Duration::from_secs(1);
-/// How long a lost server is looked for.
-pub(crate) const PATIENCE: Duration = Duration::from_millis(2500);
-/// The pause between two looks.
-pub(crate) const PAUSE: Duration = Duration::from_millis(100);
-/// How long a server that is there may take to answer.
-const ANSWER: Duration = Duration::from_secs(60);
+/// A server that is silent for this long is sent a ping, and is lost when it is silent for as long again. Twice this
+/// and [`RECONNECT_WITHIN`] are together below the promised five seconds.
+const PING_AFTER: Duration = Duration::from_secs(1);
+/// For how long calls to a lost server are repeated.
+pub(crate) const RECONNECT_WITHIN: Duration = Duration::from_millis(2500);
+/// The pause between two tries.
+pub(crate) const RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// How long an answer may take while the connection is up.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
-/// The admin door with the credential in hand.
+/// A server and the credential for it.
 #[derive(Debug)]
 pub(crate) struct Session {
     server: Server,
     bearer: Bearer,
 }
 
-/// A way through the door.
-pub(crate) type Door = InterceptedService<Channel, Bearer>;
+/// A connection to the admin door. Every call on it carries the credential.
+pub(crate) type AdminChannel = InterceptedService<Channel, Bearer>;
 
-/// Sends the credential along.
+/// Adds the credential to a call.
 #[derive(Clone, Debug)]
 pub(crate) struct Bearer(MetadataValue<Ascii>);
 
@@ -57,12 +57,15 @@ impl Interceptor for Bearer {
 
 impl Session {
     /// Finds the server and the credential. Nothing is sent yet.
-    pub(crate) fn find(cli: &Cli) -> Result<Self, Failure> {
-        let server = discovery::find(cli.server.as_deref(), cli.credential_file.as_deref())?;
+    ///
+    /// # Errors
+    /// As [`discovery::find`]; or the credential is not printable ASCII.
+    pub(crate) fn find(flags: &GlobalFlags) -> Result<Self, CommandError> {
+        let server = discovery::find(flags.server.as_deref(), flags.credential_file.as_deref())?;
         let mut bearer: MetadataValue<Ascii> = format!("Bearer {}", server.credential.expose())
             .parse()
             .map_err(|_| {
-                Failure::Usage(
+                CommandError::Usage(
                     "the admin credential may hold printable ASCII characters only".to_owned(),
                 )
             })?;
@@ -78,20 +81,20 @@ impl Session {
         &self.server.url
     }
 
-    /// A connection for calls that are for no instance.
-    pub(crate) async fn door(&self) -> Result<Door, Failure> {
+    /// A connection for calls that are not routed by an instance.
+    pub(crate) async fn channel(&self) -> Result<AdminChannel, CommandError> {
         self.connect(self.endpoint()?).await
     }
 
-    /// A connection for calls that are for one instance: its domain is the `:authority`.
-    pub(crate) async fn door_of(&self, instance: &str) -> Result<Door, Failure> {
-        let origin: Uri = domain::origin(instance).map_err(Failure::Usage)?;
+    /// A connection for calls that are routed by an instance: its domain is their `:authority`.
+    pub(crate) async fn channel_for(&self, instance: &str) -> Result<AdminChannel, CommandError> {
+        let origin: Uri = domain::origin(instance).map_err(CommandError::Usage)?;
         self.connect(self.endpoint()?.origin(origin)).await
     }
 
-    fn endpoint(&self) -> Result<Endpoint, Failure> {
+    fn endpoint(&self) -> Result<Endpoint, CommandError> {
         let endpoint = Endpoint::from_shared(self.server.url.clone()).map_err(|_| {
-            Failure::Usage(format!(
+            CommandError::Usage(format!(
                 "--server: {} is no address; it looks like http://127.0.0.1:6060",
                 self.server.url
             ))
@@ -99,13 +102,13 @@ impl Session {
         Ok(endpoint
             .connect_timeout(CONNECT)
             .tcp_nodelay(true)
-            .http2_keep_alive_interval(SILENCE)
-            .keep_alive_timeout(SILENCE))
+            .http2_keep_alive_interval(PING_AFTER)
+            .keep_alive_timeout(PING_AFTER))
     }
 
-    async fn connect(&self, endpoint: Endpoint) -> Result<Door, Failure> {
+    async fn connect(&self, endpoint: Endpoint) -> Result<AdminChannel, CommandError> {
         let unreachable = |why: &str| {
-            Failure::Unavailable(format!(
+            CommandError::Unavailable(format!(
                 "cannot reach {}: {why}; is it running?",
                 self.server.url
             ))
@@ -117,34 +120,34 @@ impl Session {
         Ok(InterceptedService::new(channel, self.bearer.clone()))
     }
 
-    /// Makes a call, and makes it again when the server is lost, until it answers or [`PATIENCE`] ends.
+    /// Makes a call, and repeats it while the server is lost, for [`RECONNECT_WITHIN`] at most.
     ///
     /// # Errors
-    /// What the server answers; [`Failure::Unavailable`] when it stays lost.
-    pub(crate) async fn ask<T>(
+    /// The server's own error; [`CommandError::Unavailable`] when it stays lost, or does not answer in time.
+    pub(crate) async fn call<T>(
         &self,
-        call: impl AsyncFn() -> Result<Response<T>, Status>,
-    ) -> Result<T, Failure> {
-        let mut until = Instant::now() + ANSWER;
+        method: impl AsyncFn() -> Result<Response<T>, Status>,
+    ) -> Result<T, CommandError> {
+        let mut until = Instant::now() + ANSWER_WITHIN;
         let mut lost = None;
         loop {
-            match timeout_at(until, call()).await {
+            match timeout_at(until, method()).await {
                 Ok(Ok(response)) => return Ok(response.into_inner()),
                 Ok(Err(status)) if is_lost(&status) => {
                     if lost.is_none() {
-                        until = Instant::now() + PATIENCE;
+                        until = Instant::now() + RECONNECT_WITHIN;
                     }
                     lost = Some(status);
-                    if Instant::now() + PAUSE >= until {
+                    if Instant::now() + RETRY_PAUSE >= until {
                         break;
                     }
-                    sleep(PAUSE).await;
+                    sleep(RETRY_PAUSE).await;
                 }
-                Ok(Err(status)) => return Err(self.refused(status)),
+                Ok(Err(status)) => return Err(self.status_error(status)),
                 Err(_) => break,
             }
         }
-        Err(Failure::Unavailable(match lost {
+        Err(CommandError::Unavailable(match lost {
             Some(status) => format!(
                 "{} does not answer: {}",
                 self.server.url,
@@ -155,28 +158,28 @@ impl Session {
             None => format!(
                 "{} has not answered for {} s",
                 self.server.url,
-                ANSWER.as_secs()
+                ANSWER_WITHIN.as_secs()
             ),
         }))
     }
 
-    /// A stream that broke off. It is not begun again: its first part would be printed twice.
-    pub(crate) fn broken_off(&self, status: Status, what: &str) -> Failure {
+    /// The error for a stream that broke off. It is not repeated: its first part would be printed twice.
+    pub(crate) fn stream_error(&self, status: Status, what: &str) -> CommandError {
         if is_lost(&status) {
-            return Failure::Unavailable(format!(
+            return CommandError::Unavailable(format!(
                 "lost the server at {} in the middle of the {what}; ask again",
                 self.url()
             ));
         }
-        self.refused(status)
+        self.status_error(status)
     }
 
-    /// A refusal of the server, with what only this side knows.
-    pub(crate) fn refused(&self, status: Status) -> Failure {
+    /// The error for a status of the server. One about the credential names the file that it is from.
+    pub(crate) fn status_error(&self, status: Status) -> CommandError {
         if status.code() != Code::Unauthenticated {
             return status.into();
         }
-        Failure::NotAllowed(format!(
+        CommandError::NotAllowed(format!(
             "{} refuses the credential of {}: {}",
             self.server.url,
             self.server.credential_file.display(),
@@ -185,17 +188,17 @@ impl Session {
     }
 }
 
-/// Whether a status says that the server, or what is behind it, is out of reach for now.
+/// Whether a status means that the server, or a service behind it, cannot be reached at the moment.
 pub(crate) fn is_lost(status: &Status) -> bool {
     match status.code() {
         Code::Unavailable | Code::Cancelled => true,
-        // It is our own when it has a cause: the connection broke in the middle.
+        // A status with a source was made on this side: the connection broke during the call.
         Code::Unknown | Code::Internal => status.source().is_some(),
         _ => false,
     }
 }
 
-/// What is at the bottom of an error: `connection refused`, where the error says `transport error`.
+/// The innermost cause of an error: `connection refused` of a `transport error`.
 fn innermost<'a>(error: &'a (dyn std::error::Error + 'static)) -> String {
     let mut error: &'a (dyn std::error::Error + 'static) = error;
     while let Some(source) = error.source() {

@@ -13,10 +13,14 @@
 pub struct Field {
     /// The name in the contract, which masks use.
     pub path: &'static str,
-    /// The name that `--fields` takes and prints.
-    pub column: &'static str,
-    /// Further names that `--fields` takes.
+    /// The name that `--fields` takes and prints. `None` when it does not take this field.
+    pub column: Option<&'static str>,
+    /// Further names that `--fields` takes, each printed as itself.
+    pub also_columns: &'static [&'static str],
+    /// Further names that `--fields` takes, printed as `column`.
     pub aliases: &'static [&'static str],
+    /// Whether it is a map, of which masks and `--unset` can name one key: `settings.offer`.
+    pub keyed: bool,
     /// The flag of `hamlet instances add` and `modify` that sets it, without the dashes. `None` when no flag
     /// does, or a command of its own.
     pub flag: Option<&'static str>,
@@ -79,8 +83,10 @@ impl Field {
     const fn new(path: &'static str, kept: Kept) -> Self {
         Self {
             path,
-            column: path,
+            column: Some(path),
+            also_columns: &[],
             aliases: &[],
+            keyed: false,
             flag: None,
             kept,
             at_creation: true,
@@ -102,8 +108,29 @@ impl Field {
 
     const fn column(self, column: &'static str, aliases: &'static [&'static str]) -> Self {
         Self {
-            column,
+            column: Some(column),
             aliases,
+            ..self
+        }
+    }
+
+    const fn also_columns(self, also_columns: &'static [&'static str]) -> Self {
+        Self {
+            also_columns,
+            ..self
+        }
+    }
+
+    const fn no_column(self) -> Self {
+        Self {
+            column: None,
+            ..self
+        }
+    }
+
+    const fn keyed(self) -> Self {
+        Self {
+            keyed: true,
             ..self
         }
     }
@@ -188,7 +215,7 @@ pub static FIELDS: &[Field] = &[
         .not_at_creation()
         .not_cleared(),
     Field::new("magic_link", Kept::Document("magic_link")).flag("magic_link"),
-    Field::by_service("name", Kept::Derived),
+    Field::by_service("name", Kept::Derived).no_column(),
     Field::new("no_auto_update", Kept::Document("no_auto_update")).flag("no-auto-update"),
     Field::new("oidc_id", Kept::Document("oidc_id")).flag("oidc_id"),
     Field::new("old_domain", Kept::Document("old_domain")).flag("old-domain"),
@@ -201,7 +228,7 @@ pub static FIELDS: &[Field] = &[
     Field::new("phone", Kept::Settings("phone"))
         .flag("phone")
         .not_listed(),
-    Field::by_service("prefix", Kept::Document("prefix")).column("prefix", &["db_prefix"]),
+    Field::by_service("prefix", Kept::Document("prefix")).also_columns(&["db_prefix"]),
     Field::new("public_name", Kept::Settings("public_name"))
         .flag("public-name")
         .not_listed(),
@@ -209,6 +236,7 @@ pub static FIELDS: &[Field] = &[
     Field::by_service("register_expire_time", Kept::Record("register_expires_at")),
     Field::new("settings", Kept::Settings("*"))
         .flag("settings")
+        .keyed()
         .not_listed(),
     Field::new("sponsorships", Kept::Document("sponsorships")).flag("sponsorships"),
     Field::by_service("state", Kept::Derived),
@@ -229,12 +257,24 @@ pub fn by_path(path: &str) -> Option<&'static Field> {
     FIELDS.iter().find(|field| field.path == path)
 }
 
-/// The field that `--fields` calls so.
+/// The field that this flag of `hamlet instances add` or `modify` sets, named without its dashes.
 #[must_use]
-pub fn by_column(column: &str) -> Option<&'static Field> {
-    FIELDS
-        .iter()
-        .find(|field| field.column == column || field.aliases.contains(&column))
+pub fn by_flag(flag: &str) -> Option<&'static Field> {
+    FIELDS.iter().find(|field| field.flag == Some(flag))
+}
+
+/// The field that `--fields` calls so, and the name under which it is printed.
+#[must_use]
+pub fn by_column(name: &str) -> Option<(&'static str, &'static Field)> {
+    FIELDS.iter().find_map(|field| {
+        let column = field.column?;
+        let printed = if column == name || field.aliases.contains(&name) {
+            column
+        } else {
+            field.also_columns.iter().find(|also| **also == name)?
+        };
+        Some((printed, field))
+    })
 }
 
 #[cfg(test)]
@@ -265,11 +305,18 @@ mod tests {
 
     #[test]
     fn columns_are_in_order_and_mean_one_field_each() {
-        assert!(FIELDS.is_sorted_by_key(|field| field.column));
+        let columns: Vec<_> = FIELDS.iter().filter_map(|field| field.column).collect();
+        assert!(columns.is_sorted());
         for field in FIELDS {
-            let names = field.aliases.iter().chain([&field.column]);
-            for name in names {
-                assert_eq!(by_column(name), Some(field), "{name}");
+            let Some(column) = field.column else {
+                assert_eq!(by_column(field.path), None);
+                continue;
+            };
+            for name in field.aliases.iter().chain([&column]) {
+                assert_eq!(by_column(name), Some((column, field)), "{name}");
+            }
+            for name in field.also_columns {
+                assert_eq!(by_column(name), Some((*name, field)), "{name}");
             }
         }
     }

@@ -52,6 +52,22 @@ fn with_error_details(mut pool: DescriptorPool) -> Result<DescriptorPool, String
 /// # Errors
 /// When the message holds an `Any` of a type that the contracts do not know.
 pub fn to_json<M: Message + Name>(message: &M) -> Result<Value, Error> {
+    serialize(message, &SerializeOptions::new().skip_default_fields(true))
+}
+
+/// The same with every field under its name in the contract, empty ones included. Only what the contract
+/// declares `optional`, and messages, can be missing.
+///
+/// # Errors
+/// As [`to_json`].
+pub fn to_json_fields<M: Message + Name>(message: &M) -> Result<Value, Error> {
+    let options = SerializeOptions::new()
+        .skip_default_fields(false)
+        .use_proto_field_name(true);
+    serialize(message, &options)
+}
+
+fn serialize<M: Message + Name>(message: &M, options: &SerializeOptions) -> Result<Value, Error> {
     let name = M::full_name();
     let descriptor = POOL
         .as_ref()
@@ -59,8 +75,7 @@ pub fn to_json<M: Message + Name>(message: &M) -> Result<Value, Error> {
         .and_then(|pool| pool.get_message_by_name(&name))
         .ok_or(Error::UnknownType(name))?;
     let dynamic = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice())?;
-    let options = SerializeOptions::new().skip_default_fields(true);
-    Ok(dynamic.serialize_with_options(serde_json::value::Serializer, &options)?)
+    Ok(dynamic.serialize_with_options(serde_json::value::Serializer, options)?)
 }
 
 #[cfg(test)]

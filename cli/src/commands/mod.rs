@@ -1,64 +1,106 @@
-//! The commands, one module a group.
+//! The commands: one file a command, with its arguments, its help and what it does; one folder a group.
+//!
+//! A new command is a file and its two lines in the `mod.rs` beside it.
 
 mod apps;
-mod change;
+mod completions;
 mod files;
+mod group;
 mod instances;
 mod operations;
-mod outcome;
 mod status;
 
-use std::env;
+use clap::Parser;
 
-use clap::CommandFactory as _;
+use self::group::command_group;
+use crate::{error::CommandError, flags::global::GlobalFlags};
 
-use crate::{
-    args::{Cli, Command, Instances},
-    failure::Failure,
-    output,
-    session::Session,
-};
-
-/// Set to anything but nothing, instances are neither added nor destroyed from here.
-const DISABLE: &str = "HAMLET_DISABLE_INSTANCES_ADD_RM";
-
-/// Does what was asked.
+/// Administers an installation of Hamlet.
 ///
-/// # Errors
-/// Why it was not done.
-pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
-    match &cli.command {
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(*shell, &mut Cli::command(), "hamlet", &mut script);
-            return output::print(&String::from_utf8_lossy(&script));
-        }
-        Command::Instances(Instances::Ls(wanted)) if wanted.available_fields => {
-            return instances::available_fields();
-        }
-        Command::Instances(Instances::Add(_)) => refuse_if_disabled("add")?,
-        Command::Instances(Instances::Destroy(_)) => refuse_if_disabled("destroy")?,
-        _ => {}
-    }
-    let session = Session::find(&cli)?;
-    let format = cli.output;
-    match cli.command {
-        Command::Instances(command) => instances::run(&session, format, command).await,
-        Command::Operations(command) => operations::run(&session, format, command).await,
-        Command::Files(command) => files::run(&session, format, command).await,
-        Command::Apps(command) => apps::run(&session, format, command).await,
-        Command::Status => status::run(&session, format).await,
-        // Done above: it needs no server.
-        Command::Completions { .. } => Ok(()),
+/// The server and its credential are found by themselves when a hamletd runs on this machine: in the folder that
+/// HAMLET_DATA names, or in the folder hamlet-data here or above. A credential found there is sent to that server only;
+/// for another one, name --server and --credential-file.
+///
+/// Data goes to stdout, everything else to stderr. A header and progress are shown on a terminal only; an empty cell
+/// of a table is a dash.
+///
+/// Exit codes: 0 done, 1 failed, 2 wrong use, 3 not found, 4 exists or conflict, 5 not allowed, 6 unavailable or too
+/// late, 130 stopped by Ctrl-C.
+#[derive(Debug, Parser)]
+#[command(
+    name = "hamlet",
+    version,
+    arg_required_else_help = true,
+    subcommand_required = true,
+    max_term_width = 120,
+    after_help = "Examples:
+  hamlet instances add bob.localhost:8080 --locale de --apps home --public-name Bob
+  hamlet instances ls -o json | jq -r .domain
+  hamlet files tree bob.localhost:8080
+  hamlet status"
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    global: GlobalFlags,
+    #[command(subcommand)]
+    command: Command,
+}
+
+impl Cli {
+    /// Runs the command that was given.
+    pub(crate) async fn run(self) -> Result<(), CommandError> {
+        self.command.run(&self.global).await
     }
 }
 
-fn refuse_if_disabled(command: &str) -> Result<(), Failure> {
-    match env::var_os(DISABLE) {
-        Some(why) if !why.is_empty() => Err(Failure::NotAllowed(format!(
-            "`instances {command}` is disabled here: {} ({DISABLE} is set)",
-            why.to_string_lossy()
-        ))),
-        _ => Ok(()),
+command_group! {
+    /// The groups of commands, and commands without a group.
+    Command {
+        #[command(subcommand)]
+        Instances(instances::Instances),
+        #[command(subcommand)]
+        Operations(operations::Operations),
+        #[command(subcommand)]
+        Files(files::Files),
+        #[command(subcommand)]
+        Apps(apps::Apps),
+        Status(status::Status),
+        Completions(completions::Completions),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Cli;
+
+    #[test]
+    fn the_definition_of_the_commands_is_valid() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_examples_of_the_help_can_be_parsed() {
+        let mut commands = vec![Cli::command()];
+        let mut examples = 0;
+        while let Some(command) = commands.pop() {
+            commands.extend(command.get_subcommands().cloned());
+            let help = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            for line in help.lines().map(str::trim) {
+                let Some(line) = line.split(['|', '>']).next() else {
+                    continue;
+                };
+                if line.starts_with("hamlet ") {
+                    let read = Cli::command().try_get_matches_from(line.split_whitespace());
+                    assert!(read.is_ok(), "{line}: {:?}", read.err());
+                    examples += 1;
+                }
+            }
+        }
+        assert!(examples > 50, "{examples}");
     }
 }

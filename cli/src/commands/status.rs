@@ -1,5 +1,6 @@
 //! `hamlet status`.
 
+use clap::Args;
 use hamlet_proto::hamlet::instance::v1::{
     CountInstancesRequest, instance_service_client::InstanceServiceClient,
 };
@@ -9,62 +10,80 @@ use tonic_health::pb::{
 };
 
 use crate::{
-    args::Format,
-    failure::Failure,
-    output,
-    session::{Door, Session},
-    table::facts,
+    error::CommandError,
+    flags::{format::Format, global::GlobalFlags},
+    output::{self, table::facts},
+    session::{AdminChannel, Session},
 };
 
-/// What an installation serves.
+/// The services of an installation.
 const SERVICES: [&str; 3] = [
     "hamlet.instance.v1.InstanceService",
     "hamlet.files.v1.FilesService",
     "hamlet.apps.v1.AppsService",
 ];
 
-/// Asks for the health of everything, and makes one call that goes all the way: gateway, instance service, database.
-pub(super) async fn run(session: &Session, format: Format) -> Result<(), Failure> {
-    let door = session.door().await?;
-    let counted = session
-        .ask(async || {
-            InstanceServiceClient::new(door.clone())
-                .count_instances(CountInstancesRequest {})
-                .await
-        })
-        .await;
-    let mut health = vec![("server", health_of("", session, &door).await?)];
-    for service in SERVICES {
-        health.push((service, health_of(service, session, &door).await?));
+/// Tell whether the installation can be reached, takes the credential, and serves.
+///
+/// Exit code 5 when the credential is refused, 6 when something does not serve. A service whose health the server
+/// does not tell is unknown.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  hamlet status\n  hamlet status -o json")]
+pub(crate) struct Status;
+
+impl Status {
+    /// Asks for the health of each service, and makes one call that needs them all: gateway, instance service, database.
+    pub(super) async fn run(self, global: &GlobalFlags) -> Result<(), CommandError> {
+        let session = Session::find(global)?;
+        let channel = session.channel().await?;
+        let counted = session
+            .call(async || {
+                InstanceServiceClient::new(channel.clone())
+                    .count_instances(CountInstancesRequest {})
+                    .await
+            })
+            .await;
+        let mut health = vec![("server", health_of("", &session, &channel).await?)];
+        for service in SERVICES {
+            health.push((service, health_of(service, &session, &channel).await?));
+        }
+        show(
+            &session,
+            global.output,
+            &health,
+            counted.as_ref().ok().map(|answer| answer.count),
+        )?;
+        counted?;
+        let down: Vec<_> = health
+            .iter()
+            .filter(|(_, state)| *state == "not serving")
+            .map(|(name, _)| *name)
+            .collect();
+        if down.is_empty() {
+            return Ok(());
+        }
+        Err(CommandError::Unavailable(format!(
+            "not serving: {}",
+            down.join(", ")
+        )))
     }
-    show(
-        session,
-        format,
-        &health,
-        counted.as_ref().ok().map(|answer| answer.count),
-    )?;
-    counted?;
-    let down: Vec<_> = health
-        .iter()
-        .filter(|(_, state)| *state == "not serving")
-        .map(|(name, _)| *name)
-        .collect();
-    if down.is_empty() {
-        return Ok(());
-    }
-    Err(Failure::Unavailable(format!(
-        "not serving: {}",
-        down.join(", ")
-    )))
 }
 
-/// The health of a service in words. A server that does not tell has it `unknown`.
-async fn health_of(service: &str, session: &Session, door: &Door) -> Result<&'static str, Failure> {
+/// The health of a service in words; `unknown` when the server does not tell it.
+async fn health_of(
+    service: &str,
+    session: &Session,
+    channel: &AdminChannel,
+) -> Result<&'static str, CommandError> {
     let request = HealthCheckRequest {
         service: service.to_owned(),
     };
     let answer = session
-        .ask(async || HealthClient::new(door.clone()).check(request.clone()).await)
+        .call(async || {
+            HealthClient::new(channel.clone())
+                .check(request.clone())
+                .await
+        })
         .await;
     match answer {
         Ok(answer) => Ok(match answer.status() {
@@ -72,12 +91,12 @@ async fn health_of(service: &str, session: &Session, door: &Door) -> Result<&'st
             ServingStatus::NotServing => "not serving",
             ServingStatus::Unknown | ServingStatus::ServiceUnknown => "unknown",
         }),
-        Err(Failure::Refused(status))
+        Err(CommandError::Refused(status))
             if matches!(status.code(), Code::NotFound | Code::Unimplemented) =>
         {
             Ok("unknown")
         }
-        Err(failure) => Err(failure),
+        Err(error) => Err(error),
     }
 }
 
@@ -86,10 +105,10 @@ fn show(
     format: Format,
     health: &[(&str, &str)],
     instances: Option<i64>,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let version = env!("CARGO_PKG_VERSION");
     let instances = instances.map(|count| count.to_string());
-    // No message of the contracts: the document is this program's own.
+    // The document is no message of the contracts.
     let document = serde_json::json!({
         "address": session.url(),
         "health": health

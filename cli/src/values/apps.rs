@@ -1,9 +1,9 @@
-//! Where apps come from: slugs and addresses.
+//! Sources of apps: slugs and addresses.
 
-/// Reads one app: a slug or an address.
+/// Reads the source of an app.
 ///
 /// # Errors
-/// When it is neither.
+/// When the text is neither a slug nor an address of a known scheme.
 pub(crate) fn source(text: &str) -> Result<String, String> {
     let text = text.trim();
     if text.is_empty() {
@@ -43,7 +43,7 @@ mod tests {
     use super::source;
 
     #[test]
-    fn slugs_and_addresses_are_told_from_mistakes() {
+    fn slugs_and_addresses_are_sources() {
         for right in [
             "home",
             "my-app",

@@ -1,12 +1,12 @@
-//! Domains as people type them.
+//! Domains of instances.
 
 use http::Uri;
 
-/// Reads the domain of an instance: `bob.example`, `bob.localhost:8080`, also `instances/bob.example`
-/// as `-o name` prints it. It goes to the server as it was typed; the server decides what is valid.
+/// Reads the domain of an instance: `bob.example`, `bob.localhost:8080`, or `instances/bob.example` as `-o name`
+/// prints it. It is sent as it was typed; the server decides whether it is valid.
 ///
 /// # Errors
-/// When it cannot be a domain at all, such as an address with `https://`.
+/// When the text is obviously no domain, such as an address with `https://`.
 pub(crate) fn parse(text: &str) -> Result<String, String> {
     let domain = text.strip_prefix("instances/").unwrap_or(text).trim();
     if domain.is_empty() {
@@ -24,10 +24,10 @@ pub(crate) fn parse(text: &str) -> Result<String, String> {
     Ok(domain.to_owned())
 }
 
-/// The form in which two domains are compared: ASCII, lower case, no dot at the end, its port kept.
+/// The form in which domains are compared: ASCII, lower case, without a dot at the end, with the port.
 ///
 /// # Errors
-/// When it is no domain.
+/// When IDNA does not allow the host.
 pub(crate) fn canonical(domain: &str) -> Result<String, String> {
     let domain = domain.trim();
     let (host, port) = match domain.rsplit_once(':') {
@@ -43,10 +43,10 @@ pub(crate) fn canonical(domain: &str) -> Result<String, String> {
     })
 }
 
-/// The origin that leads the gateway to the instance of `domain`.
+/// The origin by which the gateway finds the instance of `domain`.
 ///
 /// # Errors
-/// When it is no domain.
+/// When `domain` is no domain.
 pub(crate) fn origin(domain: &str) -> Result<Uri, String> {
     format!("http://{}", canonical(domain)?)
         .parse()

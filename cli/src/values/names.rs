@@ -1,9 +1,9 @@
-//! Names of resources, with or without their collection.
+//! Names of resources, with or without their collection, and other short texts.
 
 /// The name of an operation from its id or its name.
 ///
 /// # Errors
-/// When it is no id.
+/// When the text is no id.
 pub(crate) fn operation(text: &str) -> Result<String, String> {
     let id = text.strip_prefix("operations/").unwrap_or(text);
     if id.is_empty() || id.contains(|c: char| c == '/' || c.is_whitespace() || c.is_control()) {
@@ -15,7 +15,7 @@ pub(crate) fn operation(text: &str) -> Result<String, String> {
 /// The slug of an app from its slug or its name.
 ///
 /// # Errors
-/// When it is no slug.
+/// When the text is no slug.
 pub(crate) fn slug(text: &str) -> Result<String, String> {
     let slug = text.strip_prefix("apps/").unwrap_or(text);
     if slug.is_empty() || slug.contains(|c: char| c == '/' || c.is_whitespace() || c.is_control()) {
@@ -27,7 +27,7 @@ pub(crate) fn slug(text: &str) -> Result<String, String> {
 /// An absolute path within an instance.
 ///
 /// # Errors
-/// When it does not begin with a slash.
+/// When the text does not begin with a slash.
 pub(crate) fn path(text: &str) -> Result<String, String> {
     if !text.starts_with('/') {
         return Err(format!("is no absolute path; write /{text}"));
@@ -35,10 +35,10 @@ pub(crate) fn path(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// A UUID, in its usual form.
+/// A UUID in its canonical form.
 ///
 /// # Errors
-/// When it is none.
+/// When the text is no UUID.
 pub(crate) fn request_id(text: &str) -> Result<String, String> {
     uuid::Uuid::parse_str(text)
         .map(|id| id.to_string())
@@ -47,10 +47,10 @@ pub(crate) fn request_id(text: &str) -> Result<String, String> {
         })
 }
 
-/// Any text but none.
+/// A text that is not empty.
 ///
 /// # Errors
-/// When it is empty.
+/// When the text is empty.
 pub(crate) fn not_empty(text: &str) -> Result<String, String> {
     if text.is_empty() {
         return Err("is empty; write a value, or leave the flag out".to_owned());
@@ -58,10 +58,10 @@ pub(crate) fn not_empty(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// One of those who pay.
+/// The name of a sponsor.
 ///
 /// # Errors
-/// When it is empty.
+/// When the text is empty.
 pub(crate) fn sponsor(text: &str) -> Result<String, String> {
     if text.trim().is_empty() {
         return Err("a sponsor is empty; write names, separated by commas".to_owned());
@@ -72,7 +72,7 @@ pub(crate) fn sponsor(text: &str) -> Result<String, String> {
 /// An etag.
 ///
 /// # Errors
-/// When it is empty: nobody would be protected by it.
+/// When the text is empty: the server takes an empty etag for none.
 pub(crate) fn etag(text: &str) -> Result<String, String> {
     if text.is_empty() {
         return Err("is empty; write the one that `hamlet instances show` tells".to_owned());

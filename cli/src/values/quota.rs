@@ -21,7 +21,7 @@ const HINT: &str =
 /// Reads a size in bytes; `unlimited`, as [`show`] writes it, is 0.
 ///
 /// # Errors
-/// When it is no size, holds no whole number of bytes, or is larger than 2^63 - 1 bytes.
+/// When the text is no size, is not a whole number of bytes, or is larger than 2^63 - 1 bytes.
 pub(crate) fn parse(text: &str) -> Result<i64, String> {
     let text = text.trim();
     if text.eq_ignore_ascii_case("unlimited") {
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_size_is_refused_with_a_hint() {
+    fn an_invalid_size_is_refused_with_a_hint() {
         for wrong in [
             "",
             "GB",

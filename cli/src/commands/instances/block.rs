@@ -1,59 +1,56 @@
-//! `hamlet instances block` and `unblock`.
+//! `hamlet instances block`.
 
+use clap::Args;
 use hamlet_proto::hamlet::instance::v1::{
-    BlockInstanceRequest, UnblockInstanceRequest, instance_service_client::InstanceServiceClient,
+    BlockInstanceRequest, instance_service_client::InstanceServiceClient,
 };
 
-use super::name_of;
 use crate::{
-    args::{Format, Target},
-    commands::change::Change,
-    failure::Failure,
+    calls::instance_name,
+    change::ChangeRequest,
+    error::CommandError,
+    flags::{global::GlobalFlags, target::Target},
     session::Session,
+    values,
 };
 
-pub(super) async fn block(
-    session: &Session,
-    format: Format,
+/// Refuse access to an instance, with a reason.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  hamlet instances block bob.localhost:8080 --reason PAYMENT_FAILED"
+)]
+pub(crate) struct Block {
+    #[command(flatten)]
     target: Target,
+    /// LOGIN_FAILED, PAYMENT_FAILED, UNKNOWN or a reason of your own.
+    #[arg(long, default_value = "UNKNOWN", value_parser = values::names::not_empty)]
     reason: String,
-) -> Result<(), Failure> {
-    let door = session.door().await?;
-    let change = Change::new(session, &door, format, "block", target.request);
-    let request = BlockInstanceRequest {
-        name: name_of(&target.domain),
-        reason,
-        etag: target.condition.into_etag(),
-        request_id: change.request_id.clone(),
-        validate_only: change.dry_run,
-    };
-    change
-        .make(async || {
-            InstanceServiceClient::new(door.clone())
-                .block_instance(request.clone())
-                .await
-        })
-        .await
 }
 
-pub(super) async fn unblock(
-    session: &Session,
-    format: Format,
-    target: Target,
-) -> Result<(), Failure> {
-    let door = session.door().await?;
-    let change = Change::new(session, &door, format, "unblock", target.request);
-    let request = UnblockInstanceRequest {
-        name: name_of(&target.domain),
-        etag: target.condition.into_etag(),
-        request_id: change.request_id.clone(),
-        validate_only: change.dry_run,
-    };
-    change
-        .make(async || {
-            InstanceServiceClient::new(door.clone())
-                .unblock_instance(request.clone())
-                .await
-        })
-        .await
+impl Block {
+    pub(super) async fn run(self, global: &GlobalFlags) -> Result<(), CommandError> {
+        let session = Session::find(global)?;
+        let channel = session.channel().await?;
+        let change = ChangeRequest::new(
+            &session,
+            &channel,
+            global.output,
+            "block",
+            self.target.request,
+        );
+        let request = BlockInstanceRequest {
+            name: instance_name(&self.target.domain),
+            reason: self.reason,
+            etag: self.target.condition.into_etag(),
+            request_id: change.request_id.clone(),
+            validate_only: change.dry_run,
+        };
+        change
+            .make(async || {
+                InstanceServiceClient::new(channel.clone())
+                    .block_instance(request.clone())
+                    .await
+            })
+            .await
+    }
 }

@@ -1,57 +1,86 @@
-//! `hamlet instances destroy` and `undelete`.
+//! `hamlet instances destroy`.
 
+use clap::Args;
 use hamlet_proto::hamlet::instance::v1::{
-    DeleteInstanceRequest, Instance, UndeleteInstanceRequest,
-    instance_service_client::InstanceServiceClient,
+    DeleteInstanceRequest, Instance, instance_service_client::InstanceServiceClient,
 };
 use prost_types::Duration;
 
-use super::{get, name_of};
+use super::disabled::refuse_if_disabled;
 use crate::{
-    args::{Destroy, Format, Target},
-    commands::change::Change,
-    failure::{Failure, say},
+    calls::{get_instance, instance_name},
+    change::ChangeRequest,
+    error::CommandError,
+    flags::{global::GlobalFlags, target::Target},
+    output::{say, text::clean},
     session::Session,
     terminal,
-    text::clean,
-    values::domain::canonical,
+    values::{self, domain::canonical},
 };
 
-pub(super) async fn run(session: &Session, format: Format, wanted: Destroy) -> Result<(), Failure> {
-    let door = session.door().await?;
-    let domain = wanted.target.domain;
-    let kind = if wanted.keep.is_some() {
-        "delete"
-    } else {
-        "destroy"
-    };
-    let change = Change::new(session, &door, format, kind, wanted.target.request);
-    let mut request = DeleteInstanceRequest {
-        name: name_of(&domain),
-        etag: wanted.target.condition.into_etag(),
-        request_id: change.request_id.clone(),
-        validate_only: change.dry_run,
-        keep: wanted.keep,
-    };
-    if !wanted.force && !change.dry_run {
-        let instance = get(session, &door, &domain).await?;
-        confirm(&domain, &instance, wanted.keep.as_ref()).await?;
-        if request.etag.is_empty() {
-            // What was confirmed is what is destroyed, and nothing that took its name since.
-            request.etag = instance.etag;
-        }
-    }
-    change
-        .make(async || {
-            InstanceServiceClient::new(door.clone())
-                .delete_instance(request.clone())
-                .await
-        })
-        .await
+/// Destroy an instance and all that it holds.
+///
+/// Asks for the domain again, and reads the answer from standard input, be it a terminal or not. There is no way
+/// back, and no way to stop it once it has begun. Only the main domain destroys, never an alias. With --keep the
+/// instance is deleted softly: blocked, left out of lists, brought back by `instances undelete`, and destroyed when
+/// the time has passed. Refused when HAMLET_DISABLE_INSTANCES_ADD_RM is set.
+#[derive(Args, Debug)]
+#[command(visible_aliases = ["rm", "delete", "remove"], after_help = "Examples:\n  hamlet instances destroy bob.localhost:8080\n  hamlet instances destroy bob.localhost:8080 --dry-run\n  hamlet instances destroy bob.localhost:8080 --keep 30d\n  hamlet instances destroy bob.localhost:8080 --force")]
+pub(crate) struct Destroy {
+    #[command(flatten)]
+    target: Target,
+    /// Do not ask for the domain again.
+    #[arg(long)]
+    force: bool,
+    /// How long it can be brought back, such as 30d.
+    #[arg(long, value_name = "TIME", value_parser = values::duration::parse)]
+    keep: Option<Duration>,
 }
 
-/// Asks for the domain again. Both are compared in their canonical form.
-async fn confirm(asked: &str, instance: &Instance, keep: Option<&Duration>) -> Result<(), Failure> {
+impl Destroy {
+    pub(super) async fn run(self, global: &GlobalFlags) -> Result<(), CommandError> {
+        refuse_if_disabled("destroy")?;
+        let session = Session::find(global)?;
+        let channel = session.channel().await?;
+        let domain = self.target.domain;
+        let kind = if self.keep.is_some() {
+            "delete"
+        } else {
+            "destroy"
+        };
+        let change =
+            ChangeRequest::new(&session, &channel, global.output, kind, self.target.request);
+        let mut request = DeleteInstanceRequest {
+            name: instance_name(&domain),
+            etag: self.target.condition.into_etag(),
+            request_id: change.request_id.clone(),
+            validate_only: change.dry_run,
+            keep: self.keep,
+        };
+        if !self.force && !change.dry_run {
+            let instance = get_instance(&session, &channel, &domain).await?;
+            confirm(&domain, &instance, self.keep.as_ref()).await?;
+            if request.etag.is_empty() {
+                // Another instance may have taken the name since the question.
+                request.etag = instance.etag;
+            }
+        }
+        change
+            .make(async || {
+                InstanceServiceClient::new(channel.clone())
+                    .delete_instance(request.clone())
+                    .await
+            })
+            .await
+    }
+}
+
+/// Asks for the domain again. Domains are compared in their canonical form.
+async fn confirm(
+    asked: &str,
+    instance: &Instance,
+    keep: Option<&Duration>,
+) -> Result<(), CommandError> {
     let main = &instance.domain;
     say(&match keep {
         None => format!(
@@ -61,11 +90,12 @@ async fn confirm(asked: &str, instance: &Instance, keep: Option<&Duration>) -> R
         Some(keep) => format!(
             "This blocks {} and destroys it, with all that it holds, in {}, unless it is brought back before.",
             clean(main),
-            span(keep)
+            for_people(keep)
         ),
     });
     say("Type the domain again to go on:");
-    let aborted = |why: &str| Failure::Failed(format!("aborted: {why}; nothing was destroyed"));
+    let aborted =
+        |why: &str| CommandError::Failed(format!("aborted: {why}; nothing was destroyed"));
     match terminal::line().await {
         Ok(None) => Err(aborted("nothing was typed")),
         Ok(Some(typed)) if is_same(&typed, main) && is_same(asked, main) => Ok(()),
@@ -77,34 +107,11 @@ async fn confirm(asked: &str, instance: &Instance, keep: Option<&Duration>) -> R
     }
 }
 
-/// A span of time for people.
-fn span(span: &Duration) -> String {
-    let seconds = u64::try_from(span.seconds).unwrap_or_default();
+fn for_people(duration: &Duration) -> String {
+    let seconds = u64::try_from(duration.seconds).unwrap_or_default();
     humantime::format_duration(std::time::Duration::from_secs(seconds)).to_string()
 }
 
 fn is_same(one: &str, other: &str) -> bool {
     canonical(one).is_ok_and(|one| canonical(other).is_ok_and(|other| one == other))
-}
-
-pub(super) async fn undelete(
-    session: &Session,
-    format: Format,
-    target: Target,
-) -> Result<(), Failure> {
-    let door = session.door().await?;
-    let change = Change::new(session, &door, format, "undelete", target.request);
-    let request = UndeleteInstanceRequest {
-        name: name_of(&target.domain),
-        request_id: change.request_id.clone(),
-        validate_only: change.dry_run,
-        etag: target.condition.into_etag(),
-    };
-    change
-        .make(async || {
-            InstanceServiceClient::new(door.clone())
-                .undelete_instance(request.clone())
-                .await
-        })
-        .await
 }

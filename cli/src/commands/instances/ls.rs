@@ -1,75 +1,112 @@
 //! `hamlet instances ls`.
 
+use clap::Args;
 use hamlet_proto::hamlet::instance::v1::{
     Instance, ListInstancesRequest, instance_service_client::InstanceServiceClient,
 };
+use serde_json::Value;
+use tonic::Code;
 
-use super::{get, show::read};
 use crate::{
-    args::{Format, Ls},
-    failure::{Failure, say},
-    fields::{self, FIELDS, Field},
-    output::{self, List},
-    session::{Door, Session},
-    values::quota,
+    calls::get_instance,
+    error::CommandError,
+    fields::{
+        columns::{self, Column},
+        words,
+    },
+    flags::global::GlobalFlags,
+    output::{self, ListPrinter, say},
+    session::{AdminChannel, Session},
+    values::{self, quota},
 };
 
-/// The columns when nobody chooses others.
+/// The columns without `--fields`.
 const COLUMNS: [&str; 6] = ["domain", "locale", "quota", "state", "indexes", "prefix"];
 
-/// Prints the names of what `--fields` takes. Needs no server.
-pub(crate) fn available_fields() -> Result<(), Failure> {
-    let names: Vec<_> = FIELDS.iter().map(|field| field.name).collect();
-    output::print(&format!("{}\n", names.join("\n")))
+/// List instances, in the order of their creation.
+///
+/// Columns: domain, locale, quota, state, version of the indexes, prefix of the databases.
+#[derive(Args, Debug)]
+#[command(
+    visible_alias = "list",
+    after_help = "Examples:\n  hamlet instances ls\n  hamlet instances ls --fields domain,disk_quota\n  hamlet instances ls --json --deleted | jq -r .domain\n  hamlet instances ls --limit 100"
+)]
+pub(crate) struct Ls {
+    #[arg(long, value_name = "FIELDS", value_delimiter = ',', value_parser = columns::parse, help = columns::help())]
+    fields: Vec<Column>,
+    /// Print what --fields takes, and end.
+    #[arg(long, conflicts_with_all = ["fields", "json", "deleted", "page_token", "limit"])]
+    available_fields: bool,
+    /// The same as -o json: one object a line.
+    #[arg(long)]
+    json: bool,
+    /// Also those that were deleted softly.
+    #[arg(long)]
+    deleted: bool,
+    /// How many to ask for at once.
+    #[arg(long, default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=1000))]
+    page_size: i32,
+    /// Begin where the list before ended that printed this token.
+    #[arg(long, value_name = "TOKEN", value_parser = values::names::not_empty)]
+    page_token: Option<String>,
+    /// End after so many; stderr tells the --page-token that goes on.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
 }
 
-pub(super) async fn run(session: &Session, format: Format, wanted: Ls) -> Result<(), Failure> {
-    let format = format.or_json(wanted.json)?;
-    format.refuse_names_with(&wanted.fields)?;
-    let door = session.door().await?;
-    let columns: Vec<&str> = if wanted.fields.is_empty() {
-        COLUMNS.to_vec()
-    } else {
-        wanted.fields.iter().map(|field| field.name).collect()
-    };
-    let mut list = List::new(format, &columns);
-    let mut left = wanted.limit.unwrap_or(u64::MAX);
-    let mut page_token = wanted.page_token.unwrap_or_default();
-    loop {
-        // A page is never larger than what is left, so that its token goes on where this list ends.
-        let page_size =
-            i32::try_from(left).map_or(wanted.page_size, |left| wanted.page_size.min(left));
-        let request = ListInstancesRequest {
-            page_size,
-            page_token,
-            show_deleted: wanted.deleted,
+impl Ls {
+    pub(super) async fn run(self, global: &GlobalFlags) -> Result<(), CommandError> {
+        if self.available_fields {
+            // Needs no server.
+            return output::print(&format!("{}\n", columns::available().join("\n")));
+        }
+        let session = Session::find(global)?;
+        let format = global.output.or_json(self.json)?;
+        format.check_fields(!self.fields.is_empty())?;
+        let channel = session.channel().await?;
+        let columns: Vec<&str> = if self.fields.is_empty() {
+            COLUMNS.to_vec()
+        } else {
+            self.fields.iter().map(|column| column.name).collect()
         };
-        let page = session
-            .ask(async || {
-                InstanceServiceClient::new(door.clone())
-                    .list_instances(request.clone())
-                    .await
-            })
-            .await?;
-        for instance in &page.instances {
-            if wanted.fields.is_empty() {
-                list.push(instance, &instance.name, || row(instance))?;
-            } else {
-                let values = values(session, &door, instance, &wanted.fields).await?;
-                list.push_values(&wanted.fields, &values)?;
+        let mut list = ListPrinter::new(format, &columns);
+        let mut left = self.limit.unwrap_or(u64::MAX);
+        let mut page_token = self.page_token.unwrap_or_default();
+        loop {
+            // A page is never larger than what is left, so that its token continues where this list ends.
+            let page_size =
+                i32::try_from(left).map_or(self.page_size, |left| self.page_size.min(left));
+            let request = ListInstancesRequest {
+                page_size,
+                page_token,
+                show_deleted: self.deleted,
+            };
+            let page = session
+                .call(async || {
+                    InstanceServiceClient::new(channel.clone())
+                        .list_instances(request.clone())
+                        .await
+                })
+                .await?;
+            for instance in &page.instances {
+                if self.fields.is_empty() {
+                    list.push(instance, &instance.name, || row(instance))?;
+                } else {
+                    list.push_values(&read(&session, &channel, instance, &self.fields).await?)?;
+                }
+                left = left.saturating_sub(1);
             }
-            left = left.saturating_sub(1);
-        }
-        list.flush()?;
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            return Ok(());
-        }
-        if left == 0 {
-            say(&format!(
-                "there may be more: go on with --page-token {page_token}"
-            ));
-            return Ok(());
+            list.flush()?;
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return Ok(());
+            }
+            if left == 0 {
+                say(&format!(
+                    "there may be more: go on with --page-token {page_token}"
+                ));
+                return Ok(());
+            }
         }
     }
 }
@@ -79,28 +116,28 @@ fn row(instance: &Instance) -> Vec<String> {
         instance.domain.clone(),
         instance.locale.clone(),
         quota::show(instance.disk_quota_bytes),
-        fields::state(instance.state()).to_owned(),
+        words::state(instance.state()).to_owned(),
         format!("v{}", instance.indexes_version),
         instance.prefix.clone(),
     ]
 }
 
-/// The values of the fields of a listed instance, in their order.
-async fn values(
+/// The values of some fields of a listed instance. Fields that lists do not have cost a call.
+async fn read(
     session: &Session,
-    door: &Door,
+    channel: &AdminChannel,
     listed: &Instance,
-    fields: &[&Field],
-) -> Result<Vec<serde_json::Value>, Failure> {
-    if !fields.iter().any(|field| field.not_in_lists) {
-        return Ok(read(listed, fields));
+    fields: &[Column],
+) -> Result<Vec<(&'static str, Value)>, CommandError> {
+    if fields.iter().all(|column| column.listed) {
+        return columns::read(listed, fields);
     }
-    match get(session, door, &listed.domain).await {
-        Ok(whole) => Ok(read(&whole, fields)),
-        // It was destroyed since it was listed: what the list told is all there is.
-        Err(Failure::Refused(status)) if status.code() == tonic::Code::NotFound => {
-            Ok(read(listed, fields))
+    match get_instance(session, channel, &listed.domain).await {
+        Ok(whole) => columns::read(&whole, fields),
+        // It was destroyed since it was listed: only the fields of the list are known.
+        Err(CommandError::Refused(status)) if status.code() == Code::NotFound => {
+            columns::read(listed, fields)
         }
-        Err(failure) => Err(failure),
+        Err(error) => Err(error),
     }
 }

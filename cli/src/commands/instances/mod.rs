@@ -1,106 +1,147 @@
-//! `hamlet instances`: one module a command, or a group of small ones.
+//! `hamlet instances`.
 
 mod add;
+mod auth_mode;
 mod block;
+mod clean_sessions;
+mod count;
+mod debug;
 mod destroy;
+mod disabled;
 mod fsck;
 mod ls;
 mod modify;
 mod orphans;
-mod passphrase;
+mod refresh_token_oauth;
 mod register_link;
-mod sessions;
-mod settings;
-pub(super) mod show;
-mod tokens;
+mod set_disk_quota;
+mod set_passphrase;
+mod show;
+mod show_db_prefix;
+mod token_app;
+mod token_cli;
+mod token_konnector;
+mod token_oauth;
+mod unblock;
+mod undelete;
 
-use hamlet_proto::hamlet::instance::v1::{
-    CountInstancesRequest, GetInstanceRequest, Instance,
-    instance_service_client::InstanceServiceClient,
-};
+use super::group::command_group;
 
-pub(super) use ls::available_fields;
-
-use crate::{
-    args::{Format, Instances},
-    failure::Failure,
-    output,
-    session::{Door, Session},
-};
-
-pub(super) async fn run(
-    session: &Session,
-    format: Format,
-    command: Instances,
-) -> Result<(), Failure> {
-    match command {
-        Instances::Add(wanted) => add::run(session, format, *wanted).await,
-        Instances::Ls(wanted) => ls::run(session, format, wanted).await,
-        Instances::Show(wanted) => show::run(session, format, &wanted).await,
-        Instances::Count => count(session, format).await,
-        Instances::Modify(wanted) => modify::run(session, format, *wanted).await,
-        Instances::Destroy(wanted) => destroy::run(session, format, wanted).await,
-        Instances::Undelete(target) => destroy::undelete(session, format, target).await,
-        Instances::Block { target, reason } => block::block(session, format, target, reason).await,
-        Instances::Unblock(target) => block::unblock(session, format, target).await,
-        Instances::SetDiskQuota { target, size } => {
-            settings::disk_quota(session, format, target, size).await
-        }
-        Instances::SetPassphrase(wanted) => passphrase::set(session, format, wanted).await,
-        Instances::AuthMode { target, mode } => {
-            settings::auth_mode(session, format, target, mode).await
-        }
-        Instances::Debug { target, on, ttl } => {
-            settings::debug(session, format, target, on, ttl).await
-        }
-        Instances::ShowDbPrefix { domain } => show::db_prefix(session, format, &domain).await,
-        command @ (Instances::TokenCli { .. }
-        | Instances::TokenApp { .. }
-        | Instances::TokenKonnector { .. }
-        | Instances::TokenOauth { .. }
-        | Instances::RefreshTokenOauth { .. }) => tokens::run(session, format, command).await,
-        Instances::CleanSessions { domain, request } => {
-            sessions::clean(session, format, &domain, request).await
-        }
-        Instances::Fsck(wanted) => fsck::run(session, format, wanted).await,
-        Instances::RegisterLink { target, rotate } => {
-            register_link::run(session, format, target, rotate).await
-        }
-        Instances::Orphans(wanted) => orphans::run(session, format, wanted).await,
+command_group! {
+    /// Create, list, show, change, block and destroy instances.
+    #[command(visible_alias = "instance", arg_required_else_help = true)]
+    Instances {
+        Add(Box<add::Add>),
+        Ls(ls::Ls),
+        Show(show::Show),
+        Count(count::Count),
+        Modify(Box<modify::Modify>),
+        Destroy(destroy::Destroy),
+        Undelete(undelete::Undelete),
+        Block(block::Block),
+        Unblock(unblock::Unblock),
+        SetDiskQuota(set_disk_quota::SetDiskQuota),
+        SetPassphrase(set_passphrase::SetPassphrase),
+        AuthMode(auth_mode::AuthMode),
+        Debug(debug::Debug),
+        ShowDbPrefix(show_db_prefix::ShowDbPrefix),
+        TokenCli(token_cli::TokenCli),
+        TokenApp(token_app::TokenApp),
+        TokenKonnector(token_konnector::TokenKonnector),
+        TokenOauth(token_oauth::TokenOauth),
+        RefreshTokenOauth(refresh_token_oauth::RefreshTokenOauth),
+        CleanSessions(clean_sessions::CleanSessions),
+        Fsck(fsck::Fsck),
+        RegisterLink(register_link::RegisterLink),
+        Orphans(orphans::Orphans),
     }
 }
 
-/// The resource's name of an instance.
-fn name_of(domain: &str) -> String {
-    format!("instances/{domain}")
-}
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
 
-/// Reads one instance, by its domain or an alias.
-async fn get(session: &Session, door: &Door, domain: &str) -> Result<Instance, Failure> {
-    let request = GetInstanceRequest {
-        name: name_of(domain),
-    };
-    session
-        .ask(async || {
-            InstanceServiceClient::new(door.clone())
-                .get_instance(request.clone())
-                .await
-        })
-        .await
-}
+    use clap::{Args as _, Command, FromArgMatches as _};
+    use hamlet_proto::fields::{FIELDS, by_flag};
 
-async fn count(session: &Session, format: Format) -> Result<(), Failure> {
-    let door = session.door().await?;
-    let answer = session
-        .ask(async || {
-            InstanceServiceClient::new(door.clone())
-                .count_instances(CountInstancesRequest {})
-                .await
-        })
-        .await?;
-    let number = answer.count.to_string();
-    output::one(format, &answer, &number, || match answer.count {
-        1 => "1 instance\n".to_owned(),
-        count => format!("{count} instances\n"),
-    })
+    use super::{add::Add, modify::Modify};
+    use crate::fields::{instance::FieldFlags, unset};
+
+    fn command<A: clap::Args>() -> Command {
+        let mut command = A::augment_args(Command::new("test"));
+        command.build();
+        command
+    }
+
+    fn flags(command: &Command) -> BTreeSet<String> {
+        command
+            .get_arguments()
+            .filter_map(|flag| flag.get_long().map(ToOwned::to_owned))
+            .collect()
+    }
+
+    #[test]
+    fn add_and_modify_have_the_flags_that_the_table_of_fields_says() {
+        let (add, modify) = (command::<Add>(), command::<Modify>());
+        let (add, modify) = (flags(&add), flags(&modify));
+        for field in FIELDS {
+            let Some(flag) = field.flag else { continue };
+            assert_eq!(add.contains(flag), field.at_creation, "add --{flag}");
+            assert_eq!(
+                modify.contains(flag),
+                field.change.may_set(),
+                "modify --{flag}"
+            );
+        }
+        let shared = FieldFlags::augment_args(Command::new("test"));
+        for flag in flags(&shared) {
+            assert!(by_flag(&flag).is_some(), "no field has the flag --{flag}");
+        }
+    }
+
+    #[test]
+    fn a_flag_sets_its_field_and_no_other() -> Result<(), Box<dyn std::error::Error>> {
+        let command = command::<Modify>();
+        for field in FIELDS.iter().filter(|field| field.change.may_set()) {
+            let Some(flag) = field.flag else { continue };
+            // One of these is a value that the flag takes.
+            let matches = ["", "=basic", "=true", "=false", "=1", "=a:1"]
+                .iter()
+                .map(|value| ["test", "bob.example", &format!("--{flag}{value}")].map(String::from))
+                .find_map(|line| command.clone().try_get_matches_from(line).ok())
+                .ok_or_else(|| format!("--{flag} takes none of the values"))?;
+            let (_, patch) = Modify::from_arg_matches(&matches)?.into_patch()?;
+            let path = if field.keyed {
+                format!("{}.a", field.path)
+            } else {
+                field.path.to_owned()
+            };
+            assert_eq!(patch.paths, [path], "--{flag}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_help_of_unset_names_what_can_be_cleared() {
+        let command = command::<Modify>();
+        let help = command
+            .get_arguments()
+            .find(|flag| flag.get_id() == "unset")
+            .and_then(|flag| flag.get_help().map(ToString::to_string))
+            .unwrap_or_default();
+        let examples: Vec<_> = help
+            .rsplit(": ")
+            .next()
+            .unwrap_or_default()
+            .split(", ")
+            .filter(|name| *name != "…")
+            .collect();
+        assert!(examples.len() > 3, "{help}");
+        for example in examples {
+            assert!(
+                unset::names().iter().any(|name| name == example),
+                "{example}"
+            );
+        }
+    }
 }

@@ -1,135 +1,156 @@
 //! `hamlet instances modify`.
 
-use hamlet_proto::hamlet::instance::v1::Instance;
+use clap::{Args, Command};
 
-use super::settings::{auth_mode_of, update};
 use crate::{
-    args::{Format, Modify},
-    failure::Failure,
+    calls::update_instance,
+    error::CommandError,
+    fields::{
+        help_order::sort_flags,
+        instance::FieldFlags,
+        patch::{Patch, set},
+        unset,
+    },
+    flags::{global::GlobalFlags, target::Target},
     session::Session,
-    values::{clearable, settings},
+    values,
 };
 
-pub(super) async fn run(session: &Session, format: Format, wanted: Modify) -> Result<(), Failure> {
-    refuse_contradictions(&wanted)?;
-    let (instance, mut paths) = values(&wanted)?;
-    for field in &wanted.unset {
-        refuse_double(field, &paths)?;
-        paths.push(field.clone());
-    }
-    if paths.is_empty() {
-        return Err(Failure::Usage(
-            "nothing is to change; give at least one flag, such as --locale fr or --unset email"
-                .to_owned(),
-        ));
-    }
-    update(session, format, wanted.target, instance, paths).await
+/// Change an instance. Only what is named changes.
+///
+/// A flag gives a value, --unset clears one.
+#[derive(Args, Debug)]
+#[command(
+    defer(adapt_fields),
+    visible_alias = "update",
+    after_help = "Examples:\n  hamlet instances modify bob.localhost:8080 --locale fr --tz Europe/Paris\n  hamlet instances modify bob.localhost:8080 --settings offer:premium --unset phone,settings.partner\n  hamlet instances modify bob.localhost:8080 --blocked --blocking-reason PAYMENT_FAILED\n  hamlet instances modify bob.localhost:8080 --lock"
+)]
+pub(crate) struct Modify {
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    fields: FieldFlags,
+    /// Refuse access, or give it again with --blocked=false.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL",
+          hide_possible_values = true)]
+    blocked: Option<bool>,
+    /// Why access is refused: LOGIN_FAILED, PAYMENT_FAILED, UNKNOWN or a reason of your own.
+    #[arg(long, value_name = "REASON", value_parser = values::names::not_empty)]
+    blocking_reason: Option<String>,
+    /// Take away the flag with which other software began to destroy it: only --deleting=false.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "false",
+          value_parser = only_false)]
+    deleting: Option<bool>,
+    /// Refuse to destroy it until it is unlocked.
+    #[arg(long, conflicts_with = "unlock")]
+    lock: bool,
+    /// Let it be destroyed again.
+    #[arg(long)]
+    unlock: bool,
+    /// Let the owner log in. There is no way back.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "true",
+          value_parser = only_true)]
+    onboarding_finished: Option<bool>,
+    /// What to clear, by the names of the flags, separated by commas: email, tz, disk-quota, domain-aliases, settings,
+    /// settings.KEY, …
+    #[arg(long, value_name = "FIELDS", value_delimiter = ',', value_parser = unset::parse)]
+    unset: Vec<String>,
 }
 
-fn refuse_contradictions(wanted: &Modify) -> Result<(), Failure> {
-    let reason = wanted.blocking_reason.is_some();
-    if reason && wanted.blocked == Some(false) {
-        return Err(Failure::Usage(
-            "--blocked=false and --blocking-reason contradict each other: the reason ends with the block; give one"
-                .to_owned(),
-        ));
-    }
-    Ok(())
+/// What differs in a change from [`FieldFlags`].
+fn adapt_fields(command: Command) -> Command {
+    let command = command
+        .mut_arg("domain_aliases", |flag| {
+            flag.help("All its other domains, separated by commas")
+        })
+        .mut_arg("magic_link", |flag| {
+            flag.help("Let the owner log in by a link in a mail, or not")
+        })
+        .mut_arg("no_auto_update", |flag| {
+            flag.help("Leave apps at their version instead of updating them, or not")
+        })
+        .mut_arg("settings", |flag| {
+            flag.help(
+                "Further settings, KEY:VALUE, several separated by commas. Other settings stay as they are",
+            )
+        });
+    sort_flags(command, &["etag", "dry-run", "request-id"], &["unset"])
 }
 
-/// A field is set, or cleared, or cleared with all settings: one of them.
-fn refuse_double(field: &str, paths: &[String]) -> Result<(), Failure> {
-    let overlaps = |path: &&String| {
-        *path == field
-            || path
-                .strip_prefix(field)
-                .is_some_and(|rest| rest.starts_with('.'))
-            || field
-                .strip_prefix(path.as_str())
-                .is_some_and(|rest| rest.starts_with('.'))
+impl Modify {
+    pub(super) async fn run(self, global: &GlobalFlags) -> Result<(), CommandError> {
+        let session = Session::find(global)?;
+        if self.blocking_reason.is_some() && self.blocked == Some(false) {
+            return Err(CommandError::Usage(
+                "--blocked=false and --blocking-reason contradict each other: the reason ends with the block; give one"
+                    .to_owned(),
+            ));
+        }
+        let (target, Patch { instance, paths }) = self.into_patch()?;
+        if paths.is_empty() {
+            return Err(CommandError::Usage(
+                "nothing is to change; give at least one flag, such as --locale fr or --unset email"
+                    .to_owned(),
+            ));
+        }
+        update_instance(&session, global.output, target, instance, paths).await
+    }
+
+    /// What changes of which instance: the values that were given, and the fields to clear.
+    pub(crate) fn into_patch(self) -> Result<(Target, Patch), CommandError> {
+        let mut patch = self.fields.into_patch()?;
+        set!(patch.blocked = self.blocked);
+        set!(patch.blocking_reason = self.blocking_reason);
+        set!(patch.deleting = self.deleting);
+        set!(patch.locked = (self.lock || self.unlock).then_some(self.lock));
+        set!(patch.onboarding_finished = self.onboarding_finished);
+        patch.sort_paths();
+        for path in self.unset {
+            check_overlap(&path, &patch.paths)?;
+            patch.paths.push(path);
+        }
+        Ok((self.target, patch))
+    }
+}
+
+/// Checks that a path to clear is neither set nor cleared already, as a whole or by a key.
+fn check_overlap(cleared: &str, paths: &[String]) -> Result<(), CommandError> {
+    let is_within = |inner: &str, outer: &str| {
+        inner
+            .strip_prefix(outer)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
-    let Some(path) = paths.iter().find(overlaps) else {
+    let Some(path) = paths
+        .iter()
+        .find(|path| is_within(path, cleared) || is_within(cleared, path))
+    else {
         return Ok(());
     };
-    let cleared = if field.contains('.') {
-        field.to_owned()
+    let name = if cleared.contains('.') {
+        cleared
     } else {
-        clearable::flag(field).trim_start_matches('-').to_owned()
+        unset::flag(cleared)
     };
-    Err(Failure::Usage(format!(
-        "{} and --unset {cleared} contradict each other; give one",
-        clearable::flag(path)
+    Err(CommandError::Usage(format!(
+        "--{} and --unset {name} contradict each other; give one",
+        unset::flag(path)
     )))
 }
 
-/// The new values, and the names of their fields.
-fn values(wanted: &Modify) -> Result<(Instance, Vec<String>), Failure> {
-    let mut paths: Vec<String> = Vec::new();
-    let mut named = |field: &str, given: bool| {
-        if given {
-            paths.push(field.to_owned());
-        }
-    };
-    named("auth_mode", wanted.auth_mode.is_some());
-    named("blocked", wanted.blocked.is_some());
-    named("blocking_reason", wanted.blocking_reason.is_some());
-    named("context", wanted.context_name.is_some());
-    named("deleting", wanted.deleting.is_some());
-    named("disk_quota_bytes", wanted.disk_quota.is_some());
-    named("domain_aliases", !wanted.domain_aliases.is_empty());
-    named("email", wanted.email.is_some());
-    named("franceconnect_id", wanted.franceconnect_id.is_some());
-    named("locale", wanted.locale.is_some());
-    named("locked", wanted.lock || wanted.unlock);
-    named("magic_link", wanted.magic_link.is_some());
-    named("no_auto_update", wanted.no_auto_update.is_some());
-    named("oidc_id", wanted.oidc_id.is_some());
-    named("old_domain", wanted.old_domain.is_some());
-    named("onboarding_finished", wanted.onboarding_finished.is_some());
-    named("phone", wanted.phone.is_some());
-    named("public_name", wanted.public_name.is_some());
-    named("sponsorships", !wanted.sponsorships.is_empty());
-    named("timezone", wanted.tz.is_some());
-    named("tos_latest", wanted.tos_latest.is_some());
-    named("tos_signed", wanted.tos.is_some());
-    named("uuid", wanted.uuid.is_some());
-    let settings = settings::collect(wanted.settings.clone()).map_err(Failure::Usage)?;
-    let mut keys: Vec<_> = settings
-        .keys()
-        .map(|key| format!("settings.{key}"))
-        .collect();
-    keys.sort();
-    paths.extend(keys);
-    let instance = Instance {
-        auth_mode: wanted
-            .auth_mode
-            .map(auth_mode_of)
-            .unwrap_or_default()
-            .into(),
-        blocked: wanted.blocked.unwrap_or_default(),
-        blocking_reason: wanted.blocking_reason.clone().unwrap_or_default(),
-        context: wanted.context_name.clone().unwrap_or_default(),
-        deleting: wanted.deleting.unwrap_or_default(),
-        disk_quota_bytes: wanted.disk_quota.unwrap_or_default(),
-        domain_aliases: wanted.domain_aliases.clone(),
-        email: wanted.email.clone().unwrap_or_default(),
-        franceconnect_id: wanted.franceconnect_id.clone().unwrap_or_default(),
-        locale: wanted.locale.clone().unwrap_or_default(),
-        locked: wanted.lock,
-        magic_link: wanted.magic_link.unwrap_or_default(),
-        no_auto_update: wanted.no_auto_update.unwrap_or_default(),
-        oidc_id: wanted.oidc_id.clone().unwrap_or_default(),
-        old_domain: wanted.old_domain.clone().unwrap_or_default(),
-        onboarding_finished: wanted.onboarding_finished.unwrap_or_default(),
-        phone: wanted.phone.clone().unwrap_or_default(),
-        public_name: wanted.public_name.clone().unwrap_or_default(),
-        settings,
-        sponsorships: wanted.sponsorships.clone(),
-        timezone: wanted.tz.clone().unwrap_or_default(),
-        tos_latest: wanted.tos_latest.clone().unwrap_or_default(),
-        tos_signed: wanted.tos.clone().unwrap_or_default(),
-        uuid: wanted.uuid.clone().unwrap_or_default(),
-        ..Instance::default()
-    };
-    Ok((instance, paths))
+fn only_false(text: &str) -> Result<bool, String> {
+    match text {
+        "false" => Ok(false),
+        _ => Err(
+            "the flag can only be taken away: write --deleting=false. To destroy the instance use `hamlet instances \
+             destroy`"
+                .to_owned(),
+        ),
+    }
+}
+
+fn only_true(text: &str) -> Result<bool, String> {
+    match text {
+        "true" => Ok(true),
+        _ => Err("it can only be set: write --onboarding-finished".to_owned()),
+    }
 }

@@ -1,5 +1,6 @@
 //! `hamlet instances orphans`.
 
+use clap::Args;
 use hamlet_proto::hamlet::instance::v1::{
     ListOrphansRequest, Orphan, PurgeOrphansRequest,
     instance_service_client::InstanceServiceClient, orphan,
@@ -7,62 +8,82 @@ use hamlet_proto::hamlet::instance::v1::{
 use tokio_stream::StreamExt as _;
 
 use crate::{
-    args::{Format, Orphans},
-    commands::change::Change,
-    failure::{Failure, say},
-    output::List,
-    session::{Door, Session},
+    change::ChangeRequest,
+    error::CommandError,
+    flags::{format::Format, global::GlobalFlags, request::RequestFlags},
+    output::{ListPrinter, say, text::clean},
+    session::{AdminChannel, Session},
     terminal,
-    text::clean,
 };
 
 /// How many orphans are aligned with each other.
-const TOGETHER: u64 = 200;
+const ROWS_ALIGNED: u64 = 200;
 
-pub(super) async fn run(session: &Session, format: Format, wanted: Orphans) -> Result<(), Failure> {
-    let door = session.door().await?;
-    if !wanted.purge {
-        wanted.request.refuse_without("--purge")?;
-        return list(session, &door, format).await;
-    }
-    let change = Change::new(session, &door, format, "orphans", wanted.request);
-    if !wanted.force && !change.dry_run {
-        let mut number: u64 = 0;
-        each(session, &door, |orphan| {
-            number += 1;
-            say(&clean(&format!(
-                "  {} {}: {}",
-                kind(orphan.kind()),
-                orphan.name,
-                orphan.reason
-            )));
-            Ok(())
-        })
-        .await?;
-        confirm(number).await?;
-    }
-    let request = PurgeOrphansRequest {
-        request_id: change.request_id.clone(),
-        validate_only: change.dry_run,
-    };
-    change
-        .make(async || {
-            InstanceServiceClient::new(door.clone())
-                .purge_orphans(request.clone())
-                .await
-        })
-        .await
+/// List what belongs to no instance and to no operation at work, and remove it with --purge.
+///
+/// Columns: kind, name, how many objects or documents it holds, why it belongs to nobody.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  hamlet instances orphans\n  hamlet instances orphans --purge --dry-run\n  hamlet instances orphans --purge"
+)]
+pub(crate) struct Orphans {
+    /// Remove them; asks before.
+    #[arg(long)]
+    purge: bool,
+    /// Do not ask, with --purge.
+    #[arg(long, requires = "purge")]
+    force: bool,
+    #[command(flatten)]
+    request: RequestFlags,
 }
 
-async fn confirm(number: u64) -> Result<(), Failure> {
+impl Orphans {
+    pub(super) async fn run(self, global: &GlobalFlags) -> Result<(), CommandError> {
+        let session = Session::find(global)?;
+        let channel = session.channel().await?;
+        if !self.purge {
+            self.request.refuse_without("--purge")?;
+            return list(&session, &channel, global.output).await;
+        }
+        let change = ChangeRequest::new(&session, &channel, global.output, "orphans", self.request);
+        if !self.force && !change.dry_run {
+            let mut number: u64 = 0;
+            each(&session, &channel, |orphan| {
+                number += 1;
+                say(&clean(&format!(
+                    "  {} {}: {}",
+                    kind(orphan.kind()),
+                    orphan.name,
+                    orphan.reason
+                )));
+                Ok(())
+            })
+            .await?;
+            confirm(number).await?;
+        }
+        let request = PurgeOrphansRequest {
+            request_id: change.request_id.clone(),
+            validate_only: change.dry_run,
+        };
+        change
+            .make(async || {
+                InstanceServiceClient::new(channel.clone())
+                    .purge_orphans(request.clone())
+                    .await
+            })
+            .await
+    }
+}
+
+async fn confirm(number: u64) -> Result<(), CommandError> {
     if number == 0 {
-        // The purge looks again, and there is nothing to be asked about.
+        // The purge looks again itself.
         return Ok(());
     }
     say(&format!(
         "This removes {number} orphans and all that they hold, for ever.\nType yes to go on:"
     ));
-    let aborted = |why: &str| Failure::Failed(format!("aborted: {why}; nothing was removed"));
+    let aborted = |why: &str| CommandError::Failed(format!("aborted: {why}; nothing was removed"));
     match terminal::line().await {
         Ok(Some(typed)) if typed.trim() == "yes" => Ok(()),
         Ok(Some(_)) => Err(aborted("that is not yes")),
@@ -71,11 +92,15 @@ async fn confirm(number: u64) -> Result<(), Failure> {
     }
 }
 
-/// Prints what belongs to nobody.
-async fn list(session: &Session, door: &Door, format: Format) -> Result<(), Failure> {
-    let mut list = List::new(format, &["kind", "name", "count", "reason"]);
+/// Lists orphans.
+async fn list(
+    session: &Session,
+    channel: &AdminChannel,
+    format: Format,
+) -> Result<(), CommandError> {
+    let mut list = ListPrinter::new(format, &["kind", "name", "count", "reason"]);
     let mut number: u64 = 0;
-    let listed = each(session, door, |orphan| {
+    let listed = each(session, channel, |orphan| {
         list.push(&orphan, &orphan.name, || {
             let count = Some(orphan.count).filter(|count| *count > 0);
             vec![
@@ -86,32 +111,32 @@ async fn list(session: &Session, door: &Door, format: Format) -> Result<(), Fail
             ]
         })?;
         number += 1;
-        if number.is_multiple_of(TOGETHER) {
+        if number.is_multiple_of(ROWS_ALIGNED) {
             list.flush()?;
         }
         Ok(())
     })
     .await;
-    // What was found before a failure is true all the same.
+    // Orphans before an error are valid.
     list.flush()?;
     listed
 }
 
-/// Does something with each orphan as it comes.
+/// Calls `with` for each orphan as it arrives.
 async fn each(
     session: &Session,
-    door: &Door,
-    mut with: impl FnMut(Orphan) -> Result<(), Failure>,
-) -> Result<(), Failure> {
+    channel: &AdminChannel,
+    mut with: impl FnMut(Orphan) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
     let mut orphans = session
-        .ask(async || {
-            InstanceServiceClient::new(door.clone())
+        .call(async || {
+            InstanceServiceClient::new(channel.clone())
                 .list_orphans(ListOrphansRequest {})
                 .await
         })
         .await?;
     while let Some(orphan) = orphans.next().await {
-        with(orphan.map_err(|status| session.broken_off(status, "list"))?)?;
+        with(orphan.map_err(|status| session.stream_error(status, "list"))?)?;
     }
     Ok(())
 }

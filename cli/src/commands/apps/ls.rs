@@ -1,0 +1,64 @@
+//! `hamlet apps ls`.
+
+use clap::Args;
+use hamlet_proto::hamlet::apps::v1::{ListAppsRequest, apps_service_client::AppsServiceClient};
+
+use crate::{
+    error::CommandError, flags::global::GlobalFlags, output::ListPrinter, session::Session, values,
+};
+
+/// How many apps to ask for at once.
+const PAGE_SIZE: i32 = 200;
+
+/// List installed web apps, sorted by slug.
+///
+/// Columns: slug, version, state, source.
+#[derive(Args, Debug)]
+#[command(
+    visible_alias = "list",
+    after_help = "Examples:\n  hamlet apps ls bob.localhost:8080"
+)]
+pub(crate) struct Ls {
+    /// The instance's domain.
+    #[arg(value_parser = values::domain::parse)]
+    domain: String,
+}
+
+impl Ls {
+    pub(super) async fn run(self, global: &GlobalFlags) -> Result<(), CommandError> {
+        let session = Session::find(global)?;
+        let format = global.output;
+        let channel = session.channel_for(&self.domain).await?;
+        let mut list = ListPrinter::new(format, &["slug", "version", "state", "source"]);
+        let mut page_token = String::new();
+        loop {
+            let request = ListAppsRequest {
+                page_size: PAGE_SIZE,
+                page_token,
+                ..ListAppsRequest::default()
+            };
+            let page = session
+                .call(async || {
+                    AppsServiceClient::new(channel.clone())
+                        .list_apps(request.clone())
+                        .await
+                })
+                .await?;
+            for app in &page.apps {
+                list.push(app, &app.slug, || {
+                    vec![
+                        app.slug.clone(),
+                        app.version.clone(),
+                        app.state.clone(),
+                        app.source.clone(),
+                    ]
+                })?;
+            }
+            list.flush()?;
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Enums in words.
+
+use hamlet_proto::hamlet::instance::v1::instance::{AuthMode, State};
+
+/// A state in one word.
+pub(crate) const fn state(state: State) -> &'static str {
+    match state {
+        State::Unspecified => "unknown",
+        State::Creating => "creating",
+        State::Onboarding => "onboarding",
+        State::Onboarded => "onboarded",
+        State::Pending => "pending",
+        State::Blocked => "blocked",
+        State::Deleting => "deleting",
+        State::Deleted => "deleted",
+    }
+}
+
+/// How the owner authenticates; by a passphrase unless the server says otherwise.
+pub(crate) const fn auth_mode(mode: AuthMode) -> &'static str {
+    match mode {
+        AuthMode::Unspecified | AuthMode::Basic => "basic",
+        AuthMode::TwoFactorMail => "two_factor_mail",
+        AuthMode::TwoFactorOidc => "two_factor_oidc",
+    }
+}

@@ -1,0 +1,47 @@
+//! The format of the output.
+
+use clap::ValueEnum;
+
+use crate::error::CommandError;
+
+/// How answers are printed. The comments of the values are help texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Columns or lines for people.
+    Table,
+    /// The contract's JSON form: one document, or one line an item of a list.
+    Json,
+    /// The same as YAML.
+    Yaml,
+    /// The names alone, one a line.
+    Name,
+}
+
+impl Format {
+    /// This format, or JSON when `--json` was given.
+    ///
+    /// # Errors
+    /// When `--json` and another format for programs were given.
+    pub(crate) fn or_json(self, json: bool) -> Result<Self, CommandError> {
+        match self {
+            _ if !json => Ok(self),
+            Self::Table | Self::Json => Ok(Self::Json),
+            Self::Yaml | Self::Name => Err(CommandError::Usage(
+                "--json and --output contradict each other; give one".to_owned(),
+            )),
+        }
+    }
+
+    /// Checks that the format has room for chosen fields: `name` prints names alone.
+    ///
+    /// # Errors
+    /// When `--fields` was given with `-o name`.
+    pub(crate) fn check_fields(self, fields_given: bool) -> Result<(), CommandError> {
+        if self == Self::Name && fields_given {
+            return Err(CommandError::Usage(
+                "--fields and --output name contradict each other; give one".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+}

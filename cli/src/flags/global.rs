@@ -1,0 +1,32 @@
+//! Flags of every command.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::format::Format;
+
+/// Which server to ask, and how to print its answer.
+#[derive(Args, Debug)]
+pub(crate) struct GlobalFlags {
+    /// The admin door: http://HOST:PORT. The credential travels unencrypted: reach another machine through a tunnel.
+    #[arg(long, global = true, env = "HAMLET_SERVER", value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// The file with the admin credential.
+    #[arg(
+        long,
+        global = true,
+        env = "HAMLET_CREDENTIAL_FILE",
+        value_name = "FILE"
+    )]
+    pub(crate) credential_file: Option<PathBuf>,
+    /// How answers look: for people, or for programs.
+    #[arg(
+        short,
+        long,
+        global = true,
+        default_value = "table",
+        value_name = "FORMAT"
+    )]
+    pub(crate) output: Format,
+}

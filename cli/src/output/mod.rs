@@ -1,0 +1,163 @@
+//! What is printed: data on standard output, everything else on standard error.
+
+pub(crate) mod table;
+pub(crate) mod text;
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use hamlet_proto::json::to_json;
+use prost::{Message, Name};
+use serde_json::Value;
+
+use self::{
+    table::Table,
+    text::{clean, clean_json, is_unclean},
+};
+use crate::{error::CommandError, flags::format::Format};
+
+/// Some fields of a message, by the names of their columns. A field can be there twice.
+pub(crate) type FieldValues = [(&'static str, Value)];
+
+/// Prints a line for a person on standard error.
+pub(crate) fn say(line: &str) {
+    // When standard error is closed, the line has no reader.
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Prints a text unchanged on standard output.
+pub(crate) fn print(text: &str) -> Result<(), CommandError> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(())
+}
+
+/// Prints one message: its `name`, the text of `table`, or its JSON or YAML.
+pub(crate) fn one<M: Message + Name>(
+    format: Format,
+    message: &M,
+    name: &str,
+    table: impl FnOnce() -> String,
+) -> Result<(), CommandError> {
+    match format {
+        // These formats do not need the message's JSON.
+        Format::Table | Format::Name => document(format, &Value::Null, name, table),
+        Format::Json | Format::Yaml => document(format, &to_json(message)?, name, table),
+    }
+}
+
+/// Prints one document that is no message of the contracts, as [`one`] does.
+pub(crate) fn document(
+    format: Format,
+    document: &Value,
+    name: &str,
+    table: impl FnOnce() -> String,
+) -> Result<(), CommandError> {
+    match format {
+        Format::Table => print(&table()),
+        Format::Name => print(&format!("{}\n", clean(name))),
+        // A single document is indented, so that people can read it too.
+        Format::Json => print(&indented(document)),
+        Format::Yaml => print(&yaml(document)?),
+    }
+}
+
+/// The object of some fields and their values.
+pub(crate) fn object(values: &FieldValues) -> Value {
+    values
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.clone()))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+/// A value as a cell of a table. Null is empty.
+pub(crate) fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(","),
+        Value::Object(pairs) => pairs
+            .iter()
+            .map(|(key, value)| format!("{key}:{}", cell(value)))
+            .collect::<Vec<_>>()
+            .join(","),
+        other => other.to_string(),
+    }
+}
+
+fn indented(document: &Value) -> String {
+    let text = serde_json::to_string_pretty(document).unwrap_or_else(|_| document.to_string());
+    let lines: Vec<_> = text.lines().map(clean_json).collect();
+    format!("{}\n", lines.join("\n"))
+}
+
+fn yaml(document: &Value) -> Result<String, CommandError> {
+    let text = serde_saphyr::to_string(document)
+        .map_err(|error| CommandError::Failed(format!("the answer has no YAML form: {error}")))?;
+    if text.lines().any(is_unclean) {
+        // serde-saphyr does not escape characters that reverse the direction of text. JSON is YAML, and escapes them.
+        return Ok(indented(document));
+    }
+    Ok(if text.ends_with('\n') {
+        text
+    } else {
+        format!("{text}\n")
+    })
+}
+
+/// Prints a list page by page.
+pub(crate) struct ListPrinter {
+    format: Format,
+    table: Table,
+}
+
+impl ListPrinter {
+    /// A list with these columns.
+    pub(crate) fn new(format: Format, columns: &[&str]) -> Self {
+        Self {
+            format,
+            // Programs read rows without a header.
+            table: Table::new(columns, io::stdout().is_terminal()),
+        }
+    }
+
+    /// Adds an item. In a table it is printed by the next [`flush`](Self::flush), in other formats at once.
+    pub(crate) fn push<M: Message + Name>(
+        &mut self,
+        message: &M,
+        name: &str,
+        cells: impl FnOnce() -> Vec<String>,
+    ) -> Result<(), CommandError> {
+        match self.format {
+            Format::Table => {
+                self.table.push(cells());
+                Ok(())
+            }
+            Format::Name => print(&format!("{}\n", clean(name))),
+            Format::Json => print(&format!("{}\n", clean_json(&to_json(message)?.to_string()))),
+            Format::Yaml => print(&format!("---\n{}", yaml(&to_json(message)?)?)),
+        }
+    }
+
+    /// Adds an item of which only some fields are wanted. It has no name.
+    pub(crate) fn push_values(&mut self, values: &FieldValues) -> Result<(), CommandError> {
+        match self.format {
+            Format::Table | Format::Name => {
+                self.table
+                    .push(values.iter().map(|(_, value)| cell(value)).collect());
+                Ok(())
+            }
+            Format::Json => {
+                let line = object(values).to_string();
+                print(&format!("{}\n", clean_json(&line)))
+            }
+            Format::Yaml => print(&format!("---\n{}", yaml(&object(values))?)),
+        }
+    }
+
+    /// Prints the rows of the table that were added since the last time.
+    pub(crate) fn flush(&mut self) -> Result<(), CommandError> {
+        print(&self.table.take())
+    }
+}

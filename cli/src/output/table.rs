@@ -1,0 +1,102 @@
+//! Aligned columns.
+
+use unicode_width::UnicodeWidthStr as _;
+
+use super::text::clean;
+
+/// Rows of cells, printed page by page: a list of any length needs the memory of one page. Widths of columns only
+/// grow.
+#[derive(Debug)]
+pub(crate) struct Table {
+    widths: Vec<usize>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table with these columns. The header is printed only `with_header`.
+    pub(crate) fn new(columns: &[&str], with_header: bool) -> Self {
+        let mut table = Self {
+            widths: vec![0; columns.len()],
+            rows: Vec::new(),
+        };
+        if with_header {
+            table.push(columns.iter().map(|name| name.to_uppercase()).collect());
+        }
+        table
+    }
+
+    /// Adds a row. An empty cell becomes `-`, so that programs can count columns.
+    pub(crate) fn push(&mut self, cells: Vec<String>) {
+        let row: Vec<String> = cells
+            .into_iter()
+            .map(|cell| {
+                if cell.is_empty() {
+                    "-".to_owned()
+                } else {
+                    clean(&cell).into_owned()
+                }
+            })
+            .collect();
+        for (width, cell) in self.widths.iter_mut().zip(&row) {
+            *width = (*width).max(cell.width());
+        }
+        self.rows.push(row);
+    }
+
+    /// Removes the rows that were added since the last call, as aligned lines.
+    pub(crate) fn take(&mut self) -> String {
+        let mut text = String::new();
+        for row in self.rows.drain(..) {
+            let last = row.len().saturating_sub(1);
+            for (column, (cell, width)) in row.iter().zip(&self.widths).enumerate() {
+                text.push_str(cell);
+                if column < last {
+                    let gap = width.saturating_sub(cell.width()) + 2;
+                    text.extend(std::iter::repeat_n(' ', gap));
+                }
+            }
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// Lines of a name and a value; those with an empty value are left out.
+pub(crate) fn facts(facts: &[(&str, String)]) -> String {
+    lines(facts.iter().filter(|(_, value)| !value.is_empty()))
+}
+
+/// Lines of a name and a value; an empty value is a dash.
+pub(crate) fn all_facts(facts: &[(&str, String)]) -> String {
+    lines(facts.iter())
+}
+
+fn lines<'a>(facts: impl Iterator<Item = &'a (&'a str, String)>) -> String {
+    let mut table = Table::new(&["", ""], false);
+    for (name, value) in facts {
+        table.push(vec![(*name).to_owned(), value.clone()]);
+    }
+    table.take()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Table, all_facts, facts};
+
+    #[test]
+    fn columns_are_aligned_by_what_is_seen() {
+        let mut table = Table::new(&["a", "b"], false);
+        table.push(vec!["日本".to_owned(), "x".to_owned()]);
+        table.push(vec!["abc".to_owned(), String::new()]);
+        assert_eq!(table.take(), "日本  x\nabc   -\n");
+        table.push(vec!["d".to_owned(), "e".to_owned()]);
+        assert_eq!(table.take(), "d     e\n", "a later page keeps the width");
+    }
+
+    #[test]
+    fn a_cell_cannot_break_its_row() {
+        let text = facts(&[("name", "a\nb".to_owned()), ("empty", String::new())]);
+        assert_eq!(text, "name  a\\u{a}b\n");
+        assert_eq!(all_facts(&[("empty", String::new())]), "empty  -\n");
+    }
+}

@@ -1,0 +1,164 @@
+//! An operation: as a whole, and as a row of a list.
+
+use hamlet_proto::{
+    google::longrunning::{Operation, operation},
+    hamlet::instance::v1::{
+        CreateInstanceResult, OperationMetadata, RegisterLink, Step, operation_metadata::Phase,
+        step,
+    },
+    pack, unpack,
+};
+use prost_types::{Duration, Timestamp};
+
+use crate::{
+    error::CommandError,
+    flags::format::Format,
+    output::{self, ListPrinter, table::facts},
+};
+
+/// The columns of a list of operations.
+pub(crate) const COLUMNS: [&str; 8] = [
+    "operation",
+    "kind",
+    "domain",
+    "phase",
+    "line",
+    "step",
+    "tries",
+    "last error",
+];
+
+/// Adds an operation to a list with [`COLUMNS`].
+pub(crate) fn push(list: &mut ListPrinter, operation: &Operation) -> Result<(), CommandError> {
+    let metadata = metadata(operation)?;
+    list.push(&without_secrets(operation)?, &operation.name, || {
+        vec![
+            operation.name.clone(),
+            metadata.kind.clone(),
+            metadata.domain.clone(),
+            phase(operation, &metadata).to_owned(),
+            number(metadata.queue_position),
+            current_step(&metadata),
+            tries(operation, &metadata),
+            last_error(operation, &metadata),
+        ]
+    })
+}
+
+/// Prints an operation with its steps and its last error.
+pub(crate) fn print(format: Format, operation: &Operation) -> Result<(), CommandError> {
+    let metadata = metadata(operation)?;
+    let shown = without_secrets(operation)?;
+    output::one(format, &shown, &operation.name, || {
+        let mut known = vec![
+            ("operation", operation.name.clone()),
+            ("kind", metadata.kind.clone()),
+            ("domain", metadata.domain.clone()),
+            ("phase", phase(operation, &metadata).to_owned()),
+            ("in line before it", number(metadata.queue_position)),
+        ];
+        known.extend(metadata.steps.iter().map(|step| ("step", describe(step))));
+        let time =
+            |time: &Option<Timestamp>| time.as_ref().map(ToString::to_string).unwrap_or_default();
+        let cancelling = if metadata.cancel_requested {
+            "asked for"
+        } else if metadata.cancellable && !operation.done {
+            "possible"
+        } else {
+            ""
+        };
+        known.extend([
+            ("tries", tries(operation, &metadata)),
+            ("last error", last_error(operation, &metadata)),
+            ("next try", time(&metadata.next_try_time)),
+            ("cancelling", cancelling.to_owned()),
+            ("accepted", time(&metadata.create_time)),
+            ("changed", time(&metadata.update_time)),
+        ]);
+        facts(&known)
+    })
+}
+
+/// An operation without register links and tokens: a list of operations must not give access to instances.
+/// `operations wait` prints them, as the command that began the operation does.
+fn without_secrets(operation: &Operation) -> Result<Operation, CommandError> {
+    let mut shown = operation.clone();
+    let Some(operation::Result::Response(response)) = &mut shown.result else {
+        return Ok(shown);
+    };
+    if let Some(mut result) = unpack::<CreateInstanceResult>(response)? {
+        result.register_link.clear();
+        result.register_token.clear();
+        *response = pack(&result);
+    } else if let Some(mut link) = unpack::<RegisterLink>(response)? {
+        link.link.clear();
+        link.token.clear();
+        *response = pack(&link);
+    }
+    Ok(shown)
+}
+
+fn describe(step: &Step) -> String {
+    let state = match step.state() {
+        step::State::Unspecified => "unknown",
+        step::State::Pending => "to come",
+        step::State::Running => "at work",
+        step::State::Done => "done",
+        step::State::Undone => "taken back",
+    };
+    match &step.duration {
+        Some(took) => format!("{}: {state}, {} ms", step.name, milliseconds(took)),
+        None => format!("{}: {state}", step.name),
+    }
+}
+
+/// A duration in whole milliseconds.
+pub(super) fn milliseconds(duration: &Duration) -> i64 {
+    duration.seconds * 1000 + i64::from(duration.nanos) / 1_000_000
+}
+
+/// The metadata of an operation; empty when it has none, or some of another type.
+pub(super) fn metadata(operation: &Operation) -> Result<OperationMetadata, CommandError> {
+    Ok(match &operation.metadata {
+        Some(metadata) => unpack(metadata)?.unwrap_or_default(),
+        None => OperationMetadata::default(),
+    })
+}
+
+fn phase(operation: &Operation, metadata: &OperationMetadata) -> &'static str {
+    match (&operation.result, metadata.phase()) {
+        (Some(operation::Result::Error(_)), _) => "failed",
+        (Some(operation::Result::Response(_)), _) => "done",
+        (None, Phase::Queued) => "queued",
+        (None, Phase::Waiting) => "waiting",
+        (None, Phase::Unwinding) => "unwinding",
+        (None, _) => "running",
+    }
+}
+
+fn current_step(metadata: &OperationMetadata) -> String {
+    metadata
+        .steps
+        .iter()
+        .find(|step| step.state() == step::State::Running)
+        .map(|step| step.name.clone())
+        .unwrap_or_default()
+}
+
+/// Why it failed, or why its last try failed.
+fn last_error(operation: &Operation, metadata: &OperationMetadata) -> String {
+    match &operation.result {
+        Some(operation::Result::Error(error)) => error.message.clone(),
+        Some(operation::Result::Response(_)) => String::new(),
+        None => metadata.last_error.clone(),
+    }
+}
+
+/// How often the running step was tried; empty when none is running.
+fn tries(operation: &Operation, metadata: &OperationMetadata) -> String {
+    number(Some(metadata.attempt).filter(|tries| *tries > 0 && !operation.done))
+}
+
+fn number(number: Option<i32>) -> String {
+    number.map(|number| number.to_string()).unwrap_or_default()
+}
