@@ -1,7 +1,5 @@
 //! Serving the instance service.
 
-use std::time::Duration;
-
 use couch::Clusters;
 use hamlet_proto::{
     google::longrunning::operations_server::OperationsServer,
@@ -28,9 +26,6 @@ use crate::{
     operations::{Engine, Peers, Sealing, Settings, create::Creation, destroy::Destruction},
     store::Store,
 };
-
-/// How long the database is waited for at the start.
-const DATABASE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Why serving ended.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +67,7 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
     tokio::select! {
-        up = given.couch.wait_until_up(DATABASE_PATIENCE) => up?,
+        up = database_kit::wait_until_up(&given.couch) => up?,
         () = shutdown.cancelled() => return Ok(()),
     }
     let store = Store::new(given.couch)?;

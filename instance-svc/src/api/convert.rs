@@ -12,7 +12,7 @@ use hamlet_proto::{
 use prost::Message as _;
 use prost_types::{Any, Timestamp};
 use serde_json::{Map, Value};
-use service_kit::status;
+use service_kit::status::{self, StatusBuilder};
 use tonic::{Code, Status};
 
 use crate::{
@@ -358,7 +358,7 @@ fn failure(operation: &Operation) -> rpc::Status {
             )
         },
     );
-    let status = status::Failure::new(code, &reason, message).build();
+    let status = StatusBuilder::new(code, &reason, message).build();
     // The details of a tonic status are an encoded google.rpc.Status already.
     rpc::Status::decode(status.details()).unwrap_or_else(|_| rpc::Status {
         code: status.code() as i32,

@@ -14,7 +14,7 @@ use hamlet_proto::hamlet::{
     },
     files::v1::{self as files, files_lifecycle_service_server::FilesLifecycleService},
 };
-use service_kit::{caller::Caller, status::Failure};
+use service_kit::{caller::Caller, status::StatusBuilder};
 use tonic::{Code, Request, Response, Status};
 
 /// The files and the apps service, as far as operations use them: they make their databases, and an app
@@ -193,7 +193,7 @@ impl AppsService for Neighbours {
         }
         // What a node of the database answers that has not heard of the new databases yet.
         if source == "unheard" && self.heard.lock().unwrap().insert(prefix.clone()) {
-            let failure = Failure::new(
+            let failure = StatusBuilder::new(
                 Code::FailedPrecondition,
                 "INSTANCE_INCOMPLETE",
                 "the databases of this instance are not there",

@@ -159,7 +159,7 @@ impl Known {
     /// Looks at a token as the instance service does.
     fn open(&self, tenant: &Tenant, token: &str) -> Result<(), Status> {
         let refused = |reason: &str| {
-            service_kit::status::Failure::new(tonic::Code::PermissionDenied, reason, "no").build()
+            service_kit::status::StatusBuilder::new(tonic::Code::PermissionDenied, reason, "no").build()
         };
         let waits = self.hosts.lock().unwrap()[&tenant.domain].onboarding;
         match token {
