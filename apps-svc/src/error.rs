@@ -1,6 +1,6 @@
 //! What can go wrong with apps, and how callers see it.
 
-use service_kit::status::{Failure, invalid_field, unimplemented};
+use service_kit::status::{ServiceError, StatusBuilder, to_status};
 use tonic::{Code, Status};
 
 /// What can go wrong with apps. Each is a line that a person understands.
@@ -79,7 +79,7 @@ pub enum Error {
     #[error("the installation took longer than {0} s")]
     TooLate(u64),
     /// The database failed.
-    #[error("the database failed: {0}")]
+    #[error("the database failed")]
     Database(#[from] couch::Error),
     /// The content store failed.
     #[error("the content store failed")]
@@ -92,76 +92,41 @@ pub enum Error {
     Broken(#[from] tokio::task::JoinError),
 }
 
-impl From<Error> for Status {
-    fn from(error: Error) -> Self {
-        let message = error.to_string();
-        let failure = |code, reason| Failure::new(code, reason, message.clone()).build();
-        match error {
-            Error::Field { field, wrong } => invalid_field(field, wrong),
-            Error::NotBuilt(why) => unimplemented(&why),
-            Error::NotFound { .. } => failure(Code::NotFound, "APP_NOT_FOUND"),
-            Error::NotInstalled { .. } => failure(Code::NotFound, "APP_NOT_INSTALLED"),
-            Error::Exists { .. } => failure(Code::AlreadyExists, "APP_EXISTS"),
-            Error::Changed { .. } => failure(Code::Aborted, "APP_CHANGED"),
-            Error::Manifest(_) => failure(Code::FailedPrecondition, "MANIFEST_INVALID"),
-            Error::Archive(_) => failure(Code::FailedPrecondition, "ARCHIVE_REFUSED"),
-            Error::Checksum { .. } => failure(Code::FailedPrecondition, "CHECKSUM_MISMATCH"),
-            Error::Registry { .. } => failure(Code::Unavailable, "REGISTRY_UNAVAILABLE"),
-            Error::Download { .. } => failure(Code::Unavailable, "DOWNLOAD_FAILED"),
-            Error::TooLate(_) => failure(Code::DeadlineExceeded, "APP_TOO_SLOW"),
-            Error::Database(source) => database(&source),
-            Error::Contents(source) => {
-                tracing::error!(error = %source, "the content store failed");
-                failure(Code::Unavailable, "CONTENT_STORE_FAILED")
+impl ServiceError for Error {
+    fn status(&self) -> StatusBuilder {
+        let (code, reason) = match self {
+            Self::Field { field, wrong } => {
+                return StatusBuilder::invalid_field(field, wrong.clone());
             }
-            Error::Stored(_) => {
-                tracing::error!(%message, "a stored document cannot be used");
-                Failure::new(
+            Self::NotBuilt(why) => return StatusBuilder::unimplemented(why.clone()),
+            Self::Database(error) => return database_kit::status(error),
+            Self::NotFound { .. } => (Code::NotFound, "APP_NOT_FOUND"),
+            Self::NotInstalled { .. } => (Code::NotFound, "APP_NOT_INSTALLED"),
+            Self::Exists { .. } => (Code::AlreadyExists, "APP_EXISTS"),
+            Self::Changed { .. } => (Code::Aborted, "APP_CHANGED"),
+            Self::Manifest(_) => (Code::FailedPrecondition, "MANIFEST_INVALID"),
+            Self::Archive(_) => (Code::FailedPrecondition, "ARCHIVE_REFUSED"),
+            Self::Checksum { .. } => (Code::FailedPrecondition, "CHECKSUM_MISMATCH"),
+            Self::Registry { .. } => (Code::Unavailable, "REGISTRY_UNAVAILABLE"),
+            Self::Download { .. } => (Code::Unavailable, "DOWNLOAD_FAILED"),
+            Self::TooLate(_) => (Code::DeadlineExceeded, "APP_TOO_SLOW"),
+            Self::Contents(_) => (Code::Unavailable, "CONTENT_STORE_FAILED"),
+            // What is stored is for the operator only: it is in the log.
+            Self::Stored(_) => {
+                return StatusBuilder::new(
                     Code::Internal,
                     "STORED_INVALID",
                     "a stored app cannot be read",
-                )
-                .build()
+                );
             }
-            Error::Broken(source) => {
-                tracing::error!(error = %source, "a task ended before its time");
-                failure(Code::Internal, "BROKEN_OFF")
-            }
-        }
+            Self::Broken(_) => (Code::Internal, "BROKEN_OFF"),
+        };
+        StatusBuilder::new(code, reason, self.to_string())
     }
 }
 
-fn database(error: &couch::Error) -> Status {
-    if matches!(error, couch::Error::DatabaseMissing { .. }) {
-        return Failure::new(
-            Code::FailedPrecondition,
-            "INSTANCE_INCOMPLETE",
-            "the databases of this instance are not there: it is being made or destroyed",
-        )
-        .build();
-    }
-    tracing::error!(%error, "the database failed");
-    if matches!(error, couch::Error::NoSuchCluster { .. }) {
-        return Failure::new(
-            Code::FailedPrecondition,
-            "CLUSTER_NOT_CONFIGURED",
-            error.to_string(),
-        )
-        .build();
-    }
-    if error.is_retryable() {
-        Failure::new(
-            Code::Unavailable,
-            "DATABASE_UNAVAILABLE",
-            "the database does not answer as it should; try again",
-        )
-        .build()
-    } else {
-        Failure::new(
-            Code::Internal,
-            "DATABASE_FAILED",
-            "the database refused the work",
-        )
-        .build()
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        to_status(&error)
     }
 }

@@ -1,6 +1,6 @@
 //! Serving the apps service.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use couch::Clusters;
 use futures::future::BoxFuture;
@@ -25,9 +25,6 @@ use crate::{
     error::Error,
     sources::{Client, Sources},
 };
-
-/// How long the database is waited for at the start.
-const DATABASE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Why serving ended.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +97,7 @@ async fn run(
         source,
     })?;
     tokio::select! {
-        up = given.couch.wait_until_up(DATABASE_PATIENCE) => up?,
+        up = database_kit::wait_until_up(&given.couch) => up?,
         () = shutdown.cancelled() => return Ok(()),
     }
     let sources = Sources {

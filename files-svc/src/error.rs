@@ -1,6 +1,6 @@
 //! What can go wrong with files, and how callers see it.
 
-use service_kit::status::{Failure, invalid_field};
+use service_kit::status::{ServiceError, StatusBuilder, to_status};
 use tonic::{Code, Status};
 
 /// What can go wrong.
@@ -23,9 +23,6 @@ pub(crate) enum Error {
     /// The directories of an instance were made before, by another operation.
     #[error("the instance has its directories already, made by another operation")]
     MadeByAnother,
-    /// The databases of files were never made, or are gone.
-    #[error("the instance has no database of files; it is being made or destroyed")]
-    NoDatabase,
     /// A document does not fit into the tree.
     #[error("the document {id} of {database} is broken: {what}")]
     Broken {
@@ -41,7 +38,7 @@ pub(crate) enum Error {
     Prefix,
     /// The database failed.
     #[error("the database failed")]
-    Database(#[source] couch::Error),
+    Database(#[from] couch::Error),
     /// The store of contents failed.
     #[error("the store of contents failed")]
     Contents(#[from] object_store::Error),
@@ -58,53 +55,40 @@ impl Error {
             wrong: wrong.to_string(),
         }
     }
+
+    /// Whether a database of the instance is not there.
+    pub(crate) const fn is_database_missing(&self) -> bool {
+        matches!(self, Self::Database(couch::Error::DatabaseMissing { .. }))
+    }
 }
 
-impl From<couch::Error> for Error {
-    fn from(error: couch::Error) -> Self {
-        match error {
-            couch::Error::DatabaseMissing { .. } => Self::NoDatabase,
-            other => Self::Database(other),
-        }
+impl ServiceError for Error {
+    fn status(&self) -> StatusBuilder {
+        let (code, reason) = match self {
+            Self::Field { field, wrong } => {
+                return StatusBuilder::invalid_field(field, wrong.clone());
+            }
+            Self::Database(error) => return database_kit::status(error),
+            Self::NotFound(_) => (Code::NotFound, "FILE_NOT_FOUND"),
+            Self::NotADirectory(_) => (Code::FailedPrecondition, "NOT_A_DIRECTORY"),
+            Self::MadeByAnother => (Code::AlreadyExists, "DIRECTORIES_EXIST"),
+            Self::Broken { .. } => (Code::DataLoss, "BROKEN_DOCUMENT"),
+            Self::Prefix => (Code::Internal, "UNUSABLE_PREFIX"),
+            // Where the contents lie is for the operator only: it is in the log.
+            Self::Contents(_) | Self::Folder(_) => {
+                return StatusBuilder::new(
+                    Code::Unavailable,
+                    "CONTENTS_UNAVAILABLE",
+                    format!("{self}, try again; the log of the files service says why"),
+                );
+            }
+        };
+        StatusBuilder::new(code, reason, self.to_string())
     }
 }
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
-        let shown = error.to_string();
-        let (code, reason, message) = match &error {
-            Error::Field { field, wrong } => return invalid_field(field, wrong.clone()),
-            Error::NotFound(_) => (Code::NotFound, "FILE_NOT_FOUND", shown),
-            Error::NotADirectory(_) => (Code::FailedPrecondition, "NOT_A_DIRECTORY", shown),
-            Error::MadeByAnother => (Code::AlreadyExists, "DIRECTORIES_EXIST", shown),
-            Error::NoDatabase => (Code::FailedPrecondition, "NO_DATABASE", shown),
-            Error::Broken { .. } => (Code::DataLoss, "BROKEN_DOCUMENT", shown),
-            Error::Prefix => (Code::Internal, "UNUSABLE_PREFIX", shown),
-            Error::Database(error) if error.is_retryable() => (
-                Code::Unavailable,
-                "DATABASE_UNAVAILABLE",
-                format!("the database cannot be used right now, try again: {error}"),
-            ),
-            Error::Database(error @ couch::Error::NoSuchCluster { .. }) => (
-                Code::FailedPrecondition,
-                "CLUSTER_NOT_CONFIGURED",
-                error.to_string(),
-            ),
-            Error::Database(error) => (
-                Code::Internal,
-                "DATABASE_REFUSED",
-                format!("the database refused a call: {error}"),
-            ),
-            // Where the contents lie is nothing for callers: it is in the log only.
-            Error::Contents(_) | Error::Folder(_) => (
-                Code::Unavailable,
-                "CONTENTS_UNAVAILABLE",
-                format!("{shown}, try again; the log of the files service says why"),
-            ),
-        };
-        if matches!(code, Code::Internal | Code::DataLoss | Code::Unavailable) {
-            tracing::error!(error = &error as &dyn std::error::Error, "a call failed");
-        }
-        Failure::new(code, reason, message).build()
+        to_status(&error)
     }
 }

@@ -1,6 +1,6 @@
 //! Serving the files service.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, path::PathBuf};
 
 use couch::Clusters;
 use futures::future::BoxFuture;
@@ -21,9 +21,6 @@ use crate::{
     config::Config,
     contents::Contents,
 };
-
-/// How long the database is waited for at the start.
-const DATABASE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Why serving ended.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +88,7 @@ async fn run(
             source,
         })?;
     tokio::select! {
-        up = given.couch.wait_until_up(DATABASE_PATIENCE) => up?,
+        up = database_kit::wait_until_up(&given.couch) => up?,
         () = shutdown.cancelled() => return Ok(()),
     }
     let door = Authenticate::new(given.cluster_key);

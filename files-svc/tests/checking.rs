@@ -274,7 +274,7 @@ async fn a_check_that_cannot_be_made_says_why() {
     let world = World::new().await;
     let refused = ask(&world, CheckTreeRequest::default()).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
-    assert_eq!(reason(&refused).unwrap(), "NO_DATABASE");
+    assert_eq!(reason(&refused).unwrap(), "INSTANCE_INCOMPLETE");
 
     let contradictory = CheckTreeRequest {
         index_integrity: true,

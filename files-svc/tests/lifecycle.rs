@@ -311,7 +311,7 @@ async fn directories_need_databases() {
     let world = World::new().await;
     let refused = world.make_directories("op").await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
-    assert_eq!(reason(&refused).unwrap(), "NO_DATABASE");
+    assert_eq!(reason(&refused).unwrap(), "INSTANCE_INCOMPLETE");
 }
 
 #[tokio::test]

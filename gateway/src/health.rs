@@ -29,12 +29,12 @@ const APPS: &str = "hamlet.apps.v1.AppsService";
 const EVERY: Duration = Duration::from_secs(2);
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
-/// Answers questions about health.
+/// The `grpc.health.v1` service of the admin door.
 pub(crate) type HealthService =
     BoxCloneSyncService<Request<Incoming>, Response<tonic::body::Body>, Infallible>;
 
-/// Keeps the answers true. The gateway's own health is under the empty name, that of a service under
-/// the name of the gRPC service that it is there for.
+/// Keeps the health up to date. The gateway's own health has the empty name, that of a service the name of
+/// its main gRPC service.
 pub(crate) struct Health {
     reporter: HealthReporter,
     services: [(&'static str, HealthClient<Channel>); 3],
@@ -55,7 +55,7 @@ impl Health {
         (health, BoxCloneSyncService::new(service))
     }
 
-    /// Asks the services again and again, and says so when the gateway is stopping.
+    /// Polls the services until `shutdown`; then everything is NOT_SERVING.
     pub(crate) async fn watch(mut self, shutdown: CancellationToken) -> Infallible {
         let mut known = [None; 3];
         tokio::select! {

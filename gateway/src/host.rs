@@ -1,11 +1,11 @@
-//! Which host a request is for.
+//! The host of a request.
 
 use http::{HeaderMap, Request, header::HOST, uri::Authority};
 
-/// The longest name that DNS carries, and the brackets of an IPv6 address fit in it as well.
+/// The longest name in DNS; an IPv6 address in brackets is shorter.
 const MAX_NAME: usize = 253;
 
-/// A host as it was asked for: checked in form, in the form in which answers about it are kept.
+/// A well-formed host in its normal form, which is the key of the directory's cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Host {
     /// Lower case, without port and trailing dot.
@@ -27,8 +27,8 @@ pub(crate) enum Malformed {
 }
 
 impl Host {
-    /// The host of a request: from `:authority` or an absolute target, and from `Host`; when both are
-    /// there they have to agree (RFC 9113, section 8.3.1).
+    /// The host of a request, from `:authority` or an absolute target, and from `Host`. If both are present,
+    /// they have to agree (RFC 9113, section 8.3.1).
     pub(crate) fn of<B>(request: &Request<B>) -> Result<Self, Malformed> {
         let header = header(request.headers())?;
         let target = request
@@ -75,7 +75,7 @@ impl Host {
         &self.authority
     }
 
-    /// A port that only one of them names is no contradiction: it may be the default one.
+    /// They agree when only one of them has a port: it may be the default port.
     fn agrees_with(&self, other: &Self) -> bool {
         let port = |host: &Self| host.authority.port_u16();
         self.name == other.name
@@ -98,7 +98,7 @@ fn header(headers: &HeaderMap) -> Result<Option<Host>, Malformed> {
     Host::parse(text).map(Some)
 }
 
-/// Splits off the port, and refuses whatever cannot stand in a name: user names, percent signs, spaces.
+/// Splits off the port. `None` for characters that no host name has, as user names, percent signs and spaces.
 fn split(text: &str) -> Option<(&str, Option<&str>)> {
     if let Some(rest) = text.strip_prefix('[') {
         let end = rest.find(']')?;
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn case_port_and_final_dot_do_not_count() {
+    fn case_port_and_final_dot_are_ignored() {
         for spelling in [
             "Alice.Example",
             "alice.example:8080",
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_host_is_refused() {
+    fn malformed_hosts_are_refused() {
         let long = "a".repeat(254);
         for wrong in [
             "",

@@ -1,12 +1,12 @@
-//! Hamlet's gateway: it finds the instance from the host and forwards.
+//! Hamlet's gateway: it finds the instance by the host of a request and forwards the request.
 //!
-//! It has two doors. The public one takes HTTP/1.1 and HTTP/2 on one port, finds out whose host is
-//! meant, refuses what must not be used, forwards gRPC and shows the few pages that a person sees. The
-//! admin one needs the admin credential and forwards gRPC.
+//! It has two doors, which are listeners of their own. The public door takes HTTP/1.1 and HTTP/2 on one
+//! port, resolves the host, refuses blocked and deleted instances, forwards gRPC and serves a few pages.
+//! The admin door needs the admin credential and forwards gRPC.
 //!
-//! From the outside in: `accept` holds the connections, `door` decides what becomes of a request,
-//! `host` and `directory` find the instance, `route` the service, `forward` carries the call,
-//! `answer` and `pages` are what the gateway says itself.
+//! From the outside in: `accept` holds the connections, `door` handles the requests of a door, `host` and
+//! `directory` find the instance, `route` the service, `forward` forwards the call. `refusal`, `answer`
+//! and `pages` are the gateway's own answers.
 
 mod accept;
 mod answer;
@@ -17,9 +17,11 @@ mod door;
 mod forward;
 mod health;
 mod host;
+mod http2;
 mod onboarding;
 mod pages;
 pub mod program;
+mod refusal;
 mod route;
 mod services;
 mod tenants;
@@ -68,10 +70,9 @@ pub enum Error {
     Texts(#[from] serde_json::Error),
 }
 
-/// Serves both doors until `shutdown`, then lets running calls end for as long as the settings say.
+/// Serves both doors until `shutdown`, then waits for running calls for at most `config.drain`.
 ///
-/// The addresses to listen on are those of the listeners; `config.listen` and `config.admin_listen`
-/// are for whoever binds them.
+/// The listeners are bound already: `config.listen` and `config.admin_listen` are not used here.
 ///
 /// # Errors
 /// When a setting cannot be used, at once; when a listener fails, later.
@@ -109,7 +110,7 @@ async fn run(
         forwarder: forwarder(forward::Limits::of_public(&config))?,
         pages,
     };
-    // Its own connections and its own limits: a busy public door cannot lock the administrators out.
+    // Connections and limits of its own: a busy public door cannot lock administrators out.
     let admin_forwarder = forwarder(forward::Limits::of_admin(&config))?;
     let (health, health_service) = Health::new(&services);
     let admin_door = AdminDoor {

@@ -1,4 +1,4 @@
-//! The gateway as a program: its flags, and what becomes of them.
+//! The gateway as a program: its flags, and how they are used.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -6,7 +6,7 @@ use clap::{ArgMatches, Parser};
 use service_kit::{
     config::FileArg,
     config::Tables,
-    program::{CredentialFlags, Failure, Program, listen},
+    program::{BoxError, CredentialFlags, Program, listen},
     telemetry::TelemetryFlags,
     tls::TlsFlags,
 };
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Config, Secrets, serve};
 
-/// Finds the instance from the host and forwards.
+/// Finds the instance by the host of a request and forwards the request.
 #[derive(Debug, Parser)]
 #[command(name = "gateway", version)]
 pub struct Flags {
@@ -40,7 +40,7 @@ impl Program for Flags {
         &self.telemetry
     }
 
-    async fn serve(self, _: Tables, shutdown: CancellationToken) -> Result<(), Failure> {
+    async fn serve(self, _: Tables, shutdown: CancellationToken) -> Result<(), BoxError> {
         let secrets = Secrets {
             cluster_key: self.credentials.cluster_key()?,
             admin_credential: self
@@ -54,7 +54,7 @@ impl Program for Flags {
         Ok(serve(self.gateway, public, admin, secrets, shutdown).await?)
     }
 
-    // Health is told to administrators, without the credential.
+    // The admin door answers health checks, without the credential.
     fn health_address(settings: &ArgMatches) -> Option<SocketAddr> {
         settings.get_one("admin_listen").copied()
     }

@@ -1,4 +1,4 @@
-//! Which service a gRPC call is for, and who may call it.
+//! Which service a gRPC call goes to, and through which door it may be called.
 
 /// One of the services behind the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,7 +9,7 @@ pub(crate) enum Service {
 }
 
 impl Service {
-    /// Its name, for people.
+    /// Its name in messages.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Instances => "instance service",
@@ -19,11 +19,11 @@ impl Service {
     }
 }
 
-/// Where a call goes.
+/// The target of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Route {
     pub(crate) service: Service,
-    /// Whether it is for the instance that the host names.
+    /// Whether the call is for the instance of the host.
     pub(crate) for_instance: bool,
 }
 
@@ -34,7 +34,7 @@ pub(crate) fn service_of(path: &str) -> Option<&str> {
     plain.then_some(service)
 }
 
-/// What strangers may call. Services between services are on neither list.
+/// The gRPC services of the public door. Those between services are on neither list.
 pub(crate) fn public(service: &str) -> Option<Route> {
     let service = match service {
         "hamlet.files.v1.FilesService" => Service::Files,
@@ -48,7 +48,7 @@ pub(crate) fn public(service: &str) -> Option<Route> {
     })
 }
 
-/// What administrators may call.
+/// The gRPC services of the admin door.
 pub(crate) fn admin(service: &str) -> Option<Route> {
     match service {
         "hamlet.instance.v1.InstanceService"
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn what_services_tell_each_other_is_reached_through_no_door() {
+    fn internal_services_are_reachable_through_neither_door() {
         for internal in [
             "hamlet.instance.v1.DirectoryService",
             "hamlet.files.v1.FilesLifecycleService",

@@ -1,4 +1,4 @@
-//! Where the services are.
+//! The addresses of the services.
 
 use service_kit::{
     peer::{Addresses, Channel},
@@ -7,7 +7,7 @@ use service_kit::{
 
 use crate::{Config, Error, route::Service};
 
-/// The addresses of all services, and how they are spoken with.
+/// The addresses of all services, and TLS if it is used with them.
 pub(crate) struct Services {
     instances: Addresses,
     files: Addresses,
@@ -17,9 +17,6 @@ pub(crate) struct Services {
 
 impl Services {
     /// Reads the addresses.
-    ///
-    /// # Errors
-    /// When one cannot be used.
     pub(crate) fn new(config: &Config, tls: Option<&Tls>) -> Result<Self, Error> {
         let read = |setting, text: &str| {
             Addresses::parse(text, tls.is_some())
@@ -42,7 +39,7 @@ impl Services {
         }
     }
 
-    /// A way to a service for the gateway's own calls.
+    /// A channel to a service for the gateway's own calls.
     pub(crate) fn channel(&self, service: Service) -> Channel {
         Channel::new(self.addresses(service).clone(), self.tls.clone())
     }

@@ -1,4 +1,4 @@
-//! What the gateway asks of the instance service for the owner of one instance.
+//! The client of `TenantService`: register tokens and the first passphrase of an instance.
 
 use std::time::Duration;
 
@@ -10,47 +10,47 @@ use service_kit::{
     caller::{AttachKey, for_tenant},
     peer::{self, Peer},
     secret::Keyring,
-    status,
+    status::{self, reasons},
 };
 use tonic::{Code, Request, Status, service::interceptor::InterceptedService};
 
-use crate::{directory::Place, route::Service, services::Services};
+use crate::{directory::HostEntry, route::Service, services::Services};
 
-/// How long looking at a token may take.
+/// How long checking a token may take.
 const CHECK_WITHIN: Duration = Duration::from_secs(5);
-/// How long setting a passphrase may take: it is hashed on purpose slowly, and waits for its turn.
+/// How long setting a passphrase may take: hashing is slow on purpose, and may wait in a queue.
 const REGISTER_WITHIN: Duration = Duration::from_secs(60);
 
-/// Why a register token opens nothing.
+/// Why a register token is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DeadToken {
-    /// It is not of hex digits.
+    /// It is not made of hex digits.
     Malformed,
     /// It is not the one of the instance.
     Wrong,
-    /// The passphrase is chosen already.
+    /// The passphrase has been chosen already.
     Used,
-    /// Its time has passed.
+    /// It has expired.
     Expired,
 }
 
-/// Why the instance service did not do what was asked.
+/// Why a call to the instance service failed.
 #[derive(Debug)]
-pub(crate) enum Refusal {
+pub(crate) enum TenantError {
     Token(DeadToken),
     /// A field is wrong: its name in the contract, and what is wrong with it.
     Field(String, String),
-    /// It cannot be reached, or failed.
+    /// It cannot be reached, or failed otherwise.
     OutOfReach,
 }
 
-impl From<Status> for Refusal {
+impl From<Status> for TenantError {
     fn from(refused: Status) -> Self {
         use tonic_types::StatusExt as _;
         match status::reason(&refused).as_deref() {
-            Some("REGISTER_TOKEN_WRONG") => return Self::Token(DeadToken::Wrong),
-            Some("REGISTER_TOKEN_USED") => return Self::Token(DeadToken::Used),
-            Some("REGISTER_TOKEN_EXPIRED") => return Self::Token(DeadToken::Expired),
+            Some(reasons::REGISTER_TOKEN_WRONG) => return Self::Token(DeadToken::Wrong),
+            Some(reasons::REGISTER_TOKEN_USED) => return Self::Token(DeadToken::Used),
+            Some(reasons::REGISTER_TOKEN_EXPIRED) => return Self::Token(DeadToken::Expired),
             _ => {}
         }
         let violation = refused
@@ -73,7 +73,7 @@ impl From<Status> for Refusal {
     }
 }
 
-/// The instance service's part for owners.
+/// The client.
 pub(crate) struct Tenants(TenantServiceClient<Peer>);
 
 impl Tenants {
@@ -84,16 +84,16 @@ impl Tenants {
         Ok(Self(TenantServiceClient::new(peer)))
     }
 
-    /// Whether a token opens the instance, and what a browser needs then.
+    /// Checks a token. Returns what a browser needs to hash the passphrase.
     pub(crate) async fn check(
         &self,
-        place: &Place,
+        entry: &HostEntry,
         token: &str,
-    ) -> Result<PassphraseParameters, Refusal> {
+    ) -> Result<PassphraseParameters, TenantError> {
         let asked = CheckRegisterTokenRequest {
             register_token: token.to_owned(),
         };
-        let asked = within(CHECK_WITHIN, for_tenant(asked, &place.tenant));
+        let asked = within(CHECK_WITHIN, for_tenant(asked, &entry.tenant));
         Ok(self
             .0
             .clone()
@@ -102,13 +102,13 @@ impl Tenants {
             .into_inner())
     }
 
-    /// Chooses the first passphrase.
+    /// Sets the first passphrase.
     pub(crate) async fn register(
         &self,
-        place: &Place,
+        entry: &HostEntry,
         asked: RegisterPassphraseRequest,
-    ) -> Result<(), Refusal> {
-        let asked = within(REGISTER_WITHIN, for_tenant(asked, &place.tenant));
+    ) -> Result<(), TenantError> {
+        let asked = within(REGISTER_WITHIN, for_tenant(asked, &entry.tenant));
         self.0.clone().register_passphrase(asked).await?;
         Ok(())
     }

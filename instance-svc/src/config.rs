@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use service_kit::duration;
+
 /// The settings of the instance service.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Config {
@@ -13,7 +15,7 @@ pub struct Config {
         value_name = "SCHEME"
     )]
     pub instance_scheme: Scheme,
-    /// How many creations are at work at once; the rest wait in line.
+    /// How many instances are created at once; further creations wait in a queue.
     #[arg(
         long,
         env = "HAMLET_CREATIONS_AT_ONCE",
@@ -22,33 +24,34 @@ pub struct Config {
         value_parser = clap::value_parser!(u16).range(1..)
     )]
     pub creations_at_once: u16,
-    /// How long one app of a creation may take, in seconds.
+    /// How long the installation of one app may take when an instance is created, as in 30s.
     #[arg(
         long,
         env = "HAMLET_APP_TIME_LIMIT",
-        default_value_t = 30,
-        value_name = "SECONDS",
-        value_parser = clap::value_parser!(u64).range(1..)
+        default_value = "30s",
+        value_name = "TIME",
+        value_parser = duration::some_or_seconds
     )]
-    pub app_time_limit: u64,
-    /// After how many seconds a creation that cannot go on is taken back.
+    pub app_time_limit: Duration,
+    /// How long a creation that cannot go on is tried again before it is undone, as in 10m.
     #[arg(
         long,
         env = "HAMLET_CREATION_PATIENCE",
-        default_value_t = 600,
-        value_name = "SECONDS",
-        value_parser = clap::value_parser!(u64).range(1..)
+        default_value = "10m",
+        value_name = "TIME",
+        value_parser = duration::some_or_seconds
     )]
-    pub creation_patience: u64,
-    /// How many days operations are kept after their end.
+    pub creation_patience: Duration,
+    /// How long operations are kept after their end, as in 12h or 7d.
     #[arg(
         long,
         env = "HAMLET_OPERATIONS_KEPT",
-        default_value_t = 7,
-        value_name = "DAYS"
+        default_value = "7d",
+        value_name = "TIME",
+        value_parser = duration::or_days
     )]
-    pub operations_kept: u64,
-    /// How many days the link is valid by which an owner chooses the first passphrase.
+    pub operations_kept: Duration,
+    /// For how many days the link is valid by which an owner chooses the first passphrase.
     #[arg(
         long,
         env = "HAMLET_REGISTER_LINK_DAYS",
@@ -77,6 +80,12 @@ pub enum Scheme {
     Https,
 }
 
+impl Default for Config {
+    fn default() -> Self {
+        service_kit::config::defaults()
+    }
+}
+
 impl Config {
     /// Where a browser finds an instance, with a final slash.
     #[must_use]
@@ -89,11 +98,11 @@ impl Config {
     }
 
     pub(crate) const fn app_time_limit(&self) -> Duration {
-        Duration::from_secs(self.app_time_limit)
+        self.app_time_limit
     }
 
     pub(crate) const fn creation_patience(&self) -> Duration {
-        Duration::from_secs(self.creation_patience)
+        self.creation_patience
     }
 
     pub(crate) const fn register_link_life(&self) -> Duration {
@@ -101,6 +110,6 @@ impl Config {
     }
 
     pub(crate) const fn operations_kept(&self) -> Duration {
-        Duration::from_secs(self.operations_kept.saturating_mul(86_400))
+        self.operations_kept
     }
 }

@@ -1,6 +1,6 @@
 //! What can go wrong in the life of an instance, and how callers see it.
 
-use service_kit::status::{Failure as StatusInMaking, invalid_field, is_transient};
+use service_kit::status::{ServiceError, StatusBuilder, is_transient, reasons, to_status};
 use tonic::{Code, Status};
 
 use crate::domain::{
@@ -139,78 +139,79 @@ pub enum Error {
     Json(#[from] serde_json::Error),
 }
 
-impl Error {
-    /// The code, the reason for programs and the message for people.
-    fn parts(&self) -> (Code, &'static str, String) {
-        let shown = self.to_string();
-        match self {
-            Self::Field(_) => (Code::InvalidArgument, "INVALID_FIELD", shown),
-            Self::NoSuchInstance(_) => (Code::NotFound, "INSTANCE_NOT_FOUND", shown),
-            Self::NoSuchOperation(_) => (Code::NotFound, "OPERATION_NOT_FOUND", shown),
-            Self::Alias { .. } => (Code::InvalidArgument, "NAME_IS_ALIAS", shown),
-            Self::NameTaken(_) => (Code::AlreadyExists, "NAME_TAKEN", shown),
-            Self::Busy { .. } => (Code::Aborted, "INSTANCE_BUSY", shown),
-            Self::Refused { why, .. } => (Code::FailedPrecondition, reason_of(*why), shown),
-            Self::NotCancellable { .. } => (Code::FailedPrecondition, "NOT_CANCELLABLE", shown),
-            Self::OperationEnded(_) => (Code::FailedPrecondition, "OPERATION_ENDED", shown),
-            Self::NotForgettable { .. } => (Code::FailedPrecondition, "NOT_FORGETTABLE", shown),
-            Self::RequestIdReused => (Code::AlreadyExists, "REQUEST_ID_REUSED", shown),
-            Self::EtagMismatch(_) => (Code::Aborted, "ETAG_MISMATCH", shown),
-            Self::NoRegisterToken(_) => (Code::FailedPrecondition, "NO_REGISTER_TOKEN", shown),
-            Self::NoOpenCluster => (Code::FailedPrecondition, "NO_OPEN_CLUSTER", shown),
-            Self::RegisterLinkExpired(_) => {
-                (Code::FailedPrecondition, "REGISTER_LINK_EXPIRED", shown)
+impl ServiceError for Error {
+    fn status(&self) -> StatusBuilder {
+        let (code, reason) = match self {
+            Self::Field(InvalidField { field, wrong }) => {
+                return StatusBuilder::invalid_field(field, wrong.clone());
             }
-            Self::RegisterToken(why) => (Code::PermissionDenied, token_reason(*why), shown),
-            Self::Disabled(_) => (Code::FailedPrecondition, "DISABLED", shown),
-            Self::Database(error) if error.is_retryable() => (
-                Code::Unavailable,
-                "DATABASE_UNAVAILABLE",
-                format!("the database cannot be used right now, try again: {error}"),
-            ),
-            Self::Database(error @ couch::Error::NoSuchCluster { .. }) => (
-                Code::FailedPrecondition,
-                "CLUSTER_NOT_CONFIGURED",
-                error.to_string(),
-            ),
-            Self::Database(error) => (
-                Code::Internal,
-                "DATABASE_REFUSED",
-                format!("the database refused a call: {error}"),
-            ),
+            Self::Database(error) => return database_kit::status(error),
+            Self::Ended(failure) => (Code::from_i32(failure.code), failure.reason.as_str()),
+            Self::NoSuchInstance(_) => (Code::NotFound, "INSTANCE_NOT_FOUND"),
+            Self::NoSuchOperation(_) => (Code::NotFound, "OPERATION_NOT_FOUND"),
+            Self::Alias { .. } => (Code::InvalidArgument, "NAME_IS_ALIAS"),
+            Self::NameTaken(_) => (Code::AlreadyExists, "NAME_TAKEN"),
+            Self::Busy { .. } => (Code::Aborted, "INSTANCE_BUSY"),
+            Self::Refused { why, .. } => (Code::FailedPrecondition, reason_of(*why)),
+            Self::NotCancellable { .. } => (Code::FailedPrecondition, "NOT_CANCELLABLE"),
+            Self::OperationEnded(_) => (Code::FailedPrecondition, "OPERATION_ENDED"),
+            Self::NotForgettable { .. } => (Code::FailedPrecondition, "NOT_FORGETTABLE"),
+            Self::RequestIdReused => (Code::AlreadyExists, "REQUEST_ID_REUSED"),
+            Self::EtagMismatch(_) => (Code::Aborted, "ETAG_MISMATCH"),
+            Self::NoRegisterToken(_) => (Code::FailedPrecondition, "NO_REGISTER_TOKEN"),
+            Self::NoOpenCluster => (Code::FailedPrecondition, "NO_OPEN_CLUSTER"),
+            Self::RegisterLinkExpired(_) => (Code::FailedPrecondition, "REGISTER_LINK_EXPIRED"),
+            Self::RegisterToken(why) => (Code::PermissionDenied, token_reason(*why)),
+            Self::Disabled(_) => (Code::FailedPrecondition, "DISABLED"),
             Self::Service(status) if is_transient(status) => {
-                (Code::Unavailable, "SERVICE_UNAVAILABLE", shown)
+                (Code::Unavailable, "SERVICE_UNAVAILABLE")
             }
-            Self::Service(_) => (Code::Internal, "SERVICE_REFUSED", shown),
-            Self::Randomness(_) => (Code::Internal, "NO_RANDOMNESS", shown),
-            Self::NoSuchApp { .. } => (Code::NotFound, "APP_NOT_FOUND", shown),
-            Self::NoSuchClient { .. } => (Code::NotFound, "OAUTH_CLIENT_NOT_FOUND", shown),
-            Self::NoTokenKey(_) => (Code::FailedPrecondition, "NO_TOKEN_KEY", shown),
-            Self::Ended(failure) => (Code::from_i32(failure.code), "OPERATION_FAILED", shown),
-            Self::Hashing => (Code::ResourceExhausted, "HASHING_BUSY", shown),
-            Self::Derive(_) => (Code::Internal, "NOT_HASHED", shown),
-            Self::Sealed(_) => (Code::Internal, "SEAL_UNREADABLE", shown),
-            Self::Json(_) => (Code::Internal, "CORRUPT_DOCUMENT", shown),
+            Self::Service(_) => (Code::Internal, "SERVICE_REFUSED"),
+            Self::Randomness(_) => (Code::Internal, "NO_RANDOMNESS"),
+            Self::NoSuchApp { .. } => (Code::NotFound, "APP_NOT_FOUND"),
+            Self::NoSuchClient { .. } => (Code::NotFound, "OAUTH_CLIENT_NOT_FOUND"),
+            Self::NoTokenKey(_) => (Code::FailedPrecondition, "NO_TOKEN_KEY"),
+            Self::Hashing => (Code::ResourceExhausted, "HASHING_BUSY"),
+            Self::Derive(_) => (Code::Internal, "NOT_HASHED"),
+            Self::Sealed(_) => (Code::Internal, "SEAL_UNREADABLE"),
+            Self::Json(_) => (Code::Internal, "CORRUPT_DOCUMENT"),
+        };
+        let status = StatusBuilder::new(code, reason, self.to_string());
+        match self {
+            Self::Busy { operation, .. } => {
+                status.with("operation", format!("operations/{operation}"))
+            }
+            Self::NameTaken(name) => status.with("name", name.clone()),
+            Self::Alias { .. } => status.field("name", "is an alias; name the main domain"),
+            _ => status,
         }
     }
+}
 
+impl Error {
     /// The form in which an operation keeps it.
     #[must_use]
     pub fn to_failure(&self) -> OperationFailure {
-        let (code, reason, message) = self.parts();
+        let status = self.status();
         OperationFailure {
-            code: code as i32,
-            reason: reason.to_owned(),
-            message,
+            code: status.code() as i32,
+            reason: status.reason().to_owned(),
+            message: status.message().to_owned(),
         }
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        to_status(&error)
     }
 }
 
 const fn token_reason(why: Refused) -> &'static str {
     match why {
-        Refused::Wrong => "REGISTER_TOKEN_WRONG",
-        Refused::Used => "REGISTER_TOKEN_USED",
-        Refused::Expired => "REGISTER_TOKEN_EXPIRED",
+        Refused::Wrong => reasons::REGISTER_TOKEN_WRONG,
+        Refused::Used => reasons::REGISTER_TOKEN_USED,
+        Refused::Expired => reasons::REGISTER_TOKEN_EXPIRED,
     }
 }
 
@@ -228,32 +229,5 @@ const fn reason_of(why: Refusal) -> &'static str {
         Refusal::Deleted => "INSTANCE_DELETED",
         Refusal::NotDeleted => "INSTANCE_NOT_DELETED",
         Refusal::NotDue => "PURGE_NOT_DUE",
-    }
-}
-
-impl From<Error> for Status {
-    fn from(error: Error) -> Self {
-        if let Error::Field(InvalidField { field, wrong }) = &error {
-            return invalid_field(field, wrong.clone());
-        }
-        if let Error::Ended(failure) = &error {
-            let code = Code::from_i32(failure.code);
-            return StatusInMaking::new(code, &failure.reason, failure.message.clone()).build();
-        }
-        let (code, reason, message) = error.parts();
-        if code == Code::Internal {
-            tracing::error!(error = &error as &dyn std::error::Error, "a call failed");
-        }
-        let mut status = StatusInMaking::new(code, reason, message);
-        if let Error::Busy { operation, .. } = &error {
-            status = status.with("operation", format!("operations/{operation}"));
-        }
-        if let Error::NameTaken(name) = &error {
-            status = status.with("name", name.clone());
-        }
-        if let Error::Alias { .. } = &error {
-            status = status.field("name", "is an alias; name the main domain");
-        }
-        status.build()
     }
 }

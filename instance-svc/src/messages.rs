@@ -190,7 +190,7 @@ fn failure(operation: &Operation) -> rpc::Status {
             )
         },
     );
-    let status = status::Failure::new(code, &reason, message).build();
+    let status = status::StatusBuilder::new(code, &reason, message).build();
     // The details of a tonic status are an encoded google.rpc.Status already.
     rpc::Status::decode(status.details()).unwrap_or_else(|_| rpc::Status {
         code: status.code() as i32,

@@ -1,11 +1,11 @@
 //! The instance service as a program: its flags, and what becomes of them.
 
 use clap::{ArgMatches, FromArgMatches as _, Parser};
-use couch::{Clusters, CouchFlags, DocId};
+use couch::{CouchFlags, DocId};
 use service_kit::{
     config::Tables,
     peer,
-    program::{Failure, Program, ServiceFlags},
+    program::{BoxError, Program, ServiceFlags},
     telemetry::TelemetryFlags,
     tls::TlsFlags,
 };
@@ -62,17 +62,11 @@ impl Program for Flags {
         TlsFlags::from_arg_matches(settings)
     }
 
-    async fn serve(self, tables: Tables, shutdown: CancellationToken) -> Result<(), Failure> {
+    async fn serve(self, tables: Tables, shutdown: CancellationToken) -> Result<(), BoxError> {
         let credentials = self.service.credentials();
         let cluster_key = credentials.cluster_key()?;
-        let overlap = credentials.overlap();
-        let clusters = tables.couch_clusters.iter().map(|it| {
-            let (user, password_file) = (it.user.as_deref(), it.password_file.as_deref());
-            let options = self.couch.options();
-            options.member(&it.url, user, password_file, it.instance_creation, overlap)
-        });
-        let clusters = clusters.collect::<couch::Result<Vec<_>>>()?;
-        let couch = Clusters::connect(&self.couch.config(overlap)?, clusters)?;
+        let couch =
+            database_kit::connect(&self.couch, &tables.couch_clusters, credentials.overlap())?;
         let tls = self.service.tls()?;
         let peers = Peers::new(
             peer::connect_over(tls.clone(), &self.files_service, &cluster_key)?,

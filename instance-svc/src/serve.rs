@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use couch::Clusters;
+use futures::future::BoxFuture;
 use hamlet_proto::{
     google::longrunning::operations_server::OperationsServer,
     hamlet::instance::v1::{
@@ -35,9 +36,6 @@ use crate::{
     },
     store::{OperationLog, Store},
 };
-
-/// How long the database is waited for at the start.
-const DATABASE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// For how long something has to belong to nobody before it is taken for an orphan, as a rule.
 pub const ORPHAN_GRACE: Duration = Duration::from_secs(10);
@@ -77,14 +75,34 @@ pub struct Given {
 ///
 /// # Errors
 /// When the database cannot be used or the listener fails.
-pub async fn serve(
+pub fn serve(
     config: Config,
     given: Given,
     listener: impl Into<Listener>,
     shutdown: CancellationToken,
+) -> BoxFuture<'static, Result<(), ServeError>> {
+    serve_on(config, given, listener.into(), shutdown)
+}
+
+/// Boxed, and not generic, so that the service is compiled in this crate, once: a plain future is compiled again in
+/// each program and test that awaits it.
+fn serve_on(
+    config: Config,
+    given: Given,
+    listener: Listener,
+    shutdown: CancellationToken,
+) -> BoxFuture<'static, Result<(), ServeError>> {
+    Box::pin(run(config, given, listener, shutdown))
+}
+
+async fn run(
+    config: Config,
+    given: Given,
+    listener: Listener,
+    shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
     tokio::select! {
-        up = given.couch.wait_until_up(DATABASE_PATIENCE) => up?,
+        up = database_kit::wait_until_up(&given.couch) => up?,
         () = shutdown.cancelled() => return Ok(()),
     }
     let store = Store::new(given.couch)?;

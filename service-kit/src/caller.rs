@@ -1,7 +1,8 @@
-//! Who calls, for which instance, through which door.
+//! The authentication of calls between gateway and services: who calls, for which instance, through which
+//! door.
 //!
-//! The gateway and the services share a *cluster key*. A call without it is refused, so nobody on
-//! the network can play the gateway. With it, these headers are believed:
+//! The gateway and the services share a *cluster key*. A call without it is refused, so that nobody else
+//! on the network can pose as the gateway. With it, these headers are trusted:
 //!
 //! | header | value |
 //! |---|---|
@@ -9,7 +10,7 @@
 //! | `x-hamlet-door` | `public`, `admin` or `internal` |
 //! | `x-hamlet-tenant-bin` | a [`Tenant`], when the call is for one instance |
 //!
-//! The gateway *replaces* all three in what it forwards: a client can never choose its tenant by a
+//! The gateway *replaces* all three in what it forwards, so a client cannot choose its tenant by a
 //! header.
 
 use hamlet_proto::hamlet::instance::v1::Tenant;
@@ -20,7 +21,7 @@ use tonic::{
     service::Interceptor,
 };
 
-use crate::{secret::Keyring, status::Failure, telemetry};
+use crate::{secret::Keyring, status::StatusBuilder, telemetry};
 
 /// The header of the cluster key.
 pub const KEY_HEADER: &str = "x-hamlet-key";
@@ -29,14 +30,14 @@ pub const DOOR_HEADER: &str = "x-hamlet-door";
 /// The header of the tenant.
 pub const TENANT_HEADER: &str = "x-hamlet-tenant-bin";
 
-/// The way a call came in.
+/// The listener through which a call reached Hamlet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
-    /// From a stranger, or from an owner whose session the service has to check.
+    /// The public one: the caller is anonymous, or has a session that the service has to check.
     Public,
-    /// From somebody with the admin credential.
+    /// The admin one: the caller has the admin credential.
     Admin,
-    /// From another service.
+    /// None: the caller is another service.
     Internal,
 }
 
@@ -61,8 +62,7 @@ impl Door {
     }
 }
 
-/// Who calls, as the gateway or a service vouched for. An interceptor puts it into the request's
-/// extensions.
+/// The authenticated caller of a request. [`Authenticate`] puts it into the request's extensions.
 #[derive(Clone, Debug)]
 pub struct Caller {
     door: Door,
@@ -70,7 +70,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// The caller of a request that [`Authenticate`] let in.
+    /// The caller of a request that passed [`Authenticate`].
     ///
     /// # Errors
     /// INTERNAL when the service was served without [`Authenticate`].
@@ -81,20 +81,20 @@ impl Caller {
             .ok_or_else(|| Status::internal("the service was started without authentication"))
     }
 
-    /// The door it came through.
+    /// The door through which the call came.
     #[must_use]
     pub const fn door(&self) -> Door {
         self.door
     }
 
-    /// Lets administrators and other services pass.
+    /// Accepts administrators and other services.
     ///
     /// # Errors
-    /// UNAUTHENTICATED for anybody else.
+    /// UNAUTHENTICATED for other callers.
     pub fn require_admin(&self) -> Result<(), Status> {
         match self.door {
             Door::Admin | Door::Internal => Ok(()),
-            Door::Public => Err(Failure::new(
+            Door::Public => Err(StatusBuilder::new(
                 Code::Unauthenticated,
                 "ADMIN_DOOR_ONLY",
                 "this call needs the admin credential: use the admin door",
@@ -103,14 +103,14 @@ impl Caller {
         }
     }
 
-    /// Lets other services pass.
+    /// Accepts other services.
     ///
     /// # Errors
-    /// PERMISSION_DENIED for anybody else.
+    /// PERMISSION_DENIED for other callers.
     pub fn require_internal(&self) -> Result<(), Status> {
         match self.door {
             Door::Internal => Ok(()),
-            Door::Admin | Door::Public => Err(Failure::new(
+            Door::Admin | Door::Public => Err(StatusBuilder::new(
                 Code::PermissionDenied,
                 "INTERNAL_ONLY",
                 "this call is made between Hamlet's services only",
@@ -125,7 +125,7 @@ impl Caller {
     /// INVALID_ARGUMENT when the call names none.
     pub fn tenant(&self) -> Result<&Tenant, Status> {
         self.tenant.as_ref().ok_or_else(|| {
-            Failure::new(
+            StatusBuilder::new(
                 Code::InvalidArgument,
                 "NO_INSTANCE",
                 "this call is for one instance: send its domain as :authority",
@@ -135,14 +135,14 @@ impl Caller {
     }
 }
 
-/// Lets in calls that hold the cluster key, and says who they are from.
+/// Accepts calls with the cluster key, and reads from their headers who calls.
 #[derive(Clone, Debug)]
 pub struct Authenticate {
     key: Keyring,
 }
 
 impl Authenticate {
-    /// Lets in who holds `key`.
+    /// Accepts calls with `key`.
     #[must_use]
     pub fn new(key: impl Into<Keyring>) -> Self {
         Self { key: key.into() }
@@ -157,7 +157,7 @@ impl Interceptor for Authenticate {
             .and_then(|value| value.to_str().ok())
             .is_some_and(|key| self.key.accepts(key));
         if !known {
-            return Err(Failure::new(
+            return Err(StatusBuilder::new(
                 Code::Unauthenticated,
                 "NO_CLUSTER_KEY",
                 "services are reached through the gateway only",
@@ -196,7 +196,7 @@ pub fn tenant_header(tenant: &Tenant) -> String {
     base64::engine::general_purpose::STANDARD_NO_PAD.encode(tenant.encode_to_vec())
 }
 
-/// A request from this service to another, for one instance.
+/// A request to another service for one instance.
 pub fn for_tenant<T>(message: T, tenant: &Tenant) -> Request<T> {
     let mut request = Request::new(message);
     request.metadata_mut().insert_bin(
@@ -213,7 +213,7 @@ pub struct AttachKey {
 }
 
 impl AttachKey {
-    /// Adds the one of `key` that is in use. `None` when it cannot stand in a header.
+    /// Adds the current value of `key`. `None` when that cannot be a header value.
     #[must_use]
     pub fn new(key: impl Into<Keyring>) -> Option<Self> {
         let key = key.into();
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_is_believed_when_it_names_a_tenant() {
+    fn the_tenant_of_a_call_with_the_key_is_read() {
         let key = Secret::new("right");
         let sent = AttachKey::new(&key)
             .unwrap()
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_is_no_administrator() {
+    fn a_public_caller_is_not_an_administrator() {
         let caller = Caller {
             door: Door::Public,
             tenant: None,

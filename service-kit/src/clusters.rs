@@ -31,21 +31,21 @@ pub const KEY: &str = "couch-clusters";
 /// One server of the list.
 #[derive(Clone, Debug)]
 pub struct CouchCluster {
-    /// Its root URL. Name and password may stand in it.
+    /// Its root URL. It may contain user and password.
     pub url: Secret,
-    /// The name of its administrator; wins over the one in the URL.
+    /// Its administrator; wins over the user in the URL.
     pub user: Option<String>,
-    /// A file with the password of its administrator, which wins over the one in the URL. It could be
-    /// read when the settings were.
+    /// A file with the administrator's password; wins over the password in the URL. It was readable when
+    /// the settings were read.
     pub password_file: Option<PathBuf>,
-    /// Whether new instances may lie there.
+    /// Whether new instances may be placed there.
     pub instance_creation: bool,
 }
 
-/// Something in the file that cannot be used.
+/// A table of the file that cannot be used.
 #[derive(Debug)]
-pub(crate) struct Wrong {
-    /// Where it stands in the file, in bytes.
+pub(crate) struct TableError {
+    /// The offset in the file, in bytes.
     pub(crate) at: usize,
     /// What is wrong, and what would be right.
     pub(crate) what: String,
@@ -65,19 +65,16 @@ const fn yes() -> bool {
     true
 }
 
-/// Reads the list. `at` is where its key stands.
-///
-/// # Errors
-/// What cannot be used, and where it stands.
-pub(crate) fn read(at: usize, list: DeValue<'_>) -> Result<Vec<CouchCluster>, Wrong> {
+/// Reads the list. `at` is the offset of its key.
+pub(crate) fn read(at: usize, list: DeValue<'_>) -> Result<Vec<CouchCluster>, TableError> {
     let DeValue::Array(tables) = list else {
-        return Err(Wrong {
+        return Err(TableError {
             at,
             what: format!("{KEY}: is no list of tables; write [[{KEY}]] before each"),
         });
     };
     if tables.is_empty() {
-        return Err(Wrong {
+        return Err(TableError {
             at,
             what: format!(
                 "{KEY}: is empty; leave it out, and instances lie on the server of --couchdb"
@@ -92,12 +89,12 @@ pub(crate) fn read(at: usize, list: DeValue<'_>) -> Result<Vec<CouchCluster>, Wr
             let table_at = table.span().start;
             let table = Table::deserialize(ValueDeserializer::from(table)).map_err(|error| {
                 let span = error.span().filter(|span| span.start > table_at);
-                Wrong {
+                TableError {
                     at: span.map_or(table_at, |span| span.start),
                     what: format!("{name}: {}", error.message()),
                 }
             })?;
-            table.check().map_err(|(span, key, what)| Wrong {
+            table.check().map_err(|(span, key, what)| TableError {
                 at: span.start,
                 what: format!("{name}.{key}: {what}"),
             })
@@ -105,10 +102,10 @@ pub(crate) fn read(at: usize, list: DeValue<'_>) -> Result<Vec<CouchCluster>, Wr
         .collect()
 }
 
-type WrongKey = (Range<usize>, &'static str, String);
+type KeyError = (Range<usize>, &'static str, String);
 
 impl Table {
-    fn check(self) -> Result<CouchCluster, WrongKey> {
+    fn check(self) -> Result<CouchCluster, KeyError> {
         let url_at = self.url.span();
         // The message of no error may hold the URL: a password may stand in it.
         let url = Url::parse(self.url.get_ref()).map_err(|error| {

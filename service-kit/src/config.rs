@@ -1,10 +1,10 @@
-//! One struct gives the flags, the environment variables, the keys of `hamlet.toml` and the manual.
+//! Flags, environment variables, keys of `hamlet.toml` and the manual, from one struct.
 //!
 //! A server describes its settings as a [`clap::Parser`]. A flag wins over its environment variable,
 //! which wins over the file, which wins over the default. A key of the file is the long name of a flag
 //! (`admin-listen = "127.0.0.1:6060"`); beside these the file may hold `[contexts.NAME]`
 //! and `[[couch-clusters]]` tables.
-//! Whatever the file holds and nobody knows is refused, with its line.
+//! An unknown key of the file is refused, with its line.
 
 use std::{
     env,
@@ -14,18 +14,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches};
+use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, builder::Resettable};
 use toml::de::{DeTable, DeValue};
 
 use crate::{
-    clusters::{self, CouchCluster, Wrong},
+    clusters::{self, CouchCluster, TableError},
     contexts::{self, Contexts},
 };
 
 /// The environment variable that names the file.
 pub const FILE_VARIABLE: &str = "HAMLET_CONFIG";
 
-/// Where the file is. To be flattened into the settings of a server.
+/// Where the file is. A server flattens it into its settings.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct FileArg {
     /// A file with settings, usually hamlet.toml.
@@ -33,16 +33,16 @@ pub struct FileArg {
     pub config: Option<PathBuf>,
 }
 
-/// The settings of a server, from everywhere.
+/// The settings of a server, merged from all sources.
 #[derive(Clone, Debug)]
 pub struct Loaded<A> {
     /// The settings.
     pub args: A,
-    /// What the file holds beside them.
+    /// The tables of the file.
     pub tables: Tables,
 }
 
-/// What the file holds beside settings that are also flags.
+/// The tables of the file. They have no flags.
 #[derive(Clone, Debug, Default)]
 pub struct Tables {
     /// The groups of settings that instances choose from.
@@ -78,7 +78,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Tells a person what is wrong and ends the process: 2 for wrong use, 1 for a wrong file, 0 after help.
+    /// Prints the error and ends the process: exit code 2 for a wrong command line, 1 for a wrong file, 0
+    /// after help.
     pub fn exit(self) -> ! {
         match self {
             Self::CommandLine(error) => error.exit(),
@@ -96,7 +97,7 @@ impl Error {
 /// Reads the settings of a server from the command line, the environment and the file.
 ///
 /// # Errors
-/// When something cannot be understood; the error names the flag, or the file's line.
+/// The error names the flag, or the line of the file.
 pub fn load<A: CommandFactory + FromArgMatches>(
     args: impl IntoIterator<Item = OsString>,
 ) -> Result<Loaded<A>, Error> {
@@ -128,12 +129,32 @@ pub fn load<A: CommandFactory + FromArgMatches>(
     })
 }
 
+/// The settings of an empty command line and an empty environment: for the `Default` of settings whose
+/// flags all have defaults, so that no default value stands in two places.
+///
+/// # Panics
+/// When a flag has no default, or one that its own parser refuses. Both depend on the code alone: a test
+/// that makes the settings once rules it out.
+#[must_use]
+pub fn defaults<A: clap::Args>() -> A {
+    let command = A::augment_args(Command::new("defaults").no_binary_name(true))
+        .mut_args(|arg| arg.env(Resettable::Reset));
+    #[expect(
+        clippy::expect_used,
+        reason = "decided by the code of the settings, not by its input"
+    )]
+    command
+        .try_get_matches_from(std::iter::empty::<OsString>())
+        .and_then(|matches| A::from_arg_matches(&matches))
+        .expect("every flag of these settings has a default that can be read")
+}
+
 fn parse<A: FromArgMatches>(mut command: Command, args: &[OsString]) -> Result<A, clap::Error> {
     let matches = command.try_get_matches_from_mut(args)?;
     A::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
-/// The file has to be known before the flags can be understood, so its flag is looked for by hand.
+/// The file gives defaults to the flags, so `--config` has to be found before clap reads them.
 fn file_named_by(args: &[OsString]) -> Option<PathBuf> {
     let mut rest = args.iter().skip(1);
     while let Some(arg) = rest.next() {
@@ -152,7 +173,7 @@ fn file_named_by(args: &[OsString]) -> Option<PathBuf> {
         .map(PathBuf::from)
 }
 
-/// One key of the file that stands for a flag.
+/// One key of the file, which sets a flag.
 struct Setting {
     id: String,
     key: String,
@@ -192,7 +213,7 @@ impl File {
         for (key, value) in table.into_inner() {
             let at = key.span().start;
             let key = key.into_inner().into_owned();
-            let misplaced = |wrong: Wrong| Error::File {
+            let misplaced = |wrong: TableError| Error::File {
                 path: path.to_owned(),
                 line: line_of(text, wrong.at),
                 what: wrong.what,
@@ -249,7 +270,7 @@ impl File {
         })
     }
 
-    /// Finds out whether a key of the file made `error`, and names its line if so.
+    /// Names the line of the file when one of its values is the cause of `error`.
     fn blame(&self, command: &Command, args: &[OsString], error: clap::Error) -> Error {
         let fails = |command: &Command| command.clone().try_get_matches_from(args).err();
         if !error.use_stderr() || fails(command).is_some() {
@@ -469,7 +490,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_knows_is_refused_with_its_line() {
+    fn an_unknown_key_is_refused_with_its_line() {
         assert!(
             message("\nlisen = 1\n")
                 .contains("hamlet.toml:2: lisen: is no setting; known are listen, demo")

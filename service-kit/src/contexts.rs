@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use toml::de::{DeValue, ValueDeserializer};
 use url::Url;
 
-use crate::clusters::Wrong;
+use crate::clusters::TableError;
 
 /// The context of instances that name none.
 pub const DEFAULT: &str = "default";
@@ -53,7 +53,7 @@ const fn yes() -> bool {
     true
 }
 
-/// Each has to be the root of a registry: a wrong one would be found out by the first app only.
+/// Checks each URL at the start: otherwise a wrong one would only fail with the first installation.
 fn registries<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     let registries = Vec::<String>::deserialize(from)?;
     for registry in &registries {
@@ -74,13 +74,10 @@ fn registries<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Erro
     Ok(registries)
 }
 
-/// Reads the tables. `at` is where their key stands.
-///
-/// # Errors
-/// What cannot be used, and where it stands.
-pub(crate) fn read(at: usize, tables: DeValue<'_>) -> Result<Contexts, Wrong> {
+/// Reads the tables. `at` is the offset of their key.
+pub(crate) fn read(at: usize, tables: DeValue<'_>) -> Result<Contexts, TableError> {
     let DeValue::Table(tables) = tables else {
-        return Err(Wrong {
+        return Err(TableError {
             at,
             what: "contexts: is no table; write [contexts.NAME]".to_owned(),
         });
@@ -90,7 +87,7 @@ pub(crate) fn read(at: usize, tables: DeValue<'_>) -> Result<Contexts, Wrong> {
         let at = name.span().start;
         let name = name.into_inner().into_owned();
         if name.is_empty() || name.chars().any(|it| it.is_control() || it.is_whitespace()) {
-            return Err(Wrong {
+            return Err(TableError {
                 at,
                 what: format!(
                     "contexts.{name:?}: is no name; use one word, such as [contexts.school]"
@@ -98,7 +95,7 @@ pub(crate) fn read(at: usize, tables: DeValue<'_>) -> Result<Contexts, Wrong> {
             });
         }
         let context =
-            Context::deserialize(ValueDeserializer::from(context)).map_err(|error| Wrong {
+            Context::deserialize(ValueDeserializer::from(context)).map_err(|error| TableError {
                 at: error.span().map_or(at, |span| span.start),
                 what: format!("contexts.{name}: {}", error.message()),
             })?;
@@ -129,13 +126,13 @@ impl Contexts {
         Self(contexts)
     }
 
-    /// Whether the configuration names this context. The default one is always known.
+    /// Whether the configuration has this context. The default one always exists.
     #[must_use]
     pub fn knows(&self, name: &str) -> bool {
         name.is_empty() || name == DEFAULT || self.0.contains_key(name)
     }
 
-    /// The names of those that the configuration names, in order.
+    /// The names of the configured contexts, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }

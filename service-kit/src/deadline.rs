@@ -1,11 +1,11 @@
-//! `grpc-timeout`: how long a caller is willing to wait.
+//! The `grpc-timeout` header: how long a caller waits for the answer.
 
 use std::time::Duration;
 
 /// The header.
 pub const TIMEOUT_HEADER: &str = "grpc-timeout";
 
-/// The header cannot be read.
+/// A header that is not a timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "grpc-timeout: is no time; it looks like 500m: up to eight digits, then H, M, S, m, u or n"
@@ -13,9 +13,6 @@ pub const TIMEOUT_HEADER: &str = "grpc-timeout";
 pub struct NoTimeout;
 
 /// Reads a `TimeoutValue` and its unit, as the gRPC over HTTP/2 protocol defines them.
-///
-/// # Errors
-/// When the text is no such value.
 pub fn parse(text: &str) -> Result<Duration, NoTimeout> {
     let (digits, unit) = text
         .len()

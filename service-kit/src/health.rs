@@ -1,4 +1,4 @@
-//! Asking a server whether it serves, over `grpc.health.v1`.
+//! Asking a server for its health, over `grpc.health.v1`.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -17,7 +17,7 @@ use crate::{socket::Socket, tls::Tls};
 /// How long an answer may take, the connection included. Shorter than what those who ask in a loop allow.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
-/// Why a server is not healthy.
+/// Why a server does not count as healthy.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It cannot be reached.
@@ -28,7 +28,7 @@ pub enum Error {
         /// Why not.
         source: tonic::transport::Error,
     },
-    /// It does not answer the question.
+    /// It does not answer health checks.
     #[error("{address} does not tell its health: {}", status.message())]
     NoAnswer {
         /// Who was asked.
@@ -50,11 +50,8 @@ pub enum Error {
     },
 }
 
-/// Asks the server that listens on `address` whether it serves. A server that listens on every
-/// address is asked on the loopback one; one that speaks TLS, over TLS. Returns the address that answered.
-///
-/// # Errors
-/// When it does not serve, or does not say so in time.
+/// Asks the server that listens on `address` for its health, and returns the address that was asked: the
+/// loopback address for a server that listens on all addresses.
 pub async fn ask(address: SocketAddr, tls: Option<&Tls>) -> Result<SocketAddr, Error> {
     let address = reachable(address);
     tokio::time::timeout(ANSWER_WITHIN, check(address, tls.cloned()))
@@ -72,7 +69,7 @@ async fn check(address: SocketAddr, tls: Option<Tls>) -> Result<SocketAddr, Erro
                 let stream = TcpStream::connect(address).await?;
                 let socket = match tls {
                     None => Socket::Plain(stream),
-                    Some(tls) => tls.connect_nameless(stream).await?,
+                    Some(tls) => tls.connect_nameless(stream).await?.into(),
                 };
                 Ok::<_, std::io::Error>(TokioIo::new(socket))
             }

@@ -1,4 +1,4 @@
-//! The languages that Hamlet speaks.
+//! The languages into which Hamlet is translated.
 
-/// The languages in which it has names for directories and texts for pages, by their ISO 639-1 codes.
+/// The languages of directory names and pages, as ISO 639-1 codes.
 pub const TRANSLATED: [&str; 8] = ["de", "en", "es", "fr", "ja", "nl", "ru", "vi"];

@@ -1,26 +1,29 @@
 //! What every server of Hamlet shares, and nothing that one of them owns.
 //!
-//! - [`config`]: one struct gives flags, environment, `hamlet.toml` and the manual
-//! - [`contexts`]: the groups of settings in `hamlet.toml`
-//! - [`clusters`]: the list of CouchDB servers in `hamlet.toml`
-//! - [`languages`]: those that Hamlet speaks
-//! - [`secret`]: texts that are never shown
-//! - [`program`]: a server as a program: its start, its end, and asking after its health
-//! - [`caller`]: who calls, for which instance, through which door
-//! - [`peer`]: the way from one server to the replicas of another
+//! - [`config`]: flags, environment variables, `hamlet.toml` and the manual, from one struct
+//! - [`contexts`], [`clusters`]: the tables of `hamlet.toml`
+//! - [`duration`]: durations in settings
+//! - [`program`]: the `main` of a server: start, shutdown and the `health` subcommand
+//! - [`server`]: a gRPC server with health and reflection
+//! - [`caller`]: the authentication of calls between gateway and services
+//! - [`peer`]: the client of another service's replicas
 //! - [`tls`], [`socket`]: connections between servers
-//! - [`deadline`]: how long a caller is willing to wait
-//! - [`server`]: serving gRPC with health and reflection, and stopping in time
+//! - [`deadline`]: the `grpc-timeout` header
 //! - [`status`]: errors as callers see them
-//! - [`telemetry`], [`shutdown`]: logs and signals
+//! - [`health`]: asking a server for its health
+//! - [`telemetry`], [`shutdown`]: logs, traces, metrics and signals
+//! - [`languages`], [`passphrase`]: what several programs have to agree on
+//! - [`secret`]: secret values
 
 pub mod caller;
 pub mod clusters;
 pub mod config;
 pub mod contexts;
 pub mod deadline;
+pub mod duration;
 pub mod health;
 pub mod languages;
+pub mod passphrase;
 pub mod peer;
 pub mod program;
 pub mod server;

@@ -1,9 +1,8 @@
-//! A server as a program: what every one's command line has, its start, its end, and asking after
-//! its health.
+//! The `main` of a server: common flags, start, shutdown and the `health` subcommand.
 //!
-//! A server describes its settings as a [`clap::Parser`] and implements [`Program`]. [`run`] makes of
-//! it `PROGRAM [flags]`, which serves until Ctrl-C or SIGTERM, and `PROGRAM health [flags]`, which
-//! asks the server that runs with the same settings. What goes wrong is told in one line on stderr.
+//! A server describes its settings as a [`clap::Parser`] and implements [`Program`]. [`run`] turns that
+//! into `PROGRAM [flags]`, which serves until Ctrl-C or SIGTERM, and `PROGRAM health [flags]`, which
+//! asks the running server for its health. An error is one line on stderr.
 
 use std::{
     ffi::OsString,
@@ -22,53 +21,47 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{self, FileArg, Tables},
-    health,
+    duration, health,
     server::Listener,
     shutdown,
     telemetry::{self, TelemetryFlags},
     tls::{self, Tls, TlsFlags},
 };
 
-/// The subcommand that asks after the health of a running server.
+/// The subcommand that asks a running server for its health.
 const HEALTH: &str = "health";
 const ABOUT_HEALTH: &str = "Asks the running server of the same settings whether it serves; exits with 0 if it does, with 1 if not";
 
-/// Why a program ends early; its text is the one line that a person gets.
-pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+/// Any error that ends a program. Its text is shown to the user in one line.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A server that is a program.
+/// A server with a command line.
 pub trait Program: CommandFactory + FromArgMatches {
-    /// Its name in traces.
+    /// The service name in traces.
     const NAME: &'static str;
 
-    /// What the program tells about itself.
+    /// The flags for logs, traces and metrics.
     fn telemetry(&self) -> &TelemetryFlags;
 
-    /// Serves until `shutdown`. `tables` is what the file holds beside the settings.
-    ///
-    /// # Errors
-    /// When it cannot start or go on.
+    /// Serves until `shutdown`. `tables` are the tables of `hamlet.toml`.
     fn serve(
         self,
         tables: Tables,
         shutdown: CancellationToken,
-    ) -> impl Future<Output = Result<(), Failure>>;
+    ) -> impl Future<Output = Result<(), BoxError>>;
 
-    /// Where a server that runs with these settings tells its health: where it listens.
+    /// Where a server with these settings answers health checks. By default where it listens.
     fn health_address(settings: &ArgMatches) -> Option<SocketAddr> {
         settings.get_one("listen").copied()
     }
 
-    /// How that server speaks TLS where it is asked; by default not at all.
-    ///
-    /// # Errors
-    /// When the settings cannot be read.
+    /// The TLS settings for that health check. By default it is made without TLS.
     fn health_tls(_settings: &ArgMatches) -> Result<TlsFlags, clap::Error> {
         Ok(TlsFlags::default())
     }
 }
 
-/// The settings that every service has. To be flattened into its own, which has to give `listen` a
+/// The settings that every service has. A service flattens them into its own and gives `listen` a
 /// default.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ServiceFlags {
@@ -86,25 +79,19 @@ pub struct ServiceFlags {
 }
 
 impl ServiceFlags {
-    /// What the service tells about itself.
+    /// The flags for logs, traces and metrics.
     #[must_use]
     pub const fn telemetry(&self) -> &TelemetryFlags {
         &self.telemetry
     }
 
-    /// Listens where the settings say.
-    ///
-    /// # Errors
-    /// When that cannot be done.
+    /// Binds the address of the settings.
     pub async fn listen(&self) -> Result<Listener, StartError> {
         let tls = self.tls()?;
         Ok(Listener::new(listen("listen", self.listen).await?, tls))
     }
 
-    /// How servers speak TLS with each other, if they do.
-    ///
-    /// # Errors
-    /// When its files cannot be used.
+    /// TLS between servers; `None` when it is not configured.
     pub fn tls(&self) -> Result<Option<Tls>, StartError> {
         Ok(self.tls.open()?)
     }
@@ -116,11 +103,11 @@ impl ServiceFlags {
     }
 }
 
-/// How servers know each other, and how long what was changed still holds. To be flattened into the
-/// settings of a program.
+/// The credentials of a server, and how long replaced ones stay valid. A program flattens them into its
+/// settings.
 #[derive(Clone, Debug, clap::Args)]
 pub struct CredentialFlags {
-    /// A file with the key that services and gateways know each other by.
+    /// A file with the key by which services and gateways authenticate each other.
     #[arg(long, env = "HAMLET_CLUSTER_KEY_FILE", value_name = "FILE")]
     cluster_key_file: PathBuf,
     #[command(flatten)]
@@ -128,18 +115,13 @@ pub struct CredentialFlags {
 }
 
 impl CredentialFlags {
-    /// The key that services and gateways know each other by.
-    ///
-    /// # Errors
-    /// When its file cannot be used.
+    /// The key by which services and gateways authenticate each other.
     pub fn cluster_key(&self) -> Result<Keyring, StartError> {
         self.keyring("cluster-key-file", &self.cluster_key_file)
     }
 
-    /// The credential in the file that the setting `flag` names. It stands in headers.
-    ///
-    /// # Errors
-    /// When the file cannot be used.
+    /// The credential in the file `path`, which has to be usable as a header value. Errors name the
+    /// setting `flag`.
     pub fn keyring(&self, flag: &'static str, path: &Path) -> Result<Keyring, StartError> {
         Keyring::open(path, self.overlap(), Rule::Header).map_err(|source| StartError::Secret {
             flag,
@@ -148,31 +130,32 @@ impl CredentialFlags {
         })
     }
 
-    /// How long what was in use before a change is accepted.
+    /// How long a replaced credential stays valid.
     #[must_use]
     pub const fn overlap(&self) -> Duration {
         self.overlap.get()
     }
 }
 
-/// How long a credential holds after it was changed. To be flattened into the settings of a program.
+/// How long a replaced credential stays valid. A program flattens it into its settings.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct OverlapFlag {
-    /// For how many seconds a credential is still accepted after its file was changed.
+    /// How long a credential is still accepted after its file was changed, as in 30s or 10m.
     #[arg(
         long,
         env = "HAMLET_CREDENTIAL_OVERLAP",
-        value_name = "SECONDS",
-        default_value_t = 600
+        value_name = "TIME",
+        default_value = "10m",
+        value_parser = duration::or_seconds
     )]
-    credential_overlap: u32,
+    credential_overlap: Duration,
 }
 
 impl OverlapFlag {
-    /// The time.
+    /// The duration.
     #[must_use]
     pub const fn get(&self) -> Duration {
-        Duration::from_secs(self.credential_overlap as u64)
+        self.credential_overlap
     }
 }
 
@@ -189,7 +172,7 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
-    /// TLS cannot be spoken.
+    /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] tls::Error),
     /// A secret cannot be read.
@@ -204,10 +187,7 @@ pub enum StartError {
     },
 }
 
-/// Listens on the address that the setting `flag` holds.
-///
-/// # Errors
-/// When that cannot be done.
+/// Binds `address`. An error names the setting `flag`.
 pub async fn listen(flag: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address)
         .await
@@ -218,7 +198,7 @@ pub async fn listen(flag: &'static str, address: SocketAddr) -> Result<TcpListen
         })
 }
 
-/// Runs a program: serves until Ctrl-C or SIGTERM, or asks after its health.
+/// Runs a program: serves until Ctrl-C or SIGTERM, or asks the running one for its health.
 pub async fn run<P: Program>(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut args: Vec<OsString> = args.into_iter().collect();
     let ended = if args.get(1).is_some_and(|word| word == HEALTH) {
@@ -239,7 +219,7 @@ pub async fn run<P: Program>(args: impl IntoIterator<Item = OsString>) -> ExitCo
     }
 }
 
-async fn serve<P: Program>(args: Vec<OsString>) -> Result<(), Failure> {
+async fn serve<P: Program>(args: Vec<OsString>) -> Result<(), BoxError> {
     let loaded = config::load::<Serving<P>>(args).unwrap_or_else(|error| error.exit());
     let Serving(program) = loaded.args;
     let shutdown =
@@ -250,7 +230,7 @@ async fn serve<P: Program>(args: Vec<OsString>) -> Result<(), Failure> {
     served
 }
 
-async fn tell_health<P: Program>(args: Vec<OsString>) -> Result<(), Failure> {
+async fn tell_health<P: Program>(args: Vec<OsString>) -> Result<(), BoxError> {
     let loaded = config::load::<Asking<P>>(args).unwrap_or_else(|error| error.exit());
     let address = loaded
         .args
@@ -265,12 +245,12 @@ async fn tell_health<P: Program>(args: Vec<OsString>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The settings of a program that is to serve.
+/// The command line of a program, with the `health` subcommand in its help.
 struct Serving<P>(P);
 
 impl<P: CommandFactory> CommandFactory for Serving<P> {
     fn command() -> Command {
-        // The subcommand is here for the manual; `run` takes it away before flags are read.
+        // Only for the help: `run` removes the subcommand before the flags are read.
         P::command()
             .subcommand(Command::new(HEALTH).about(ABOUT_HEALTH))
             .args_conflicts_with_subcommands(true)
@@ -292,7 +272,7 @@ impl<P: FromArgMatches> FromArgMatches for Serving<P> {
     }
 }
 
-/// The settings of a program that is to be asked: the same, and none of them has to be there.
+/// The command line of the `health` subcommand: the same flags, none of them required.
 struct Asking<P> {
     address: Option<SocketAddr>,
     tls: TlsFlags,
@@ -340,7 +320,7 @@ mod tests {
 
     use clap::{ArgMatches, CommandFactory, Parser};
 
-    use super::{Asking, Failure, Program, ServiceFlags, Serving};
+    use super::{Asking, BoxError, Program, ServiceFlags, Serving};
     use crate::{
         config::{self, Tables},
         telemetry::TelemetryFlags,
@@ -364,7 +344,7 @@ mod tests {
             self,
             _: Tables,
             _: tokio_util::sync::CancellationToken,
-        ) -> Result<(), Failure> {
+        ) -> Result<(), BoxError> {
             Ok(())
         }
     }

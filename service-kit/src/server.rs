@@ -1,4 +1,4 @@
-//! Serving gRPC: health, reflection, and stopping in time.
+//! A gRPC server with health and reflection, and a bounded shutdown.
 
 use std::{future::IntoFuture as _, io, net::SocketAddr, time::Duration};
 
@@ -14,16 +14,16 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{shutdown::GRACE, socket::Socket, telemetry::CallsLayer, tls::Tls};
 
-/// How many bytes of one call may wait to be read.
+/// How many bytes of one call may be received and not yet read.
 pub(crate) const STREAM_WINDOW: u32 = 128 * 1024;
-/// The same for all calls of a connection: wide enough that a few stalled uploads do not stop the rest.
+/// The same for all calls of a connection: large enough that a few stalled uploads do not stop the others.
 pub(crate) const CONNECTION_WINDOW: u32 = 16 * STREAM_WINDOW;
-/// How many calls a connection carries at once. The gateway bounds them before.
+/// How many calls a connection carries at once. The gateway has lower limits of its own.
 const MAX_STREAMS: u32 = 1024;
 
 /// How long a caller may take for the handshake of TLS.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
-/// How many connections may wait to be taken over.
+/// How many accepted connections may wait for the server.
 const WAITING: usize = 64;
 
 /// Where a server listens, with TLS if it is set up.
@@ -34,16 +34,13 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Speaks TLS with whoever connects, if there is any.
+    /// Accepts connections on `tcp`, over TLS if `tls` is set.
     #[must_use]
     pub const fn new(tcp: TcpListener, tls: Option<Tls>) -> Self {
         Self { tcp, tls }
     }
 
-    /// Where it listens.
-    ///
-    /// # Errors
-    /// When the system does not tell.
+    /// The address on which it listens.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.tcp.local_addr()
     }
@@ -69,7 +66,7 @@ impl Listener {
                 let (sender, tls) = (sender.clone(), self.tls.clone());
                 tokio::spawn(async move {
                     match begin(stream, tls).await {
-                        // Nobody takes it once the server has ended.
+                        // The receiver is gone once the server has ended.
                         Ok(socket) => drop(sender.send(Ok(socket)).await),
                         Err(error) => tracing::debug!(%error, "a connection did not begin"),
                     }
@@ -90,14 +87,17 @@ async fn begin(stream: TcpStream, tls: Option<Tls>) -> io::Result<Socket> {
     stream.set_nodelay(true)?;
     match tls {
         None => Ok(Socket::Plain(stream)),
-        Some(tls) => tokio::time::timeout(HANDSHAKE_WITHIN, tls.accept(stream)).await?,
+        Some(tls) => {
+            let stream = tokio::time::timeout(HANDSHAKE_WITHIN, tls.accept(stream)).await??;
+            Ok(stream.into())
+        }
     }
 }
 
 /// Why serving ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The contracts cannot be shown by reflection.
+    /// Reflection cannot be set up.
     #[error("the contracts cannot be served by reflection")]
     Reflection(#[from] tonic_reflection::server::Error),
     /// The transport failed.
@@ -108,7 +108,7 @@ pub enum Error {
     Listener(#[from] io::Error),
 }
 
-/// A gRPC server in the making. Health and reflection are served beside what is added.
+/// Builds a gRPC server, which also serves health and reflection.
 #[derive(Debug)]
 pub struct GrpcServer {
     routes: RoutesBuilder,
@@ -118,9 +118,6 @@ pub struct GrpcServer {
 
 impl GrpcServer {
     /// A server with health and reflection only.
-    ///
-    /// # Errors
-    /// When the contracts cannot be read.
     pub fn new() -> Result<Self, Error> {
         let (reporter, health) = tonic_health::server::health_reporter();
         let reflection = tonic_reflection::server::Builder::configure()
@@ -136,7 +133,7 @@ impl GrpcServer {
         })
     }
 
-    /// Adds a service, and its health: serving from the start until the server is asked to stop.
+    /// Adds a service. Its health is SERVING from the start until shutdown begins.
     #[must_use]
     pub fn with<S, B>(mut self, service: S) -> Self
     where
@@ -159,9 +156,6 @@ impl GrpcServer {
     }
 
     /// Serves until `shutdown`, then stops accepting and gives running calls [`GRACE`] to end.
-    ///
-    /// # Errors
-    /// When the listener fails.
     pub fn serve(
         self,
         listener: impl Into<Listener>,

@@ -1,17 +1,14 @@
-//! Stopping when asked to.
+//! Shutdown on a signal.
 
 use std::{io, time::Duration};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// How long a server may take to finish what it is doing once it was asked to stop.
+/// How long running work may take to end once shutdown has begun.
 pub const GRACE: Duration = Duration::from_secs(3);
 
-/// A token that is cancelled by Ctrl-C and SIGTERM.
-///
-/// # Errors
-/// When the signals cannot be listened to.
+/// A token that Ctrl-C and SIGTERM cancel.
 pub fn on_signal() -> io::Result<CancellationToken> {
     let token = CancellationToken::new();
     let mut interrupt = signal(SignalKind::interrupt())?;

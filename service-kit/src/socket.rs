@@ -26,18 +26,21 @@ pub enum Socket {
 }
 
 impl Socket {
-    /// Connects to `address`, over TLS if there is any: then the other side has to show a certificate for
-    /// `host`. The caller bounds the time.
-    ///
-    /// # Errors
-    /// When there is nobody, or not the one who is meant.
+    /// Connects to `address`, over TLS if `tls` is set; then the server has to present a certificate for
+    /// `host`. The caller sets the timeout.
     pub async fn connect(address: SocketAddr, host: &str, tls: Option<&Tls>) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         match tls {
             None => Ok(Self::Plain(stream)),
-            Some(tls) => tls.connect(stream, host).await,
+            Some(tls) => Ok(tls.connect(stream, host).await?.into()),
         }
+    }
+}
+
+impl From<TlsStream<TcpStream>> for Socket {
+    fn from(stream: TlsStream<TcpStream>) -> Self {
+        Self::Tls(Box::new(stream))
     }
 }
 

@@ -1,9 +1,12 @@
-//! Errors as callers see them: a `Status` with the particulars of AIP-193.
+//! Errors as callers see them: a `Status` with the details of AIP-193.
 //!
-//! Each service has one function that turns its error enum into a `Status`; it
-//! builds it here. A message is written for the caller and holds no secret.
+//! Each domain has one error enum, which implements [`ServiceError`]: the one place that gives each
+//! error its code, reason and message. [`to_status`] makes the `Status` and logs what an operator has
+//! to see. A message is written for the caller: it says what to do, and holds no secret.
 
-use std::{collections::HashMap, error::Error as _};
+pub mod reasons;
+
+use std::{collections::HashMap, error::Error};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -11,10 +14,33 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 /// The `domain` of every `google.rpc.ErrorInfo` of Hamlet.
 pub const DOMAIN: &str = "hamlet";
 
-/// A status in the making.
+/// The error enum of a domain.
+pub trait ServiceError: Error {
+    /// Code, reason and message of this error, and the details for programs.
+    fn status(&self) -> StatusBuilder;
+}
+
+/// The status that a call fails with. Errors that the operator has to know of are logged with their
+/// causes: faults of the service itself as errors, dependencies that are away as warnings.
+#[must_use]
+pub fn to_status<E: ServiceError + 'static>(error: &E) -> Status {
+    let status = error.status();
+    let cause = error as &(dyn Error + 'static);
+    let reason = status.reason();
+    match status.code() {
+        Code::Internal | Code::DataLoss | Code::Unknown => {
+            tracing::error!(error = cause, reason, "a call failed");
+        }
+        Code::Unavailable => tracing::warn!(error = cause, reason, "a call failed"),
+        _ => {}
+    }
+    status.build()
+}
+
+/// Collects the parts of a status.
 #[derive(Debug)]
 #[must_use = "a status has to be built"]
-pub struct Failure {
+pub struct StatusBuilder {
     code: Code,
     message: String,
     reason: String,
@@ -22,9 +48,9 @@ pub struct Failure {
     details: ErrorDetails,
 }
 
-impl Failure {
-    /// A failure with a code, a reason in `UPPER_SNAKE_CASE` that programs can rely on, and a
-    /// message that says what is wrong and what would be right.
+impl StatusBuilder {
+    /// A status with a reason in `UPPER_SNAKE_CASE` that programs can rely on, and a message that says
+    /// what is wrong and what to do.
     pub fn new(code: Code, reason: &str, message: impl Into<String>) -> Self {
         Self {
             code,
@@ -35,17 +61,52 @@ impl Failure {
         }
     }
 
-    /// Adds a fact to the `ErrorInfo`, for programs.
+    /// A request with one wrong field. `wrong` says what is wrong and what would be right.
+    pub fn invalid_field(field: &str, wrong: impl Into<String>) -> Self {
+        let wrong = wrong.into();
+        Self::new(
+            Code::InvalidArgument,
+            "INVALID_FIELD",
+            format!("{field}: {wrong}"),
+        )
+        .field(field, wrong)
+    }
+
+    /// A call that the contract has and the server does not implement yet. `message` says what to do
+    /// instead.
+    pub fn unimplemented(message: impl Into<String>) -> Self {
+        Self::new(Code::Unimplemented, "NOT_BUILT_YET", message)
+    }
+
+    /// Adds a value to the metadata of the `ErrorInfo`, for programs.
     pub fn with(mut self, key: &str, value: impl Into<String>) -> Self {
         self.metadata.insert(key.to_owned(), value.into());
         self
     }
 
-    /// Names a field of the request and what would be right in it.
+    /// Adds a field violation: what would be right in this field of the request.
     pub fn field(mut self, field: &str, description: impl Into<String>) -> Self {
         self.details
             .add_bad_request_violation(field, description.into());
         self
+    }
+
+    /// The code.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        self.code
+    }
+
+    /// The reason.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// The message.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
     }
 
     /// The finished status.
@@ -57,36 +118,29 @@ impl Failure {
     }
 }
 
-/// A request with one wrong field. `wrong` says what is wrong and what would be right.
+/// The finished [`StatusBuilder::invalid_field`].
 #[must_use]
 pub fn invalid_field(field: &str, wrong: impl Into<String>) -> Status {
-    let wrong = wrong.into();
-    Failure::new(
-        Code::InvalidArgument,
-        "INVALID_FIELD",
-        format!("{field}: {wrong}"),
-    )
-    .field(field, wrong)
-    .build()
+    StatusBuilder::invalid_field(field, wrong).build()
 }
 
-/// A call that the contract names and that is not built yet. `why` says so and what to do instead.
+/// The finished [`StatusBuilder::unimplemented`].
 #[must_use]
-pub fn unimplemented(why: &str) -> Status {
-    Failure::new(Code::Unimplemented, "NOT_BUILT_YET", why).build()
+pub fn unimplemented(message: &str) -> Status {
+    StatusBuilder::unimplemented(message).build()
 }
 
-/// The reason in a status' `ErrorInfo`, when it is one of Hamlet's.
+/// The reason in the `ErrorInfo` of a status; `None` when the status is not one of Hamlet's.
 #[must_use]
 pub fn reason(status: &Status) -> Option<String> {
     let info = status.get_details_error_info()?;
     (info.domain == DOMAIN).then_some(info.reason)
 }
 
-/// Whether the same call may succeed later, unchanged: the other side was out of reach or late.
+/// Whether the same call, unchanged, may succeed later: the server was unreachable or late.
 ///
-/// tonic reports its own timeouts as `CANCELLED` with "Timeout expired", and a connection that broke in the
-/// middle of a call as `UNKNOWN` or the like; then the status has a cause, which an answer never has.
+/// tonic reports its own timeouts as `CANCELLED` with "Timeout expired", and a connection that broke
+/// during a call as `UNKNOWN` or similar. Such a status has a source; one that a server sent never has.
 #[must_use]
 pub fn is_transient(status: &Status) -> bool {
     match status.code() {
@@ -113,7 +167,7 @@ mod tests {
     use super::{invalid_field, is_transient, reason};
 
     #[test]
-    fn a_wrong_field_is_named_to_people_and_to_programs() {
+    fn a_wrong_field_is_named_for_people_and_for_programs() {
         let status = invalid_field("instance.domain", "is empty; give a host name");
         assert_eq!(
             status.message(),
@@ -125,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_connection_passes_and_an_answer_does_not() {
+    fn a_broken_connection_is_transient_and_an_answer_is_not() {
         let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
         assert!(is_transient(&Status::from_error(Box::new(broken))));
         assert!(is_transient(&Status::unavailable("starting")));

@@ -1,8 +1,8 @@
-//! Mutual TLS between servers: each shows a certificate of one authority of the installation's own, and
-//! takes none but such.
+//! Mutual TLS between servers: each presents a certificate of the installation's own authority, and accepts
+//! no others.
 //!
-//! The three files are looked at again when a connection is made, at most every two seconds. Files that
-//! cannot be used change nothing.
+//! The three files are read again when a connection is made, at most every two seconds. When the new
+//! content cannot be used, the previous one stays in use.
 
 use std::{
     fs, io,
@@ -23,13 +23,11 @@ use rustls::{
     server::WebPkiClientVerifier,
 };
 use tokio::net::TcpStream;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
-use crate::socket::Socket;
-
-/// How often the files are looked at.
+/// How often the files are read at most.
 const EVERY: Duration = Duration::from_secs(2);
-/// The one protocol that is spoken: gRPC is HTTP/2.
+/// The only protocol offered: gRPC runs over HTTP/2.
 const ALPN: &[u8] = b"h2";
 
 /// Whether servers speak TLS with each other. All or none of the three have to be given.
@@ -61,7 +59,7 @@ impl TlsFlags {
     }
 }
 
-/// Why TLS cannot be spoken.
+/// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file cannot be read.
@@ -74,7 +72,7 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
-    /// A file holds something else.
+    /// The content of a file cannot be used.
     #[error("{flag}: {} {what}", path.display())]
     Content {
         /// The setting that names the file.
@@ -86,7 +84,7 @@ pub enum Error {
     },
 }
 
-/// TLS as this installation speaks it. Clones are the same.
+/// The TLS configuration of this installation. Clones share it.
 #[derive(Clone)]
 pub struct Tls(Arc<Inner>);
 
@@ -106,7 +104,7 @@ struct State {
 struct Configs {
     server: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
-    /// The same, for whoever asks its own machine: the certificate need not name that.
+    /// The same for health checks of the own machine: the certificate need not name `localhost`.
     nameless: Arc<ClientConfig>,
 }
 
@@ -125,9 +123,6 @@ struct Texts {
 
 impl Tls {
     /// TLS with these files.
-    ///
-    /// # Errors
-    /// When one of them cannot be used.
     pub fn open(cert: &Path, key: &Path, ca: &Path) -> Result<Self, Error> {
         let files = Files {
             cert: cert.to_owned(),
@@ -147,30 +142,37 @@ impl Tls {
         })))
     }
 
-    /// Speaks TLS with whoever connected. The caller bounds the time.
+    /// The server's handshake. The caller sets the timeout.
     ///
     /// # Errors
-    /// When the other side shows no certificate of the authority.
-    pub async fn accept(&self, stream: TcpStream) -> io::Result<Socket> {
+    /// When the client presents no certificate of the authority.
+    pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let stream = TlsAcceptor::from(self.configs().server)
             .accept(stream)
             .await?;
-        Ok(Socket::Tls(Box::new(stream.into())))
+        Ok(stream.into())
     }
 
-    /// Speaks TLS with `host`.
+    /// The client's handshake with `host`.
     ///
     /// # Errors
-    /// When the other side shows no certificate of the authority for that name.
-    pub(crate) async fn connect(&self, stream: TcpStream, host: &str) -> io::Result<Socket> {
+    /// When the server presents no certificate of the authority for that name.
+    pub(crate) async fn connect(
+        &self,
+        stream: TcpStream,
+        host: &str,
+    ) -> io::Result<TlsStream<TcpStream>> {
         connect(self.configs().client, stream, host).await
     }
 
-    /// Speaks TLS with a server on this very machine, whatever its certificate names.
+    /// The client's handshake with a server on the same machine, whatever name its certificate has.
     ///
     /// # Errors
-    /// When the other side shows no certificate of the authority.
-    pub(crate) async fn connect_nameless(&self, stream: TcpStream) -> io::Result<Socket> {
+    /// When the server presents no certificate of the authority.
+    pub(crate) async fn connect_nameless(
+        &self,
+        stream: TcpStream,
+    ) -> io::Result<TlsStream<TcpStream>> {
         connect(self.configs().nameless, stream, "localhost").await
     }
 
@@ -219,10 +221,14 @@ impl std::fmt::Debug for Tls {
     }
 }
 
-async fn connect(config: Arc<ClientConfig>, stream: TcpStream, host: &str) -> io::Result<Socket> {
+async fn connect(
+    config: Arc<ClientConfig>,
+    stream: TcpStream,
+    host: &str,
+) -> io::Result<TlsStream<TcpStream>> {
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
     let stream = TlsConnector::from(config).connect(name, stream).await?;
-    Ok(Socket::Tls(Box::new(stream.into())))
+    Ok(stream.into())
 }
 
 impl Files {
@@ -321,8 +327,8 @@ impl Files {
     }
 }
 
-/// Takes every certificate of the authority, whatever name it is for. Only for asking a server on the same
-/// machine after its health, where nothing secret is sent and the name is that of nobody.
+/// Accepts every certificate of the authority, whatever name it has. Only for health checks on the same
+/// machine, which send nothing secret to a server that is known by no name.
 #[derive(Debug)]
 struct AnyName {
     verifier: Arc<WebPkiServerVerifier>,

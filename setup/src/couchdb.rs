@@ -7,7 +7,7 @@ use secret::{Keyring, Rule, Secret};
 use tokio::time::{Instant, sleep};
 use url::Url;
 
-use crate::{program::Couchdb, secrets};
+use crate::secrets;
 
 /// How long one call may take. Making the databases of a cluster takes its time.
 const CALL: Duration = Duration::from_secs(30);
@@ -17,6 +17,42 @@ const EVERY: Duration = Duration::from_millis(500);
 
 /// After how long every service has read a changed file; they look every two seconds.
 const KNOWN_EVERYWHERE: Duration = Duration::from_secs(5);
+
+/// Which CouchDB, and how to reach it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Settings {
+    /// The root URL of each node, without credentials: http://HOST:5984.
+    #[arg(required = true, value_name = "URL")]
+    nodes: Vec<Node>,
+    /// The name of CouchDB's administrator.
+    #[arg(
+        long,
+        env = "HAMLET_COUCHDB_USER",
+        default_value = "admin",
+        value_name = "NAME"
+    )]
+    couchdb_user: String,
+    /// A file with the password of CouchDB's administrator.
+    #[arg(long, env = "HAMLET_COUCHDB_PASSWORD_FILE", value_name = "FILE")]
+    couchdb_password_file: PathBuf,
+    /// How long to wait for the nodes, as in 30s or 3m.
+    #[arg(
+        long,
+        env = "HAMLET_SETUP_PATIENCE",
+        default_value = "3m",
+        value_name = "TIME",
+        value_parser = duration
+    )]
+    patience: Duration,
+}
+
+/// Reads a duration; a number without a unit is seconds.
+fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
+    match text.parse() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+        Err(_) => humantime::parse_duration(text),
+    }
+}
 
 /// Why a database is not set up.
 #[derive(Debug, thiserror::Error)]
@@ -94,9 +130,9 @@ impl FromStr for Node {
 ///
 /// # Errors
 /// When a node cannot be used, or they do not find each other in time.
-pub(crate) async fn set_up(settings: &Couchdb) -> Result<Vec<String>, Error> {
+pub(crate) async fn set_up(settings: &Settings) -> Result<Vec<String>, Error> {
     let password = password(settings)?;
-    let patience = settings.patience();
+    let patience = settings.patience;
     let mut nodes = Vec::new();
     for node in &settings.nodes {
         let couch = node.connect(&settings.couchdb_user, &password)?;
@@ -139,7 +175,7 @@ pub(crate) async fn set_up(settings: &Couchdb) -> Result<Vec<String>, Error> {
 }
 
 /// The passwords of the administrator: the one in use, and those that CouchDB may have instead.
-fn password(settings: &Couchdb) -> Result<Keyring, Error> {
+fn password(settings: &Settings) -> Result<Keyring, Error> {
     let path = &settings.couchdb_password_file;
     Keyring::open(path, Duration::ZERO, Rule::Line).map_err(|source| Error::Password {
         path: path.clone(),
@@ -154,7 +190,7 @@ fn password(settings: &Couchdb) -> Result<Keyring, Error> {
 ///
 /// # Errors
 /// When the file cannot be written, or a node cannot be used or does not take the password.
-pub(crate) async fn renew_password(settings: &Couchdb) -> Result<Vec<String>, Error> {
+pub(crate) async fn renew_password(settings: &Settings) -> Result<Vec<String>, Error> {
     let path = &settings.couchdb_password_file;
     let both = password(settings)?.all();
     if let [only] = both.as_slice() {
@@ -174,7 +210,7 @@ pub(crate) async fn renew_password(settings: &Couchdb) -> Result<Vec<String>, Er
                 .set_admin_password(&settings.couchdb_user, &new)
                 .await
                 .map_err(at(node))?;
-            takes(node, &changed, settings.patience()).await?;
+            takes(node, &changed, settings.patience).await?;
         }
         done.push(format!("{}: takes the new password", node.url));
     }

@@ -1,6 +1,6 @@
 //! The command line of `hamlet-setup`.
 
-use std::{error::Error, ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
+use std::{error::Error, ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
@@ -28,7 +28,7 @@ enum Command {
     ///
     /// The nodes of a cluster are called couchdb@HOST, have the same administrator and password, and share
     /// Erlang's cookie.
-    Couchdb(Couchdb),
+    Couchdb(couchdb::Settings),
     /// Puts a new random secret into each file. Servers use it within seconds, and accept the old one for a while.
     ///
     /// Not for CouchDB's password, which CouchDB has to know as well.
@@ -40,45 +40,12 @@ enum Command {
     /// Gives CouchDB's administrator a new random password, on each node and in the file, while services go on.
     ///
     /// When it is interrupted, run it again.
-    RenewCouchdbPassword(Couchdb),
-}
-
-/// Which CouchDB.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Couchdb {
-    /// The root URL of each node, without credentials: http://HOST:5984.
-    #[arg(required = true, value_name = "URL")]
-    pub(crate) nodes: Vec<couchdb::Node>,
-    /// The name of CouchDB's administrator.
-    #[arg(
-        long,
-        env = "HAMLET_COUCHDB_USER",
-        default_value = "admin",
-        value_name = "NAME"
-    )]
-    pub(crate) couchdb_user: String,
-    /// A file with the password of CouchDB's administrator.
-    #[arg(long, env = "HAMLET_COUCHDB_PASSWORD_FILE", value_name = "FILE")]
-    pub(crate) couchdb_password_file: PathBuf,
-    /// How many seconds to wait for the nodes.
-    #[arg(
-        long,
-        env = "HAMLET_SETUP_PATIENCE",
-        default_value_t = 180,
-        value_name = "SECONDS"
-    )]
-    patience: u64,
-}
-
-impl Couchdb {
-    pub(crate) const fn patience(&self) -> Duration {
-        Duration::from_secs(self.patience)
-    }
+    RenewCouchdbPassword(couchdb::Settings),
 }
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+enum CommandError {
     #[error(transparent)]
     Secrets(#[from] secrets::Error),
     #[error(transparent)]
@@ -94,12 +61,12 @@ pub fn command() -> clap::Command {
 /// Runs the program: exit code 0 done, 1 failed, 2 wrong use.
 pub async fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let done = match Flags::parse_from(args).command {
-        Command::Secrets { files } => secrets::make_missing(&files).map_err(Failure::from),
-        Command::RenewSecrets { files } => secrets::renew(&files).map_err(Failure::from),
-        Command::Couchdb(settings) => couchdb::set_up(&settings).await.map_err(Failure::from),
+        Command::Secrets { files } => secrets::make_missing(&files).map_err(CommandError::from),
+        Command::RenewSecrets { files } => secrets::renew(&files).map_err(CommandError::from),
+        Command::Couchdb(settings) => couchdb::set_up(&settings).await.map_err(CommandError::from),
         Command::RenewCouchdbPassword(settings) => couchdb::renew_password(&settings)
             .await
-            .map_err(Failure::from),
+            .map_err(CommandError::from),
     };
     match done {
         Ok(done) => {
@@ -111,10 +78,10 @@ pub async fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             }
             ExitCode::SUCCESS
         }
-        Err(failure) => {
+        Err(error) => {
             #[expect(clippy::print_stderr, reason = "the one line a person gets")]
             {
-                eprintln!("error: {}", chain(&failure));
+                eprintln!("error: {}", chain(&error));
             }
             ExitCode::FAILURE
         }

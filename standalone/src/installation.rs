@@ -157,13 +157,12 @@ impl Installation {
         let credential = self.folder.keyring("admin-credential", overlap)?;
         let cluster_key = self.folder.keyring("cluster-key", overlap)?;
         let (public_address, admin_address) = addresses(&public, &admin)?;
-        let clusters = tables.couch_clusters.iter().map(|it| {
-            let (user, password_file) = (it.user.as_deref(), it.password_file.as_deref());
-            let options = &settings.couch;
-            options.member(&it.url, user, password_file, it.instance_creation, overlap)
-        });
-        let clusters = clusters.collect::<couch::Result<Vec<_>>>()?;
-        let couch = Clusters::with_global(self.start_database(settings).await?, clusters)?;
+        let couch = database_kit::connect_members(
+            self.start_database(settings).await?,
+            &settings.couch,
+            &tables.couch_clusters,
+            overlap,
+        )?;
         let apps = example_apps(settings.app_folder.as_deref());
         let services = self
             .start_services(settings, tables.contexts, couch, &cluster_key, apps.clone())

@@ -4,6 +4,7 @@ mod demo;
 mod door;
 mod folder;
 mod installation;
+mod program;
 mod settings;
 
 use std::process::ExitCode;

@@ -2,17 +2,10 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::ArgMatches;
 use couch::CouchOptions;
 use service_kit::{
-    config::{FileArg, Tables},
-    program::{Failure, OverlapFlag, Program},
-    secret::Secret,
-    telemetry::TelemetryFlags,
+    config::FileArg, program::OverlapFlag, secret::Secret, telemetry::TelemetryFlags,
 };
-use tokio_util::sync::CancellationToken;
-
-use crate::{folder, installation};
 
 /// A whole Hamlet installation in one process: gateway, services and a database, under one folder.
 ///
@@ -77,26 +70,6 @@ pub(crate) struct Settings {
     /// What it tells about itself.
     #[command(flatten)]
     pub(crate) telemetry: TelemetryFlags,
-}
-
-impl Program for Settings {
-    const NAME: &'static str = "hamletd";
-
-    fn telemetry(&self) -> &TelemetryFlags {
-        &self.telemetry
-    }
-
-    async fn serve(self, tables: Tables, shutdown: CancellationToken) -> Result<(), Failure> {
-        Ok(installation::run(self, tables, shutdown).await?)
-    }
-
-    // Ports may have been picked when it started; the folder knows them.
-    fn health_address(settings: &ArgMatches) -> Option<SocketAddr> {
-        settings
-            .get_one::<PathBuf>("data")
-            .and_then(|folder| folder::published_admin_address(folder))
-            .or_else(|| settings.get_one("admin_listen").copied())
-    }
 }
 
 #[cfg(test)]

@@ -127,7 +127,10 @@ impl Store {
             .all_docs_with_bodies::<Value>(AllDocs::new().page_size(CHUNK))
             .try_filter(|document| std::future::ready(!document.id.starts_with('_')))
             .map_err(Error::from)
-            .filter(|found| std::future::ready(!matches!(found, Err(Error::NoDatabase))))
+            .filter(|found| {
+                let missing = found.as_ref().is_err_and(Error::is_database_missing);
+                std::future::ready(!missing)
+            })
             .try_chunks(CHUNK)
             .map_err(|stopped| stopped.1)
     }
@@ -146,7 +149,7 @@ impl Store {
             .await
             .map_err(Error::from)
         {
-            Err(Error::NoDatabase) => Ok(HashMap::new()),
+            Err(error) if error.is_database_missing() => Ok(HashMap::new()),
             found => found,
         }
     }

@@ -1,17 +1,17 @@
-//! What a caller would like to read: media type and language.
+//! Content negotiation: media type and language.
 
 use ::http::{HeaderMap, HeaderName, header};
 
-/// A form of answer.
+/// A media type in which the gateway answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
+pub(crate) enum MediaType {
     Json,
     JsonApi,
     Html,
     Text,
 }
 
-impl Form {
+impl MediaType {
     pub(crate) const fn content_type(self) -> &'static str {
         match self {
             Self::Json => "application/json",
@@ -22,16 +22,16 @@ impl Form {
     }
 }
 
-/// The order decides between what is liked equally: programs say `*/*`, browsers name HTML.
-const FORMS: [(Form, &str, &str); 4] = [
-    (Form::Json, "application", "json"),
-    (Form::JsonApi, "application", "vnd.api+json"),
-    (Form::Html, "text", "html"),
-    (Form::Text, "text", "plain"),
+/// The order decides between equal qualities: programs send `*/*`, browsers name HTML.
+const MEDIA_TYPES: [(MediaType, &str, &str); 4] = [
+    (MediaType::Json, "application", "json"),
+    (MediaType::JsonApi, "application", "vnd.api+json"),
+    (MediaType::Html, "text", "html"),
+    (MediaType::Text, "text", "plain"),
 ];
 
-/// The form that `Accept` likes best; `otherwise` when it is absent or likes none.
-pub(crate) fn form(headers: &HeaderMap, otherwise: Form) -> Form {
+/// The media type that `Accept` prefers; `otherwise` when it is absent or accepts none.
+pub(crate) fn media_type(headers: &HeaderMap, otherwise: MediaType) -> MediaType {
     let items = items(headers, &header::ACCEPT);
     let quality = |kind: &str, subtype: &str| {
         let mut best = (0, 0.0);
@@ -49,16 +49,16 @@ pub(crate) fn form(headers: &HeaderMap, otherwise: Form) -> Form {
         best.1
     };
     let mut chosen = (otherwise, 0.0);
-    for (form, kind, subtype) in FORMS {
+    for (media_type, kind, subtype) in MEDIA_TYPES {
         let quality = quality(kind, subtype);
         if quality > chosen.1 {
-            chosen = (form, quality);
+            chosen = (media_type, quality);
         }
     }
     chosen.0
 }
 
-/// The language that `Accept-Language` likes best among `known`; `fr-CA` also means `fr`.
+/// The language among `known` that `Accept-Language` prefers; `fr-CA` also matches `fr`.
 pub(crate) fn language(headers: &HeaderMap, known: impl Fn(&str) -> bool) -> Option<String> {
     let mut chosen: Option<(String, f32)> = None;
     for (range, quality) in items(headers, &header::ACCEPT_LANGUAGE) {
@@ -77,7 +77,7 @@ fn items(headers: &HeaderMap, name: &HeaderName) -> Vec<(String, f32)> {
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        // Nobody means more than this; a header full of commas is no reason to work hard.
+        // A bound on the work for one header; no real client sends more.
         .take(64)
         .filter_map(|item| {
             let mut parts = item.split(';').map(str::trim);
@@ -101,34 +101,34 @@ mod tests {
 
     use http::HeaderMap;
 
-    use super::{Form, form, language};
+    use super::{MediaType, language, media_type};
 
-    fn accept(value: &str) -> Form {
+    fn accept(value: &str) -> MediaType {
         let mut headers = HeaderMap::new();
         headers.insert("accept", value.parse().unwrap());
-        form(&headers, Form::Text)
+        media_type(&headers, MediaType::Text)
     }
 
     #[test]
     fn browsers_get_pages_and_programs_get_json() {
         assert_eq!(
             accept("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
-            Form::Html
+            MediaType::Html
         );
-        assert_eq!(accept("*/*"), Form::Json);
-        assert_eq!(accept("application/vnd.api+json"), Form::JsonApi);
-        assert_eq!(accept("text/*"), Form::Html);
+        assert_eq!(accept("*/*"), MediaType::Json);
+        assert_eq!(accept("application/vnd.api+json"), MediaType::JsonApi);
+        assert_eq!(accept("text/*"), MediaType::Html);
         assert_eq!(
             accept("text/html;q=0.1, application/json;q=0.2"),
-            Form::Json
+            MediaType::Json
         );
-        assert_eq!(accept("application/json;q=0, */*"), Form::JsonApi);
-        assert_eq!(accept("image/png"), Form::Text);
-        assert_eq!(accept(",,;q=x,"), Form::Text);
+        assert_eq!(accept("application/json;q=0, */*"), MediaType::JsonApi);
+        assert_eq!(accept("image/png"), MediaType::Text);
+        assert_eq!(accept(",,;q=x,"), MediaType::Text);
     }
 
     #[test]
-    fn the_language_liked_best_is_taken() {
+    fn the_preferred_language_is_chosen() {
         let choose = |value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert("accept-language", value.parse().unwrap());

@@ -1,14 +1,12 @@
-//! Answers to gRPC calls: trailers-only, with the particulars of the error.
+//! The gateway's own answers to gRPC calls: trailers only, with the details of the error.
 
-use ::http::{HeaderMap, HeaderValue, Response, header::CONTENT_TYPE};
-use service_kit::status::Failure;
-use tonic::{Code, Status};
-
-use super::Body;
-use crate::{
-    directory::{Place, State},
-    host::Host,
+use ::http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header::CONTENT_TYPE,
 };
+use tonic::Status;
+
+use super::{Body, http::plain};
+use crate::refusal::Refusal;
 
 /// Whether a request is a gRPC call. `application/grpc-web` is another protocol.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
@@ -19,8 +17,9 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with(['+', ';']))
 }
 
-/// The status in the one HEADERS frame of a trailers-only answer.
-pub(crate) fn answer(status: &Status) -> Response<Body> {
+/// A trailers-only answer: the status of the refusal in its one HEADERS frame.
+pub(crate) fn refuse(refusal: &Refusal) -> Response<Body> {
+    let status = Status::from(refusal);
     let mut response = Response::new(Body::Empty);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
@@ -30,60 +29,18 @@ pub(crate) fn answer(status: &Status) -> Response<Body> {
     response
 }
 
-pub(crate) fn unknown(host: &Host) -> Status {
-    Failure::new(
-        Code::NotFound,
-        "INSTANCE_NOT_FOUND",
-        format!("there is no instance {}", host.name()),
-    )
-    .with("host", host.name())
-    .build()
-}
-
-pub(crate) fn moved(host: &Host, to: &str) -> Status {
-    Failure::new(
-        Code::NotFound,
-        "INSTANCE_MOVED",
-        format!("the instance of {} is now at {to}", host.name()),
-    )
-    .with("host", host.name())
-    .with("domain", to)
-    .build()
-}
-
-pub(crate) fn out_of_reach() -> Status {
-    Failure::new(
-        Code::Unavailable,
-        "DIRECTORY_OUT_OF_REACH",
-        "whose host this is cannot be found out now; try again in a moment",
-    )
-    .build()
-}
-
-/// Refuses strangers what must not be used.
-pub(crate) fn refuse(place: &Place) -> Option<Status> {
-    let failure = match &place.state {
-        State::Active => return None,
-        State::Blocked { reason } => Failure::new(
-            Code::FailedPrecondition,
-            "INSTANCE_BLOCKED",
-            format!("the instance {} is blocked", place.tenant.domain),
+/// Refuses a request with a gRPC content type that is not a gRPC call: gRPC is POST over HTTP/2.
+pub(crate) fn refuse_malformed<B>(request: &Request<B>) -> Option<Response<Body>> {
+    if request.version() != Version::HTTP_2 {
+        return Some(plain(
+            StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            "gRPC needs HTTP/2",
+        ));
+    }
+    (request.method() != Method::POST).then(|| {
+        plain(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "gRPC calls are POST requests",
         )
-        .with("reason", if reason.is_empty() { "UNKNOWN" } else { reason }),
-        State::Deleting => Failure::new(
-            Code::NotFound,
-            "INSTANCE_DELETING",
-            format!("the instance {} is being destroyed", place.tenant.domain),
-        ),
-    };
-    Some(failure.with("domain", &place.tenant.domain).build())
-}
-
-pub(crate) fn no_such_service(path: &str) -> Status {
-    Failure::new(
-        Code::Unimplemented,
-        "NO_SUCH_SERVICE",
-        format!("{path} cannot be called through this door"),
-    )
-    .build()
+    })
 }

@@ -1,4 +1,4 @@
-//! Answers to plain HTTP requests, in the form that the caller likes.
+//! The gateway's own answers to plain HTTP requests, with content negotiation.
 
 use ::http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode,
@@ -13,29 +13,29 @@ use serde_json::json;
 
 use super::{
     Body,
-    accept::{self, Form},
+    accept::{self, MediaType},
 };
 use crate::pages::{Page, Pages};
 
-/// What was asked for, as far as an answer depends on it.
+/// The outcome of content negotiation: the form and language in which a request is answered.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked {
+pub(crate) struct Negotiated {
     head_only: bool,
-    form: Form,
+    media_type: MediaType,
     headers: HeaderMap,
 }
 
-impl Asked {
-    /// Without `Accept`, pages for people are at the root and on app hosts; the rest is for programs.
+impl Negotiated {
+    /// `pages_by_default` decides for requests without `Accept`: HTML, or else JSON.
     pub(crate) fn of<B>(request: &Request<B>, pages_by_default: bool) -> Self {
         let otherwise = if pages_by_default {
-            Form::Html
+            MediaType::Html
         } else {
-            Form::Json
+            MediaType::Json
         };
         Self {
             head_only: request.method() == Method::HEAD,
-            form: accept::form(request.headers(), otherwise),
+            media_type: accept::media_type(request.headers(), otherwise),
             headers: request.headers().clone(),
         }
     }
@@ -45,16 +45,16 @@ impl Asked {
             .unwrap_or_else(|| pages.language_of(locale).to_owned())
     }
 
-    /// Answers with a page, or with the same in the form that the caller likes. `locale` is the
-    /// instance's, for those who name no language.
+    /// Answers with a page, or with its content in the negotiated media type. The language is that of the
+    /// instance's `locale` when the request names none.
     pub(crate) fn page(&self, pages: &Pages, page: &Page<'_>, locale: &str) -> Response<Body> {
         let language = self.language(pages, locale);
         let text = pages.text(page, &language);
         let status = page.status();
-        let body = match self.form {
-            Form::Html => pages.html(page, &text, &language),
-            Form::Text => format!("{}\n\n{}\n", text.title, text.paragraphs.join("\n\n")),
-            Form::Json | Form::JsonApi => {
+        let body = match self.media_type {
+            MediaType::Html => pages.html(page, &text, &language),
+            MediaType::Text => format!("{}\n\n{}\n", text.title, text.paragraphs.join("\n\n")),
+            MediaType::Json | MediaType::JsonApi => {
                 let document = match page.document() {
                     Some(document) => document,
                     None => errors(
@@ -67,13 +67,13 @@ impl Asked {
                 document.to_string()
             }
         };
-        let mut response = self.with_body(status, self.form.content_type(), body);
+        let mut response = self.with_body(status, self.media_type.content_type(), body);
         let headers = response.headers_mut();
         headers.insert(VARY, HeaderValue::from_static("accept, accept-language"));
         if let Ok(language) = HeaderValue::try_from(&language) {
             headers.insert(::http::header::CONTENT_LANGUAGE, language);
         }
-        if self.form == Form::Html {
+        if self.media_type == MediaType::Html {
             headers.insert(CONTENT_SECURITY_POLICY, pages.policy(page).clone());
             headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
         }
@@ -84,15 +84,16 @@ impl Asked {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
         }
         if let Page::Choose { .. } = page {
-            // The form has to say where it comes from, and its address nowhere else.
+            // The form's own request needs its origin; other sites must not get the address.
             headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
         }
         response
     }
 
-    /// Answers with JSON, whatever the caller likes: the admin door has no pages.
+    /// Answers with JSON, without negotiation: the admin door has no pages.
     pub(crate) fn json(&self, status: StatusCode, document: &serde_json::Value) -> Response<Body> {
-        let mut response = self.with_body(status, Form::Json.content_type(), document.to_string());
+        let mut response =
+            self.with_body(status, MediaType::Json.content_type(), document.to_string());
         response.headers_mut().insert(
             CONTENT_SECURITY_POLICY,
             HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
@@ -100,18 +101,22 @@ impl Asked {
         response
     }
 
-    /// Whether a page is the answer that the caller likes best.
+    /// Whether HTML was negotiated.
     pub(crate) fn wants_page(&self) -> bool {
-        self.form == Form::Html
+        self.media_type == MediaType::Html
     }
 
-    /// Answers with JSON:API, whatever the caller likes: so the compatible API has it.
+    /// Answers with JSON:API, without negotiation, as the compatible API does.
     pub(crate) fn json_api(
         &self,
         status: StatusCode,
         document: &serde_json::Value,
     ) -> Response<Body> {
-        self.with_body(status, Form::JsonApi.content_type(), document.to_string())
+        self.with_body(
+            status,
+            MediaType::JsonApi.content_type(),
+            document.to_string(),
+        )
     }
 
     fn with_body(
@@ -148,7 +153,7 @@ fn common(headers: &mut HeaderMap) {
     }
 }
 
-/// A list of one error, as JSON:API has it.
+/// A JSON:API error document with one error.
 pub(crate) fn errors(
     status: StatusCode,
     code: &str,
@@ -164,21 +169,21 @@ pub(crate) fn errors(
     }]})
 }
 
-/// A request that is not well-formed, in plain words.
+/// An answer in plain text, for requests that are not well-formed.
 pub(crate) fn plain(status: StatusCode, text: &str) -> Response<Body> {
     let mut response = Response::new(Body::Full(Bytes::from(format!("{text}\n"))));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(
         CONTENT_TYPE,
-        HeaderValue::from_static(Form::Text.content_type()),
+        HeaderValue::from_static(MediaType::Text.content_type()),
     );
     common(headers);
     response
 }
 
-/// Sends the caller to the same path at another domain. The scheme stays: whether there is TLS in
-/// front of the gateway is not for it to know.
+/// Redirects to the same path at another domain. The location has no scheme, because the gateway does not
+/// know whether TLS ends in front of it.
 pub(crate) fn redirect(domain: &str, path_and_query: &str) -> Option<Response<Body>> {
     let (host, port) = match domain.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (host, Some(port)),
@@ -193,7 +198,7 @@ pub(crate) fn redirect(domain: &str, path_and_query: &str) -> Option<Response<Bo
     Some(response)
 }
 
-/// Sends the caller on to another path of the same host, to be read.
+/// Redirects to another path of the same host, with GET.
 pub(crate) fn see_other(location: &str) -> Response<Body> {
     let mut response = plain(StatusCode::SEE_OTHER, "go on at the address in Location");
     match HeaderValue::try_from(location) {

@@ -1,4 +1,4 @@
-//! What the gateway answers itself.
+//! The gateway's own answers.
 
 pub(crate) mod accept;
 pub(crate) mod grpc;
@@ -14,15 +14,15 @@ use http_body::{Frame, SizeHint};
 
 use crate::forward::Download;
 
-/// The body of any answer.
+/// The body of any response.
 pub(crate) enum Body {
-    /// None.
+    /// No body.
     Empty,
-    /// A text, at once.
+    /// A complete body.
     Full(Bytes),
-    /// A service's.
+    /// The body of a service's response.
     Forwarded(Download),
-    /// That of a gRPC service inside the gateway.
+    /// The body of a gRPC service of the gateway itself.
     Own(tonic::body::Body),
 }
 

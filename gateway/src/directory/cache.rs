@@ -1,4 +1,4 @@
-//! Values that are kept for a moment, and never more than so many.
+//! A bounded cache whose entries live for a short time.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -8,8 +8,8 @@ use std::{
 
 use tokio::time::Instant;
 
-/// Keeps values for a fixed time from their insertion. When it is full, the oldest goes: as all live
-/// equally long, the order of insertion is also the order of ageing.
+/// Keeps values for a fixed time after their insertion. When it is full, the oldest entry goes: all entries
+/// live equally long, so the order of insertion is the order of expiry.
 pub(super) struct Cache<V> {
     ttl: Duration,
     capacity: usize,
@@ -18,7 +18,7 @@ pub(super) struct Cache<V> {
 
 struct Inner<V> {
     kept: HashMap<Arc<str>, (Instant, V)>,
-    /// May hold names that were removed or inserted anew; their instants tell.
+    /// May contain keys that were removed or inserted again; the instants tell them apart.
     order: VecDeque<(Instant, Arc<str>)>,
 }
 
@@ -55,7 +55,7 @@ impl<V: Clone> Cache<V> {
         value
     }
 
-    /// Forgets the value of `key` when it is the one that `is` means.
+    /// Removes the value of `key` if `is` accepts it.
     pub(super) fn remove_if(&self, key: &str, is: impl FnOnce(&V) -> bool) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if inner.kept.get(key).is_some_and(|(_, value)| is(value)) {
@@ -95,7 +95,7 @@ mod tests {
     use super::Cache;
 
     #[test]
-    fn a_value_is_kept_for_its_time_only() {
+    fn a_value_expires() {
         let cache = Cache::new(Duration::from_millis(500), 10);
         let begin = Instant::now();
         let at = |millis| begin + Duration::from_millis(millis);
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn it_never_holds_more_than_it_may_and_gives_up_the_oldest() {
+    fn a_full_cache_drops_its_oldest_entry() {
         let cache = Cache::new(Duration::from_millis(500), 100);
         let now = Instant::now();
         for number in 0..10_000 {

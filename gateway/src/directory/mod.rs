@@ -1,4 +1,4 @@
-//! Whose host is this? The answers of the instance service, kept for a moment.
+//! Resolving hosts by the instance service, with a short-lived cache.
 
 mod cache;
 
@@ -23,48 +23,47 @@ use tracing::Instrument as _;
 
 use crate::{Config, host::Host, route::Service, services::Services};
 
-/// How long the instance service may take for an answer.
+/// How long the instance service may take to resolve a host.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
-/// How many questions are asked at once: a flood of made-up hosts must not become one of calls.
+/// How many hosts are resolved at once: a flood of invented hosts must not become a flood of calls.
 const QUESTIONS: usize = 128;
 
 /// Whether an instance may be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum InstanceState {
     Active,
     Blocked { reason: String },
     Deleting,
 }
 
-/// What a host stands for.
+/// What a host resolves to: an instance, or one of its apps.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct HostEntry {
     pub(crate) tenant: Tenant,
-    /// The tenant as services want it.
+    /// The value of the tenant header.
     pub(crate) header: HeaderValue,
-    pub(crate) state: State,
-    /// The app that the host names; empty for the instance itself.
+    pub(crate) state: InstanceState,
+    /// The app of an app host; empty for the instance itself.
     pub(crate) app_slug: String,
     /// Whether the owner has yet to choose a passphrase.
     pub(crate) onboarding: bool,
 }
 
-/// What became of a question.
+/// The outcome of resolving a host.
 #[derive(Clone, Debug)]
-pub(crate) enum Answer {
-    Found(Arc<Place>),
-    /// The host is a former address; this is the domain to go to.
+pub(crate) enum Resolution {
+    Found(Arc<HostEntry>),
+    /// The host is a former domain of the instance that is now at this domain.
     Moved(Arc<str>),
     Unknown,
-    /// The instance service does not answer. Never kept.
+    /// The instance service does not answer. Never cached.
     OutOfReach,
 }
 
-type Question = Shared<BoxFuture<'static, Answer>>;
+type Question = Shared<BoxFuture<'static, Resolution>>;
 
-/// The instance service's directory of hosts. An answer is used for a moment only
-/// (`Config::host_ttl`), counted from when it was asked for; one question at a time is asked
-/// about a host.
+/// The instance service's directory of hosts. A resolution is used for `Config::host_ttl` from the start of
+/// its request; there is one request at a time for a host.
 pub(crate) struct Directory {
     client: DirectoryServiceClient<Peer>,
     cache: Cache<Question>,
@@ -87,32 +86,32 @@ impl Directory {
         })
     }
 
-    /// Finds out what `host` stands for.
-    pub(crate) async fn resolve(&self, host: &Host) -> Answer {
+    /// Resolves `host`.
+    pub(crate) async fn resolve(&self, host: &Host) -> Resolution {
         let question =
             self.cache
                 .get_or_insert_with(host.name(), tokio::time::Instant::now(), || {
                     self.ask(host.name().to_owned())
                 });
         let answer = question.clone().await;
-        if let Answer::Found(place) = &answer
-            && place.tenant.debug
+        if let Resolution::Found(entry) = &answer
+            && entry.tenant.debug
         {
             service_kit::telemetry::debug_this_call();
         }
-        if matches!(answer, Answer::OutOfReach) {
+        if matches!(answer, Resolution::OutOfReach) {
             self.cache
                 .remove_if(host.name(), |kept| kept.ptr_eq(&question));
         }
         answer
     }
 
-    /// Forgets what `host` stands for: it has just changed.
+    /// Removes `host` from the cache, because it has just changed.
     pub(crate) fn forget(&self, host: &Host) {
         self.cache.remove_if(host.name(), |_| true);
     }
 
-    /// Asks in a task of its own, so that the answer arrives even if who asked first has gone.
+    /// Asks in a task of its own, so that the request continues when its first caller goes away.
     fn ask(&self, host: String) -> Question {
         let mut client = self.client.clone();
         let questions = Arc::clone(&self.questions);
@@ -127,51 +126,51 @@ impl Directory {
             match tokio::time::timeout(ANSWER_WITHIN, asked).await {
                 Ok(Ok(response)) => read(response),
                 Ok(Err(status)) => match status.code() {
-                    Code::NotFound | Code::InvalidArgument => Answer::Unknown,
+                    Code::NotFound | Code::InvalidArgument => Resolution::Unknown,
                     code => {
                         tracing::warn!(%code, message = status.message(), "the instance service cannot say whose a host is");
-                        Answer::OutOfReach
+                        Resolution::OutOfReach
                     }
                 },
                 Err(_late) => {
                     tracing::warn!("the instance service is too late to say whose a host is");
-                    Answer::OutOfReach
+                    Resolution::OutOfReach
                 }
             }
         };
-        // In the trace of whoever asked first.
+        // In the trace of the first caller.
         let asking = tokio::spawn(asking.in_current_span());
         asking
-            .map(|answer| answer.unwrap_or(Answer::OutOfReach))
+            .map(|answer| answer.unwrap_or(Resolution::OutOfReach))
             .boxed()
             .shared()
     }
 }
 
-fn read(response: ResolveHostResponse) -> Answer {
+fn read(response: ResolveHostResponse) -> Resolution {
     if !response.redirect_domain.is_empty() {
-        return Answer::Moved(response.redirect_domain.into());
+        return Resolution::Moved(response.redirect_domain.into());
     }
     let state = match response.state() {
-        HostState::Active => State::Active,
-        HostState::Blocked => State::Blocked {
+        HostState::Active => InstanceState::Active,
+        HostState::Blocked => InstanceState::Blocked {
             reason: response.blocking_reason,
         },
-        // To a stranger an instance that can be brought back is as gone as one that cannot.
-        HostState::Deleting | HostState::Deleted => State::Deleting,
+        // The public sees no difference between a soft deletion and a destruction.
+        HostState::Deleting | HostState::Deleted => InstanceState::Deleting,
         HostState::Unspecified => {
             tracing::error!("the instance service does not say whether an instance may be used");
-            return Answer::OutOfReach;
+            return Resolution::OutOfReach;
         }
     };
     let Some(tenant) = response.tenant else {
         tracing::error!("the instance service does not say whose a host is");
-        return Answer::OutOfReach;
+        return Resolution::OutOfReach;
     };
     let Ok(header) = HeaderValue::try_from(tenant_header(&tenant)) else {
-        return Answer::OutOfReach;
+        return Resolution::OutOfReach;
     };
-    Answer::Found(Arc::new(Place {
+    Resolution::Found(Arc::new(HostEntry {
         tenant,
         header,
         state,

@@ -5,28 +5,26 @@ use std::sync::Arc;
 use http::{Method, Request, Response, StatusCode, header::AUTHORIZATION};
 use hyper::body::Incoming;
 use serde_json::json;
-use service_kit::status::Failure;
-use tonic::{Code, Status};
 use tower::ServiceExt as _;
 
-use super::refuse_odd_grpc;
 use crate::{
     accept::Handler,
     answer::{
         Body,
         grpc::{self, is_grpc},
-        http::{Asked, challenge, errors, plain},
+        http::{Negotiated, challenge, errors, plain},
     },
-    credential::{Credential, Refused},
-    directory::{Answer, Directory, Place},
+    credential::{Credential, CredentialError},
+    directory::{Directory, HostEntry, Resolution},
     forward::Forwarder,
     health::{self, HealthService},
     host::Host,
+    refusal::Refusal,
     route,
 };
 
-/// Lets in who has the admin credential, and forwards gRPC. Blocked instances and those that are
-/// being destroyed are reachable here.
+/// Checks the admin credential and forwards gRPC, also for instances that are blocked or being
+/// destroyed.
 pub(crate) struct AdminDoor {
     pub(crate) directory: Arc<Directory>,
     pub(crate) forwarder: Forwarder,
@@ -44,17 +42,17 @@ impl Handler for AdminDoor {
         };
         tracing::debug!(method = %request.method(), host = host.name(), path = request.uri().path(), "admin request");
         let checked = self.credential.check(request.headers());
-        // It opened this door, and opens nothing behind it.
+        // The credential is for this door only; services must not see it.
         request.headers_mut().remove(AUTHORIZATION);
         if !is_grpc(request.headers()) {
             return answer_http(&request, checked);
         }
-        if let Some(refused) = refuse_odd_grpc(&request) {
+        if let Some(refused) = grpc::refuse_malformed(&request) {
             return refused;
         }
         self.call(&host, request, checked)
             .await
-            .unwrap_or_else(|status| grpc::answer(&status))
+            .unwrap_or_else(|refusal| grpc::refuse(&refusal))
     }
 }
 
@@ -63,42 +61,46 @@ impl AdminDoor {
         &self,
         host: &Host,
         request: Request<Incoming>,
-        checked: Result<(), Refused>,
-    ) -> Result<Response<Body>, Status> {
+        checked: Result<(), CredentialError>,
+    ) -> Result<Response<Body>, Refusal> {
         let path = request.uri().path();
         let service = route::service_of(path);
         if service == Some(health::SERVICE) {
             let Ok(response) = self.health.clone().oneshot(request).await;
             return Ok(response.map(Body::Own));
         }
-        checked.map_err(|refused| {
-            Failure::new(Code::Unauthenticated, reason(refused), refused.to_string()).build()
-        })?;
+        checked?;
         let route = service
             .and_then(route::admin)
-            .ok_or_else(|| grpc::no_such_service(path))?;
-        let place = if route.for_instance {
-            Some(self.place(host).await?)
+            .ok_or_else(|| Refusal::NoSuchService {
+                path: path.to_owned(),
+            })?;
+        let entry = if route.for_instance {
+            Some(self.resolve(host).await?)
         } else {
             None
         };
         self.forwarder
-            .forward(route.service, host, place.as_deref(), request)
+            .forward(route.service, host, entry.as_deref(), request)
             .await
+            .map(|response| response.map(Body::Forwarded))
     }
 
-    async fn place(&self, host: &Host) -> Result<Arc<Place>, Status> {
+    async fn resolve(&self, host: &Host) -> Result<Arc<HostEntry>, Refusal> {
         match self.directory.resolve(host).await {
-            Answer::Found(place) => Ok(place),
-            Answer::Moved(to) => Err(grpc::moved(host, &to)),
-            Answer::Unknown => Err(grpc::unknown(host)),
-            Answer::OutOfReach => Err(grpc::out_of_reach()),
+            Resolution::Found(entry) => Ok(entry),
+            Resolution::Moved(to) => Err(Refusal::moved(host, &to)),
+            Resolution::Unknown => Err(Refusal::unknown(host)),
+            Resolution::OutOfReach => Err(Refusal::DirectoryUnreachable),
         }
     }
 }
 
-fn answer_http(request: &Request<Incoming>, checked: Result<(), Refused>) -> Response<Body> {
-    let asked = Asked::of(request, false);
+fn answer_http(
+    request: &Request<Incoming>,
+    checked: Result<(), CredentialError>,
+) -> Response<Body> {
+    let asked = Negotiated::of(request, false);
     let error = |status: StatusCode, code: &str, title: &str, detail: &str| {
         asked.json(status, &errors(status, code, title, detail))
     };
@@ -106,7 +108,7 @@ fn answer_http(request: &Request<Incoming>, checked: Result<(), Refused>) -> Res
         let status = StatusCode::UNAUTHORIZED;
         let mut response = error(
             status,
-            reason(refused),
+            refused.reason(),
             "Unauthorized",
             &refused.to_string(),
         );
@@ -135,11 +137,4 @@ fn answer_http(request: &Request<Incoming>, checked: Result<(), Refused>) -> Res
         "Not Found",
         "there is nothing at this path; gRPC is spoken on this port, and GET /version answers",
     )
-}
-
-const fn reason(refused: Refused) -> &'static str {
-    match refused {
-        Refused::Missing => "ADMIN_CREDENTIAL_MISSING",
-        Refused::Wrong => "ADMIN_CREDENTIAL_WRONG",
-    }
 }

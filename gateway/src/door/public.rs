@@ -1,28 +1,27 @@
-//! The door for everybody.
+//! The door for users and the public.
 
 use std::sync::Arc;
 
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
-use tonic::Status;
 
-use super::refuse_odd_grpc;
 use crate::{
     accept::Handler,
     answer::{
         Body,
         grpc::{self, is_grpc},
-        http::{Asked, plain, redirect},
+        http::{Negotiated, plain, redirect},
     },
-    directory::{Answer, Directory, Place, State},
+    directory::{Directory, HostEntry, InstanceState, Resolution},
     forward::Forwarder,
     host::Host,
     onboarding::{Onboarding, Step},
     pages::{Page, Pages},
+    refusal::Refusal,
     route,
 };
 
-/// Finds the instance of the host, refuses what must not be used, forwards gRPC, shows pages.
+/// Resolves the host, refuses blocked and deleted instances, forwards gRPC and serves pages.
 pub(crate) struct PublicDoor {
     pub(crate) onboarding: Onboarding,
     pub(crate) directory: Arc<Directory>,
@@ -43,12 +42,12 @@ impl Handler for PublicDoor {
         if !is_grpc(request.headers()) {
             return self.page(&host, request).await;
         }
-        if let Some(refused) = refuse_odd_grpc(&request) {
+        if let Some(refused) = grpc::refuse_malformed(&request) {
             return refused;
         }
         self.call(&host, request)
             .await
-            .unwrap_or_else(|status| grpc::answer(&status))
+            .unwrap_or_else(|refusal| grpc::refuse(&refusal))
     }
 }
 
@@ -57,48 +56,51 @@ impl PublicDoor {
         &self,
         host: &Host,
         request: Request<Incoming>,
-    ) -> Result<Response<Body>, Status> {
+    ) -> Result<Response<Body>, Refusal> {
         let path = request.uri().path();
         let route = route::service_of(path)
             .and_then(route::public)
-            .ok_or_else(|| grpc::no_such_service(path))?;
-        let place = match self.directory.resolve(host).await {
-            Answer::Found(place) => place,
-            Answer::Moved(to) => return Err(grpc::moved(host, &to)),
-            Answer::Unknown => return Err(grpc::unknown(host)),
-            Answer::OutOfReach => return Err(grpc::out_of_reach()),
+            .ok_or_else(|| Refusal::NoSuchService {
+                path: path.to_owned(),
+            })?;
+        let entry = match self.directory.resolve(host).await {
+            Resolution::Found(entry) => entry,
+            Resolution::Moved(to) => return Err(Refusal::moved(host, &to)),
+            Resolution::Unknown => return Err(Refusal::unknown(host)),
+            Resolution::OutOfReach => return Err(Refusal::DirectoryUnreachable),
         };
-        if let Some(refused) = grpc::refuse(&place) {
+        if let Some(refused) = Refusal::of_state(&entry) {
             return Err(refused);
         }
         self.forwarder
-            .forward(route.service, host, Some(&place), request)
+            .forward(route.service, host, Some(&entry), request)
             .await
+            .map(|response| response.map(Body::Forwarded))
     }
 
     async fn page(&self, host: &Host, request: Request<Incoming>) -> Response<Body> {
         let answer = self.directory.resolve(host).await;
-        let on_app_host = matches!(&answer, Answer::Found(place) if !place.app_slug.is_empty());
-        let asked = Asked::of(&request, on_app_host || is_for_people(request.uri().path()));
+        let on_app_host = matches!(&answer, Resolution::Found(entry) if !entry.app_slug.is_empty());
+        let asked = Negotiated::of(&request, on_app_host || is_for_people(request.uri().path()));
         let show = |page: &Page<'_>, locale: &str| asked.page(&self.pages, page, locale);
         match &answer {
-            Answer::Found(place) => match page_of(place, &request) {
-                Found::Page(page) => show(&page, &place.tenant.locale),
+            Resolution::Found(entry) => match page_of(entry, &request) {
+                Found::Page(page) => show(&page, &entry.tenant.locale),
                 Found::Step(step) => {
                     self.onboarding
-                        .answer(step, host, place, &asked, request)
+                        .answer(step, host, entry, &asked, request)
                         .await
                 }
             },
-            Answer::Unknown => show(&Page::Unknown { host: host.name() }, ""),
-            Answer::OutOfReach => show(&Page::OutOfReach, ""),
-            Answer::Moved(to) => {
+            Resolution::Unknown => show(&Page::Unknown { host: host.name() }, ""),
+            Resolution::OutOfReach => show(&Page::OutOfReach, ""),
+            Resolution::Moved(to) => {
                 let path = request
                     .uri()
                     .path_and_query()
                     .map_or("/", |path| path.as_str());
                 redirect(to, path).unwrap_or_else(|| {
-                    tracing::error!("a former address leads to what is no domain");
+                    tracing::error!("the redirect of a former domain is not a domain");
                     show(&Page::Unknown { host: host.name() }, "")
                 })
             }
@@ -106,7 +108,7 @@ impl PublicDoor {
     }
 }
 
-/// Whether pages are what who asks for a path without `Accept` means.
+/// Whether a request for this path without `Accept` is answered with a page.
 fn is_for_people(path: &str) -> bool {
     path == "/" || path.starts_with("/auth/")
 }
@@ -117,21 +119,21 @@ enum Found<'a> {
     Step(Step),
 }
 
-fn page_of<'a>(place: &'a Place, request: &Request<Incoming>) -> Found<'a> {
-    let domain = place.tenant.domain.as_str();
+fn page_of<'a>(entry: &'a HostEntry, request: &Request<Incoming>) -> Found<'a> {
+    let domain = entry.tenant.domain.as_str();
     let path = request.uri().path();
-    Found::Page(match &place.state {
-        State::Deleting => Page::Deleting { domain },
-        State::Blocked { reason } => Page::Blocked { domain, reason },
-        State::Active if !place.app_slug.is_empty() => Page::App {
+    Found::Page(match &entry.state {
+        InstanceState::Deleting => Page::Deleting { domain },
+        InstanceState::Blocked { reason } => Page::Blocked { domain, reason },
+        InstanceState::Active if !entry.app_slug.is_empty() => Page::App {
             domain,
-            app: &place.app_slug,
+            app: &entry.app_slug,
         },
-        State::Active => match Step::at(path) {
+        InstanceState::Active => match Step::at(path) {
             Some(step) if !step.allows(request.method()) => Page::WrongMethod {
                 allow: step.methods(),
             },
-            Some(Step::Start) if !place.onboarding => Page::Ready { domain },
+            Some(Step::Start) if !entry.onboarding => Page::Ready { domain },
             Some(step) => return Found::Step(step),
             None => Page::NoPath { domain },
         },

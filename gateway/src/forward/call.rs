@@ -1,4 +1,4 @@
-//! One call on its way: the caller's body to the service, the service's body to the caller.
+//! The two directions of a forwarded call: upload to the service, download to the caller.
 
 use std::{
     pin::Pin,
@@ -16,14 +16,17 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 use tonic::{Code, Status};
 
-/// How a call is told that it is over, and tells that it is late.
+use crate::refusal::Refusal;
+
+/// The signals between the two directions of a call: `over` ends the upload, `late` says that the deadline
+/// has passed.
 pub(super) struct Signals {
     pub(super) over: CancellationToken,
     pub(super) late: CancellationToken,
 }
 
-/// Sends the caller's body, and ends the call at the service when the caller has gone or the time is
-/// up, whatever either side is doing then. `turn` is held until the call is over.
+/// Uploads the caller's body, and resets the call at the service when the caller goes away or the deadline
+/// passes, even while the upload is blocked. `turn` is held until the call is over.
 pub(super) async fn carry<T>(
     body: Incoming,
     mut stream: SendStream<Bytes>,
@@ -44,13 +47,13 @@ pub(super) async fn carry<T>(
         () = sleep_until(deadline) => signals.late.cancel(),
         () = upload => {}
     }
-    // Of a call that is complete nothing is left to reset.
+    // Does nothing when the call is complete.
     stream.send_reset(Reason::CANCEL);
     drop(turn);
 }
 
-/// Ends well when all is sent, or when the service wants no more of it; `Err` tells why the caller
-/// broke off.
+/// Succeeds when all is sent or the service needs no more of it; `Err` is the reason for which the caller
+/// reset the call.
 async fn upload(mut body: Incoming, stream: &mut SendStream<Bytes>) -> Result<(), Reason> {
     loop {
         let frame = tokio::select! {
@@ -75,7 +78,8 @@ async fn upload(mut body: Incoming, stream: &mut SendStream<Bytes>) -> Result<()
     }
 }
 
-/// Sends `data` as the service makes room for it; the caller is asked for no more until then.
+/// Sends `data` within the service's flow-control window. Until it is sent, no more is read from the caller.
+/// Returns whether the stream was ended.
 async fn send(
     mut data: Bytes,
     last: bool,
@@ -112,7 +116,7 @@ fn reason(error: &hyper::Error) -> Reason {
         .unwrap_or(Reason::CANCEL)
 }
 
-/// What an error of the transport means to a caller: the mapping of the gRPC over HTTP/2 protocol.
+/// The status code for a transport error, as gRPC over HTTP/2 maps them.
 pub(super) fn code(error: &h2::Error) -> Code {
     if !error.is_reset() {
         return Code::Unavailable;
@@ -126,8 +130,8 @@ pub(super) fn code(error: &h2::Error) -> Code {
     }
 }
 
-/// The service's body. It ends with a gRPC status even when the time is up or the service goes away
-/// in the middle. Dropping it ends the call.
+/// The body of the service's response. It ends with a gRPC status even when the deadline passes or the
+/// service goes away before. Dropping it ends the call.
 pub(crate) struct Download {
     stream: Option<RecvStream>,
     data_ended: bool,
@@ -157,8 +161,9 @@ impl Download {
         self.over = None;
     }
 
-    fn finish(&mut self, status: &Status) -> Frame<Bytes> {
+    fn finish(&mut self, refusal: &Refusal) -> Frame<Bytes> {
         self.end();
+        let status = Status::from(refusal);
         let mut trailers = HeaderMap::new();
         if status.add_header(&mut trailers).is_err() {
             trailers.insert(
@@ -205,7 +210,7 @@ impl Body for Download {
             return Poll::Ready(None);
         }
         if this.late.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Some(Ok(this.finish(&super::too_late()))));
+            return Poll::Ready(Some(Ok(this.finish(&Refusal::DeadlineExceeded))));
         }
         match this.next(cx) {
             Poll::Pending => Poll::Pending,
@@ -217,8 +222,11 @@ impl Body for Download {
             }
             Poll::Ready(Some(Err(error))) => {
                 tracing::debug!(%error, service = this.service, "a call broke off");
-                let status = super::broken_off(this.service, code(&error));
-                Poll::Ready(Some(Ok(this.finish(&status))))
+                let refusal = Refusal::BrokenOff {
+                    service: this.service,
+                    code: code(&error),
+                };
+                Poll::Ready(Some(Ok(this.finish(&refusal))))
             }
             Poll::Ready(None) => {
                 this.end();
@@ -227,7 +235,7 @@ impl Body for Download {
         }
     }
 
-    /// An answer without data must say so in its head: callers would wait for trailers otherwise.
+    /// A response without data has to say so in its head; otherwise callers wait for trailers.
     fn is_end_stream(&self) -> bool {
         self.stream.as_ref().is_none_or(RecvStream::is_end_stream)
     }

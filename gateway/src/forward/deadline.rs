@@ -1,4 +1,4 @@
-//! `grpc-timeout`: how long a caller is willing to wait.
+//! The deadline of a call, from its `grpc-timeout` header.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use http::{HeaderMap, HeaderValue};
 pub(crate) use service_kit::deadline::TIMEOUT_HEADER;
 use service_kit::deadline::{NoTimeout, parse};
 
-/// The service's own timer runs a little longer than the gateway's, so that a late call ends with the
-/// gateway's DEADLINE_EXCEEDED and not with what the service makes of it.
+/// The service gets a little more time than the gateway waits, so that a late call always ends with the
+/// gateway's DEADLINE_EXCEEDED.
 const SLACK: Duration = Duration::from_millis(250);
 
-/// How long a call may take: what the caller asks for, and `cap` at most.
+/// How long a call may take: the caller's timeout, at most `cap`.
 pub(crate) fn of(headers: &HeaderMap, cap: Duration) -> Result<Duration, NoTimeout> {
     let mut sent = headers.get_all(TIMEOUT_HEADER).iter();
     let Some(header) = sent.next() else {
@@ -23,7 +23,7 @@ pub(crate) fn of(headers: &HeaderMap, cap: Duration) -> Result<Duration, NoTimeo
     Ok(asked.min(cap))
 }
 
-/// The header that tells a service how long it has.
+/// The timeout header for the service.
 pub(crate) fn header(left: Duration) -> HeaderValue {
     // The cap is a day, which is eight digits of milliseconds.
     let millis = (left + SLACK).as_millis().min(99_999_999);

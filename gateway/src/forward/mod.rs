@@ -1,4 +1,4 @@
-//! gRPC calls on their way to a service, untouched: bodies, trailers, flow control, cancellation.
+//! Forwarding gRPC calls to a service: bodies, trailers, flow control and cancellation pass unchanged.
 
 mod call;
 mod deadline;
@@ -16,20 +16,19 @@ use service_kit::{
     caller::{DOOR_HEADER, Door, KEY_HEADER, TENANT_HEADER},
     peer,
     secret::Keyring,
-    status::Failure,
     telemetry,
 };
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Status};
 
 pub(crate) use self::call::Download;
 use self::{call::Signals, turns::Turns, upstream::Upstream};
 use crate::{
-    Config, Error, answer::Body, directory::Place, host::Host, route::Service, services::Services,
+    Config, Error, directory::HostEntry, host::Host, refusal::Refusal, route::Service,
+    services::Services,
 };
 
-/// How much one door may ask of the services.
+/// The limits of one door.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     door: Door,
@@ -55,7 +54,7 @@ impl Limits {
     }
 }
 
-/// Carries the calls of one door to the services.
+/// Forwards the calls of one door to the services.
 pub(crate) struct Forwarder {
     instances: Lane,
     files: Lane,
@@ -109,35 +108,30 @@ impl Forwarder {
         }
     }
 
-    /// Sends a call to `service`, for the instance of `place` if there is one.
-    ///
-    /// # Errors
-    /// The status to answer when there is no answer of the service.
+    /// Forwards a call to `service`, for the instance of `entry` if there is one. Fails when the service gives
+    /// no response.
     pub(crate) async fn forward(
         &self,
         service: Service,
         host: &Host,
-        place: Option<&Place>,
+        entry: Option<&HostEntry>,
         request: Request<Incoming>,
-    ) -> Result<Response<Body>, Status> {
-        let allowed = deadline::of(request.headers(), self.deadline).map_err(|error| {
-            service_kit::status::invalid_field("grpc-timeout", error.to_string())
-        })?;
+    ) -> Result<Response<Download>, Refusal> {
+        let allowed = deadline::of(request.headers(), self.deadline)?;
         let deadline = Instant::now() + allowed;
         let lane = self.lane(service);
         let (mut head, body) = request.into_parts();
-        self.rewrite(&mut head.headers, place)
-            .map_err(|error| Status::internal(error.to_string()))?;
+        self.rewrite(&mut head.headers, entry)?;
         head.version = Version::HTTP_2;
         head.extensions.clear();
         head.uri = uri(host, std::mem::take(&mut head.uri))?;
 
         let turn = timeout_at(
             deadline,
-            lane.turns.take(place.map(|place| place.tenant.id.as_str())),
+            lane.turns.take(entry.map(|entry| entry.tenant.id.as_str())),
         )
         .await
-        .map_err(|_| too_late())??;
+        .map_err(|_| Refusal::DeadlineExceeded)??;
         let left = deadline.saturating_duration_since(Instant::now());
         head.headers
             .insert(deadline::TIMEOUT_HEADER, deadline::header(left));
@@ -146,10 +140,12 @@ impl Forwarder {
         let opened = lane.upstream.open(Request::from_parts(head, ()), ended);
         let (response, stream) = timeout_at(deadline, opened)
             .await
-            .map_err(|_| too_late())?
+            .map_err(|_| Refusal::DeadlineExceeded)?
             .map_err(|error| {
                 tracing::warn!(error = %chain(&error), service = service.name(), "a service is out of reach");
-                out_of_reach(service.name())
+                Refusal::ServiceUnreachable {
+                    service: service.name(),
+                }
             })?;
 
         let (over, late) = (CancellationToken::new(), CancellationToken::new());
@@ -162,24 +158,31 @@ impl Forwarder {
         let response = tokio::select! {
             biased;
             response = response => response,
-            () = late.cancelled() => return Err(too_late()),
+            () = late.cancelled() => return Err(Refusal::DeadlineExceeded),
         };
         let (mut head, stream) = response
             .map_err(|error| {
                 if late.is_cancelled() {
-                    return too_late();
+                    return Refusal::DeadlineExceeded;
                 }
                 tracing::warn!(%error, service = service.name(), "a call broke off before its answer");
-                broken_off(service.name(), call::code(&error))
+                Refusal::BrokenOff {
+                    service: service.name(),
+                    code: call::code(&error),
+                }
             })?
             .into_parts();
         head.version = Version::HTTP_11;
         let download = Download::new(stream, late, guard, service.name());
-        Ok(Response::from_parts(head, Body::Forwarded(download)))
+        Ok(Response::from_parts(head, download))
     }
 
-    /// A client can never speak for the gateway: whatever it sent under our names is dropped first.
-    fn rewrite(&self, headers: &mut HeaderMap, place: Option<&Place>) -> Result<(), peer::Error> {
+    /// Replaces the headers that services trust: those that the client sent are removed first.
+    fn rewrite(
+        &self,
+        headers: &mut HeaderMap,
+        entry: Option<&HostEntry>,
+    ) -> Result<(), peer::Error> {
         let ours: Vec<HeaderName> = headers
             .keys()
             .filter(|name| name.as_str().starts_with("x-hamlet-"))
@@ -188,13 +191,13 @@ impl Forwarder {
         for name in ours {
             headers.remove(name);
         }
-        // `:authority` carries the host from here on.
+        // The host is in `:authority` from here on.
         headers.remove(HOST);
         headers.insert(KEY_HEADER, key_header(&self.key)?);
         headers.insert(DOOR_HEADER, self.door.clone());
         telemetry::inject(headers);
-        if let Some(place) = place {
-            headers.insert(TENANT_HEADER, place.header.clone());
+        if let Some(entry) = entry {
+            headers.insert(TENANT_HEADER, entry.header.clone());
         }
         Ok(())
     }
@@ -206,43 +209,16 @@ fn key_header(key: &Keyring) -> Result<HeaderValue, peer::Error> {
     Ok(header)
 }
 
-fn uri(host: &Host, uri: Uri) -> Result<Uri, Status> {
+fn uri(host: &Host, uri: Uri) -> Result<Uri, Refusal> {
     let mut parts = Parts::default();
     parts.scheme = Some(Scheme::HTTP);
     parts.authority = Some(host.authority().clone());
     parts.path_and_query = uri.into_parts().path_and_query;
-    Uri::from_parts(parts).map_err(|_| Status::unimplemented("the path is not one of a gRPC call"))
+    Uri::from_parts(parts).map_err(|_| Refusal::Path)
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
     error
         .source()
         .map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
-}
-
-fn too_late() -> Status {
-    Failure::new(
-        Code::DeadlineExceeded,
-        "DEADLINE_EXCEEDED",
-        "the call took longer than it may; what it began may still be done",
-    )
-    .build()
-}
-
-fn out_of_reach(service: &str) -> Status {
-    Failure::new(
-        Code::Unavailable,
-        "SERVICE_OUT_OF_REACH",
-        format!("the {service} is out of reach; nothing was done, try again in a moment"),
-    )
-    .build()
-}
-
-fn broken_off(service: &str, code: Code) -> Status {
-    Failure::new(
-        code,
-        "CALL_BROKEN_OFF",
-        format!("the {service} broke the call off; it may have been carried out"),
-    )
-    .build()
 }

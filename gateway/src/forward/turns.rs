@@ -1,4 +1,4 @@
-//! Turns: how many calls run at once, to a service and for one instance.
+//! Limits on concurrent calls, for a service and for one instance.
 
 use std::{
     collections::HashMap,
@@ -6,14 +6,15 @@ use std::{
     time::Duration,
 };
 
-use service_kit::status::Failure;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
-use tonic::{Code, Status};
 
-/// The turns of one service. A busy instance waits for itself first, and only then for the service.
+use crate::refusal::Refusal;
+
+/// The limits of one service. A call first waits for its instance, and only then for the service, so that a
+/// busy instance does not hold the service's permits.
 pub(super) struct Turns {
     service: Arc<Semaphore>,
     per_instance: Option<usize>,
@@ -27,7 +28,7 @@ struct Instances {
     sweep_at: usize,
 }
 
-/// The right to make one call; given back when dropped.
+/// The permit for one call; returned when it is dropped.
 pub(super) struct Turn {
     _service: OwnedSemaphorePermit,
     _instance: Option<OwnedSemaphorePermit>,
@@ -43,11 +44,11 @@ impl Turns {
         }
     }
 
-    /// Waits for a turn.
+    /// Waits for a permit.
     ///
     /// # Errors
-    /// RESOURCE_EXHAUSTED when it takes too long.
-    pub(super) async fn take(&self, instance: Option<&str>) -> Result<Turn, Status> {
+    /// [`Refusal::TooManyCalls`] when it takes too long.
+    pub(super) async fn take(&self, instance: Option<&str>) -> Result<Turn, Refusal> {
         let waiting = async {
             let instance = match (instance, self.per_instance) {
                 (Some(instance), Some(limit)) => {
@@ -62,12 +63,7 @@ impl Turns {
         };
         match timeout(self.patience, waiting).await {
             Ok(Ok(turn)) => Ok(turn),
-            Ok(Err(_)) | Err(_) => Err(Failure::new(
-                Code::ResourceExhausted,
-                "TOO_MANY_CALLS",
-                "too many calls are running; end some or try again in a moment",
-            )
-            .build()),
+            Ok(Err(_)) | Err(_) => Err(Refusal::TooManyCalls),
         }
     }
 

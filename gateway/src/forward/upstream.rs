@@ -24,11 +24,11 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::accept::{KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, STREAM_WINDOW};
+use crate::http2::{KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, STREAM_WINDOW};
 
-/// Heads and trailers of services; error details have to fit in.
+/// The limit for heads and trailers of services; error details have to fit.
 const MAX_HEADER_LIST: u32 = 16 * 1024;
-/// The largest window that HTTP/2 knows.
+/// The largest flow-control window of HTTP/2.
 const MAX_WINDOW: usize = (1 << 31) - 1;
 
 /// Why a call could not be sent.
@@ -42,8 +42,8 @@ pub(crate) enum SendError {
 
 /// A few HTTP/2 connections to each replica of one service, used in turn and opened when needed.
 ///
-/// The `h2` crate is spoken directly, because a call that is over has to be reset even while its
-/// upload waits for window: a pooled client offers no way to.
+/// This uses the `h2` crate directly, because a call has to be reset even while its upload waits for
+/// flow-control window, which a pooled client cannot do.
 pub(crate) struct Upstream {
     replicas: Replicas<Slots>,
     tls: Option<Tls>,
@@ -87,8 +87,7 @@ impl Upstream {
         }
     }
 
-    /// Begins a call at the replica whose turn it is, or at the next one that can be reached: `request` has
-    /// not been on the wire then.
+    /// Starts a call at the next replica in turn that can be reached. A failed attempt has sent nothing.
     pub(crate) async fn open(
         &self,
         request: Request<()>,
@@ -115,7 +114,7 @@ impl Upstream {
         }))
     }
 
-    /// Begins a call at one replica. A connection that turns out to be closed is replaced, once.
+    /// Starts a call at one replica. A connection that turns out to be closed is replaced once.
     async fn open_at(
         &self,
         replica: &Arc<Replica<Slots>>,
@@ -164,8 +163,8 @@ impl Upstream {
         if let Some((number, sender)) = &slot.sender {
             return Ok((*number, sender.clone()));
         }
-        // Who waited while somebody else failed to connect shares that failure, or a queue of
-        // callers would wait one timeout after the other.
+        // Calls that waited for a failed attempt share its failure. Otherwise a queue of calls would wait for one
+        // timeout after the other.
         if slot.failed_at.is_some_and(|failed| failed >= asked_at) {
             return Err(io::Error::from(io::ErrorKind::NotConnected).into());
         }
@@ -191,7 +190,7 @@ impl Upstream {
             .enable_push(false)
             .handshake(socket)
             .await?;
-        // A process that hangs takes connections all the same; only its answer shows that it lives.
+        // The kernel accepts connections for a process that hangs; only an answer shows that it works.
         let (alive, lives) = oneshot::channel();
         tokio::spawn(drive(connection, Arc::clone(replica), alive));
         lives
@@ -201,8 +200,8 @@ impl Upstream {
     }
 }
 
-/// Moves a connection along, and gives it up when the other side stops answering. Says so when it has
-/// answered for the first time.
+/// Drives a connection, and closes it when the other side stops answering PINGs. Signals `alive` after the
+/// first answer.
 async fn drive(
     mut connection: Connection<Socket, Bytes>,
     replica: Arc<Replica<Slots>>,
@@ -213,7 +212,7 @@ async fn drive(
     };
     let silence = async {
         match pings.ping(Ping::opaque()).await {
-            // Whoever made the connection may have given up.
+            // The receiver is gone when connecting timed out.
             Ok(_pong) => drop(alive.send(())),
             Err(_) => return,
         }

@@ -1,8 +1,8 @@
-//! How an owner takes possession of an instance: the link, the page to choose a passphrase, and what that page
-//! sends. The paths, fields and answers are those of the compatible API.
+//! Onboarding: the register link, the page to choose the first passphrase, and its form. Paths, fields and
+//! answers are those of the compatible API.
 //!
-//! The token travels in the address because links are made of addresses; it is never logged. The passphrase
-//! travels in bodies only.
+//! The register token is in the query of the link, which is never logged. The passphrase is only ever in
+//! bodies.
 
 mod origin;
 mod submission;
@@ -13,34 +13,35 @@ use hamlet_proto::hamlet::instance::v1::PassphraseParameters;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde_json::json;
+use service_kit::passphrase;
 
 use self::submission::{Submission, Unreadable};
 use crate::{
     answer::{
         Body,
-        http::{Asked, errors, script, see_other},
+        http::{Negotiated, errors, script, see_other},
     },
-    directory::{Answer, Directory, Place},
+    directory::{Directory, HostEntry, Resolution},
     host::Host,
-    pages::{Form, Page, Pages, SCRIPT, SCRIPT_PATH, SUBMIT_PATH},
-    tenants::{DeadToken, Refusal, Tenants},
+    pages::{Page, Pages, PassphraseForm, SCRIPT, SCRIPT_PATH, SUBMIT_PATH},
+    tenants::{DeadToken, TenantError, Tenants},
 };
 
 const CHOOSE_PATH: &str = "/auth/passphrase";
 const DONE_PATH: &str = "/auth/done";
 
-/// One of the steps, each at a path of its own.
+/// A step of onboarding, each with a path of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Where the link leads.
+    /// The target of the link.
     Start,
     /// The page with the form.
     Choose,
     /// Its script.
     Script,
-    /// Where the form is sent.
+    /// The action of the form.
     Submit,
-    /// It is done.
+    /// The confirmation.
     Done,
 }
 
@@ -65,7 +66,7 @@ impl Step {
         }
     }
 
-    /// The methods that it allows, as `Allow` has them.
+    /// The allowed methods, as in the `Allow` header.
     pub(crate) const fn methods(self) -> &'static str {
         match self {
             Self::Submit => "POST",
@@ -74,7 +75,7 @@ impl Step {
     }
 }
 
-/// Answers owners who have yet to choose a passphrase.
+/// Handles the requests of owners who have not chosen a passphrase yet.
 pub(crate) struct Onboarding {
     pub(crate) tenants: Tenants,
     pub(crate) directory: Arc<Directory>,
@@ -86,156 +87,158 @@ impl Onboarding {
         &self,
         step: Step,
         host: &Host,
-        place: &Place,
-        asked: &Asked,
+        entry: &HostEntry,
+        asked: &Negotiated,
         request: Request<Incoming>,
     ) -> Response<Body> {
         match step {
-            Step::Start => self.start(place, asked, &request).await,
-            Step::Choose => self.choose(place, asked, &request).await,
+            Step::Start => self.start(entry, asked, &request).await,
+            Step::Choose => self.choose(entry, asked, &request).await,
             Step::Script => script(SCRIPT, request.method() == Method::HEAD),
-            Step::Submit => self.submit(host, place, asked, request).await,
-            Step::Done => self.done(host, place, asked).await,
+            Step::Submit => self.submit(host, entry, asked, request).await,
+            Step::Done => self.done(host, entry, asked).await,
         }
     }
 
-    fn page(&self, place: &Place, asked: &Asked, page: &Page<'_>) -> Response<Body> {
-        asked.page(&self.pages, page, &place.tenant.locale)
+    fn page(&self, entry: &HostEntry, asked: &Negotiated, page: &Page<'_>) -> Response<Body> {
+        asked.page(&self.pages, page, &entry.tenant.locale)
     }
 
     async fn start(
         &self,
-        place: &Place,
-        asked: &Asked,
+        entry: &HostEntry,
+        asked: &Negotiated,
         request: &Request<Incoming>,
     ) -> Response<Body> {
-        let domain = place.tenant.domain.as_str();
+        let domain = entry.tenant.domain.as_str();
         let Some(token) = register_token(request.uri().query()) else {
-            return self.page(place, asked, &Page::Waiting { domain });
+            return self.page(entry, asked, &Page::Waiting { domain });
         };
-        match self.tenants.check(place, &token).await {
-            // The whole query is kept, as it came.
+        match self.tenants.check(entry, &token).await {
+            // The query is passed on unchanged.
             Ok(_) => {
                 let query = request.uri().query().unwrap_or_default();
                 see_other(&format!("{CHOOSE_PATH}?{query}"))
             }
-            Err(refusal) => self.page(place, asked, &closed(domain, &refusal)),
+            Err(refusal) => self.page(entry, asked, &closed(domain, &refusal)),
         }
     }
 
     async fn choose(
         &self,
-        place: &Place,
-        asked: &Asked,
+        entry: &HostEntry,
+        asked: &Negotiated,
         request: &Request<Incoming>,
     ) -> Response<Body> {
-        let domain = place.tenant.domain.as_str();
-        if !place.onboarding {
+        let domain = entry.tenant.domain.as_str();
+        if !entry.onboarding {
             return see_other("/");
         }
         let Some(token) = register_token(request.uri().query()) else {
-            return self.page(place, asked, &Page::Waiting { domain });
+            return self.page(entry, asked, &Page::Waiting { domain });
         };
-        match self.tenants.check(place, &token).await {
-            Ok(parameters) => self.form(place, asked, &parameters, &token, "", None),
-            Err(refusal) => self.page(place, asked, &closed(domain, &refusal)),
+        match self.tenants.check(entry, &token).await {
+            Ok(parameters) => self.form(entry, asked, &parameters, &token, "", None),
+            Err(refusal) => self.page(entry, asked, &closed(domain, &refusal)),
         }
     }
 
     fn form(
         &self,
-        place: &Place,
-        asked: &Asked,
+        entry: &HostEntry,
+        asked: &Negotiated,
         parameters: &PassphraseParameters,
         token: &str,
         hint: &str,
         error: Option<&'static str>,
     ) -> Response<Body> {
-        let form = Form {
-            domain: &place.tenant.domain,
+        let form = PassphraseForm {
+            domain: &entry.tenant.domain,
             token,
             salt: &parameters.salt,
             iterations: parameters.iterations,
             hint,
             error,
         };
-        self.page(place, asked, &Page::Choose { form: &form })
+        self.page(entry, asked, &Page::Choose { form: &form })
     }
 
     async fn submit(
         &self,
         host: &Host,
-        place: &Place,
-        asked: &Asked,
+        entry: &HostEntry,
+        asked: &Negotiated,
         request: Request<Incoming>,
     ) -> Response<Body> {
         if !origin::is_own(request.headers(), host) {
-            let domain = place.tenant.domain.as_str();
-            return self.page(place, asked, &Page::CrossSite { domain });
+            let domain = entry.tenant.domain.as_str();
+            return self.page(entry, asked, &Page::CrossSite { domain });
         }
         let submission = match Submission::read(request).await {
             Ok(submission) => submission,
             Err(unreadable) => return refuse_body(asked, &unreadable),
         };
-        let registered = self.tenants.register(place, submission.message()).await;
+        let registered = self.tenants.register(entry, submission.message()).await;
         match registered {
             Ok(()) => {
                 self.directory.forget(host);
                 if asked.wants_page() {
                     see_other(DONE_PATH)
                 } else {
-                    let done = format!("{}{DONE_PATH}", place.tenant.url.trim_end_matches('/'));
+                    let done = format!("{}{DONE_PATH}", entry.tenant.url.trim_end_matches('/'));
                     asked.json(StatusCode::OK, &json!({"redirect": done}))
                 }
             }
             Err(refusal) if asked.wants_page() => {
-                self.ask_again(place, asked, &submission, refusal).await
+                self.ask_again(entry, asked, &submission, refusal).await
             }
             Err(refusal) => refuse(asked, &submission, &refusal),
         }
     }
 
-    /// Shows the form again with what was wrong, if its token still opens anything.
+    /// Shows the form again with the error, if its token is still valid.
     async fn ask_again(
         &self,
-        place: &Place,
-        asked: &Asked,
+        entry: &HostEntry,
+        asked: &Negotiated,
         submission: &Submission,
-        refusal: Refusal,
+        refusal: TenantError,
     ) -> Response<Body> {
         let error = match &refusal {
-            Refusal::Field(..) if submission.passphrase.is_empty() => "error_empty",
-            Refusal::Field(field, _) if field == "hint" && submission.repeats_passphrase() => {
+            TenantError::Field(..) if submission.passphrase.is_empty() => "error_empty",
+            TenantError::Field(field, _) if field == "hint" && submission.repeats_passphrase() => {
                 "error_hint"
             }
-            Refusal::Field(..) => "error_field",
-            Refusal::Token(_) | Refusal::OutOfReach => "error_later",
+            TenantError::Field(..) => "error_field",
+            TenantError::Token(_) | TenantError::OutOfReach => "error_later",
         };
         let token = &submission.register_token;
         let checked = match refusal {
-            Refusal::Token(_) => Err(refusal),
-            Refusal::Field(..) | Refusal::OutOfReach => self.tenants.check(place, token).await,
+            TenantError::Token(_) => Err(refusal),
+            TenantError::Field(..) | TenantError::OutOfReach => {
+                self.tenants.check(entry, token).await
+            }
         };
         match checked {
             Ok(parameters) => {
                 let hint = &submission.hint;
-                self.form(place, asked, &parameters, token, hint, Some(error))
+                self.form(entry, asked, &parameters, token, hint, Some(error))
             }
             Err(refusal) => {
-                let domain = place.tenant.domain.as_str();
-                self.page(place, asked, &closed(domain, &refusal))
+                let domain = entry.tenant.domain.as_str();
+                self.page(entry, asked, &closed(domain, &refusal))
             }
         }
     }
 
-    async fn done(&self, host: &Host, place: &Place, asked: &Asked) -> Response<Body> {
-        let domain = place.tenant.domain.as_str();
-        let onboarding = place.onboarding && {
-            // What is kept of the host may be older than the passphrase.
+    async fn done(&self, host: &Host, entry: &HostEntry, asked: &Negotiated) -> Response<Body> {
+        let domain = entry.tenant.domain.as_str();
+        let onboarding = entry.onboarding && {
+            // The cache may be older than the passphrase.
             self.directory.forget(host);
             match self.directory.resolve(host).await {
-                Answer::Found(place) => place.onboarding,
-                Answer::Moved(_) | Answer::Unknown | Answer::OutOfReach => true,
+                Resolution::Found(entry) => entry.onboarding,
+                Resolution::Moved(_) | Resolution::Unknown | Resolution::OutOfReach => true,
             }
         };
         let page = if onboarding {
@@ -243,17 +246,17 @@ impl Onboarding {
         } else {
             Page::Done { domain }
         };
-        self.page(place, asked, &page)
+        self.page(entry, asked, &page)
     }
 }
 
-/// The page for a link that opens nothing.
-const fn closed<'a>(domain: &'a str, refusal: &Refusal) -> Page<'a> {
+/// The page for a link that is not accepted.
+const fn closed<'a>(domain: &'a str, refusal: &TenantError) -> Page<'a> {
     match refusal {
-        Refusal::Token(DeadToken::Malformed) => Page::BrokenLink { domain },
-        Refusal::Token(DeadToken::Wrong | DeadToken::Used) => Page::DeadLink { domain },
-        Refusal::Token(DeadToken::Expired) => Page::ExpiredLink { domain },
-        Refusal::Field(..) | Refusal::OutOfReach => Page::OutOfReach,
+        TenantError::Token(DeadToken::Malformed) => Page::BrokenLink { domain },
+        TenantError::Token(DeadToken::Wrong | DeadToken::Used) => Page::DeadLink { domain },
+        TenantError::Token(DeadToken::Expired) => Page::ExpiredLink { domain },
+        TenantError::Field(..) | TenantError::OutOfReach => Page::OutOfReach,
     }
 }
 
@@ -263,9 +266,9 @@ fn register_token(query: Option<&str>) -> Option<String> {
         .map(|(_, token)| token.into_owned())
 }
 
-/// A body that cannot be read has another form of answer than one whose fields are wrong, as in the
-/// compatible API.
-fn refuse_body(asked: &Asked, unreadable: &Unreadable) -> Response<Body> {
+/// The answer to a body that cannot be read. It differs from the one for wrong fields, as in the compatible
+/// API.
+fn refuse_body(asked: &Negotiated, unreadable: &Unreadable) -> Response<Body> {
     let status = match unreadable {
         Unreadable::Length => StatusCode::PAYLOAD_TOO_LARGE,
         Unreadable::Time => StatusCode::REQUEST_TIMEOUT,
@@ -277,32 +280,32 @@ fn refuse_body(asked: &Asked, unreadable: &Unreadable) -> Response<Body> {
     asked.json(status, &json!({"error": unreadable.to_string()}))
 }
 
-/// The documented refusals, for programs.
-fn refuse(asked: &Asked, submission: &Submission, refusal: &Refusal) -> Response<Body> {
+/// The documented error answers of the compatible API.
+fn refuse(asked: &Negotiated, submission: &Submission, refusal: &TenantError) -> Response<Body> {
     let bad = |code, detail| {
         let status = StatusCode::BAD_REQUEST;
         asked.json_api(status, &errors(status, code, "Bad Request", detail))
     };
     match refusal {
-        Refusal::Token(DeadToken::Malformed) => bad(
+        TenantError::Token(DeadToken::Malformed) => bad(
             "REGISTER_TOKEN_MALFORMED",
             "register_token is not made of hex digits",
         ),
-        Refusal::Token(DeadToken::Wrong) => bad("REGISTER_TOKEN_WRONG", "Invalid register token"),
-        Refusal::Token(DeadToken::Used) => bad("REGISTER_TOKEN_USED", "Empty register token"),
-        Refusal::Token(DeadToken::Expired) => {
+        TenantError::Token(DeadToken::Wrong) => {
+            bad("REGISTER_TOKEN_WRONG", "Invalid register token")
+        }
+        TenantError::Token(DeadToken::Used) => bad("REGISTER_TOKEN_USED", "Empty register token"),
+        TenantError::Token(DeadToken::Expired) => {
             bad("REGISTER_TOKEN_EXPIRED", "Expired register token")
         }
-        Refusal::Field(..) if submission.passphrase.is_empty() => {
+        TenantError::Field(..) if submission.passphrase.is_empty() => {
             bad("INVALID_FIELD", "Missing new passphrase")
         }
-        Refusal::Field(field, wrong) => {
+        TenantError::Field(field, wrong) => {
             let (parameter, detail) = if field == "iterations" {
-                let relation = if wrong.contains("too high") {
-                    "high"
-                } else {
-                    "low"
-                };
+                let too_high = u32::try_from(submission.iterations)
+                    .is_ok_and(|iterations| iterations > *passphrase::ITERATIONS.end());
+                let relation = if too_high { "high" } else { "low" };
                 let detail = format!("The KdfIterations number is too {relation}");
                 ("KdfIterations", detail)
             } else {
@@ -315,7 +318,7 @@ fn refuse(asked: &Asked, submission: &Submission, refusal: &Refusal) -> Response
             }
             asked.json_api(status, &document)
         }
-        Refusal::OutOfReach => {
+        TenantError::OutOfReach => {
             let status = StatusCode::SERVICE_UNAVAILABLE;
             let detail = "the passphrase could not be set now; try again in a moment";
             asked.json_api(

@@ -1,16 +1,16 @@
-//! Whether a request comes from our own page: a passphrase must not be chosen by another site.
+//! Protection against cross-site requests: another site must not set a passphrase.
 
 use http::{HeaderMap, HeaderName, header::ORIGIN};
 
 use crate::host::Host;
 
-/// What browsers tell about where a request comes from (Fetch Metadata).
+/// The Fetch Metadata header for the origin of a request.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Whether a browser says that the request comes from a page of `host` itself, or nothing says otherwise:
-/// programs that are no browsers send neither header, and no site can make a browser leave both out.
+/// Whether the request comes from a page of `host`, or not from a browser at all: other programs send neither
+/// header, and no site can make a browser omit both.
 pub(super) fn is_own(headers: &HeaderMap, host: &Host) -> bool {
-    // The browser's own word, which takes the scheme and the port into account.
+    // Set by the browser itself, with scheme and port taken into account.
     if let Some(site) = headers.get(SEC_FETCH_SITE) {
         return site == "same-origin" || site == "none";
     }
@@ -22,8 +22,8 @@ pub(super) fn is_own(headers: &HeaderMap, host: &Host) -> bool {
     }
 }
 
-/// Whether an origin is that of the host. What ends TLS in front of the gateway may have changed scheme and
-/// port, so the name decides.
+/// Whether an origin is that of the host. Only the name is compared: a TLS proxy in front of the gateway may
+/// have changed scheme and port.
 fn names(origin: &str, host: &Host) -> bool {
     origin
         .strip_prefix("https://")

@@ -1,4 +1,4 @@
-//! What the form sends, or a program in its place: a form or JSON, with the fields of the compatible API.
+//! The body that sets a passphrase: a form or JSON, with the fields of the compatible API.
 
 use std::time::Duration;
 
@@ -9,25 +9,25 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use serde::Deserialize;
 
-/// The longest body, in bytes: all keys together take less than 10 000.
+/// The longest body, in bytes. Real ones are shorter than 10 000.
 const LONGEST: usize = 64 * 1024;
 /// How long the body may take to arrive.
 const WITHIN: Duration = Duration::from_secs(30);
 
-/// What was sent. `Debug` is left out on purpose: nearly everything in it is secret.
+/// The fields of the body. It has no `Debug`, because most of them are secret.
 #[derive(Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Submission {
     pub(super) register_token: String,
     pub(super) passphrase: String,
-    iterations: i32,
+    pub(super) iterations: i32,
     key: String,
     public_key: String,
     private_key: String,
     pub(super) hint: String,
 }
 
-/// Why a body cannot be read. None of it repeats what was sent.
+/// Why a body cannot be read. The messages never repeat its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unreadable {
     #[error("the body is longer than {LONGEST} bytes")]
@@ -59,7 +59,7 @@ impl Submission {
             Err(_) => return Err(Unreadable::Broken),
         };
         if is_json {
-            // The error of the parser might repeat what was sent.
+            // The parser's message could contain the passphrase.
             serde_json::from_slice(&body).map_err(|_| Unreadable::Json)
         } else {
             Self::from_form(&body)
@@ -67,7 +67,7 @@ impl Submission {
     }
 
     fn from_form(body: &[u8]) -> Result<Self, Unreadable> {
-        // The parser would replace what is no UTF-8, and so set another passphrase than was meant.
+        // The parser would replace invalid UTF-8, which would set another passphrase than was typed.
         percent_encoding::percent_decode(body)
             .decode_utf8()
             .map_err(|_| Unreadable::Encoding)?;
@@ -85,14 +85,14 @@ impl Submission {
                 "public_key" => read.public_key = value,
                 "private_key" => read.private_key = value,
                 "hint" => read.hint = value,
-                // Programs of the ecosystem send more, which means nothing here.
+                // Existing clients send further fields, which have no meaning here.
                 _ => {}
             }
         }
         Ok(read)
     }
 
-    /// Whether the hint gives the passphrase away.
+    /// Whether the hint is the passphrase itself.
     pub(super) fn repeats_passphrase(&self) -> bool {
         !self.hint.is_empty() && self.hint == self.passphrase
     }
@@ -133,7 +133,7 @@ mod tests {
     use super::{Submission, Unreadable};
 
     #[test]
-    fn a_form_is_read_as_it_was_meant() {
+    fn a_form_is_decoded() {
         let body =
             b"register_token=00ff&passphrase=caf%C3%A9+%2B&iterations=650000&key=0.a%3D%7Cb&hint=h&from=x";
         let read = Submission::from_form(body).unwrap_or_default();
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_become_something_else_is_refused() {
+    fn invalid_values_are_refused() {
         for (body, why) in [
             (&b"passphrase=%FF"[..], Unreadable::Encoding),
             (b"passphrase=\xff", Unreadable::Encoding),
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn json_may_leave_fields_out_and_not_change_their_types() {
+    fn json_may_omit_fields_but_not_change_their_types() {
         let read: Submission = serde_json::from_str(
             r#"{"register_token":"00ff","passphrase":"x","iterations":0,"redirection":"home/"}"#,
         )

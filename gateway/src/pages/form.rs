@@ -2,24 +2,29 @@
 
 use super::html::escape;
 
-/// What the form is made of.
+/// Where the form with the passphrase is sent, as in the compatible API.
+pub(crate) const SUBMIT_PATH: &str = "/settings/passphrase";
+/// Where the script of that form lies.
+pub(crate) const SCRIPT_PATH: &str = "/assets/passphrase.js";
+
+/// The values of the form.
 #[derive(Clone)]
-pub(crate) struct Form<'a> {
-    /// The instance's domain: password managers file the passphrase under it.
+pub(crate) struct PassphraseForm<'a> {
+    /// The instance's domain, under which password managers store the passphrase.
     pub(crate) domain: &'a str,
-    /// The right to choose, which goes back with the form.
+    /// The register token, which the form sends back.
     pub(crate) token: &'a str,
-    /// What the script hashes with.
+    /// The salt with which the script hashes.
     pub(crate) salt: &'a str,
     pub(crate) iterations: i32,
-    /// The hint that was typed before, when something was wrong with the form.
+    /// The hint of the previous attempt.
     pub(crate) hint: &'a str,
-    /// What was wrong: the key of its text.
+    /// The key of the error text.
     pub(crate) error: Option<&'static str>,
 }
 
 /// The form. `say` gives the text of a key in the reader's language.
-pub(super) fn html(form: &Form<'_>, say: impl Fn(&str) -> String) -> String {
+pub(super) fn html(form: &PassphraseForm<'_>, say: impl Fn(&str) -> String) -> String {
     let say = |key: &str| escape(&say(key));
     let (error, hidden) = match form.error {
         Some(key) => (say(key), ""),
@@ -42,8 +47,8 @@ pub(super) fn html(form: &Form<'_>, say: impl Fn(&str) -> String) -> String {
          <p id=\"busy\" role=\"status\" hidden>{busy}</p>\n\
          </form>\n\
          <script src=\"{script}\" defer></script>\n",
-        path = super::SUBMIT_PATH,
-        script = super::SCRIPT_PATH,
+        path = SUBMIT_PATH,
+        script = SCRIPT_PATH,
         salt = escape(form.salt),
         iterations = form.iterations,
         token = escape(form.token),

@@ -1,9 +1,13 @@
 //! The one template of all pages.
 
-use super::Text;
+/// The text of a page in one language, not escaped.
+#[derive(Clone, Debug)]
+pub(crate) struct Text {
+    pub(crate) title: String,
+    pub(crate) paragraphs: Vec<String>,
+}
 
-/// A whole page. `style` has to be the text whose hash the policy names; `more` is HTML that comes after the
-/// text.
+/// A whole page. `style` has to be the text whose hash is in the policy; `more` is HTML after the text.
 pub(super) fn page(text: &Text, language: &str, style: &str, more: &str) -> String {
     let title = escape(&text.title);
     let language = escape(language);
@@ -20,7 +24,7 @@ pub(super) fn page(text: &Text, language: &str, style: &str, more: &str) -> Stri
     )
 }
 
-/// Makes a text safe between tags and inside quoted attributes.
+/// Escapes a text for use between tags and in quoted attributes.
 pub(super) fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {

@@ -1,5 +1,5 @@
-//! The pages that a person sees: one template, texts in eight languages, nothing from elsewhere. One page has
-//! a script, and works without it.
+//! The gateway's pages: one template, texts in eight languages, no external resources. One page has a script,
+//! and works without it.
 
 mod form;
 mod html;
@@ -11,16 +11,13 @@ use http::{HeaderValue, StatusCode};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-pub(crate) use self::form::Form;
+pub(crate) use self::form::{PassphraseForm, SCRIPT_PATH, SUBMIT_PATH};
+use self::html::Text;
 
-/// Where the form with the passphrase is sent, as in the compatible API.
-pub(crate) const SUBMIT_PATH: &str = "/settings/passphrase";
-/// Where the script of that form lies.
-pub(crate) const SCRIPT_PATH: &str = "/assets/passphrase.js";
-/// That script.
+/// The script of the form with the passphrase.
 pub(crate) const SCRIPT: &str = include_str!("passphrase.js");
 
-/// The language of those whose own is not among ours.
+/// The language when none of the reader's is available.
 const FALLBACK: &str = "en";
 const STYLE: &str = include_str!("page.css");
 const TEXTS: [(&str, &str); 8] = [
@@ -34,38 +31,38 @@ const TEXTS: [(&str, &str); 8] = [
     ("vi", include_str!("texts/vi.json")),
 ];
 
-/// What there is to say.
+/// The pages.
 #[derive(Clone, Copy)]
 pub(crate) enum Page<'a> {
     /// No instance has this host.
     Unknown { host: &'a str },
     /// The instance is being destroyed.
     Deleting { domain: &'a str },
-    /// The instance must not be used.
+    /// The instance is blocked.
     Blocked { domain: &'a str, reason: &'a str },
-    /// Whose host this is cannot be found out.
+    /// The host cannot be resolved now.
     OutOfReach,
-    /// The instance is there.
+    /// The instance is ready.
     Ready { domain: &'a str },
-    /// It is there and its owner has yet to choose a passphrase.
+    /// Its owner has not chosen a passphrase yet.
     Waiting { domain: &'a str },
-    /// Its owner came with a link, and chooses it here.
-    Choose { form: &'a Form<'a> },
-    /// The passphrase is chosen.
+    /// The form to choose the passphrase, for a valid link.
+    Choose { form: &'a PassphraseForm<'a> },
+    /// The passphrase has been chosen.
     Done { domain: &'a str },
-    /// Its owner came with a link that opens nothing any more.
+    /// The link is not valid or was used already.
     DeadLink { domain: &'a str },
-    /// Its owner came with a link whose time has passed.
+    /// The link has expired.
     ExpiredLink { domain: &'a str },
-    /// Another site tries to choose it.
+    /// The form was sent by another site.
     CrossSite { domain: &'a str },
-    /// Its owner came with half a link.
+    /// The link is incomplete.
     BrokenLink { domain: &'a str },
     /// An app of the instance.
     App { domain: &'a str, app: &'a str },
-    /// Nothing is at this path.
+    /// There is no such path.
     NoPath { domain: &'a str },
-    /// The path takes these methods only.
+    /// The path allows only these methods.
     WrongMethod { allow: &'static str },
 }
 
@@ -95,7 +92,7 @@ impl Page<'_> {
         }
     }
 
-    /// For programs: what to rely on.
+    /// The code for programs.
     pub(crate) fn code(&self) -> &str {
         match self {
             Self::Unknown { .. } => "INSTANCE_NOT_FOUND",
@@ -117,7 +114,7 @@ impl Page<'_> {
         }
     }
 
-    /// For programs: the title, which is the same in every language.
+    /// The title for programs, the same in every language.
     pub(crate) fn summary(&self) -> &'static str {
         match self {
             Self::Unknown { .. } => "Instance not found",
@@ -136,7 +133,7 @@ impl Page<'_> {
         }
     }
 
-    /// For programs: what is told of an instance that is there.
+    /// The JSON document of pages that are not errors.
     pub(crate) fn document(&self) -> Option<serde_json::Value> {
         let (domain, onboarding) = match self {
             Self::Choose { form } if form.error.is_none() => {
@@ -157,7 +154,7 @@ impl Page<'_> {
         }}))
     }
 
-    /// Whether it may be different in a moment.
+    /// Whether a retry may succeed soon.
     pub(crate) const fn may_pass(&self) -> bool {
         matches!(self, Self::OutOfReach)
     }
@@ -188,7 +185,7 @@ impl Page<'_> {
         }
     }
 
-    /// What stands for `{name}` in its texts.
+    /// The value of `{name}` in its texts.
     fn name(&self) -> &str {
         match self {
             Self::Unknown { host: name }
@@ -210,16 +207,9 @@ impl Page<'_> {
     }
 }
 
-/// What a page says, in one language. Not escaped.
-#[derive(Clone, Debug)]
-pub(crate) struct Text {
-    pub(crate) title: String,
-    pub(crate) paragraphs: Vec<String>,
-}
-
 type Locale = HashMap<String, Vec<String>>;
 
-/// The texts of all pages, and the policy under which browsers show them.
+/// The texts of all pages, and their content security policies.
 pub(crate) struct Pages {
     locales: HashMap<&'static str, Locale>,
     policy: HeaderValue,
@@ -228,9 +218,6 @@ pub(crate) struct Pages {
 
 impl Pages {
     /// Reads the texts.
-    ///
-    /// # Errors
-    /// When one of the files is no JSON.
     pub(crate) fn new() -> Result<Self, serde_json::Error> {
         let locales = TEXTS
             .into_iter()
@@ -256,7 +243,7 @@ impl Pages {
         self.locales.contains_key(language)
     }
 
-    /// The language for an instance's locale: `fr-FR` and `fr_CA` are `fr`.
+    /// The language of an instance's locale: `fr` for `fr-FR` and `fr_CA`.
     pub(crate) fn language_of(&self, locale: &str) -> &'static str {
         let primary = locale.split(['-', '_']).next().unwrap_or_default();
         self.locales
@@ -264,7 +251,7 @@ impl Pages {
             .map_or(FALLBACK, |(language, _)| language)
     }
 
-    /// The policy under which browsers show a page.
+    /// The content security policy of a page.
     pub(crate) const fn policy(&self, page: &Page<'_>) -> &HeaderValue {
         match page {
             Page::Choose { .. } => &self.form_policy,
@@ -288,7 +275,7 @@ impl Pages {
         }
     }
 
-    /// The one text of a key.
+    /// The single text of a key.
     fn say(&self, key: &str, language: &str) -> String {
         [language, FALLBACK]
             .iter()
@@ -297,7 +284,7 @@ impl Pages {
             .unwrap_or_default()
     }
 
-    /// The page itself.
+    /// The page as HTML.
     pub(crate) fn html(&self, page: &Page<'_>, text: &Text, language: &str) -> String {
         let form = match page {
             Page::Choose { form } => form::html(form, |key| self.say(key, language)),
@@ -315,10 +302,10 @@ mod tests {
         reason = "a failed expectation is the test failing"
     )]
 
-    use super::{Form, Page, Pages};
+    use super::{Page, Pages, PassphraseForm};
 
-    const fn form(error: Option<&'static str>) -> Form<'static> {
-        Form {
+    const fn form(error: Option<&'static str>) -> PassphraseForm<'static> {
+        PassphraseForm {
             domain: "a.example",
             token: "\"><script>",
             salt: "me@a.example",

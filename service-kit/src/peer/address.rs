@@ -8,28 +8,28 @@ use url::Url;
 /// Why the addresses of a service cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// It is none.
+    /// It is not an address.
     #[error(
         "{0:?} is not an address of a service; it looks like http://host:port, several are separated by commas"
     )]
     Malformed(String),
-    /// It needs TLS, and TLS is not set up.
+    /// It needs TLS, and TLS is not configured.
     #[error(
         "{0:?} needs TLS: give --tls-cert-file, --tls-key-file and --tls-ca-file, or write http://"
     )]
     NoTls(String),
-    /// It is without TLS although TLS is set up.
+    /// It is without TLS although TLS is configured.
     #[error("{0:?} is without TLS, though TLS is set up: write https://")]
     Plain(String),
 }
 
-/// Where one or more replicas of a service listen. The host may be a name that stands for several.
+/// The address of one or more replicas of a service: the host may resolve to several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Address {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) scheme: Scheme,
-    /// What calls name as their `:authority`.
+    /// The `:authority` of calls.
     pub(super) authority: Authority,
 }
 
@@ -51,7 +51,7 @@ impl Address {
         let port = url.port_or_known_default()?;
         Some(Self {
             authority: format!("{host}:{port}").parse().ok()?,
-            // Dialling wants an IPv6 address without its brackets.
+            // Connecting needs an IPv6 address without its brackets.
             host: host.trim_matches(['[', ']']).to_owned(),
             port,
             scheme,
@@ -64,11 +64,7 @@ impl Address {
 pub struct Addresses(pub(super) Vec<Address>);
 
 impl Addresses {
-    /// Reads addresses: `http://host:port`, several separated by commas; `https` when calls are to be made
-    /// `over_tls`.
-    ///
-    /// # Errors
-    /// When one of them cannot be used.
+    /// Reads addresses: `http://host:port`, several separated by commas; `https` if `over_tls`.
     pub fn parse(text: &str, over_tls: bool) -> Result<Self, AddressError> {
         let addresses: Vec<Address> = text
             .split(',')
@@ -138,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn tls_is_used_by_all_or_by_none() {
+    fn all_addresses_use_tls_or_none_does() {
         assert!(matches!(
             Addresses::parse("https://a", false),
             Err(AddressError::NoTls(_))

@@ -1,8 +1,8 @@
-//! The way from one server to the replicas of another.
+//! The client of another service's replicas.
 //!
-//! Replicas take turns. One that cannot be reached is left out for a while, and a call that never left
-//! for it goes to the next. What may have arrived is not sent again: whether that is safe, only the
-//! caller knows.
+//! Calls go to the replicas in turn. An unreachable replica is left out for a while, and a call that was
+//! not sent to it goes to the next one. A call that may have arrived is not repeated: only its caller
+//! knows whether that is safe.
 
 mod address;
 mod replicas;
@@ -30,44 +30,38 @@ use crate::{
     secret::Keyring,
     server::{CONNECTION_WINDOW, STREAM_WINDOW},
     socket::Socket,
-    status::Failure,
+    status::StatusBuilder,
     telemetry,
     tls::Tls,
 };
 
-/// How long a connection may take to be made.
+/// How long connecting may take.
 pub const CONNECT_WITHIN: Duration = Duration::from_secs(2);
-/// With the timeout: how long a cut link goes unnoticed.
+/// With the timeout, this is how long a cut link goes unnoticed.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A way to another service that carries the cluster key.
+/// A channel to another service that adds the cluster key to calls.
 pub type Peer = InterceptedService<Channel, AttachKey>;
 
-/// Why there is no way to a peer.
+/// Why a service cannot be called.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An address cannot be used.
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// The key cannot stand in a header.
+    /// The key cannot be a header value.
     #[error("the cluster key may hold printable ASCII characters only")]
     Key,
 }
 
-/// Makes a way to the service at `addresses` (`http://host:port`, several separated by commas), without
-/// TLS. Connections are made when they are needed. Calls need deadlines of their own.
-///
-/// # Errors
-/// When the addresses or the key cannot be used.
+/// The service at `addresses` (`http://host:port`, several separated by commas), without TLS.
+/// Connections are made on demand. Every call needs a deadline of its own.
 pub fn connect(addresses: &str, key: impl Into<Keyring>) -> Result<Peer, Error> {
     connect_over(None, addresses, key)
 }
 
-/// The same over TLS, if there is any.
-///
-/// # Errors
-/// When the addresses or the key cannot be used.
+/// The same, over TLS if `tls` is set.
 pub fn connect_over(
     tls: Option<Tls>,
     addresses: &str,
@@ -81,7 +75,7 @@ pub fn connect_over(
     ))
 }
 
-/// A way to the replicas of a service. Clones share connections.
+/// A channel to the replicas of a service. Clones share connections.
 #[derive(Clone)]
 pub struct Channel {
     replicas: Replicas<Connection>,
@@ -89,12 +83,12 @@ pub struct Channel {
     addresses: std::sync::Arc<str>,
 }
 
-/// The connection to one replica; made when it is needed.
+/// The connection to one replica, made on demand.
 #[derive(Default)]
 struct Connection(Mutex<Option<SendRequest<Body>>>);
 
 impl Channel {
-    /// A way to the replicas at `addresses`.
+    /// A channel to the replicas at `addresses`.
     #[must_use]
     pub fn new(addresses: Addresses, tls: Option<Tls>) -> Self {
         Self {
@@ -132,7 +126,7 @@ impl Channel {
                     let Some(unsent) = error.take_message() else {
                         return Err(Status::from_error(error.into_error().into()));
                     };
-                    // The connection was closed before. Once, a new one to the same replica may do.
+                    // The connection was closed before the call. A new one to the same replica is tried once.
                     request = unsent;
                     replica.connections.0.lock().await.take();
                     if closed == Some(replica.address()) {
@@ -146,7 +140,7 @@ impl Channel {
     }
 
     async fn connection(&self, replica: &Replica<Connection>) -> io::Result<SendRequest<Body>> {
-        // Who waits here would otherwise make one more connection.
+        // Held while connecting, so that waiting calls share the connection.
         let mut kept = replica.connections.0.lock().await;
         if let Some(connection) = kept.as_ref().filter(|kept| !kept.is_closed()) {
             return Ok(connection.clone());
@@ -205,7 +199,7 @@ impl tower::Service<Request<Body>> for Channel {
     }
 }
 
-/// How long the caller waits for the head of the answer.
+/// How long the caller waits for the head of the response.
 fn limit(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(TIMEOUT_HEADER)?.to_str().ok()?;
     deadline::parse(text).ok()
@@ -220,12 +214,12 @@ fn at(uri: &Uri, replica: &Replica<Connection>, tls: bool) -> Uri {
     });
     parts.authority = Some(replica.authority().clone());
     parts.path_and_query = uri.path_and_query().cloned();
-    // A path that was one stays one.
+    // Scheme, authority and path are valid, so the error cannot occur.
     Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
 }
 
 fn out_of_reach() -> Status {
-    Failure::new(
+    StatusBuilder::new(
         Code::Unavailable,
         "SERVICE_OUT_OF_REACH",
         "a service is out of reach; nothing was done, try again in a moment",
@@ -234,7 +228,7 @@ fn out_of_reach() -> Status {
 }
 
 fn too_late() -> Status {
-    Failure::new(
+    StatusBuilder::new(
         Code::DeadlineExceeded,
         "DEADLINE_EXCEEDED",
         "a service took longer than it may; what it began may still be done",

@@ -1,4 +1,4 @@
-//! The replicas of a service: who they are, whose turn it is, and who is left out for a while.
+//! The replicas of a service: their addresses, their order, and which ones are left out for a while.
 
 use std::{
     net::SocketAddr,
@@ -14,15 +14,15 @@ use tokio::time::Instant;
 
 use super::address::{Address, Addresses};
 
-/// How often names are looked up anew.
+/// How often names are resolved again.
 const LOOK_UP_EVERY: Duration = Duration::from_secs(5);
-/// How long a look-up may take.
+/// How long a DNS look-up may take.
 const LOOK_UP_WITHIN: Duration = Duration::from_secs(2);
 /// How long a replica that failed is left out at first, and at most.
 const LEFT_OUT: Duration = Duration::from_millis(250);
 const LEFT_OUT_AT_MOST: Duration = Duration::from_secs(10);
 
-/// The replicas of one service, each with connections of the kind `C`. Clones are the same.
+/// The replicas of one service, each with connections of type `C`. Clones share them.
 pub struct Replicas<C>(Arc<Inner<C>>);
 
 impl<C> Clone for Replicas<C> {
@@ -46,7 +46,7 @@ struct Known<C> {
 /// One replica.
 pub struct Replica<C> {
     address: SocketAddr,
-    /// Which of the service's addresses led to it.
+    /// The index of the configured address that resolved to it.
     of: usize,
     host: String,
     authority: Authority,
@@ -62,25 +62,25 @@ struct Standing {
 }
 
 impl<C> Replica<C> {
-    /// Where it listens.
+    /// Its address.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The host by which it is known, for TLS.
+    /// Its configured host, for TLS.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// Host and port by which it is known, for `:authority`.
+    /// Its configured host and port, for `:authority`.
     #[must_use]
     pub const fn authority(&self) -> &Authority {
         &self.authority
     }
 
-    /// It did not answer: others are preferred for a while, longer each time.
+    /// Records a failure: other replicas are preferred for a while, longer with each failure in a row.
     pub fn failed(&self) {
         let mut standing = self.standing();
         let left_out = LEFT_OUT
@@ -90,7 +90,7 @@ impl<C> Replica<C> {
         standing.left_out_until = Some(Instant::now() + left_out);
     }
 
-    /// It answered.
+    /// Records an answer.
     pub fn worked(&self) {
         *self.standing() = Standing::default();
     }
@@ -105,7 +105,7 @@ impl<C> Replica<C> {
 }
 
 impl<C: Send + Sync + 'static> Replicas<C> {
-    /// The replicas at `addresses`, whose connections `make` prepares.
+    /// The replicas at `addresses`. `make` is called once a replica.
     pub fn new(addresses: Addresses, make: impl Fn() -> C + Send + Sync + 'static) -> Self {
         Self(Arc::new(Inner {
             addresses,
@@ -118,8 +118,8 @@ impl<C: Send + Sync + 'static> Replicas<C> {
         }))
     }
 
-    /// The one whose turn it is, without those that were `tried`. Those that failed lately come last.
-    /// `None` when all were tried, or none is known.
+    /// The next replica in turn, except those in `tried`. Replicas that failed lately come last. `None` when
+    /// all were tried, or none is known.
     pub async fn pick(&self, tried: &[SocketAddr]) -> Option<Arc<Replica<C>>> {
         let now = Instant::now();
         let (known, due) = {
@@ -128,7 +128,7 @@ impl<C: Send + Sync + 'static> Replicas<C> {
                 .looked_up
                 .is_none_or(|at| now.duration_since(at) >= LOOK_UP_EVERY);
             if due {
-                // Whoever comes next has no need to look as well.
+                // Set before the look-up, so that the next call does not start another one.
                 known.looked_up = Some(now);
             }
             (known.replicas.clone(), due)
@@ -148,7 +148,7 @@ impl<C: Send + Sync + 'static> Replicas<C> {
     }
 }
 
-/// Takes turns among those that are well; if there is none, the one that has been left out longest.
+/// Takes turns among the healthy replicas; without one, the replica that has been left out longest.
 fn choose<C>(
     known: &[Arc<Replica<C>>],
     tried: &[SocketAddr],
@@ -181,8 +181,8 @@ impl<C> Inner<C> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Finds out who the replicas are. Whoever stays keeps its connections; a name that cannot be looked
-    /// up keeps its replicas.
+    /// Resolves the addresses. Replicas that are still there keep their connections; a name that cannot be
+    /// resolved keeps its replicas.
     async fn look_up(&self) {
         for (of, address) in self.addresses.0.iter().enumerate() {
             let found = match look_up(address).await {
@@ -244,12 +244,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn they_take_turns() {
+    async fn replicas_take_turns() {
         assert_eq!(ports(&three(), 6).await, [1, 1, 2, 2, 3, 3]);
     }
 
     #[tokio::test]
-    async fn who_failed_is_left_out_until_it_works_again() {
+    async fn a_failed_replica_is_left_out_until_it_works_again() {
         let replicas = three();
         let bad = replicas.pick(&[]).await.unwrap();
         for _ in 0..20 {

@@ -1,4 +1,4 @@
-//! One gRPC call, seen from the server: its span, its end, and how long it took.
+//! The span and the metrics of a gRPC call, on the server's side.
 
 use std::{
     collections::HashMap,
@@ -18,8 +18,7 @@ use tracing::{Instrument as _, Span, field::Empty};
 
 use super::{log::CALL_TARGET, trace};
 
-/// The methods of our contracts, by their paths: a caller may ask for any path, and a metric must not have
-/// a label for each.
+/// The methods of our contracts, by path. A caller may send any path; only these become labels of metrics.
 static METHODS: LazyLock<HashMap<String, (String, String)>> = LazyLock::new(|| {
     [
         hamlet_proto::FILE_DESCRIPTOR_SET,
@@ -45,7 +44,7 @@ static METHODS: LazyLock<HashMap<String, (String, String)>> = LazyLock::new(|| {
     .collect()
 });
 
-/// A call that a server is handling. When it is dropped, it is counted.
+/// A call in progress. It is counted when it is dropped.
 #[derive(Debug)]
 pub struct Call {
     span: Span,
@@ -56,7 +55,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// The call that a request begins. It belongs to the trace that the request's headers name.
+    /// The call of a request, in the trace that the request's headers name.
     #[must_use]
     pub fn begin(path: &str, headers: &HeaderMap) -> Self {
         let (service, method) = METHODS
@@ -73,13 +72,13 @@ impl Call {
         }
     }
 
-    /// The span in which it is to be handled.
+    /// The span in which to handle it.
     #[must_use]
     pub const fn span(&self) -> &Span {
         &self.span
     }
 
-    /// Watches the answer to its end.
+    /// Observes the response until its end.
     pub fn answer<B>(mut self, response: Response<B>) -> Response<Observed<B>> {
         self.look_at(response.headers());
         response.map(|body| Observed {
@@ -97,7 +96,7 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        // Nobody waited for the end.
+        // Without a code, the caller went away before the end.
         let code = name(self.code.unwrap_or(Code::Cancelled));
         let took = self.begun.elapsed();
         let labels = [
@@ -114,7 +113,7 @@ impl Drop for Call {
 }
 
 fn span(path: &str, service: &str, headers: &HeaderMap) -> Span {
-    // Whoever watches over processes asks for their health all the time.
+    // Health checks are frequent and would fill the traces.
     if service == "grpc.health.v1.Health" {
         return Span::none();
     }
@@ -138,8 +137,8 @@ pub fn request_span(name: &str, headers: &HeaderMap) -> Span {
     span
 }
 
-/// The span of an operation, in the trace of the request that asked for it, as [`traceparent`] told it then:
-/// the operation may outlive that request, and be finished by another process. Without, it begins a trace.
+/// The span of an operation, in the trace of the request that started it, as given by [`traceparent`] at that
+/// time: the operation may outlive the request and end in another process. Without one, it starts a trace.
 ///
 /// [`traceparent`]: super::traceparent
 #[must_use]
@@ -179,7 +178,7 @@ const fn name(code: Code) -> &'static str {
     }
 }
 
-/// The body of an answer, which passes through untouched and tells its call how it ended.
+/// The body of a response. It passes through unchanged, and its end ends the call.
 #[derive(Debug)]
 pub struct Observed<B> {
     body: B,
@@ -187,7 +186,7 @@ pub struct Observed<B> {
 }
 
 impl<B> Observed<B> {
-    /// A body that belongs to no call.
+    /// A body without a call.
     pub const fn unobserved(body: B) -> Self {
         Self { body, call: None }
     }
@@ -291,7 +290,7 @@ mod tests {
     use super::METHODS;
 
     #[test]
-    fn the_methods_of_the_contracts_are_known_and_no_others() {
+    fn only_the_methods_of_the_contracts_are_labels() {
         for known in [
             "/hamlet.instance.v1.InstanceService/GetInstance",
             "/hamlet.files.v1.FilesService/ListChildren",

@@ -1,4 +1,4 @@
-//! Logs: which lines there are, and how those for programs look.
+//! Logs: which lines are written, and their JSON format.
 
 use std::{
     fmt,
@@ -24,14 +24,14 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-/// The target of the spans of calls. They are there whatever is logged, because lines are looked up by
-/// them.
+/// The target of the spans of calls. These spans are always enabled: log lines take their ids from them.
 pub(super) const CALL_TARGET: &str = "hamlet::call";
 
-/// Our own crates: what a debugged call says in others is of no use and may hold what nobody should see.
-const OURS: [&str; 8] = [
+/// Our own crates. The DEBUG lines of other crates are of no use here and may contain secrets.
+const OURS: [&str; 9] = [
     "apps_svc",
     "couch",
+    "database_kit",
     "files_svc",
     "gateway",
     "hamlet",
@@ -40,15 +40,15 @@ const OURS: [&str; 8] = [
     "service_kit",
 ];
 
-/// How many calls are being debugged: as long as there is none, nothing has to be looked up.
+/// How many calls are being debugged. While there is none, the filter need not look at spans.
 static DEBUGGED: AtomicUsize = AtomicUsize::new(0);
 
-/// Logs the DEBUG lines of the call that is being handled, whatever else is logged.
+/// Logs the DEBUG lines of the current call, whatever the log filter says.
 pub fn debug_this_call() {
     Span::current().record("debug", true);
 }
 
-/// What the span of a call was marked with; kept with the span.
+/// The recorded fields of a call's span; kept as its extension.
 #[derive(Default)]
 struct Mark {
     trace_id: Option<String>,
@@ -88,7 +88,7 @@ impl Visit for Mark {
     }
 }
 
-/// Keeps the marks of calls where the filter and the format find them.
+/// Keeps the marks of calls for the filter and the JSON format.
 pub(super) struct Marks;
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Marks {
@@ -110,7 +110,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Marks {
     }
 }
 
-/// What the settings ask for, and the DEBUG lines of calls that are being debugged.
+/// Enables the lines of the settings' filter, and the DEBUG lines of calls that are being debugged.
 pub(super) struct LogFilter(EnvFilter);
 
 impl LogFilter {

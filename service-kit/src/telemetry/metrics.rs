@@ -10,7 +10,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use super::Error;
+use super::error::Error;
 
 /// The upper bounds of durations, in seconds: from a call in memory to a creation that waits.
 const BUCKETS: [f64; 12] = [

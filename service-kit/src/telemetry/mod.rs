@@ -1,10 +1,11 @@
-//! What a server tells about itself: logs, traces and metrics.
+//! Logs, traces and metrics of a server.
 //!
-//! Logs go to stderr; stdout belongs to what a program answers. Traces go to an OpenTelemetry collector,
-//! metrics are shown to Prometheus, each where the settings say so. No label of a metric is ever chosen by
-//! a caller, so that their number is bounded.
+//! Logs go to stderr; stdout is for a program's output. Traces go to an OpenTelemetry collector and
+//! metrics are served to Prometheus, if configured. Callers never choose the label of a metric, so the
+//! number of labels is bounded.
 
 mod calls;
+mod error;
 mod log;
 mod metrics;
 mod trace;
@@ -22,12 +23,13 @@ use tracing_subscriber::{
 
 pub use self::{
     calls::{Call, CallsLayer, Observed, operation_span, request_span},
+    error::Error,
     log::debug_this_call,
     metrics::{operation_step, page},
     trace::{inject, traceparent},
 };
 
-/// How logs look.
+/// The format of logs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
     /// Lines for people.
@@ -37,7 +39,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// What a server tells about itself, and to whom.
+/// The settings of logs, traces and metrics.
 #[derive(Clone, Debug, clap::Args)]
 pub struct TelemetryFlags {
     /// What to log, as in `info` or `info,instance_svc=debug`.
@@ -48,7 +50,7 @@ pub struct TelemetryFlags {
         value_name = "FILTER"
     )]
     pub log: String,
-    /// How logs look.
+    /// The format of logs.
     #[arg(
         long,
         env = "HAMLET_LOG_FORMAT",
@@ -56,63 +58,26 @@ pub struct TelemetryFlags {
         value_name = "FORMAT"
     )]
     pub log_format: LogFormat,
-    /// Where an OpenTelemetry collector takes traces over gRPC, as in http://collector:4317. By default
-    /// traces go nowhere.
+    /// The OpenTelemetry collector that receives traces over gRPC, as in http://collector:4317. By default
+    /// no traces are sent.
     #[arg(long, env = "HAMLET_OTLP_ENDPOINT", value_name = "URL")]
     pub otlp_endpoint: Option<String>,
-    /// Where metrics are shown to Prometheus, at the path /metrics. By default nowhere.
+    /// The address on which metrics are served to Prometheus, at the path /metrics. By default none.
     #[arg(long, env = "HAMLET_METRICS_LISTEN", value_name = "ADDR")]
     pub metrics_listen: Option<SocketAddr>,
 }
 
-/// Why a server cannot tell about itself.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The filter cannot be read.
-    #[error("log: {filter:?} is not a filter; it looks like info,instance_svc=debug")]
-    Filter {
-        /// What was given.
-        filter: String,
-        /// What is wrong with it.
-        #[source]
-        source: tracing_subscriber::filter::ParseError,
-    },
-    /// Something logs already.
-    #[error("logging has begun already")]
-    Twice(#[from] tracing_subscriber::util::TryInitError),
-    /// The collector cannot be reached by this address.
-    #[error("otlp-endpoint: {endpoint:?} cannot be used; it looks like http://host:4317")]
-    Collector {
-        /// What was given.
-        endpoint: String,
-        /// What is wrong with it.
-        #[source]
-        source: Option<opentelemetry_otlp::ExporterBuildError>,
-    },
-    /// Metrics cannot be shown at this address.
-    #[error("metrics-listen: cannot listen on {address}: {source}")]
-    Metrics {
-        /// The address.
-        address: SocketAddr,
-        /// Why not.
-        source: io::Error,
-    },
-    /// Something counts already.
-    #[error("metrics have begun already")]
-    MetricsTwice(#[from] metrics_exporter_prometheus::BuildError),
-}
-
-/// What tells about a server as long as it runs.
+/// Running telemetry.
 #[derive(Debug)]
 pub struct Telemetry {
     traces: SdkTracerProvider,
 }
 
-/// Begins to tell about the server called `name`. To be called in the runtime; metrics are shown until
+/// Starts telemetry for the server `name`. Has to be called within the runtime; metrics are served until
 /// `shutdown`.
 ///
 /// # Errors
-/// When a setting cannot be used, or when it is called twice.
+/// Also when it is called twice.
 pub async fn init(
     name: &'static str,
     flags: &TelemetryFlags,
@@ -152,9 +117,9 @@ pub async fn init(
 }
 
 impl Telemetry {
-    /// Sends what is left to be sent.
+    /// Sends the remaining traces, for at most one second.
     pub async fn end(self) {
-        // It waits for the collector on a thread of its own.
+        // Blocks until the collector has answered.
         let ending = tokio::task::spawn_blocking(move || {
             self.traces
                 .shutdown_with_timeout(std::time::Duration::from_secs(1))

@@ -1,4 +1,4 @@
-//! Traces: one request across gateway and services, by the W3C `traceparent` header.
+//! Traces of requests across gateway and services, by the W3C `traceparent` header.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::{
@@ -12,12 +12,12 @@ use tracing::{Level, Span, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use tracing_subscriber::{Layer, filter::filter_fn, registry::LookupSpan};
 
-use super::Error;
+use super::error::Error;
 
 const TRACEPARENT: &str = "traceparent";
 
-/// Makes traces, which go to the collector at `endpoint`. Without one they have ids all the same, for logs
-/// and for whoever is called.
+/// Sends traces to the collector at `endpoint`. Without one, spans still get ids, for logs and for the
+/// services that are called.
 pub(super) fn provider(
     name: &'static str,
     endpoint: Option<&str>,
@@ -31,7 +31,7 @@ pub(super) fn provider(
         endpoint: endpoint.to_owned(),
         source,
     };
-    // The exporter takes any text and fails later, when nobody looks.
+    // The exporter accepts any text and would fail later, unnoticed.
     let usable = url::Url::parse(endpoint)
         .is_ok_and(|url| url.scheme() == "http" && url.host_str().is_some());
     if !usable {
@@ -60,12 +60,11 @@ pub(super) fn layer<S: Subscriber + for<'a> LookupSpan<'a>>(
         }))
 }
 
-/// Makes `span` a part of the trace that the headers of its request name, if they do, and writes its ids
-/// down for the logs.
+/// Adds `span` to the trace that the request's headers name, if any, and records its ids for the logs.
 pub(super) fn join(span: &Span, headers: &HeaderMap) {
     let parent = TraceContextPropagator::new().extract(&Incoming(headers));
     if parent.has_active_remote_parent() {
-        // It fails where nothing makes traces, which is none of the call's business.
+        // Fails only when no tracing layer is installed, as in tests.
         let _ = span.set_parent(parent);
     }
     let context = span.context();
@@ -86,8 +85,7 @@ impl RemoteParent for Context {
     }
 }
 
-/// Tells whoever is called, by the headers of the request, which trace it belongs to: that of the span
-/// that is entered.
+/// Adds the trace of the current span to the headers of an outgoing request.
 pub fn inject(headers: &mut HeaderMap) {
     let context = Span::current().context();
     if context.span().span_context().is_valid() {
@@ -95,7 +93,7 @@ pub fn inject(headers: &mut HeaderMap) {
     }
 }
 
-/// The trace of the span that is entered, as the W3C's header has it, for what goes on elsewhere or later.
+/// The trace of the current span as a `traceparent` header, for work that continues elsewhere or later.
 #[must_use]
 pub fn traceparent() -> Option<String> {
     let mut headers = HeaderMap::new();

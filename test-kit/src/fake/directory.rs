@@ -14,7 +14,7 @@ use hamlet_proto::hamlet::instance::v1::{
 };
 use service_kit::{
     caller::Caller,
-    status::{Failure, invalid_field},
+    status::{StatusBuilder, invalid_field},
 };
 use tonic::{Code, Request, Status};
 
@@ -181,7 +181,7 @@ impl Hosts {
     /// Looks at a token as the instance service does.
     fn open(&self, tenant: &Tenant, token: &str) -> Result<(), Status> {
         let refused =
-            |reason: &str| Err(Failure::new(Code::PermissionDenied, reason, "no").build());
+            |reason: &str| Err(StatusBuilder::new(Code::PermissionDenied, reason, "no").build());
         let waits = self.answers[&tenant.domain].onboarding;
         match token {
             _ if !token.bytes().all(|byte| byte.is_ascii_hexdigit()) || token.is_empty() => {

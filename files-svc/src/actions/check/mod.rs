@@ -53,7 +53,7 @@ impl Report {
 /// Checks a tree, and its contents. Nothing comes when all is well. Ends after an error.
 ///
 /// # Errors
-/// [`Error::NoDatabase`] when there is no tree at all; others come as items.
+/// When the instance has no database of files; all other errors come as items.
 pub(crate) async fn check(
     store: Store,
     contents: Contents,

@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ring::pbkdf2::{PBKDF2_HMAC_SHA256, derive};
+use service_kit::passphrase::ITERATIONS;
 
 /// How many rounds of PBKDF2 the client makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,9 +33,9 @@ pub enum WrongIterations {
 
 impl Iterations {
     /// The fewest that are accepted.
-    pub const LEAST: u32 = 50_000;
+    pub const LEAST: u32 = *ITERATIONS.start();
     /// The most that are accepted.
-    pub const MOST: u32 = 5_000_000;
+    pub const MOST: u32 = *ITERATIONS.end();
     /// What a client is told to make.
     pub const DEFAULT: Self = Self(NonZeroU32::MIN.saturating_add(650_000 - 1));
 

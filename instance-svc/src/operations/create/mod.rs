@@ -15,6 +15,7 @@ use hamlet_proto::hamlet::instance::v1::Tenant;
 use prost_types::Any;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use service_kit::status::reasons;
 use tokio::time::Instant;
 
 use super::{
@@ -372,7 +373,8 @@ impl Creation {
             };
             // The databases are there, but a node of a cluster may not have heard of them yet.
             let unheard = Instant::now() < heard
-                && service_kit::status::reason(&status).as_deref() == Some("INSTANCE_INCOMPLETE");
+                && service_kit::status::reason(&status).as_deref()
+                    == Some(reasons::INSTANCE_INCOMPLETE);
             let passing = unheard || status.code() == tonic::Code::Unavailable;
             let again = passing && Instant::now() + pause * 2 < end;
             if !again {

@@ -9,12 +9,12 @@ use std::{
     time::Duration,
 };
 
-use couch::{Clusters, Couch, CouchConfig};
+use couch::Clusters;
 use futures::future::BoxFuture;
 use prost_types::Any;
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpListener;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use test_kit::{database::Server, eventually};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Accepted, Afterwards, Detail, Engine, Kind, Settings, Step, StepError, StepFuture, Task,
@@ -151,32 +151,24 @@ register_kinds! {
     Stack(stacking: Stacking) = "stack",
 }
 
-/// A database, and an engine on it.
+/// A database, and engines on it.
 struct Playground {
     log: OperationLog<ToyWork>,
     toys: Toys,
-    _folder: tempfile::TempDir,
-    _stop: DropGuard,
+    _server: Server,
 }
 
 impl Playground {
     async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let config = embedded_couchdb::Config::new(folder.path(), "admin", "password");
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://admin:password@{}", listener.local_addr().unwrap());
-        let stop = CancellationToken::new();
-        tokio::spawn(embedded_couchdb::serve(config, listener, stop.clone()));
-        let couch: Clusters = Couch::connect(&CouchConfig::new(url)).unwrap().into();
-        couch.wait_until_up(Duration::from_secs(60)).await.unwrap();
+        let server = Server::empty().await;
+        let couch: Clusters = server.couch().into();
         Store::new(couch.clone()).unwrap().prepare().await.unwrap();
         Self {
             log: OperationLog::new(&couch).unwrap(),
             toys: Toys {
                 stacking: Stacking::default(),
             },
-            _folder: folder,
-            _stop: stop.drop_guard(),
+            _server: server,
         }
     }
 
@@ -201,17 +193,15 @@ impl Playground {
         self.toys.stacking.done.lock().unwrap().clone()
     }
 
-    /// The operation when it has ended and is not to be looked at any more.
+    /// The operation when it has ended and is not to be looked at any more, and what comes after that is done.
     async fn end_of(&self, id: &str) -> Operation<ToyWork> {
-        loop {
+        let tidied = format!("{id}: tidied");
+        eventually(&format!("the end of {id}"), async || {
             let now = self.log.read(id).await.unwrap().unwrap().body;
-            if now.phase.is_end() && !now.open {
-                // What comes after the end is told by nobody.
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                return now;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+            let is_over = now.phase.is_end() && !now.open && self.done().contains(&tidied);
+            is_over.then_some(now)
+        })
+        .await
     }
 }
 

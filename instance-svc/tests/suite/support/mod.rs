@@ -42,7 +42,7 @@ use service_kit::{
     caller::Caller,
     contexts::Contexts,
     peer::{self, Peer},
-    status::Failure,
+    status::StatusBuilder,
 };
 pub(crate) use test_kit::fake::lifecycles::Contents;
 use test_kit::{
@@ -108,7 +108,7 @@ fn neighbours(server: &Server, contents: &Contents) -> Fake {
         }
         // What a node of the database answers that has not heard of the new databases yet.
         if source == "unheard" && heard.lock().unwrap().insert(prefix.clone()) {
-            let failure = Failure::new(
+            let failure = StatusBuilder::new(
                 Code::FailedPrecondition,
                 "INSTANCE_INCOMPLETE",
                 "the databases of this instance are not there",

@@ -1,0 +1,113 @@
+//! Why the gateway itself refuses a gRPC call, and the status that says so.
+
+use service_kit::{
+    deadline::NoTimeout,
+    status::{ServiceError, StatusBuilder},
+};
+use tonic::{Code, Status};
+
+use crate::{
+    credential::CredentialError,
+    directory::{HostEntry, InstanceState},
+    host::Host,
+};
+
+/// Why a call is not forwarded, or ends without an answer of the service.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("there is no instance {host}")]
+    UnknownHost { host: String },
+    #[error("the instance of {host} is now at {domain}")]
+    Moved { host: String, domain: String },
+    #[error("whose host this is cannot be found out now; try again in a moment")]
+    DirectoryUnreachable,
+    #[error("the instance {domain} is blocked")]
+    Blocked { domain: String, reason: String },
+    #[error("the instance {domain} is being destroyed")]
+    Deleting { domain: String },
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
+    #[error("{path} cannot be called through this door")]
+    NoSuchService { path: String },
+    #[error("the path is not one of a gRPC call")]
+    Path,
+    #[error("{0}")]
+    Timeout(#[from] NoTimeout),
+    #[error("too many calls are running; end some or try again in a moment")]
+    TooManyCalls,
+    #[error("the call took longer than it may; what it began may still be done")]
+    DeadlineExceeded,
+    #[error("the {service} is out of reach; nothing was done, try again in a moment")]
+    ServiceUnreachable { service: &'static str },
+    #[error("the {service} broke the call off; it may have been carried out")]
+    BrokenOff { service: &'static str, code: Code },
+    #[error(transparent)]
+    ClusterKey(#[from] service_kit::peer::Error),
+}
+
+impl Refusal {
+    pub(crate) fn unknown(host: &Host) -> Self {
+        Self::UnknownHost {
+            host: host.name().to_owned(),
+        }
+    }
+
+    pub(crate) fn moved(host: &Host, domain: &str) -> Self {
+        Self::Moved {
+            host: host.name().to_owned(),
+            domain: domain.to_owned(),
+        }
+    }
+
+    /// Why the public may not use the instance in its present state; `None` when it may.
+    pub(crate) fn of_state(entry: &HostEntry) -> Option<Self> {
+        let domain = entry.tenant.domain.clone();
+        match &entry.state {
+            InstanceState::Active => None,
+            InstanceState::Blocked { reason } => Some(Self::Blocked {
+                domain,
+                reason: reason.clone(),
+            }),
+            InstanceState::Deleting => Some(Self::Deleting { domain }),
+        }
+    }
+}
+
+impl ServiceError for Refusal {
+    fn status(&self) -> StatusBuilder {
+        let (code, reason) = match self {
+            Self::UnknownHost { .. } => (Code::NotFound, "INSTANCE_NOT_FOUND"),
+            Self::Moved { .. } => (Code::NotFound, "INSTANCE_MOVED"),
+            Self::DirectoryUnreachable => (Code::Unavailable, "DIRECTORY_OUT_OF_REACH"),
+            Self::Blocked { .. } => (Code::FailedPrecondition, "INSTANCE_BLOCKED"),
+            Self::Deleting { .. } => (Code::NotFound, "INSTANCE_DELETING"),
+            Self::Credential(error) => (Code::Unauthenticated, error.reason()),
+            Self::NoSuchService { .. } | Self::Path => (Code::Unimplemented, "NO_SUCH_SERVICE"),
+            Self::Timeout(error) => {
+                return StatusBuilder::invalid_field("grpc-timeout", error.to_string());
+            }
+            Self::TooManyCalls => (Code::ResourceExhausted, "TOO_MANY_CALLS"),
+            Self::DeadlineExceeded => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
+            Self::ServiceUnreachable { .. } => (Code::Unavailable, "SERVICE_OUT_OF_REACH"),
+            Self::BrokenOff { code, .. } => (*code, "CALL_BROKEN_OFF"),
+            Self::ClusterKey(_) => (Code::Internal, "CLUSTER_KEY_UNUSABLE"),
+        };
+        let status = StatusBuilder::new(code, reason, self.to_string());
+        match self {
+            Self::UnknownHost { host } => status.with("host", host),
+            Self::Moved { host, domain } => status.with("host", host).with("domain", domain),
+            Self::Blocked { domain, reason } => status
+                .with("reason", if reason.is_empty() { "UNKNOWN" } else { reason })
+                .with("domain", domain),
+            Self::Deleting { domain } => status.with("domain", domain),
+            _ => status,
+        }
+    }
+}
+
+/// Without a log line: what an operator has to know of is logged where it happens.
+impl From<&Refusal> for Status {
+    fn from(refusal: &Refusal) -> Self {
+        refusal.status().build()
+    }
+}

@@ -1,0 +1,33 @@
+//! `hamletd` as a program: what becomes of its settings.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::ArgMatches;
+use service_kit::{
+    config::Tables,
+    program::{BoxError, Program},
+    telemetry::TelemetryFlags,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{folder, installation, settings::Settings};
+
+impl Program for Settings {
+    const NAME: &'static str = "hamletd";
+
+    fn telemetry(&self) -> &TelemetryFlags {
+        &self.telemetry
+    }
+
+    async fn serve(self, tables: Tables, shutdown: CancellationToken) -> Result<(), BoxError> {
+        Ok(installation::run(self, tables, shutdown).await?)
+    }
+
+    // Ports may have been picked when it started; the folder knows them.
+    fn health_address(settings: &ArgMatches) -> Option<SocketAddr> {
+        settings
+            .get_one::<PathBuf>("data")
+            .and_then(|folder| folder::published_admin_address(folder))
+            .or_else(|| settings.get_one("admin_listen").copied())
+    }
+}
