@@ -315,13 +315,13 @@ mod tests {
             ("instance.domain", |s| ask(s, "domain", "")),
             ("instance.domain", |s| ask(s, "domain", "a/b")),
             ("instance.domain_aliases", |s| {
-                ask(s, "domain_aliases", json!(["bob.example:1"]))
+                ask(s, "domain_aliases", json!(["bob.example:1"]));
             }),
             ("instance.domain_aliases", |s| {
-                ask(s, "domain_aliases", json!(["no name"]))
+                ask(s, "domain_aliases", json!(["no name"]));
             }),
             ("instance.old_domain", |s| {
-                ask(s, "old_domain", "BOB.example")
+                ask(s, "old_domain", "BOB.example");
             }),
             ("instance.locale", |s| ask(s, "locale", "French")),
             ("instance.context", |s| ask(s, "context", "a\nb")),
@@ -332,7 +332,7 @@ mod tests {
             ("instance.uuid", |s| ask(s, "uuid", "a/b")),
             ("instance.oidc_id", |s| ask(s, "oidc_id", "élodie")),
             ("instance.sponsorships", |s| {
-                ask(s, "sponsorships", json!(["a b"]))
+                ask(s, "sponsorships", json!(["a b"]));
             }),
             ("instance.tos_signed", |s| ask(s, "tos_signed", "x")),
             ("instance.tos_latest", |s| ask(s, "tos_latest", "2.0.0")),
@@ -341,10 +341,10 @@ mod tests {
                 ask(s, "tos_latest", "2.2.0-20250901");
             }),
             ("instance.disk_quota_bytes", |s| {
-                ask(s, "disk_quota_bytes", -5)
+                ask(s, "disk_quota_bytes", -5);
             }),
             ("instance.settings", |s| {
-                ask(s, "settings", json!({"_id": "x"}))
+                ask(s, "settings", json!({"_id": "x"}));
             }),
             ("instance.settings", |s| {
                 let many = (0..101).map(|it| (it.to_string(), "x".into()));

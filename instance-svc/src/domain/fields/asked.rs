@@ -58,7 +58,7 @@ impl Asked {
             let value = rule.ask(message)?;
             match entry {
                 Some(entry) => asked.insert_entry(path, value.get(entry)),
-                None if rule.has_entries() => asked.insert_all(path, value),
+                None if rule.has_entries() => asked.insert_all(path, &value),
                 None => {
                     asked.0.insert(path.clone(), value);
                 }
@@ -80,7 +80,7 @@ impl Asked {
     }
 
     /// A whole map. What it says of an entry is said once.
-    fn insert_all(&mut self, path: &str, value: Value) {
+    fn insert_all(&mut self, path: &str, value: &Value) {
         let mut whole = Map::new();
         for (entry, value) in value.as_object().into_iter().flatten() {
             let of_entry = format!("{path}.{entry}");

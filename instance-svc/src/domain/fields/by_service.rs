@@ -45,7 +45,7 @@ pub(super) const ALL: &[ByService] = &[
     field("id", |from, into| into.id.clone_from(&from.id)).refused(|asked| !asked.id.is_empty()),
     field("etag", |from, into| into.etag.clone_from(&from.etag)),
     field("prefix", |from, into| {
-        into.prefix.clone_from(&from.instance.prefix)
+        into.prefix.clone_from(&from.instance.prefix);
     })
     .refused(|asked| !asked.prefix.is_empty())
     .copied(|it| it.record.prefix.clone_from(&it.instance.prefix)),
@@ -68,7 +68,7 @@ pub(super) const ALL: &[ByService] = &[
     })
     .refused(|asked| asked.indexes_version != 0),
     field("feature_sets", |from, into| {
-        into.feature_sets = from.instance.feature_sets()
+        into.feature_sets = from.instance.feature_sets();
     }),
     field("create_time", |from, into| {
         into.create_time = timestamp(&from.record.created_at);
