@@ -207,6 +207,9 @@ pub static FIELDS: &[Field] = &[
     Field::new("franceconnect_id", Kept::Document("franceconnect_id")).flag("franceconnect_id"),
     Field::by_service("id", Kept::Derived),
     Field::by_service("indexes_version", Kept::Document("indexes_version")),
+    Field::new("labels", Kept::Record("labels"))
+        .flag("labels")
+        .keyed(),
     Field::new("locale", Kept::Document("locale"))
         .flag("locale")
         .not_cleared(),

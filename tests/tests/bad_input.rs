@@ -386,6 +386,8 @@ fn updates() -> Vec<Case> {
         case("onboardingFinished", json!({}), "instance.onboarding_finished", "leave it out of the mask"),
         case("deleting", json!({"deleting": true}), "instance.deleting", "destroy the instance"),
         case("blockingReason", json!({"blockingReason": "UNKNOWN"}), "instance.blocking_reason", "set instance.blocked too"),
+        case("labels", json!({"labels": {"A": "x"}}), "instance.labels", "such as customer"),
+        case("labels", json!({"labels": {"a": "x\ny"}}), "instance.labels.a", "on one line"),
         case("settings", json!({"settings": {"_rev": "1"}}), "instance.settings", "not beginning with _"),
         case("settings", json!({"settings": {"locale": "fr"}}), "instance.settings.locale", "use instance.locale"),
     ]

@@ -42,6 +42,9 @@ pub(crate) struct FieldFlags {
     /// The subject at FranceConnect.
     #[arg(long = "franceconnect_id", value_name = "SUBJECT", value_parser = values::names::not_empty)]
     franceconnect_id: Option<String>,
+    /// Short texts by which administrators tell instances apart, KEY=VALUE, several separated by commas.
+    #[arg(long, value_name = "LABELS", value_delimiter = ',', value_parser = label)]
+    labels: Vec<(String, String)>,
     /// The language, such as fr, fr-FR or de_AT.
     #[arg(long, value_name = "LANGUAGE", value_parser = values::names::not_empty)]
     locale: Option<String>,
@@ -102,6 +105,7 @@ impl FieldFlags {
         set!(patch.domain_aliases = given(self.domain_aliases));
         set!(patch.email = self.email);
         set!(patch.franceconnect_id = self.franceconnect_id);
+        set_keys!(patch.labels = self.labels);
         set!(patch.locale = self.locale);
         set!(patch.magic_link = self.magic_link);
         set!(patch.no_auto_update = self.no_auto_update);
@@ -116,6 +120,21 @@ impl FieldFlags {
         set!(patch.tos_signed = self.tos);
         set!(patch.uuid = self.uuid);
         Ok(patch)
+    }
+}
+
+/// Reads one label.
+///
+/// # Errors
+/// When the text has no equals sign, or no key before it.
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => {
+            Ok((key.trim().to_owned(), value.to_owned()))
+        }
+        _ => Err(format!(
+            "{text:?} is no label; write KEY=VALUE, several separated by commas"
+        )),
     }
 }
 
@@ -216,6 +235,7 @@ static ROWS: &[Row] = &[
     row("create_time", "created", |i| time(i.create_time.as_ref())),
     row("operation", "at work", |i| i.operation.clone()),
     row("etag", "etag", |i| i.etag.clone()),
+    row_of_map("labels", "label", |i| &i.labels),
     row_of_map("settings", "setting", |i| &i.settings),
 ];
 

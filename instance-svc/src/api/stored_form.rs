@@ -436,6 +436,36 @@ fn the_other_verbs() {
 }
 
 #[test]
+fn fields_that_came_later_lie_behind_the_others() {
+    let labels = Instance {
+        domain: "a.example".to_owned(),
+        labels: pairs([("b", "2"), ("a", "1")]),
+        ..Instance::default()
+    };
+    let spec = messages::spec(CreateInstanceRequest {
+        instance: Some(labels.clone()),
+        ..CreateInstanceRequest::default()
+    })
+    .unwrap();
+    let spec = json(&spec.check().unwrap());
+    let expected = MINIMAL_SPEC.replace('}', r#","labels":{"a":"1","b":"2"}}"#);
+    assert_eq!(spec, expected);
+    let change = json(&update(&["labels.a", "labels.gone", "locked"], labels));
+    let expected = concat!(
+        r#"{"kind":"update","instance":{},"record":{"locked":false,"#,
+        r#""labels.a":"1","labels.gone":null}}"#
+    );
+    assert_eq!(change, expected);
+    let read: Change = serde_json::from_str(&change).unwrap();
+    assert_eq!(json(&read), change);
+    let mut record: Record = serde_json::from_str(RECORD).unwrap();
+    read.apply_to_record(&mut record);
+    let expected = RECORD.replace(r#""locked":true,"#, "");
+    let expected = expected.trim_end_matches('}').to_owned() + r#","labels":{"a":"1"}}"#;
+    assert_eq!(json(&record), expected);
+}
+
+#[test]
 fn operations() {
     let begin = concat!(
         r#""instance":"0123","domain":"a.example","prefix":"cozyabc","couch_cluster":1,"#,

@@ -66,6 +66,17 @@ fn setting(path: &'static str, set: fn(&mut Instance), name: &str, value: &str) 
     }
 }
 
+fn label(path: &'static str) -> Field {
+    Field {
+        path,
+        set: |i| i.labels = [("customer".into(), "acme".into())].into(),
+        instance: json!({}),
+        settings: json!({}),
+        record: json!({"labels": {"customer": "acme"}}),
+        cleared: Some((json!({}), json!({}), json!({"labels": null}))),
+    }
+}
+
 fn fields() -> Vec<Field> {
     vec![
         document(
@@ -195,6 +206,8 @@ fn fields() -> Vec<Field> {
             record: json!({"debug_until": "2096-10-02T07:06:40.000000Z"}),
             cleared: Some((json!({}), json!({}), json!({"debug_until": null}))),
         },
+        label("labels"),
+        label("labels.customer"),
         setting(
             "email",
             |i| i.email = "b@example.org".into(),

@@ -22,6 +22,7 @@ mod by_service;
 mod cluster;
 mod disk_quota;
 pub mod formats;
+mod labels;
 mod locale;
 mod names;
 mod rule;
@@ -94,6 +95,7 @@ pub static SETTABLE: &[&dyn Settable] = &[
     &switches::Deleting,
     &plain!(locked: record.locked),
     &times::DebugUntil,
+    &labels::Labels,
 ];
 
 /// The fields that the service sets.

@@ -43,6 +43,7 @@ fn everything() -> Instance {
         onboarding_finished: true,
         deleting: true,
         locked: true,
+        labels: [("customer".to_owned(), "acme".to_owned())].into(),
         debug_until: Some(Timestamp {
             seconds: 4_000_000_000,
             nanos: 0,
