@@ -19,6 +19,7 @@ mod marks;
 mod orphans;
 mod passphrase;
 mod requests;
+mod rolling_restart;
 mod schedules;
 mod soft_delete;
 mod steps;

@@ -7,8 +7,6 @@
     reason = "a failed expectation is the test failing"
 )]
 
-#[path = "../support/mod.rs"]
-mod support;
 mod version_0_1_0;
 
 use std::time::Duration;
@@ -23,15 +21,16 @@ use instance_svc::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use support::{Clients, World, changes::update_request, failure, hasty, operation_id};
-use version_0_1_0::{
+
+use self::version_0_1_0::{
     CHANGE_STEPS, CREATE_STEPS, Change, Claim, DESTROY_STEPS, Operation, Phase, Record, Work,
 };
+use crate::support::{Clients, World, changes::update_request, failure, hasty, operation_id};
 
 /// A replica that stays ahead of the step of this name, for so long that nobody waits for the next try.
 fn stuck_at(name: &str, step: &'static str) -> Settings {
     let failpoints = Failpoints::new(move |_, at| {
-        if at.step.name() == step && !at.undo && !at.after {
+        if at.step.step == step && !at.undo && !at.after {
             Order::Fail
         } else {
             Order::Go
@@ -48,11 +47,19 @@ fn waits(metadata: &OperationMetadata) -> bool {
     metadata.phase() == Shown::Waiting
 }
 
-/// Reads a document as version 0.1.0 does. Nothing of it may get lost when that version writes it back.
+/// What version 0.1.0 does not know, and drops when it writes the document back.
+const NEW: [&str; 2] = ["created", "labels"];
+
+/// Reads a document as version 0.1.0 does. Nothing that it knows may get lost when it writes the document back.
 fn read<T: DeserializeOwned + Serialize>(document: &Value) -> T {
     let read: T = serde_json::from_value(document.clone())
         .unwrap_or_else(|error| panic!("{error}: {document:#}"));
-    assert_eq!(&serde_json::to_value(&read).unwrap(), document);
+    let written = serde_json::to_value(&read).unwrap();
+    for (name, value) in document.as_object().unwrap() {
+        if !NEW.contains(&name.as_str()) {
+            assert_eq!(written.get(name), Some(value), "{name} of {document:#}");
+        }
+    }
     read
 }
 
@@ -122,7 +129,7 @@ fn at_work(operation: &Operation, step: usize) {
 
 #[test]
 fn the_types_of_version_0_1_0_are_those_of_its_documents() {
-    let documents = include_str!("../../../tests/data/0.1.0/documents.json");
+    let documents = include_str!("../../../../tests/data/0.1.0/documents.json");
     let documents: Value = serde_json::from_str(documents).unwrap();
     let of = |database: &str| {
         let found = documents[database].as_array().unwrap().iter().cloned();
