@@ -12,11 +12,12 @@ use std::path::{Path, PathBuf};
 
 use hamlet_tests::{
     cli::Cli,
-    daemon::{Daemon, Options, eventually},
+    daemon::{Daemon, Options},
     database::Database,
     programs::root,
 };
 use serde_json::{Value, json};
+use test_kit::eventually_blocking;
 
 const NOT_FOUND: i32 = 3;
 const CONFLICT: i32 = 4;
@@ -69,7 +70,7 @@ fn at<'a>(operations: &'a [Value], domain: &str) -> Vec<&'a Value> {
 
 /// Waits until no operation is at work.
 fn all_ended(cli: &Cli) -> Vec<Value> {
-    eventually("the end of all operations", || {
+    eventually_blocking("the end of all operations", || {
         let running = cli.run("operations ls --running -o name").done();
         running.out.trim().is_empty().then_some(())
     });
@@ -116,7 +117,7 @@ fn what_was_deleted_softly_is_brought_back_and_what_other_software_made_is_adopt
     assert_eq!(max["state"], "STATE_BLOCKED");
     assert_eq!(max["blockingReason"], "LOGIN_FAILED");
 
-    eventually("the adoption", || {
+    eventually_blocking("the adoption", || {
         let listed = cli.run("instances ls -o json").done().json_lines();
         let theirs = listed
             .into_iter()
@@ -150,7 +151,7 @@ async fn what_was_at_work_comes_to_its_end() {
         let shown = cli.run(&format!("operations show {name} -o json"));
         assert_eq!(&shown.json(), expected);
     }
-    eventually("the end of all orphans", || {
+    eventually_blocking("the end of all orphans", || {
         let orphans = cli.run("instances orphans -o json").done();
         orphans.out.trim().is_empty().then_some(())
     });
@@ -238,7 +239,7 @@ fn creations_ended(cli: &Cli, all: &[Value]) {
 
 fn destructions_ended(cli: &Cli, all: &[Value]) {
     // The last one was due: it began by itself.
-    eventually("the destruction that was due", || {
+    eventually_blocking("the destruction that was due", || {
         let shown = cli.run("instances show due.example");
         (shown.code == NOT_FOUND).then_some(())
     });

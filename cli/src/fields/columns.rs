@@ -170,7 +170,7 @@ mod tests {
                 | "no_auto_update"
                 | "onboarding_finished" => json!(false),
                 "domain_aliases" | "feature_sets" | "sponsorships" => json!([]),
-                "settings" => json!({}),
+                "labels" | "settings" => json!({}),
                 _ => Value::Null,
             };
             assert_eq!(value, expected, "{name}");

@@ -172,11 +172,22 @@ impl Change {
     }
 
     /// Whether it is decided when the instance is taken: nothing can refuse it after that, and whoever takes
-    /// over can do every step again without knowing how far the owner before came. Names have to be won
-    /// first; and what a soft deletion and its opposite restore is seen only before they write.
+    /// over can do every step again without knowing how far the owner before came. That does not hold where
+    /// names have to be won first, where secrets are opened or a token is used up, and where a value is restored
+    /// that is seen only before the first write.
     #[must_use]
     pub fn is_decided_when_taken(&self) -> bool {
-        !self.changes_names() && !matches!(self.kind, ChangeKind::Delete | ChangeKind::Undelete)
+        !self.changes_names()
+            && match self.kind {
+                ChangeKind::Update
+                | ChangeKind::Block
+                | ChangeKind::Unblock
+                | ChangeKind::Sessions => true,
+                ChangeKind::Delete
+                | ChangeKind::Undelete
+                | ChangeKind::RegisterLink
+                | ChangeKind::Passphrase => false,
+            }
     }
 
     /// Whether it does anything to our own document beside the copies of the instance document's fields.

@@ -124,15 +124,17 @@ pub(super) async fn claim(store: &Store, id: &str, claim: &Claim) -> Result<(), 
                 ClaimOutcome::Taken(_) => continue,
             }
         }
-        if !is_abandoned(store, &holder).await? {
-            return Err(Error::NameTaken(claim.name.clone()).into());
-        }
         // Each claim that is met has its own time: one may have followed another.
         let since = match &met {
             Some((before, since)) if *before == holder => *since,
             _ => met.insert((holder.clone(), Instant::now())).1,
         };
-        if since.elapsed() < GRACE {
+        // Asked before the look: a look that took long shows what was there when it began.
+        let is_over = since.elapsed() >= GRACE;
+        if !is_abandoned(store, &holder).await? {
+            return Err(Error::NameTaken(claim.name.clone()).into());
+        }
+        if !is_over {
             tokio::time::sleep(GRACE / 4).await;
             continue;
         }

@@ -93,19 +93,47 @@ pub(super) async fn try_take(
     })
 }
 
+/// How an operation stands to the instance that it works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It has the instance.
+    Has,
+    /// It does not: another owner has finished it, or another operation has taken the instance.
+    HasNot,
+    /// There is no such instance any more.
+    Gone,
+}
+
 /// Whether this operation has the instance.
 ///
 /// A process that was stopped and woken may be in the middle of a step of an operation that somebody else
 /// has finished since. Before it writes to a document it asks this, *after* it read the document: whatever
 /// a later operation wrote then has another revision than the one read, or this says no.
+pub(super) async fn standing(
+    store: &Store,
+    id: &str,
+    operation: &Envelope,
+) -> Result<Standing, couch::Error> {
+    let (record, now) = tokio::try_join!(store.record(&operation.instance), store.operation(id))?;
+    let Some(record) = record else {
+        return Ok(Standing::Gone);
+    };
+    let is_named = record.body.operation.as_deref() == Some(id);
+    let has_ended = now.is_some_and(|now| now.body.phase.is_end());
+    Ok(if is_named && !has_ended {
+        Standing::Has
+    } else {
+        Standing::HasNot
+    })
+}
+
+/// Whether this operation has the instance: [`standing`] in one word.
 pub(super) async fn has(
     store: &Store,
     id: &str,
     operation: &Envelope,
 ) -> Result<bool, couch::Error> {
-    let (record, now) = tokio::try_join!(store.record(&operation.instance), store.operation(id))?;
-    let named = record.is_some_and(|record| record.body.operation.as_deref() == Some(id));
-    Ok(named && now.is_none_or(|now| !now.body.phase.is_end()))
+    Ok(standing(store, id, operation).await? == Standing::Has)
 }
 
 /// Writes the record while this operation has the instance. Nothing to do when it does not have it.
@@ -143,23 +171,45 @@ pub(super) async fn write_record(
                     body: record,
                 }));
             }
+            // Another owner may have ended the operation meanwhile.
+            Exchange::Lost if !has(store, id, operation).await? => return Ok(None),
             Exchange::Lost => {}
         }
     }
 }
 
-/// Frees the instance. Nothing to do when this operation does not have it.
+/// Frees the instance. Nothing to do when the record does not name this operation.
 pub(super) async fn free(
     store: &Store,
     id: &str,
     operation: &Envelope,
-    known: Option<&Document<Record>>,
 ) -> Result<(), couch::Error> {
-    write_record(store, id, operation, known, |record| {
-        record.operation = None;
-    })
-    .await?;
-    Ok(())
+    loop {
+        let found = store.record(&operation.instance).await?;
+        let Some(found) = found.filter(|found| found.body.operation.as_deref() == Some(id)) else {
+            return Ok(());
+        };
+        if free_at(store, operation, &found, |_| {}).await? {
+            return Ok(());
+        }
+    }
+}
+
+/// Frees the instance with one write, if its record is still as it was seen, and writes into the record with it.
+/// Whether it was.
+pub(super) async fn free_at(
+    store: &Store,
+    operation: &Envelope,
+    seen: &Document<Record>,
+    write: impl FnOnce(&mut Record),
+) -> Result<bool, couch::Error> {
+    let mut record = seen.body.clone();
+    write(&mut record);
+    record.operation = None;
+    let freed = store
+        .replace_record(&operation.instance, &seen.rev, &record)
+        .await?;
+    Ok(matches!(freed, Exchange::Won(_)))
 }
 
 /// Refuses an instance that another operation has.
@@ -176,6 +226,8 @@ pub(crate) async fn require_idle(
     };
     let end = Instant::now() + GRACE;
     loop {
+        // Asked before the look: a look that took long shows what was there when it began.
+        let is_over = Instant::now() >= end;
         match store.operation(other).await? {
             Some(found) if found.body.phase.is_end() => return Ok(()),
             Some(_) => {
@@ -185,7 +237,7 @@ pub(crate) async fn require_idle(
                 });
             }
             // It is about to be written down, or was forgotten long ago.
-            None if Instant::now() >= end => return Ok(()),
+            None if is_over => return Ok(()),
             None => tokio::time::sleep(GRACE / 8).await,
         }
     }

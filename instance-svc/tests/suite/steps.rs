@@ -256,18 +256,16 @@ fn reversible() -> Vec<StepId> {
     steps_before("create", "look")
 }
 
-/// The steps of a change that can be taken back: those of one that adds names. A change that is written when the
-/// instance is taken has none.
+/// The steps of a change that can be taken back: those of one that adds names. A change that is
+/// decided when the instance is taken has none.
 fn reversible_of(verb: ChangeKind) -> Vec<StepId> {
     match verb {
-        ChangeKind::Update => steps_before("change", "settings"),
-        ChangeKind::Undelete => vec![step("change", "take")],
-        ChangeKind::Block
-        | ChangeKind::Unblock
+        ChangeKind::Update
         | ChangeKind::Delete
+        | ChangeKind::Undelete
         | ChangeKind::RegisterLink
-        | ChangeKind::Passphrase
-        | ChangeKind::Sessions => Vec::new(),
+        | ChangeKind::Passphrase => steps_before("change", "settings"),
+        ChangeKind::Block | ChangeKind::Unblock | ChangeKind::Sessions => Vec::new(),
     }
 }
 

@@ -105,7 +105,7 @@ mod tests {
         for field in FIELDS.iter().filter(|field| field.change.may_set()) {
             let Some(flag) = field.flag else { continue };
             // One of these is a value that the flag takes.
-            let matches = ["", "=basic", "=true", "=false", "=1", "=a:1"]
+            let matches = ["", "=basic", "=true", "=false", "=1", "=a:1", "=a=1"]
                 .iter()
                 .map(|value| ["test", "bob.example", &format!("--{flag}{value}")].map(String::from))
                 .find_map(|line| command.clone().try_get_matches_from(line).ok())

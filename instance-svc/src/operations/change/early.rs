@@ -36,12 +36,12 @@ impl Changing {
     ) -> Option<Box<dyn Early<ChangeWork>>> {
         let seen = task.work.seen.get()?;
         let (envelope, change) = (task.envelope, &task.work.change);
-        if !change.is_decided_when_taken() || !self.is_created(envelope, &seen.record.body).await {
+        // The document was read beside the record and may be older: what depends on it is left to the step.
+        if !change.is_decided_when_taken()
+            || !change.etag.is_empty()
+            || !self.is_created(envelope, &seen.record.body).await
+        {
             return None;
-        }
-        let carried = self.carried(task).ok()?;
-        if let Some(carried) = &carried {
-            carried.may_go_on(&seen.document.body).ok()?;
         }
         let begun = Instant::now();
         let take = taking::try_take(&self.store, task.id, envelope, seen.record.clone());
@@ -122,15 +122,16 @@ impl Early<ChangeWork> for EarlyTaking {
 }
 
 impl EarlyTaking {
-    /// The request may have reached another replica, which drives the operation and relies on this.
+    /// An operation that is not there may be about to be accepted, by a replica that the same request has
+    /// reached: then the record goes on naming it, and holds nothing after [`GRACE`](taking::GRACE).
     async fn free_unless_driven(&self) -> Result<(), couch::Error> {
-        if let Some(found) = self.store.operation(&self.id).await?
-            && found.body.instance == self.envelope.instance
-            && !found.body.phase.is_end()
-        {
+        let Some(found) = self.store.operation(&self.id).await? else {
+            return Ok(());
+        };
+        if found.body.instance == self.envelope.instance && !found.body.phase.is_end() {
             return Ok(());
         }
-        let known = Some(&self.seen.record);
-        taking::free(&self.store, &self.id, &self.envelope, known).await
+        taking::free_at(&self.store, &self.envelope, &self.seen.record, |_| {}).await?;
+        Ok(())
     }
 }

@@ -28,7 +28,7 @@ use super::{
         Afterwards, Detail, Due, EarlyFuture, Kind, Report, Step, StepError, Task,
         kind::position_of, nothing,
     },
-    taking::{self, Conditions, CreatedInstances},
+    taking::{self, Conditions, CreatedInstances, Standing},
 };
 use crate::{
     config::Config,
@@ -122,16 +122,7 @@ impl Kind for Changing {
 
     fn tidy<'a>(&'a self, task: Task<'a, ChangeWork>) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            let known = task.work.seen.get().map(|seen| &seen.record);
-            let is_made = task.envelope.phase == Phase::Succeeded;
-            let freed =
-                taking::write_record(&self.store, task.id, task.envelope, known, |record| {
-                    if is_made {
-                        task.work.change.apply_to_record(record);
-                    }
-                    record.operation = None;
-                });
-            if let Err(error) = freed.await {
+            if let Err(error) = self.free_with_copies(task).await {
                 tracing::debug!(
                     operation = task.id,
                     error = &error as &dyn std::error::Error,
@@ -147,7 +138,7 @@ impl Kind for Changing {
     ) -> BoxFuture<'a, Result<(), StepError>> {
         Box::pin(async move {
             let _nothing = self.release_stray(task).await?;
-            taking::free(&self.store, task.id, task.envelope, None).await?;
+            taking::free(&self.store, task.id, task.envelope).await?;
             Ok(())
         })
     }
@@ -199,8 +190,26 @@ impl Changing {
     }
 
     async fn free(&self, task: Task<'_, ChangeWork>) -> Result<Report<ChangeWork>, StepError> {
-        taking::free(&self.store, task.id, task.envelope, None).await?;
+        taking::free(&self.store, task.id, task.envelope).await?;
         Ok(nothing())
+    }
+
+    /// Frees the instance after the end, and brings the copies in the record up to date with what was changed.
+    async fn free_with_copies(&self, task: Task<'_, ChangeWork>) -> Result<(), couch::Error> {
+        let (store, envelope) = (&self.store, task.envelope);
+        if let Some(seen) = task.work.seen.get() {
+            let is_made = envelope.phase == Phase::Succeeded;
+            let freed = taking::free_at(store, envelope, &seen.record, |record| {
+                if is_made {
+                    task.work.change.apply_to_record(record);
+                }
+            });
+            if freed.await? {
+                return Ok(());
+            }
+        }
+        // Somebody else has written the record. Copies that are missing are adoption's to write.
+        taking::free(store, task.id, envelope).await
     }
 
     /// Claims the added names, one at a time, in byte order.
@@ -269,15 +278,16 @@ impl Changing {
         task: Task<'_, ChangeWork>,
         read_again: bool,
     ) -> Result<bool, StepError> {
-        if !read_again || taking::has(&self.store, task.id, task.envelope).await? {
+        if !read_again {
             return Ok(true);
         }
-        if task.envelope.taken_over {
-            // Another owner has finished it.
-            return Ok(false);
+        match taking::standing(&self.store, task.id, task.envelope).await? {
+            Standing::Has => Ok(true),
+            // The instance was destroyed, or another owner has finished the change.
+            Standing::Gone => Ok(false),
+            Standing::HasNot if task.envelope.taken_over => Ok(false),
+            Standing::HasNot => Err(lost()),
         }
-        let lost = "another operation took the instance".to_owned();
-        Err(StepError::Again(TAKE, lost))
     }
 
     async fn write_settings(
@@ -309,9 +319,13 @@ impl Changing {
                 Some(found) => (Some(found.rev), found.body),
                 None => (None, serde_json::Map::new()),
             };
-            if !task.work.change.apply_to_settings(&mut settings)
-                || !self.may_write(task, read_again).await?
-            {
+            let changed = task.work.change.apply_to_settings(&mut settings);
+            if !changed && !read_again {
+                // What was seen beside the record may be older than that.
+                read_again = true;
+                continue;
+            }
+            if !changed || !self.may_write(task, read_again).await? {
                 return Ok(nothing());
             }
             match self
@@ -358,6 +372,11 @@ impl Changing {
             if let Some(carried) = &carried {
                 changed |= carried.apply(&mut found.body);
             }
+            if !changed && !read_again {
+                // What was seen beside the record may be older than that.
+                read_again = true;
+                continue;
+            }
             if !changed || !self.may_write(task, read_again).await? {
                 return Ok(nothing());
             }
@@ -391,11 +410,17 @@ impl Changing {
             change.apply_to_record(record);
         })
         .await?;
-        Ok(match written {
-            Some(written) => Box::new(move |work| work.see_record(written)),
-            None => nothing(),
-        })
+        match written {
+            Some(written) => Ok(Box::new(move |work| work.see_record(written))),
+            None if self.may_write(task, true).await? => Err(lost()),
+            None => Ok(nothing()),
+        }
     }
+}
+
+/// The instance was taken by another operation, although this one has not ended: it is taken once more.
+fn lost() -> StepError {
+    StepError::Again(TAKE, "another operation took the instance".to_owned())
 }
 
 /// What has to hold for a change to begin.
@@ -423,6 +448,10 @@ impl ChangeConditions<'_> {
 impl Conditions for ChangeConditions<'_> {
     async fn look(&mut self, record: &Record) -> Result<(), StepError> {
         let (envelope, change) = (self.task.envelope, &self.task.work.change);
+        if envelope.irreversible {
+            // It had the instance before, and lost it: what has begun goes on.
+            return self.read_document().await;
+        }
         change.may_begin(record).map_err(|why| Error::Refused {
             domain: envelope.domain.clone(),
             why,

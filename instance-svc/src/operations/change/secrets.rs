@@ -9,7 +9,6 @@ use crate::{
     operations::{
         engine::{Report, StepError, Task, nothing},
         sealing::Carried,
-        taking,
     },
 };
 
@@ -20,7 +19,7 @@ impl Changing {
 
     /// Writes the settings of the vault, when a passphrase is set.
     pub(super) async fn write_vault(&self, task: Task<'_, ChangeWork>) -> Result<(), StepError> {
-        let (id, operation) = (task.id, task.envelope);
+        let operation = task.envelope;
         let carried = self.carried(task)?;
         let Some(credentials) = carried.as_ref().and_then(Carried::credentials) else {
             return Ok(());
@@ -34,7 +33,7 @@ impl Changing {
             let written = before
                 .as_ref()
                 .is_some_and(|settings| credentials.are_in(settings));
-            if written || !taking::has(&self.store, id, operation).await? {
+            if written || !self.may_write(task, true).await? {
                 return Ok(());
             }
             let settings = credentials.vault_settings(before, &clock::now());
@@ -56,9 +55,7 @@ impl Changing {
         &self,
         task: Task<'_, ChangeWork>,
     ) -> Result<Report<ChangeWork>, StepError> {
-        if task.work.change.kind != ChangeKind::Sessions
-            || !taking::has(&self.store, task.id, task.envelope).await?
-        {
+        if task.work.change.kind != ChangeKind::Sessions || !self.may_write(task, true).await? {
             return Ok(nothing());
         }
         let mut removed = 0;

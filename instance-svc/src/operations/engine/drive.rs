@@ -7,7 +7,7 @@ use service_kit::telemetry;
 use tokio::{sync::Notify, time::Instant};
 use tracing::Instrument as _;
 
-use super::{Afterwards, Inner, Kinds, Report, StepError, line::Turn, owner::Gone};
+use super::{Afterwards, Inner, Kinds, Report, StepError, Written, line::Turn, owner::Gone};
 use crate::domain::operation::{Next, Operation, OperationFailure, Phase, StepFacts, Work};
 
 /// An operation that this replica owns, at the revision that it wrote last.
@@ -65,20 +65,15 @@ enum Due {
 }
 
 impl<W: Work> Held<W> {
-    pub(super) fn new(
-        id: String,
-        operation: Operation<W>,
-        rev: Rev,
-        turn: Turn,
-        nudged: Arc<Notify>,
-    ) -> Self {
+    pub(super) fn new(id: String, written: Written<W>, turn: Turn, nudged: Arc<Notify>) -> Self {
         let now = Instant::now();
+        let Written { operation, rev, at } = written;
         Self {
             id,
             beat: operation.beat,
             operation,
             rev,
-            written: now,
+            written: at,
             lost: false,
             begun: now,
             due: now,

@@ -156,6 +156,16 @@ struct Inner<K: Kinds> {
     shutdown: CancellationToken,
 }
 
+/// An operation as this replica has written it.
+#[derive(Debug)]
+struct Written<W> {
+    operation: Operation<W>,
+    rev: Rev,
+    /// When the write began: the lease counts from here, since the write may have landed long before its answer
+    /// came.
+    at: Instant,
+}
+
 /// An operation in the hands of this replica.
 #[derive(Debug)]
 struct Driven<W> {
@@ -230,6 +240,7 @@ impl<K: Kinds> Engine<K> {
                 None
             }
         };
+        let begun = Instant::now();
         let accept = self.0.log.accept(&id, &operation);
         let (written, checked, early) = tokio::join!(accept, check, early);
         drop(bound);
@@ -241,7 +252,12 @@ impl<K: Kinds> Engine<K> {
                 }
                 at.after = true;
                 if failpoints.ask(&id, at) != Order::Die {
-                    self.0.begin(&id, &operation, rev, turn);
+                    let written = Written {
+                        operation: operation.clone(),
+                        rev,
+                        at: begun,
+                    };
+                    self.0.begin(&id, written, turn);
                 }
                 return Ok(Accepted::Operation {
                     id,
@@ -345,13 +361,8 @@ impl<K: Kinds> Engine<K> {
 
 impl<K: Kinds> Inner<K> {
     /// Drives an operation that was accepted just now, or lets it wait in line.
-    fn begin(
-        self: &Arc<Self>,
-        id: &str,
-        operation: &Operation<K::Work>,
-        rev: Rev,
-        turn: Option<Turn>,
-    ) {
+    fn begin(self: &Arc<Self>, id: &str, written: Written<K::Work>, turn: Option<Turn>) {
+        let operation = &written.operation;
         tracing::info!(
             operation = id,
             kind = operation.kind(),
@@ -359,10 +370,11 @@ impl<K: Kinds> Inner<K> {
             "accepted"
         );
         match turn {
-            Some(turn) => self.start(id.to_owned(), operation.clone(), rev, turn),
+            Some(turn) => self.start(id.to_owned(), written, turn),
             None => {
                 self.show(id, operation);
-                self.waiting.add(id.to_owned(), operation.clone(), rev);
+                let Written { operation, rev, .. } = written;
+                self.waiting.add(id.to_owned(), operation, rev);
             }
         }
     }
@@ -443,12 +455,13 @@ impl<K: Kinds> Inner<K> {
     }
 
     /// Begins to drive an operation that this replica owns.
-    fn start(self: &Arc<Self>, id: String, operation: Operation<K::Work>, rev: Rev, turn: Turn) {
-        self.show(&id, &operation);
+    fn start(self: &Arc<Self>, id: String, written: Written<K::Work>, turn: Turn) {
+        self.show(&id, &written.operation);
+        self.trust(&id, written.at);
         let engine = Arc::clone(self);
         self.tasks.spawn(async move {
             let nudged = engine.nudges_of(&id);
-            let mut held = drive::Held::new(id, operation, rev, turn, nudged);
+            let mut held = drive::Held::new(id, written, turn, nudged);
             engine.drive(&mut held).await;
             engine.forget(&held.id);
         });
@@ -472,7 +485,7 @@ impl<K: Kinds> Inner<K> {
                 continue;
             };
             match self.take(&id, operation, &rev).await {
-                Some((operation, rev)) => self.start(id, operation, rev, turn),
+                Some(written) => self.start(id, written, turn),
                 None => self.forget(&id),
             }
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use couch::{Exchange, Rev};
 use tokio::time::Instant;
 
-use super::{Inner, Kinds, drive::Held};
+use super::{Inner, Kinds, Written, drive::Held};
 use crate::{domain::operation::Operation, error::Error, store::Settled};
 
 /// It is no longer ours, or must not be driven on here.
@@ -109,11 +109,12 @@ impl<K: Kinds> Inner<K> {
         id: &str,
         mut operation: Operation<K::Work>,
         rev: &Rev,
-    ) -> Option<(Operation<K::Work>, Rev)> {
+    ) -> Option<Written<K::Work>> {
+        let at = Instant::now();
         operation.take_over(self.settings.replica.clone());
         operation.updated_at = self.settings.clock.now();
         match self.log.transition(id, rev, &operation).await {
-            Ok(Exchange::Won(rev)) => Some((operation, rev)),
+            Ok(Exchange::Won(rev)) => Some(Written { operation, rev, at }),
             Ok(Exchange::Lost) => None,
             Err(error) => {
                 tracing::warn!(

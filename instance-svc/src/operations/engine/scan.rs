@@ -105,9 +105,9 @@ impl<K: Kinds> Inner<K> {
         }
         let turn = self.line.try_turn(limited)?;
         let Document { id, rev, body } = found;
-        if let Some((operation, rev)) = self.take(&id, body, &rev).await {
+        if let Some(written) = self.take(&id, body, &rev).await {
             seen.remove(&id);
-            Self::start(self, id, operation, rev, turn);
+            Self::start(self, id, written, turn);
         }
         None
     }
