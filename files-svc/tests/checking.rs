@@ -1,4 +1,4 @@
-//! Checking a tree and its contents, and listing whose contents there are.
+//! Checks a tree and its contents, and lists the prefixes in the content store.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -23,7 +23,7 @@ const TRASH: &str = "io.cozy.files.trash-dir";
 const FOO: &str = "rL0Y20zC+Fzt72VPzMSk2A==";
 const INTERNAL: &str = "aBcDeFgHiJkLmNoP";
 
-/// What is wrong, and with which document.
+/// The kind of each finding and the id of its document.
 fn wrong(findings: &[Finding]) -> Vec<(&str, &str)> {
     let mut wrong: Vec<_> = findings
         .iter()
@@ -75,7 +75,7 @@ fn file(name: &str, parent: &str) -> Value {
     })
 }
 
-/// Puts bytes where the compatible layout has the contents of a file.
+/// Stores bytes under the name that the compatible layout gives to a file's contents.
 fn put(world: &World, name: &str, bytes: &str) {
     let place = world
         .contents

@@ -1,4 +1,4 @@
-//! Reading a tree: one file, a directory by pages, a whole tree.
+//! Reads a tree: one file, a directory by pages, a whole tree.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -19,7 +19,7 @@ use tonic::Code;
 
 const ROOT: &str = "io.cozy.files.root-dir";
 const TRASH: &str = "io.cozy.files.trash-dir";
-/// The same word, with one letter and with a letter and its accent.
+/// The same word, composed and decomposed.
 const COMPOSED: &str = "\u{e9}t\u{e9}";
 const DECOMPOSED: &str = "e\u{301}te\u{301}";
 
@@ -152,7 +152,7 @@ async fn pages_are_sorted_by_name_and_whole_whatever_happens_between_them() {
 
     let (one, next) = world.page("/box", 2, "").await.unwrap();
     assert_eq!(names(&one), sorted[..2]);
-    // One that was shown goes, one comes that belongs before, one that belongs after.
+    // One entry that was listed is removed; one is added before the page's end, one after it.
     let files = world.database(&world.tenant, "io.cozy.files");
     let shown = files.get::<serde_json::Value>("8").await.unwrap().unwrap();
     files
