@@ -1,4 +1,4 @@
-//! Installing apps, over real sockets: what becomes of them in the database and in the content store.
+//! Installs apps over real sockets, and checks the database and the content store.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -21,7 +21,7 @@ use tonic::Code;
 #[tokio::test]
 async fn databases_are_made_with_their_index_and_views_and_may_be_made_again() {
     let world = World::bare(None).await;
-    // Whoever answers has stopped asking whether the database is up.
+    // Once the service answers, its startup checks of the database are over and do not count below.
     let request = world.request(PurgeContentsRequest {});
     world
         .lifecycle(Door::Internal)
@@ -37,7 +37,7 @@ async fn databases_are_made_with_their_index_and_views_and_may_be_made_again() {
         (format!("{prefix}/io-cozy-permissions"), 5),
     ];
     assert_eq!(made, expected);
-    // Three databases and one write of documents; the first is that of triggers, made by the test.
+    // Three databases and one write of documents; the test created the first database, that of triggers.
     assert_eq!(world.couch.requests() - before, 5);
     for design in recorded("designs").as_array().unwrap() {
         let name = design["ddoc"].as_str().unwrap();
@@ -138,7 +138,7 @@ async fn an_app_of_a_folder_gets_a_version_of_its_own() {
     assert_eq!(app.source, folder_of("home"));
     assert_eq!(app.checksum, "");
     assert_eq!(world.install(&folder_of("home")).await.unwrap(), app);
-    // Four files, their list, and what says that the instance has them.
+    // Four files, their list, and the pointer of the instance.
     assert_eq!(world.stored().len(), 6, "{:?}", world.stored());
 }
 
@@ -309,7 +309,7 @@ async fn without_registries_slugs_are_looked_up_in_a_folder() {
         world.refused("registry://jotter/2.0.0").await.0,
         "APP_NOT_FOUND"
     );
-    // A konnector is none of the web apps, though its folder is there.
+    // A konnector is not found as a web app, even though its folder exists.
     assert_eq!(world.refused("lumen-bills").await.0, "APP_NOT_FOUND");
     world.install_konnector("lumen-bills").await.unwrap();
 }
@@ -369,7 +369,7 @@ async fn what_was_broken_off_is_completed_by_asking_again() {
     let world = World::new().await;
     world.install("drive").await.unwrap();
     let before = world.documents("io.cozy.apps").await;
-    // As if the process had died before the last write: all is there but the app.
+    // As if the process had died before the last write: everything exists but the document of the app.
     let apps = world.database("io.cozy.apps");
     let app = apps
         .get::<serde_json::Value>("io.cozy.apps/drive")
