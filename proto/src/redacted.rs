@@ -1,4 +1,4 @@
-//! `Debug` of the messages that hold secrets: everything but those.
+//! `Debug` implementations for messages with secrets; they leave the secrets out.
 
 use std::fmt::{Debug, Formatter, Result};
 
