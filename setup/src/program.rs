@@ -52,13 +52,13 @@ enum CommandError {
     Couchdb(#[from] couchdb::Error),
 }
 
-/// The command line, for the manual.
+/// The command line, for the generated manual.
 #[must_use]
 pub fn command() -> clap::Command {
     Flags::command()
 }
 
-/// Runs the program: exit code 0 done, 1 failed, 2 wrong use.
+/// Runs the program. Exit codes: 0 success, 1 failure, 2 usage error.
 pub async fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let done = match Flags::parse_from(args).command {
         Command::Secrets { files } => secrets::make_missing(&files).map_err(CommandError::from),
@@ -88,7 +88,7 @@ pub async fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// An error and its causes on one line.
+/// An error and its causes in one line.
 fn chain(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();

@@ -1,4 +1,4 @@
-//! `hamlet-setup`, as a one-shot container runs it.
+//! Tests `hamlet-setup` as a one-shot container runs it.
 
 #![allow(
     clippy::unwrap_used,
