@@ -1,4 +1,4 @@
-//! `PROGRAM health`: what those who watch over processes ask.
+//! `PROGRAM health`, the command for health checks.
 #![allow(
     clippy::unwrap_used,
     reason = "a failed expectation is the test failing"
@@ -59,7 +59,7 @@ fn an_installation_in_one_process_is_found_by_its_folder() {
             .arg("health")
             .arg("--data")
             .arg(&data)
-            // Whatever serves at the usual port is another installation.
+            // The server at the default port may be another installation, so a port without a server is given.
             .arg("--admin-listen=127.0.0.1:1")
             .output()
             .unwrap()

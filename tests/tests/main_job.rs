@@ -1,4 +1,4 @@
-//! The main job, as a person does it: start an installation, administer it, stop it, start it again.
+//! The typical use: start an installation, administer it, stop it, start it again.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -64,7 +64,7 @@ fn an_instance_is_added_shown_and_destroyed() {
         serde_json::Value::Null
     );
 
-    // The name is free again, and what comes shares nothing with what was.
+    // The name is free again, and the new instance shares nothing with the old one.
     let again = cli
         .run(&format!("instances add {bob} -o json"))
         .done()
@@ -97,7 +97,7 @@ fn a_demonstration_is_the_same_at_its_second_start() {
     assert!(daemon.wait(Duration::from_secs(10)).success());
     assert!(!data.join("admin-address").exists());
 
-    // At another port: a host is a host, whatever the port.
+    // The second start uses another port. Names are compared without their port.
     let daemon = options.start();
     eventually_blocking("the second demonstration", || {
         let told = std::fs::read_to_string(&log).unwrap();
@@ -119,12 +119,12 @@ fn both_signals_stop_it_cleanly() {
         let mut daemon = Options::new(&place.path().join("data")).start();
         let _ = daemon.cli().run("instances ls").done();
         daemon.signal(signal);
-        // Five seconds are promised; the rest is for slow machines.
+        // The promise is five seconds. The rest is for slow machines.
         assert!(daemon.wait(Duration::from_secs(15)).success(), "{signal}");
     }
 }
 
-/// One clear line, exit 1, and nothing on standard output.
+/// Asserts that the start fails with one clear line, exit code 1 and no standard output. Returns the line.
 fn refusal(options: &Options) -> String {
     let output = options
         .command()
@@ -174,7 +174,7 @@ fn a_configuration_that_is_wrong_is_named_by_its_line() {
     let file = place.path().join("hamlet.toml");
     std::fs::write(&file, "# ours\nlisten = \"nowhere\"\n").unwrap();
     let options = Options::new(&place.path().join("data"));
-    // The flag of the tests would win over the file, and hide what is wrong in it.
+    // The flag of the tests would override the file, and hide the error in it.
     let output = std::process::Command::new(options.command().get_program())
         .current_dir(root())
         .arg("--config")
