@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_is_broken_off() {
+    fn unpacking_a_bomb_is_aborted() {
         let limits = Limits {
             unpacked: 1000,
             entries: 3,
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_meet_are_refused() {
+    fn colliding_names_are_refused() {
         let limits = Limits::default();
         assert!(refused(&tar(&[("a", b"1"), ("./a", b"2")]), limits).contains("twice"));
         assert!(refused(&tar(&[("a", b"1"), ("a/b", b"2")]), limits).contains("both"));

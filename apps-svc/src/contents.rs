@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn equal_contents_are_stored_once_and_swept_when_nothing_leads_to_them() {
+    async fn equal_contents_are_stored_once_and_swept_when_unreferenced() {
         let folder = tempfile::tempdir().unwrap();
         let contents = Contents::open(folder.path()).unwrap();
         let blobs = folder.path().join("apps/sha256");
@@ -457,7 +457,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_killed_writer_left_goes_at_the_next_start() {
+    async fn partial_files_of_a_killed_writer_are_removed_at_the_next_start() {
         let folder = tempfile::tempdir().unwrap();
         let blobs = folder.path().join("apps/sha256");
         std::fs::create_dir_all(&blobs).unwrap();

@@ -211,7 +211,7 @@ mod tests {
     use crate::domain::prefix::Prefix;
 
     #[tokio::test]
-    async fn a_purge_takes_one_instance_and_nothing_of_its_neighbours() {
+    async fn purging_contents_affects_only_one_instance() {
         let folder = tempfile::tempdir().unwrap();
         let contents = Contents::open(folder.path().join("made")).unwrap();
         for path in ["files/a/1", "files/a/deep/er/2", "files/ab/3", "apps/a/4"] {

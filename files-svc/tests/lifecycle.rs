@@ -140,7 +140,7 @@ async fn the_directories_are_the_recorded_ones_field_by_field() {
 }
 
 #[tokio::test]
-async fn databases_and_directories_come_in_one_write() {
+async fn databases_and_directories_are_written_in_one_request() {
     let world = World::new().await;
     let order = |operation: &str, seconds| PrepareDatabasesRequest {
         directories: Some(CreateDefaultDirectoriesRequest {
@@ -190,7 +190,7 @@ async fn databases_and_directories_come_in_one_write() {
 }
 
 #[tokio::test]
-async fn a_repeat_makes_nothing_twice_and_another_operation_makes_nothing() {
+async fn a_retry_creates_nothing_twice_and_another_operation_is_refused() {
     let world = World::new().await;
     world.prepare().await.unwrap();
     let first = world.make_directories("one").await.unwrap();
@@ -294,7 +294,7 @@ async fn every_language_has_names_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_context_can_do_without_the_directories() {
+async fn a_context_can_disable_default_directories() {
     let world = World::new().await;
     let tenant = world.tenant(|it| it.context = "bare".to_owned());
     world.prepare_for(&tenant).await.unwrap();
@@ -315,7 +315,7 @@ async fn directories_need_databases() {
 }
 
 #[tokio::test]
-async fn contents_are_purged_and_neighbours_kept() {
+async fn purging_contents_keeps_those_of_other_instances() {
     let world = World::new().await;
     let purge = || async {
         let request = world.request(PurgeContentsRequest {});
@@ -382,7 +382,7 @@ async fn only_services_may_call() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_away_is_unavailable() {
+async fn an_unreachable_database_is_reported_as_unavailable() {
     let world = World::with_directories().await;
     if !world.stop_database() {
         // A server that is shared with others is not stopped.

@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_service_sets_nobody_else_sets() {
+    fn fields_set_by_the_service_cannot_be_set_by_callers() {
         for field in FIELDS {
             if field.change == Change::ByService {
                 assert!(!field.at_creation && field.flag.is_none(), "{field:?}");

@@ -77,7 +77,7 @@ mod tests {
     };
 
     #[test]
-    fn nothing_secret_is_shown() {
+    fn debug_output_contains_no_secret() {
         let secret = || "the secret".to_owned();
         let shown = [
             format!(

@@ -277,14 +277,14 @@ mod tests {
     use super::Node;
 
     #[test]
-    fn a_node_is_called_by_its_host() {
+    fn a_node_is_named_after_its_host() {
         let node: Node = "http://couchdb-2.example.org:5984".parse().unwrap();
         assert_eq!(node.name(), "couchdb@couchdb-2.example.org");
         assert_eq!(node.port, 5984);
     }
 
     #[test]
-    fn what_is_no_node_is_refused() {
+    fn invalid_node_urls_are_refused() {
         for wrong in [
             "couchdb:5984",
             "http://",

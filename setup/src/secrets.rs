@@ -151,7 +151,7 @@ mod tests {
     use super::{make_missing, renew};
 
     #[test]
-    fn a_secret_is_made_once_and_for_its_owner_alone() {
+    fn a_secret_is_created_once_and_only_its_owner_can_read_it() {
         let folder = tempfile::tempdir().unwrap();
         let files = [folder.path().join("a"), folder.path().join("b")];
         let first = make_missing(&files).unwrap();
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn many_at_once_agree_on_one_secret() {
+    fn concurrent_runs_agree_on_one_secret() {
         let folder = tempfile::tempdir().unwrap();
         let file = [folder.path().join("key")];
         let makers: usize = thread::scope(|scope| {
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn errors_say_what_failed() {
         let folder = tempfile::tempdir().unwrap();
         let missing = folder.path().join("nowhere/key");
         let error = make_missing(std::slice::from_ref(&missing)).unwrap_err();

@@ -178,7 +178,7 @@ mod tests {
     use super::{Error, Folder};
 
     #[test]
-    fn a_folder_is_one_process_own() {
+    fn a_folder_is_locked_by_one_process() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("data");
         let folder = Folder::take(&path).unwrap();
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_stay_and_are_for_their_owner() {
+    fn secrets_persist_and_only_their_owner_can_read_them() {
         let place = tempfile::tempdir().unwrap();
         let folder = Folder::take(place.path()).unwrap();
         let drawn = folder.secret("key").unwrap();
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn the_address_is_there_only_while_it_is_served() {
+    fn the_address_file_exists_only_while_the_door_is_served() {
         let place = tempfile::tempdir().unwrap();
         let folder = Folder::take(place.path()).unwrap();
         let published = folder

@@ -132,7 +132,7 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(20);
 
     #[tokio::test]
-    async fn what_happens_is_found() {
+    async fn a_condition_that_becomes_true_is_found() {
         let mut looks = 0;
         let found = eventually("the third look", async || {
             looks += 1;
@@ -143,19 +143,19 @@ mod tests {
 
     #[tokio::test]
     #[should_panic(expected = "a light: not within 20ms; instead: \"dark\"")]
-    async fn what_never_happens_fails_with_what_was_there() {
+    async fn a_condition_that_stays_false_fails_with_the_last_state() {
         eventually_within(SHORT, "a light", async || Err::<(), _>("dark")).await;
     }
 
     #[tokio::test]
     #[should_panic(expected = "an answer: not within 20ms; the first look did not end")]
-    async fn a_look_that_hangs_fails_too() {
+    async fn a_hanging_poll_fails_too() {
         eventually_within(SHORT, "an answer", std::future::pending::<bool>).await;
     }
 
     #[test]
     #[should_panic(expected = "a light: not within 20ms; it did not happen")]
-    fn a_blocked_thread_gives_up_too() {
+    fn blocking_polls_time_out_too() {
         eventually_blocking_within(SHORT, "a light", || false);
     }
 }

@@ -173,7 +173,7 @@ fn all_of(cluster: &Cluster, domain: &str) -> [String; 3] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_there_is_there_again_and_can_be_used() {
+async fn restored_instances_are_complete_and_usable() {
     let cluster = Cluster::new().flags(settings).start();
     for (domain, more) in [
         ("alice.example", "--locale fr --apps home"),

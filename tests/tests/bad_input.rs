@@ -536,7 +536,7 @@ async fn operations_of(daemon: &Daemon) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bad_input_is_answered_with_the_field_and_what_would_be_right() {
+async fn bad_input_is_answered_with_the_field_and_advice() {
     let place = tempfile::tempdir().unwrap();
     let daemon = Options::new(&place.path().join("data")).start();
     let cli = daemon.cli();

@@ -76,7 +76,7 @@ async fn credentials_are_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_old_credential_ends() {
+async fn an_old_credential_expires() {
     let cluster = Cluster::new()
         .flags(|_| vec!["--credential-overlap=0".to_owned()])
         .start();
@@ -135,7 +135,7 @@ async fn servers_speak_tls_with_each_other_and_with_nobody_else() {
 }
 
 #[test]
-fn half_of_tls_is_refused_at_the_start() {
+fn incomplete_tls_settings_are_refused_at_the_start() {
     let cluster = Cluster::new();
     let refused = |flags: &[&str]| {
         let started = std::process::Command::new(hamlet_tests::programs::program("files-svc"))
@@ -164,7 +164,7 @@ fn half_of_tls_is_refused_at_the_start() {
 }
 
 #[test]
-fn a_hung_replica_is_found_out() {
+fn a_hung_replica_is_detected() {
     let cluster = Cluster::new().replicas(2).start();
     add_alice(&cluster);
     cluster.signal(Part::Files, 0, "STOP");

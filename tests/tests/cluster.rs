@@ -54,7 +54,7 @@ async fn leftovers(cluster: &Cluster) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_service_lives_alone() {
+async fn each_service_works_as_a_separate_process() {
     let cluster = cluster(1).start();
     let cli = cluster.cli_at(0);
     let _ = cli
@@ -69,7 +69,7 @@ async fn each_service_lives_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_on_the_network_plays_the_gateway_or_reads_the_database() {
+async fn services_and_database_refuse_callers_without_credentials() {
     let cluster = cluster(1).start();
     let secret = cluster.path("no-key");
     std::fs::write(&secret, "a guess").unwrap();
@@ -203,7 +203,7 @@ async fn a_gateway_that_is_killed_leaves_nothing_half_done() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_owner_that_hangs_is_taken_over_from_and_does_no_harm_when_it_wakes() {
+async fn operations_of_a_hung_owner_are_taken_over_and_its_return_is_harmless() {
     let cluster = two_of_each().start();
     let database = Database::at(&cluster.database_url());
     // Suspended apps services keep the creation running until its owner is stopped.
@@ -254,7 +254,7 @@ async fn eventually_owned(database: &Database, cluster: &Cluster) -> u8 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_database_is_away_calls_fail_clearly_and_operations_wait() {
+async fn without_the_database_calls_fail_clearly_and_operations_wait() {
     let mut cluster = two_of_each().start();
     let cli = cluster.cli_at(0);
     let _ = cli.run("instances add before.example").done();

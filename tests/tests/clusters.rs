@@ -81,7 +81,7 @@ fn show(cli: &Cli, domain: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn instances_lie_where_their_documents_say_and_nowhere_else() {
+async fn instances_are_only_on_the_server_that_their_document_names() {
     let servers = Servers::new().await;
     let daemon = servers.start([true, true]);
     let cli = daemon.cli();
@@ -127,7 +127,7 @@ async fn instances_lie_where_their_documents_say_and_nowhere_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_instance_lies_on_one_of_those_that_are_open() {
+async fn a_new_instance_is_created_on_an_open_server() {
     let servers = Servers::new().await;
     {
         let daemon = servers.start([true, true]);
@@ -180,7 +180,7 @@ async fn a_new_instance_lies_on_one_of_those_that_are_open() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_instance_on_a_server_that_is_not_listed_is_told_and_never_looked_for_elsewhere() {
+async fn an_instance_on_an_unlisted_server_is_an_error_and_not_searched_elsewhere() {
     let servers = Servers::new().await;
     let daemon = servers.start([true, true]);
     let cli = daemon.cli();
@@ -212,7 +212,7 @@ async fn an_instance_on_a_server_that_is_not_listed_is_told_and_never_looked_for
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_belongs_to_nobody_is_found_on_each_of_them() {
+async fn orphans_are_found_on_every_server() {
     let servers = Servers::new().await;
     let daemon = servers.start([true, true]);
     let cli = daemon.cli();
@@ -241,7 +241,7 @@ async fn what_belongs_to_nobody_is_found_on_each_of_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_that_cannot_be_used_is_told_at_the_start() {
+async fn an_invalid_list_of_servers_is_reported_at_the_start() {
     let servers = Servers::new().await;
     let refused = |file: &str| {
         let output = servers

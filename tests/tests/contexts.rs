@@ -86,7 +86,7 @@ async fn a_context_decides_on_directories_and_on_the_hosts_of_apps() {
 }
 
 #[test]
-fn each_value_is_checked_and_the_answer_says_what_would_be_right() {
+fn each_value_is_validated_and_the_error_gives_advice() {
     let place = tempfile::tempdir().unwrap();
     let daemon = start(&place);
     let cli = daemon.cli();

@@ -144,7 +144,7 @@ fn narrow(text: &str) -> String {
 }
 
 #[test]
-fn what_pages_show_is_compared_with_gaps() {
+fn ellipses_match_any_output() {
     assert!(is_shown("a…c\n", "abc\n") && is_shown("…\nc  …d", "a\nb\nc  xd"));
     assert!(is_shown("a b", "a    b\n"));
     assert!(is_shown("a\n…\n", "a\nb\n") && is_shown("a\n", "a"));
@@ -225,7 +225,7 @@ fn variables(compose_file: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn every_variable_of_the_compose_files_is_told_with_its_default() {
+fn every_variable_of_the_compose_files_is_documented_with_its_default() {
     let example = fs::read_to_string(root().join(".env.example")).unwrap();
     let told: Vec<(String, String)> = example
         .lines()

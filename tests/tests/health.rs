@@ -11,7 +11,7 @@ use hamlet_tests::{
 use test_kit::eventually_blocking;
 
 #[test]
-fn each_program_of_a_cluster_tells_its_health_in_one_line() {
+fn each_program_of_a_cluster_reports_its_health_in_one_line() {
     let mut cluster = Cluster::new();
     for part in Part::ALL {
         let before = cluster.health(part, 0);

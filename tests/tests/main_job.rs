@@ -73,7 +73,7 @@ fn an_instance_is_added_shown_and_destroyed() {
 }
 
 #[test]
-fn a_demonstration_is_the_same_at_its_second_start() {
+fn a_second_start_of_the_demo_finds_the_same_instance() {
     let place = tempfile::tempdir().unwrap();
     let data = place.path().join("data");
     let log = place.path().join("data.log");
@@ -144,7 +144,7 @@ fn refusal(options: &Options) -> String {
 }
 
 #[test]
-fn a_port_in_use_is_one_clear_line() {
+fn a_port_in_use_is_reported_in_one_line() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let place = tempfile::tempdir().unwrap();
@@ -155,7 +155,7 @@ fn a_port_in_use_is_one_clear_line() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_used_is_one_clear_line() {
+fn an_unusable_folder_is_reported_in_one_line() {
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("file");
     std::fs::write(&file, "").unwrap();
@@ -169,7 +169,7 @@ fn a_folder_that_cannot_be_used_is_one_clear_line() {
 }
 
 #[test]
-fn a_configuration_that_is_wrong_is_named_by_its_line() {
+fn an_invalid_configuration_is_reported_with_its_line() {
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("hamlet.toml");
     std::fs::write(&file, "# ours\nlisten = \"nowhere\"\n").unwrap();
@@ -201,7 +201,7 @@ fn an_app_that_fails_does_not_fail_the_instance() {
 }
 
 #[test]
-fn a_name_is_won_once() {
+fn a_name_is_given_to_one_instance_only() {
     let place = tempfile::tempdir().unwrap();
     let daemon = Options::new(&place.path().join("data")).start();
     let cli = daemon.cli();

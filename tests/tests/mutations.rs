@@ -189,7 +189,7 @@ async fn try_row(row: &Row) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_mutation_can_be_checked_first_repeated_and_tied_to_a_state() {
+async fn every_mutation_supports_dry_runs_request_ids_and_etags() {
     let contracts = DescriptorPool::decode(hamlet_proto::FILE_DESCRIPTOR_SET).unwrap();
     let service = contracts.get_service_by_name(SERVICE).unwrap();
     let promised: BTreeSet<String> = service

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 const ALICE: &str = include_str!("../data/recorded-databases-alice.json");
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_instance_is_the_recorded_one() {
+async fn a_new_instance_matches_the_recording() {
     let database = Database::empty().await;
     let place = tempfile::tempdir().unwrap();
     let daemon = Options::new(&place.path().join("data"))

@@ -187,7 +187,7 @@ fn register_token(answer: &Answer) -> String {
 }
 
 #[test]
-fn a_whole_life_shows_no_secret() {
+fn no_secret_leaks_during_the_lifecycle_of_an_instance() {
     let cluster = Cluster::new()
         .flags(|part| match part {
             // The database has no such setting.

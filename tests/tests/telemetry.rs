@@ -87,7 +87,7 @@ fn counted(metrics: &str, name: &str, labels: &[&str]) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_request_is_followed_through_the_installation() {
+async fn one_request_is_traced_through_the_installation() {
     let collector = Collector::start().await;
     let endpoint = collector.endpoint();
     let mut cluster = Cluster::new();
@@ -215,7 +215,7 @@ async fn one_request_is_followed_through_the_installation() {
 }
 
 #[test]
-fn a_wrong_collector_and_a_taken_port_are_named() {
+fn an_invalid_collector_and_a_used_port_are_reported() {
     let cluster = Cluster::new();
     let taken = std::net::TcpListener::bind(cluster.metrics(Part::Files, 0)).unwrap();
     let taken_at = taken.local_addr().unwrap();

@@ -343,7 +343,7 @@ mod tests {
     use crate::domain::kind::Kind;
 
     #[test]
-    fn what_only_the_server_may_write_is_dropped() {
+    fn members_owned_by_the_server_are_dropped() {
         let manifest = Manifest::from_json(
             Kind::Webapp,
             json!({
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn errors_name_the_invalid_member() {
         let wrong = |value| Manifest::from_json(Kind::Webapp, value).unwrap_err();
         assert!(wrong(json!({"type": "konnector"})).contains("a webapp was asked for"));
         assert!(wrong(json!({"version": "../home/1.0.0"})).contains("version"));

@@ -88,7 +88,7 @@ mod tests {
     use super::{below, plain};
 
     #[test]
-    fn only_names_below_the_app_are_taken() {
+    fn only_paths_below_the_app_are_accepted() {
         assert_eq!(plain(b"./assets/icon.svg").unwrap(), "assets/icon.svg");
         assert_eq!(plain(b"assets/").unwrap(), "assets");
         assert_eq!(plain(b"./").unwrap(), "");

@@ -115,7 +115,7 @@ mod tests {
     use super::read;
 
     #[test]
-    fn all_verbs_are_stored_as_none_and_members_in_one_order() {
+    fn all_verbs_are_stored_as_an_empty_list_and_members_in_order() {
         let asked = json!({
             "z": {"verbs": ["ALL"], "description": "d", "type": "io.cozy.files"},
             "a": {"values": ["v"], "selector": "worker", "verbs": ["POST"], "type": "io.cozy.jobs"},
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_wide_or_no_doctype_is_refused() {
+    fn too_wide_and_invalid_doctypes_are_refused() {
         for doctype in [
             "io.cozy.*",
             "*",

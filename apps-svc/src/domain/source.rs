@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_means_is_refused() {
+    fn invalid_sources_are_refused() {
         for bad in [
             "",
             "No",

@@ -142,7 +142,7 @@ mod tests {
     use super::{required_time, timestamp};
 
     #[test]
-    fn times_come_back_as_they_went() {
+    fn times_survive_a_round_trip() {
         for (seconds, nanos) in [(0, 0), (1_795_000_000, 123_456_789), (-2, 999_999_999)] {
             let sent = Timestamp { seconds, nanos };
             assert_eq!(timestamp(required_time("t", Some(sent)).unwrap()), sent);
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_refused() {
+    fn invalid_times_are_refused() {
         let bad = |seconds, nanos| required_time("t", Some(Timestamp { seconds, nanos })).is_err();
         assert!(bad(0, -1) && bad(0, 1_000_000_000) && bad(i64::MAX, 0) && bad(-99_999_999_999, 0));
         assert!(required_time("t", None).is_err());

@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn what_we_did_not_write_is_refused() {
+    fn foreign_tokens_are_refused() {
         for token in ["", "x", "????", "W10", "WyJhIiwiYiJd", "e30"] {
             assert_eq!(Cursor::from_token(token), None, "{token:?}");
         }

@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn all_directories_are_there_each_after_its_parent() {
+    fn all_directories_exist_each_after_its_parent() {
         assert_eq!(
             paths(&ALL),
             [
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_directory_for_papers_the_root_is_the_place_of_papers() {
+    fn without_a_directory_for_papers_the_root_has_their_reference() {
         let wanted = Wanted {
             administrative: false,
             photos: false,
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_belong_to_the_operation() {
+    fn ids_are_derived_from_the_operation() {
         let ids = |operation| -> HashSet<String> {
             default_tree(&Wanted { operation, ..ALL })
                 .into_iter()

@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_is_fine() {
+    fn valid_documents_have_no_findings() {
         assert!(kinds("f", file(&json!({})), &at("/d")).is_empty());
         let trashed = file(&json!({"trashed": true}));
         assert!(kinds("f", trashed, &at("/.cozy_trash/d")).is_empty());
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn each_thing_that_does_not_fit_has_its_word() {
+    fn each_problem_has_its_own_kind() {
         let directory =
             |path: &str| json!({"type": "directory", "name": "b", "dir_id": "d", "path": path});
         for (id, body, parent, expected) in [
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_root_is_told_once_and_not_for_all_its_children() {
+    fn a_missing_root_is_reported_once_and_not_for_its_children() {
         assert_eq!(Parent::of(ROOT_ID, None), at("/"));
         assert_eq!(Parent::of(TRASH_ID, None), at("/.cozy_trash"));
         assert_eq!(Parent::of("d", None), Parent::Missing);

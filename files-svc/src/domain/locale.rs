@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn every_name_can_be_a_name_and_differs_from_its_siblings() {
+    fn every_translated_name_is_valid_and_unique() {
         for (language, names) in LANGUAGES {
             for name in [
                 names.administrative,

@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_lies_where_its_directory_is() {
+    fn the_path_of_a_file_follows_from_its_directory() {
         let file = node(
             json!({"type": "file", "name": "a.txt", "size": "3", "md5sum": "rL0Y20zC+Fzt72VPzMSk2A=="}),
             "/Photos",
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_documents_of_other_software_are_read_as_far_as_they_go() {
+    fn malformed_fields_of_other_software_are_tolerated() {
         let number = node(
             json!({"type": "file", "name": "a", "size": 7, "tags": null}),
             "/",
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_below_the_trash_is_trashed_and_the_trash_is_not() {
+    fn entries_of_the_trash_are_trashed_and_the_trash_is_not() {
         let at = |path: &str| node(json!({"type": "directory", "path": path}), "").is_trashed();
         assert!(at("/.cozy_trash/a"));
         assert!(!at("/.cozy_trash"));

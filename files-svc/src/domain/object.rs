@@ -85,7 +85,7 @@ mod tests {
 
     /// Test vectors of the compatible layout.
     #[test]
-    fn contents_lie_where_other_software_looks_for_them() {
+    fn names_of_contents_follow_the_compatible_layout() {
         for (file, internal, name) in [
             (
                 "0123456789abcdef0123456789abcdef",
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn thumbnails_lead_to_their_file() {
+    fn thumbnails_are_recognized_with_their_file() {
         for (name, file) in [
             (
                 "thumbs/0123456789abcdef012345/6789a/bcdef-tiny",
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn other_names_are_nothing_that_is_known() {
+    fn other_names_are_not_recognized() {
         for name in ["x", "a/b/c", "thumbs/x", "thumbs", "a/b/c/d/e"] {
             assert_eq!(object_of(&parts(name)), None, "{name}");
         }

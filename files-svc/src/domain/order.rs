@@ -34,7 +34,7 @@ mod tests {
     use super::Place;
 
     #[test]
-    fn names_are_in_the_order_of_a_register() {
+    fn names_are_sorted_without_regard_to_case_first() {
         let place = |name: &str, id: &str| Place {
             name: name.to_owned(),
             id: id.to_owned(),

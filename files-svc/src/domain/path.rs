@@ -105,7 +105,7 @@ mod tests {
     use super::{AbsolutePath, BadPath, join};
 
     #[test]
-    fn paths_that_name_nothing_are_refused_with_what_is_wrong() {
+    fn invalid_paths_are_refused_with_the_reason() {
         for (path, wrong) in [
             ("", BadPath::Empty),
             ("Photos", BadPath::Relative),
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_falls_into_its_directory_and_its_name() {
+    fn a_path_splits_into_directory_and_name() {
         let path = AbsolutePath::parse("/Photos/été ..jpg/").unwrap();
         assert_eq!(path.as_str(), "/Photos/été ..jpg");
         let (parent, name) = path.split().unwrap();

@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn spellings_are_names_of_their_own() {
+    fn different_spellings_are_different_names() {
         let names = ["\u{e9}", "e\u{301}", "E\u{301}"].map(str::to_owned);
         assert!(twice(&names, Siblings::new(1000)).is_empty());
     }

@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_not_let_in_gets_no_answer() {
+    async fn unauthorized_calls_get_no_answer() {
         let fake = Fake::service();
         fake.answer(|asked: Request<GetAppRequest>| {
             Ok(App {
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_has_no_answer_is_unimplemented() {
+    async fn methods_without_an_answer_are_unimplemented() {
         let fake = Fake::service();
         let service = Service::at(fake.address()).await;
         let mut apps = AppsServiceClient::new(service.through(Door::Admin));
