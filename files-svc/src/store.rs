@@ -279,7 +279,7 @@ impl Store {
             match node {
                 Ok(node) => nodes.extend(node),
                 // One malformed document of other software must not make its whole directory unreadable.
-                Err(error) => tracing::warn!(id, %error, "left out of its directory"),
+                Err(error) => tracing::warn!(id, %error, "document left out of its directory"),
             }
         }
         Ok(nodes)

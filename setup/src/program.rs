@@ -71,7 +71,7 @@ pub async fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match done {
         Ok(done) => {
             for line in done {
-                #[expect(clippy::print_stdout, reason = "what the command did is its output")]
+                #[expect(clippy::print_stdout, reason = "the output of the command")]
                 {
                     println!("{line}");
                 }
@@ -79,7 +79,7 @@ pub async fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            #[expect(clippy::print_stderr, reason = "the one line a person gets")]
+            #[expect(clippy::print_stderr, reason = "the error message for the user")]
             {
                 eprintln!("error: {}", chain(&error));
             }

@@ -177,7 +177,7 @@ fn tell_steps(state: &Operation, told: usize) -> Result<usize, Error> {
 }
 
 fn say(text: &str) {
-    #[expect(clippy::print_stderr, reason = "what it does is told to a person")]
+    #[expect(clippy::print_stderr, reason = "progress is printed for the user")]
     {
         eprintln!("{text}");
     }

@@ -80,7 +80,7 @@ pub(crate) async fn wait_until_open(door: &Door) {
         {
             Ok(_) => return,
             Err(status) => {
-                tracing::debug!(code = %status.code(), error = status.message(), "not open yet");
+                tracing::debug!(code = %status.code(), error = status.message(), "the admin door is not ready yet");
                 tokio::time::sleep(PAUSE).await;
             }
         }

@@ -185,7 +185,7 @@ impl Installation {
             error = self.database.first_end() => return Err(error),
         }
         let _published = self.folder.publish_admin_address(admin_address)?;
-        #[expect(clippy::print_stdout, reason = "the one line that scripts wait for")]
+        #[expect(clippy::print_stdout, reason = "scripts wait for this line")]
         {
             println!("ready public={public_address} admin={admin_address}");
         }

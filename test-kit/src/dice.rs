@@ -8,7 +8,10 @@ const SEED: &str = "HAMLET_TEST_SEED";
 /// A random number generator. Its seed is printed. `HAMLET_TEST_SEED` sets the seed; by default, each process uses a
 /// new one.
 #[must_use]
-#[expect(clippy::print_stdout, reason = "whoever sees a failure needs the seed")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the seed is needed to reproduce a failure"
+)]
 pub fn seeded() -> Rng {
     let seed = given_seed().unwrap_or_else(|| u64::from(std::process::id()));
     println!("{SEED}={seed}");

@@ -14,7 +14,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::print_stdout,
-    reason = "a benchmark prints, and fails loudly"
+    reason = "a benchmark prints its results, and panics on errors"
 )]
 
 use std::{
@@ -227,12 +227,15 @@ fn report(name: &str, at_once: usize, what: &str, times: &mut [Duration], took: 
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             clippy::cast_precision_loss,
-            reason = "a few hundred measurements"
+            reason = "the numbers are small: a few hundred measurements"
         )]
         let place = (last as f64 * part).round() as usize;
         times.get(place).copied().unwrap_or_default().as_secs_f64() * 1e3
     };
-    #[expect(clippy::cast_precision_loss, reason = "a few hundred measurements")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "the numbers are small: a few hundred measurements"
+    )]
     let rate = times.len() as f64 / took.as_secs_f64();
     println!(
         "{name}: {what} at {at_once:2} at once: {rate:6.1} a second, p50 {:6.1} ms, p99 {:6.1} ms",

@@ -413,7 +413,10 @@ impl Drop for Cluster {
                         .rev()
                         .nth(4_000)
                         .map_or(0, |(place, _)| place);
-                    #[expect(clippy::print_stderr, reason = "what a person needs to find out why")]
+                    #[expect(
+                        clippy::print_stderr,
+                        reason = "the logs help to find the cause of a failure"
+                    )]
                     {
                         eprintln!(
                             "--- {} {replica}\n{}",

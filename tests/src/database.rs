@@ -24,7 +24,7 @@ pub struct Database {
 #[derive(Debug)]
 #[expect(
     dead_code,
-    reason = "a folder and the turn of a test are kept until the server is dropped"
+    reason = "the fields are held for their Drop: the folder, and the lock on a real server"
 )]
 enum Running {
     /// The server runs in this process. The folder is removed with it, if it is temporary.

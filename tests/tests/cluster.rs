@@ -5,7 +5,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
-    reason = "a failed expectation is the test failing, and its seed has to be known"
+    reason = "a failed expectation is the test failing, and its seed has to be printed"
 )]
 
 use std::{

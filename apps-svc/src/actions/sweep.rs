@@ -13,8 +13,8 @@ pub(crate) async fn run(contents: Contents) {
         tokio::time::sleep(EVERY).await;
         match contents.sweep().await {
             Ok(0) => {}
-            Ok(removed) => tracing::info!(removed, "swept contents that no app has"),
-            Err(error) => tracing::warn!(%error, "contents could not be swept"),
+            Ok(removed) => tracing::info!(removed, "unreferenced contents removed"),
+            Err(error) => tracing::warn!(%error, "unreferenced contents could not be removed"),
         }
     }
 }

@@ -8,7 +8,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
-    reason = "each file of tests is a crate of its own and uses a part of this; a failed expectation is the test failing"
+    reason = "each test file is a separate crate and uses only a part of this; a failed expectation is the test failing"
 )]
 
 pub(crate) mod registry;

@@ -4,7 +4,7 @@
 //! The database is the embedded one, or the CouchDB that `HAMLET_TEST_COUCHDB_URL` names.
 #![allow(
     dead_code,
-    reason = "each file of tests is a crate of its own and uses a part of this"
+    reason = "each test file is a separate crate and uses only a part of this"
 )]
 
 use std::path::PathBuf;

@@ -327,7 +327,7 @@ impl<Q: Message + Name + Default + 'static> Asked for Q {}
 #[expect(
     clippy::needless_pass_by_value,
     clippy::unnecessary_wraps,
-    reason = "it is used in maps"
+    reason = "the function is passed to map"
 )]
 fn encoded<A: Message>(answer: A) -> Result<Bytes, Status> {
     Ok(answer.encode_to_vec().into())
