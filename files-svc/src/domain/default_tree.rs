@@ -117,7 +117,7 @@ pub(crate) fn default_tree(wanted: &Wanted<'_>) -> Vec<Directory> {
         directory.referenced_by.push(papers);
         made.push(directory);
     } else {
-        // Other software looks the directory for papers up by this reference, so there always is one.
+        // Other software finds the directory for papers by this reference, so without one the root carries it.
         root.referenced_by.push(papers);
     }
     if wanted.photos {

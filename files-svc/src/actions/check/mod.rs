@@ -65,7 +65,7 @@ pub(crate) async fn check(
     let work = async move {
         let report = Report(sender);
         if let Err(Stop::Failed(error)) = run(&store, &contents, scope, &report).await {
-            // When this fails, the receiver is gone and nobody is left to tell.
+            // When this fails, the receiver has been dropped.
             let _ = report.0.send(Err(error)).await;
         }
     };
