@@ -1,5 +1,4 @@
-//! Compiles the contracts. protox parses them in process, so that nobody needs
-//! a protoc binary.
+//! Compiles the contracts. protox parses them in-process, so no protoc binary is needed.
 
 use std::{env, fs, path::PathBuf};
 
@@ -19,14 +18,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ["proto"],
     )?;
 
-    // The encoded set feeds reflection and the JSON form of messages.
+    // The encoded set is used for reflection and for the JSON form of messages.
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(
         out.join("hamlet_descriptor.bin"),
         descriptors.encode_to_vec(),
     )?;
 
-    // These hold secrets: `src/redacted.rs` shows them without.
+    // These messages contain secrets. `src/redacted.rs` implements `Debug` for them.
     const SECRET: [&str; 7] = [
         ".hamlet.instance.v1.CheckRegisterTokenRequest",
         ".hamlet.instance.v1.CreateInstanceRequest",
@@ -43,7 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .skip_debug(SECRET)
         .compile_fds_with_config(descriptors, config)?;
 
-    // compile_fds sees no paths, so cargo has to be told what to watch.
+    // compile_fds knows no paths, so cargo has to be told what to watch.
     println!("cargo::rerun-if-changed=proto");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Unpacking archives, which are not to be trusted.
+//! Unpacks archives, which are untrusted input.
 
 use std::{
     collections::BTreeMap,
@@ -11,17 +11,17 @@ use tar::EntryType;
 
 use crate::{domain::path, error::Error};
 
-/// The files of an app, by their plain path.
+/// The files of an app by their normalized path.
 pub(crate) type Files = BTreeMap<String, Bytes>;
 
-/// What an app may hold.
+/// Limits on the size of an app.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Bytes of an archive as it is sent.
+    /// Bytes of the archive as received.
     pub(crate) packed: usize,
-    /// Bytes of all files together.
+    /// Bytes of all files after unpacking.
     pub(crate) unpacked: u64,
-    /// Entries, folders included.
+    /// Number of entries, directories included.
     pub(crate) entries: usize,
 }
 
@@ -44,7 +44,7 @@ impl Limits {
     }
 }
 
-/// Files in the making, held to the limits.
+/// Collects the files of an app and enforces the limits.
 #[derive(Debug)]
 pub(crate) struct Collector {
     limits: Limits,
@@ -54,7 +54,7 @@ pub(crate) struct Collector {
 }
 
 impl Collector {
-    /// Nothing yet.
+    /// An empty collection.
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
             limits,
@@ -64,10 +64,10 @@ impl Collector {
         }
     }
 
-    /// Counts an entry, be it a file or a folder.
+    /// Counts an entry, which may be a file or a directory.
     ///
     /// # Errors
-    /// When there are too many.
+    /// When there are more entries than allowed.
     pub(crate) fn count(&mut self) -> Result<(), Error> {
         self.entries += 1;
         if self.entries > self.limits.entries {
@@ -79,17 +79,17 @@ impl Collector {
         Ok(())
     }
 
-    /// Reads a file that says to have `size` bytes.
+    /// Reads a file whose declared size is `size`.
     ///
     /// # Errors
-    /// When the name is taken, the limits are passed or it cannot be read.
+    /// When the path is already used, a limit is exceeded, or reading fails.
     pub(crate) fn add(&mut self, path: String, size: u64, from: impl Read) -> Result<(), Error> {
         let left = self.limits.unpacked.saturating_sub(self.bytes);
         if size > left {
             return Err(self.limits.too_large());
         }
         let mut content = Vec::new();
-        // One byte more than allowed, to see a file that is longer than it says.
+        // Reads one byte more than allowed, to detect a file that is longer than declared.
         from.take(left + 1)
             .read_to_end(&mut content)
             .map_err(|error| Error::Archive(format!("{path:?} cannot be read: {error}")))?;
@@ -104,10 +104,10 @@ impl Collector {
         Ok(())
     }
 
-    /// The files.
+    /// Returns the files.
     ///
     /// # Errors
-    /// When a file is also a folder.
+    /// When a path is both a file and a directory.
     pub(crate) fn finish(self) -> Result<Files, Error> {
         for path in self.files.keys() {
             let mut above = path.as_str();
@@ -124,10 +124,10 @@ impl Collector {
     }
 }
 
-/// Unpacks a tar, gzipped or not. All or nothing: a single wrong entry refuses the whole.
+/// Unpacks a tar archive, gzipped or not. A single invalid entry refuses the whole archive.
 ///
 /// # Errors
-/// What is wrong with it.
+/// When the archive cannot be read, an entry is not allowed, or a limit is exceeded.
 pub(crate) fn unpack(packed: &[u8], limits: Limits) -> Result<Files, Error> {
     if packed.starts_with(&[0x1f, 0x8b]) {
         read(MultiGzDecoder::new(packed), limits)
@@ -138,7 +138,7 @@ pub(crate) fn unpack(packed: &[u8], limits: Limits) -> Result<Files, Error> {
 
 fn read(tar: impl Read, limits: Limits) -> Result<Files, Error> {
     let broken = |error: io::Error| Error::Archive(format!("it is no tar.gz: {error}"));
-    // Headers count too: extended ones are read into memory whatever their size.
+    // Headers count too, because extended headers are read into memory whatever their size.
     let headers = limits.entries as u64 * 2048;
     let mut archive = tar::Archive::new(Guard {
         inner: tar,
@@ -175,7 +175,7 @@ fn read(tar: impl Read, limits: Limits) -> Result<Files, Error> {
     files.finish()
 }
 
-/// Breaks off what unpacks to more than it may.
+/// A reader that fails when the archive unpacks to more than the limit.
 struct Guard<R> {
     inner: R,
     left: u64,
@@ -194,10 +194,10 @@ impl<R: Read> Read for Guard<R> {
     }
 }
 
-/// The files below `folder`, without it. Files outside of it refuse the whole: they were announced to be in it.
+/// Returns the files below `folder`, with paths relative to it.
 ///
 /// # Errors
-/// Which file lies outside.
+/// When a file lies outside of `folder`: the registry announced that all files are inside.
 pub(crate) fn below(files: Files, folder: &str) -> Result<Files, Error> {
     files
         .into_iter()
@@ -231,7 +231,7 @@ mod tests {
             let mut header = tar::Header::new_ustar();
             header.set_size(content.len() as u64);
             header.set_mode(0o644);
-            // Past the checks of the tar crate, as an attacker would.
+            // Bypasses the checks of the tar crate, as an attacker would.
             let field = header.as_old_mut().name.get_mut(..name.len()).unwrap();
             field.copy_from_slice(name.as_bytes());
             header.set_cksum();
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_is_broken_off() {
+    fn unpacking_a_bomb_is_aborted() {
         let limits = Limits {
             unpacked: 1000,
             entries: 3,
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_meet_are_refused() {
+    fn colliding_names_are_refused() {
         let limits = Limits::default();
         assert!(refused(&tar(&[("a", b"1"), ("./a", b"2")]), limits).contains("twice"));
         assert!(refused(&tar(&[("a", b"1"), ("a/b", b"2")]), limits).contains("both"));

@@ -1,16 +1,16 @@
-//! Contents of apps: each stored once by its hash, for the whole installation.
+//! The contents of apps. Each file is stored once, by its hash, for the whole installation.
 //!
 //! | object | what |
 //! |---|---|
 //! | `apps/sha256/HASH` | the bytes of a file |
 //! | `apps/trees/HASH` | the files of an app: path, hash, size and content type, as JSON |
-//! | `instances/PREFIX/apps/KIND/SLUG/KEY` | which tree an installed app has |
+//! | `instances/PREFIX/apps/KIND/SLUG/KEY` | a pointer: the hash of the tree of an installed app |
 //!
-//! KEY follows from the source, version and checksum in the app's document, so that when two
-//! installations of one slug meet, the document that is published decides which tree counts.
+//! KEY is derived from the source, version and checksum in the app's document. When two installations of one slug
+//! compete, the published document therefore decides which pointer counts.
 //!
-//! The last is what belongs to one instance. What it leads to is shared, and swept when nothing has led
-//! to it for a day.
+//! Only pointers belong to a single instance. Trees and files are shared, and are removed when no pointer has referred
+//! to them for a day.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -35,11 +35,11 @@ const BLOBS: &str = "apps/sha256";
 const TREES: &str = "apps/trees";
 const INSTANCES: &str = "instances";
 
-/// How long contents stay that nothing leads to.
+/// How long unreferenced contents are kept.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 
-/// When contents that are found there are written again, so that they count as new. Far from [`KEPT`]:
-/// another replica may sweep while this one stores.
+/// Existing contents that are older than this are written again when an app needs them, so that they count as new. This
+/// is much shorter than [`KEPT`], because another replica may sweep while this one stores.
 const RENEWED: Duration = Duration::from_secs(6 * 3600);
 
 /// The content store. Clones share it.
@@ -47,23 +47,23 @@ const RENEWED: Duration = Duration::from_secs(6 * 3600);
 pub(crate) struct Contents {
     store: Arc<LocalFileSystem>,
     folder: PathBuf,
-    /// Held for reading while contents are stored, and for writing while they are swept: a sweep must not
-    /// take away what an installation has just found there.
+    /// Held for reading while contents are stored, and for writing while they are swept. Otherwise a sweep could remove
+    /// contents that an installation has just found to exist.
     sweeping: Arc<RwLock<()>>,
 }
 
 /// One file of a tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Leaf {
-    /// The hash of its bytes.
+    /// The SHA-256 of its contents.
     pub(crate) sha256: String,
-    /// How many there are.
+    /// Its size in bytes.
     pub(crate) size: u64,
-    /// What they are.
+    /// Its content type.
     pub(crate) mime: String,
 }
 
-/// The files of an app and the hash of their list.
+/// The files of an app, and the hash of their list.
 #[derive(Clone, Debug)]
 pub(crate) struct Tree {
     /// The hash of [`Self::json`].
@@ -73,7 +73,7 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    /// Hashes the files.
+    /// Hashes the files and their list.
     pub(crate) fn of(files: &Files) -> Result<Self, Error> {
         let mut leaves = BTreeMap::new();
         let mut blobs = BTreeMap::new();
@@ -97,10 +97,10 @@ impl Tree {
 }
 
 impl Contents {
-    /// Opens the store in a folder, which is made if it is missing, and clears away what a writer that
-    /// was killed left half written.
+    /// Opens the store in a folder, which is created if missing. Removes partial files of writers that were killed.
     ///
     /// # Errors
+    /// When the folder cannot be used.
     /// When the folder cannot be used.
     pub(crate) fn open(folder: &FolderPath) -> Result<Self, Error> {
         let unusable = |source: std::io::Error| {
@@ -120,11 +120,7 @@ impl Contents {
         })
     }
 
-    /// Stores the files of an app, each once, and says that the app has them in the form `key`. May be
-    /// repeated.
-    ///
-    /// # Errors
-    /// When the store fails.
+    /// Stores the files of an app, each once, and points `key` of the app at them. Idempotent.
     pub(crate) async fn keep(
         &self,
         prefix: &str,
@@ -150,19 +146,13 @@ impl Contents {
         Ok(())
     }
 
-    /// Forgets which files an app has, in whatever form. May be repeated.
-    ///
-    /// # Errors
-    /// When the store fails.
+    /// Removes all pointers of an app. Idempotent.
     pub(crate) async fn forget(&self, prefix: &str, kind: Kind, slug: &str) -> Result<(), Error> {
         self.remove_below(&pointers(prefix, kind, slug)?).await?;
         Ok(())
     }
 
-    /// Forgets one form of an app: that of an installation which lost against another. May be repeated.
-    ///
-    /// # Errors
-    /// When the store fails.
+    /// Removes one pointer of an app: that of an installation which lost against a competing one. Idempotent.
     pub(crate) async fn forget_form(
         &self,
         prefix: &str,
@@ -177,19 +167,19 @@ impl Contents {
         }
     }
 
-    /// Forgets which files the apps of an instance have. How many apps there were. May be repeated.
+    /// Removes the pointers of all apps of an instance. Returns the number of apps. Idempotent.
     ///
     /// # Errors
-    /// When the store fails; then some are forgotten and some not.
+    /// When the store fails. Some pointers may then have been removed.
     pub(crate) async fn purge(&self, prefix: &str) -> Result<u64, Error> {
         let prefix = &checked(prefix)?;
         let removed = self
             .remove_below(&Path::from_iter([INSTANCES, prefix, "apps"]))
             .await?;
-        // The store lists neither empty folders nor what a killed writer left half written.
+        // The store lists neither empty folders nor partial files.
         let instance = self.folder.join(INSTANCES).join(prefix);
         gone(tokio::fs::remove_dir_all(instance.join("apps")).await)?;
-        // Refused while others keep something there.
+        // This fails while other data of the instance is in the folder.
         match tokio::fs::remove_dir(&instance).await {
             Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => {}
             removed => gone(removed)?,
@@ -197,11 +187,11 @@ impl Contents {
         Ok(removed)
     }
 
-    /// The prefixes under which apps of single instances lie, each with their number: 0 when folders alone
-    /// are left. What others keep of an instance is none of ours. Of one instance when `only` names it.
+    /// The prefixes of instances under which apps have pointers, each with their number (0 when only folders are left).
+    /// Other services' data below a prefix is ignored. With `only`, the prefix of that instance alone.
     ///
     /// # Errors
-    /// When the store fails; while counting, as an item.
+    /// When the store fails. Errors while pointers are counted are items of the stream.
     pub(crate) async fn prefixes(
         &self,
         only: Option<&str>,
@@ -250,10 +240,10 @@ impl Contents {
         Ok(removed)
     }
 
-    /// Removes contents that nothing has led to for a day. How many.
+    /// Removes contents to which no pointer has referred for a day. Returns how many were removed.
     ///
     /// # Errors
-    /// When the store fails; contents that something leads to are never removed.
+    /// When the store fails. Referenced contents are never removed.
     pub(crate) async fn sweep(&self) -> Result<u64, Error> {
         self.sweep_before(OffsetDateTime::now_utc() - KEPT).await
     }
@@ -302,7 +292,7 @@ impl Contents {
         Ok(removed)
     }
 
-    /// Publishes an object that is called by its hash: whole or not at all, and once.
+    /// Writes an object whose name is its hash, atomically and only if it is missing or old.
     async fn put_once(&self, at: &Path, content: PutPayload) -> Result<(), Error> {
         let size = content.content_length() as u64;
         match self
@@ -315,7 +305,7 @@ impl Contents {
                 let found = self.store.head(at).await?;
                 let renewed = OffsetDateTime::now_utc() - RENEWED;
                 let is_old = found.last_modified.timestamp() < renewed.unix_timestamp();
-                // A machine that lost its power may have kept the name and lost the bytes.
+                // After a power failure, the file may exist without all of its contents.
                 if is_old || found.size != size {
                     self.store.put(at, content).await?;
                 }
@@ -326,7 +316,7 @@ impl Contents {
     }
 }
 
-/// Where it is said which trees an app has.
+/// The folder of an app's pointers.
 fn pointers(prefix: &str, kind: Kind, slug: &str) -> Result<Path, Error> {
     let prefix = checked(prefix)?;
     Ok(Path::from_iter([
@@ -338,8 +328,8 @@ fn pointers(prefix: &str, kind: Kind, slug: &str) -> Result<Path, Error> {
     ]))
 }
 
-/// A prefix is the name of a folder here: only plain names may be one. The dots and colons of old prefixes
-/// are dashes, as in the names of their databases.
+/// Checks a prefix before it is used as a folder name. The dots and colons of old prefixes are replaced by dashes, as
+/// in the names of their databases.
 fn checked(prefix: &str) -> Result<String, Error> {
     let prefix = prefix.replace(['.', ':'], "-");
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
@@ -361,7 +351,7 @@ fn gone(removed: std::io::Result<()>) -> Result<(), Error> {
     }
 }
 
-/// `object_store` writes beside an object, as `NAME#N`, and renames when all is written.
+/// Removes partial files. `object_store` writes to `NAME#N` first, and renames the file when it is complete.
 fn remove_half_written(folder: &FolderPath) -> std::io::Result<()> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -377,7 +367,7 @@ fn remove_half_written(folder: &FolderPath) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The content type of a file, by the end of its name.
+/// The content type of a file, by its extension.
 fn mime(path: &str) -> &'static str {
     match path.rsplit_once('.').map_or("", |(_, end)| end) {
         "html" | "htm" => "text/html; charset=utf-8",
@@ -429,7 +419,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn equal_contents_are_stored_once_and_swept_when_nothing_leads_to_them() {
+    async fn equal_contents_are_stored_once_and_swept_when_unreferenced() {
         let folder = tempfile::tempdir().unwrap();
         let contents = Contents::open(folder.path()).unwrap();
         let blobs = folder.path().join("apps/sha256");
@@ -467,7 +457,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_killed_writer_left_goes_at_the_next_start() {
+    async fn partial_files_of_a_killed_writer_are_removed_at_the_next_start() {
         let folder = tempfile::tempdir().unwrap();
         let blobs = folder.path().join("apps/sha256");
         std::fs::create_dir_all(&blobs).unwrap();

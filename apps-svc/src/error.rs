@@ -1,28 +1,28 @@
-//! What can go wrong with apps, and how callers see it.
+//! The errors of the apps service, and the status of each.
 
 use service_kit::status::{ServiceError, StatusBuilder, to_status};
 use tonic::{Code, Status};
 
-/// What can go wrong with apps. Each is a line that a person understands.
+/// An error of the apps service. Each message is one line for a person.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A field of the request is wrong.
+    /// A field of the request is invalid.
     #[error("{field}: {wrong}")]
     Field {
         /// Which field.
         field: &'static str,
-        /// What is wrong, and what would be right.
+        /// What is wrong, and what a valid value looks like.
         wrong: String,
     },
-    /// The source is understood, and nobody has built it yet.
+    /// The source is valid, but not supported yet.
     #[error("{0}")]
     NotBuilt(String),
     /// No registry has the app.
     #[error("{source_text}: {why}")]
     NotFound {
-        /// What was asked for.
+        /// The app that was requested.
         source_text: String,
-        /// Where it was looked for.
+        /// The registries that were searched.
         why: String,
     },
     /// The app is not installed.
@@ -31,12 +31,12 @@ pub enum Error {
         /// Its slug.
         slug: String,
     },
-    /// An app of that slug came from elsewhere.
+    /// An app with that slug was installed from another source.
     #[error("{slug} is installed already, from {from}; uninstall it first")]
     Exists {
         /// Its slug.
         slug: String,
-        /// Where the installed one came from.
+        /// The source of the installed app.
         from: String,
     },
     /// The app has changed since the caller read it.
@@ -45,37 +45,37 @@ pub enum Error {
         /// Its slug.
         slug: String,
     },
-    /// The manifest is wrong.
+    /// The manifest is invalid.
     #[error("the manifest is refused: {0}")]
     Manifest(String),
-    /// The archive or folder is wrong.
+    /// The archive or folder is invalid.
     #[error("the archive is refused: {0}")]
     Archive(String),
-    /// The archive is not the one that was announced.
+    /// The archive does not have the announced checksum.
     #[error("the archive is refused: its SHA-256 is {found}, and {announced} was announced")]
     Checksum {
-        /// What was announced.
+        /// The announced checksum.
         announced: String,
-        /// What came.
+        /// The actual checksum.
         found: String,
     },
-    /// A registry does not answer, or not as it should.
+    /// A registry did not answer, or answered with an error.
     #[error("the registry {registry} {why}")]
     Registry {
-        /// Its host.
+        /// The host of the registry.
         registry: String,
-        /// What it did.
+        /// What happened.
         why: String,
     },
-    /// An archive cannot be had.
+    /// An archive cannot be downloaded.
     #[error("the archive cannot be downloaded from {host}: {why}")]
     Download {
-        /// The host it comes from.
+        /// The host of the archive.
         host: String,
         /// What happened.
         why: String,
     },
-    /// It took too long.
+    /// The time limit of the installation was exceeded.
     #[error("the installation took longer than {0} s")]
     TooLate(u64),
     /// The database failed.
@@ -84,10 +84,10 @@ pub enum Error {
     /// The content store failed.
     #[error("the content store failed")]
     Contents(#[from] object_store::Error),
-    /// Something stored cannot be read.
+    /// A stored document cannot be read.
     #[error("what is stored cannot be read: {0}")]
     Stored(String),
-    /// A part of the program failed.
+    /// A task of the process panicked or was cancelled.
     #[error("the work was broken off")]
     Broken(#[from] tokio::task::JoinError),
 }
@@ -111,7 +111,7 @@ impl ServiceError for Error {
             Self::Download { .. } => (Code::Unavailable, "DOWNLOAD_FAILED"),
             Self::TooLate(_) => (Code::DeadlineExceeded, "APP_TOO_SLOW"),
             Self::Contents(_) => (Code::Unavailable, "CONTENT_STORE_FAILED"),
-            // What is stored is for the operator only: it is in the log.
+            // Stored data is for the operator only. It is in the log.
             Self::Stored(_) => {
                 return StatusBuilder::new(
                     Code::Internal,

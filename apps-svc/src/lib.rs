@@ -1,9 +1,8 @@
-//! The apps service: sources, manifests, installation and what an app may do.
+//! The apps service: sources, manifests, installation and permissions of apps.
 //!
-//! From the outside in: `api` translates between the contracts and the domain; `actions` holds one verb
-//! a file; `sources` gets apps from where they are and `archive` unpacks them; `domain` holds sources,
-//! manifests and documents, and does no I/O; `store` knows the documents of an instance, `contents` the
-//! bytes of its apps.
+//! From the outside in: `api` translates between the contract and the domain; `actions` holds one action per file;
+//! `sources` fetches apps and `archive` unpacks them; `domain` holds sources, manifests and documents, and does no I/O;
+//! `store` reads and writes the documents of an instance, `contents` the files of its apps.
 
 mod actions;
 mod api;

@@ -1,4 +1,4 @@
-//! The apps service as a program of its own.
+//! The apps service as a separate program.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! The apps service as a program: its flags, and what becomes of them.
+//! The program: command line and start of the apps service.
 
 use std::path::PathBuf;
 

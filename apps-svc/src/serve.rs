@@ -1,4 +1,4 @@
-//! Serving the apps service.
+//! Serves the apps service.
 
 use std::path::PathBuf;
 
@@ -34,10 +34,10 @@ pub enum ServeError {
     Contents {
         /// The folder.
         folder: PathBuf,
-        /// Why not.
+        /// The cause.
         source: Error,
     },
-    /// There is no way to the web.
+    /// The HTTP client cannot be created.
     #[error("the HTTP client cannot be made: {0}")]
     Client(#[from] reqwest::Error),
     /// The database cannot be used.
@@ -48,21 +48,21 @@ pub enum ServeError {
     Server(#[from] service_kit::server::Error),
 }
 
-/// What the apps service is given.
+/// The dependencies of the apps service.
 #[derive(Debug)]
 pub struct Given {
-    /// The servers of databases.
+    /// The CouchDB clusters.
     pub couch: Clusters,
-    /// The contexts of the configuration.
+    /// The configured contexts.
     pub contexts: Contexts,
-    /// The key that services know each other by.
+    /// The cluster key, by which services authenticate each other.
     pub cluster_key: Keyring,
-    /// A folder of apps, `SLUG/manifest.webapp` and so on, in which slugs are looked up for contexts
-    /// without registries.
+    /// A folder of apps (`SLUG/manifest.webapp` and so on), in which slugs are looked up for contexts without
+    /// registries.
     pub app_folder: Option<PathBuf>,
 }
 
-/// Serves until `shutdown`.
+/// Serves until `shutdown` completes.
 ///
 /// # Errors
 /// When the folder of contents or the database cannot be used, or the listener fails.
@@ -75,8 +75,8 @@ pub fn serve(
     serve_on(config, given, listener.into(), shutdown)
 }
 
-/// Boxed, and not generic, so that the service is compiled in this crate, once: a plain future is compiled again in each
-/// program and test that awaits it.
+/// Boxed and not generic, so that the service is compiled once, in this crate. A plain future would be compiled again
+/// in each program and test that awaits it.
 fn serve_on(
     config: Config,
     given: Given,
@@ -117,7 +117,7 @@ async fn run(
             Lifecycle(shared),
             door,
         ));
-    // The sweep may be stopped anywhere.
+    // The sweep may be dropped at any point.
     tokio::select! {
         served = server.serve(listener, shutdown) => Ok(served?),
         () = sweep::run(contents) => Ok(()),

@@ -1,4 +1,4 @@
-//! Which documents of an instance hold its apps.
+//! The store of an instance's apps: their documents.
 
 use couch::{
     AllDocs, BulkDoc, ClaimOutcome, Couch, Database, DbName, Document, Exchange, Find,
@@ -25,7 +25,7 @@ const BY_SOURCE: Index = Index::new(
     &["source_id", "type"],
 );
 
-/// Views that other software of the ecosystem reads; Hamlet never does.
+/// Views for other software of the ecosystem. Hamlet does not read them.
 const VIEWS: [View; 4] = [
     View::new(
         "by-short-code",
@@ -82,17 +82,17 @@ pub(crate) struct Store {
     prefix: String,
 }
 
-/// What became of publishing an app.
+/// The outcome of publishing an app.
 #[derive(Debug)]
 pub(crate) enum Published {
-    /// It is there now.
+    /// The app was published.
     Ours(AppDocument),
-    /// One of that slug was there.
+    /// An app with that slug already existed.
     Theirs(AppDocument),
 }
 
 impl Store {
-    /// The apps of the instance with this prefix. Nothing is sent yet.
+    /// The apps of the instance with this prefix. Sends no request.
     pub(crate) fn new(couch: Couch, prefix: &str) -> Self {
         Self {
             couch,
@@ -111,10 +111,7 @@ impl Store {
             .database(&DbName::instance(&self.prefix, doctype)?))
     }
 
-    /// Makes the databases. Their names, and how many documents each holds then. May be repeated.
-    ///
-    /// # Errors
-    /// When the database fails.
+    /// Creates the databases. Returns their names, each with the number of documents that it then holds. Idempotent.
     pub(crate) async fn prepare(&self) -> Result<Vec<(String, usize)>, Error> {
         let (apps, konnectors, permissions) = futures::try_join!(
             self.prepare_one(Kind::Webapp.doctype(), Vec::new()),
@@ -138,18 +135,12 @@ impl Store {
     }
 
     /// The document of an app, if it is installed.
-    ///
-    /// # Errors
-    /// When the database fails.
     pub(crate) async fn app(&self, kind: Kind, slug: &str) -> Result<Option<AppDocument>, Error> {
         let database = self.database(kind.doctype())?;
         Ok(database.get(&kind.document_id(slug)).await?)
     }
 
-    /// Up to `limit` apps after the slug `after`, sorted by slug.
-    ///
-    /// # Errors
-    /// When the database fails.
+    /// Returns up to `limit` apps whose slugs come after `after`, sorted by slug.
     pub(crate) async fn apps(
         &self,
         kind: Kind,
@@ -158,7 +149,7 @@ impl Store {
     ) -> Result<Vec<AppDocument>, Error> {
         let mut query = AllDocs::prefix(&kind.document_id("")).limit(limit);
         if let Some(after) = after {
-            // The range includes where it begins, which the last page has shown.
+            // The range includes its start, which was the end of the previous page.
             query = query.from(kind.document_id(after)).limit(limit + 1);
         }
         let found = self.database(kind.doctype())?.all_docs_with_bodies(query);
@@ -171,10 +162,7 @@ impl Store {
         Ok(apps)
     }
 
-    /// Writes the triggers of an app. They do nothing until the app is there. May be repeated.
-    ///
-    /// # Errors
-    /// When the database fails.
+    /// Writes the triggers of an app. They have no effect until the app is published. Idempotent.
     pub(crate) async fn write_triggers(&self, triggers: &[Draft]) -> Result<(), Error> {
         let database = self.database(TRIGGERS)?;
         for trigger in triggers {
@@ -183,26 +171,17 @@ impl Store {
         Ok(())
     }
 
-    /// Removes a trigger. May be repeated.
-    ///
-    /// # Errors
-    /// When the database fails.
+    /// Removes a trigger. Idempotent.
     pub(crate) async fn remove_trigger(&self, id: &str) -> Result<(), Error> {
         delete(&self.database(TRIGGERS)?, id).await
     }
 
-    /// Writes what an app may do. It counts for nothing until the app is there. May be repeated.
-    ///
-    /// # Errors
-    /// When the database fails.
+    /// Writes the permissions of an app. They have no effect until the app is published. Idempotent.
     pub(crate) async fn write_permission(&self, permission: &Draft) -> Result<(), Error> {
         write(&self.database(PERMISSIONS)?, permission, "/source_id").await
     }
 
-    /// Makes an app visible, if none of that slug is there.
-    ///
-    /// # Errors
-    /// When the database fails.
+    /// Publishes an app, unless one with that slug exists.
     pub(crate) async fn publish(&self, kind: Kind, app: &Draft) -> Result<Published, Error> {
         let database = self.database(kind.doctype())?;
         let same = |found: &Value| {
@@ -222,7 +201,7 @@ impl Store {
             ClaimOutcome::Won(rev) => read(rev, app.body.clone()).map(Published::Ours),
             ClaimOutcome::Taken(_) => {
                 let found: Option<AppDocument> = database.get(&app.id).await?;
-                // It was there a moment ago; who removes it meanwhile leaves nothing to be had.
+                // The app existed a moment ago and has been removed since.
                 found.map(Published::Theirs).ok_or_else(|| Error::Changed {
                     slug: app.id.clone(),
                 })
@@ -230,11 +209,11 @@ impl Store {
         }
     }
 
-    /// Removes an app: its triggers, what it may do, and last itself, so that a removal that was broken
-    /// off can be asked for again.
+    /// Removes an app: first its triggers and permissions, then its document, so that an interrupted removal can be
+    /// retried.
     ///
     /// # Errors
-    /// [`Error::Changed`] when the app has changed meanwhile.
+    /// [`Error::Changed`] when the app has been changed in the meantime.
     pub(crate) async fn remove(
         &self,
         kind: Kind,
@@ -252,7 +231,7 @@ impl Store {
             }
         }
         let permissions = self.database(PERMISSIONS)?;
-        // The one that Hamlet writes is known by its id; other software lets CouchDB name them.
+        // The permission document that Hamlet writes is known by its id. For other software, CouchDB generates the id.
         delete(&permissions, &permission_id(&self.prefix, kind, slug)).await?;
         let query = Find::new(json!({
             "source_id": kind.document_id(slug),
@@ -281,7 +260,7 @@ fn permission_designs() -> Result<Vec<BulkDoc>, Error> {
     Ok(documents)
 }
 
-/// Writes a document whose id belongs to one app alone, so that whoever finds it there may write over it.
+/// Writes a document whose id belongs to one app, so an existing document may be overwritten.
 async fn write(database: &Database, draft: &Draft, owner: &str) -> Result<(), Error> {
     let ours = |found: &Value| found.pointer(owner) == draft.body.pointer(owner);
     match database.claim(&draft.id, &draft.body, ours).await? {

@@ -1,4 +1,4 @@
-//! Installing apps, over real sockets: what becomes of them in the database and in the content store.
+//! Installs apps over real sockets, and checks the database and the content store.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -19,9 +19,9 @@ use support::{World, assert_like, fixtures, folder_of, recorded};
 use tonic::Code;
 
 #[tokio::test]
-async fn databases_are_made_with_their_index_and_views_and_may_be_made_again() {
+async fn databases_are_prepared_with_index_and_views_idempotently() {
     let world = World::bare(None).await;
-    // Whoever answers has stopped asking whether the database is up.
+    // Once the service answers, its startup checks of the database are over and do not count below.
     let request = world.request(PurgeContentsRequest {});
     world
         .lifecycle(Door::Internal)
@@ -37,7 +37,7 @@ async fn databases_are_made_with_their_index_and_views_and_may_be_made_again() {
         (format!("{prefix}/io-cozy-permissions"), 5),
     ];
     assert_eq!(made, expected);
-    // Three databases and one write of documents; the first is that of triggers, made by the test.
+    // Three databases and one write of documents; the test created the first database, that of triggers.
     assert_eq!(world.couch.requests() - before, 5);
     for design in recorded("designs").as_array().unwrap() {
         let name = design["ddoc"].as_str().unwrap();
@@ -62,7 +62,7 @@ async fn databases_are_made_with_their_index_and_views_and_may_be_made_again() {
 }
 
 #[tokio::test]
-async fn an_app_of_a_registry_has_the_documents_that_the_original_writes() {
+async fn an_app_of_a_registry_has_the_recorded_documents() {
     let world = World::new().await;
     let app = world.install("home").await.unwrap();
     assert_eq!((app.slug.as_str(), app.state.as_str()), ("home", "ready"));
@@ -101,7 +101,7 @@ async fn an_app_of_a_registry_has_the_documents_that_the_original_writes() {
 }
 
 #[tokio::test]
-async fn services_get_the_triggers_that_their_app_names() {
+async fn services_get_the_triggers_of_their_manifest() {
     let world = World::new().await;
     world.install("drive").await.unwrap();
     let app = &world.documents("io.cozy.apps").await["io.cozy.apps/drive"];
@@ -138,12 +138,12 @@ async fn an_app_of_a_folder_gets_a_version_of_its_own() {
     assert_eq!(app.source, folder_of("home"));
     assert_eq!(app.checksum, "");
     assert_eq!(world.install(&folder_of("home")).await.unwrap(), app);
-    // Four files, their list, and what says that the instance has them.
+    // Four files, their list, and the pointer of the instance.
     assert_eq!(world.stored().len(), 6, "{:?}", world.stored());
 }
 
 #[tokio::test]
-async fn the_same_again_is_what_is_there_and_another_is_refused() {
+async fn reinstalling_succeeds_and_another_source_is_refused() {
     let world = World::new().await;
     let first = world.install("jotter").await.unwrap();
     assert_eq!(
@@ -212,7 +212,7 @@ async fn hostile_archives_are_refused_and_leave_nothing() {
 }
 
 #[tokio::test]
-async fn what_only_the_server_may_write_is_not_believed() {
+async fn members_owned_by_the_server_are_ignored() {
     let world = World::new().await;
     let app = world.install("registry://hostile/1.0.5").await.unwrap();
     let document = &world.documents("io.cozy.apps").await["io.cozy.apps/hostile"];
@@ -272,7 +272,7 @@ async fn channels_and_versions_are_those_of_the_registry() {
 }
 
 #[tokio::test]
-async fn an_archive_of_the_web_is_checked_against_its_sum() {
+async fn a_downloaded_archive_is_verified_by_its_checksum() {
     let world = World::new().await;
     let address = world.registry.file("tarballs/drive-1.0.0.tar.gz");
     let wrong = format!("{address}#{}", "0".repeat(64));
@@ -309,7 +309,7 @@ async fn without_registries_slugs_are_looked_up_in_a_folder() {
         world.refused("registry://jotter/2.0.0").await.0,
         "APP_NOT_FOUND"
     );
-    // A konnector is none of the web apps, though its folder is there.
+    // A konnector is not found as a web app, even though its folder exists.
     assert_eq!(world.refused("lumen-bills").await.0, "APP_NOT_FOUND");
     world.install_konnector("lumen-bills").await.unwrap();
 }
@@ -365,11 +365,11 @@ async fn an_installation_that_takes_too_long_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn what_was_broken_off_is_completed_by_asking_again() {
+async fn an_interrupted_installation_is_completed_by_a_retry() {
     let world = World::new().await;
     world.install("drive").await.unwrap();
     let before = world.documents("io.cozy.apps").await;
-    // As if the process had died before the last write: all is there but the app.
+    // As if the process had died before the last write: everything exists but the document of the app.
     let apps = world.database("io.cozy.apps");
     let app = apps
         .get::<serde_json::Value>("io.cozy.apps/drive")
@@ -507,7 +507,7 @@ async fn checking_only_installs_nothing() {
 }
 
 #[tokio::test]
-async fn wrong_requests_are_told_what_would_be_right() {
+async fn invalid_requests_are_answered_with_advice() {
     let world = World::new().await;
     for source in ["", "NO_UP", "registry://home/latest", "ftp://a/b"] {
         let status = world.install(source).await.unwrap_err();

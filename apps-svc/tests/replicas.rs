@@ -1,4 +1,4 @@
-//! Two replicas of the service over one database and one content store.
+//! Two replicas of the service on one database and one content store.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -24,7 +24,7 @@ use test_kit::doors::listen;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::Status;
 
-/// Another replica beside the one of the world.
+/// Starts a second replica beside the one of the fixture.
 struct Replica {
     apps: AppsServiceClient<Peer>,
     _stop: DropGuard,
@@ -66,7 +66,7 @@ impl Replica {
     }
 }
 
-/// The permissions, triggers and contents are those that the app's document asks for, and no more.
+/// Permissions, triggers and contents match the document of the app, and nothing else is left.
 async fn assert_whole(world: &World) {
     let apps = world.documents("io.cozy.apps").await;
     let app = &apps["io.cozy.apps/drive"];

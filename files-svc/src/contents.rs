@@ -1,4 +1,4 @@
-//! The bytes of files: what belongs to an instance lies under its prefix.
+//! The contents of files. The objects of an instance are stored under its prefix.
 
 use std::{io, path::PathBuf, sync::Arc};
 
@@ -15,7 +15,7 @@ use crate::{
     error::Error,
 };
 
-/// Where the contents of all instances lie.
+/// The folder in which the contents of all instances are stored.
 const FILES: &str = "files";
 
 /// The store of contents.
@@ -25,18 +25,18 @@ pub(crate) struct Contents {
     folder: PathBuf,
 }
 
-/// An object of an instance.
+/// A stored object of an instance.
 #[derive(Clone, Debug)]
 pub(crate) struct Listed {
     /// Its name below the instance's prefix.
     pub(crate) name: String,
-    /// What it is; `None` for a name of no kind that is known.
+    /// What the name stands for; `None` when the name fits no known layout.
     pub(crate) object: Option<Object>,
     location: Path,
 }
 
 impl Listed {
-    /// The id of the file that it belongs to.
+    /// The id of the file to which the object belongs.
     pub(crate) fn file(&self) -> Option<&str> {
         match &self.object {
             Some(Object::Contents { file, .. } | Object::Thumbnail { file }) => Some(file),
@@ -45,20 +45,20 @@ impl Listed {
     }
 }
 
-/// What contents come to.
+/// The measured size and hash of contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sum {
-    /// How many bytes.
+    /// Size in bytes.
     pub(crate) size: u64,
-    /// Their MD5; `None` when they were not read.
+    /// The MD5 hash; `None` when the contents were not read.
     pub(crate) md5: Option<[u8; 16]>,
 }
 
 impl Contents {
-    /// The store in `folder`, which is made when it is missing.
+    /// Opens the store in `folder`, and creates the folder if it is missing.
     ///
     /// # Errors
-    /// When the folder cannot be made or used.
+    /// When the folder cannot be created or used.
     pub(crate) fn open(folder: PathBuf) -> io::Result<Self> {
         std::fs::create_dir_all(&folder)?;
         let store = LocalFileSystem::new_with_prefix(&folder)?;
@@ -68,11 +68,10 @@ impl Contents {
         })
     }
 
-    /// Removes all that belongs to an instance, empty folders included. How many objects there were.
-    /// May be repeated.
+    /// Removes all objects of an instance and its empty folders. Returns the number of objects removed. Idempotent.
     ///
     /// # Errors
-    /// When something may still be there.
+    /// When the store fails. Some objects may then still exist.
     pub(crate) async fn purge(&self, prefix: &Prefix) -> Result<u64, Error> {
         let place = place_of(prefix);
         let listed = self
@@ -84,12 +83,12 @@ impl Contents {
         while let Some(one) = gone.next().await {
             match one {
                 Ok(_) => removed += 1,
-                // Another call of the same purge was faster.
+                // A concurrent purge of the same instance was faster.
                 Err(object_store::Error::NotFound { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        // Folders, and files that were being written when their writer died, are no objects.
+        // Empty folders, and files whose writer died half-way, are not objects of the store.
         let folder = self.folder.join(FILES).join(prefix.as_str());
         match tokio::fs::remove_dir_all(&folder).await {
             Ok(()) => Ok(removed),
@@ -98,11 +97,8 @@ impl Contents {
         }
     }
 
-    /// Reads the size and the MD5 of contents, piece by piece. Contents of another size than `promised`
-    /// are not read: they are wrong already. `None` when there are none.
-    ///
-    /// # Errors
-    /// When the store fails.
+    /// Measures the size and the MD5 hash of contents, reading them in pieces. Contents whose size differs from
+    /// `promised` are not read, because they are known to be wrong. `None` when the object does not exist.
     pub(crate) async fn measure(
         &self,
         prefix: &Prefix,
@@ -155,10 +151,7 @@ impl Contents {
         })
     }
 
-    /// Whether an object is still there.
-    ///
-    /// # Errors
-    /// When the store fails.
+    /// Whether an object still exists.
     pub(crate) async fn is_there(&self, object: &Listed) -> Result<bool, Error> {
         match self.store.head(&object.location).await {
             Ok(_) => Ok(true),
@@ -167,11 +160,11 @@ impl Contents {
         }
     }
 
-    /// The prefixes under which something lies, each with its number of objects: 0 when folders alone are
-    /// left. Of one instance when `only` names it. In memory are the prefixes, one object at a time.
+    /// The prefixes under which anything is stored, each with its number of objects (0 when only folders are left).
+    /// With `only`, the prefix of that instance alone. The prefixes are held in memory, the objects are not.
     ///
     /// # Errors
-    /// When the store fails; while counting, as an item.
+    /// When the store fails. Errors while objects are counted are items of the stream.
     pub(crate) async fn prefixes(
         &self,
         only: Option<&Prefix>,
@@ -198,7 +191,7 @@ impl Contents {
     }
 }
 
-/// Where the contents of an instance lie.
+/// The path under which the contents of an instance are stored.
 fn place_of(prefix: &Prefix) -> Path {
     Path::from_iter([FILES, prefix.as_str()])
 }
@@ -218,7 +211,7 @@ mod tests {
     use crate::domain::prefix::Prefix;
 
     #[tokio::test]
-    async fn a_purge_takes_one_instance_and_nothing_of_its_neighbours() {
+    async fn purging_contents_affects_only_one_instance() {
         let folder = tempfile::tempdir().unwrap();
         let contents = Contents::open(folder.path().join("made")).unwrap();
         for path in ["files/a/1", "files/a/deep/er/2", "files/ab/3", "apps/a/4"] {

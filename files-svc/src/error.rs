@@ -1,26 +1,26 @@
-//! What can go wrong with files, and how callers see it.
+//! The errors of the files service, and the status of each.
 
 use service_kit::status::{ServiceError, StatusBuilder, to_status};
 use tonic::{Code, Status};
 
-/// What can go wrong.
+/// An error of the files service.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// A field of the request cannot be used.
+    /// A field of the request is not valid.
     #[error("{field}: {wrong}")]
     Field {
         /// Which field.
         field: &'static str,
-        /// What is wrong, and what would be right.
+        /// What is wrong, and what a valid value looks like.
         wrong: String,
     },
-    /// There is no such file or directory.
+    /// The file or directory does not exist.
     #[error("there is no file or directory {0}; `hamlet files tree` shows what there is")]
     NotFound(String),
-    /// It is a file where a directory is needed.
+    /// The request needs a directory, but names a file.
     #[error("{0} is a file; name a directory")]
     NotADirectory(String),
-    /// The directories of an instance were made before, by another operation.
+    /// Another operation has already created the directories of the instance.
     #[error("the instance has its directories already, made by another operation")]
     MadeByAnother,
     /// A document does not fit into the tree.
@@ -33,13 +33,13 @@ pub(crate) enum Error {
         /// What is wrong with it.
         what: &'static str,
     },
-    /// The prefix of the instance cannot name a folder or a database.
+    /// The prefix cannot be used in the name of a folder or database.
     #[error("the prefix of the instance cannot be used; it looks like cozy and 32 hex digits")]
     Prefix,
     /// The database failed.
     #[error("the database failed")]
     Database(#[from] couch::Error),
-    /// The store of contents failed.
+    /// The content store failed.
     #[error("the store of contents failed")]
     Contents(#[from] object_store::Error),
     /// A folder of contents cannot be removed.
@@ -48,7 +48,7 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    /// A field that cannot be used.
+    /// The error for an invalid field.
     pub(crate) fn field(field: &'static str, wrong: impl std::fmt::Display) -> Self {
         Self::Field {
             field,
@@ -56,7 +56,7 @@ impl Error {
         }
     }
 
-    /// Whether a database of the instance is not there.
+    /// Whether the error is a missing database of the instance.
     pub(crate) const fn is_database_missing(&self) -> bool {
         matches!(self, Self::Database(couch::Error::DatabaseMissing { .. }))
     }
@@ -74,7 +74,7 @@ impl ServiceError for Error {
             Self::MadeByAnother => (Code::AlreadyExists, "DIRECTORIES_EXIST"),
             Self::Broken { .. } => (Code::DataLoss, "BROKEN_DOCUMENT"),
             Self::Prefix => (Code::Internal, "UNUSABLE_PREFIX"),
-            // Where the contents lie is for the operator only: it is in the log.
+            // Paths of the content store are for the operator only. They are in the log.
             Self::Contents(_) | Self::Folder(_) => {
                 return StatusBuilder::new(
                     Code::Unavailable,

@@ -1,8 +1,8 @@
 //! The files service: the tree of an instance.
 //!
-//! From the outside in: `api` translates between the contracts and the domain; `actions` holds one verb
-//! a file; `domain` holds names, paths, documents and their order, and does no I/O; `store` knows the
-//! documents of an instance, `contents` its bytes.
+//! From the outside in: `api` translates between the contract and the domain; `actions` holds one action per file;
+//! `domain` holds names, paths, documents and their order, and does no I/O; `store` reads and writes the documents of
+//! an instance, `contents` its files' contents.
 
 mod actions;
 mod api;

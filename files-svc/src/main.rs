@@ -1,4 +1,4 @@
-//! The files service as a program of its own.
+//! The files service as a separate program.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! The files service as a program: its flags, and what becomes of them.
+//! The program: command line and start of the files service.
 
 use clap::{ArgMatches, FromArgMatches as _, Parser};
 use couch::CouchFlags;

@@ -1,4 +1,4 @@
-//! Serving the files service.
+//! Serves the files service.
 
 use std::{io, path::PathBuf};
 
@@ -30,7 +30,7 @@ pub enum ServeError {
     Contents {
         /// The folder.
         folder: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
     /// The database cannot be used.
@@ -41,18 +41,18 @@ pub enum ServeError {
     Server(#[from] service_kit::server::Error),
 }
 
-/// What the files service is given.
+/// The dependencies of the files service.
 #[derive(Debug)]
 pub struct Given {
-    /// The servers of databases.
+    /// The CouchDB clusters.
     pub couch: Clusters,
-    /// The contexts of the configuration.
+    /// The configured contexts.
     pub contexts: Contexts,
-    /// The key that services know each other by.
+    /// The cluster key, by which services authenticate each other.
     pub cluster_key: Keyring,
 }
 
-/// Serves until `shutdown`.
+/// Serves until `shutdown` completes.
 ///
 /// # Errors
 /// When the folder of contents or the database cannot be used, or the listener fails.
@@ -65,8 +65,8 @@ pub fn serve(
     serve_on(config, given, listener.into(), shutdown)
 }
 
-/// Boxed, and not generic, so that the service is compiled in this crate, once: a plain future is compiled again in each
-/// program and test that awaits it.
+/// Boxed and not generic, so that the service is compiled once, in this crate. A plain future would be compiled again
+/// in each program and test that awaits it.
 fn serve_on(
     config: Config,
     given: Given,

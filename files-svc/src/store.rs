@@ -1,4 +1,4 @@
-//! The documents of one instance's tree.
+//! The store of one instance's tree: its documents.
 
 mod scan;
 
@@ -20,7 +20,7 @@ use crate::{
     error::Error,
 };
 
-/// One child of a directory, as far as its order needs it.
+/// A child of a directory, with only the fields that the order needs.
 #[derive(Deserialize)]
 struct Named {
     #[serde(default)]
@@ -39,10 +39,10 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// The tree of the instance with this prefix. Nothing is sent yet.
+    /// The tree of the instance with this prefix. Sends no request.
     ///
     /// # Errors
-    /// When the prefix makes no name of a database.
+    /// When the prefix is not valid in a database name.
     pub(crate) fn new(couch: Couch, prefix: Prefix) -> Result<Self, Error> {
         let open = |doctype| DbName::new(prefix.database(doctype)).map(|it| couch.database(&it));
         let (files, versions) = (open(FILES)?, open(VERSIONS)?);
@@ -59,12 +59,11 @@ impl Store {
         &self.prefix
     }
 
-    /// Makes a database with its indexes, views and first directories, these three in one write. Its name,
-    /// and how many documents it then holds. May be repeated.
+    /// Creates a database with its indexes, views and first directories; these three are written in one request.
+    /// Returns its name and the number of documents that it then holds. Idempotent.
     ///
     /// # Errors
-    /// When the database fails, or holds other definitions of these names; [`Error::MadeByAnother`] as in
-    /// [`Store::add`].
+    /// When the database holds different definitions under these names; [`Error::MadeByAnother`] as in [`Store::add`].
     pub(crate) async fn prepare(
         &self,
         plan: &Plan,
@@ -86,7 +85,7 @@ impl Store {
         let database = self.couch.database(&name);
         match database.bulk_ensure(&all).await {
             Ok(_) => {}
-            // A repeat meets what the owner has changed since: directories are not definitions.
+            // On a retry the owner may have changed a directory. Directories, unlike definitions, may differ then.
             Err(couch::Error::Bulk { .. }) if !directories.is_empty() => {
                 database.bulk_ensure(&documents).await?;
                 self.add(directories).await?;
@@ -96,11 +95,12 @@ impl Store {
         Ok((name.as_str().to_owned(), all.len()))
     }
 
-    /// Writes the directories of a new instance, the root first, in one call. A repeat makes nothing
-    /// twice, and leaves alone what the owner has changed meanwhile.
+    /// Writes the directories of a new instance, the root first, in one call. A retry creates nothing twice, and keeps
+    /// what the owner has changed in the meantime.
     ///
     /// # Errors
-    /// [`Error::MadeByAnother`] when another operation made the root; nothing of this one is left then.
+    /// [`Error::MadeByAnother`] when another operation created the root. The directories of this operation are then
+    /// removed again.
     pub(crate) async fn add(&self, directories: &[Directory]) -> Result<Vec<Node>, Error> {
         let documents = directories
             .iter()
@@ -129,7 +129,8 @@ impl Store {
         }
     }
 
-    /// The directories that were there before `refusal`, if they are the ones that were to be written.
+    /// Handles a refused write. Returns the existing directories when this same operation created them before; otherwise
+    /// removes what this operation wrote and returns [`Error::MadeByAnother`].
     async fn as_they_are(
         &self,
         directories: &[Directory],
@@ -151,7 +152,8 @@ impl Store {
                 .map(|document| self.node(self.read(document)?, ""))
                 .collect();
         }
-        // Ids come from the operation, so that these are of no other; root and trash are the other's.
+        // These ids are derived from the operation, so no other operation has them. Root and trash belong to the other
+        // one.
         let ours: Vec<BulkDoc> = directories
             .iter()
             .filter(|it| !it.is_fixed())
@@ -167,7 +169,7 @@ impl Store {
     /// # Errors
     /// [`Error::Broken`] for a file whose directory does not exist.
     pub(crate) async fn by_id(&self, id: &str) -> Result<Option<Node>, Error> {
-        // Design and local documents are none of the tree; the empty id is no document's.
+        // Design documents and local documents are not part of the tree; no document has an empty id.
         if id.is_empty() || id.starts_with('_') || matches!(id, "." | "..") {
             return Ok(None);
         }
@@ -187,7 +189,7 @@ impl Store {
     /// Reads a file or directory by its path.
     ///
     /// # Errors
-    /// When the database fails or a document is broken.
+    /// [`Error::Broken`] when a document does not fit into the tree.
     pub(crate) async fn by_path(&self, path: &AbsolutePath) -> Result<Option<Node>, Error> {
         if let Some(directory) = self.directory_at(path).await? {
             return Ok(Some(directory));
@@ -231,12 +233,9 @@ impl Store {
         Ok(None)
     }
 
-    /// The places of all children of a directory, in order. They are read by pages and sorted here: the
-    /// index has them by id, and the database's own order of names takes different spellings for the
-    /// same. A child costs its name and its id in memory.
-    ///
-    /// # Errors
-    /// When the database fails.
+    /// The sort keys of all children of a directory, in order. They are read in pages and sorted here: the index orders
+    /// them by id, and the database's collation treats different spellings as equal. Each child takes its name and id
+    /// in memory.
     pub(crate) async fn children(&self, directory: &str) -> Result<Vec<Place>, Error> {
         let query = Find::new(json!({ "dir_id": directory }))
             .use_index(BY_PARENT, None)
@@ -256,11 +255,11 @@ impl Store {
         Ok(places)
     }
 
-    /// Reads the children that stand at these places, in the same order. One that was moved or removed
-    /// since then is left out, and so is one that is neither a file nor a directory.
+    /// Reads the children with these sort keys, in the same order. A child that has been moved or removed since is left
+    /// out, and so is a document that is neither a file nor a directory.
     ///
     /// # Errors
-    /// When the database fails or a document is broken.
+    /// [`Error::Broken`] when a document does not fit into the tree.
     pub(crate) async fn nodes(
         &self,
         places: &[Place],
@@ -279,8 +278,8 @@ impl Store {
             });
             match node {
                 Ok(node) => nodes.extend(node),
-                // One odd document of other software's must not hide its whole directory.
-                Err(error) => tracing::warn!(id, %error, "left out of its directory"),
+                // One malformed document of other software must not make its whole directory unreadable.
+                Err(error) => tracing::warn!(id, %error, "document left out of its directory"),
             }
         }
         Ok(nodes)
@@ -304,7 +303,7 @@ impl Store {
             .ok_or_else(orphan)
     }
 
-    /// Takes a document for one of the tree, and names it when it is none.
+    /// Parses a document of the tree. The error names the document.
     fn read(&self, document: Document<Value>) -> Result<Document<Fields>, Error> {
         let Document { id, rev, body } = document;
         match serde_json::from_value(body) {

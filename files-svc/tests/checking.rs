@@ -1,4 +1,4 @@
-//! Checking a tree and its contents, and listing whose contents there are.
+//! Checks a tree and its contents, and lists the prefixes in the content store.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -23,7 +23,7 @@ const TRASH: &str = "io.cozy.files.trash-dir";
 const FOO: &str = "rL0Y20zC+Fzt72VPzMSk2A==";
 const INTERNAL: &str = "aBcDeFgHiJkLmNoP";
 
-/// What is wrong, and with which document.
+/// The kind of each finding and the id of its document.
 fn wrong(findings: &[Finding]) -> Vec<(&str, &str)> {
     let mut wrong: Vec<_> = findings
         .iter()
@@ -75,7 +75,7 @@ fn file(name: &str, parent: &str) -> Value {
     })
 }
 
-/// Puts bytes where the compatible layout has the contents of a file.
+/// Stores bytes under the name that the compatible layout gives to a file's contents.
 fn put(world: &World, name: &str, bytes: &str) {
     let place = world
         .contents
@@ -87,7 +87,7 @@ fn put(world: &World, name: &str, bytes: &str) {
 }
 
 #[tokio::test]
-async fn a_tree_in_order_has_no_findings() {
+async fn a_consistent_tree_has_no_findings() {
     let world = World::with_directories().await;
     world.write("box", directory("/box", ROOT)).await;
     world.write("deep", directory("/box/deep", "box")).await;
@@ -105,7 +105,7 @@ async fn a_tree_in_order_has_no_findings() {
 }
 
 #[tokio::test]
-async fn documents_that_do_not_make_a_tree_are_told_with_where_they_lie() {
+async fn documents_outside_of_the_tree_are_reported_with_their_path() {
     let world = World::with_directories().await;
     world.write("box", directory("/box", ROOT)).await;
     world.write("moved", directory("/elsewhere", "box")).await;
@@ -170,7 +170,7 @@ async fn documents_that_do_not_make_a_tree_are_told_with_where_they_lie() {
 }
 
 #[tokio::test]
-async fn root_and_trash_are_missed_once_and_not_by_each_of_their_children() {
+async fn missing_root_and_trash_are_reported_once() {
     let world = World::with_directories().await;
     let files = world.database(&world.tenant, "io.cozy.files");
     for id in [ROOT, TRASH] {
@@ -193,7 +193,7 @@ async fn root_and_trash_are_missed_once_and_not_by_each_of_their_children() {
 }
 
 #[tokio::test]
-async fn revisions_that_lie_beside_the_one_that_counts_are_told() {
+async fn conflicting_revisions_are_reported() {
     let world = World::with_directories().await;
     let files = world.database(&world.tenant, "io.cozy.files");
     let base = files.put("f1", None, &file("a", ROOT)).await.unwrap();
@@ -210,7 +210,7 @@ async fn revisions_that_lie_beside_the_one_that_counts_are_told() {
 }
 
 #[tokio::test]
-async fn contents_are_compared_with_what_the_documents_say_of_them() {
+async fn contents_are_compared_with_their_documents() {
     let world = World::with_directories().await;
     let split = "0123456789abcdef0123456789abcdef";
     for id in [split, "fine", "gone", "short", "other"] {
@@ -270,7 +270,7 @@ async fn contents_are_compared_with_what_the_documents_say_of_them() {
 }
 
 #[tokio::test]
-async fn a_check_that_cannot_be_made_says_why() {
+async fn an_impossible_check_fails_with_the_reason() {
     let world = World::new().await;
     let refused = ask(&world, CheckTreeRequest::default()).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
@@ -291,7 +291,7 @@ async fn a_check_that_cannot_be_made_says_why() {
 }
 
 #[tokio::test]
-async fn contents_are_listed_by_whose_they_are() {
+async fn contents_are_listed_by_prefix() {
     let world = World::new().await;
     let list = async |request: Request<ListContentsRequest>| {
         let mut lifecycle = world.lifecycle(Door::Internal);

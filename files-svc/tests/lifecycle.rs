@@ -1,4 +1,4 @@
-//! What the instance service asks for: databases, default directories, the end of contents.
+//! The calls of the instance service: databases, default directories, purging contents.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -24,7 +24,7 @@ fn recorded() -> Value {
     serde_json::from_str(include_str!("data/recorded.json")).unwrap()
 }
 
-/// A document with what differs from run to run masked.
+/// A document with the values masked that differ from run to run.
 fn masked(mut document: Value) -> Value {
     fn mask(members: &mut Map<String, Value>) {
         for (name, value) in members {
@@ -116,7 +116,7 @@ async fn the_directories_are_the_recorded_ones_field_by_field() {
         let id = members.shift_remove("_id").unwrap();
         members.shift_remove("_rev").unwrap();
         let (found_id, found) = at(document["path"].as_str().unwrap());
-        // As text: the order of the fields counts.
+        // Compared as text, because the order of the fields matters.
         assert_eq!(masked(found).to_string(), expected.to_string());
         if id == "<id>" {
             assert_eq!(found_id.len(), 32);
@@ -140,7 +140,7 @@ async fn the_directories_are_the_recorded_ones_field_by_field() {
 }
 
 #[tokio::test]
-async fn databases_and_directories_come_in_one_write() {
+async fn databases_and_directories_are_written_in_one_request() {
     let world = World::new().await;
     let order = |operation: &str, seconds| PrepareDatabasesRequest {
         directories: Some(CreateDefaultDirectoriesRequest {
@@ -162,7 +162,7 @@ async fn databases_and_directories_come_in_one_write() {
     let again = prepare(order("one", 1_795_482_123)).await.unwrap();
     assert_eq!(again, made, "once more");
     assert_eq!(world.documents(&world.tenant).await, documents);
-    // The same as in two calls.
+    // The result is the same as with two calls.
     let apart = World::new().await;
     apart.prepare().await.unwrap();
     assert_eq!(apart.make_directories("one").await.unwrap().len(), 6);
@@ -178,11 +178,11 @@ async fn databases_and_directories_come_in_one_write() {
         paths(documents.clone()),
         paths(apart.documents(&apart.tenant).await)
     );
-    // Another operation finds them made, and leaves nothing of its own.
+    // Another operation is refused, and leaves nothing behind.
     let refused = prepare(order("two", 1_800_000_000)).await.unwrap_err();
     assert_eq!(reason(&refused).unwrap(), "DIRECTORIES_EXIST");
     assert_eq!(world.documents(&world.tenant).await, documents);
-    // An order without its operation is none.
+    // An order without an operation is refused.
     let refused = prepare(order("", 1_800_000_000)).await.unwrap_err();
     assert_eq!(wrong_fields(&refused), ["operation_id"]);
     world.forget(&world.tenant).await;
@@ -190,7 +190,7 @@ async fn databases_and_directories_come_in_one_write() {
 }
 
 #[tokio::test]
-async fn a_repeat_makes_nothing_twice_and_another_operation_makes_nothing() {
+async fn a_retry_creates_nothing_twice_and_another_operation_is_refused() {
     let world = World::new().await;
     world.prepare().await.unwrap();
     let first = world.make_directories("one").await.unwrap();
@@ -199,7 +199,7 @@ async fn a_repeat_makes_nothing_twice_and_another_operation_makes_nothing() {
     assert_eq!(world.make_directories("one").await.unwrap(), first);
     assert_eq!(world.documents(&world.tenant).await, before);
 
-    // The owner may have changed something before the repeat.
+    // The owner may have changed something before the retry.
     let files = world.database(&world.tenant, "io.cozy.files");
     let photos = files.get::<Value>(&first[3].id).await.unwrap().unwrap();
     let mut changed = photos.body.clone();
@@ -294,7 +294,7 @@ async fn every_language_has_names_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_context_can_do_without_the_directories() {
+async fn a_context_can_disable_default_directories() {
     let world = World::new().await;
     let tenant = world.tenant(|it| it.context = "bare".to_owned());
     world.prepare_for(&tenant).await.unwrap();
@@ -315,7 +315,7 @@ async fn directories_need_databases() {
 }
 
 #[tokio::test]
-async fn contents_are_purged_and_neighbours_kept() {
+async fn purging_contents_keeps_those_of_other_instances() {
     let world = World::new().await;
     let purge = || async {
         let request = world.request(PurgeContentsRequest {});
@@ -382,10 +382,10 @@ async fn only_services_may_call() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_away_is_unavailable() {
+async fn an_unreachable_database_is_reported_as_unavailable() {
     let world = World::with_directories().await;
     if !world.stop_database() {
-        // A server that others use is not stopped.
+        // A server that is shared with others is not stopped.
         world.forget(&world.tenant).await;
         return;
     }

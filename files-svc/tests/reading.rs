@@ -1,4 +1,4 @@
-//! Reading a tree: one file, a directory by pages, a whole tree.
+//! Reads a tree: one file, a directory by pages, a whole tree.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -19,7 +19,7 @@ use tonic::Code;
 
 const ROOT: &str = "io.cozy.files.root-dir";
 const TRASH: &str = "io.cozy.files.trash-dir";
-/// The same word, with one letter and with a letter and its accent.
+/// The same word, composed and decomposed.
 const COMPOSED: &str = "\u{e9}t\u{e9}";
 const DECOMPOSED: &str = "e\u{301}te\u{301}";
 
@@ -48,7 +48,7 @@ fn names(files: &[File]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_file_is_found_by_id_and_by_path_with_all_that_is_known_of_it() {
+async fn a_file_is_found_by_id_and_by_path_with_all_fields() {
     let world = World::with_directories().await;
     let photos = world.by_path("/Photos").await.unwrap();
     write_file(&world, "f1", "note.txt", &photos.id).await;
@@ -131,7 +131,7 @@ async fn two_spellings_of_a_letter_are_two_names() {
 }
 
 #[tokio::test]
-async fn pages_are_sorted_by_name_and_whole_whatever_happens_between_them() {
+async fn pages_are_sorted_and_complete_despite_concurrent_changes() {
     let world = World::with_directories().await;
     write_directory(&world, "box", "/box", ROOT).await;
     for (id, name) in [
@@ -152,7 +152,7 @@ async fn pages_are_sorted_by_name_and_whole_whatever_happens_between_them() {
 
     let (one, next) = world.page("/box", 2, "").await.unwrap();
     assert_eq!(names(&one), sorted[..2]);
-    // One that was shown goes, one comes that belongs before, one that belongs after.
+    // One entry that was listed is removed; one is added before the page's end, one after it.
     let files = world.database(&world.tenant, "io.cozy.files");
     let shown = files.get::<serde_json::Value>("8").await.unwrap().unwrap();
     files
@@ -178,7 +178,7 @@ async fn pages_are_sorted_by_name_and_whole_whatever_happens_between_them() {
 }
 
 #[tokio::test]
-async fn a_wide_directory_is_read_to_its_end() {
+async fn a_large_directory_is_read_completely() {
     let world = World::with_directories().await;
     write_directory(&world, "wide", "/wide", ROOT).await;
     let files = world.database(&world.tenant, "io.cozy.files");
@@ -218,7 +218,7 @@ async fn a_wide_directory_is_read_to_its_end() {
 }
 
 #[tokio::test]
-async fn a_walk_goes_depth_first_and_as_deep_as_asked() {
+async fn a_walk_is_depth_first_down_to_the_requested_depth() {
     let world = World::with_directories().await;
     write_directory(&world, "a", "/a", ROOT).await;
     write_directory(&world, "ab", "/a/b", "a").await;
@@ -259,7 +259,7 @@ async fn a_walk_goes_depth_first_and_as_deep_as_asked() {
 }
 
 #[tokio::test]
-async fn broken_documents_are_named() {
+async fn errors_name_the_broken_document() {
     let world = World::with_directories().await;
     write_file(&world, "orphan", "x", "nowhere").await;
     world

@@ -11,13 +11,13 @@ pub fn pack<M: Message + Name>(message: &M) -> Any {
     }
 }
 
-/// What became of taking a message out of an `Any`.
+/// The result of [`unpack`]: the message, or `None` for another type.
 pub type Unpack<M> = Result<Option<M>, DecodeError>;
 
-/// Takes a message of one type out of an `Any`; `None` when it holds another type.
+/// Decodes a message of type `M` from an `Any`; `None` when it holds another type.
 ///
 /// # Errors
-/// When the type is right and the bytes are not.
+/// When the type matches but the bytes cannot be decoded.
 pub fn unpack<M: Message + Name + Default>(any: &Any) -> Unpack<M> {
     if any.type_url.rsplit('/').next() != Some(M::full_name().as_str()) {
         return Ok(None);

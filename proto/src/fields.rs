@@ -1,66 +1,66 @@
-//! The fields of an [`Instance`](crate::hamlet::instance::v1::Instance): what each is called, where it is kept,
-//! and what can be done with it.
+//! The fields of an [`Instance`](crate::hamlet::instance::v1::Instance): their names, where each is stored, and how it
+//! may be changed.
 //!
-//! This is the descriptive half of a field. The command line derives from it what `--fields` and `--unset`
-//! take, and checks its flags against it. The acting half (how a field is checked, read and written) lies in
-//! `instance-svc/src/domain/fields`, under the same path. A test fails when one half lacks the other.
+//! This is the declarative half of a field. The command line derives from it what `--fields` and `--unset` accept, and
+//! checks its flags against it. The code that validates, reads and writes a field is in
+//! `instance-svc/src/domain/fields`, under the same path. A test fails when a field lacks one of the halves.
 //!
-//! The table is static instead of options in the `.proto` files: options would have to be read by reflection
-//! at run time, by both sides, for facts that a compiler can check.
+//! The table is static and not made of options in the `.proto` files: both sides would have to read such options by
+//! reflection at run time, while the compiler checks a static table.
 
-/// One field.
+/// A field of an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {
-    /// The name in the contract, which masks use.
+    /// The name in the contract, as used in field masks.
     pub path: &'static str,
-    /// The name that `--fields` takes and prints. `None` when it does not take this field.
+    /// The column name for `--fields`. `None` when the field is not a column.
     pub column: Option<&'static str>,
-    /// Further names that `--fields` takes, each printed as itself.
+    /// Additional column names. Each is printed under its own name.
     pub also_columns: &'static [&'static str],
-    /// Further names that `--fields` takes, printed as `column`.
+    /// Additional names that `--fields` accepts; printed as `column`.
     pub aliases: &'static [&'static str],
-    /// Whether it is a map, of which masks and `--unset` can name one key: `settings.offer`.
+    /// Whether the field is a map, so that masks and `--unset` can name one key: `settings.offer`.
     pub keyed: bool,
-    /// The flag of `hamlet instances add` and `modify` that sets it, without the dashes. `None` when no flag
-    /// does, or a command of its own.
+    /// The flag of `hamlet instances add` and `modify` that sets the field, without the dashes. `None` when no flag
+    /// sets it, or when it has its own command.
     pub flag: Option<&'static str>,
-    /// Where it is kept.
+    /// Where it is stored.
     pub kept: Kept,
-    /// Whether a creation may set it.
+    /// Whether it may be set at creation.
     pub at_creation: bool,
     /// How an update may change it.
     pub change: Change,
-    /// Whether lists show it; otherwise each instance has to be asked for.
+    /// Whether lists contain it. Otherwise it has to be read from each instance.
     pub listed: bool,
-    /// Whether lists can be filtered by it: then it has a copy in `global/hamlet-instances`.
+    /// Whether lists can be filtered by it. Such a field is copied to `global/hamlet-instances`.
     pub filtered: bool,
-    /// Whether lists can be sorted by it: then it has a copy there, too.
+    /// Whether lists can be sorted by it. Such a field is copied there, too.
     pub sorted: bool,
 }
 
-/// Where the value of a field is kept, with its key there.
+/// Where the value of a field is stored, with its key in that document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
     /// In the compatible document of the instance, in `global/instances`.
     Document(&'static str),
-    /// In the owner's settings, in the instance's own database.
+    /// In the owner's settings, in the database of the instance.
     Settings(&'static str),
-    /// In our own document of the instance, in `global/hamlet-instances`.
+    /// In Hamlet's own document of the instance, in `global/hamlet-instances`.
     Record(&'static str),
-    /// Nowhere: it follows from other fields, or from the document itself.
+    /// Not stored: derived from other fields or from the document itself.
     Derived,
 }
 
 /// How an update may change a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Not at all: the service sets it.
+    /// Never: the service sets it.
     ByService,
-    /// Not at all: it is chosen at creation.
+    /// Never: it is set at creation only.
     AtCreationOnly,
-    /// It may be set, and not cleared.
+    /// It can be set, but not cleared.
     Set,
-    /// It may be set and cleared.
+    /// It can be set and cleared.
     SetAndClear,
 }
 
@@ -79,7 +79,7 @@ impl Change {
 }
 
 impl Field {
-    /// A field that callers set: at creation, and later.
+    /// A field that callers can set, at creation and later.
     const fn new(path: &'static str, kept: Kept) -> Self {
         Self {
             path,
@@ -266,7 +266,7 @@ pub fn by_flag(flag: &str) -> Option<&'static Field> {
     FIELDS.iter().find(|field| field.flag == Some(flag))
 }
 
-/// The field that `--fields` calls so, and the name under which it is printed.
+/// The field with this name in `--fields`, and the name under which it is printed.
 #[must_use]
 pub fn by_column(name: &str) -> Option<(&'static str, &'static Field)> {
     FIELDS.iter().find_map(|field| {
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_service_sets_nobody_else_sets() {
+    fn fields_set_by_the_service_cannot_be_set_by_callers() {
         for field in FIELDS {
             if field.change == Change::ByService {
                 assert!(!field.at_creation && field.flag.is_none(), "{field:?}");

@@ -10,10 +10,10 @@ use serde_json::Value;
 /// Why a message has no JSON form.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The contracts do not know the type.
+    /// The type is not in the contracts.
     #[error("the contracts hold no message type {0}")]
     UnknownType(String),
-    /// The bytes do not fit the type.
+    /// The bytes cannot be decoded as the type.
     #[error("the message does not fit its type")]
     Decode(#[from] prost::DecodeError),
     /// A value has no JSON form, such as an `Any` of an unknown type.
@@ -27,7 +27,7 @@ static POOL: LazyLock<Result<DescriptorPool, String>> = LazyLock::new(|| {
         .and_then(with_error_details)
 });
 
-/// Adds what the details of an error are made of (`google/rpc/error_details.proto`): they travel as `Any`.
+/// Adds the types of error details (`google/rpc/error_details.proto`), which travel as `Any`.
 fn with_error_details(mut pool: DescriptorPool) -> Result<DescriptorPool, String> {
     let known = FileDescriptorSet::decode(tonic_types::pb::FILE_DESCRIPTOR_SET)
         .map_err(|error| error.to_string())?;
@@ -46,17 +46,17 @@ fn with_error_details(mut pool: DescriptorPool) -> Result<DescriptorPool, String
     Ok(pool)
 }
 
-/// The JSON form of `message`, as protobuf defines it: lower camel case names,
-/// 64-bit integers as text, and `Any` with its `@type`. Fields that are empty are left out.
+/// The JSON form of `message`, as protobuf defines it: lower camel case names, 64-bit integers as strings, and `Any`
+/// with its `@type`. Empty fields are left out.
 ///
 /// # Errors
-/// When the message holds an `Any` of a type that the contracts do not know.
+/// When the message contains an `Any` of a type that is not in the contracts.
 pub fn to_json<M: Message + Name>(message: &M) -> Result<Value, Error> {
     serialize(message, &SerializeOptions::new().skip_default_fields(true))
 }
 
-/// The same with every field under its name in the contract, empty ones included. Only what the contract
-/// declares `optional`, and messages, can be missing.
+/// As [`to_json`], but with every field under its name in the contract, and including empty fields. Only messages and
+/// fields declared `optional` can be missing.
 ///
 /// # Errors
 /// As [`to_json`].

@@ -1,8 +1,7 @@
-//! Hamlet's contracts: the `.proto` files under `proto/`, and the code that is
-//! generated from them.
+//! Hamlet's gRPC contracts: the `.proto` files under `proto/`, and the code generated from them.
 //!
-//! The modules follow the packages. Every message carries its type's name
-//! ([`prost::Name`]), so that it can travel in a `google.protobuf.Any`.
+//! The modules follow the packages. Every message knows the name of its type ([`prost::Name`]), so that it can be
+//! packed into a `google.protobuf.Any`.
 
 mod any;
 pub mod fields;
@@ -11,7 +10,7 @@ mod redacted;
 
 pub use any::{Unpack, pack, unpack};
 
-/// Public contracts of Google's that Hamlet speaks.
+/// Google's public contracts that Hamlet implements.
 pub mod google {
     /// Long-running operations.
     #[allow(
@@ -70,7 +69,7 @@ pub mod hamlet {
             tonic::include_proto!("hamlet.files.v1");
         }
     }
-    /// The life of instances.
+    /// The lifecycle of instances.
     pub mod instance {
         /// Version 1.
         #[allow(

@@ -1,4 +1,4 @@
-//! `Debug` of the messages that hold secrets: everything but those.
+//! `Debug` implementations for messages with secrets; they leave the secrets out.
 
 use std::fmt::{Debug, Formatter, Result};
 
@@ -77,7 +77,7 @@ mod tests {
     };
 
     #[test]
-    fn nothing_secret_is_shown() {
+    fn debug_output_contains_no_secret() {
         let secret = || "the secret".to_owned();
         let shown = [
             format!(

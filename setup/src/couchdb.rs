@@ -1,4 +1,4 @@
-//! Setting CouchDB up, as its manual has it under "Setup": a single node, or a cluster.
+//! Sets CouchDB up as a single node or a cluster, following the chapter "Setup" of its manual.
 
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
@@ -9,13 +9,13 @@ use url::Url;
 
 use crate::secrets;
 
-/// How long one call may take. Making the databases of a cluster takes its time.
+/// The timeout of one request. Creating the system databases of a cluster is slow.
 const CALL: Duration = Duration::from_secs(30);
 
-/// How often the nodes are asked whether they have found each other.
+/// The interval at which nodes are asked whether they see each other.
 const EVERY: Duration = Duration::from_millis(500);
 
-/// After how long every service has read a changed file; they look every two seconds.
+/// After this time, every service has read a changed file. They check every two seconds.
 const KNOWN_EVERYWHERE: Duration = Duration::from_secs(5);
 
 /// Which CouchDB, and how to reach it.
@@ -54,22 +54,22 @@ fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
     }
 }
 
-/// Why a database is not set up.
+/// Why the setup failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// There is no password to show.
+    /// The password cannot be read.
     #[error("couchdb-password-file: {} cannot be read", path.display())]
     Password {
         path: PathBuf,
         source: std::io::Error,
     },
-    /// The new password cannot be kept.
+    /// The new password cannot be stored.
     #[error(transparent)]
     Secret(#[from] secrets::Error),
-    /// A node does not do what it is asked.
+    /// A request to a node failed.
     #[error("{node}")]
     Node { node: String, source: couch::Error },
-    /// The nodes do not find each other.
+    /// The nodes do not see each other.
     #[error(
         "{node} does not see {missing} after {patience} s: they need the same Erlang cookie, and names that the other can resolve"
     )]
@@ -80,7 +80,7 @@ pub(crate) enum Error {
     },
 }
 
-/// Where a node is.
+/// The address of a node.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     url: Url,
@@ -89,7 +89,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// What Erlang calls it.
+    /// The Erlang name of the node.
     fn name(&self) -> String {
         format!("couchdb@{}", self.host)
     }
@@ -126,10 +126,10 @@ impl FromStr for Node {
     }
 }
 
-/// Sets the nodes up and waits until they are. What was done, a line each.
+/// Sets the nodes up and waits until they are ready. Returns one line for each thing done.
 ///
 /// # Errors
-/// When a node cannot be used, or they do not find each other in time.
+/// When a request to a node fails, or the nodes do not see each other in time.
 pub(crate) async fn set_up(settings: &Settings) -> Result<Vec<String>, Error> {
     let password = password(settings)?;
     let patience = settings.patience;
@@ -174,7 +174,7 @@ pub(crate) async fn set_up(settings: &Settings) -> Result<Vec<String>, Error> {
     }
 }
 
-/// The passwords of the administrator: the one in use, and those that CouchDB may have instead.
+/// The passwords of the administrator: the current one, and others that CouchDB may still have.
 fn password(settings: &Settings) -> Result<Keyring, Error> {
     let path = &settings.couchdb_password_file;
     Keyring::open(path, Duration::ZERO, Rule::Line).map_err(|source| Error::Password {
@@ -183,13 +183,13 @@ fn password(settings: &Settings) -> Result<Keyring, Error> {
     })
 }
 
-/// Gives the administrator of all nodes a new password, while services go on. What was done, a line each.
+/// Changes the administrator's password on all nodes while services keep running. Returns one line for each thing done.
 ///
-/// The order is that of docs/running.md: services know both passwords before CouchDB knows the new one alone. When
-/// it is interrupted, the file holds both, and another run goes on with them.
+/// The order is that of docs/running.md: services know both passwords before CouchDB accepts only the new one. After an
+/// interruption the file contains both, and the next run continues with them.
 ///
 /// # Errors
-/// When the file cannot be written, or a node cannot be used or does not take the password.
+/// When the file cannot be written, or a node cannot be reached or refuses the password.
 pub(crate) async fn renew_password(settings: &Settings) -> Result<Vec<String>, Error> {
     let path = &settings.couchdb_password_file;
     let both = password(settings)?.all();
@@ -203,7 +203,7 @@ pub(crate) async fn renew_password(settings: &Settings) -> Result<Vec<String>, E
     let mut done = Vec::new();
     for node in &settings.nodes {
         let changed = node.connect(&settings.couchdb_user, &Keyring::fixed(new.clone()))?;
-        // Done before, or a server that reads the file itself.
+        // Otherwise the node has the new password already: from an earlier run, or because it reads the file itself.
         if changed.up().await.is_err() {
             let couch = node.connect(&settings.couchdb_user, &both)?;
             couch
@@ -219,7 +219,7 @@ pub(crate) async fn renew_password(settings: &Settings) -> Result<Vec<String>, E
     Ok(done)
 }
 
-/// Waits until a node has hashed a new password and takes it.
+/// Waits until a node has hashed a new password and accepts it.
 async fn takes(node: &Node, couch: &Couch, patience: Duration) -> Result<(), Error> {
     let deadline = Instant::now() + patience;
     while let Err(error) = couch.up().await {
@@ -239,7 +239,7 @@ async fn alone(node: &Node, couch: &Couch) -> Result<Vec<String>, Error> {
     Ok(vec![format!("{}: set up as a single node", node.url)])
 }
 
-/// Waits until every node sees every other.
+/// Waits until every node sees all others.
 async fn find_each_other(nodes: &[(&Node, Couch)], patience: Duration) -> Result<(), Error> {
     let deadline = Instant::now() + patience;
     for (node, couch) in nodes {
@@ -277,14 +277,14 @@ mod tests {
     use super::Node;
 
     #[test]
-    fn a_node_is_called_by_its_host() {
+    fn a_node_is_named_after_its_host() {
         let node: Node = "http://couchdb-2.example.org:5984".parse().unwrap();
         assert_eq!(node.name(), "couchdb@couchdb-2.example.org");
         assert_eq!(node.port, 5984);
     }
 
     #[test]
-    fn what_is_no_node_is_refused() {
+    fn invalid_node_urls_are_refused() {
         for wrong in [
             "couchdb:5984",
             "http://",

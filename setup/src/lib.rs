@@ -1,6 +1,6 @@
-//! What a fresh installation needs once: secrets, and a CouchDB that is set up.
+//! Prepares a new installation: creates secrets, and sets CouchDB up.
 //!
-//! Every command may be repeated: what is done is left as it is. Nothing that is secret is printed.
+//! Every command is idempotent: existing secrets and finished setups are left unchanged. Secrets are never printed.
 
 mod couchdb;
 mod program;

@@ -1,4 +1,4 @@
-//! `hamlet-setup`: what a fresh installation needs once.
+//! `hamlet-setup` prepares a new installation.
 
 use std::process::ExitCode;
 

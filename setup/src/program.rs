@@ -52,13 +52,13 @@ enum CommandError {
     Couchdb(#[from] couchdb::Error),
 }
 
-/// The command line, for the manual.
+/// The command line, for the generated manual.
 #[must_use]
 pub fn command() -> clap::Command {
     Flags::command()
 }
 
-/// Runs the program: exit code 0 done, 1 failed, 2 wrong use.
+/// Runs the program. Exit codes: 0 success, 1 failure, 2 usage error.
 pub async fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let done = match Flags::parse_from(args).command {
         Command::Secrets { files } => secrets::make_missing(&files).map_err(CommandError::from),
@@ -71,7 +71,7 @@ pub async fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match done {
         Ok(done) => {
             for line in done {
-                #[expect(clippy::print_stdout, reason = "what the command did is its output")]
+                #[expect(clippy::print_stdout, reason = "the output of the command")]
                 {
                     println!("{line}");
                 }
@@ -79,7 +79,7 @@ pub async fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            #[expect(clippy::print_stderr, reason = "the one line a person gets")]
+            #[expect(clippy::print_stderr, reason = "the error message for the user")]
             {
                 eprintln!("error: {}", chain(&error));
             }
@@ -88,7 +88,7 @@ pub async fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// An error and its causes on one line.
+/// An error and its causes in one line.
 fn chain(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();

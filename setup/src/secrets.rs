@@ -1,4 +1,4 @@
-//! Secrets in files: made once, never changed, never shown.
+//! Secrets in files: created and replaced atomically, never printed.
 
 use std::{
     fs::File,
@@ -9,33 +9,33 @@ use std::{
 use secret::Secret;
 use tempfile::NamedTempFile;
 
-/// Why a secret is not there.
+/// Why a secret cannot be provided.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// The file is there and of no use.
+    /// The file exists but is not usable.
     #[error(
         "{}: the secret cannot be read; it has to belong to the user that the services run as",
         path.display()
     )]
     Unreadable { path: PathBuf, source: io::Error },
-    /// The file cannot be made.
+    /// The file cannot be created.
     #[error(
         "{}: the secret cannot be made; its folder has to exist and to belong to the user that the services run as",
         path.display()
     )]
     Unwritable { path: PathBuf, source: io::Error },
-    /// Chance has run out.
+    /// The system's random number generator failed.
     #[error("the system gives no random numbers")]
     Randomness(#[source] io::Error),
 }
 
-/// Makes those of `files` that are missing. What was done, a line a file.
+/// Creates those of `files` that are missing. Returns one line per file that says what was done.
 ///
-/// A file appears whole or not at all, with the mode 0600; when two make it at once, one of them wins and
-/// both go on.
+/// A file is created atomically, with the mode 0600. When two processes create it at the same time, one of them wins
+/// and both use its secret.
 ///
 /// # Errors
-/// When one of the files can be neither read nor made.
+/// When one of the files can be neither read nor created.
 pub(crate) fn make_missing(files: &[PathBuf]) -> Result<Vec<String>, Error> {
     files
         .iter()
@@ -50,7 +50,7 @@ pub(crate) fn make_missing(files: &[PathBuf]) -> Result<Vec<String>, Error> {
         .collect()
 }
 
-/// Puts a new secret in the place of each. What was done, a line a file.
+/// Replaces the secret in each file. Returns one line per file.
 ///
 /// # Errors
 /// When a file is missing or cannot be replaced.
@@ -68,10 +68,10 @@ pub(crate) fn renew(files: &[PathBuf]) -> Result<Vec<String>, Error> {
         .collect()
 }
 
-/// Puts these secrets, one a line, in the place of what the file holds.
+/// Replaces the content of the file with these secrets, one per line.
 ///
 /// # Errors
-/// When it cannot be replaced; then it is as it was.
+/// When the file cannot be replaced. It is unchanged then.
 pub(crate) fn replace(path: &Path, secrets: &[&Secret]) -> Result<(), Error> {
     write(path, secrets)
         .and_then(|file| file.persist(path).map_err(|error| error.error))
@@ -82,7 +82,7 @@ pub(crate) fn replace(path: &Path, secrets: &[&Secret]) -> Result<(), Error> {
         })
 }
 
-/// Whether the secret is new.
+/// Creates the file. Returns whether it was missing.
 fn make(path: &Path) -> Result<bool, Error> {
     match Secret::from_file(path) {
         Ok(_) => return Ok(false),
@@ -100,7 +100,7 @@ fn make(path: &Path) -> Result<bool, Error> {
         .and_then(|_| sync_folder(path));
     match made {
         Ok(()) => Ok(true),
-        // Somebody else made it meanwhile: theirs counts, if it is one.
+        // Another process has created the file in the meantime. Its secret is used, if it is valid.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match Secret::from_file(path)
         {
             Ok(_) => Ok(false),
@@ -116,7 +116,7 @@ fn make(path: &Path) -> Result<bool, Error> {
     }
 }
 
-/// Writes secrets into a new file beside `path`, readable by its owner alone from the start.
+/// Writes secrets to a temporary file beside `path` that only its owner can read from the start.
 fn write(path: &Path, secrets: &[&Secret]) -> io::Result<NamedTempFile> {
     let mut file = tempfile::Builder::new()
         .prefix(".new-secret-")
@@ -128,7 +128,7 @@ fn write(path: &Path, secrets: &[&Secret]) -> io::Result<NamedTempFile> {
     Ok(file)
 }
 
-/// Makes a new name outlive a power cut: what was sealed under a lost key is lost.
+/// Makes a new file name survive a power failure. If a key were lost, everything encrypted with it would be lost.
 fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(folder_of(path))?.sync_all()
 }
@@ -151,7 +151,7 @@ mod tests {
     use super::{make_missing, renew};
 
     #[test]
-    fn a_secret_is_made_once_and_for_its_owner_alone() {
+    fn a_secret_is_created_once_and_only_its_owner_can_read_it() {
         let folder = tempfile::tempdir().unwrap();
         let files = [folder.path().join("a"), folder.path().join("b")];
         let first = make_missing(&files).unwrap();
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn many_at_once_agree_on_one_secret() {
+    fn concurrent_runs_agree_on_one_secret() {
         let folder = tempfile::tempdir().unwrap();
         let file = [folder.path().join("key")];
         let makers: usize = thread::scope(|scope| {
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn errors_say_what_failed() {
         let folder = tempfile::tempdir().unwrap();
         let missing = folder.path().join("nowhere/key");
         let error = make_missing(std::slice::from_ref(&missing)).unwrap_err();

@@ -1,4 +1,4 @@
-//! `hamlet-setup`, as a one-shot container runs it.
+//! Tests `hamlet-setup` as a one-shot container runs it.
 
 #![allow(
     clippy::unwrap_used,
@@ -32,7 +32,7 @@ fn secrets_are_made_once() {
 }
 
 #[test]
-fn a_secret_that_cannot_be_made_is_told_in_one_line() {
+fn a_secret_that_cannot_be_created_is_reported_in_one_line() {
     let told = run(["secrets", "/proc/nowhere/key"]);
     assert_eq!(told.code, 1, "{told:?}");
     assert_eq!(told.err.lines().count(), 1, "{told:?}");
@@ -40,7 +40,7 @@ fn a_secret_that_cannot_be_made_is_told_in_one_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_single_node_is_found_set_up() {
+async fn a_single_node_that_is_set_up_is_left_unchanged() {
     let node = single_node().await;
     let told = node.set_up([node.url.as_str()]).await;
     assert_eq!(told.code, 0, "{told:?}");
@@ -48,7 +48,7 @@ async fn a_single_node_is_found_set_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_password_is_told_in_one_line_and_not_shown() {
+async fn a_wrong_password_is_reported_in_one_line_and_not_printed() {
     let node = single_node().await;
     fs::write(&node.password_file, "something-else").unwrap();
     let told = node.set_up([node.url.as_str()]).await;
@@ -94,7 +94,7 @@ async fn three_new_nodes_become_a_cluster_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_that_was_left_half_made_is_finished() {
+async fn an_interrupted_cluster_setup_is_completed() {
     let nodes = Nodes::new(3).await;
     nodes.join(1);
     let told = nodes.set_up().await;
@@ -133,7 +133,7 @@ async fn a_new_password_is_given_to_every_node_and_to_the_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_renewal_that_was_interrupted_goes_on_with_its_password() {
+async fn an_interrupted_renewal_continues_with_its_password() {
     let nodes = Nodes::new(2).await;
     fs::write(&nodes.password_file, format!("the-new-one\n{PASSWORD}\n")).unwrap();
     let told = nodes.renew_password().await;

@@ -1,4 +1,4 @@
-//! The demonstration: one instance with an example app, made through the front door.
+//! The demo: one instance with an example app, created through the admin door.
 
 use std::{fmt::Write as _, net::SocketAddr, path::Path};
 
@@ -17,39 +17,36 @@ use tonic::{Code, Status};
 
 use crate::door::Door;
 
-/// The name of the instance, without its port.
+/// The host of the instance, without a port.
 const NAME: &str = "alice.localhost";
 
-/// Why the demonstration failed.
+/// Why the demo failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// A call failed.
+    /// A gRPC call failed.
     #[error("{}", .0.message())]
     Call(#[from] Status),
-    /// The creation failed.
+    /// The creation of the instance failed.
     #[error("the demonstration's instance could not be created: {0}")]
     Creation(String),
-    /// The answer cannot be read.
+    /// An answer cannot be decoded.
     #[error("the answer cannot be read")]
     Answer(#[from] prost::DecodeError),
 }
 
-/// What the demonstration needs.
+/// The dependencies of the demo.
 #[derive(Debug)]
 pub(crate) struct Demo<'a> {
-    /// The public door.
+    /// The address of the public door.
     pub(crate) public: SocketAddr,
-    /// The admin door.
+    /// A client of the admin door.
     pub(crate) door: &'a Door,
-    /// The folder of example apps, if there is one.
+    /// The folder of example apps, if it exists.
     pub(crate) apps: Option<&'a Path>,
 }
 
 impl Demo<'_> {
-    /// Makes sure that the instance exists, and tells a person how to go on.
-    ///
-    /// # Errors
-    /// When a call fails.
+    /// Creates the instance unless it exists, and prints the next steps for the user.
     pub(crate) async fn run(&self) -> Result<(), Error> {
         let door = self.door.clone();
         let mut instances = InstanceServiceClient::new(door.clone());
@@ -161,7 +158,8 @@ impl Demo<'_> {
     }
 }
 
-/// Tells of the steps that are done and were not told yet. Returns how many are told now.
+/// Prints the steps that have been done since the last call. `told` is the number of steps already printed; returns the
+/// new number.
 fn tell_steps(state: &Operation, told: usize) -> Result<usize, Error> {
     let Some(metadata) = &state.metadata else {
         return Ok(told);
@@ -179,7 +177,7 @@ fn tell_steps(state: &Operation, told: usize) -> Result<usize, Error> {
 }
 
 fn say(text: &str) {
-    #[expect(clippy::print_stderr, reason = "what it does is told to a person")]
+    #[expect(clippy::print_stderr, reason = "progress is printed for the user")]
     {
         eprintln!("{text}");
     }

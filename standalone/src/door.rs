@@ -1,4 +1,4 @@
-//! The installation's own admin door, used as any administrator does.
+//! A client of the installation's own admin door.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -13,15 +13,15 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-/// How long one look whether everything serves may take.
+/// The timeout of one readiness check.
 const LOOK: Duration = Duration::from_secs(2);
-/// The pause between two looks.
+/// The pause between two readiness checks.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// The admin door.
+/// A gRPC channel to the admin door.
 pub(crate) type Door = InterceptedService<Channel, Bearer>;
 
-/// Sends the admin credential along.
+/// Adds the admin credential to each call.
 #[derive(Clone, Debug)]
 pub(crate) struct Bearer(Keyring);
 
@@ -45,21 +45,21 @@ impl tonic::service::Interceptor for Bearer {
     }
 }
 
-/// Why there is no way through the door.
+/// Why the client cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// The address is none.
+    /// The address is not valid.
     #[error("the admin door cannot be addressed: {0}")]
     Address(#[from] tonic::transport::Error),
-    /// The credential cannot stand in a header.
+    /// The credential contains characters that a header must not contain.
     #[error("admin-credential: may hold printable ASCII characters only")]
     Credential,
 }
 
-/// The door at `address`; it is opened at the first call.
+/// A client of the admin door at `address`. It connects at the first call.
 ///
 /// # Errors
-/// When the credential cannot be sent.
+/// [`Error::Credential`] when the credential is not valid in a header.
 pub(crate) fn open(address: SocketAddr, credential: &Keyring) -> Result<Door, Error> {
     let bearer = Bearer(credential.clone());
     bearer.header().ok_or(Error::Credential)?;
@@ -69,7 +69,7 @@ pub(crate) fn open(address: SocketAddr, credential: &Keyring) -> Result<Door, Er
     Ok(InterceptedService::new(channel, bearer))
 }
 
-/// Waits until a call goes all the way: through the gateway and the instance service to the database.
+/// Waits until a call succeeds through the whole chain: gateway, instance service, database.
 pub(crate) async fn wait_until_open(door: &Door) {
     loop {
         let mut request = Request::new(CountInstancesRequest {});
@@ -80,7 +80,7 @@ pub(crate) async fn wait_until_open(door: &Door) {
         {
             Ok(_) => return,
             Err(status) => {
-                tracing::debug!(code = %status.code(), error = status.message(), "not open yet");
+                tracing::debug!(code = %status.code(), error = status.message(), "the admin door is not ready yet");
                 tokio::time::sleep(PAUSE).await;
             }
         }

@@ -1,4 +1,4 @@
-//! The data folder: who may use it, and the secrets that lie in it.
+//! The data folder: its lock, and the secrets stored in it.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -11,21 +11,21 @@ use std::{
 
 use service_kit::secret::{Keyring, Rule, Secret};
 
-/// The file that the command line looks for: where the admin door is.
+/// The file in which the command line finds the address of the admin door.
 const ADMIN_ADDRESS: &str = "admin-address";
 
 /// Why the data folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// It cannot be made, read or written.
+    /// A file or folder cannot be created, read or written.
     #[error("cannot use the data folder {}: {source}", path.display())]
     Unusable {
-        /// What in it.
+        /// The file or folder.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// Another process has it.
+    /// Another process uses the folder.
     #[error("the data folder {} is in use by another hamletd", path.display())]
     InUse {
         /// The folder.
@@ -33,7 +33,7 @@ pub(crate) enum Error {
     },
 }
 
-/// A data folder that is ours as long as this lives.
+/// A data folder, locked as long as this value lives.
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
@@ -41,10 +41,10 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Makes the folder if it is missing, and takes it. The lock ends with the process, however that ends.
+    /// Creates the folder if it is missing, and locks it. The lock ends with the process, even when it crashes.
     ///
     /// # Errors
-    /// When it cannot be written or another process has it.
+    /// [`Error::InUse`] when another process holds the lock.
     pub(crate) fn take(path: &Path) -> Result<Self, Error> {
         let unusable = |path: &Path| {
             let path = path.to_owned();
@@ -81,16 +81,14 @@ impl Folder {
         Ok(Self { path, _lock: lock })
     }
 
-    /// A path in the folder.
+    /// A path below the folder.
     #[must_use]
     pub(crate) fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// The secret in the file `name`; drawn and written there, for the owner's eyes only, if it is missing.
-    ///
-    /// # Errors
-    /// When it cannot be read or written.
+    /// The secret in the file `name`. If the file is missing, it is created with a random secret that only its owner
+    /// can read.
     pub(crate) fn secret(&self, name: &str) -> Result<Secret, Error> {
         let path = self.join(name);
         let unusable = |source| Error::Unusable {
@@ -108,11 +106,8 @@ impl Folder {
         }
     }
 
-    /// The credential in the file `name`, which may be changed while it is in use; drawn as
-    /// [`Folder::secret`] does if it is missing. The one before a change is accepted for `overlap` longer.
-    ///
-    /// # Errors
-    /// When it cannot be read or written.
+    /// The credential in the file `name`, which can be replaced while in use. If the file is missing, it is created as
+    /// by [`Folder::secret`]. After a change, the previous credential is accepted for `overlap`.
     pub(crate) fn keyring(&self, name: &str, overlap: Duration) -> Result<Keyring, Error> {
         self.secret(name)?;
         let path = self.join(name);
@@ -120,19 +115,14 @@ impl Folder {
             .map_err(|source| Error::Unusable { path, source })
     }
 
-    /// The name of this installation among the replicas that share a database: drawn once, kept in the folder.
-    ///
-    /// # Errors
-    /// When it cannot be read or written.
+    /// The name of this installation among the replicas that share a database: random, generated once, stored in the
+    /// folder.
     pub(crate) fn replica(&self) -> Result<String, Error> {
         let drawn = self.secret("replica")?;
         Ok(drawn.expose().chars().take(12).collect())
     }
 
-    /// Writes down where the admin door is, for the command line.
-    ///
-    /// # Errors
-    /// When it cannot be written.
+    /// Writes the address of the admin door to a file, for the command line.
     pub(crate) fn publish_admin_address(&self, address: SocketAddr) -> Result<Published, Error> {
         let path = self.join(ADMIN_ADDRESS);
         write_private(&path, &address.to_string()).map_err(|source| Error::Unusable {
@@ -143,13 +133,13 @@ impl Folder {
     }
 }
 
-/// Where the admin door of the installation in the folder `data` is, if one serves there.
+/// The address of the admin door of the running installation in the folder `data`; `None` when none is running.
 pub(crate) fn published_admin_address(data: &Path) -> Option<SocketAddr> {
     let text = fs::read_to_string(data.join(ADMIN_ADDRESS)).ok()?;
     text.trim().parse().ok()
 }
 
-/// The admin door's address, written down until this is dropped.
+/// The file with the admin door's address. Dropping this value removes it.
 #[derive(Debug)]
 pub(crate) struct Published(PathBuf);
 
@@ -161,7 +151,7 @@ impl Drop for Published {
     }
 }
 
-/// Writes a file whole or not at all, readable by its owner only.
+/// Writes a file atomically, readable by its owner only.
 fn write_private(path: &Path, text: &str) -> io::Result<()> {
     let unfinished = path.with_extension("unfinished");
     let mut file = OpenOptions::new()
@@ -188,7 +178,7 @@ mod tests {
     use super::{Error, Folder};
 
     #[test]
-    fn a_folder_is_one_process_own() {
+    fn a_folder_is_locked_by_one_process() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("data");
         let folder = Folder::take(&path).unwrap();
@@ -198,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_stay_and_are_for_their_owner() {
+    fn secrets_persist_and_only_their_owner_can_read_them() {
         let place = tempfile::tempdir().unwrap();
         let folder = Folder::take(place.path()).unwrap();
         let drawn = folder.secret("key").unwrap();
@@ -211,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn the_address_is_there_only_while_it_is_served() {
+    fn the_address_file_exists_only_while_the_door_is_served() {
         let place = tempfile::tempdir().unwrap();
         let folder = Folder::take(place.path()).unwrap();
         let published = folder

@@ -1,4 +1,4 @@
-//! Everything of an installation, started in order and stopped in reverse.
+//! The parts of an installation, started in order and stopped in reverse order.
 
 use std::{
     io,
@@ -26,22 +26,22 @@ use crate::{
     settings::Settings,
 };
 
-/// How long all parts together may take to stop.
+/// The time limit for stopping all parts together.
 const STOP: Duration = Duration::from_millis(4_500);
 
-/// Why an installation could not start or go on. Each is one line for a person.
+/// Why an installation could not start or stopped running. Each message is one line for a person.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// The data folder cannot be used.
     #[error(transparent)]
     Folder(#[from] folder::Error),
-    /// An address or a secret cannot be used.
+    /// An address or a secret is invalid.
     #[error(transparent)]
     Start(#[from] program::StartError),
-    /// A listener does not tell its address.
+    /// A listener does not know its own address.
     #[error("a listener does not tell its address: {0}")]
     Address(#[source] io::Error),
-    /// The embedded database cannot start.
+    /// The embedded database failed to start.
     #[error(transparent)]
     Database(#[from] embedded_couchdb::Error),
     /// The database cannot be reached.
@@ -50,23 +50,23 @@ pub(crate) enum Error {
     /// A service cannot be reached.
     #[error(transparent)]
     Peer(#[from] peer::Error),
-    /// There is no way through the admin door.
+    /// The client of the admin door cannot be created.
     #[error(transparent)]
     Door(#[from] door::Error),
-    /// A part ended although nobody asked it to.
+    /// A part ended without a shutdown.
     #[error("the {part} stopped: {why}")]
     Part {
-        /// Which.
+        /// The part.
         part: &'static str,
-        /// Why.
+        /// The cause.
         why: String,
     },
-    /// The demonstration failed.
+    /// The demo failed.
     #[error(transparent)]
     Demo(#[from] demo::Error),
 }
 
-/// Parts that run, each a task of its own.
+/// The running parts, each in its own task.
 struct Parts(JoinSet<(&'static str, Result<(), String>)>);
 
 impl Parts {
@@ -85,7 +85,7 @@ impl Parts {
         });
     }
 
-    /// Waits until one ends although nobody asked it to; for ever when there are none.
+    /// Waits until a part ends without a shutdown. Never completes when there are no parts.
     async fn first_end(&mut self) -> Error {
         let (part, why) = match self.0.join_next().await {
             Some(Ok((part, Err(why)))) => (part, why),
@@ -96,7 +96,7 @@ impl Parts {
         Error::Part { part, why }
     }
 
-    /// Waits until all have ended.
+    /// Waits until all parts have ended.
     async fn all_end(&mut self) {
         while let Some(ended) = self.0.join_next().await {
             match ended {
@@ -108,16 +108,13 @@ impl Parts {
     }
 }
 
-/// Runs an installation until it is asked to stop.
-///
-/// # Errors
-/// One line for a person.
+/// Runs an installation until it receives a shutdown signal.
 pub(crate) async fn run(
     settings: Settings,
     tables: Tables,
     asked: CancellationToken,
 ) -> Result<(), Error> {
-    // The doors first: a port in use is found before anything is made.
+    // Listens on both doors first, so that a used port is reported before any data is created.
     let public = listen("listen", settings.listen).await?;
     let admin = listen("admin-listen", settings.admin_listen).await?;
     let mut installation = Installation {
@@ -135,7 +132,7 @@ pub(crate) async fn run(
     outcome
 }
 
-/// An installation: the database below, the services above it.
+/// A running installation: the database, and the services that use it.
 struct Installation {
     folder: Folder,
     services: Parts,
@@ -145,7 +142,7 @@ struct Installation {
 }
 
 impl Installation {
-    /// Starts everything, says that it serves, and goes on until a part ends.
+    /// Starts all parts, announces readiness, and runs until a part ends.
     async fn serve(
         &mut self,
         settings: &Settings,
@@ -188,7 +185,7 @@ impl Installation {
             error = self.database.first_end() => return Err(error),
         }
         let _published = self.folder.publish_admin_address(admin_address)?;
-        #[expect(clippy::print_stdout, reason = "the one line that scripts wait for")]
+        #[expect(clippy::print_stdout, reason = "scripts wait for this line")]
         {
             println!("ready public={public_address} admin={admin_address}");
         }
@@ -209,7 +206,7 @@ impl Installation {
         }
     }
 
-    /// Starts the embedded database, or finds the other one.
+    /// Starts the embedded database, or connects to the configured CouchDB.
     async fn start_database(&mut self, settings: &Settings) -> Result<Couch, Error> {
         if let Some(url) = &settings.couchdb {
             return Ok(Couch::connect(
@@ -235,7 +232,7 @@ impl Installation {
         Ok(Couch::connect(&config)?)
     }
 
-    /// Starts the three services. Returns the gateway's settings, which say where they are.
+    /// Starts the three services. Returns the gateway's settings, which contain their addresses.
     async fn start_services(
         &mut self,
         settings: &Settings,
@@ -280,7 +277,7 @@ impl Installation {
             ),
         );
         let mut engine = instance_svc::Settings::new(self.folder.replica()?);
-        // The lock on the folder proves that whoever had this name before is dead.
+        // The lock on the folder proves that the previous process with this replica name has ended.
         engine.alone = true;
         self.services.start(
             "instance service",
@@ -311,7 +308,7 @@ impl Installation {
         })
     }
 
-    /// Services first, so that they can hand back what they drive; then the database.
+    /// Stops the services first, so that they can release the leases of their operations; then the database.
     async fn stop(mut self) {
         let stopped = async {
             self.stop_services.cancel();
@@ -330,7 +327,7 @@ fn addresses(public: &TcpListener, admin: &TcpListener) -> Result<(SocketAddr, S
     Ok((of(public)?, of(admin)?))
 }
 
-/// A listener for a part that only other parts reach.
+/// A listener for a part that only other parts call.
 async fn listen_inside() -> Result<(TcpListener, SocketAddr), Error> {
     let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
     let listener = listen("inside", anywhere).await?;
@@ -338,8 +335,7 @@ async fn listen_inside() -> Result<(TcpListener, SocketAddr), Error> {
     Ok((listener, address))
 }
 
-/// The folder of example apps: the one of the settings, or `examples/apps` in the working directory or
-/// beside the program.
+/// The folder of example apps: the configured one, or `examples/apps` in the working directory or beside the program.
 fn example_apps(set: Option<&Path>) -> Option<PathBuf> {
     const EXAMPLES: &str = "examples/apps";
     if let Some(set) = set {

@@ -1,4 +1,4 @@
-//! `hamletd` as a program: what becomes of its settings.
+//! The program: command line and start of `hamletd`.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -23,7 +23,7 @@ impl Program for Settings {
         Ok(installation::run(self, tables, shutdown).await?)
     }
 
-    // Ports may have been picked when it started; the folder knows them.
+    // The system may have chosen the ports at the start, so the address is read from the data folder.
     fn health_address(settings: &ArgMatches) -> Option<SocketAddr> {
         settings
             .get_one::<PathBuf>("data")

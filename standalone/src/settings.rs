@@ -12,7 +12,7 @@ use service_kit::{
 /// When it serves, it prints one line on standard output: `ready public=ADDR admin=ADDR`.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "hamletd", version)]
-// On one machine there is nobody to end TLS.
+// On one machine there is usually no proxy that terminates TLS.
 #[command(mut_arg("instance_scheme", |arg| arg.default_value("http")))]
 pub(crate) struct Settings {
     /// The settings' file.
@@ -136,7 +136,7 @@ Every program asks after the health of a running one: `PROGRAM health`, with the
 line and exits with 0 when that one serves and with 1 when it does not.
 ";
 
-    /// `HAMLET_UPDATE_DOCS=1 cargo test -p standalone` writes the page anew.
+    /// `HAMLET_UPDATE_DOCS=1 cargo test -p standalone` regenerates the page.
     #[test]
     fn the_manual_is_generated_from_the_settings() {
         let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");

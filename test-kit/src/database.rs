@@ -1,4 +1,4 @@
-//! Databases to test with: the embedded one in the test's own process, or the CouchDB that the environment names.
+//! Test databases: the embedded one in the test's own process, or the CouchDB that the environment names.
 //!
 //! `HAMLET_TEST_COUCHDB_URL` names a single server, `HAMLET_TEST_COUCHDB_CLUSTER` the nodes of a cluster, separated
 //! by commas; each is `http://user:password@host:port`.
@@ -13,11 +13,11 @@ use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-/// The user and the password of an embedded database that is started without a configuration.
+/// User and password of an embedded database that is started without a configuration.
 const USER: &str = "admin";
 const PASSWORD: &str = "password";
 
-/// An embedded database that serves on a port of its own. It stops when this is dropped.
+/// An embedded database on its own port. Dropping this value stops it.
 pub struct Embedded {
     address: SocketAddr,
     faults: Faults,
@@ -28,8 +28,8 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// An empty database. Its folder lies in memory where the system has such a place: no test pulls the plug, and
-    /// the disk of a shared machine can be slow beyond all patience.
+    /// Starts an empty database. Its folder is in memory where the system supports that: no test simulates a power
+    /// failure, and the disk of a shared machine can be extremely slow.
     ///
     /// # Panics
     /// When it cannot be started.
@@ -43,10 +43,10 @@ impl Embedded {
         started
     }
 
-    /// A database as configured. If the configuration has no fault rules, it gets an empty set.
+    /// Starts a database with this configuration. A configuration without fault rules gets an empty set of rules.
     ///
     /// # Panics
-    /// When it cannot be opened.
+    /// When it cannot be started.
     pub async fn open(mut config: Config) -> Self {
         let faults = config.faults.get_or_insert_default().clone();
         let server = embedded_couchdb::Server::open(config)
@@ -65,33 +65,33 @@ impl Embedded {
         }
     }
 
-    /// Its address.
+    /// Its URL.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What goes wrong in it.
+    /// Its fault rules: errors that it injects.
     #[must_use]
     pub const fn faults(&self) -> &Faults {
         &self.faults
     }
 
-    /// How many requests it has served.
+    /// The number of requests that it has served.
     #[must_use]
     pub fn served(&self) -> u64 {
         (self.served)()
     }
 
-    /// Tells it to stop, and waits for nothing.
+    /// Asks it to stop, and returns at once.
     pub fn stop(&self) {
         self.stop.cancel();
     }
 
-    /// Stops it and waits until its folder is free for the next one.
+    /// Stops it and waits until another database can open its folder.
     ///
     /// # Panics
-    /// When it panicked.
+    /// When one of its tasks panicked.
     pub async fn close(mut self) {
         self.stop.cancel();
         (&mut self.serving)
@@ -120,17 +120,17 @@ impl std::fmt::Debug for Embedded {
 pub struct Server {
     urls: Vec<String>,
     embedded: Option<Embedded>,
-    /// The rules of a real server, which nobody obeys.
+    /// The fault rules of a real server. They have no effect.
     no_faults: Faults,
-    /// A real server is one for all tests: they take turns.
+    /// Tests take turns on a real server, because they share it.
     _turn: Option<File>,
 }
 
 impl Server {
-    /// A server with nothing in it: the one that the environment names, or an embedded one.
+    /// An empty server: the one that the environment names, or an embedded one.
     ///
     /// # Panics
-    /// When there is none.
+    /// When it cannot be reached or started.
     pub async fn empty() -> Self {
         match named() {
             Some(urls) => Self::emptied(&urls).await,
@@ -138,10 +138,10 @@ impl Server {
         }
     }
 
-    /// A server that others may use too, for tests whose databases have a prefix of their own.
+    /// A server that may be shared, for tests whose databases have a unique prefix.
     ///
     /// # Panics
-    /// When there is none.
+    /// When it cannot be reached or started.
     pub async fn shared() -> Self {
         match variable("HAMLET_TEST_COUCHDB_URL") {
             Some(url) => Self::real(&[url], None),
@@ -149,7 +149,7 @@ impl Server {
         }
     }
 
-    /// A real server, named by all of its nodes, once it is this test's turn. **Its databases are deleted.**
+    /// Waits for this test's turn on a real server, and deletes **all its databases**. `urls` names all nodes.
     ///
     /// # Panics
     /// When it cannot be emptied.
@@ -192,28 +192,28 @@ impl Server {
         }
     }
 
-    /// The address of its first node, with user and password.
+    /// The URL of its first node, with user and password.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.urls[0]
     }
 
-    /// The addresses of its nodes, with user and password.
+    /// The URLs of its nodes, with user and password.
     #[must_use]
     pub fn urls(&self) -> &[String] {
         &self.urls
     }
 
-    /// A client with the settings for tests that look and clean up: it waits up to a minute.
+    /// A client for tests that inspect and clean up. It waits up to a minute for an answer.
     ///
     /// # Panics
-    /// When the address is none.
+    /// When the URL is invalid.
     #[must_use]
     pub fn couch(&self) -> Couch {
         Couch::connect(&patient(self.url())).expect("an address of a database")
     }
 
-    /// What goes wrong in it; nothing does in a real one.
+    /// Its fault rules. They have no effect on a real server.
     #[must_use]
     pub const fn faults(&self) -> &Faults {
         match &self.embedded {
@@ -222,26 +222,26 @@ impl Server {
         }
     }
 
-    /// Whether it is the embedded one, which can be made to go wrong.
+    /// Whether it is embedded, so that faults can be injected.
     #[must_use]
     pub const fn is_embedded(&self) -> bool {
         self.embedded.is_some()
     }
 
-    /// How many requests it has served; a real one does not tell.
+    /// The number of requests that it has served; `None` for a real server.
     #[must_use]
     pub fn served(&self) -> Option<u64> {
         self.embedded.as_ref().map(Embedded::served)
     }
 
-    /// Tells the embedded one to stop. `false` for a real one, which is not ours to stop.
+    /// Asks an embedded server to stop. Returns `false` for a real one, which is shared and not stopped.
     #[must_use]
     pub fn stop(&self) -> bool {
         self.embedded.as_ref().map(Embedded::stop).is_some()
     }
 }
 
-/// The servers that the environment names: a cluster by all of its nodes, or a single one.
+/// The servers that the environment names: all nodes of a cluster, or a single node.
 #[must_use]
 pub fn named() -> Option<Vec<String>> {
     let urls =
@@ -253,7 +253,7 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// The settings of a client that waits up to a minute: machines are slow and shared.
+/// Client settings with a timeout of a minute, because test machines can be slow.
 #[must_use]
 pub fn patient(url: &str) -> CouchConfig {
     CouchConfig {
@@ -263,7 +263,7 @@ pub fn patient(url: &str) -> CouchConfig {
     }
 }
 
-/// The documents of a database in the order of their ids, design documents left out.
+/// The documents of a database in the order of their ids, without design documents.
 ///
 /// # Panics
 /// When they cannot be read.

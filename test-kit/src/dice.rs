@@ -1,23 +1,28 @@
-//! Chance that can be had again: a test that failed runs the same way with its seed.
+//! Reproducible random numbers: a failed test can be repeated with its seed.
 
 pub use fastrand::Rng;
 
-/// The environment variable that holds a seed.
+/// The environment variable with the seed.
 const SEED: &str = "HAMLET_TEST_SEED";
 
-/// A generator whose seed is printed. `HAMLET_TEST_SEED` gives the seed to use; without it, each process has its own.
+/// A random number generator. Its seed is printed. `HAMLET_TEST_SEED` sets the seed; by default, each process uses a
+/// new one.
 #[must_use]
-#[expect(clippy::print_stdout, reason = "whoever sees a failure needs the seed")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the seed is needed to reproduce a failure"
+)]
 pub fn seeded() -> Rng {
     let seed = given_seed().unwrap_or_else(|| u64::from(std::process::id()));
     println!("{SEED}={seed}");
     Rng::with_seed(seed)
 }
 
-/// The seed that the environment gives.
+/// The seed in the environment, if any.
 ///
 /// # Panics
-/// When it gives one that is no number: another schedule than the one that was asked for proves nothing.
+/// When the variable is not a number. Falling back to another seed would test a different schedule than the requested
+/// one.
 #[must_use]
 pub fn given_seed() -> Option<u64> {
     let seed = std::env::var(SEED).ok()?;
@@ -28,7 +33,7 @@ pub fn given_seed() -> Option<u64> {
 mod tests {
     use super::Rng;
 
-    /// A seed in a bug report is worth something only while it gives the same numbers.
+    /// A seed in a bug report is useful only as long as it gives the same numbers.
     #[test]
     fn a_seed_gives_the_same_numbers_again() {
         let draw = |mut dice: Rng| -> Vec<u64> { (0..5).map(|_| dice.u64(..100)).collect() };

@@ -1,4 +1,4 @@
-//! Ways to what is tested: sockets of its own, and clients with what its doors ask for.
+//! Listeners for services under test, and clients with the headers that each kind of caller sends.
 
 use std::{fmt::Display, net::SocketAddr, time::Duration};
 
@@ -15,28 +15,28 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-/// The key that the services of a test share.
+/// The cluster key of the services in tests.
 pub const CLUSTER_KEY: &str = "the cluster key of the tests";
-/// The credential of an admin door.
+/// The credential of the admin door in tests.
 pub const ADMIN_CREDENTIAL: &str = "the-admin-credential";
 
-/// [`CLUSTER_KEY`], as services take it.
+/// [`CLUSTER_KEY`] as a keyring.
 #[must_use]
 pub fn cluster_key() -> Secret {
     Secret::new(CLUSTER_KEY)
 }
 
-/// A free port of this machine, and its address.
+/// A listener on a free port, and its address.
 ///
 /// # Panics
-/// When there is none.
+/// When no port is free.
 pub async fn listen() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     (listener, address)
 }
 
-/// An instance that services are called for, with a prefix that nobody else has.
+/// A tenant with a unique prefix.
 #[must_use]
 pub fn tenant(prefix: String) -> Tenant {
     Tenant {
@@ -49,7 +49,7 @@ pub fn tenant(prefix: String) -> Tenant {
     }
 }
 
-/// What a caller shows with each call.
+/// The headers that a caller sends with each call.
 #[derive(Clone, Debug)]
 pub struct Headers(Vec<(&'static str, MetadataValue<Ascii>)>);
 
@@ -62,10 +62,10 @@ impl Interceptor for Headers {
     }
 }
 
-/// A connection on which each call carries what its door asks for. Clients are made of it.
+/// A channel that adds the headers of its caller to each call. Clients are created from it.
 pub type Way = InterceptedService<Channel, Headers>;
 
-/// A service that listens, as the gateway and other services reach it.
+/// A running service, as the gateway and other services reach it.
 #[derive(Clone, Debug)]
 pub struct Service(Channel);
 
@@ -73,13 +73,13 @@ impl Service {
     /// Connects to the service at this address.
     ///
     /// # Panics
-    /// When nobody listens there.
+    /// When nothing listens there.
     pub async fn at(address: SocketAddr) -> Self {
         let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
         Self(endpoint.connect().await.expect("the service listens"))
     }
 
-    /// A way with the cluster key, for calls that came through this door.
+    /// A channel with the cluster key, for calls that came through this door.
     #[must_use]
     pub fn through(&self, door: Door) -> Way {
         let headers = Headers(vec![
@@ -89,17 +89,17 @@ impl Service {
         InterceptedService::new(self.0.clone(), headers)
     }
 
-    /// A way without the cluster key.
+    /// A channel without the cluster key.
     #[must_use]
     pub fn stranger(&self) -> Channel {
         self.0.clone()
     }
 }
 
-/// A way through the admin door of a gateway at `address`, for calls of the instance that has this host.
+/// A channel to the admin door of a gateway at `address`, for calls to the instance with this host.
 ///
 /// # Panics
-/// When the door does not open, or the credential cannot stand in a header.
+/// When the connection fails, or the credential is not valid in a header.
 pub async fn admin(address: impl Display, host: &str, credential: &str) -> Way {
     let channel = Endpoint::from_shared(format!("http://{address}"))
         .expect("an address")

@@ -1,35 +1,36 @@
-//! Waiting for what has to happen.
+//! Waits for conditions.
 //!
-//! A test looks again and again instead of sleeping for a time that is hoped to be long enough. What it waits for
-//! either happens, or the test fails and says what was there instead.
+//! A test polls a condition instead of sleeping for a fixed time. If the condition does not become true in time, the
+//! test fails with the last observed state.
 
 use std::{
     fmt::Debug,
     time::{Duration, Instant},
 };
 
-/// How long a test waits before it fails. Generous, since machines are slow and shared: it measures nothing.
+/// How long a test waits before it fails. Generous, because test machines are slow and shared; it is not a performance
+/// bound.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The pauses between two looks double from the first to the longest.
+/// The first and the longest pause between two polls. Pauses double from one to the other.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// What a look can find: it has happened, or not yet.
+/// The result of a poll: the condition is met, or not yet.
 ///
-/// | type | it has happened | shown in the message otherwise |
+/// | type | met | shown in the failure message otherwise |
 /// |---|---|---|
 /// | `bool` | `true` | |
 /// | `Option<T>` | `Some` | |
-/// | `Result<T, E>` | `Ok` | `E`: what was there instead |
+/// | `Result<T, E>` | `Ok` | `E`: the observed state |
 pub trait Look {
-    /// What is found when it has happened.
+    /// The value when the condition is met.
     type Found;
 
-    /// What was found, or what was there instead.
+    /// Returns the value when the condition is met.
     ///
     /// # Errors
-    /// When it has not happened yet.
+    /// The observed state, when the condition is not met yet.
     fn found(self) -> Result<Self::Found, String>;
 }
 
@@ -57,18 +58,18 @@ impl<T, E: Debug> Look for Result<T, E> {
     }
 }
 
-/// Looks until it has happened.
+/// Polls until the condition is met. `what` describes the condition in the failure message.
 ///
 /// # Panics
-/// When it does not happen within [`PATIENCE`].
+/// When it is not met within [`PATIENCE`].
 pub async fn eventually<L: Look>(what: &str, look: impl AsyncFnMut() -> L) -> L::Found {
     eventually_within(PATIENCE, what, look).await
 }
 
-/// The same with another time limit. A look that does not end counts against it.
+/// As [`eventually()`], with another time limit. A poll that hangs counts against the limit.
 ///
 /// # Panics
-/// When it does not happen in time.
+/// When the condition is not met in time.
 pub async fn eventually_within<L: Look>(
     patience: Duration,
     what: &str,
@@ -90,19 +91,19 @@ pub async fn eventually_within<L: Look>(
     outcome.unwrap_or_else(|_| panic!("{what}: not within {patience:?}; {instead}"))
 }
 
-/// [`eventually()`] for tests without a runtime: it blocks the thread.
+/// [`eventually()`] for tests without a runtime. Blocks the thread.
 ///
 /// # Panics
-/// When it does not happen within [`PATIENCE`].
+/// When the condition is not met within [`PATIENCE`].
 #[track_caller]
 pub fn eventually_blocking<L: Look>(what: &str, look: impl FnMut() -> L) -> L::Found {
     eventually_blocking_within(PATIENCE, what, look)
 }
 
-/// The same with another time limit. A look is never interrupted.
+/// As [`eventually_blocking`], with another time limit. A running poll is never interrupted.
 ///
 /// # Panics
-/// When it does not happen in time.
+/// When the condition is not met in time.
 #[track_caller]
 pub fn eventually_blocking_within<L: Look>(
     patience: Duration,
@@ -131,7 +132,7 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(20);
 
     #[tokio::test]
-    async fn what_happens_is_found() {
+    async fn a_condition_that_becomes_true_is_found() {
         let mut looks = 0;
         let found = eventually("the third look", async || {
             looks += 1;
@@ -142,19 +143,19 @@ mod tests {
 
     #[tokio::test]
     #[should_panic(expected = "a light: not within 20ms; instead: \"dark\"")]
-    async fn what_never_happens_fails_with_what_was_there() {
+    async fn a_condition_that_stays_false_fails_with_the_last_state() {
         eventually_within(SHORT, "a light", async || Err::<(), _>("dark")).await;
     }
 
     #[tokio::test]
     #[should_panic(expected = "an answer: not within 20ms; the first look did not end")]
-    async fn a_look_that_hangs_fails_too() {
+    async fn a_hanging_poll_fails_too() {
         eventually_within(SHORT, "an answer", std::future::pending::<bool>).await;
     }
 
     #[test]
     #[should_panic(expected = "a light: not within 20ms; it did not happen")]
-    fn a_blocked_thread_gives_up_too() {
+    fn blocking_polls_time_out_too() {
         eventually_blocking_within(SHORT, "a light", || false);
     }
 }

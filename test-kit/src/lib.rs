@@ -1,14 +1,13 @@
-//! What the tests of all crates share. Only tests depend on it.
+//! Test support for all crates. Only tests depend on it.
 //!
-//! - [`eventually()`] waits for what has to happen, with a deadline and a useful message
-//! - [`dice`] draws numbers that a seed gives again
-//! - [`database`] (feature `database`) starts a database: the embedded one, or the CouchDB that the environment
-//!   names
-//! - [`doors`] (feature `grpc`) calls services with the cluster key, and the admin door with its credential
-//! - [`fake`] (feature `grpc`) serves any contract with the answers that a test gives, and notes what was asked
+//! - [`eventually()`] waits for a condition, with a deadline and a useful failure message
+//! - [`dice`] generates random numbers that a seed reproduces
+//! - [`database`] (feature `database`) provides a database: the embedded one, or the CouchDB that the environment names
+//! - [`doors`] (feature `grpc`) provides clients with the cluster key or the admin credential
+//! - [`fake`] (feature `grpc`) serves any contract with the answers that a test sets, and records the calls
 //!
-//! It may know the databases, the contracts and `service-kit`, but never a service, the gateway or the command line:
-//! those are what is tested.
+//! It may depend on the databases, the contracts and `service-kit`, but never on a service, the gateway or the command
+//! line, because those are under test.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,19 +1,20 @@
-//! How fast instances are created, beside the floor measured in the same run; and what the other operations on
-//! one instance cost, beside one write.
+//! Measures how fast instances are created, relative to a baseline measured in the same run, and what the other
+//! operations on one instance cost, relative to one write.
 //!
-//! The floor is what no implementation can do without: the creation of the same databases and design documents over
-//! a plain HTTP client, sixteen at once as ours. `cargo bench -p hamlet-tests` prints, for the embedded database and,
-//! when `HAMLET_TEST_COUCHDB_URL` names one, for a CouchDB: creations a second, p50 and p99 at 1, 4 and 16 at once,
-//! the ratio to the floor, and the number of requests a creation makes to the database. For a block, a change of
-//! one field, showing and destroying it prints p50 and p99, one at a time, the ratio to a write of one document
-//! in the same round, and the number of requests.
+//! The baseline (`floor` in the output) is the minimum that every implementation needs: creating the same databases and
+//! design documents with a plain HTTP client, with sixteen concurrent requests as in Hamlet. `cargo bench -p
+//! hamlet-tests` measures the embedded database and, when `HAMLET_TEST_COUCHDB_URL` names one, a CouchDB. It prints:
+//! creations per second; p50 and p99 with 1, 4 and 16 concurrent creations; the ratio to the baseline; and the number
+//! of database requests per creation. For blocking, changing one field of, showing and destroying an instance it
+//! prints: p50 and p99, one at a time; the ratio to a write of one document in the same round; and the number of
+//! requests.
 //!
-//! Every database of the named CouchDB is deleted. `--smoke` runs each once, to see that it works.
+//! Every database of the named CouchDB is deleted. `--smoke` runs each measurement once, as a functional check.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::print_stdout,
-    reason = "a benchmark prints, and fails loudly"
+    reason = "a benchmark prints its results, and panics on errors"
 )]
 
 use std::{
@@ -34,15 +35,15 @@ use hamlet_tests::{
 use reqwest::Method;
 use serde_json::{Value, json};
 
-/// How much is timed at each concurrency.
+/// The number of measurements.
 struct Size {
-    /// Ours and the floor in turn, so often.
+    /// The number of rounds. Hamlet and the baseline alternate.
     rounds: usize,
-    /// Creations a round; at least twice as many as go at once, so that the start and the end of a round weigh
-    /// little.
+    /// Creations per round: at least twice the concurrency, so that the start and the end of a round have little
+    /// weight.
     creations: usize,
     at_once: &'static [usize],
-    /// How often each of the other operations is timed.
+    /// How often each of the other operations is measured.
     others: usize,
 }
 
@@ -87,7 +88,7 @@ async fn measure(name: &str, database: Database, size: &Size) {
     let shape = shape_of_first(&database).await;
     println!("\n{name}: {} databases an instance", shape.len());
     if let Some(before) = database.served() {
-        // The creation alone: listings in the background count too, so the least of some is taken.
+        // Background listings send requests too, so the minimum of several creations is taken.
         let mut least = u64::MAX;
         let mut last = before;
         for number in 0..3 {
@@ -100,7 +101,7 @@ async fn measure(name: &str, database: Database, size: &Size) {
     }
     others(name, &database, &client, size.others).await;
     for &at_once in size.at_once {
-        // In turn, so that a machine that changes its speed changes it for both.
+        // Hamlet and the baseline alternate, so that a change of the machine's speed affects both.
         let mut ours = Vec::new();
         let mut floor = Vec::new();
         let (mut ours_took, mut floor_took) = (Duration::ZERO, Duration::ZERO);
@@ -137,10 +138,10 @@ async fn measure(name: &str, database: Database, size: &Size) {
     }
 }
 
-/// An operation on one instance, or a look at it.
+/// An operation on one instance: its label, and its method and request for a domain.
 type Other = (&'static str, fn(&str) -> (&'static str, Value));
 
-/// What is timed of one instance. Each is asked for by a method and its request; the last one ends the instance.
+/// The measured operations, each with a method and its request. The last one destroys the instance.
 const OTHERS: [Other; 5] = [
     ("block", |name| {
         let request = json!({"name": name, "reason": "PAYMENT_FAILED"});
@@ -167,7 +168,7 @@ const OTHERS: [Other; 5] = [
     }),
 ];
 
-/// Times the other operations, one at a time, each beside a write of one document.
+/// Measures the other operations, one at a time, each next to a write of one document.
 async fn others(name: &str, database: &Database, client: &Client, count: usize) {
     let mut times: Vec<Vec<Duration>> = vec![Vec::new(); OTHERS.len()];
     let mut least = [u64::MAX; OTHERS.len()];
@@ -185,7 +186,7 @@ async fn others(name: &str, database: &Database, client: &Client, count: usize) 
             if let Some(times) = times.get_mut(position) {
                 times.push(begun.elapsed());
             }
-            // What frees the instance counts, and nobody waits for it.
+            // The release of the instance counts too, and happens after the response.
             tokio::time::sleep(Duration::from_millis(20)).await;
             if let (Some(before), Some(now), Some(least)) =
                 (before, database.served(), least.get_mut(position))
@@ -226,12 +227,15 @@ fn report(name: &str, at_once: usize, what: &str, times: &mut [Duration], took: 
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             clippy::cast_precision_loss,
-            reason = "a few hundred measurements"
+            reason = "the numbers are small: a few hundred measurements"
         )]
         let place = (last as f64 * part).round() as usize;
         times.get(place).copied().unwrap_or_default().as_secs_f64() * 1e3
     };
-    #[expect(clippy::cast_precision_loss, reason = "a few hundred measurements")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "the numbers are small: a few hundred measurements"
+    )]
     let rate = times.len() as f64 / took.as_secs_f64();
     println!(
         "{name}: {what} at {at_once:2} at once: {rate:6.1} a second, p50 {:6.1} ms, p99 {:6.1} ms",
@@ -240,7 +244,7 @@ fn report(name: &str, at_once: usize, what: &str, times: &mut [Duration], took: 
     );
 }
 
-/// Does `count` pieces of work, `at_once` at once. The time of all, and of each.
+/// Runs `work` `count` times, with `at_once` concurrent runs. Returns the total time and the time of each run.
 async fn timed<F, W>(at_once: usize, count: usize, work: F) -> (Duration, Vec<Duration>)
 where
     F: Fn(usize) -> W,
@@ -267,7 +271,7 @@ where
 /// Database names without their prefix, each with the documents to write.
 type Shape = Arc<Vec<(String, Vec<Value>)>>;
 
-/// What the first instance is made of.
+/// The databases and design documents of the first instance.
 async fn shape_of_first(database: &Database) -> Shape {
     let instances = database.plain_documents("global/instances").await;
     let prefix = instances
@@ -289,7 +293,7 @@ async fn shape_of_first(database: &Database) -> Shape {
     Arc::new(shape)
 }
 
-/// Makes databases and documents like those of an instance, and nothing else.
+/// Creates databases and documents like those of an instance, and nothing else.
 async fn bare(database: &Database, shape: &Shape, prefix: &str) {
     let made = shape.iter().map(|(doctype, documents)| async move {
         let name = encode(&format!("{prefix}/{doctype}"));
@@ -306,7 +310,7 @@ async fn bare(database: &Database, shape: &Shape, prefix: &str) {
     join_all(made).await;
 }
 
-/// Creates instances over gRPC, without a process for each.
+/// Creates instances over gRPC, without starting a process for each.
 struct Client {
     door: hamlet_tests::grpc::Door,
 }
@@ -325,7 +329,7 @@ impl Client {
             .expect("it is created");
     }
 
-    /// Calls a method, and waits for the end of the operation if it answers with one.
+    /// Calls a method. If the response is an operation, waits for its end.
     async fn call(&self, method: &str, request: &Value) {
         if method.ends_with("/GetInstance") {
             self.door.call(method, request).await.expect("an answer");
@@ -337,7 +341,7 @@ impl Client {
     }
 }
 
-/// How much memory an idle `hamletd` holds, with everything in it.
+/// Prints the memory of an idle `hamletd` with all its parts.
 async fn idle_memory() {
     let place = tempfile::tempdir().expect("a folder");
     let begun = Instant::now();

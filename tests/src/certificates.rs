@@ -1,4 +1,4 @@
-//! Certificates for servers.
+//! Certificates for tests.
 
 use std::{fs, path::Path};
 
@@ -7,14 +7,14 @@ use rcgen::{
     KeyUsagePurpose, SanType,
 };
 
-/// An authority of an installation's own.
+/// A private certificate authority.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    /// A new one, which nobody knows yet.
+    /// Creates a new authority.
     ///
     /// # Panics
-    /// When no key can be made.
+    /// When no key can be generated.
     #[must_use]
     pub fn new() -> Self {
         let mut params = CertificateParams::new(Vec::<String>::new()).expect("no names");
@@ -24,14 +24,15 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, key).expect("it signs itself"))
     }
 
-    /// Writes `cert`, `key` and `ca` into a folder: a new certificate for `name` and for every address of
-    /// the tests' network, whole or not at all.
+    /// Writes `cert`, `key` and `ca` into a folder: a new certificate for `name` and for all addresses of the tests'
+    /// network. Each file is replaced atomically.
     ///
     /// # Panics
     /// When they cannot be written.
+    /// When they cannot be written.
     pub fn write(&self, folder: &Path, name: &str) {
         let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
-        // A cluster of this process is on 127.x.NETWORK.1 and 127.x.NETWORK.2.
+        // The clusters of this process use 127.x.NETWORK.1 and 127.x.NETWORK.2.
         for network in 0..32 {
             for replica in 1..=2 {
                 params.subject_alt_names.push(SanType::IpAddress(

@@ -1,4 +1,4 @@
-//! Typing commands as a person does.
+//! Runs the command line as a user does.
 
 use std::{
     path::PathBuf,
@@ -9,17 +9,17 @@ use serde_json::Value;
 
 use crate::programs::program;
 
-/// A terminal at which somebody administers one installation.
+/// Runs `hamlet` against one installation.
 #[derive(Clone, Debug)]
 pub struct Cli {
     server: String,
     credential_file: PathBuf,
 }
 
-/// What a command answered.
+/// The result of a command.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// Its exit code; -1 when a signal ended it.
+    /// The exit code; -1 when a signal ended the command.
     pub code: i32,
     /// What it printed on standard output.
     pub out: String,
@@ -36,29 +36,29 @@ impl Answer {
         }
     }
 
-    /// The same, when the command did what was asked.
+    /// Returns the result of a successful command.
     ///
     /// # Panics
-    /// When it did not.
+    /// When the command failed.
     #[must_use]
     pub fn done(self) -> Self {
         assert_eq!(self.code, 0, "exit code; it printed: {self:#?}");
         self
     }
 
-    /// Its standard output as one JSON document.
+    /// Standard output, parsed as one JSON document.
     ///
     /// # Panics
-    /// When it is none.
+    /// When it is not JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
     }
 
-    /// Its standard output as one JSON document a line.
+    /// Standard output, parsed as one JSON document per line.
     ///
     /// # Panics
-    /// When a line is none.
+    /// When a line is not JSON.
     #[must_use]
     pub fn json_lines(&self) -> Vec<Value> {
         self.out
@@ -71,7 +71,7 @@ impl Answer {
 }
 
 impl Cli {
-    /// A terminal for the installation at `server` (`http://host:port`).
+    /// A command line for the installation at `server` (`http://host:port`).
     #[must_use]
     pub fn new(server: String, credential_file: PathBuf) -> Self {
         Self {
@@ -80,7 +80,7 @@ impl Cli {
         }
     }
 
-    /// The command, ready to be run or changed.
+    /// The command, not started yet.
     #[must_use]
     pub fn command(&self, words: &str) -> Command {
         let mut command = Command::new(program("hamlet"));
@@ -92,19 +92,19 @@ impl Cli {
         command
     }
 
-    /// Types `hamlet` and these words, and waits for the answer.
+    /// Runs `hamlet` with these arguments and waits for it to exit.
     ///
     /// # Panics
-    /// When the program cannot be run.
+    /// When the program cannot be started.
     #[must_use]
     pub fn run(&self, words: &str) -> Answer {
         Answer::of(&self.command(words).output().expect("hamlet can be run"))
     }
 
-    /// The same, with something typed on standard input.
+    /// As [`Self::run`], with text on standard input.
     ///
     /// # Panics
-    /// When the program cannot be run.
+    /// When the program cannot be started.
     #[must_use]
     pub fn run_typing(&self, words: &str, typed: &str) -> Answer {
         use std::io::Write as _;
@@ -116,7 +116,7 @@ impl Cli {
             .spawn()
             .expect("hamlet can be run");
         if let Some(mut stdin) = child.stdin.take() {
-            // A command that refuses at once reads nothing.
+            // A command that fails early does not read its input.
             let _ = stdin.write_all(typed.as_bytes());
         }
         Answer::of(&child.wait_with_output().expect("hamlet ends"))

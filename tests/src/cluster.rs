@@ -1,5 +1,5 @@
-//! An installation of separate processes, as in production: a database, services and gateways, one or
-//! more of each, on addresses of their own.
+//! An installation of separate processes, as in production: a database, services and gateways, one or more of each,
+//! each with its own address.
 
 use std::{
     fs::{self, File},
@@ -15,10 +15,10 @@ use test_kit::{eventually::eventually_blocking_within, eventually_blocking};
 
 use crate::{cli::Cli, programs::program};
 
-/// What a process of an installation is.
+/// The kinds of processes of an installation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// The embedded database as a program of its own; there is one.
+    /// The embedded database as a separate program. There is only one.
     Database,
     /// The files service.
     Files,
@@ -31,7 +31,7 @@ pub enum Part {
 }
 
 impl Part {
-    /// All, in the order in which they are started.
+    /// All parts, in the order in which they are started.
     pub const ALL: [Self; 5] = [
         Self::Database,
         Self::Files,
@@ -63,12 +63,12 @@ impl Part {
     }
 }
 
-/// The port of the public door; that of the admin door is the gateway's.
+/// The port of the public door. The admin door uses the gateway's usual port.
 const PUBLIC_PORT: u16 = 8080;
 /// The port of metrics.
 const METRICS_PORT: u16 = 9100;
 
-/// An installation. Its processes are killed when it is dropped.
+/// An installation. Dropping this value kills its processes.
 pub struct Cluster {
     folder: TempDir,
     replicas: u8,
@@ -79,13 +79,13 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// One of each part, none of them started.
+    /// An installation with one process of each part. None is started.
     ///
     /// # Panics
     /// When the files with its secrets cannot be written.
     #[must_use]
     pub fn new() -> Self {
-        // One network a cluster: ports are free, and nobody else picks them.
+        // Each cluster has its own network of loopback addresses, so all ports are free and stay free.
         static NETWORKS: AtomicU8 = AtomicU8::new(1);
         let cluster = Self {
             folder: tempfile::tempdir().expect("a folder can be made"),
@@ -101,28 +101,28 @@ impl Cluster {
         cluster
     }
 
-    /// The same with so many of each part but the database.
+    /// Sets the number of replicas of each part except the database.
     #[must_use]
     pub fn replicas(mut self, replicas: u8) -> Self {
         self.replicas = replicas;
         self
     }
 
-    /// The same with more flags.
+    /// Sets additional flags, depending on the part.
     #[must_use]
     pub fn flags(mut self, flags: impl Fn(Part) -> Vec<String> + Send + Sync + 'static) -> Self {
         self.flags = Box::new(flags);
         self
     }
 
-    /// The same, where services are called over TLS. Flags have to say with which certificates.
+    /// Makes services call each other over TLS. The certificates have to be set by flags.
     #[must_use]
     pub fn tls(mut self) -> Self {
         self.scheme = "https";
         self
     }
 
-    /// Starts every part and waits until it serves.
+    /// Starts every part and waits until all are ready.
     #[must_use]
     pub fn start(mut self) -> Self {
         for part in Part::ALL {
@@ -141,7 +141,7 @@ impl Cluster {
     /// Starts one process.
     ///
     /// # Panics
-    /// When it cannot be run.
+    /// When it cannot be started.
     pub fn start_one(&mut self, part: Part, replica: u8) {
         let log = File::options()
             .create(true)
@@ -158,32 +158,32 @@ impl Cluster {
         self.running.push((part, replica, child));
     }
 
-    /// Waits until a process says that it serves.
+    /// Waits until a process reports that it is ready.
     pub fn wait_for(&self, part: Part, replica: u8) {
         eventually_blocking(part.program(), || {
             self.health(part, replica).status.success()
         });
     }
 
-    /// `PROGRAM health`, with the flags that the process has.
+    /// `PROGRAM health`, with the flags of the process.
     ///
     /// # Panics
-    /// When it cannot be run.
+    /// When it cannot be started.
     #[must_use]
     pub fn health(&self, part: Part, replica: u8) -> Output {
         let mut asking = Command::new(program(part.program()));
         asking.arg("health").args(match part {
-            // It knows its address only.
+            // The database takes only its address.
             Part::Database => vec![format!("--listen={}", self.address(part, replica))],
             _ => self.arguments(part, replica),
         });
         asking.output().expect("the program can be run")
     }
 
-    /// Sends a signal by its name, such as `TERM`, to a process.
+    /// Sends a signal, such as `TERM`, to a process.
     ///
     /// # Panics
-    /// When it does not run.
+    /// When the process is not running.
     pub fn signal(&self, part: Part, replica: u8, name: &str) {
         let (_, _, child) = self
             .running
@@ -198,10 +198,10 @@ impl Cluster {
         assert!(sent.success());
     }
 
-    /// Ends a process by a signal, and waits until it has ended.
+    /// Sends a signal to a process, and waits until it has ended.
     ///
     /// # Panics
-    /// When it does not run.
+    /// When the process is not running.
     pub fn stop(&mut self, part: Part, replica: u8, signal: &str) {
         self.signal(part, replica, signal);
         let place = self
@@ -213,7 +213,7 @@ impl Cluster {
         child.wait().expect("it can be waited for");
     }
 
-    /// Writes a file of the installation, whole or not at all.
+    /// Writes a file into the installation's folder, atomically.
     ///
     /// # Panics
     /// When it cannot be written.
@@ -229,44 +229,44 @@ impl Cluster {
         self.folder.path().join(name)
     }
 
-    /// What a process has logged so far.
+    /// The log of a process so far.
     #[must_use]
     pub fn logged(&self, part: Part, replica: u8) -> String {
         fs::read_to_string(self.log(part, replica)).unwrap_or_default()
     }
 
-    /// Where a process listens; of a gateway, the admin door.
+    /// The address of a process; for a gateway, of its admin door.
     #[must_use]
     pub fn address(&self, part: Part, replica: u8) -> SocketAddr {
         self.at(replica, part.port())
     }
 
-    /// The public door of a gateway.
+    /// The address of a gateway's public door.
     #[must_use]
     pub fn public(&self, replica: u8) -> SocketAddr {
         self.at(replica, PUBLIC_PORT)
     }
 
-    /// Where the metrics of a process are, if it has been told to show them.
+    /// The address of a process's metrics, if they are enabled by a flag.
     #[must_use]
     pub fn metrics(&self, part: Part, replica: u8) -> SocketAddr {
         self.at(replica, METRICS_PORT + part.port() % 100)
     }
 
-    /// A terminal at the first gateway.
+    /// A command line for the first gateway.
     #[must_use]
     pub fn cli(&self) -> Cli {
         self.cli_at(0)
     }
 
-    /// A terminal at one of the gateways.
+    /// A command line for one of the gateways.
     #[must_use]
     pub fn cli_at(&self, replica: u8) -> Cli {
         let admin = self.address(Part::Gateway, replica);
         Cli::new(format!("http://{admin}"), self.path("admin-credential"))
     }
 
-    /// The database's address with name and password.
+    /// The URL of the database, with user and password.
     ///
     /// # Panics
     /// When the password cannot be read.
@@ -298,7 +298,7 @@ impl Cluster {
         });
     }
 
-    /// A terminal whose credential lies elsewhere.
+    /// A command line with its credential in another file.
     #[must_use]
     pub fn cli_with(&self, credential: &Path) -> Cli {
         let admin = self.address(Part::Gateway, 0);
@@ -376,7 +376,7 @@ impl Cluster {
     }
 }
 
-/// A loopback address of this process: the tests of others are in other networks.
+/// A loopback address that belongs to this process. Test processes running in parallel use other networks.
 pub(crate) fn ip(network: u8, number: u8) -> Ipv4Addr {
     let process = u8::try_from(std::process::id() % 250).expect("less than 250");
     Ipv4Addr::new(127, 1 + process, network, number)
@@ -413,7 +413,10 @@ impl Drop for Cluster {
                         .rev()
                         .nth(4_000)
                         .map_or(0, |(place, _)| place);
-                    #[expect(clippy::print_stderr, reason = "what a person needs to find out why")]
+                    #[expect(
+                        clippy::print_stderr,
+                        reason = "the logs help to find the cause of a failure"
+                    )]
                     {
                         eprintln!(
                             "--- {} {replica}\n{}",

@@ -1,4 +1,4 @@
-//! A collector of traces.
+//! A fake OpenTelemetry collector.
 
 use std::{
     net::SocketAddr,
@@ -18,22 +18,22 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 
-/// A span that arrived. Ids are in hex; that of a parent that is none is empty.
+/// A received span. Ids are in hex; `parent` is empty for a root span.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// The program that it came from.
+    /// The name of the program that sent it.
     pub program: String,
     /// Its name.
     pub name: String,
-    /// The trace that it belongs to.
+    /// The id of its trace.
     pub trace: String,
-    /// Its own id.
+    /// Its id.
     pub id: String,
-    /// The span above it.
+    /// The id of its parent span.
     pub parent: String,
 }
 
-/// A collector that keeps all it gets. It ends with the test's runtime.
+/// A collector that keeps all received spans. It ends with the test's runtime.
 #[derive(Clone, Debug)]
 pub struct Collector {
     address: SocketAddr,
@@ -41,10 +41,10 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Begins to collect.
+    /// Starts a collector.
     ///
     /// # Panics
-    /// When it cannot.
+    /// When no port is free.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let collector = Self {
@@ -58,13 +58,13 @@ impl Collector {
         collector
     }
 
-    /// Its address, for `--otlp-endpoint`.
+    /// Its URL, for `--otlp-endpoint`.
     #[must_use]
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// What has come of one trace.
+    /// The received spans of one trace.
     #[must_use]
     pub fn of_trace(&self, trace: &str) -> Vec<Span> {
         let mut spans = self.all();
@@ -72,7 +72,7 @@ impl Collector {
         spans
     }
 
-    /// All that has come.
+    /// All received spans.
     #[must_use]
     pub fn all(&self) -> Vec<Span> {
         self.spans

@@ -1,4 +1,4 @@
-//! Running a `hamletd`.
+//! Runs `hamletd`.
 
 use std::{
     fs::File,
@@ -15,19 +15,19 @@ use crate::{
     programs::{program, root},
 };
 
-/// A `hamletd` that serves. It is killed when this is dropped.
+/// A running `hamletd`. Dropping this value kills it.
 #[derive(Debug)]
 pub struct Daemon {
     child: Child,
     _stdout: BufReader<ChildStdout>,
     data: PathBuf,
-    /// The public door, `host:port`.
+    /// The address of the public door, `host:port`.
     pub public: String,
-    /// The admin door, `host:port`.
+    /// The address of the admin door, `host:port`.
     pub admin: String,
 }
 
-/// How to start a `hamletd`.
+/// The settings with which a `hamletd` is started.
 #[derive(Clone, Debug)]
 pub struct Options {
     data: PathBuf,
@@ -35,7 +35,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// In this data folder, at free ports.
+    /// Uses this data folder and free ports.
     #[must_use]
     pub fn new(data: &Path) -> Self {
         Self {
@@ -44,7 +44,7 @@ impl Options {
         }
     }
 
-    /// With one more flag.
+    /// Adds a flag.
     #[must_use]
     pub fn flag(mut self, flag: impl Into<String>) -> Self {
         self.flags.push(flag.into());
@@ -70,10 +70,10 @@ impl Options {
         command
     }
 
-    /// Starts it and waits until it serves. What it logs goes into `log` beside the data folder.
+    /// Starts it and waits until it is ready. Its log goes to the file `log` beside the data folder.
     ///
     /// # Panics
-    /// When it does not come to serve.
+    /// When it does not become ready.
     #[must_use]
     pub fn start(&self) -> Daemon {
         let log = self.data.with_extension("log");
@@ -114,7 +114,7 @@ impl Options {
 }
 
 impl Daemon {
-    /// A terminal for it.
+    /// A command line for it.
     #[must_use]
     pub fn cli(&self) -> Cli {
         Cli::new(
@@ -135,14 +135,14 @@ impl Daemon {
         self.child.id()
     }
 
-    /// A domain of this name at the public door.
+    /// The domain with this name at the public door.
     #[must_use]
     pub fn domain(&self, name: &str) -> String {
         let port = self.public.rsplit(':').next().unwrap_or_default();
         format!("{name}.localhost:{port}")
     }
 
-    /// `kill -9`.
+    /// Kills it with SIGKILL.
     ///
     /// # Panics
     /// When it cannot be killed.
@@ -164,7 +164,7 @@ impl Daemon {
         assert!(sent.success());
     }
 
-    /// Waits for its end.
+    /// Waits until it has ended.
     ///
     /// # Panics
     /// When it does not end in time.

@@ -1,5 +1,5 @@
-//! A database apart from `hamletd`: embedded-couchdb in the test's own process, or a real CouchDB when
-//! `HAMLET_TEST_COUCHDB_URL` names one. Looked into over its HTTP API, as any other software does.
+//! A database outside of `hamletd`: embedded-couchdb in the test's own process, or a real CouchDB when
+//! `HAMLET_TEST_COUCHDB_URL` names one. It is inspected over its HTTP API, as other software would do.
 
 use std::path::Path;
 
@@ -20,18 +20,18 @@ pub struct Database {
     running: Running,
 }
 
-/// What keeps a server going.
+/// What keeps a server available to the test.
 #[derive(Debug)]
 #[expect(
     dead_code,
-    reason = "a folder and the turn of a test are kept until the server is dropped"
+    reason = "the fields are held for their Drop: the folder, and the lock on a real server"
 )]
 enum Running {
-    /// This process, and the folder if it is a temporary one.
+    /// The server runs in this process. The folder is removed with it, if it is temporary.
     Here(Embedded, Option<TempDir>),
-    /// Somebody else, until the turn of this test is over.
+    /// A real server, reserved for this test until this value is dropped.
     Elsewhere(Server),
-    /// Somebody else.
+    /// A server run by something else.
     Unknown,
 }
 
@@ -39,7 +39,7 @@ impl Database {
     /// An empty server.
     ///
     /// # Panics
-    /// When there is none to be had.
+    /// When it cannot be started or reached.
     pub async fn empty() -> Self {
         match std::env::var("HAMLET_TEST_COUCHDB_URL") {
             Ok(url) if !url.is_empty() => {
@@ -50,7 +50,7 @@ impl Database {
         }
     }
 
-    /// An empty server of our own. Its folder lies on the disk, since it is measured too.
+    /// An empty embedded server. Its folder is on disk, because benchmarks use it too.
     ///
     /// # Panics
     /// When it cannot be started.
@@ -60,7 +60,7 @@ impl Database {
         Self::serve(config, USER, PASSWORD, Some(folder)).await
     }
 
-    /// The embedded database in the folder of a `hamletd` that has ended.
+    /// The embedded database in the data folder of a `hamletd` that has ended.
     ///
     /// # Panics
     /// When it cannot be opened.
@@ -85,29 +85,29 @@ impl Database {
         }
     }
 
-    /// A server that somebody else runs, as it is.
+    /// A server run by something else, with its present content.
     #[must_use]
     pub fn at(url: &str) -> Self {
         Self::new(url.trim_end_matches('/').to_owned(), Running::Unknown)
     }
 
-    /// Its address with name and password, for `--couchdb`.
+    /// Its URL with user and password, for `--couchdb`.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Closes a server of our own and waits until its folder is free again.
+    /// Closes an embedded server, and waits until its folder can be opened again.
     ///
     /// # Panics
-    /// When it panicked.
+    /// When one of its tasks panicked.
     pub async fn close(self) {
         if let Running::Here(server, _) = self.running {
             server.close().await;
         }
     }
 
-    /// How many requests were served; only the server of our own tells.
+    /// The number of served requests; `None` for a real server.
     #[must_use]
     pub fn served(&self) -> Option<u64> {
         match &self.running {
@@ -116,10 +116,10 @@ impl Database {
         }
     }
 
-    /// One call: method, path, body. Status and JSON answer.
+    /// Makes one request: method, path, body. Returns the status and the JSON body.
     ///
     /// # Panics
-    /// When no JSON is answered.
+    /// When the answer is not JSON.
     pub async fn call(
         &self,
         method: Method,
@@ -135,7 +135,7 @@ impl Database {
         (status, answer.json().await.expect("the answer is JSON"))
     }
 
-    /// The names of all databases but CouchDB's own.
+    /// The names of all databases except CouchDB's own.
     ///
     /// # Panics
     /// When the database does not answer.
@@ -148,7 +148,7 @@ impl Database {
             .collect()
     }
 
-    /// All documents of a database, design documents included; none when there is no such database.
+    /// All documents of a database, including design documents; none when the database does not exist.
     ///
     /// # Panics
     /// When the database does not answer.
@@ -162,7 +162,7 @@ impl Database {
         rows.iter().map(|row| row["doc"].clone()).collect()
     }
 
-    /// The documents of a database that are no design documents.
+    /// The documents of a database, without design documents.
     pub async fn plain_documents(&self, name: &str) -> Vec<Value> {
         let mut documents = self.documents(name).await;
         documents.retain(|document| {
@@ -174,8 +174,8 @@ impl Database {
         documents
     }
 
-    /// What is left of instances beyond those that exist whole: databases of no instance, claims of no
-    /// instance, records without a document, operations that have not ended.
+    /// Remains that do not belong to complete instances: databases and claims of no instance, records without an
+    /// instance document, operations that have not ended.
     pub async fn leftovers(&self) -> Vec<String> {
         let instances = self.plain_documents("global/instances").await;
         let ids: Vec<&Value> = instances.iter().map(|document| &document["_id"]).collect();
@@ -222,14 +222,14 @@ impl Database {
     }
 }
 
-/// A database's name as one segment of a path.
+/// The name of a database as one path segment.
 #[must_use]
 pub fn encode(name: &str) -> String {
     name.replace('/', "%2F")
 }
 
 fn client() -> Client {
-    // Another test of the process may have been first.
+    // Another test of the process may have installed it before.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder()
         .no_proxy()

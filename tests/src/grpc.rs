@@ -1,4 +1,4 @@
-//! Calls over gRPC, as internal tools make them.
+//! Makes gRPC calls, as internal tools do.
 
 use std::{fs, sync::LazyLock};
 
@@ -17,49 +17,49 @@ use tonic::{Request, Status};
 
 use crate::daemon::Daemon;
 
-/// The admin door of a `hamletd`.
+/// A client of the admin door of a `hamletd`.
 #[derive(Clone, Debug)]
 pub struct Door(Way);
 
 impl Door {
-    /// Opens the door with the credential that lies in the data folder.
+    /// Connects with the credential in the data folder.
     ///
     /// # Panics
-    /// When it does not open.
+    /// When the connection fails.
     pub async fn open(daemon: &Daemon) -> Self {
         Self::open_for(daemon, "localhost").await
     }
 
-    /// The same, for calls of the instance that has this host.
+    /// As [`Self::open`], for calls to the instance with this host.
     ///
     /// # Panics
-    /// When it does not open.
+    /// When the connection fails.
     pub async fn open_for(daemon: &Daemon, host: &str) -> Self {
         let credential = fs::read_to_string(daemon.data().join("admin-credential"))
             .expect("the credential can be read");
         Self(doors::admin(&daemon.admin, host, credential.trim()).await)
     }
 
-    /// Calls a method, such as `hamlet.instance.v1.InstanceService/GetInstance`, with a request in its JSON
-    /// form. What it answers does not matter.
+    /// Calls a method, such as `hamlet.instance.v1.InstanceService/GetInstance`, with a request in JSON form. The
+    /// response is ignored.
     ///
     /// # Errors
-    /// What the method refuses.
+    /// The status with which the method refuses the request.
     ///
     /// # Panics
-    /// When there is no such method, or the JSON is none of its request.
+    /// When the method does not exist, or the JSON does not match its request type.
     pub async fn call(&self, method: &str, request: &Value) -> Result<(), Status> {
-        // The answer is read as a message without fields, which skips all of them.
+        // The response is decoded as a message without fields, which skips all its fields.
         self.send::<()>(method, request).await.map(|_| ())
     }
 
-    /// The same for a method that answers with an operation.
+    /// As [`Self::call`], for a method whose response is an operation.
     ///
     /// # Errors
-    /// What the method refuses.
+    /// The status with which the method refuses the request.
     ///
     /// # Panics
-    /// As [`Self::call`], and when there is no answer.
+    /// As [`Self::call`], and when the response is empty.
     pub async fn operation(&self, method: &str, request: &Value) -> Result<Operation, Status> {
         let answer = self.send(method, request).await?;
         Ok(answer.expect("an answer"))
@@ -94,7 +94,7 @@ impl Door {
     /// Waits for the end of an operation.
     ///
     /// # Errors
-    /// When it cannot be asked for.
+    /// When its state cannot be read.
     pub async fn end_of(&self, name: &str) -> Result<Operation, Status> {
         let request = WaitOperationRequest {
             name: name.to_owned(),
@@ -106,7 +106,7 @@ impl Door {
         Ok(ended.into_inner())
     }
 
-    /// Creates an instance and waits for the end.
+    /// Creates an instance and waits for the end of the operation.
     ///
     /// # Errors
     /// When a call or the operation fails.

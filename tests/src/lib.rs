@@ -1,14 +1,14 @@
-//! What the black-box tests stand on: real programs, real sockets, a real database.
+//! Support for black-box tests, which use real programs, real sockets and a real database.
 //!
 //! - [`programs`] builds and finds the programs
 //! - [`daemon`] runs a `hamletd`
-//! - [`certificates`] makes certificates for servers
-//! - [`collector`] takes traces
+//! - [`certificates`] creates certificates for servers
+//! - [`collector`] receives traces
 //! - [`cluster`] runs an installation of separate processes
-//! - [`cli`] types commands as a person does
-//! - [`grpc`] calls as internal tools do
-//! - [`load`] calls without end, and tells what failed
-//! - [`database`] runs a database apart from `hamletd`, and looks into it
+//! - [`cli`] runs the command line as a user does
+//! - [`grpc`] makes calls as internal tools do
+//! - [`load`] makes calls continuously, and reports failures
+//! - [`database`] runs a database outside of `hamletd`, and inspects it
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

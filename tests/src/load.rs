@@ -1,4 +1,4 @@
-//! Calls that never stop, and what became of them.
+//! Continuous load, with a record of failed calls.
 
 use std::{
     net::SocketAddr,
@@ -22,9 +22,9 @@ use test_kit::{
 use tokio::task::JoinHandle;
 use tonic::Status;
 
-/// Callers at the admin door of a gateway: they count instances, which asks the instance service, and
-/// list the root of one instance, which asks the instance and the files services. Both only read, so
-/// each may be sent to any replica.
+/// Callers at the admin door of a gateway. They count instances, which calls the instance service, and list the root of
+/// one instance, which calls the instance and files services. Both calls are read-only, so they may be retried on any
+/// replica.
 #[derive(Debug)]
 pub struct Load {
     tally: Arc<Tally>,
@@ -39,7 +39,7 @@ struct Tally {
 }
 
 impl Load {
-    /// Begins, with as many callers of each kind. The gateway is reached at `admin`.
+    /// Starts the load, with `callers` callers of each kind. `admin` is the admin door of the gateway.
     ///
     /// # Panics
     /// When the gateway cannot be reached.
@@ -67,10 +67,10 @@ impl Load {
         Self { tally, callers }
     }
 
-    /// Waits until so many more calls have been answered well.
+    /// Waits until this many further calls have succeeded.
     ///
     /// # Panics
-    /// When they are not.
+    /// When they do not succeed in time.
     pub async fn goes_on(&self, calls: u64) {
         let until = self.tally.done.load(Ordering::Relaxed) + calls;
         eventually(&format!("{calls} more answers"), async || {
@@ -83,7 +83,7 @@ impl Load {
         .await;
     }
 
-    /// Stops, and tells how each call that failed did so.
+    /// Stops the load. Returns the status of each failed call.
     ///
     /// # Panics
     /// When a caller panicked.

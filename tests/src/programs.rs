@@ -1,4 +1,4 @@
-//! Building and finding the programs.
+//! Builds and finds the programs.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,13 +9,13 @@ use std::{
 /// The root of the workspace.
 #[must_use]
 pub fn root() -> &'static Path {
-    // The crate lies one folder below the root.
+    // This crate's folder is directly below the root.
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("the crate has a parent folder")
 }
 
-/// A program of the workspace, built once for all tests, in the profile that the tests have.
+/// A program of the workspace. It is built once for all tests, in the profile of the tests.
 ///
 /// # Panics
 /// When it cannot be built.
@@ -37,7 +37,7 @@ pub fn program(name: &str) -> PathBuf {
     folder.join(name)
 }
 
-/// Where the tests themselves were built: target/PROFILE/deps/TEST.
+/// The folder of the test binaries: target/PROFILE/deps/TEST.
 fn target_folder() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own path");
     let deps = test.parent().expect("a test lies in a folder");

@@ -1,4 +1,4 @@
-//! Backup and restore in the order that docs/deploy.md gives, on clusters of processes.
+//! Backs up and restores clusters of processes, in the order that docs/deploy.md gives.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -22,15 +22,15 @@ use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What lies in a database, as a replication copies it.
+/// A copy of a database, as replication makes it.
 struct Copied {
     name: String,
     documents: Vec<Value>,
 }
 
-/// What a backup holds.
+/// A backup.
 struct Backup {
-    /// In the order in which they were copied.
+    /// The databases, in the order in which they were copied.
     databases: Vec<Copied>,
     contents: tempfile::TempDir,
     cluster_key: String,
@@ -124,7 +124,7 @@ async fn back_up(cluster: &Cluster) -> Backup {
     }
 }
 
-/// Where a database comes when it is restored: what makes an instance visible comes last.
+/// The rank of a database in the order of restoring. The one that makes instances visible comes last.
 fn place(name: &str) -> u8 {
     match name {
         "global/instances" => 2,
@@ -133,7 +133,7 @@ fn place(name: &str) -> u8 {
     }
 }
 
-/// A new installation from a backup.
+/// Creates a new installation from a backup.
 async fn restore(mut backup: Backup) -> Cluster {
     let mut cluster = Cluster::new().flags(settings);
     copy_folder(backup.contents.path(), &cluster.path("contents"));
@@ -164,7 +164,7 @@ async fn restore(mut backup: Backup) -> Cluster {
     cluster
 }
 
-/// Everything about an instance that its owner would miss.
+/// All data of an instance that its owner would miss.
 fn all_of(cluster: &Cluster, domain: &str) -> [String; 3] {
     ["instances show", "files tree", "apps ls"].map(|command| {
         let words = format!("{command} {domain} -o json");
@@ -173,7 +173,7 @@ fn all_of(cluster: &Cluster, domain: &str) -> [String; 3] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_there_is_there_again_and_can_be_used() {
+async fn restored_instances_are_complete_and_usable() {
     let cluster = Cluster::new().flags(settings).start();
     for (domain, more) in [
         ("alice.example", "--locale fr --apps home"),
@@ -184,7 +184,7 @@ async fn what_was_there_is_there_again_and_can_be_used() {
     }
     let before = ["alice.example", "bob.example"].map(|domain| all_of(&cluster, domain));
 
-    // Nothing may be added or destroyed while the backup is made.
+    // No instance may be added or destroyed during the backup.
     let cluster = restart_instances(cluster, frozen);
     for refused in [
         "instances add carol.example",
@@ -196,7 +196,7 @@ async fn what_was_there_is_there_again_and_can_be_used() {
     let backup = back_up(&cluster).await;
     let cluster = restart_instances(cluster, settings);
 
-    // Life goes on, and the backup knows nothing of it.
+    // Changes after the backup, which the backup must not contain.
     let _ = cluster
         .cli()
         .run("instances destroy alice.example --force")
@@ -208,7 +208,7 @@ async fn what_was_there_is_there_again_and_can_be_used() {
     assert_eq!(after, before);
     let cli = restored.cli();
     assert_ne!(cli.run("instances show carol.example").code, 0);
-    // Names are still taken, aliases too.
+    // Names are still taken, and so are aliases.
     assert_eq!(cli.run("instances add bobby.example").code, 4);
     let _ = cli.run("instances add carol.example --apps home").done();
     for domain in ["alice.example", "bob.example", "carol.example"] {

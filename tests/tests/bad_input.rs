@@ -1,7 +1,7 @@
-//! What is refused, and with which words.
+//! Requests that are refused, and the error messages.
 //!
-//! A table: the call, what is sent, the field that is named, and what the caller is told to do. Each is
-//! sent to a whole installation, through the admin door, and none of them changes anything.
+//! Each row of the table has a call, the request, the field that the error must name, and the advice that it must give.
+//! Each request is sent to a whole installation through the admin door, and none of them changes anything.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -21,18 +21,18 @@ use serde_json::{Value, json};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-/// A bad request.
+/// An invalid request and the expected error.
 struct Case {
     call: &'static str,
     request: Value,
-    /// The code, and the field that is wrong; or a code and the reason for programs.
+    /// The expected code, and the name of the invalid field; or a code and the machine-readable reason.
     code: Code,
     names: &'static str,
-    /// A part of what the caller is told.
+    /// A part of the expected message.
     says: &'static str,
 }
 
-/// A request with a field that cannot be used.
+/// A request with an invalid field.
 fn field(call: &'static str, request: Value, field: &'static str, says: &'static str) -> Case {
     Case {
         call,
@@ -43,7 +43,7 @@ fn field(call: &'static str, request: Value, field: &'static str, says: &'static
     }
 }
 
-/// A request whose fields are fine, and that cannot be done.
+/// A request with valid fields that is refused because of the state of the installation.
 fn state(
     call: &'static str,
     request: Value,
@@ -106,7 +106,7 @@ fn creation(fields: Value) -> Value {
     request
 }
 
-/// An update of alice with this mask, and with these values.
+/// An update of alice with this mask and these values.
 fn updating(mask: &str, fields: Value) -> Value {
     let mut instance = json!({"name": "instances/alice.example"});
     let members = instance.as_object_mut().unwrap();
@@ -114,7 +114,7 @@ fn updating(mask: &str, fields: Value) -> Value {
     json!({"instance": instance, "updateMask": mask})
 }
 
-/// A request about alice with these further fields.
+/// A request for alice with these additional fields.
 fn alice(fields: Value) -> Value {
     let mut request = json!({"name": "instances/alice.example"});
     let members = request.as_object_mut().unwrap();
@@ -126,7 +126,7 @@ fn long(length: usize) -> String {
     "x".repeat(length)
 }
 
-/// What can be wrong with the names of a new instance.
+/// Invalid names of a new instance.
 #[rustfmt::skip] // A row a line.
 fn names() -> Vec<Case> {
     let domain = |text: &str| json!({"instance": {"domain": text}});
@@ -171,7 +171,7 @@ fn names() -> Vec<Case> {
     ]
 }
 
-/// What can be wrong with the other fields of a new instance.
+/// Other invalid fields of a new instance.
 #[rustfmt::skip] // A row a line.
 fn creations() -> Vec<Case> {
     let setting = |name: &str, value: &str| creating(json!({"settings": {name: value}}));
@@ -247,7 +247,7 @@ fn creations() -> Vec<Case> {
     ]
 }
 
-/// What can be wrong with a request about one instance.
+/// Invalid requests for one instance.
 #[rustfmt::skip] // A row a line.
 fn instances() -> Vec<Case> {
     let mut cases = Vec::new();
@@ -282,7 +282,7 @@ fn instances() -> Vec<Case> {
     cases
 }
 
-/// What can be wrong with a request about passphrases, links, sessions and tokens.
+/// Invalid requests about passphrases, links, sessions and tokens.
 #[rustfmt::skip] // A row a line.
 fn secrets() -> Vec<Case> {
     let token = |audience: &str, subject: &str, scopes: Value| {
@@ -352,7 +352,7 @@ fn secrets() -> Vec<Case> {
     cases
 }
 
-/// What can be wrong with an update.
+/// Invalid updates.
 #[rustfmt::skip] // A row a line.
 fn updates() -> Vec<Case> {
     let mask = "update_mask";
@@ -393,7 +393,7 @@ fn updates() -> Vec<Case> {
     ]
 }
 
-/// What can be wrong with a request about operations.
+/// Invalid requests about operations.
 #[rustfmt::skip] // A row a line.
 fn operations() -> Vec<Case> {
     let mut cases = Vec::new();
@@ -414,7 +414,7 @@ fn operations() -> Vec<Case> {
     cases
 }
 
-/// What can be wrong with a request about files.
+/// Invalid requests about files.
 #[rustfmt::skip] // A row a line.
 fn files() -> Vec<Case> {
     let mut cases = Vec::new();
@@ -442,7 +442,7 @@ fn files() -> Vec<Case> {
     cases
 }
 
-/// What can be wrong with a request about apps.
+/// Invalid requests about apps.
 #[rustfmt::skip] // A row a line.
 fn apps() -> Vec<Case> {
     let mut cases = Vec::new();
@@ -478,7 +478,7 @@ fn apps() -> Vec<Case> {
     cases
 }
 
-/// What is wrong with an answer; nothing when it is what the table says.
+/// The difference between a response and the expected one; `None` when they match.
 fn wrong_with(case: &Case, answer: Result<(), Status>) -> Option<String> {
     let Err(status) = answer else {
         return Some("it was accepted".to_owned());
@@ -536,7 +536,7 @@ async fn operations_of(daemon: &Daemon) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bad_input_is_answered_with_the_field_and_what_would_be_right() {
+async fn bad_input_is_answered_with_the_field_and_advice() {
     let place = tempfile::tempdir().unwrap();
     let daemon = Options::new(&place.path().join("data")).start();
     let cli = daemon.cli();

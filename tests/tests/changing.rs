@@ -1,5 +1,5 @@
-//! What is changed while everything runs: processes, credentials, certificates. No call that is safe to
-//! retry may fail meanwhile.
+//! Replacing processes, credentials and certificates without a restart of the installation. No call that can be retried
+//! safely may fail meanwhile.
 #![allow(
     clippy::unwrap_used,
     reason = "a failed expectation is the test failing"
@@ -12,7 +12,7 @@ use hamlet_tests::{
 };
 use test_kit::eventually_blocking;
 
-/// Calls that have to be answered before something else is changed.
+/// The number of calls that must succeed before the next change.
 const SOME: u64 = 40;
 
 const DOMAIN: &str = "alice.example";
@@ -62,10 +62,10 @@ async fn credentials_are_replaced() {
     for credential in ["cluster-key", "admin-credential", "couchdb-password"] {
         load.goes_on(SOME).await;
         cluster.write(credential, &format!("the second {credential}"));
-        // All read the same file; whoever has not yet, does when it meets the new one.
+        // All servers read the same file. A server that has not read the new key reads it when it receives that key.
         load.goes_on(SOME).await;
     }
-    // The new admin credential opens the door, which the load has not asked for.
+    // The admin door accepts the new credential. The load still uses the old one.
     let _ = cluster.cli().run("instances count").done();
     load.goes_on(SOME).await;
     assert!(load.end().await.is_empty());
@@ -76,7 +76,7 @@ async fn credentials_are_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_old_credential_ends() {
+async fn an_old_credential_expires() {
     let cluster = Cluster::new()
         .flags(|_| vec!["--credential-overlap=0".to_owned()])
         .start();
@@ -108,12 +108,12 @@ async fn servers_speak_tls_with_each_other_and_with_nobody_else() {
     let load = load(&cluster).await;
     load.goes_on(SOME).await;
 
-    // Certificates are replaced; connections made from then on use the new ones.
+    // Certificates are replaced. Connections that are made from then on use the new ones.
     authority.write(place.path(), "server");
     load.goes_on(SOME).await;
     assert!(load.end().await.is_empty());
 
-    // A stranger with a certificate of another authority, and one with none.
+    // A client with a certificate of another authority, and a client without one.
     let elsewhere = tempfile::tempdir().unwrap();
     Authority::new().write(elsewhere.path(), "server");
     let ask = |files: Option<&std::path::Path>| {
@@ -135,7 +135,7 @@ async fn servers_speak_tls_with_each_other_and_with_nobody_else() {
 }
 
 #[test]
-fn half_of_tls_is_refused_at_the_start() {
+fn incomplete_tls_settings_are_refused_at_the_start() {
     let cluster = Cluster::new();
     let refused = |flags: &[&str]| {
         let started = std::process::Command::new(hamlet_tests::programs::program("files-svc"))
@@ -164,11 +164,11 @@ fn half_of_tls_is_refused_at_the_start() {
 }
 
 #[test]
-fn a_hung_replica_is_found_out() {
+fn a_hung_replica_is_detected() {
     let cluster = Cluster::new().replicas(2).start();
     add_alice(&cluster);
     cluster.signal(Part::Files, 0, "STOP");
-    // Calls on the connection that hangs are lost; those on new connections are not.
+    // Calls on the hanging connection fail; calls on new connections do not.
     eventually_blocking("an answer of the other replica each time", || {
         let answered = (0..4).all(|_| {
             let mut command = cluster.cli().command(&format!("files ls {DOMAIN}"));

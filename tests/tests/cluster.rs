@@ -1,11 +1,11 @@
-//! A cluster of processes: each service lives alone, several of each work on one database, and whoever dies or hangs
-//! is stood in for.
+//! A cluster of processes: each service works alone, replicas share one database, and a replica that dies or hangs is
+//! replaced by another.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
-    reason = "a failed expectation is the test failing, and its seed has to be known"
+    reason = "a failed expectation is the test failing, and its seed has to be printed"
 )]
 
 use std::{
@@ -22,10 +22,10 @@ use hamlet_tests::{
 use serde_json::Value;
 use test_kit::{dice, eventually::eventually_within, eventually_blocking};
 
-/// A takeover waits until a lease has lapsed and the longest call is over.
+/// A takeover waits until the lease has expired and the longest call has timed out.
 const TAKEOVER: Duration = Duration::from_secs(180);
 
-/// Two of each service, with an app that can be installed.
+/// Two replicas of each service, with an app that can be installed.
 fn two_of_each() -> Cluster {
     cluster(2)
 }
@@ -41,7 +41,7 @@ fn cluster(replicas: u8) -> Cluster {
         })
 }
 
-/// What is left of instances, and what is not whole.
+/// Remains of instances, and incomplete instances.
 async fn leftovers(cluster: &Cluster) -> Vec<String> {
     let database = Database::at(&cluster.database_url());
     let mut left = database.leftovers().await;
@@ -54,7 +54,7 @@ async fn leftovers(cluster: &Cluster) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_service_lives_alone() {
+async fn each_service_works_as_a_separate_process() {
     let cluster = cluster(1).start();
     let cli = cluster.cli_at(0);
     let _ = cli
@@ -69,7 +69,7 @@ async fn each_service_lives_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_on_the_network_plays_the_gateway_or_reads_the_database() {
+async fn services_and_database_refuse_callers_without_credentials() {
     let cluster = cluster(1).start();
     let secret = cluster.path("no-key");
     std::fs::write(&secret, "a guess").unwrap();
@@ -118,8 +118,8 @@ async fn many_simultaneous_adds_of_one_name_have_one_winner() {
     assert_eq!(leftovers(&cluster).await, Vec::<String>::new());
 }
 
-/// Twenty adds and destroys, four at once, while each replica of a service is killed once and comes back: every operation ends by
-/// itself, each instance is whole or absent, and nothing is left over.
+/// Twenty creations and destructions, four at a time, while each replica of a service is killed once and restarted.
+/// Every operation must end by itself, each instance must be complete or absent, and nothing may be left over.
 async fn survives_a_kill_of(victim: Part) {
     const INSTANCES: usize = 20;
     let mut cluster = two_of_each().start();
@@ -137,7 +137,7 @@ async fn survives_a_kill_of(victim: Part) {
                         if number >= INSTANCES {
                             return;
                         }
-                        // A command may fail when its server dies; the operation behind it may not.
+                        // A command may fail when its server dies. The operation that it started may not.
                         let name = format!("n{number}.example");
                         let _ = cli.run(&format!("instances add {name} --apps home"));
                         if number.is_multiple_of(2) {
@@ -164,7 +164,7 @@ async fn survives_a_kill_of(victim: Part) {
     });
     cluster.settle(TAKEOVER);
     assert_eq!(leftovers(&cluster).await, Vec::<String>::new());
-    // What exists can be used and destroyed; what was destroyed is gone.
+    // Existing instances can be used and destroyed. Destroyed ones are gone.
     let cli = cluster.cli_at(0);
     for listed in cli.run("instances ls -o json").done().json_lines() {
         let domain = listed["domain"].as_str().unwrap().to_owned();
@@ -203,10 +203,10 @@ async fn a_gateway_that_is_killed_leaves_nothing_half_done() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_owner_that_hangs_is_taken_over_from_and_does_no_harm_when_it_wakes() {
+async fn operations_of_a_hung_owner_are_taken_over_and_its_return_is_harmless() {
     let cluster = two_of_each().start();
     let database = Database::at(&cluster.database_url());
-    // Held up long enough to be stopped in the middle.
+    // Suspended apps services keep the creation running until its owner is stopped.
     cluster.signal(Part::Apps, 0, "STOP");
     cluster.signal(Part::Apps, 1, "STOP");
     let terminal = cluster.cli_at(0);
@@ -236,7 +236,7 @@ async fn an_owner_that_hangs_is_taken_over_from_and_does_no_harm_when_it_wakes()
     assert_eq!(leftovers(&cluster).await, Vec::<String>::new());
 }
 
-/// Waits until the one operation is driven by somebody. Which replica it is.
+/// Waits until a replica owns the lease of the only operation. Returns the number of that replica.
 async fn eventually_owned(database: &Database, cluster: &Cluster) -> u8 {
     eventually_within(TAKEOVER, "an owner", async || {
         let operations = database.plain_documents("global/hamlet-operations").await;
@@ -254,11 +254,11 @@ async fn eventually_owned(database: &Database, cluster: &Cluster) -> u8 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_database_is_away_calls_fail_clearly_and_operations_wait() {
+async fn without_the_database_calls_fail_clearly_and_operations_wait() {
     let mut cluster = two_of_each().start();
     let cli = cluster.cli_at(0);
     let _ = cli.run("instances add before.example").done();
-    // An app that takes its time keeps the creation at work.
+    // A suspended apps service keeps the creation running.
     cluster.signal(Part::Apps, 0, "STOP");
     cluster.signal(Part::Apps, 1, "STOP");
     let terminal = cluster.cli_at(1);
@@ -285,7 +285,7 @@ async fn a_rolling_restart_fails_no_call_that_was_safe_to_retry() {
     let mut cluster = two_of_each().start();
     let terminals = [cluster.cli_at(0), cluster.cli_at(1)];
     let _ = terminals[0].run("instances add a.example").done();
-    // What stands before the gateways sends nobody to one that is about to stop.
+    // A load balancer in front of the gateways sends no calls to a gateway that is about to stop.
     let open = AtomicUsize::new(1);
     let over = AtomicBool::new(false);
     let rounds = [const { AtomicUsize::new(0) }; 3];
@@ -309,7 +309,7 @@ async fn a_rolling_restart_fails_no_call_that_was_safe_to_retry() {
                 }
             });
         }
-        // Until everybody has begun and ended a round since now.
+        // Waits until every caller has started and finished a round since this moment.
         let all_went_on = || {
             let before = rounds
                 .each_ref()

@@ -1,5 +1,5 @@
-//! Several CouchDB servers: the global one holds what belongs to the installation, and the databases of
-//! each instance lie on the one that its document names.
+//! Several CouchDB servers: the global one stores the installation's data, and the databases of each instance are on
+//! the server that its document names.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -16,7 +16,7 @@ use hamlet_tests::{
 use reqwest::Method;
 use serde_json::{Value, json};
 
-/// Two servers, with the list of them as `hamlet.toml` has it.
+/// Two servers, and their list in `hamlet.toml`.
 struct Servers {
     first: Database,
     second: Database,
@@ -25,7 +25,7 @@ struct Servers {
 
 impl Servers {
     async fn new() -> Self {
-        // A real server would be one and the same for both.
+        // Two embedded servers: a real one would be the same server for both.
         Self {
             first: Database::embedded().await,
             second: Database::embedded().await,
@@ -37,7 +37,7 @@ impl Servers {
         self.place.path()
     }
 
-    /// Both, and whether each takes new instances.
+    /// The configuration of both, and whether each accepts new instances.
     fn list(&self, open: [bool; 2]) -> String {
         let table = |database: &Database, open: bool| {
             let url = database.url();
@@ -46,7 +46,7 @@ impl Servers {
         table(&self.first, open[0]) + &table(&self.second, open[1])
     }
 
-    /// How to start a `hamletd` with this file, whose global server is the first one.
+    /// Options of a `hamletd` with this configuration, whose global server is the first one.
     fn options(&self, file: &str) -> Options {
         let path = self.path().join("hamlet.toml");
         std::fs::write(&path, file).unwrap();
@@ -59,7 +59,7 @@ impl Servers {
         self.options(&self.list(open)).start()
     }
 
-    /// How many databases of instances lie on each.
+    /// The number of databases of instances on each server.
     async fn spread(&self) -> [usize; 2] {
         let of_instances = |names: Vec<String>| {
             names
@@ -81,7 +81,7 @@ fn show(cli: &Cli, domain: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn instances_lie_where_their_documents_say_and_nowhere_else() {
+async fn instances_are_only_on_the_server_that_their_document_names() {
     let servers = Servers::new().await;
     let daemon = servers.start([true, true]);
     let cli = daemon.cli();
@@ -94,7 +94,7 @@ async fn instances_lie_where_their_documents_say_and_nowhere_else() {
             .done();
         let shown = show(&cli, &domain);
         assert_eq!(shown["couchCluster"], cluster);
-        // What lies in the databases of the instance is found there: settings, directories, apps.
+        // Data in the databases of the instance is found on that server: settings, directories, apps.
         assert_eq!(shown["email"], format!("{name}@example.org"));
         let tree = cli.run(&format!("files tree {domain}")).done().out;
         assert!(tree.contains("Administrative"), "{tree}");
@@ -127,13 +127,13 @@ async fn instances_lie_where_their_documents_say_and_nowhere_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_instance_lies_on_one_of_those_that_are_open() {
+async fn a_new_instance_is_created_on_an_open_server() {
     let servers = Servers::new().await;
     {
         let daemon = servers.start([true, true]);
         let cli = daemon.cli();
         let mut seen = [false; 2];
-        // Half of the instances miss one server: 64 of them never do.
+        // Each instance misses one given server with probability 1/2. It is practically impossible that all 64 do.
         for number in 0..64 {
             let domain = daemon.domain(&format!("drawn-{number}"));
             let _ = cli.run(&format!("instances add {domain}")).done();
@@ -146,7 +146,7 @@ async fn a_new_instance_lies_on_one_of_those_that_are_open() {
         assert_eq!(seen, [true; 2]);
     }
 
-    // The first one is closed: what lies there is still served, and nothing is added.
+    // The first server is closed: its instances are still served, and no new ones are added.
     let daemon = servers.start([false, true]);
     let cli = daemon.cli();
     let before = servers.spread().await;
@@ -180,7 +180,7 @@ async fn a_new_instance_lies_on_one_of_those_that_are_open() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_instance_on_a_server_that_is_not_listed_is_told_and_never_looked_for_elsewhere() {
+async fn an_instance_on_an_unlisted_server_is_an_error_and_not_searched_elsewhere() {
     let servers = Servers::new().await;
     let daemon = servers.start([true, true]);
     let cli = daemon.cli();
@@ -212,7 +212,7 @@ async fn an_instance_on_a_server_that_is_not_listed_is_told_and_never_looked_for
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_belongs_to_nobody_is_found_on_each_of_them() {
+async fn orphans_are_found_on_every_server() {
     let servers = Servers::new().await;
     let daemon = servers.start([true, true]);
     let cli = daemon.cli();
@@ -241,7 +241,7 @@ async fn what_belongs_to_nobody_is_found_on_each_of_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_that_cannot_be_used_is_told_at_the_start() {
+async fn an_invalid_list_of_servers_is_reported_at_the_start() {
     let servers = Servers::new().await;
     let refused = |file: &str| {
         let output = servers
@@ -262,7 +262,7 @@ async fn a_list_that_cannot_be_used_is_told_at_the_start() {
     );
     assert!(!told.contains("s3cret"), "{told}");
 
-    // Waiting would not help: the server says who may not come in.
+    // Waiting would not help, because the server refuses the credentials.
     let stranger = servers.second.url().replace("password", "s3cret");
     let file = servers.list([true, true]) + &format!("[[couch-clusters]]\nurl = {stranger:?}\n");
     let told = refused(&file);

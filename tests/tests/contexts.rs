@@ -1,4 +1,4 @@
-//! What a context in `hamlet.toml` says takes effect, and what is asked of a new instance is checked.
+//! The settings of a context in `hamlet.toml` take effect, and the fields of a new instance are validated.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -22,7 +22,7 @@ fn start(place: &tempfile::TempDir) -> Daemon {
         .start()
 }
 
-/// Whether the public door finds an instance at a host.
+/// Whether the public door finds an instance with this host.
 async fn is_found(daemon: &Daemon, host: &str) -> bool {
     let answer = reqwest::Client::builder()
         .no_proxy()
@@ -69,7 +69,7 @@ async fn a_context_decides_on_directories_and_on_the_hosts_of_apps() {
         assert_eq!(is_found(&daemon, host).await, found, "{host}");
     }
 
-    // There the hyphen separates the instance from its apps.
+    // In this context, a hyphen separates the instance from its apps.
     let hyphen = daemon.domain("pupil-two");
     let refused = cli.run(&format!("instances add {hyphen} --context-name school"));
     assert_eq!(refused.code, 2, "{refused:#?}");
@@ -86,7 +86,7 @@ async fn a_context_decides_on_directories_and_on_the_hosts_of_apps() {
 }
 
 #[test]
-fn each_value_is_checked_and_the_answer_says_what_would_be_right() {
+fn each_value_is_validated_and_the_error_gives_advice() {
     let place = tempfile::tempdir().unwrap();
     let daemon = start(&place);
     let cli = daemon.cli();

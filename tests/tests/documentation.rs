@@ -1,4 +1,4 @@
-//! What the documentation says is so.
+//! Checks the documentation against the programs.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -26,7 +26,7 @@ fn readme() -> String {
 
 /// The commands of the table in the README, without their arguments.
 ///
-/// A row names a command with its group, and others of the same group by their last word: `hamlet files ls`, `tree`.
+/// A row names one command in full, and others of the same group by their last word: `hamlet files ls`, `tree`.
 fn commands(readme: &str) -> Vec<Vec<String>> {
     let mut commands = Vec::new();
     for row in readme.lines().filter(|line| line.starts_with("| `hamlet ")) {
@@ -85,8 +85,8 @@ struct Block {
     output: Option<String>,
 }
 
-/// The `sh` blocks of a page. A `text` block right after one shows its output, where `…` stands for anything. A block
-/// whose last line ends in `# exit code N` is meant to fail with it.
+/// The `sh` blocks of a page. A `text` block directly after one shows its output, where `…` stands for any text. A
+/// block whose last line ends in `# exit code N` must fail with that code.
 fn blocks(page: &str) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut lines = page.lines().enumerate().peekable();
@@ -116,7 +116,7 @@ fn blocks(page: &str) -> Vec<Block> {
     blocks
 }
 
-/// Whether a text is what a page shows, where `…` stands for anything, and columns may be wider or narrower.
+/// Whether a text matches the output that a page shows. `…` matches any text, and the width of columns is ignored.
 fn is_shown(shown: &str, text: &str) -> bool {
     let (shown, text) = (narrow(shown), narrow(text));
     let mut parts = shown.split('…');
@@ -136,7 +136,7 @@ fn is_shown(shown: &str, text: &str) -> bool {
     rest.ends_with(last.trim_start_matches('\n'))
 }
 
-/// A text with one space between two columns.
+/// The text with single spaces between columns.
 fn narrow(text: &str) -> String {
     let lines = text.trim_end().lines();
     let narrow = lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
@@ -144,7 +144,7 @@ fn narrow(text: &str) -> String {
 }
 
 #[test]
-fn what_pages_show_is_compared_with_gaps() {
+fn ellipses_match_any_output() {
     assert!(is_shown("a…c\n", "abc\n") && is_shown("…\nc  …d", "a\nb\nc  xd"));
     assert!(is_shown("a b", "a    b\n"));
     assert!(is_shown("a\n…\n", "a\nb\n") && is_shown("a\n", "a"));
@@ -211,7 +211,7 @@ fn every_page_that_is_linked_exists() {
     }
 }
 
-/// What a compose file asks its environment for, and what it takes when nobody says: `${NAME:-DEFAULT}`.
+/// The environment variables of a compose file with their defaults: `${NAME:-DEFAULT}`.
 fn variables(compose_file: &str) -> Vec<(String, String)> {
     let text = fs::read_to_string(root().join(compose_file)).unwrap();
     text.split("${")
@@ -225,7 +225,7 @@ fn variables(compose_file: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn every_variable_of_the_compose_files_is_told_with_its_default() {
+fn every_variable_of_the_compose_files_is_documented_with_its_default() {
     let example = fs::read_to_string(root().join(".env.example")).unwrap();
     let told: Vec<(String, String)> = example
         .lines()

@@ -1,4 +1,4 @@
-//! `PROGRAM health`: what those who watch over processes ask.
+//! `PROGRAM health`, the command for health checks.
 #![allow(
     clippy::unwrap_used,
     reason = "a failed expectation is the test failing"
@@ -11,7 +11,7 @@ use hamlet_tests::{
 use test_kit::eventually_blocking;
 
 #[test]
-fn each_program_of_a_cluster_tells_its_health_in_one_line() {
+fn each_program_of_a_cluster_reports_its_health_in_one_line() {
     let mut cluster = Cluster::new();
     for part in Part::ALL {
         let before = cluster.health(part, 0);
@@ -59,7 +59,7 @@ fn an_installation_in_one_process_is_found_by_its_folder() {
             .arg("health")
             .arg("--data")
             .arg(&data)
-            // Whatever serves at the usual port is another installation.
+            // The server at the default port may be another installation, so a port without a server is given.
             .arg("--admin-listen=127.0.0.1:1")
             .output()
             .unwrap()

@@ -1,4 +1,4 @@
-//! `kill -9` at any moment: each instance is whole or absent, and nothing is left over.
+//! `kill -9` at any moment: each instance is complete or absent, and nothing is left over.
 #![allow(
     clippy::unwrap_used,
     reason = "a failed expectation is the test failing"
@@ -12,7 +12,7 @@ use hamlet_tests::{
 };
 use test_kit::{dice, eventually_blocking};
 
-/// How often it is killed during each kind of operation: 50 in all.
+/// How often the process is killed during each kind of operation: 50 times in total.
 const ROUNDS: u32 = 25;
 
 fn begin(daemon: &Daemon, words: &str) -> std::process::Child {
@@ -25,7 +25,7 @@ fn begin(daemon: &Daemon, words: &str) -> std::process::Child {
         .unwrap()
 }
 
-/// How long one takes when nobody interrupts it.
+/// The duration of a command without an interruption.
 fn how_long(daemon: &Daemon, words: &str) -> Duration {
     let begun = std::time::Instant::now();
     let _ = daemon.cli().run(words).done();
@@ -56,7 +56,7 @@ async fn whole_or_absent_after_every_kill() {
     daemon.kill();
 
     for round in 0..ROUNDS {
-        // Killed while it creates…
+        // Killed during a creation…
         let daemon = options.start();
         let name = format!("n{round}.localhost");
         let mut client = begin(&daemon, &format!("instances add {name} --apps home"));
@@ -65,7 +65,7 @@ async fn whole_or_absent_after_every_kill() {
         let _ = client.kill();
         client.wait().unwrap();
 
-        // …and again while it destroys what may have come of it.
+        // …and again during the destruction of the instance, if it exists.
         let daemon = options.start();
         settle(&daemon);
         let cli = daemon.cli();
@@ -92,7 +92,7 @@ async fn whole_or_absent_after_every_kill() {
             let deleting = instance.get("deleting").is_some();
             assert!(!deleting, "round {round}: half destroyed: {instance}");
         }
-        // Contents are shared by their hash; what leads to them belongs to an instance.
+        // Contents are shared by their hash; only the pointers to them belong to an instance.
         let prefixes: Vec<&str> = instances
             .iter()
             .filter_map(|instance| instance.get("prefix")?.as_str())

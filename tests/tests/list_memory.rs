@@ -1,4 +1,5 @@
-//! `hamlet instances ls` of ten thousand instances: neither the server nor the command line holds them all.
+//! `hamlet instances ls` with ten thousand instances: neither the server nor the command line holds the whole list in
+//! memory.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -19,12 +20,12 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 const INSTANCES: usize = 10_000;
-/// By then every buffer has had its turn.
+/// After this number of lines, all buffers have been allocated.
 const WARM: usize = 2_000;
-/// How many KiB more the rest of the list may take. As text it is more than twice that.
+/// Maximum growth of memory for the rest of the list, in KiB. The text of these lines takes more than twice as much.
 const GROWTH: u64 = 6 * 1024;
 
-/// The most memory that a process has held at once, in KiB.
+/// The peak memory of a process, in KiB.
 fn peak(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status
@@ -34,7 +35,7 @@ fn peak(pid: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// Writes copies of the one document of a database, under ids in ascending order.
+/// Copies the only document of a database, under ids in ascending order.
 async fn multiply(database: &Database, name: &str, change: impl Fn(&mut Value, usize)) {
     let mut template = database.plain_documents(name).await.remove(0);
     template.as_object_mut().unwrap().remove("_rev");
@@ -71,7 +72,7 @@ async fn ten_thousand_instances_are_listed_in_constant_memory() {
     for name in ["global/hamlet-instances", "global/instances"] {
         multiply(&database, name, |copy, number| {
             copy["prefix"] = json!(format!("cozy{number:032x}"));
-            // Long rows, so that a list that is held is told from one that is not.
+            // Rows are long, so that a buffered list would exceed the limit.
             copy["uuid"] = json!("u".repeat(2000));
         })
         .await;
@@ -86,7 +87,7 @@ async fn ten_thousand_instances_are_listed_in_constant_memory() {
             line.unwrap();
         }
         let warm = (peak(child.id()), peak(pid));
-        // The last lines are still to come, so that the command line is still there.
+        // Remaining lines keep the command line running, so that its memory can be read.
         let rest = lines
             .by_ref()
             .take(INSTANCES - WARM - 1)

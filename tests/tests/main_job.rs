@@ -1,4 +1,4 @@
-//! The main job, as a person does it: start an installation, administer it, stop it, start it again.
+//! The typical use: start an installation, administer it, stop it, start it again.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -64,7 +64,7 @@ fn an_instance_is_added_shown_and_destroyed() {
         serde_json::Value::Null
     );
 
-    // The name is free again, and what comes shares nothing with what was.
+    // The name is free again, and the new instance shares nothing with the old one.
     let again = cli
         .run(&format!("instances add {bob} -o json"))
         .done()
@@ -73,7 +73,7 @@ fn an_instance_is_added_shown_and_destroyed() {
 }
 
 #[test]
-fn a_demonstration_is_the_same_at_its_second_start() {
+fn a_second_start_of_the_demo_finds_the_same_instance() {
     let place = tempfile::tempdir().unwrap();
     let data = place.path().join("data");
     let log = place.path().join("data.log");
@@ -97,7 +97,7 @@ fn a_demonstration_is_the_same_at_its_second_start() {
     assert!(daemon.wait(Duration::from_secs(10)).success());
     assert!(!data.join("admin-address").exists());
 
-    // At another port: a host is a host, whatever the port.
+    // The second start uses another port. Names are compared without their port.
     let daemon = options.start();
     eventually_blocking("the second demonstration", || {
         let told = std::fs::read_to_string(&log).unwrap();
@@ -119,12 +119,12 @@ fn both_signals_stop_it_cleanly() {
         let mut daemon = Options::new(&place.path().join("data")).start();
         let _ = daemon.cli().run("instances ls").done();
         daemon.signal(signal);
-        // Five seconds are promised; the rest is for slow machines.
+        // The promise is five seconds. The rest is for slow machines.
         assert!(daemon.wait(Duration::from_secs(15)).success(), "{signal}");
     }
 }
 
-/// One clear line, exit 1, and nothing on standard output.
+/// Asserts that the start fails with one clear line, exit code 1 and no standard output. Returns the line.
 fn refusal(options: &Options) -> String {
     let output = options
         .command()
@@ -144,7 +144,7 @@ fn refusal(options: &Options) -> String {
 }
 
 #[test]
-fn a_port_in_use_is_one_clear_line() {
+fn a_port_in_use_is_reported_in_one_line() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let place = tempfile::tempdir().unwrap();
@@ -155,7 +155,7 @@ fn a_port_in_use_is_one_clear_line() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_used_is_one_clear_line() {
+fn an_unusable_folder_is_reported_in_one_line() {
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("file");
     std::fs::write(&file, "").unwrap();
@@ -169,12 +169,12 @@ fn a_folder_that_cannot_be_used_is_one_clear_line() {
 }
 
 #[test]
-fn a_configuration_that_is_wrong_is_named_by_its_line() {
+fn an_invalid_configuration_is_reported_with_its_line() {
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("hamlet.toml");
     std::fs::write(&file, "# ours\nlisten = \"nowhere\"\n").unwrap();
     let options = Options::new(&place.path().join("data"));
-    // The flag of the tests would win over the file, and hide what is wrong in it.
+    // The flag of the tests would override the file, and hide the error in it.
     let output = std::process::Command::new(options.command().get_program())
         .current_dir(root())
         .arg("--config")
@@ -201,7 +201,7 @@ fn an_app_that_fails_does_not_fail_the_instance() {
 }
 
 #[test]
-fn a_name_is_won_once() {
+fn a_name_is_given_to_one_instance_only() {
     let place = tempfile::tempdir().unwrap();
     let daemon = Options::new(&place.path().join("data")).start();
     let cli = daemon.cli();

@@ -1,8 +1,8 @@
-//! What every mutation promises: asked with `validate_only` it changes nothing, asked twice with one
-//! `request_id` it is done once, and asked with the etag of another state it is refused.
+//! The guarantees of every mutation: with `validate_only` it changes nothing; sent twice with one `request_id` it is
+//! executed once; with an outdated etag it is refused.
 //!
-//! The table has a row for each method of the instance service that answers with an operation; a new one
-//! without a row fails the test.
+//! The table has a row for each method of the instance service whose response is an operation. A new method without a
+//! row fails the test.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -21,13 +21,13 @@ use tonic_types::StatusExt as _;
 
 const SERVICE: &str = "hamlet.instance.v1.InstanceService";
 
-/// A mutation, and what has to be so before it can be asked for.
+/// A mutation and its preconditions.
 struct Row {
     method: &'static str,
     request: Value,
-    /// The methods and requests that come first.
+    /// The methods and requests that prepare the state.
     before: Vec<(&'static str, Value)>,
-    /// Where an etag stands in the request, if it takes one.
+    /// The path of the etag in the request, if it takes one.
     etag: Option<&'static str>,
 }
 
@@ -101,15 +101,15 @@ fn with(request: &Value, pointer: &str, value: Value) -> Value {
     request
 }
 
-/// A whole installation on a database that is looked into.
+/// An installation on a database that the test inspects.
 struct World {
     database: Database,
     door: Door,
 }
 
 impl World {
-    /// All documents of all databases, with their revisions, once the last write of every operation has
-    /// followed its answer.
+    /// All documents of all databases with their revisions, once the last write of every operation is done. That write
+    /// follows the operation's response.
     async fn state(&self) -> Vec<(String, Vec<Value>)> {
         let ended = [json!("succeeded"), json!("failed")];
         let is_running = |operation: &Value| !ended.contains(&operation["phase"]);
@@ -137,7 +137,7 @@ impl World {
         self.door.operation(&method, request).await
     }
 
-    /// Asks, and waits until it is done. The name of the operation.
+    /// Calls the method, waits until the operation has succeeded, and returns its name.
     async fn done(&self, method: &str, request: &Value) -> String {
         let asked = self.ask(method, request).await.unwrap();
         let ended = self.door.end_of(&asked.name).await.unwrap();
@@ -189,7 +189,7 @@ async fn try_row(row: &Row) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_mutation_can_be_checked_first_repeated_and_tied_to_a_state() {
+async fn every_mutation_supports_dry_runs_request_ids_and_etags() {
     let contracts = DescriptorPool::decode(hamlet_proto::FILE_DESCRIPTOR_SET).unwrap();
     let service = contracts.get_service_by_name(SERVICE).unwrap();
     let promised: BTreeSet<String> = service

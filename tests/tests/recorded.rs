@@ -1,5 +1,5 @@
-//! The databases of a new instance against those recorded from the model, document by document and field by
-//! field, plus what its manual adds. Against a real CouchDB when `HAMLET_TEST_COUCHDB_URL` names one.
+//! Compares the databases of a new instance with recordings of the compatible software, document by document and field
+//! by field, plus the additions of its manual. Uses a real CouchDB when `HAMLET_TEST_COUCHDB_URL` names one.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 const ALICE: &str = include_str!("../data/recorded-databases-alice.json");
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_instance_is_the_recorded_one() {
+async fn a_new_instance_matches_the_recording() {
     let database = Database::empty().await;
     let place = tempfile::tempdir().unwrap();
     let daemon = Options::new(&place.path().join("data"))
@@ -82,7 +82,7 @@ async fn compare_names(database: &Database, prefix: &str, recorded: &Value) {
     assert_eq!(found, expected);
 }
 
-/// Fields that differ by nature are compared by their form.
+/// Compares the instance document. Values that differ in every run are compared by form.
 fn compare_instance(found: &Value, expected: &Value) {
     let names = |document: &Value| -> BTreeSet<String> {
         document.as_object().unwrap().keys().cloned().collect()
@@ -167,7 +167,7 @@ fn compare_designs(doctype: &str, found: &[Value], expected: &Value) {
     }
 }
 
-/// What tells a document from others of its doctype.
+/// The value that identifies a document within its doctype.
 fn key(document: &Value) -> String {
     for field in ["path", "slug", "source_id", "me"] {
         if let Some(value) = document.get(field) {
@@ -184,7 +184,7 @@ fn compare_documents(doctype: &str, found: &[Value], expected: &Value) {
         .map(|document| (key(document), document))
         .collect();
     for expected in expected.as_array().unwrap() {
-        // The apps of the recording are others than ours; their documents are compared where apps are.
+        // The recording has other apps than Hamlet. Documents of apps are compared in the tests of apps-svc.
         if ["io-cozy-apps", "io-cozy-permissions", "io-cozy-triggers"].contains(&doctype) {
             continue;
         }
@@ -205,7 +205,7 @@ fn compare_documents(doctype: &str, found: &[Value], expected: &Value) {
         })
         .collect();
     match doctype {
-        // The two sub-directories of the manual.
+        // The two subdirectories that the manual adds.
         "io-cozy-files" => assert_eq!(extra.len(), 2, "{extra:?}"),
         "io-cozy-apps" | "io-cozy-permissions" | "io-cozy-triggers" => {}
         _ => assert!(extra.is_empty(), "{doctype} has more: {extra:?}"),

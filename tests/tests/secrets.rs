@@ -1,8 +1,8 @@
-//! Nothing secret is to be seen where it was not asked for.
+//! Secrets appear only where they were requested.
 //!
-//! An instance lives a whole life on an installation of real processes that log all they can. Meanwhile
-//! somebody lists the processes of the machine and reads the documents of operations, again and again.
-//! Then everything that was printed, logged, listed and stored is searched for every secret.
+//! An instance goes through its whole lifecycle on an installation of real processes with the most detailed logs.
+//! Meanwhile one observer keeps listing the processes of the machine, and another keeps reading the documents of
+//! operations. Then everything that was printed, logged, listed and stored is searched for every secret.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -32,14 +32,14 @@ use serde_json::Value;
 
 const FIRST: &str = "Zq7-unguessable-first-passphrase";
 const SECOND: &str = "Kv9-unguessable-second-passphrase";
-/// One that is refused, for the control character at its end.
+/// A passphrase that is refused because of the control character at its end.
 const REFUSED: &str = "Wd3-unguessable-refused-passphrase";
 
-/// Text in which nothing secret may stand, and where it comes from.
+/// Text that must not contain a secret, and its origin.
 #[derive(Default)]
 struct Seen(Vec<(String, String)>);
 
-/// What nobody may see, and what it is.
+/// A secret value, and its description.
 struct Secret {
     what: String,
     text: String,
@@ -50,7 +50,7 @@ impl Seen {
         self.0.push((from.into(), text.into()));
     }
 
-    /// Where a text stands, each place once.
+    /// The origins of texts that contain `text`, without duplicates.
     fn places(&self, text: &str) -> Vec<&str> {
         let found = self.0.iter().filter(|(_, seen)| seen.contains(text));
         let places: BTreeSet<&str> = found.map(|(from, _)| from.as_str()).collect();
@@ -58,7 +58,7 @@ impl Seen {
     }
 }
 
-/// Somebody who looks again and again, in a thread of their own.
+/// An observer that collects text continuously, in its own thread.
 struct Onlooker {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<BTreeSet<String>>,
@@ -88,7 +88,7 @@ impl Onlooker {
     fn of_processes() -> Self {
         Self::begin(|seen| {
             for process in fs::read_dir("/proc").unwrap().flatten() {
-                // One that has ended meanwhile has no arguments any more.
+                // A process that has ended meanwhile has no arguments.
                 let arguments = fs::read(process.path().join("cmdline")).unwrap_or_default();
                 let arguments = String::from_utf8_lossy(&arguments).replace('\0', " ");
                 if arguments.contains("hamlet") || arguments.contains("-svc") {
@@ -98,7 +98,7 @@ impl Onlooker {
         })
     }
 
-    /// Reads the documents of operations with all that is in them.
+    /// Reads the complete documents of operations.
     fn of_operations(url: &str) -> Self {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let database = Database::at(url);
@@ -109,14 +109,14 @@ impl Onlooker {
     }
 }
 
-/// What one administrator does, and sees.
+/// One administrator: the commands that they run, and the output that they see.
 struct Life {
     cluster: Cluster,
     seen: Seen,
 }
 
 impl Life {
-    /// A command whose answer may hold no secret at all.
+    /// Runs a command whose output must not contain any secret.
     fn types(&mut self, words: &str) -> Answer {
         let answer = self.asks(words);
         self.seen
@@ -124,7 +124,7 @@ impl Life {
         answer
     }
 
-    /// A command that asks for a secret: only standard output may hold it.
+    /// Runs a command that prints a secret. Only standard output may contain it.
     fn asks(&mut self, words: &str) -> Answer {
         let answer = self.cluster.cli().run(words);
         self.seen
@@ -132,14 +132,14 @@ impl Life {
         answer
     }
 
-    /// The database as it is.
+    /// The current documents of a database.
     fn documents(&self, name: &str) -> Vec<Value> {
         let url = self.cluster.database_url();
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(Database::at(&url).plain_documents(name))
     }
 
-    /// The secrets in the instance's documents, as they are now.
+    /// The secrets in the instance's documents at this moment.
     fn stored(&self, domain: &str, when: &str) -> Vec<Secret> {
         let instances = self.documents("global/instances");
         let instance = instances.iter().find(|it| it["domain"] == domain).unwrap();
@@ -169,7 +169,7 @@ impl Life {
     }
 }
 
-/// What the vault of a passphrase holds.
+/// The secret fields of a passphrase's vault.
 const VAULT: [&str; 4] = ["key", "private_key", "passphrase_hash", "security_stamp"];
 
 fn secret(what: &str, text: &str) -> Secret {
@@ -179,7 +179,7 @@ fn secret(what: &str, text: &str) -> Secret {
     }
 }
 
-/// The register token in what a command printed: 32 hex digits.
+/// The register token in the output of a command: 32 hex digits.
 fn register_token(answer: &Answer) -> String {
     let (_, rest) = answer.out.split_once("registerToken=").unwrap();
     let digits = rest.chars().take_while(char::is_ascii_hexdigit);
@@ -187,10 +187,10 @@ fn register_token(answer: &Answer) -> String {
 }
 
 #[test]
-fn a_whole_life_shows_no_secret() {
+fn no_secret_leaks_during_the_lifecycle_of_an_instance() {
     let cluster = Cluster::new()
         .flags(|part| match part {
-            // It has nothing to set.
+            // The database has no such setting.
             Part::Database => Vec::new(),
             _ => vec!["--log=trace".to_owned()],
         })
@@ -219,7 +219,7 @@ fn a_whole_life_shows_no_secret() {
         secret("the database's password", "the first couchdb-password"),
     ];
 
-    // One that is born with a passphrase.
+    // An instance that is created with a passphrase.
     let added = life.types(&format!(
         "instances add alice.example --passphrase-file {first} -o json"
     ));
@@ -253,7 +253,7 @@ fn a_whole_life_shows_no_secret() {
         .types("instances clean-sessions alice.example -o json")
         .done();
 
-    // One whose owner has yet to choose.
+    // An instance whose owner has not chosen a passphrase yet.
     let added = life.asks("instances add bob.example").done();
     secrets.push(secret("the register token", &register_token(&added)));
     secrets.extend(life.stored("bob.example", "at first"));
@@ -302,7 +302,7 @@ fn a_whole_life_shows_no_secret() {
         seen.add(format!("the log of {}", part.program()), logged);
     }
 
-    // What is searched is what was there: a search that finds nothing would prove nothing.
+    // Makes sure that the collected text is complete. A search in empty text would prove nothing.
     assert!(!seen.places("alice.example").is_empty());
     assert!(
         seen.places("--passphrase-file")

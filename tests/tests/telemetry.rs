@@ -1,4 +1,4 @@
-//! What an installation tells about itself: traces, metrics and logs.
+//! Traces, metrics and logs of an installation.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -18,11 +18,11 @@ use test_kit::eventually_blocking;
 use tonic::{Request, transport::Endpoint};
 
 const DOMAIN: &str = "alice.example";
-/// The example of the W3C's recommendation.
+/// The example in the W3C recommendation.
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
 
-/// Lists the root of the instance at the admin door, as a part of the caller's own trace.
+/// Lists the root of the instance at the admin door, as part of the caller's own trace.
 async fn list_root(cluster: &Cluster) {
     let admin = cluster.address(Part::Gateway, 0);
     let channel = Endpoint::from_shared(format!("http://{admin}"))
@@ -51,7 +51,7 @@ async fn list_root(cluster: &Cluster) {
         .unwrap();
 }
 
-/// The lines of a log, each of which is JSON.
+/// The lines of a log, each parsed as JSON.
 fn lines(cluster: &Cluster, part: Part) -> Vec<Value> {
     cluster
         .logged(part, 0)
@@ -61,7 +61,7 @@ fn lines(cluster: &Cluster, part: Part) -> Vec<Value> {
 }
 
 async fn metrics(cluster: &Cluster, part: Part) -> String {
-    // Another test of the process may have been first.
+    // Another test of the process may have installed it before.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let url = format!("http://{}/metrics", cluster.metrics(part, 0));
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -77,7 +77,7 @@ async fn metrics(cluster: &Cluster, part: Part) -> String {
         .unwrap()
 }
 
-/// Whether a line of this metric has all of these labels, and a count.
+/// Whether the metrics contain a line of this metric with all of these labels and a count.
 fn counted(metrics: &str, name: &str, labels: &[&str]) -> bool {
     metrics.lines().any(|line| {
         line.starts_with(&format!("{name}{{"))
@@ -87,7 +87,7 @@ fn counted(metrics: &str, name: &str, labels: &[&str]) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_request_is_followed_through_the_installation() {
+async fn one_request_is_traced_through_the_installation() {
     let collector = Collector::start().await;
     let endpoint = collector.endpoint();
     let mut cluster = Cluster::new();
@@ -116,7 +116,7 @@ async fn one_request_is_followed_through_the_installation() {
         .run(&format!("instances add {DOMAIN} --email a@example.org"))
         .done();
 
-    // The creation is one trace, from the request to what its operation asks of the other services.
+    // A creation is one trace, from the request to the calls that its operation makes to the other services.
     eventually_blocking("the trace of the creation", || {
         let spans = collector.all();
         let operation = spans.iter().find(|span| span.name == "create")?;
@@ -132,7 +132,7 @@ async fn one_request_is_followed_through_the_installation() {
         (asked && done).then_some(())
     });
 
-    // Nothing but what the settings ask for is logged, until this instance is debugged.
+    // Logs follow the settings until debugging is enabled for this instance.
     list_root(&cluster).await;
     let of_trace = |part| {
         lines(&cluster, part)
@@ -155,7 +155,7 @@ async fn one_request_is_followed_through_the_installation() {
         assert_eq!(line["span_id"].as_str().unwrap().len(), 16, "{line}");
     }
 
-    // The trace is the caller's, and each service's part of it hangs below the gateway's.
+    // The trace is the caller's, and the spans of each service are below those of the gateway.
     let spans = eventually_blocking("the trace", || {
         let spans = collector.of_trace(TRACE);
         let below = |program: &str, parent: &str| {
@@ -215,7 +215,7 @@ async fn one_request_is_followed_through_the_installation() {
 }
 
 #[test]
-fn a_wrong_collector_and_a_taken_port_are_named() {
+fn an_invalid_collector_and_a_used_port_are_reported() {
     let cluster = Cluster::new();
     let taken = std::net::TcpListener::bind(cluster.metrics(Part::Files, 0)).unwrap();
     let taken_at = taken.local_addr().unwrap();

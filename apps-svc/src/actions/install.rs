@@ -1,8 +1,8 @@
-//! Installing an app: all of it, or nothing that anybody sees.
+//! Installs an app completely, or without any visible effect.
 //!
-//! Everything is got and checked first. Then come the contents, the triggers, the permissions and, last, the
-//! document of the app, which makes it visible. Ids follow from instance and slug, so that an installation
-//! that was broken off at any point is completed by asking for it again.
+//! Everything is fetched and checked first. Then the contents, the triggers and the permissions are written, and last
+//! the document of the app, which makes it visible. Document ids are derived from instance and slug, so an installation
+//! that was interrupted at any point is completed by a retry.
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
@@ -28,25 +28,26 @@ use crate::{
     store::{AppDocument, Published, Store},
 };
 
-/// What is asked for.
+/// A request to install an app.
 #[derive(Debug)]
 pub(crate) struct Install {
     /// A slug or an address.
     pub(crate) source: String,
-    /// The slug to install it under; empty for its own.
+    /// The slug under which to install the app; empty for the slug in the manifest.
     pub(crate) slug: String,
-    /// What it has to be.
+    /// The expected kind; other kinds are refused.
     pub(crate) kind: Kind,
-    /// Whether to check everything and install nothing.
+    /// Checks everything without installing.
     pub(crate) validate_only: bool,
-    /// How long it may take.
+    /// The time limit of the installation.
     pub(crate) time_limit: Duration,
 }
 
-/// Installs an app; the installed one when it is there already.
+/// Installs an app. Returns the installed app when the same one is already there.
 ///
 /// # Errors
-/// Why it is not installed.
+/// [`Error::Exists`] when an app of that slug was installed from another source; otherwise why the app cannot be
+/// fetched, checked or stored.
 pub(crate) async fn install(
     shared: &Shared,
     tenant: &Tenant,
@@ -143,14 +144,14 @@ async fn run(shared: &Shared, tenant: &Tenant, asked: Install) -> Result<AppDocu
             Ok(app)
         }
         Published::Theirs(app) => {
-            // Another replica was faster: what lies beside has to fit what it published.
+            // Another replica was faster. Triggers, permissions and contents must match the document that it published.
             repair(shared, &store, &installation, &app).await?;
             settle(app, &slug, &source)
         }
     }
 }
 
-/// The slug, when it is known before the app is got.
+/// The slug, when it is known before the app is fetched.
 fn known_slug(asked: &Install, source: &Source) -> Result<Option<String>, Error> {
     if !asked.slug.is_empty() {
         return match slug::wrong(&asked.slug) {
@@ -167,7 +168,7 @@ fn known_slug(asked: &Install, source: &Source) -> Result<Option<String>, Error>
     })
 }
 
-/// What an app that is there already means: the same again, or another one.
+/// Decides about an installed app of the same slug: the same source is success, another source is an error.
 fn settle(found: AppDocument, slug: &str, wanted: &Source) -> Result<AppDocument, Error> {
     let from = found
         .body
@@ -187,8 +188,8 @@ fn settle(found: AppDocument, slug: &str, wanted: &Source) -> Result<AppDocument
     })
 }
 
-/// Lets everything beside the document of an app fit that document, which somebody else published while
-/// `ours` was at work.
+/// Makes triggers, permissions and contents match the app's document, which another installation published while `ours`
+/// was running.
 async fn repair(
     shared: &Shared,
     store: &Store,

@@ -1,4 +1,4 @@
-//! Listing apps, page by page.
+//! Lists apps, page by page.
 
 use crate::{
     domain::kind::Kind,
@@ -11,14 +11,11 @@ use crate::{
 pub(crate) struct Page {
     /// The apps, sorted by slug.
     pub(crate) apps: Vec<AppDocument>,
-    /// The slug after which the next page begins; `None` at the end.
+    /// The last slug of this page, when there are further pages.
     pub(crate) next: Option<String>,
 }
 
-/// Up to `size` apps after the slug `after`.
-///
-/// # Errors
-/// When the database fails.
+/// Returns up to `size` apps whose slugs come after `after`.
 pub(crate) async fn list(
     store: &Store,
     kind: Kind,

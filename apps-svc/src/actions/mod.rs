@@ -1,4 +1,4 @@
-//! What can be done with apps, one verb a file.
+//! What can be done with apps: one action per file.
 
 pub(crate) mod install;
 pub(crate) mod list;
@@ -14,12 +14,12 @@ use hamlet_proto::hamlet::instance::v1::Tenant;
 
 use crate::{contents::Contents, error::Error, sources::Sources, store::Store};
 
-/// Installations at work at once: each may hold a whole unpacked app in memory.
+/// Maximum number of concurrent installations. Each may hold a whole unpacked app in memory.
 const AT_ONCE: usize = 4;
-/// Locks that installations of one slug wait for; different slugs may share one.
+/// Number of locks that serialize installations of one slug. Different slugs may share a lock.
 const LOCKS: usize = 64;
 
-/// What the actions work with. Clones share it.
+/// The dependencies of the actions. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Shared {
     couch: Clusters,
@@ -40,10 +40,10 @@ impl Shared {
         }
     }
 
-    /// The documents of an instance, on the server where they lie.
+    /// The documents of an instance, on the CouchDB cluster of that instance.
     ///
     /// # Errors
-    /// When the configuration does not list that server.
+    /// When the configuration does not list that cluster.
     pub(crate) fn store(&self, tenant: &Tenant) -> Result<Store, Error> {
         let couch = self.couch.at(i64::from(tenant.couch_cluster))?;
         Ok(Store::new(couch.clone(), &tenant.prefix))

@@ -1,20 +1,20 @@
-//! Removing contents that no app has any more.
+//! Garbage collection of contents to which no app refers.
 
 use std::time::Duration;
 
 use crate::contents::Contents;
 
-/// How often it is looked.
+/// The interval between two runs.
 const EVERY: Duration = Duration::from_secs(3600);
 
-/// Sweeps now and then, for ever. May be dropped anywhere.
+/// Sweeps periodically, without end. Dropping the future at any point is safe.
 pub(crate) async fn run(contents: Contents) {
     loop {
         tokio::time::sleep(EVERY).await;
         match contents.sweep().await {
             Ok(0) => {}
-            Ok(removed) => tracing::info!(removed, "swept contents that no app has"),
-            Err(error) => tracing::warn!(%error, "contents could not be swept"),
+            Ok(removed) => tracing::info!(removed, "unreferenced contents removed"),
+            Err(error) => tracing::warn!(%error, "unreferenced contents could not be removed"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Removing an app.
+//! Uninstalls an app.
 
 use super::Shared;
 use crate::{
@@ -7,23 +7,23 @@ use crate::{
     store::{AppDocument, Store},
 };
 
-/// What is asked for.
+/// A request to uninstall an app.
 #[derive(Debug)]
 pub(crate) struct Uninstall {
     /// The app's slug.
     pub(crate) slug: String,
     /// What it is.
     pub(crate) kind: Kind,
-    /// The revision that it has to have; empty for any.
+    /// The revision that the app must have; empty for any.
     pub(crate) etag: String,
-    /// Whether to check everything and remove nothing.
+    /// Checks everything without removing.
     pub(crate) validate_only: bool,
 }
 
-/// Removes an app and what it was allowed to do. Returns it as it was.
+/// Removes an app and its permissions. Returns the app as it was.
 ///
 /// # Errors
-/// [`Error::NotInstalled`], [`Error::Changed`], or what the database says.
+/// [`Error::NotInstalled`] when there is no such app, [`Error::Changed`] when its revision is not the expected one.
 pub(crate) async fn uninstall(
     shared: &Shared,
     store: &Store,

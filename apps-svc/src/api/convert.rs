@@ -1,4 +1,4 @@
-//! Documents as messages.
+//! Converts documents to messages.
 
 use hamlet_proto::hamlet::apps::v1::{App, app};
 use prost_types::Timestamp;
@@ -7,7 +7,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{domain::kind::Kind, store::AppDocument};
 
-/// The kind that a request names: web apps unless it says otherwise. `None` for an unknown one.
+/// The kind of app that a request names; web app by default. `None` for an unknown number.
 pub(super) fn kind(number: i32) -> Option<Kind> {
     match app::Kind::try_from(number) {
         Ok(app::Kind::Unspecified | app::Kind::Webapp) => Some(Kind::Webapp),

@@ -1,4 +1,4 @@
-//! `AppsLifecycleService`: what the instance service asks.
+//! `AppsLifecycleService`: the calls of the instance service.
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use hamlet_proto::hamlet::apps::v1::{
@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 
 use crate::actions::Shared;
 
-/// The service between services.
+/// Handles the calls of the instance service.
 #[derive(Clone, Debug)]
 pub(crate) struct Lifecycle(pub(crate) Shared);
 
@@ -57,7 +57,7 @@ impl AppsLifecycleService for Lifecycle {
     ) -> Result<Response<Self::ListContentsStream>, Status> {
         let caller = Caller::of(&request)?;
         caller.require_internal()?;
-        // A call for one instance is about its contents only.
+        // A call with a tenant concerns the contents of that instance only.
         let only = caller.tenant().ok().map(|tenant| tenant.prefix.as_str());
         let found = self.0.contents.prefixes(only).await?;
         let found = found

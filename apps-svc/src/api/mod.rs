@@ -1,4 +1,4 @@
-//! The contracts: what is asked made ours, and what came of it made theirs.
+//! Translates between the contract and the domain.
 
 mod convert;
 mod lifecycle;

@@ -25,21 +25,21 @@ use crate::{
     store::Store,
 };
 
-/// How long an installation may take when nobody says.
+/// The time limit of an installation when the request sets none.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
-/// How long it may take at the most.
+/// The longest time limit that a request can set.
 const LONGEST_TIME_LIMIT: Duration = Duration::from_secs(600);
-/// Apps on a page when nobody says.
+/// The default page size.
 const PAGE: usize = 100;
-/// Apps on a page at the most.
+/// The largest page size.
 const LARGEST_PAGE: usize = 1000;
 
-/// The service of an instance.
+/// Serves the apps of an instance.
 #[derive(Clone, Debug)]
 pub(crate) struct Apps(pub(crate) Shared);
 
 impl Apps {
-    /// The instance that the call is for, and its documents.
+    /// The instance of the call, and its documents.
     fn tenant<T>(&self, request: &Request<T>) -> Result<(Tenant, Store), Status> {
         let caller = Caller::of(request)?;
         caller.require_admin()?;
@@ -56,8 +56,8 @@ fn checked_slug(text: String) -> Result<String, Status> {
     }
 }
 
-/// Installing and uninstalling may be repeated as they are, so that a request id has nothing to tell apart;
-/// one that no other call takes is refused all the same.
+/// Checks the form of a request id, as every other call does. The id itself is not needed: installing and uninstalling
+/// are idempotent.
 fn check_request_id(text: &str) -> Result<(), Status> {
     let fine = text.len() <= 128 && text.bytes().all(|byte| byte.is_ascii_graphic());
     fine.then_some(()).ok_or_else(|| {

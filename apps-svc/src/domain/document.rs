@@ -1,34 +1,34 @@
-//! The documents of an app, as other software of the ecosystem reads them.
+//! The documents of an app, in the form that other software of the ecosystem reads.
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::{kind::Kind, manifest::Manifest};
 
-/// What is installed where: all that goes into the documents.
+/// An installation: the input of all documents of an app.
 #[derive(Debug)]
 pub(crate) struct Installation<'a> {
     /// The instance's domain.
     pub(crate) domain: &'a str,
     /// The instance's prefix.
     pub(crate) prefix: &'a str,
-    /// What it is.
+    /// The kind of app.
     pub(crate) kind: Kind,
-    /// The name it is installed under.
+    /// The slug under which it is installed.
     pub(crate) slug: &'a str,
-    /// Where it came from, as stored.
+    /// The source, as stored.
     pub(crate) source: &'a str,
-    /// The version that is stored.
+    /// The version, as stored.
     pub(crate) version: &'a str,
-    /// The SHA-256 of the archive in hex, or empty.
+    /// The SHA-256 of the archive in hex; empty when unknown.
     pub(crate) checksum: &'a str,
-    /// The time, RFC 3339.
+    /// The current time, RFC 3339.
     pub(crate) now: &'a str,
     /// The manifest.
     pub(crate) manifest: &'a Manifest,
 }
 
-/// A document that is yet to be written.
+/// A document that has not been written yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Draft {
     /// Its id.
@@ -38,7 +38,7 @@ pub(crate) struct Draft {
 }
 
 impl Installation<'_> {
-    /// The document of the app. Its triggers are those of [`Self::triggers`].
+    /// The document of the app.
     pub(crate) fn app(&self) -> Draft {
         let mut members = self.manifest.members.clone();
         if let Some(Value::Object(services)) = members.get_mut("services") {
@@ -70,7 +70,7 @@ impl Installation<'_> {
         }
     }
 
-    /// The document that says what the app may do.
+    /// The document with the app's permissions.
     pub(crate) fn permission(&self) -> Draft {
         let mut body = Map::new();
         body.insert("type".to_owned(), json!(self.kind.permission_type()));
@@ -99,7 +99,7 @@ impl Installation<'_> {
         }
     }
 
-    /// The documents that make its services run.
+    /// The documents that trigger the app's services.
     pub(crate) fn triggers(&self) -> Vec<Draft> {
         self.manifest
             .triggers
@@ -128,7 +128,7 @@ impl Installation<'_> {
             .collect()
     }
 
-    /// The form in which the contents know it.
+    /// The key of the app's pointer in the content store: derived from source, version and checksum.
     pub(crate) fn form(&self) -> String {
         derived_id(&[self.source, self.version, self.checksum])
     }
@@ -138,14 +138,14 @@ impl Installation<'_> {
     }
 }
 
-/// The id of the permission document of an app. The same each time, so that an installation that is
-/// repeated after a crash makes nothing twice.
+/// The id of an app's permission document. It is deterministic, so an installation that is retried after a crash
+/// creates no second document.
 pub(crate) fn permission_id(prefix: &str, kind: Kind, slug: &str) -> String {
     derived_id(&["io.cozy.permissions", prefix, kind.as_str(), slug])
 }
 
-/// Ten letters after the version of an app from a folder, which may change without a new version. They
-/// follow from the contents, so that a repeated installation comes to the same version.
+/// A suffix of ten letters for the version of an app from a folder, because its files may change without a new version.
+/// It is derived from the contents, so a retry gets the same version.
 pub(crate) fn folder_suffix(tree: &str) -> String {
     let letters = |byte: &u8| char::from(b'a' + byte % 26);
     Sha256::digest(tree.as_bytes())

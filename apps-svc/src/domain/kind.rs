@@ -1,11 +1,11 @@
-//! What an app is.
+//! Kinds of apps.
 
-/// What an app is: the caller says which, it is never guessed.
+/// The kind of an app. Always given by the caller, never guessed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
-    /// Files for a browser.
+    /// An app that runs in the browser.
     Webapp,
-    /// A script for the server.
+    /// A script that runs on the server.
     Konnector,
 }
 

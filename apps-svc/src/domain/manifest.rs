@@ -1,13 +1,13 @@
-//! Manifests: what an app says of itself, checked at the door.
+//! Manifests: how an app describes itself. They are validated when they are read.
 
 use serde_json::{Map, Value, json};
 
 use super::{kind::Kind, permissions, slug, version};
 
-/// Bytes of a manifest, at most.
+/// The largest manifest, in bytes.
 pub(crate) const LARGEST: usize = 2 << 20;
 
-/// Members that only the server may write; a manifest that brings them is not believed.
+/// Members that only the server writes. They are dropped from manifests.
 const SERVER_OWNED: [&str; 8] = [
     "state",
     "checksum",
@@ -19,13 +19,13 @@ const SERVER_OWNED: [&str; 8] = [
     "slug",
 ];
 
-/// Kinds of triggers that a service may ask for.
+/// The kinds of triggers that a service may use.
 const TRIGGERS: [&str; 11] = [
     "@cron", "@every", "@at", "@in", "@event", "@hourly", "@daily", "@weekly", "@monthly",
     "@webhook", "@client",
 ];
 
-/// The date that stands for "no trigger".
+/// The date that means "no trigger".
 const NEVER: &str = "@at 2000-01-01T00:00:00.000Z";
 
 /// Members of a notification, in the order in which they are stored.
@@ -40,39 +40,39 @@ const NOTIFICATION: [&str; 8] = [
     "min_interval",
 ];
 
-/// A manifest that was checked, in the form in which it is stored.
+/// A validated manifest, in the form in which it is stored.
 #[derive(Clone, Debug)]
 pub(crate) struct Manifest {
-    /// What the app calls itself, if that can be a slug.
+    /// The slug in the manifest, if it is valid.
     pub(crate) own_slug: Option<String>,
-    /// Its version; may be empty.
+    /// The version; may be empty.
     pub(crate) version: String,
-    /// Its rules; `None` when it asks for nothing.
+    /// The permission rules; `None` when the manifest has none.
     pub(crate) permissions: Option<Map<String, Value>>,
-    /// Its services that ask for a trigger.
+    /// The triggers of its services.
     pub(crate) triggers: Vec<Trigger>,
     /// The members of the app's document that come from the manifest, sorted by name.
     pub(crate) members: Map<String, Value>,
 }
 
-/// A service that wants to be run by itself.
+/// A trigger that runs a service automatically.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Trigger {
-    /// The service's name.
+    /// The name of the service.
     pub(crate) service: String,
     /// For example `@every`.
     pub(crate) kind: String,
     /// For example `24h`.
     pub(crate) arguments: String,
-    /// How long to wait for more of the same, such as `5m`; may be empty.
+    /// How long to wait for further events before the service runs, such as `5m`; may be empty.
     pub(crate) debounce: String,
 }
 
 impl Manifest {
-    /// Reads a manifest's bytes.
+    /// Parses the bytes of a manifest.
     ///
     /// # Errors
-    /// What is wrong, and what would be right.
+    /// A message that says what is wrong and what a valid value looks like.
     pub(crate) fn from_bytes(kind: Kind, bytes: &[u8]) -> Result<Self, String> {
         if bytes.len() > LARGEST {
             return Err(format!("it is larger than {} MiB", LARGEST >> 20));
@@ -82,10 +82,10 @@ impl Manifest {
         Self::from_json(kind, value)
     }
 
-    /// Checks a manifest.
+    /// Validates a manifest.
     ///
     /// # Errors
-    /// What is wrong, and what would be right.
+    /// A message that says what is wrong and what a valid value looks like.
     pub(crate) fn from_json(kind: Kind, value: Value) -> Result<Self, String> {
         let Value::Object(mut given) = value else {
             return Err("it is no JSON object".to_owned());
@@ -153,7 +153,7 @@ fn check_type(kind: Kind, given: &Map<String, Value>) -> Result<(), String> {
     }
 }
 
-/// Brings the members that only web apps have into their stored form. Returns the triggers of its services.
+/// Converts the members that only web apps have to their stored form. Returns the triggers of the app's services.
 fn webapp(members: &mut Map<String, Value>) -> Result<Vec<Trigger>, String> {
     let terms = object(members, "terms")?.unwrap_or_default();
     let term = |name: &str| terms.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -292,7 +292,7 @@ fn each_named(
         .map(Value::Object)
 }
 
-/// These members and no others, in this order, each of the type of its default.
+/// Returns exactly these members, in this order. A missing member gets its default; one of another type is an error.
 fn fields(
     given: &Map<String, Value>,
     wanted: &[(&str, Value)],
@@ -314,7 +314,7 @@ fn fields(
         .collect()
 }
 
-/// The same with the members of each object sorted, as they are stored.
+/// The same value with the members of each object sorted, as they are stored.
 fn sorted(value: Value) -> Value {
     match value {
         Value::Object(members) => {
@@ -343,7 +343,7 @@ mod tests {
     use crate::domain::kind::Kind;
 
     #[test]
-    fn what_only_the_server_may_write_is_dropped() {
+    fn members_owned_by_the_server_are_dropped() {
         let manifest = Manifest::from_json(
             Kind::Webapp,
             json!({
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn errors_name_the_invalid_member() {
         let wrong = |value| Manifest::from_json(Kind::Webapp, value).unwrap_err();
         assert!(wrong(json!({"type": "konnector"})).contains("a webapp was asked for"));
         assert!(wrong(json!({"version": "../home/1.0.0"})).contains("version"));

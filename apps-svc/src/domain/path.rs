@@ -1,16 +1,16 @@
 //! Paths of the files of an app.
 
-/// Folders above a file, at most.
+/// The largest number of folders above a file.
 const DEEPEST: usize = 32;
-/// Bytes of a path, at most.
+/// The longest path, in bytes.
 const LONGEST: usize = 1024;
-/// Bytes of one name in a path, at most: what file systems take.
+/// The longest name of a path segment, in bytes: the limit of common file systems.
 const LONGEST_NAME: usize = 255;
 
-/// A path in its plain form: names joined by `/`, none of them empty, `.` or `..`.
+/// Validates a path: names joined by `/`, none of them empty, `.` or `..`.
 ///
 /// # Errors
-/// What is wrong with it. A wrong name is never mended: who writes one means harm.
+/// What is wrong with the path. An invalid path is never corrected, because it suggests an attack.
 pub(crate) fn plain(raw: &[u8]) -> Result<String, String> {
     let Ok(text) = std::str::from_utf8(raw) else {
         return Err("a name is not UTF-8".to_owned());
@@ -65,7 +65,8 @@ pub(crate) fn plain(raw: &[u8]) -> Result<String, String> {
     })
 }
 
-/// What is below `folder` (plain, empty for the top), compared by whole names; `None` when it is not below.
+/// The path relative to `folder` (normalized; empty for the top), compared by whole names. `None` when the path is not
+/// below `folder`.
 pub(crate) fn below<'a>(path: &'a str, folder: &str) -> Option<&'a str> {
     if folder.is_empty() {
         return Some(path);
@@ -87,7 +88,7 @@ mod tests {
     use super::{below, plain};
 
     #[test]
-    fn only_names_below_the_app_are_taken() {
+    fn only_paths_below_the_app_are_accepted() {
         assert_eq!(plain(b"./assets/icon.svg").unwrap(), "assets/icon.svg");
         assert_eq!(plain(b"assets/").unwrap(), "assets");
         assert_eq!(plain(b"./").unwrap(), "");

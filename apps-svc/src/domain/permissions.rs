@@ -1,14 +1,14 @@
-//! What a manifest may ask for.
+//! The permissions of a manifest.
 
 use serde_json::{Map, Value, json};
 
-/// Verbs that a rule can name.
+/// The verbs of a rule.
 const VERBS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
-/// The rules of a manifest as they are stored, in their order; `None` when it asks for nothing.
+/// The rules of a manifest as they are stored, in their order; `None` when there are none.
 ///
 /// # Errors
-/// Which rule is wrong, and what would be right.
+/// A message that names the invalid rule and says what a valid one looks like.
 pub(crate) fn read(value: Option<&Value>) -> Result<Option<Map<String, Value>>, String> {
     let rules = match value {
         None | Some(Value::Null) => return Ok(None),
@@ -64,7 +64,7 @@ fn rule(value: &Value) -> Result<Map<String, Value>, String> {
     if let Some(description) = text("description")? {
         stored.insert("description".to_owned(), json!(description));
     }
-    // All verbs are stored as none.
+    // An empty list of verbs stands for all verbs.
     if !verbs.contains(&"ALL") && !verbs.is_empty() {
         stored.insert("verbs".to_owned(), json!(verbs));
     }
@@ -77,8 +77,8 @@ fn rule(value: &Value) -> Result<Map<String, Value>, String> {
     Ok(stored)
 }
 
-/// Checks a doctype: lower-case letters, digits, `.` and `_`. `X.*` stands for X and all below it, where X
-/// has to be narrower than a whole family such as `io.cozy`.
+/// Checks a doctype: lower-case letters, digits, `.` and `_`. `X.*` stands for X and everything below it; X must be
+/// more specific than a whole family such as `io.cozy`.
 fn check_doctype(doctype: &str) -> Result<(), String> {
     let name = match doctype.strip_suffix(".*") {
         Some(_) if doctype.matches('.').count() < 3 => {
@@ -115,7 +115,7 @@ mod tests {
     use super::read;
 
     #[test]
-    fn all_verbs_are_stored_as_none_and_members_in_one_order() {
+    fn all_verbs_are_stored_as_an_empty_list_and_members_in_order() {
         let asked = json!({
             "z": {"verbs": ["ALL"], "description": "d", "type": "io.cozy.files"},
             "a": {"values": ["v"], "selector": "worker", "verbs": ["POST"], "type": "io.cozy.jobs"},
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_wide_or_no_doctype_is_refused() {
+    fn too_wide_and_invalid_doctypes_are_refused() {
         for doctype in [
             "io.cozy.*",
             "*",

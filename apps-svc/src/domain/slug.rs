@@ -1,9 +1,9 @@
-//! The name of an app in addresses.
+//! The slug of an app: its name in addresses.
 
-/// Characters of a slug, at most: it is a label of a host name.
+/// The longest slug, in characters: a slug is a label of a host name.
 const LONGEST: usize = 63;
 
-/// What is wrong with a slug, and what would be right; `None` when nothing is.
+/// Why a slug is invalid and what a valid one looks like; `None` when it is valid.
 pub(crate) fn wrong(text: &str) -> Option<String> {
     if text.is_empty() {
         return Some("is empty; give a slug such as home".to_owned());

@@ -1,4 +1,4 @@
-//! Where an app comes from.
+//! The sources of apps.
 
 use std::{fmt, path::PathBuf};
 
@@ -9,58 +9,55 @@ use super::{
     version::{Channel, Version},
 };
 
-/// How an address of a registry looks.
+/// The form of a registry source, for messages.
 const REGISTRY_FORM: &str = "write registry://SLUG, registry://SLUG/CHANNEL, registry://SLUG/VERSION or \
                              registry://SLUG/CHANNEL/VERSION";
 
-/// How an address of a folder looks.
+/// The form of a folder source, for messages.
 const FOLDER_FORM: &str = "write file:///FOLDER with an absolute path of the server's machine";
 
-/// Where an app comes from. Displayed as its document keeps it.
+/// The source of an app. `Display` gives the form that is stored in the app's document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
     /// A registry of the instance's context.
     Registry(RegistryApp),
-    /// An archive on the web.
+    /// An archive that is downloaded.
     Web(WebArchive),
-    /// A folder of the machine.
+    /// A folder of the server.
     Folder(PathBuf),
 }
 
-/// An app of a registry.
+/// An app in a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RegistryApp {
-    /// Its name there.
+    /// Its slug in the registry.
     pub(crate) slug: String,
-    /// Where its updates come from.
+    /// The channel of its updates.
     pub(crate) channel: Channel,
-    /// One version; the latest of the channel when absent.
+    /// A specific version; the latest of the channel when absent.
     pub(crate) version: Option<Version>,
 }
 
-/// An archive on the web.
+/// An archive that is downloaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WebArchive {
-    /// Its address, without the fragment.
+    /// Its URL, without the fragment.
     pub(crate) url: Url,
-    /// The SHA-256 that it has to have, in lower-case hex.
+    /// The expected SHA-256, in lower-case hex.
     pub(crate) sha256: Option<String>,
 }
 
-/// Why a text is no source.
+/// Why a source is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Wrong {
-    /// What is wrong, and what would be right.
+    /// A message that says what is wrong and what a valid source looks like.
     Invalid(String),
-    /// It is a source, of a kind that is not built.
+    /// The source is valid, but this kind of source is not supported yet.
     NotBuilt(String),
 }
 
 impl Source {
-    /// Reads a slug, `registry://SLUG[/CHANNEL][/VERSION]`, `file:///FOLDER` or `http(s)://…[#SHA256]`.
-    ///
-    /// # Errors
-    /// Why it is none of them.
+    /// Parses a slug, `registry://SLUG[/CHANNEL][/VERSION]`, `file:///FOLDER` or `http(s)://…[#SHA256]`.
     pub(crate) fn parse(text: &str) -> Result<Self, Wrong> {
         let Some((scheme, rest)) = text.split_once("://") else {
             return match slug::wrong(text) {
@@ -184,7 +181,7 @@ impl fmt::Display for Source {
             },
             Self::Folder(path) => match Url::from_file_path(path) {
                 Ok(url) => write!(f, "{url}"),
-                // Never for a path that was read from an address.
+                // Cannot fail for a path that was parsed from a URL.
                 Err(()) => write!(f, "file://{}", path.display()),
             },
         }
@@ -238,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_means_is_refused() {
+    fn invalid_sources_are_refused() {
         for bad in [
             "",
             "No",

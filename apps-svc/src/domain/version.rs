@@ -2,19 +2,19 @@
 
 use std::fmt;
 
-/// A channel of a registry. `beta` offers what `stable` has too, and `dev` offers all.
+/// A channel of a registry. `beta` also contains the versions of `stable`; `dev` contains all versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Channel {
     /// Released versions.
     Stable,
-    /// Versions to be tried.
+    /// Versions for testing before a release.
     Beta,
-    /// Versions in the making.
+    /// Development versions.
     Dev,
 }
 
 impl Channel {
-    /// Reads a channel's name.
+    /// Parses the name of a channel.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         match text {
             "stable" => Some(Self::Stable),
@@ -35,7 +35,7 @@ impl fmt::Display for Channel {
     }
 }
 
-/// A version as registries publish it: `1.2.3`, `1.2.3-beta.4` or `1.2.3-dev.0a1b`.
+/// A version in the form that registries publish: `1.2.3`, `1.2.3-beta.4` or `1.2.3-dev.0a1b`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Version {
     text: String,
@@ -43,7 +43,7 @@ pub(crate) struct Version {
 }
 
 impl Version {
-    /// Reads a version; a leading `v` is left out, as registries do.
+    /// Parses a version. A leading `v` is dropped, as registries do.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let text = text.strip_prefix('v').unwrap_or(text);
         let (core, channel) = match text.split_once('-') {
@@ -65,12 +65,12 @@ impl Version {
         })
     }
 
-    /// The narrowest channel that offers it.
+    /// The most stable channel that contains the version.
     pub(crate) const fn channel(&self) -> Channel {
         self.channel
     }
 
-    /// As registries write it.
+    /// The version in the form of registries.
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
@@ -89,8 +89,8 @@ fn is_hash(text: &str) -> bool {
             .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Whether a text may be the version of a manifest. Looser than what registries publish, because manifests
-/// of other sources say what they like; it can neither be a path nor break a line.
+/// Whether a text is acceptable as the version of a manifest. This is less strict than for registries, because
+/// manifests of other sources have versions of any form. It excludes paths and line breaks.
 pub(crate) fn is_plain(text: &str) -> bool {
     text.len() <= 64
         && text

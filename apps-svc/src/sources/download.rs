@@ -1,4 +1,4 @@
-//! The way to the web: limits on size, time and redirections.
+//! Downloads with limits on size, time and redirects.
 
 use std::time::Duration;
 
@@ -8,24 +8,24 @@ use url::Url;
 
 use crate::error::Error;
 
-/// How long a registry may take to answer.
+/// The timeout of a request to a registry.
 const REGISTRY_PATIENCE: Duration = Duration::from_secs(5);
-/// How long an archive may take, from the first byte asked for to the last received.
+/// The timeout of an archive download, from the request to the last byte.
 const ARCHIVE_PATIENCE: Duration = Duration::from_secs(60);
-/// Redirections that are followed.
+/// How many redirects are followed.
 const REDIRECTIONS: usize = 5;
 
-/// An HTTP client. Clones share its connections.
+/// An HTTP client. Clones share its connection pool.
 #[derive(Clone, Debug)]
 pub(crate) struct Client(reqwest::Client);
 
 impl Client {
-    /// A client.
+    /// Creates a client.
     ///
     /// # Errors
-    /// When the system's certificates cannot be used.
+    /// When the certificates of the system cannot be loaded.
     pub(crate) fn new() -> Result<Self, reqwest::Error> {
-        // Another part of the process may have chosen already; either choice will do.
+        // Another part of the process may have installed a provider already. Either one works.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let redirect = redirect::Policy::custom(|attempt| {
             let downgrade = attempt.url().scheme() != "https"
@@ -49,7 +49,7 @@ impl Client {
     /// The answer of a registry; `None` for 404.
     ///
     /// # Errors
-    /// For any other answer.
+    /// For any status other than 200 and 404, and for an answer that is too large.
     pub(crate) async fn json(&self, url: &Url, largest: usize) -> Result<Option<Vec<u8>>, Error> {
         let fail = |why: String| Error::Registry {
             registry: shown(url),
@@ -72,10 +72,10 @@ impl Client {
         }
     }
 
-    /// An archive, whole and with the checksum that was announced.
+    /// Downloads an archive and verifies its checksum.
     ///
     /// # Errors
-    /// When it cannot be had, is too large or is another one.
+    /// When the download fails, the archive is too large, or its checksum is not the expected one.
     pub(crate) async fn archive(
         &self,
         url: &Url,
@@ -120,7 +120,7 @@ impl Client {
     }
 }
 
-/// The whole body; `None` when it is larger than it may be.
+/// Reads the whole body; `None` when it exceeds the limit.
 async fn collect(
     mut answer: reqwest::Response,
     largest: usize,
@@ -141,12 +141,12 @@ async fn collect(
     Ok(Some(bytes))
 }
 
-/// An address as it may be shown: scheme, host and port. The rest may hold what is private.
+/// The part of a URL that may appear in messages: scheme, host and port. The rest may contain private data.
 pub(super) fn shown(url: &Url) -> String {
     url.origin().ascii_serialization()
 }
 
-/// What went wrong, without the address.
+/// The cause of an error, without the URL.
 fn reason(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "does not answer in time".to_owned();

@@ -12,10 +12,10 @@ use crate::{
     error::Error,
 };
 
-/// Reads the files of an app, without `.git`. Links are refused: they could lead anywhere.
+/// Reads the files of an app, except `.git`.
 ///
 /// # Errors
-/// What is wrong with it.
+/// When the folder cannot be read, a limit is exceeded, or it contains a symbolic link, which could lead anywhere.
 pub(crate) async fn read(folder: PathBuf, limits: Limits) -> Result<Files, Error> {
     tokio::task::spawn_blocking(move || {
         let top = fs::canonicalize(&folder).map_err(|error| unreadable(&folder, &error))?;
@@ -54,7 +54,7 @@ fn walk(folder: &Path, below: &str, files: &mut Collector) -> Result<(), Error> 
             format!("{below}/{name}")
         };
         let inner = path::plain(inner.as_bytes()).map_err(Error::Archive)?;
-        // What is read here is what the entry is itself, not what a link leads to.
+        // This is the type of the entry itself, not of a link's target.
         let kind = entry
             .file_type()
             .map_err(|error| unreadable(&path, &error))?;

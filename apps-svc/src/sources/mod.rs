@@ -1,4 +1,4 @@
-//! Getting apps from where they come from, checked and whole.
+//! Fetches apps from their sources and validates them.
 
 mod download;
 mod folder;
@@ -21,14 +21,14 @@ use crate::{
 
 pub(crate) use download::Client;
 
-/// An app as it was got: checked, and nowhere visible yet.
+/// An app that has been fetched and validated, but not stored.
 #[derive(Debug)]
 pub(crate) struct Package {
     /// Its manifest.
     pub(crate) manifest: Manifest,
-    /// The version to store; `None` when it has to be made from the contents.
+    /// The version to store; `None` when it has to be derived from the contents.
     pub(crate) version: Option<String>,
-    /// The archive's SHA-256 in hex, when somebody announced it.
+    /// The SHA-256 of the archive in hex, if one was announced.
     pub(crate) checksum: String,
     /// Its files.
     pub(crate) files: Files,
@@ -37,21 +37,18 @@ pub(crate) struct Package {
 /// Where apps are looked up.
 #[derive(Clone, Debug)]
 pub(crate) struct Sources {
-    /// The way to the web.
+    /// The HTTP client.
     pub(crate) client: Client,
-    /// The registries.
+    /// The registries of each context.
     pub(crate) contexts: Contexts,
     /// A folder of apps, for contexts without registries.
     pub(crate) app_folder: Option<PathBuf>,
-    /// What an app may hold.
+    /// Limits on the size of an app.
     pub(crate) limits: Limits,
 }
 
 impl Sources {
-    /// Gets an app.
-    ///
-    /// # Errors
-    /// Why it cannot be had.
+    /// Fetches an app.
     pub(crate) async fn get(
         &self,
         source: &Source,
@@ -104,7 +101,7 @@ impl Sources {
                 .await?;
             let files = unpack(packed, self.limits).await?;
             let files = crate::archive::below(files, &offer.folder)?;
-            // The registry's manifest is the one that counts; the archive must not say something else.
+            // The manifest of the registry is authoritative. The one in the archive must not contradict it.
             manifest_of(&files, kind)?;
             return Ok(Package {
                 manifest,
@@ -169,7 +166,7 @@ impl Sources {
             .await?;
         let files = unpack(packed, self.limits).await?;
         let name = kind.manifest_name();
-        // The manifest nearest to the top says where the app begins.
+        // The uppermost manifest marks the root folder of the app.
         let folder = files
             .keys()
             .filter(|path| path.rsplit('/').next() == Some(name))

@@ -1,4 +1,4 @@
-//! Asking a registry for a version of an app.
+//! Asks a registry for a version of an app.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -14,18 +14,18 @@ use crate::{
     error::Error,
 };
 
-/// What a registry offers.
+/// A version that a registry offers.
 #[derive(Debug)]
 pub(crate) struct Offer {
     /// The version.
     pub(crate) version: String,
     /// The manifest.
     pub(crate) manifest: Value,
-    /// Where the archive is.
+    /// The URL of the archive.
     pub(crate) url: Url,
     /// The archive's SHA-256, in lower-case hex.
     pub(crate) sha256: String,
-    /// The folder of the archive that holds the app; empty for the top.
+    /// The folder of the archive that contains the app; empty for the top.
     pub(crate) folder: String,
 }
 
@@ -42,7 +42,7 @@ struct Answer {
 /// Asks one registry. `None` when it has no such version.
 ///
 /// # Errors
-/// When the registry cannot be used, or its answer.
+/// When the registry cannot be reached, or its answer is invalid.
 pub(crate) async fn ask(
     client: &Client,
     registry: &str,
@@ -94,7 +94,7 @@ pub(crate) async fn ask(
     }))
 }
 
-/// The address of a version. A registry may lie below a path, which is kept.
+/// The URL of a version. The path of the registry's URL is kept.
 fn address(registry: &str, app: &RegistryApp) -> Result<Url, Error> {
     let unusable = || Error::Registry {
         registry: "of the configuration".to_owned(),

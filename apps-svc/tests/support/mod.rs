@@ -1,5 +1,5 @@
-//! A small world for the apps service: a database, a folder of contents, a registry of the fixtures, the
-//! service on a socket, and callers at each of its doors.
+//! Test fixture of the apps service: a database, a folder of contents, a registry that serves the fixture files, the
+//! service on a socket, and clients with the rights of each kind of caller.
 //!
 //! The database is the embedded one, or the CouchDB that `HAMLET_TEST_COUCHDB_URL` names.
 #![allow(
@@ -8,7 +8,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
-    reason = "each file of tests is a crate of its own and uses a part of this; a failed expectation is the test failing"
+    reason = "each test file is a separate crate and uses only a part of this; a failed expectation is the test failing"
 )]
 
 pub(crate) mod registry;
@@ -43,7 +43,7 @@ use tonic::{Request, Status};
 
 use registry::Registry;
 
-/// The fixtures: apps in folders, and the files of a registry.
+/// The folder of fixtures: apps in folders, and the files of a registry.
 pub(crate) fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
 }
@@ -53,7 +53,7 @@ pub(crate) fn folder_of(app: &str) -> String {
     format!("file://{}", fixtures().join(app).display())
 }
 
-/// A document as it was recorded from the original.
+/// A document as recorded from the compatible software.
 pub(crate) fn recorded(name: &str) -> Value {
     let all: Value = serde_json::from_str(include_str!("../recorded/documents.json")).unwrap();
     all[name].clone()
@@ -72,22 +72,22 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A world whose instance has its databases, and whose contexts look up apps in these spaces of the
-    /// registry: `default` in `main`, `next` in `next`, `acme` in `acme` and then `main`.
+    /// A fixture whose instance has its databases. Its contexts look up apps in these spaces of the registry: `default`
+    /// in `main`, `next` in `next`, `acme` in `acme` and then `main`.
     pub(crate) async fn new() -> Self {
         let world = Self::bare(None).await;
         world.prepare().await;
         world
     }
 
-    /// A world without registries, where slugs are looked up in a folder.
+    /// A fixture without registries, where slugs are looked up in a folder.
     pub(crate) async fn with_app_folder(app_folder: PathBuf) -> Self {
         let world = Self::bare(Some(app_folder)).await;
         world.prepare().await;
         world
     }
 
-    /// A world whose instance has no databases yet.
+    /// A fixture whose instance has no databases yet.
     pub(crate) async fn bare(app_folder: Option<PathBuf>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let stop = CancellationToken::new();
@@ -134,7 +134,7 @@ impl World {
         for_tenant(message, &self.tenant)
     }
 
-    /// Makes the databases: those of apps, and the one of triggers as the instance service would.
+    /// Creates the databases: those of apps, and that of triggers as the instance service would.
     pub(crate) async fn prepare(&self) -> Vec<(String, i64)> {
         self.couch
             .create_database(&DbName::instance(&self.tenant.prefix, "io.cozy.triggers").unwrap())
@@ -180,7 +180,7 @@ impl World {
         Ok(answer.into_inner())
     }
 
-    /// Why an installation is refused: the reason and the message.
+    /// The reason and message with which an installation is refused.
     pub(crate) async fn refused(&self, source: &str) -> (String, String) {
         let status = self.install(source).await.unwrap_err();
         (reason(&status).unwrap(), status.message().to_owned())
@@ -215,7 +215,7 @@ impl World {
             .database(&DbName::instance(&self.tenant.prefix, doctype).unwrap())
     }
 
-    /// The documents of a database by their ids, design documents left out.
+    /// The documents of a database by their ids, without design documents.
     pub(crate) async fn documents(&self, doctype: &str) -> BTreeMap<String, Value> {
         let all = database::documents(&self.database(doctype)).await;
         all.into_iter()
@@ -242,7 +242,7 @@ impl World {
         found
     }
 
-    /// Nothing of any app: no document, no content.
+    /// Checks that no document and no contents of any app exist.
     pub(crate) async fn assert_untouched(&self) {
         for doctype in [
             "io.cozy.apps",
@@ -271,8 +271,8 @@ fn contexts(registry: &Registry) -> Contexts {
     ]))
 }
 
-/// Compares a document with a recorded one: the same members in the same order, and values that were
-/// masked in the recording of the right shape.
+/// Compares a document with a recorded one: the same members in the same order. Values that are masked in the recording
+/// are compared by form only.
 pub(crate) fn assert_like(found: &Value, recorded: &Value, at: &str) {
     match (found, recorded) {
         (Value::Object(found), Value::Object(recorded)) => {

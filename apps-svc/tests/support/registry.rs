@@ -1,4 +1,4 @@
-//! A registry that serves the fixtures' files, with a few spaces that misbehave.
+//! A registry that serves the fixture files, with some spaces that misbehave.
 
 use std::{convert::Infallible, net::SocketAddr, path::Path, sync::Arc};
 
@@ -9,7 +9,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::TcpListener, sync::Mutex};
 use tokio_util::sync::CancellationToken;
 
-/// A registry. The paths asked for are kept.
+/// A running registry that records the requested paths.
 #[derive(Clone)]
 pub(crate) struct Registry {
     address: SocketAddr,
@@ -44,17 +44,17 @@ impl Registry {
         registry
     }
 
-    /// The address of a space, which has a path.
+    /// The URL of a space. It has a path.
     pub(crate) fn space(&self, space: &str) -> String {
         format!("http://{}/{space}", self.address)
     }
 
-    /// The address of a file of the fixtures' registry.
+    /// The URL of a file in the fixture registry.
     pub(crate) fn file(&self, path: &str) -> String {
         format!("http://{}/{path}", self.address)
     }
 
-    /// What was asked for so far.
+    /// The paths requested so far.
     pub(crate) async fn asked(&self) -> Vec<String> {
         self.asked.lock().await.clone()
     }

@@ -1,4 +1,4 @@
-//! Finding one file or directory.
+//! Finds one file or directory.
 
 use crate::{
     domain::{node::Node, path::AbsolutePath},
@@ -6,7 +6,7 @@ use crate::{
     store::Store,
 };
 
-/// What a request is about.
+/// How a request names a file or directory.
 #[derive(Clone, Debug)]
 pub(crate) enum Target {
     /// By the id of its document.
@@ -18,7 +18,7 @@ pub(crate) enum Target {
 /// Finds a file or directory.
 ///
 /// # Errors
-/// [`Error::NotFound`]; when the database fails or a document is broken.
+/// [`Error::NotFound`] when it does not exist, and [`Error::Broken`] when its document does not fit into the tree.
 pub(crate) async fn get(store: &Store, target: &Target) -> Result<Node, Error> {
     let (found, name) = match target {
         Target::Id(id) => (store.by_id(id).await?, format!("with the id {id}")),

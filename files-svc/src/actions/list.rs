@@ -1,4 +1,4 @@
-//! Listing a directory, page by page.
+//! Lists a directory, page by page.
 
 use crate::{
     actions::get::{Target, get_directory},
@@ -19,10 +19,11 @@ pub(crate) struct Page {
     pub(crate) next: String,
 }
 
-/// Lists what lies in a directory, sorted by name, after the page that gave `token`.
+/// Lists the children of a directory, sorted by name, from the page that `token` names.
 ///
 /// # Errors
-/// [`Error::Field`] for a negative size and for a token of something else; as [`get_directory`].
+/// [`Error::Field`] for a negative page size, or for a token that does not belong to this directory; otherwise as
+/// [`get_directory`].
 pub(crate) async fn list(
     store: &Store,
     target: &Target,

@@ -1,4 +1,4 @@
-//! Making root, trash and the default directories.
+//! Creates the root, the trash and the default directories.
 
 use service_kit::contexts::Context;
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
@@ -12,24 +12,24 @@ use crate::{
     store::Store,
 };
 
-/// Who asks for the directories, and of what they are to be.
+/// The instance for which directories are created, and the operation that creates them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Order<'a> {
     /// The locale of the instance.
     pub(crate) locale: &'a str,
     /// Where a browser finds the instance, with a final slash.
     pub(crate) url: &'a str,
-    /// When the instance was asked for.
+    /// When the creation of the instance was requested.
     pub(crate) created_at: OffsetDateTime,
-    /// The operation that asks.
+    /// The id of the operation.
     pub(crate) operation: &'a str,
 }
 
-/// Writes the directories of a new instance, in one call. A repeat of one operation makes nothing twice
-/// and gives the same answer.
+/// Writes the directories of a new instance in one call. Idempotent within one operation: a retry writes nothing twice
+/// and returns the same answer.
 ///
 /// # Errors
-/// When the database fails; [`Error::MadeByAnother`] when another operation made them.
+/// [`Error::MadeByAnother`] when another operation created the directories.
 pub(crate) async fn make_directories(
     store: &Store,
     context: &Context,
@@ -41,7 +41,7 @@ pub(crate) async fn make_directories(
 /// The directories of a new instance, the root first.
 ///
 /// # Errors
-/// When the order lacks something.
+/// [`Error::Field`] when a field of the order is missing or cannot be used.
 pub(crate) fn plan_directories(
     context: &Context,
     order: &Order<'_>,

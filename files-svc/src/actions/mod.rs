@@ -1,4 +1,4 @@
-//! What can be done with a tree, one verb a file.
+//! What can be done with a tree: one action per file.
 
 pub(crate) mod check;
 pub(crate) mod get;

@@ -1,4 +1,4 @@
-//! Making the databases of files.
+//! Creates the databases of the files service.
 
 use futures::future::try_join_all;
 
@@ -11,11 +11,11 @@ use crate::{
     store::Store,
 };
 
-/// Makes all databases at once, that of the tree with these directories in the same write. Each with the
-/// number of documents it then holds. May be repeated.
+/// Creates all databases in parallel, and returns each with the number of documents that it then holds. The directories
+/// are written in the same request as the database of the tree. Idempotent.
 ///
 /// # Errors
-/// When the database fails; [`Error::MadeByAnother`] when another operation made the directories.
+/// [`Error::MadeByAnother`] when another operation created the directories.
 pub(crate) async fn prepare(
     store: &Store,
     directories: &[Directory],

@@ -1,4 +1,4 @@
-//! Walking through a tree.
+//! Walks through a tree.
 
 use std::{collections::VecDeque, vec};
 
@@ -10,32 +10,32 @@ use crate::{
     store::Store,
 };
 
-/// How many documents are read at once.
+/// How many documents are read per request.
 const CHUNK: usize = 200;
 
-/// A directory in the middle of being walked through.
+/// A directory that is being walked.
 struct Level {
     directory: Node,
-    /// What was not read yet.
+    /// Children that have not been read.
     places: vec::IntoIter<Place>,
-    /// What was read and not sent yet.
+    /// Children that have been read but not sent.
     ready: VecDeque<Node>,
 }
 
 struct Walk {
     store: Store,
-    /// How deep to go.
+    /// Maximum depth.
     limit: usize,
-    /// The start, until it was sent.
+    /// The start directory, until it has been sent.
     start: Option<Node>,
-    /// The directories from the start to where we are.
+    /// The directories from the start to the current one.
     levels: Vec<Level>,
 }
 
-/// Goes through a directory and all below it, depth first, children sorted by name; `limit` 0 means all
-/// the way. Each entry comes with its depth; the start has 0. Ends after an error.
+/// Walks a directory and everything below it, depth first, children sorted by name. `limit` is the maximum depth; 0
+/// means no limit. Each entry comes with its depth; the start has depth 0. The stream ends after the first error.
 ///
-/// Documents are read as they are asked for, so a change that happens meanwhile may be seen or not.
+/// Documents are read on demand, so a concurrent change may or may not be seen.
 pub(crate) fn walk(
     store: Store,
     start: Node,
@@ -77,7 +77,7 @@ impl Walk {
         }
     }
 
-    /// Goes down into a directory, unless that is too deep.
+    /// Enters a directory, unless it lies deeper than the limit.
     async fn enter(&mut self, node: &Node) -> Result<(), Error> {
         if !node.fields.is_directory() || self.levels.len() >= self.limit {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Nodes and times as the contracts have them.
+//! Conversions between the domain's types and the messages of the contract.
 
 use hamlet_proto::hamlet::files::v1::{self as files, CheckTreeRequest, File, file::Type};
 use prost_types::Timestamp;
@@ -14,7 +14,7 @@ use crate::{
     error::Error,
 };
 
-/// A file or directory for callers.
+/// The message for a file or directory.
 pub(crate) fn file(node: Node) -> File {
     let kind = match node.fields.kind {
         Kind::Directory => Type::Directory,
@@ -50,16 +50,16 @@ pub(crate) fn file(node: Node) -> File {
 
 fn timestamp(time: OffsetDateTime) -> Timestamp {
     let since = time - OffsetDateTime::UNIX_EPOCH;
-    // A timestamp counts its nanoseconds forward, also before 1970.
+    // The nanoseconds of a timestamp count forward, even before 1970.
     let seconds = time.unix_timestamp();
     let nanos = (since - Duration::seconds(seconds)).subsec_nanoseconds();
     Timestamp { seconds, nanos }
 }
 
-/// A time that a request has to hold.
+/// A required time of a request.
 ///
 /// # Errors
-/// [`Error::Field`] when it is missing or no time.
+/// [`Error::Field`] when the time is missing or out of range.
 pub(crate) fn required_time(
     field: &'static str,
     time: Option<Timestamp>,
@@ -76,7 +76,7 @@ pub(crate) fn required_time(
         .ok_or_else(wrong)
 }
 
-/// What a request is about, by id.
+/// A request that names a file by its id.
 ///
 /// # Errors
 /// [`Error::Field`] when the id is empty.
@@ -87,20 +87,20 @@ pub(crate) fn by_id(id: String) -> Result<Target, Error> {
     Ok(Target::Id(id))
 }
 
-/// What a request is about, by path.
+/// A request that names a file by its path.
 ///
 /// # Errors
-/// [`Error::Field`] when the path is none.
+/// [`Error::Field`] when the path is not valid.
 pub(crate) fn by_path(path: &str) -> Result<Target, Error> {
     AbsolutePath::parse(path)
         .map(Target::Path)
         .map_err(|wrong| Error::field("path", wrong))
 }
 
-/// What a check looks at: all when nothing is said.
+/// The parts that a request wants checked; all of them by default.
 ///
 /// # Errors
-/// [`Error::Field`] when it is to be only one thing and only the other.
+/// [`Error::Field`] when the request excludes both parts.
 pub(crate) fn scope(request: &CheckTreeRequest) -> Result<Scope, Error> {
     if request.index_integrity && request.files_consistency {
         return Err(Error::field(
@@ -115,7 +115,7 @@ pub(crate) fn scope(request: &CheckTreeRequest) -> Result<Scope, Error> {
     })
 }
 
-/// A finding for callers.
+/// The message for a finding.
 pub(crate) fn finding(finding: Finding) -> files::Finding {
     files::Finding {
         r#type: finding.kind.as_str().to_owned(),
@@ -125,7 +125,7 @@ pub(crate) fn finding(finding: Finding) -> files::Finding {
     }
 }
 
-/// A request that says nothing of what it is about.
+/// The error for a request that names neither an id nor a path.
 pub(crate) fn no_target() -> Error {
     Error::field("path", "is missing; give a path, or an id")
 }
@@ -142,7 +142,7 @@ mod tests {
     use super::{required_time, timestamp};
 
     #[test]
-    fn times_come_back_as_they_went() {
+    fn times_survive_a_round_trip() {
         for (seconds, nanos) in [(0, 0), (1_795_000_000, 123_456_789), (-2, 999_999_999)] {
             let sent = Timestamp { seconds, nanos };
             assert_eq!(timestamp(required_time("t", Some(sent)).unwrap()), sent);
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_refused() {
+    fn invalid_times_are_refused() {
         let bad = |seconds, nanos| required_time("t", Some(Timestamp { seconds, nanos })).is_err();
         assert!(bad(0, -1) && bad(0, 1_000_000_000) && bad(i64::MAX, 0) && bad(-99_999_999_999, 0));
         assert!(required_time("t", None).is_err());

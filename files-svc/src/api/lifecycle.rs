@@ -1,4 +1,4 @@
-//! What the instance service asks for.
+//! `FilesLifecycleService`: the calls of the instance service.
 
 use couch::Clusters;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -23,14 +23,14 @@ use crate::{
     contents::Contents,
 };
 
-/// The calls of the instance service.
+/// Handles the calls of the instance service.
 #[derive(Clone, Debug)]
 pub(crate) struct Lifecycle {
-    /// The servers of databases.
+    /// The CouchDB clusters.
     pub(crate) couch: Clusters,
-    /// The bytes.
+    /// The store of file contents.
     pub(crate) contents: Contents,
-    /// The contexts of the configuration.
+    /// The configured contexts.
     pub(crate) contexts: Contexts,
 }
 
@@ -41,7 +41,7 @@ fn tenant<T>(request: &Request<T>) -> Result<Tenant, Status> {
     caller.tenant().cloned()
 }
 
-/// What the directories of an instance are to be.
+/// The directories that a request asks for.
 fn order<'a>(
     tenant: &'a Tenant,
     asked: &'a CreateDefaultDirectoriesRequest,
@@ -116,7 +116,7 @@ impl FilesLifecycleService for Lifecycle {
     ) -> Result<Response<Self::ListContentsStream>, Status> {
         let caller = Caller::of(&request)?;
         caller.require_internal()?;
-        // A call for one instance is about its contents only.
+        // A call with a tenant concerns the contents of that instance only.
         let only = match caller.tenant() {
             Ok(tenant) => Some(prefix_of(tenant)?),
             Err(_) => None,

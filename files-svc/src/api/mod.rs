@@ -1,4 +1,4 @@
-//! Between the contracts and the domain. Nothing is decided here.
+//! Translates between the contract and the domain. Makes no decisions.
 
 mod convert;
 pub(crate) mod lifecycle;

@@ -1,4 +1,4 @@
-//! Reading the tree of an instance.
+//! The read-only API of an instance's tree.
 
 use std::pin::Pin;
 
@@ -20,12 +20,12 @@ use crate::{
     store::Store,
 };
 
-/// The tree, for administrators.
+/// Serves the tree to administrators.
 #[derive(Clone, Debug)]
 pub(crate) struct Tree {
-    /// The servers of databases.
+    /// The CouchDB clusters.
     pub(crate) couch: Clusters,
-    /// The bytes.
+    /// The store of file contents.
     pub(crate) contents: Contents,
 }
 
@@ -92,7 +92,7 @@ impl FilesService for Tree {
         let entries = walk::walk(store, start, limit)
             .map_ok(|(node, depth)| TreeEntry {
                 file: Some(convert::file(node)),
-                // A path has at most 511 parts; deeper trees are found broken before this overflows.
+                // A path has at most 511 parts; a deeper tree is reported as broken before this overflows.
                 depth: i32::try_from(depth).unwrap_or(i32::MAX),
             })
             .map_err(Status::from);

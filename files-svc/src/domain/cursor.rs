@@ -1,27 +1,27 @@
-//! Page tokens: where the next page of a directory begins.
+//! Page tokens of directory listings.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::order::Place;
 
-/// Where a page ended. It names a place and not a number of rows: pages stay whole when something is
-/// added or removed between them.
+/// The position at which a page ended. It is a position in the order and not a row number, so the next page repeats and
+/// skips nothing when entries are added or removed in between.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cursor {
     /// The id of the directory.
     pub(crate) directory: String,
-    /// The last place of the page.
+    /// The position of the page's last entry.
     pub(crate) last: Place,
 }
 
 impl Cursor {
-    /// The token for callers.
+    /// Encodes the token for callers.
     pub(crate) fn to_token(&self) -> String {
         let parts = [&self.directory, &self.last.name, &self.last.id];
         URL_SAFE_NO_PAD.encode(serde_json::json!(parts).to_string())
     }
 
-    /// Reads a token. `None` when it is none of ours.
+    /// Decodes a token. `None` when it is not a token of this service.
     pub(crate) fn from_token(token: &str) -> Option<Self> {
         let text = URL_SAFE_NO_PAD.decode(token).ok()?;
         let [directory, name, id]: [String; 3] = serde_json::from_slice(&text).ok()?;
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn what_we_did_not_write_is_refused() {
+    fn foreign_tokens_are_refused() {
         for token in ["", "x", "????", "W10", "WyJhIiwiYiJd", "e30"] {
             assert_eq!(Cursor::from_token(token), None, "{token:?}");
         }

@@ -1,14 +1,14 @@
-//! The databases of files: their indexes and views.
+//! The databases of the files service, with their indexes and views.
 //!
-//! The names inside the indexes are those that CouchDB gives to these definitions. With others,
-//! software that defines the same indexes again would make CouchDB add a second copy of each.
-//! The views are written for such software and never read here.
+//! The names inside the indexes are those that CouchDB derives from these definitions. With other names, software that
+//! defines the same indexes again would make CouchDB add a second copy of each. The views exist for such software;
+//! Hamlet never reads them.
 
 use couch::design::{Index, View};
 
 /// The doctype of directories and files.
 pub(crate) const FILES: &str = "io.cozy.files";
-/// The doctype of old contents of files.
+/// The doctype of old versions of files.
 pub(crate) const VERSIONS: &str = "io.cozy.files.versions";
 
 /// Finds the children of a directory.
@@ -112,7 +112,7 @@ const FILES_VIEWS: &[View] = &[
     ),
 ];
 
-/// The view of the database of old contents.
+/// The view of the database of old versions.
 const VERSIONS_VIEWS: &[View] = &[View::new(
     "old-versions-disk-usage",
     r"function (doc) {
@@ -133,7 +133,7 @@ pub(crate) struct Plan {
     pub(crate) views: &'static [View],
 }
 
-/// The databases that the files service makes.
+/// The databases that the files service creates.
 pub(crate) const PLANS: [Plan; 2] = [
     Plan {
         doctype: FILES,

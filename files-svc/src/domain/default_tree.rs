@@ -5,24 +5,24 @@ use sha2::{Digest as _, Sha256};
 
 use super::{ROOT_ID, TRASH_ID, TRASH_NAME, locale, node::Reference, path::join};
 
-/// What the default directories depend on.
+/// The input from which the default directories follow.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted<'a> {
     /// The locale of the instance, such as `fr` or `de_AT`.
     pub(crate) locale: &'a str,
-    /// Where a browser finds the instance, with a final slash.
+    /// The address of the instance in a browser, with a final slash.
     pub(crate) url: &'a str,
-    /// When the instance was asked for, RFC 3339, UTC.
+    /// When the creation of the instance was requested: RFC 3339, UTC.
     pub(crate) created_at: &'a str,
-    /// Who asks: the same operation always gets the same ids.
+    /// The id of the operation. The same operation always gets the same document ids.
     pub(crate) operation: &'a str,
-    /// Whether there is a directory for papers.
+    /// Whether a directory for administrative papers is created.
     pub(crate) administrative: bool,
-    /// Whether there are directories for photos.
+    /// Whether directories for photos are created.
     pub(crate) photos: bool,
 }
 
-/// A directory as its document holds it: the fields and their order are those of the compatible data.
+/// A directory in the form of its document: fields and their order are those of the compatible data.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Directory {
     #[serde(skip)]
@@ -42,7 +42,7 @@ pub(crate) struct Directory {
     cozy_metadata: Option<CozyMetadata>,
 }
 
-/// Who made a document, where and when.
+/// Which instance created a document, and when.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct CozyMetadata {
@@ -59,17 +59,17 @@ impl Directory {
         &self.id
     }
 
-    /// When it was made, RFC 3339, UTC.
+    /// When it was created: RFC 3339, UTC.
     pub(crate) fn created_at(&self) -> &str {
         &self.created_at
     }
 
-    /// Whether every tree has it, with the same id: root and trash.
+    /// Whether every tree has this directory under the same id (root and trash).
     pub(crate) fn is_fixed(&self) -> bool {
         self.cozy_metadata.is_none()
     }
 
-    /// A directory that every tree has: root and trash.
+    /// A directory with a fixed id (root or trash).
     fn fixed(id: &str, wanted: &Wanted<'_>, path: &str) -> Self {
         Self {
             id: id.to_owned(),
@@ -100,7 +100,7 @@ impl Directory {
     }
 }
 
-/// The directories of a new instance: root, trash, then each after the one in which it lies.
+/// The directories of a new instance: root, trash, then the others, each after its parent.
 pub(crate) fn default_tree(wanted: &Wanted<'_>) -> Vec<Directory> {
     let names = locale::names(wanted.locale);
     let papers = Reference {
@@ -117,7 +117,7 @@ pub(crate) fn default_tree(wanted: &Wanted<'_>) -> Vec<Directory> {
         directory.referenced_by.push(papers);
         made.push(directory);
     } else {
-        // Software that looks for the place of papers finds one in any case.
+        // Other software finds the directory for papers by this reference, so without one the root carries it.
         root.referenced_by.push(papers);
     }
     if wanted.photos {
@@ -129,9 +129,9 @@ pub(crate) fn default_tree(wanted: &Wanted<'_>) -> Vec<Directory> {
     [root, trash].into_iter().chain(made).collect()
 }
 
-/// The id of the directory `key` that `operation` makes: 32 hex digits.
+/// The id of the directory `key` that `operation` creates: 32 hex digits.
 fn derived_id(operation: &str, key: &str) -> String {
-    // The separator keeps two pairs apart whose texts join to the same.
+    // Without the separator, two different pairs could join to the same text.
     let hash = Sha256::new()
         .chain_update(operation)
         .chain_update("\0")
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn all_directories_are_there_each_after_its_parent() {
+    fn all_directories_exist_each_after_its_parent() {
         assert_eq!(
             paths(&ALL),
             [
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_directory_for_papers_the_root_is_the_place_of_papers() {
+    fn without_a_directory_for_papers_the_root_has_their_reference() {
         let wanted = Wanted {
             administrative: false,
             photos: false,
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_belong_to_the_operation() {
+    fn ids_are_derived_from_the_operation() {
         let ids = |operation| -> HashSet<String> {
             default_tree(&Wanted { operation, ..ALL })
                 .into_iter()

@@ -1,60 +1,60 @@
-//! What a check of a tree finds.
+//! The findings of a check.
 
 /// Something that is wrong with a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Finding {
     /// What is wrong.
     pub(crate) kind: FindingKind,
-    /// The id of the document; empty when it is about none.
+    /// The id of the document; empty when the finding is about no document.
     pub(crate) id: String,
-    /// Where it lies or should lie; empty when that cannot be told.
+    /// The path at which it lies or should lie; empty when unknown.
     pub(crate) path: String,
-    /// What is wrong, for people.
+    /// A description for people.
     pub(crate) detail: String,
 }
 
-/// What can be wrong. The names are those of the compatible checks, but for [`Self::BadDocument`] and
-/// [`Self::BadName`], which those do not look for.
+/// The kinds of findings. The names are those of the compatible checks, except [`Self::BadDocument`] and
+/// [`Self::BadName`], which only Hamlet checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FindingKind {
-    /// There is no document of the root.
+    /// The document of the root is missing.
     MissingRoot,
-    /// There is no document of the trash.
+    /// The document of the trash is missing.
     MissingTrash,
-    /// Its directory does not exist, is a file, or it lies below itself.
+    /// The parent directory does not exist or is a file, or the document lies below itself.
     OrphanTree,
-    /// A directory's path is not the one of its parent and its name.
+    /// The stored path of a directory differs from its parent's path and its name.
     BadFullpath,
     /// A file stores a path.
     FileWithPath,
-    /// Two entries of one directory have one name.
+    /// Two entries of one directory have the same name.
     DuplicateName,
-    /// A file that is marked as trashed lies elsewhere.
+    /// A file is marked as trashed but does not lie in the trash.
     TrashedNotInTrash,
-    /// A file in the trash is not marked.
+    /// A file in the trash is not marked as trashed.
     NotTrashedInTrash,
-    /// Revisions lie beside the winning one.
+    /// The document has conflicting revisions beside the winning one.
     Conflict,
-    /// A version whose file does not exist.
+    /// The file of a version does not exist.
     FileMissing,
-    /// A document that is none of a file or directory.
+    /// A document is neither a file nor a directory.
     BadDocument,
-    /// A name that nothing can have.
+    /// The name is not allowed.
     BadName,
-    /// A file or version without its contents.
+    /// The contents of a file or version are missing.
     ContentsMissing,
-    /// Contents without a file or version.
+    /// Contents belong to no file or version.
     IndexMissing,
-    /// Contents that belong to a directory.
+    /// Contents belong to a directory.
     TypeMismatch,
-    /// Contents of another size or hash than the document tells.
+    /// The size or hash of contents differs from the document.
     ContentMismatch,
-    /// A thumbnail of a file that does not exist.
+    /// The file of a thumbnail does not exist.
     ThumbnailWithoutFile,
 }
 
 impl FindingKind {
-    /// The word for callers.
+    /// The name of the kind in the contract.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::MissingRoot => "index_missing_root",

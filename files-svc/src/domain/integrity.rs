@@ -1,4 +1,4 @@
-//! Whether a document fits into its tree.
+//! The rules by which a document fits into its tree.
 
 use serde_json::Value;
 
@@ -9,17 +9,17 @@ use super::{
     path::{check_name, join},
 };
 
-/// A document of the tree, as far as a check looks at it.
+/// A document of the tree, as far as a check needs it.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     /// Its id.
     pub(crate) id: String,
-    /// What it says; `None` when it is none of a file or directory.
+    /// Its fields; `None` when the document is neither a file nor a directory.
     pub(crate) fields: Option<Fields>,
 }
 
 impl Entry {
-    /// Takes a document for one of the tree.
+    /// Reads a document of the tree.
     pub(crate) fn read(id: String, body: Value) -> Self {
         Self {
             id,
@@ -27,7 +27,7 @@ impl Entry {
         }
     }
 
-    /// The id of the directory in which it should lie; empty for the root and when it names none.
+    /// The id of its parent directory; empty for the root and when the document names none.
     pub(crate) fn parent_id(&self) -> &str {
         match &self.fields {
             Some(fields) if self.id != ROOT_ID => &fields.dir_id,
@@ -35,7 +35,7 @@ impl Entry {
         }
     }
 
-    /// Where it lies, by its own path or by its directory's; empty when that cannot be told.
+    /// Its path, from its own path field or its parent's; empty when unknown.
     pub(crate) fn path(&self, parent: &Parent) -> String {
         match (&self.fields, parent) {
             (Some(fields), _) if fields.is_directory() => {
@@ -56,20 +56,20 @@ impl Entry {
     }
 }
 
-/// What lies where a document says that its directory is.
+/// What was found under the id that a document names as its parent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Parent {
     /// A directory, with its stored path.
     Directory(String),
-    /// Something else.
+    /// A document that is not a directory.
     NotADirectory,
-    /// Nothing.
+    /// No document.
     Missing,
 }
 
 impl Parent {
-    /// What a document is to those that name it as their directory. Root and trash are told apart where
-    /// they are missing: one finding says so, and not one for each of their children.
+    /// Classifies the document found as a parent. A missing root or trash still counts as a directory here, so that it
+    /// is reported once and not for each of its children.
     pub(crate) fn of(id: &str, found: Option<&Entry>) -> Self {
         match (found, id) {
             (None, ROOT_ID) => Self::Directory("/".to_owned()),
@@ -83,10 +83,10 @@ impl Parent {
     }
 }
 
-/// What is wrong with a document, as far as it and its directory tell.
+/// Everything that is wrong with a document, as far as the document and its parent show.
 ///
-/// Of every cycle of directories at least one is found to have a wrong path here: where each path is the
-/// parent's and a name, paths grow from one directory to the next, and no way leads back.
+/// In every cycle of directories at least one stored path is reported as wrong: where each path is its parent's plus a
+/// name, paths get longer from parent to child, so a cycle cannot have only correct paths.
 pub(crate) fn judge(entry: &Entry, parent: &Parent) -> Vec<Finding> {
     let Some(fields) = &entry.fields else {
         let wrong = "its fields are not those of a file or directory";
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_is_fine() {
+    fn valid_documents_have_no_findings() {
         assert!(kinds("f", file(&json!({})), &at("/d")).is_empty());
         let trashed = file(&json!({"trashed": true}));
         assert!(kinds("f", trashed, &at("/.cozy_trash/d")).is_empty());
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn each_thing_that_does_not_fit_has_its_word() {
+    fn each_problem_has_its_own_kind() {
         let directory =
             |path: &str| json!({"type": "directory", "name": "b", "dir_id": "d", "path": path});
         for (id, body, parent, expected) in [
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_root_is_told_once_and_not_for_all_its_children() {
+    fn a_missing_root_is_reported_once_and_not_for_its_children() {
         assert_eq!(Parent::of(ROOT_ID, None), at("/"));
         assert_eq!(Parent::of(TRASH_ID, None), at("/.cozy_trash"));
         assert_eq!(Parent::of("d", None), Parent::Missing);

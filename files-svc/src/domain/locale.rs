@@ -1,18 +1,18 @@
 //! The names of the default directories in each language.
 //!
-//! Later software of the owner finds these directories by reference or by path, so a name is
-//! chosen once, when the tree is made, and never again.
+//! Software of the owner finds these directories later by reference or by path, so a name is chosen once, when the tree
+//! is created, and never changed.
 
 /// The names of the directories that a new instance gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Names {
-    /// Papers that konnectors bring.
+    /// Administrative papers that konnectors import.
     pub(crate) administrative: &'static str,
     /// Photos.
     pub(crate) photos: &'static str,
-    /// In photos: what the photos app took in.
+    /// Below photos: uploads of the photos app.
     pub(crate) uploaded: &'static str,
-    /// In photos: what a phone sent.
+    /// Below photos: backups of a phone.
     pub(crate) backed_up: &'static str,
 }
 
@@ -23,7 +23,7 @@ const ENGLISH: Names = Names {
     backed_up: "Backed up from my mobile",
 };
 
-/// Every language with names of its own. Cozy Photos is a product's name and stays.
+/// Every language with translated names. "Cozy Photos" is a product name and is not translated.
 const LANGUAGES: [(&str, Names); 8] = [
     ("en", ENGLISH),
     (
@@ -91,7 +91,7 @@ const LANGUAGES: [(&str, Names); 8] = [
     ),
 ];
 
-/// The names for a locale such as `fr`, `fr-FR` or `de_AT`: those of its language, or English ones.
+/// The names for a locale such as `fr`, `fr-FR` or `de_AT`, by its language; English for an unknown language.
 pub(crate) fn names(locale: &str) -> Names {
     let language = locale
         .split(['-', '_', '.', '@'])
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn every_name_can_be_a_name_and_differs_from_its_siblings() {
+    fn every_translated_name_is_valid_and_unique() {
         for (language, names) in LANGUAGES {
             for name in [
                 names.administrative,

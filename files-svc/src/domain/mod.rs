@@ -1,4 +1,4 @@
-//! What files are, without any input or output: names, locales, paths, documents, order.
+//! The rules of files, without I/O: names, locales, paths, documents, order.
 
 pub(crate) mod cursor;
 pub(crate) mod databases;
@@ -19,5 +19,5 @@ pub(crate) const ROOT_ID: &str = "io.cozy.files.root-dir";
 pub(crate) const TRASH_ID: &str = "io.cozy.files.trash-dir";
 /// The name of the trash.
 pub(crate) const TRASH_NAME: &str = ".cozy_trash";
-/// How deep a tree may be: a path has fewer slashes than this.
+/// Limit on the depth of a tree: a path has fewer slashes than this.
 pub(crate) const MAX_DEPTH: usize = 512;

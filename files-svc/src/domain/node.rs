@@ -1,4 +1,4 @@
-//! A file or a directory, as its document tells.
+//! A file or directory, as stored in its document.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use super::{
     path::{AbsolutePath, join},
 };
 
-/// A document that points at a file.
+/// A document that refers to a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Reference {
     /// Its id.
@@ -21,7 +21,7 @@ pub(crate) struct Reference {
     pub(crate) kind: String,
 }
 
-/// What a document of the tree is.
+/// The type of a document of the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Kind {
@@ -31,8 +31,8 @@ pub(crate) enum Kind {
     File,
 }
 
-/// The fields of a document that we read. Other software wrote some of these documents, so what may be
-/// missing there may be missing here.
+/// The fields of a document that Hamlet reads. Other software wrote some of these documents, so fields that may be
+/// missing there are optional here.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Fields {
     #[serde(rename = "type")]
@@ -64,7 +64,7 @@ pub(crate) struct Fields {
     referenced_by: Option<Vec<Reference>>,
     #[serde(default)]
     pub(crate) executable: bool,
-    /// The name of the file's bytes in the store of contents.
+    /// The name of the file's contents in the content store.
     #[serde(default)]
     pub(crate) internal_vfs_id: String,
 }
@@ -76,9 +76,9 @@ pub(crate) struct Node {
     pub(crate) id: String,
     /// The revision of its document.
     pub(crate) rev: String,
-    /// Its whole path.
+    /// Its absolute path.
     pub(crate) path: String,
-    /// What its document says.
+    /// The fields of its document.
     pub(crate) fields: Fields,
 }
 
@@ -88,35 +88,35 @@ impl Fields {
         self.kind == Kind::Directory
     }
 
-    /// The path of a directory; `None` for a file, whose path is that of its directory and its name.
+    /// The path of a directory; `None` for a file, whose path is derived from its directory and its name.
     pub(crate) fn stored_path(&self) -> Option<&str> {
         self.is_directory().then_some(self.path.as_str())
     }
 
-    /// Whether it stores a path.
+    /// Whether the document stores a path.
     pub(crate) fn has_path(&self) -> bool {
         !self.path.is_empty()
     }
 
-    /// Whether it carries the mark of a file in the trash.
+    /// Whether the document is marked as trashed.
     pub(crate) fn is_marked_trashed(&self) -> bool {
         self.trashed
     }
 
-    /// The size in the form that all software reads: a text of decimal digits.
+    /// The size in the form that all software reads: a string of decimal digits.
     pub(crate) fn size_in_digits(&self) -> Option<u64> {
         let digits = self.size.as_str()?;
         let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
         plain.then(|| digits.parse().ok()).flatten()
     }
 
-    /// The MD5 of the contents, when the document tells one that can be read.
+    /// The MD5 hash of the contents; `None` when it is missing or malformed.
     pub(crate) fn md5(&self) -> Option<[u8; 16]> {
         let text = self.md5sum.as_deref()?;
         STANDARD.decode(text).ok()?.try_into().ok()
     }
 
-    /// Whether it tells an MD5, be it readable or not.
+    /// Whether the document has an MD5 hash, well-formed or not.
     pub(crate) fn tells_md5(&self) -> bool {
         self.md5sum.as_deref().is_some_and(|text| !text.is_empty())
     }
@@ -130,7 +130,7 @@ pub(crate) fn is_below_trash(path: &str) -> bool {
 }
 
 impl Node {
-    /// A document in the directory at `parent`.
+    /// A document whose parent directory has the path `parent`.
     pub(crate) fn in_directory(id: String, rev: String, fields: Fields, parent: &str) -> Self {
         let path = fields
             .stored_path()
@@ -143,7 +143,7 @@ impl Node {
         }
     }
 
-    /// Its size in bytes: 0 for a directory, `None` when the document does not tell.
+    /// Its size in bytes: 0 for a directory, `None` when the document has no size.
     pub(crate) fn size(&self) -> Option<i64> {
         let size = match &self.fields.size {
             Value::Null if self.fields.is_directory() => Some(0),
@@ -154,7 +154,7 @@ impl Node {
         size.filter(|bytes| *bytes >= 0)
     }
 
-    /// The MD5 of its contents; empty when the document has none that can be read.
+    /// The MD5 hash of its contents; empty when it is missing or malformed.
     pub(crate) fn md5(&self) -> Vec<u8> {
         self.fields
             .md5sum
@@ -163,12 +163,12 @@ impl Node {
             .unwrap_or_default()
     }
 
-    /// Whether it lies in the trash. Files carry a mark; directories are known by their path.
+    /// Whether it lies in the trash. Files are marked as trashed; directories are known by their path.
     pub(crate) fn is_trashed(&self) -> bool {
         self.fields.trashed || is_below_trash(&self.path)
     }
 
-    /// When its owner made it.
+    /// When its owner created it.
     pub(crate) fn created_at(&self) -> Option<OffsetDateTime> {
         read_time(self.fields.created_at.as_deref())
     }
@@ -183,13 +183,13 @@ impl Node {
         self.fields.tags.as_deref().unwrap_or_default()
     }
 
-    /// The documents that point at it.
+    /// The documents that refer to it.
     pub(crate) fn references(&self) -> &[Reference] {
         self.fields.referenced_by.as_deref().unwrap_or_default()
     }
 
-    /// Whether it is what lies at `path`, letter by letter: the database takes the composed and the
-    /// decomposed spelling of a letter for the same.
+    /// Whether its path equals `path` byte by byte. The database treats the composed and the decomposed form of a
+    /// letter as equal.
     pub(crate) fn lies_at(&self, path: &AbsolutePath) -> bool {
         self.path == path.as_str()
     }
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_lies_where_its_directory_is() {
+    fn the_path_of_a_file_follows_from_its_directory() {
         let file = node(
             json!({"type": "file", "name": "a.txt", "size": "3", "md5sum": "rL0Y20zC+Fzt72VPzMSk2A=="}),
             "/Photos",
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_documents_of_other_software_are_read_as_far_as_they_go() {
+    fn malformed_fields_of_other_software_are_tolerated() {
         let number = node(
             json!({"type": "file", "name": "a", "size": 7, "tags": null}),
             "/",
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_below_the_trash_is_trashed_and_the_trash_is_not() {
+    fn entries_of_the_trash_are_trashed_and_the_trash_is_not() {
         let at = |path: &str| node(json!({"type": "directory", "path": path}), "").is_trashed();
         assert!(at("/.cozy_trash/a"));
         assert!(!at("/.cozy_trash"));

@@ -1,34 +1,33 @@
-//! Where the bytes of a file lie: the names of objects below an instance's prefix.
+//! The names of objects in the content store, below an instance's prefix.
 //!
-//! They are those of the compatible layout v3: `ID/INTERNAL` for contents, be they current or of an old
-//! version, where an id of 32 characters is split in three when the internal id has 16;
-//! `thumbs/ID-FORMAT` for thumbnails; `avatar`.
+//! They follow the compatible layout v3: `ID/INTERNAL` for contents, current or of an old version, where an id of 32
+//! characters is split in three when the internal id has 16; `thumbs/ID-FORMAT` for thumbnails; `avatar`.
 
-/// What an object is.
+/// What an object of the store is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Object {
     /// The contents of a file or of an old version of one.
     Contents {
         /// The id of the file's document.
         file: String,
-        /// The name of these contents among those of the file.
+        /// The internal id of these contents: one file can have several.
         internal: String,
     },
-    /// A small picture of a file.
+    /// A thumbnail of a file.
     Thumbnail {
         /// The id of the file's document.
         file: String,
     },
-    /// The owner's picture.
+    /// The avatar of the owner.
     Avatar,
 }
 
-/// How long the internal ids are that the compatible software makes.
+/// The length of the internal ids that the compatible software generates.
 const INTERNAL_LENGTH: usize = 16;
 const THUMBNAILS: &str = "thumbs";
 const AVATAR: &str = "avatar";
 
-/// The parts of the name of contents.
+/// The path segments under which contents are stored.
 pub(crate) fn contents_name(file: &str, internal: &str) -> Vec<String> {
     let mut parts = if internal.len() == INTERNAL_LENGTH {
         split(file)
@@ -39,7 +38,7 @@ pub(crate) fn contents_name(file: &str, internal: &str) -> Vec<String> {
     parts
 }
 
-/// What an object is, by the parts of its name. `None` for names of no kind that is known.
+/// Recognizes an object by its path segments. `None` for names of no known layout.
 pub(crate) fn object_of(parts: &[String]) -> Option<Object> {
     match parts {
         [avatar] if avatar == AVATAR => Some(Object::Avatar),
@@ -84,9 +83,9 @@ mod tests {
         name.split('/').map(str::to_owned).collect()
     }
 
-    /// Vectors of the compatible layout.
+    /// Test vectors of the compatible layout.
     #[test]
-    fn contents_lie_where_other_software_looks_for_them() {
+    fn names_of_contents_follow_the_compatible_layout() {
         for (file, internal, name) in [
             (
                 "0123456789abcdef0123456789abcdef",
@@ -114,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn thumbnails_lead_to_their_file() {
+    fn thumbnails_are_recognized_with_their_file() {
         for (name, file) in [
             (
                 "thumbs/0123456789abcdef012345/6789a/bcdef-tiny",
@@ -129,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn other_names_are_nothing_that_is_known() {
+    fn other_names_are_not_recognized() {
         for name in ["x", "a/b/c", "thumbs/x", "thumbs", "a/b/c/d/e"] {
             assert_eq!(object_of(&parts(name)), None, "{name}");
         }

@@ -1,8 +1,8 @@
-//! The order of names in a directory.
+//! The order of the entries of a directory.
 
 use std::cmp::Ordering;
 
-/// Where something stands in its directory.
+/// The sort key of an entry in its directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     /// Its name.
@@ -12,8 +12,8 @@ pub(crate) struct Place {
 }
 
 impl Ord for Place {
-    /// By name without regard to case, then by its letters as they are, then by id: whatever two
-    /// places there are, one is before the other.
+    /// By name without regard to case, then by the exact name, then by id. This is a total order: no two entries of a
+    /// directory compare as equal.
     fn cmp(&self, other: &Self) -> Ordering {
         let ours = self.name.chars().flat_map(char::to_lowercase);
         let theirs = other.name.chars().flat_map(char::to_lowercase);
@@ -34,7 +34,7 @@ mod tests {
     use super::Place;
 
     #[test]
-    fn names_are_in_the_order_of_a_register() {
+    fn names_are_sorted_without_regard_to_case_first() {
         let place = |name: &str, id: &str| Place {
             name: name.to_owned(),
             id: id.to_owned(),

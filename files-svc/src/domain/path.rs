@@ -1,11 +1,11 @@
 //! Names and absolute paths.
 //!
-//! Names are case sensitive and kept as given: the composed and the decomposed spelling of a
-//! letter are two names that may lie side by side.
+//! Names are case sensitive and kept as given: the composed and the decomposed form of a letter are two different
+//! names, which may exist side by side.
 
 use super::MAX_DEPTH;
 
-/// What is wrong with a name or a path, said so that it can follow the field's name.
+/// Why a name or path is refused. The message is written to follow the field's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadPath {
     /// Nothing was given.
@@ -48,7 +48,7 @@ impl AbsolutePath {
         Self("/".to_owned())
     }
 
-    /// Reads a path. One final slash is allowed, and dropped.
+    /// Parses a path. One final slash is allowed and dropped.
     pub(crate) fn parse(text: &str) -> Result<Self, BadPath> {
         if text.is_empty() {
             return Err(BadPath::Empty);
@@ -77,7 +77,7 @@ impl AbsolutePath {
         &self.0
     }
 
-    /// The directory in which it lies, and its name there. `None` for the root.
+    /// The path of its parent directory, and its name there. `None` for the root.
     pub(crate) fn split(&self) -> Option<(Self, &str)> {
         let (parent, name) = self.0.rsplit_once('/')?;
         if name.is_empty() {
@@ -88,7 +88,7 @@ impl AbsolutePath {
     }
 }
 
-/// The path of what lies under `name` in the directory at `parent`.
+/// The path of the entry `name` in the directory at `parent`.
 pub(crate) fn join(parent: &str, name: &str) -> String {
     format!("{}/{name}", parent.strip_suffix('/').unwrap_or(parent))
 }
@@ -105,7 +105,7 @@ mod tests {
     use super::{AbsolutePath, BadPath, join};
 
     #[test]
-    fn paths_that_name_nothing_are_refused_with_what_is_wrong() {
+    fn invalid_paths_are_refused_with_the_reason() {
         for (path, wrong) in [
             ("", BadPath::Empty),
             ("Photos", BadPath::Relative),
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_falls_into_its_directory_and_its_name() {
+    fn a_path_splits_into_directory_and_name() {
         let path = AbsolutePath::parse("/Photos/été ..jpg/").unwrap();
         assert_eq!(path.as_str(), "/Photos/été ..jpg");
         let (parent, name) = path.split().unwrap();

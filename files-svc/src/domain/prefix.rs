@@ -1,16 +1,16 @@
-//! The prefix of an instance: the first part of its databases' names, and the folder of its bytes.
+//! The prefix of an instance: the first part of its databases' names, and the folder of its contents.
 
-/// A prefix that is safe in a database's name and as the name of a folder: a lower-case letter,
-/// then lower-case letters, digits and `_`, `-`. Dots and colons of old prefixes are dashes here.
+/// A prefix that is safe in a database name and as a folder name: a lower-case letter, then lower-case letters, digits,
+/// `_` and `-`. The dots and colons of old prefixes are replaced by dashes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Prefix(String);
 
-/// Databases of the installation itself, which no instance owns.
+/// Prefixes of the installation's own databases, which belong to no instance.
 const RESERVED: [&str; 2] = ["global", "secrets"];
 
 impl Prefix {
-    /// Reads a prefix. `None` for what cannot be one: whoever purges by an empty or a foreign
-    /// prefix takes other instances with it.
+    /// Parses a prefix. `None` when it is not valid: a purge with an empty or foreign prefix would remove other
+    /// instances.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let safe = text.replace(['.', ':'], "-");
         let mut letters = safe.bytes();
@@ -29,7 +29,7 @@ impl Prefix {
         &self.0
     }
 
-    /// The name of the instance's database of a doctype, such as `io.cozy.files`.
+    /// The name of the instance's database for a doctype such as `io.cozy.files`.
     pub(crate) fn database(&self, doctype: &str) -> String {
         format!("{}/{}", self.0, doctype.replace(['.', ':'], "-"))
     }

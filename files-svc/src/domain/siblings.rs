@@ -4,25 +4,25 @@ use std::collections::HashSet;
 
 use sha2::{Digest as _, Sha256};
 
-/// How many names are remembered at once, by 16 bytes each.
+/// How many names are remembered at once; each takes 16 bytes.
 pub(crate) const REMEMBERED: usize = 100_000;
 
-/// The names of one directory that were seen. Two names are the same letter by letter: the composed and
-/// the decomposed spelling of a letter are two.
+/// The names seen in one directory. Names are compared byte by byte: the composed and the decomposed form of a letter
+/// are different names.
 #[derive(Debug)]
 pub(crate) struct Siblings {
     seen: HashSet<[u8; 16]>,
-    /// The ids of those whose name was seen before.
+    /// The ids of entries whose name was seen before.
     twice: Vec<String>,
-    /// How many there were.
+    /// Number of names added.
     count: usize,
     remembered: usize,
-    /// Which part of the names this one looks at, and of how many.
+    /// The part of the names that this pass looks at, and the number of parts.
     part: (usize, usize),
 }
 
 impl Siblings {
-    /// No names yet, of which `remembered` can be held at once.
+    /// An empty set that remembers at most `remembered` names.
     pub(crate) fn new(remembered: usize) -> Self {
         Self::part(remembered, 0, 1)
     }
@@ -37,11 +37,11 @@ impl Siblings {
         }
     }
 
-    /// Takes a name in.
+    /// Adds a name.
     pub(crate) fn add(&mut self, id: &str, name: &str) {
         self.count += 1;
         let hash: [u8; 32] = Sha256::digest(name).into();
-        // The first half is remembered, the other one shares names out over the parts.
+        // The first half of the hash is remembered; the other half assigns the name to a part.
         let (mut short, mut rest) = ([0; 16], [0; 16]);
         let (first, second) = hash.split_at(16);
         short.copy_from_slice(first);
@@ -49,7 +49,7 @@ impl Siblings {
         let (part, parts) = self.part;
         let is_ours = u128::from_be_bytes(rest) % parts as u128 == part as u128;
         if is_ours && !self.is_too_wide() && !self.seen.insert(short) {
-            // Whoever has more twins than this in one directory hears of the others the next time.
+            // This limits memory. Further duplicates of the directory are reported by the next check.
             if self.twice.len() < self.remembered {
                 self.twice.push(id.to_owned());
             }
@@ -60,14 +60,13 @@ impl Siblings {
         self.seen.len() >= self.remembered
     }
 
-    /// The ids of those whose name was seen before, when all names could be remembered; otherwise how the
-    /// directory has to be gone through again: once for each of these.
+    /// The ids of duplicates when all names fitted in memory. Otherwise the passes that are needed: the directory has
+    /// to be read once more for each of them.
     pub(crate) fn finish(self) -> Result<Vec<String>, Vec<Self>> {
         if !self.is_too_wide() {
             return Ok(self.twice);
         }
-        // Twice as many as would do if hashes were spread evenly; a part that is still too wide is
-        // divided once more.
+        // Twice as many parts as an even distribution needs. A part that is still too large is divided again.
         let more = self.count.div_ceil(self.remembered) * 2;
         let (part, parts) = self.part;
         let divided = (0..more)
@@ -98,7 +97,7 @@ mod tests {
     }
 
     proptest! {
-        /// With little memory the same is found as with much.
+        /// A small memory limit finds the same duplicates as a large one.
         #[test]
         fn memory_bounds_the_passes_and_not_what_is_found(
             numbers in prop::collection::vec(0..200_u32, 0..300),
@@ -111,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn spellings_are_names_of_their_own() {
+    fn different_spellings_are_different_names() {
         let names = ["\u{e9}", "e\u{301}", "E\u{301}"].map(str::to_owned);
         assert!(twice(&names, Siblings::new(1000)).is_empty());
     }

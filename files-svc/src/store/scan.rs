@@ -1,6 +1,6 @@
-//! Going through all documents of an instance, for a check.
+//! Scans all documents of an instance for a check.
 //!
-//! What decides is read by id; the index is asked for the order of directories alone.
+//! Findings are decided by documents that are read by id. The index gives only the order of directories.
 
 use std::collections::HashMap;
 
@@ -17,10 +17,10 @@ use crate::{
     error::Error,
 };
 
-/// How many documents are held at once.
+/// How many documents are held in memory at once.
 const CHUNK: usize = 200;
 
-/// One child of some directory.
+/// A child of any directory.
 #[derive(Debug)]
 pub(crate) struct Child {
     /// The id of its document.
@@ -32,8 +32,8 @@ pub(crate) struct Child {
 }
 
 impl Store {
-    /// All documents of the tree in the order of their ids, some at a time, each with how many revisions
-    /// lie beside the winning one.
+    /// All documents of the tree in the order of their ids, in chunks, each with the number of its conflicting
+    /// revisions.
     pub(crate) fn entries_by_id(
         &self,
     ) -> impl Stream<Item = Result<Vec<(Entry, usize)>, Error>> + Send + use<> {
@@ -48,10 +48,7 @@ impl Store {
             .map_err(|stopped| stopped.1)
     }
 
-    /// The documents with these ids; those that do not exist are not in the map.
-    ///
-    /// # Errors
-    /// When the database fails.
+    /// The documents with these ids. Missing documents are not in the map.
     pub(crate) async fn entries(&self, ids: &[&str]) -> Result<HashMap<String, Entry>, Error> {
         let found = self.files.get_many::<Value>(ids).await?;
         Ok(found
@@ -60,10 +57,7 @@ impl Store {
             .collect())
     }
 
-    /// The directories in which these documents should lie, by id, in one call.
-    ///
-    /// # Errors
-    /// When the database fails.
+    /// The parent directories that these documents name, by id, in one call.
     pub(crate) async fn parents_of(
         &self,
         entries: impl Iterator<Item = &Entry> + Send,
@@ -79,7 +73,7 @@ impl Store {
             .collect())
     }
 
-    /// The children of all directories, those of one directory together, in the order of their ids.
+    /// The children of all directories, grouped by directory, in the order of their ids.
     pub(crate) fn children_by_directory(
         &self,
     ) -> impl Stream<Item = Result<Child, Error>> + Send + use<> {
@@ -108,7 +102,7 @@ impl Store {
             .find::<Value>(query)
             .map_err(Error::from)
             .try_filter_map(|Document { id, body, .. }| {
-                // One whose fields are of other types has no name; that is found elsewhere.
+                // A document with fields of other types has no name. Another part of the check reports it.
                 let named = serde_json::from_value::<Named>(body).ok();
                 std::future::ready(Ok(named.map(|named| Child {
                     id,
@@ -118,8 +112,8 @@ impl Store {
             })
     }
 
-    /// All documents of old versions, some at a time. None when there is no database of versions: very
-    /// old software made none.
+    /// All documents of old versions, in chunks. Empty when the database of versions does not exist: very old software
+    /// created none.
     pub(crate) fn versions_by_id(
         &self,
     ) -> impl Stream<Item = Result<Vec<Document<Value>>, Error>> + Send + use<> {
@@ -135,10 +129,7 @@ impl Store {
             .map_err(|stopped| stopped.1)
     }
 
-    /// The documents of old versions with these ids; those that do not exist are not in the map.
-    ///
-    /// # Errors
-    /// When the database fails.
+    /// The documents of old versions with these ids. Missing documents are not in the map.
     pub(crate) async fn versions(
         &self,
         ids: &[&str],

@@ -1,10 +1,10 @@
-//! A small world for the files service: a database, a folder of contents, the service on a socket, and
-//! callers at each of its doors.
+//! Test fixture of the files service: a database, a folder of contents, the service on a socket, and clients with the
+//! rights of each kind of caller.
 //!
 //! The database is the embedded one, or the CouchDB that `HAMLET_TEST_COUCHDB_URL` names.
 #![allow(
     dead_code,
-    reason = "each file of tests is a crate of its own and uses a part of this"
+    reason = "each test file is a separate crate and uses only a part of this"
 )]
 
 use std::path::PathBuf;
@@ -80,7 +80,7 @@ impl World {
         world
     }
 
-    /// The same world, seen by another instance.
+    /// Another tenant of the same fixture.
     pub(crate) fn tenant(&self, change: impl FnOnce(&mut Tenant)) -> Tenant {
         let mut tenant = self.tenant.clone();
         tenant.prefix = fresh_prefix();
@@ -96,7 +96,7 @@ impl World {
         FilesServiceClient::new(self.service.through(door))
     }
 
-    /// A way without the key.
+    /// A client without the cluster key.
     pub(crate) fn stranger(&self) -> FilesServiceClient<Channel> {
         FilesServiceClient::new(self.service.stranger())
     }
@@ -152,14 +152,14 @@ impl World {
         self.couch.database(&name)
     }
 
-    /// Writes a document as other software does.
+    /// Writes a document as other software would.
     pub(crate) async fn write(&self, id: &str, document: Value) {
         let files = self.database(&self.tenant, "io.cozy.files");
         let written = files.put(id, None, &document).await.unwrap();
         assert!(written.committed().is_some(), "{id} was there already");
     }
 
-    /// Writes one revision of a document beside those that are there, as replication does.
+    /// Writes one revision of a document beside the existing ones, as replication does.
     pub(crate) async fn replicate(&self, doctype: &str, revision: &Value) {
         use base64::{Engine as _, engine::general_purpose::STANDARD};
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -184,18 +184,18 @@ impl World {
         assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
     }
 
-    /// All documents of the instance's tree, design documents excepted, by id.
+    /// All documents of the instance's tree by id, without design documents.
     pub(crate) async fn documents(&self, tenant: &Tenant) -> Vec<(String, Value)> {
         let all = database::documents(&self.database(tenant, "io.cozy.files")).await;
         all.into_iter().map(|it| (it.id, it.body)).collect()
     }
 
-    /// Stops the database. `false` when it is not ours to stop.
+    /// Stops the database. `false` when it is a shared server, which is not stopped.
     pub(crate) fn stop_database(&self) -> bool {
         self.server.stop()
     }
 
-    /// Removes the databases of an instance, for the next run over the same server.
+    /// Removes the databases of an instance, so that the next run on the same server starts clean.
     pub(crate) async fn forget(&self, tenant: &Tenant) {
         for doctype in ["io.cozy.files", "io.cozy.files.versions"] {
             let name = DbName::instance(&tenant.prefix, doctype).unwrap();
@@ -245,7 +245,7 @@ impl World {
         Ok((page.children, page.next_page_token))
     }
 
-    /// A walk: paths with their depths.
+    /// Walks a tree: paths with their depths.
     pub(crate) async fn walk(
         &self,
         path: &str,
@@ -281,7 +281,7 @@ fn contexts() -> Contexts {
     Contexts::new([("bare".to_owned(), bare)].into())
 }
 
-/// The names of the fields that a status calls wrong.
+/// The names of the fields that a status reports as wrong.
 pub(crate) fn wrong_fields(status: &Status) -> Vec<String> {
     use tonic_types::StatusExt as _;
     status

@@ -1,4 +1,4 @@
-//! Running the program, and databases for it.
+//! Runs the program, and provides databases for it.
 
 pub(crate) mod nodes;
 
@@ -13,7 +13,7 @@ use test_kit::database::Embedded;
 /// The administrator's password.
 pub(crate) const PASSWORD: &str = "never-to-be-shown";
 
-/// What the program answered.
+/// The exit code and output of the program.
 #[derive(Debug)]
 pub(crate) struct Told {
     pub(crate) code: i32,
@@ -21,7 +21,7 @@ pub(crate) struct Told {
     pub(crate) err: String,
 }
 
-/// Runs it with these words and waits for its end.
+/// Runs the program with these arguments and waits for it to exit.
 pub(crate) fn run<'a>(words: impl IntoIterator<Item = &'a str>) -> Told {
     let output = Command::new(env!("CARGO_BIN_EXE_hamlet-setup"))
         .args(words)
@@ -36,7 +36,7 @@ pub(crate) fn run<'a>(words: impl IntoIterator<Item = &'a str>) -> Told {
     }
 }
 
-/// Runs a command that is about these nodes.
+/// Runs a command for these nodes.
 pub(crate) async fn couchdb(
     command: &'static str,
     password_file: &Path,
@@ -60,7 +60,7 @@ pub(crate) async fn couchdb(
     .unwrap()
 }
 
-/// A database of one node that serves.
+/// A running single-node database.
 pub(crate) struct SingleNode {
     pub(crate) url: String,
     pub(crate) password_file: PathBuf,

@@ -1,5 +1,5 @@
-//! CouchDB nodes before they are set up: `/_up`, `/_all_dbs`, `/_cluster_setup` and `/_membership` as CouchDB 3.4
-//! answers them. Node I listens on 127.0.0.I, so that each has a host of its own.
+//! Fakes of CouchDB nodes before setup: `/_up`, `/_all_dbs`, `/_cluster_setup` and `/_membership`, with the answers of
+//! CouchDB 3.4. Node I listens on 127.0.0.I, so that each node has its own host.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,17 +25,17 @@ use super::{PASSWORD, Told, couchdb};
 struct Cluster {
     /// The administrator's password on each node.
     passwords: BTreeMap<String, String>,
-    /// Whether the system databases are there.
+    /// Whether the system databases exist.
     finished: bool,
-    /// The nodes that have joined the first.
+    /// The nodes that have joined the first one.
     members: BTreeSet<String>,
-    /// The nodes that nobody can connect to.
+    /// The nodes that cannot be connected to.
     cut_off: BTreeSet<String>,
-    /// What has been asked for, in order.
+    /// The actions that were requested, in order.
     actions: Vec<String>,
 }
 
-/// Some nodes.
+/// A set of fake nodes.
 pub(crate) struct Nodes {
     urls: Vec<String>,
     hosts: Vec<String>,
@@ -81,7 +81,7 @@ impl Nodes {
         }
     }
 
-    /// Lets the node at `index` join before anybody asks.
+    /// Joins the node at `index` to the cluster before the test starts.
     pub(crate) fn join(&self, index: usize) {
         let host = self.hosts.get(index).unwrap().clone();
         self.cluster.lock().unwrap().members.insert(host);
@@ -93,7 +93,7 @@ impl Nodes {
         self.cluster.lock().unwrap().cut_off.insert(host);
     }
 
-    /// What has been asked for, in order.
+    /// The actions that were requested, in order.
     pub(crate) fn actions(&self) -> Vec<String> {
         self.cluster.lock().unwrap().actions.clone()
     }
@@ -183,7 +183,7 @@ async fn serve(listener: TcpListener, host: String, cluster: Arc<Mutex<Cluster>>
             let answering = service_fn(move |request: Request<Incoming>| {
                 answer(request, host.clone(), Arc::clone(&cluster))
             });
-            // A client that hangs up is no failure of the test.
+            // A client that disconnects is not a failure of the test.
             let _ = http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), answering)
                 .await;

@@ -1,4 +1,4 @@
-//! Messages as they lie on the wire: a [`super::Fake`] learns their types from the contracts.
+//! A codec that passes encoded messages through. A [`super::Fake`] takes their types from the descriptors.
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 use tonic::{
@@ -6,7 +6,7 @@ use tonic::{
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
 
-/// Takes messages for bytes.
+/// Encodes and decodes messages as raw bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BytesCodec;
 

@@ -1,4 +1,4 @@
-//! `DirectoryService` and `TenantService`: an instance service that knows the hosts that a test tells it.
+//! A fake instance service for gateways: `DirectoryService` and `TenantService` with the hosts that a test sets.
 
 use std::{
     collections::HashMap,
@@ -20,12 +20,12 @@ use tonic::{Code, Request, Status};
 
 use super::Fake;
 
-/// The token that opens every instance that waits for its owner.
+/// The register token of every instance that is onboarding.
 pub const REGISTER_TOKEN: &str = "0123456789abcdef0123456789abcdef";
-/// One that was right once.
+/// A token that was valid, but has expired.
 pub const EXPIRED_TOKEN: &str = "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee";
 
-/// The fake instance service. It goes away when dropped.
+/// The fake instance service. Dropping this value stops it.
 #[derive(Debug)]
 pub struct Directory {
     fake: Fake,
@@ -42,7 +42,7 @@ struct Hosts {
     registered: Vec<RegisterPassphraseRequest>,
 }
 
-/// An active instance whose owner has chosen a passphrase.
+/// The answer for an active instance with a passphrase.
 #[must_use]
 pub fn active_instance(domain: &str) -> ResolveHostResponse {
     ResolveHostResponse {
@@ -60,10 +60,10 @@ pub fn active_instance(domain: &str) -> ResolveHostResponse {
 }
 
 impl Directory {
-    /// One that knows no host.
+    /// Starts a service that knows no host.
     ///
     /// # Panics
-    /// When there is no free port.
+    /// When no port is free.
     #[must_use]
     pub fn start() -> Self {
         let fake = Fake::service();
@@ -77,18 +77,18 @@ impl Directory {
         Self { fake, known }
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.fake.address()
     }
 
-    /// Answers questions for a host so from now on.
+    /// Sets the answer for a host.
     pub fn set(&self, host: &str, answer: ResolveHostResponse) {
         self.known.lock().answers.insert(host.to_owned(), answer);
     }
 
-    /// The host is that of a blocked instance.
+    /// Marks the instance of a host as blocked.
     pub fn block(&self, host: &str, reason: &str) {
         let mut answer = active_instance(host);
         answer.set_state(HostState::Blocked);
@@ -96,25 +96,25 @@ impl Directory {
         self.set(host, answer);
     }
 
-    /// The host is that of an instance whose destruction has begun.
+    /// Marks the instance of a host as being destroyed.
     pub fn delete(&self, host: &str) {
         let mut answer = active_instance(host);
         answer.set_state(HostState::Deleting);
         self.set(host, answer);
     }
 
-    /// Takes so long for each answer about a host.
+    /// Delays each answer about a host.
     pub fn answer_after(&self, delay: Duration) {
         self.known.lock().delay = delay;
     }
 
-    /// How often it was asked whose a host is.
+    /// The number of calls that resolved a host.
     #[must_use]
     pub fn questions(&self) -> usize {
         self.fake.called("ResolveHost")
     }
 
-    /// The passphrases that were chosen.
+    /// The passphrases that owners have chosen.
     #[must_use]
     pub fn registered(&self) -> Vec<RegisterPassphraseRequest> {
         self.known.lock().registered.clone()
@@ -178,7 +178,7 @@ impl Known {
 }
 
 impl Hosts {
-    /// Looks at a token as the instance service does.
+    /// Checks a token as the instance service does.
     fn open(&self, tenant: &Tenant, token: &str) -> Result<(), Status> {
         let refused =
             |reason: &str| Err(StatusBuilder::new(Code::PermissionDenied, reason, "no").build());

@@ -1,4 +1,4 @@
-//! `FilesLifecycleService` and `AppsLifecycleService`: they make their databases, and count contents.
+//! Fakes of `FilesLifecycleService` and `AppsLifecycleService`. They create their databases, and count contents.
 
 use std::{
     collections::BTreeMap,
@@ -15,16 +15,16 @@ use tonic::{Request, Status};
 
 use super::Fake;
 
-/// What lies in the stores of contents: the number of objects by the prefix of their instance.
+/// The fake content store: the number of objects by the prefix of their instance.
 pub type Contents = Arc<Mutex<BTreeMap<String, i64>>>;
 
-/// Answers for both services, whose databases lie on this server, and whose contents are these. All of them are counted
-/// by the files service; none belongs to the apps service.
+/// Adds the answers of both services to `fake`. Their databases are on this server. The fake files service owns all of
+/// `contents`; the fake apps service owns none.
 ///
 /// # Panics
-/// When the database's settings cannot be used.
+/// When the database settings are invalid.
 pub fn play(fake: &Fake, database: &CouchConfig, contents: &Contents) {
-    // A client of its own: connections belong to the runtime of the fake.
+    // A separate client, because connections belong to the runtime of the fake.
     let couch = Couch::connect(database).expect("the settings of a database");
     make_databases(fake, &couch);
     fake.answer(|_: Request<files::CreateDefaultDirectoriesRequest>| {
@@ -95,7 +95,7 @@ fn keep_contents(fake: &Fake, contents: &Contents) {
     });
     let kept = Arc::clone(contents);
     fake.stream(move |request: Request<files::ListContentsRequest>| {
-        // All, or those of the instance that the call is for.
+        // A call with a tenant concerns only the contents of that instance.
         let caller = Caller::of(&request)?;
         let only = caller.tenant().ok().map(|tenant| tenant.prefix.clone());
         let kept = lock(&kept).clone();

@@ -1,16 +1,16 @@
-//! A server of any contract: it answers what a test tells it to, and notes what it was asked.
+//! A fake server for any contract. It returns the answers that a test sets, and records the calls.
 //!
-//! A method is named by its request: `fake.answer(|request: Request<GetAppRequest>| …)` answers
-//! `hamlet.apps.v1.AppsService/GetApp`. The contracts say which method takes the message, and an answer of another type
-//! than the method's fails the test at once. What has no answer is UNIMPLEMENTED, so a new method of a contract asks
-//! nothing of the tests that do not use it.
+//! A method is selected by its request type: `fake.answer(|request: Request<GetAppRequest>| …)` answers
+//! `hamlet.apps.v1.AppsService/GetApp`. The descriptors say which method takes the message. An answer whose type
+//! differs from the method's fails the test at once. A method without an answer returns UNIMPLEMENTED, so a new method
+//! of a contract does not affect tests that do not use it.
 //!
-//! Each contract that several tests need has its prepared answers here:
+//! Contracts that several tests need have prepared answers:
 //!
-//! - [`Script`]: what the command line calls at an admin door (`InstanceService`, `OperationService`,
+//! - [`Script`]: the admin door as the command line calls it (`InstanceService`, `OperationService`,
 //!   `google.longrunning.Operations`, `FilesService`, `AppsService`)
-//! - [`Directory`]: what the gateway asks (`DirectoryService`, `TenantService`)
-//! - [`lifecycles`]: what operations ask of the other services (`FilesLifecycleService`, `AppsLifecycleService`)
+//! - [`Directory`]: the calls of the gateway (`DirectoryService`, `TenantService`)
+//! - [`lifecycles`]: the calls of operations to other services (`FilesLifecycleService`, `AppsLifecycleService`)
 
 mod codec;
 mod directory;
@@ -38,7 +38,7 @@ pub use script::{Script, Watch, WatchEnd};
 
 use crate::{doors, eventually_blocking};
 
-/// A running server. It dies with this value, or before.
+/// A running server. Dropping this value stops it, if [`Fake::die`] has not done so before.
 pub struct Fake {
     runtime: Option<Runtime>,
     address: SocketAddr,
@@ -50,7 +50,7 @@ type Answering = BoxFuture<'static, Result<Answers, Status>>;
 type Answer = Arc<dyn Fn(Request<Bytes>) -> Answering + Send + Sync>;
 type Entrance = Box<dyn Fn(Request<()>) -> Result<Request<()>, Status> + Send + Sync>;
 
-/// What the server and its tasks share.
+/// The state that the server and its tasks share.
 struct Shared {
     entrance: Entrance,
     state: Mutex<State>,
@@ -58,27 +58,27 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// By their paths, such as `/hamlet.apps.v1.AppsService/GetApp`.
+    /// Answers by the path of the method, such as `/hamlet.apps.v1.AppsService/GetApp`.
     answers: HashMap<String, Answer>,
     calls: Vec<Call>,
     refusal: Option<Status>,
-    /// By the names of services: whether they serve.
+    /// Health by the name of the service: whether it is serving.
     health: HashMap<String, bool>,
 }
 
-/// A call that came in, whatever became of it.
+/// A received call, whatever its outcome.
 struct Call {
     path: String,
     authority: String,
-    /// Its message, if it was let in.
+    /// The message; `None` when the call was not authorized.
     message: Option<Bytes>,
 }
 
-/// A method as a contract has it.
+/// A method of a contract.
 struct Method(MethodDescriptor);
 
 impl Method {
-    /// The one method that takes this message.
+    /// The only method that takes this message.
     fn taking<Q: Name>() -> Self {
         static CONTRACTS: LazyLock<DescriptorPool> = LazyLock::new(|| {
             DescriptorPool::decode(hamlet_proto::FILE_DESCRIPTOR_SET).expect("contracts")
@@ -107,10 +107,11 @@ impl Method {
 }
 
 impl Fake {
-    /// A service, which lets in who has the [cluster key](doors::CLUSTER_KEY). The
-    /// [`Caller`](service_kit::caller::Caller) of a call is in the request.
+    /// Starts a service that accepts callers with the [cluster key](doors::CLUSTER_KEY). The
+    /// [`Caller`](service_kit::caller::Caller) of a call is an extension of the request.
     ///
     /// # Panics
+    /// When no port is free.
     /// When there is no free port.
     #[must_use]
     pub fn service() -> Self {
@@ -118,10 +119,10 @@ impl Fake {
         Self::start(Box::new(move |request| authenticate.clone().call(request)))
     }
 
-    /// An admin door, which lets in who has the [credential](doors::ADMIN_CREDENTIAL).
+    /// Starts an admin door that accepts callers with the [credential](doors::ADMIN_CREDENTIAL).
     ///
     /// # Panics
-    /// When there is no free port.
+    /// When no port is free.
     #[must_use]
     pub fn admin_door() -> Self {
         let bearer = format!("Bearer {}", doors::ADMIN_CREDENTIAL);
@@ -146,22 +147,22 @@ impl Fake {
         }
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its address as a URL.
+    /// Its URL.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Answers the method that takes `Q`. An earlier answer is replaced.
+    /// Sets the answer of the method that takes `Q`, and replaces an earlier one.
     ///
     /// # Panics
-    /// When no method takes `Q`, or it answers with something else.
+    /// When no method takes `Q`, or the method's response type is not `A`.
     pub fn answer<Q: Asked, A: Name + 'static>(
         &self,
         answer: impl Fn(Request<Q>) -> Result<A, Status> + Send + Sync + 'static,
@@ -169,7 +170,7 @@ impl Fake {
         self.answer_later(move |request| std::future::ready(answer(request)));
     }
 
-    /// The same for an answer that takes its time.
+    /// As [`Self::answer`], with an asynchronous answer.
     ///
     /// # Panics
     /// As [`Self::answer`].
@@ -188,7 +189,7 @@ impl Fake {
         });
     }
 
-    /// Answers the method that takes `Q` with a stream.
+    /// Sets a streaming answer of the method that takes `Q`.
     ///
     /// # Panics
     /// As [`Self::answer`].
@@ -224,18 +225,18 @@ impl Fake {
         self.shared.state().answers.insert(method.path(), answer);
     }
 
-    /// Refuses any call from now on.
+    /// From now on, answers every call with this status.
     pub fn refuse(&self, status: Status) {
         self.shared.state().refusal = Some(status);
     }
 
-    /// Reports the health of a service by its name. The server itself, whose name is empty, is healthy.
+    /// Sets the health of a service by its name. The server as a whole, whose name is empty, is healthy.
     pub fn report_health(&self, service: &str, serves: bool) {
         let mut state = self.shared.state();
         state.health.insert(service.to_owned(), serves);
     }
 
-    /// What it was asked by this message so far, calls that it did not let in left out.
+    /// The messages of type `Q` received so far, without those of unauthorized calls.
     ///
     /// # Panics
     /// When no method takes `Q`.
@@ -263,7 +264,7 @@ impl Fake {
             .collect()
     }
 
-    /// How often a method of this name was called.
+    /// How often a method with this name was called.
     #[must_use]
     pub fn called(&self, method: &str) -> usize {
         let state = self.shared.state();
@@ -271,10 +272,10 @@ impl Fake {
         calls.filter(|call| call.method() == method).count()
     }
 
-    /// Blocks until a method was called so often.
+    /// Blocks until a method has been called this often.
     ///
     /// # Panics
-    /// When it is not.
+    /// When that does not happen in time.
     #[track_caller]
     pub fn wait_for(&self, method: &str, times: usize) {
         let what = format!("{times} calls of {method}");
@@ -284,7 +285,7 @@ impl Fake {
         });
     }
 
-    /// Dies as a killed process does: its sockets are closed without a word.
+    /// Ends abruptly, as a killed process does: its connections are closed without a response.
     pub fn die(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
@@ -318,7 +319,7 @@ impl Call {
     }
 }
 
-/// A message that a method can take.
+/// A request message of a method.
 pub trait Asked: Message + Name + Default + 'static {}
 
 impl<Q: Message + Name + Default + 'static> Asked for Q {}
@@ -326,7 +327,7 @@ impl<Q: Message + Name + Default + 'static> Asked for Q {}
 #[expect(
     clippy::needless_pass_by_value,
     clippy::unnecessary_wraps,
-    reason = "it is used in maps"
+    reason = "the function is passed to map"
 )]
 fn encoded<A: Message>(answer: A) -> Result<Bytes, Status> {
     Ok(answer.encode_to_vec().into())
@@ -351,7 +352,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_not_let_in_gets_no_answer() {
+    async fn unauthorized_calls_get_no_answer() {
         let fake = Fake::service();
         fake.answer(|asked: Request<GetAppRequest>| {
             Ok(App {
@@ -377,7 +378,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_has_no_answer_is_unimplemented() {
+    async fn methods_without_an_answer_are_unimplemented() {
         let fake = Fake::service();
         let service = Service::at(fake.address()).await;
         let mut apps = AppsServiceClient::new(service.through(Door::Admin));

@@ -1,4 +1,4 @@
-//! What an installation answers at its admin door, as far as the command line calls it.
+//! Scripted answers of an installation's admin door, for tests of the command line.
 
 mod apps;
 mod files;
@@ -23,40 +23,40 @@ use tonic::{Request, Status};
 
 use super::{Asked, Fake};
 
-/// How a stream of states ends.
+/// How a watch stream ends.
 #[derive(Debug)]
 pub enum WatchEnd {
-    /// It just stops.
+    /// The stream ends without an error.
     Stop,
-    /// It says no more, and stays open.
+    /// The stream stays open and silent.
     Hang,
-    /// It fails.
+    /// The stream fails.
     Fail(Status),
 }
 
-/// The states of an operation that one watch tells, and how it ends.
+/// The states that one watch stream sends, and how the stream ends.
 pub type Watch = (Vec<Operation>, WatchEnd);
 
-/// What is answered. Failures and watches are used up from the front; everything else stands for stored things.
+/// The answers. Failures and watches are consumed from the front. All other fields are the stored state.
 #[derive(Debug, Default)]
 pub struct Script {
-    /// Refuses any call with this.
+    /// Refuses every call with this status.
     pub refuse: Option<Status>,
-    /// The first creations fail with these.
+    /// The first creations fail with these statuses.
     pub failing_creations: VecDeque<Status>,
-    /// Answers changes.
+    /// The response to changes.
     pub accepted: Operation,
-    /// Answers changes that are only checked; as others when absent.
+    /// The response to changes with `validate_only`; `accepted` when absent.
     pub checked: Option<Operation>,
-    /// The streams of states, one a watch.
+    /// The watch streams, one per call.
     pub watches: VecDeque<Watch>,
-    /// The instances, listed in pages of two.
+    /// The instances. Pages contain at most two.
     pub instances: Vec<Instance>,
-    /// After so many pages of instances, the next is never answered.
+    /// After this number of pages of instances, the request for the next page hangs.
     pub pages: Option<usize>,
     /// The operations.
     pub operations: Vec<Operation>,
-    /// The files of any directory.
+    /// The children of any directory.
     pub files: Vec<File>,
     /// The tree.
     pub tree: Vec<TreeEntry>,
@@ -64,16 +64,16 @@ pub struct Script {
     pub apps: Vec<App>,
     /// The register link of any instance.
     pub link: RegisterLink,
-    /// What belongs to nobody.
+    /// The orphans.
     pub orphans: Vec<Orphan>,
-    /// What is wrong with any tree.
+    /// The findings of any tree.
     pub findings: Vec<Finding>,
-    /// Breaks off the lists of orphans and findings at their end.
+    /// The error with which lists of orphans and findings end.
     pub broken: Option<Status>,
 }
 
 impl Fake {
-    /// Answers as `script` says.
+    /// Answers according to `script`.
     pub fn play(&self, mut script: Script) {
         if let Some(status) = script.refuse.take() {
             self.refuse(status);
@@ -89,7 +89,7 @@ impl Fake {
     }
 }
 
-/// A fake and the script of its answers.
+/// A fake and the script that it plays.
 struct Stage<'a> {
     fake: &'a Fake,
     script: Arc<Mutex<Script>>,
@@ -122,7 +122,7 @@ impl Stage<'_> {
 }
 
 impl Script {
-    /// The answer to a change.
+    /// The response to a change.
     fn change(&self, only_check: bool) -> Operation {
         match &self.checked {
             Some(checked) if only_check => checked.clone(),
@@ -131,8 +131,8 @@ impl Script {
     }
 }
 
-/// The page that a token names, and the token of the next. As real servers do, it never holds more than was asked
-/// for (0: anything), and sometimes less: two at most.
+/// The page that a token names, and the token of the next page. Pages contain at most `size` items (0: no limit), and
+/// never more than two: as with real servers, a page may be smaller than requested.
 fn page<T: Clone>(all: &[T], token: &str, size: i32) -> (Vec<T>, String) {
     let size = usize::try_from(size).expect("a size").clamp(0, 2);
     let size = if size == 0 { 2 } else { size };
@@ -147,7 +147,7 @@ fn page<T: Clone>(all: &[T], token: &str, size: i32) -> (Vec<T>, String) {
     (items, token)
 }
 
-/// A stream of items that may fail at its end.
+/// A stream of items that may end with an error.
 fn list<T: Clone>(
     items: &[T],
     broken: Option<&Status>,

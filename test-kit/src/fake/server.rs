@@ -1,4 +1,4 @@
-//! The server of a [`Fake`](super::Fake): gRPC over any path, and health.
+//! The server of a [`Fake`](super::Fake): gRPC on any path, and health.
 
 use std::{
     convert::Infallible,
@@ -24,7 +24,8 @@ use tonic_health::pb::{
 
 use super::{Answers, Call, Shared, codec::BytesCodec};
 
-/// Begins to serve on a port and in a runtime of its own, so that it serves tests that have none, and dies whole.
+/// Starts the server on its own port and in its own runtime. So tests without a runtime can use it, and stopping the
+/// runtime stops it completely.
 pub(super) fn serve(shared: Arc<Shared>) -> (Runtime, SocketAddr) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -51,7 +52,7 @@ pub(super) fn serve(shared: Arc<Shared>) -> (Runtime, SocketAddr) {
     (runtime, address)
 }
 
-/// Takes a call of any method. On the wire, one answer is a stream of one.
+/// Handles a call of any method. On the wire, a unary response is a stream of one message.
 #[derive(Clone)]
 struct AnyMethod(Arc<Shared>);
 
@@ -117,7 +118,7 @@ async fn answer(
 }
 
 impl Shared {
-    /// Notes a call. Its place among all calls.
+    /// Records a call, and returns its index among all calls.
     fn note(&self, path: &str, authority: String) -> usize {
         let mut state = self.state();
         state.calls.push(Call {

@@ -1,4 +1,5 @@
-//! Checking that contents are there, with their size and hash, and that each belongs to something.
+//! Checks that the contents of files exist, with the documented size and hash, and that every stored object belongs to
+//! a file.
 
 use futures::TryStreamExt as _;
 
@@ -15,14 +16,14 @@ use crate::{
     store::Store,
 };
 
-/// What a document says of its contents.
+/// The contents that a document describes.
 struct Promise<'a> {
     file: &'a str,
     internal: &'a str,
     fields: &'a Fields,
 }
 
-/// Looks for the contents of every file.
+/// Checks the contents of every file.
 pub(super) async fn check_files(
     store: &Store,
     contents: &Contents,
@@ -34,7 +35,7 @@ pub(super) async fn check_files(
             if wrong_with_file(contents, store, entry).await?.is_none() {
                 continue;
             }
-            // The file may have got other contents, or be gone.
+            // The file may have been changed or removed since its document was read.
             let Some(now) = store.entries(&[&entry.id]).await?.remove(&entry.id) else {
                 continue;
             };
@@ -59,7 +60,7 @@ async fn wrong_with_file(
     store: &Store,
     entry: &Entry,
 ) -> Result<Option<(FindingKind, String)>, Error> {
-    // What is no document of a file has no contents; that it should be one is found elsewhere.
+    // A document that is neither file nor directory has no contents. The check of the index reports it.
     let Some(fields) = entry.fields.as_ref().filter(|it| !it.is_directory()) else {
         return Ok(None);
     };
@@ -71,7 +72,7 @@ async fn wrong_with_file(
     wrong_with(contents, store, &promise).await
 }
 
-/// Looks for the contents of every old version.
+/// Checks the contents of every old version.
 pub(super) async fn check_versions(
     store: &Store,
     contents: &Contents,
@@ -81,7 +82,7 @@ pub(super) async fn check_versions(
     while let Some(chunk) = chunks.try_next().await? {
         for version in &chunk {
             let mut body = version.body.clone();
-            // A version has the fields of its file, but for the type.
+            // A version has the same fields as its file, except the type.
             if let Some(body) = body.as_object_mut() {
                 body.insert("type".to_owned(), "file".into());
             }
@@ -152,7 +153,7 @@ async fn wrong_with(
     Ok(None)
 }
 
-/// Looks for what every object of the store belongs to.
+/// Checks that every object of the store belongs to a file or version.
 pub(super) async fn check_objects(
     store: &Store,
     contents: &Contents,
@@ -171,7 +172,7 @@ pub(super) async fn check_objects(
             let Some((kind, detail)) = wrong_with_object(object, file, is_version) else {
                 continue;
             };
-            // It may have been removed with its file.
+            // The object may have been removed together with its file.
             if contents.is_there(object).await? {
                 let finding = Finding {
                     kind,
@@ -186,7 +187,7 @@ pub(super) async fn check_objects(
     Ok(())
 }
 
-/// The version whose contents an object would be.
+/// The id of the version to which an object would belong.
 fn version_id(object: &Listed) -> Option<String> {
     match &object.object {
         Some(Object::Contents { file, internal }) => Some(format!("{file}/{internal}")),

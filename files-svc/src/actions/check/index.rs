@@ -1,4 +1,4 @@
-//! Checking that the documents make a tree.
+//! Checks that the documents form a tree.
 
 use futures::TryStreamExt as _;
 
@@ -13,7 +13,7 @@ use crate::{
     store::Store,
 };
 
-/// Looks at every document and the directory in which it lies.
+/// Checks every document against its parent directory.
 pub(super) async fn check(store: &Store, report: &Report) -> Result<(), Stop> {
     check_fixed(store, report).await?;
     let mut chunks = std::pin::pin!(store.entries_by_id());
@@ -60,7 +60,7 @@ fn conflict(entry: &Entry, parent: &Parent, conflicts: usize) -> Finding {
     }
 }
 
-/// Reads a document and its directory once more, and tells what is still wrong.
+/// Reads a document and its parent again, and reports what is still wrong.
 async fn look_again(store: &Store, id: &str, report: &Report) -> Result<(), Stop> {
     let Some(entry) = store.entries(&[id]).await?.remove(id) else {
         return Ok(());
@@ -78,9 +78,8 @@ async fn look_again(store: &Store, id: &str, report: &Report) -> Result<(), Stop
     Ok(())
 }
 
-/// Whether the way up from a directory leads back to it. A cycle further up is found by Brent's algorithm
-/// ("An improved Monte Carlo factorization algorithm", 1980), which remembers one directory however
-/// long the way is.
+/// Whether a directory is its own ancestor. Brent's algorithm ("An improved Monte Carlo factorization algorithm", 1980)
+/// also ends when the cycle lies further up; it remembers one directory, however long the path is.
 async fn lies_below_itself(store: &Store, id: &str) -> Result<bool, Error> {
     let mut at = id.to_owned();
     let (mut remembered, mut steps, mut power) = (at.clone(), 0_u64, 1_u64);
@@ -104,7 +103,7 @@ async fn lies_below_itself(store: &Store, id: &str) -> Result<bool, Error> {
     }
 }
 
-/// Looks for versions of files that do not exist.
+/// Finds versions whose file does not exist.
 pub(super) async fn check_versions(store: &Store, report: &Report) -> Result<(), Stop> {
     let mut chunks = std::pin::pin!(store.versions_by_id());
     while let Some(chunk) = chunks.try_next().await? {
@@ -137,7 +136,7 @@ pub(super) async fn check_versions(store: &Store, report: &Report) -> Result<(),
     Ok(())
 }
 
-/// The file of a version, whose id is `FILE/VERSION`.
+/// The id of a version's file. The id of a version is `FILE/VERSION`.
 pub(super) fn file_of(version: &str) -> &str {
     version.split_once('/').map_or("", |(file, _)| file)
 }

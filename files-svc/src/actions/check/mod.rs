@@ -1,8 +1,8 @@
-//! Checking that documents and contents of an instance fit together. It reports and repairs nothing.
+//! Checks the documents and contents of an instance for consistency. Reports only; repairs nothing.
 //!
-//! The tree may change meanwhile, so whatever is found wrong is looked at once more before it is told. In
-//! memory are 200 documents at a time, and the names of one directory as hashes
-//! ([`crate::domain::siblings`]): no more for a large tree than for a small one.
+//! The tree may change during a check, so every problem is verified by a second read before it is reported. Memory use
+//! does not depend on the size of the tree: at most 200 documents, and the names of one directory as hashes
+//! ([`crate::domain::siblings`]).
 
 mod contents;
 mod index;
@@ -13,25 +13,25 @@ use tokio::sync::mpsc;
 
 use crate::{contents::Contents, domain::finding::Finding, error::Error, store::Store};
 
-/// What to look at.
+/// Which parts to check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Scope {
-    /// That the documents make a tree.
+    /// The documents form a tree.
     pub(crate) index: bool,
-    /// That contents are there, with their size and hash.
+    /// The contents exist, with the documented size and hash.
     pub(crate) contents: bool,
 }
 
-/// Where findings go. The check ends when nobody listens any more.
+/// Receives the findings. The check ends when the receiver is dropped.
 #[derive(Debug)]
 struct Report(mpsc::Sender<Result<Finding, Error>>);
 
 /// Why a check ended early.
 #[derive(Debug)]
 enum Stop {
-    /// Nobody listens any more.
+    /// The receiver was dropped.
     NobodyListens,
-    /// Something failed.
+    /// A read failed.
     Failed(Error),
 }
 
@@ -50,27 +50,27 @@ impl Report {
     }
 }
 
-/// Checks a tree, and its contents. Nothing comes when all is well. Ends after an error.
+/// Checks the tree and its contents. The stream is empty when nothing is wrong, and ends after the first error.
 ///
 /// # Errors
-/// When the instance has no database of files; all other errors come as items.
+/// Returns an error only when the instance has no database of files. All later errors are items of the stream.
 pub(crate) async fn check(
     store: Store,
     contents: Contents,
     scope: Scope,
 ) -> Result<impl Stream<Item = Result<Finding, Error>> + Send, Error> {
-    // An instance without databases is an error of the call, and not the first of its findings.
+    // A missing database is an error of the call itself, not an item of the stream.
     store.entries(&[]).await?;
     let (sender, mut findings) = mpsc::channel(16);
     let work = async move {
         let report = Report(sender);
         if let Err(Stop::Failed(error)) = run(&store, &contents, scope, &report).await {
-            // Whoever does not listen any more does not want to know.
+            // When this fails, the receiver has been dropped.
             let _ = report.0.send(Err(error)).await;
         }
     };
     let findings = stream::poll_fn(move |context| findings.poll_recv(context));
-    // The work goes on while its findings are asked for, and is dropped with them.
+    // The check runs only while its findings are read, and is dropped with the stream.
     let work = stream::once(work).filter_map(|()| std::future::ready(None));
     Ok(stream::select(findings, work))
 }

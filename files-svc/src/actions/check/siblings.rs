@@ -1,4 +1,4 @@
-//! Looking for names that occur twice in one directory.
+//! Finds names that occur twice in one directory.
 
 use futures::TryStreamExt as _;
 
@@ -18,7 +18,7 @@ struct Directory {
     siblings: Siblings,
 }
 
-/// Goes through the children of all directories, one directory after the other.
+/// Reads the children of all directories, one directory after the other.
 pub(super) async fn check(store: &Store, report: &Report) -> Result<(), Stop> {
     let mut children = std::pin::pin!(store.children_by_directory());
     let mut open: Option<Directory> = None;
@@ -41,7 +41,7 @@ pub(super) async fn check(store: &Store, report: &Report) -> Result<(), Stop> {
     }
 }
 
-/// Tells what was found in a directory; one with more names than are remembered is gone through again.
+/// Reports the duplicates of a directory. A directory with more names than fit in memory is read again, in parts.
 async fn finish(store: &Store, directory: Directory, report: &Report) -> Result<(), Stop> {
     let mut parts = match directory.siblings.finish() {
         Ok(twice) => return tell(store, &directory.id, &twice, report).await,
@@ -69,7 +69,7 @@ async fn tell(
     report: &Report,
 ) -> Result<(), Stop> {
     for id in twice {
-        // It may have been moved or removed while the directory was read.
+        // The document may have been moved or removed while the directory was read.
         let Some(entry) = store.entries(&[id]).await?.remove(id) else {
             continue;
         };
