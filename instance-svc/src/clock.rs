@@ -1,6 +1,6 @@
-//! Times, as documents keep them.
+//! Times in the form that documents use.
 //!
-//! They are shown and they schedule; no decision between two replicas compares them.
+//! They serve for display and for scheduling. No decision between two replicas compares them.
 
 use std::sync::{
     Arc,
@@ -15,17 +15,17 @@ use time::{
     },
 };
 
-/// RFC 3339 with microseconds, all six digits always: texts so sort as the times that they tell.
+/// RFC 3339 with exactly six digits of microseconds, so that the strings sort like the times.
 const FORM: EncodedConfig = Config::DEFAULT
     .set_time_precision(TimePrecision::Second {
         decimal_digits: std::num::NonZeroU8::new(6),
     })
     .encode();
 
-/// The wall clock of a replica: the system's, unless a test lets it go wrong.
+/// The wall clock of a replica: the system's clock, which tests can shift.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
-    /// By how many milliseconds it is ahead of the system's.
+    /// The offset from the system's clock, in milliseconds.
     ahead: Option<Arc<AtomicI64>>,
 }
 
@@ -36,7 +36,7 @@ impl Clock {
         Self { ahead: None }
     }
 
-    /// A clock that can be made to go wrong: clones go wrong together.
+    /// A clock that can be shifted. Clones share the offset.
     #[must_use]
     pub fn adjustable() -> Self {
         Self {
@@ -44,7 +44,7 @@ impl Clock {
         }
     }
 
-    /// Lets the clock jump, ahead or (negative) back. The system's own does not.
+    /// Shifts the clock forward or (negative) back. Has no effect on the system's own clock.
     pub fn jump(&self, milliseconds: i64) {
         if let Some(ahead) = &self.ahead {
             ahead.fetch_add(milliseconds, Ordering::SeqCst);
@@ -81,7 +81,7 @@ impl Clock {
         show(self.time().saturating_sub(delay))
     }
 
-    /// How long it is until `text`; nothing when that is past or cannot be read.
+    /// The time until `text`; zero when that is past or invalid.
     #[must_use]
     pub fn until(&self, text: &str) -> std::time::Duration {
         parse(text)
@@ -90,7 +90,7 @@ impl Clock {
             .unwrap_or_default()
     }
 
-    /// How long ago `text` was; nothing when it lies ahead or cannot be read.
+    /// The time since `text`; zero when that is in the future or invalid.
     #[must_use]
     pub fn since(&self, text: &str) -> std::time::Duration {
         parse(text)
@@ -112,32 +112,32 @@ pub fn after(delay: std::time::Duration) -> String {
     Clock::system().after(delay)
 }
 
-/// Some time after `text`; `None` when that cannot be read.
+/// A while after `text`; `None` when that is invalid.
 #[must_use]
 pub fn later(text: &str, delay: std::time::Duration) -> Option<String> {
     let delay = Duration::try_from(delay).ok()?;
     parse(text)?.checked_add(delay).map(show)
 }
 
-/// How long it is until `text` on the system's clock; nothing when that is past or cannot be read.
+/// The time until `text` on the system's clock; zero when that is past or invalid.
 #[must_use]
 pub fn until(text: &str) -> std::time::Duration {
     Clock::system().until(text)
 }
 
-/// How long ago `text` was on the system's clock; nothing when it lies ahead or cannot be read.
+/// The time since `text` on the system's clock; zero when that is in the future or invalid.
 #[must_use]
 pub fn since(text: &str) -> std::time::Duration {
     Clock::system().since(text)
 }
 
-/// The time that `text` tells.
+/// Parses `text`.
 #[must_use]
 pub fn parse(text: &str) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(text, &Rfc3339).ok()
 }
 
-/// A time of the Unix epoch, RFC 3339; `None` when it lies beyond the years that this form has.
+/// A Unix time as RFC 3339; `None` when its year cannot be written in this form.
 #[must_use]
 pub fn from_unix(seconds: i64, nanos: i32) -> Option<String> {
     let time = OffsetDateTime::from_unix_timestamp(seconds)
@@ -148,7 +148,7 @@ pub fn from_unix(seconds: i64, nanos: i32) -> Option<String> {
 }
 
 fn show(time: OffsetDateTime) -> String {
-    // Every time of our era has this form.
+    // Every time of our era can be written in this form.
     time.format(&Iso8601::<FORM>).unwrap_or_default()
 }
 

@@ -1,4 +1,4 @@
-//! What can go wrong in the life of an instance, and how callers see it.
+//! The errors of the instance service, and the statuses that callers see.
 
 use service_kit::status::{ServiceError, StatusBuilder, is_transient, reasons, to_status};
 use tonic::{Code, Status};
@@ -11,7 +11,7 @@ use crate::domain::{
     spec::InvalidField,
 };
 
-/// What can go wrong.
+/// An error of the instance service.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A field of the request cannot be used.
@@ -34,7 +34,7 @@ pub enum Error {
     /// A name belongs to an instance, or is being claimed.
     #[error("the name {0} is taken")]
     NameTaken(String),
-    /// Another operation is at work.
+    /// Another operation has the instance.
     #[error("operations/{operation} is at work on {domain}; wait for its end")]
     Busy {
         /// The instance's domain.
@@ -89,7 +89,7 @@ pub enum Error {
     /// A register token does not open an instance.
     #[error("{}", refusal_of(*.0))]
     RegisterToken(Refused),
-    /// The installation is set to make and destroy no instances.
+    /// The configuration forbids creating and destroying instances.
     #[error("{0}")]
     Disabled(&'static str),
     /// The database failed.
@@ -131,7 +131,7 @@ pub enum Error {
     /// A passphrase could not be hashed.
     #[error("the passphrase could not be hashed")]
     Derive(#[from] DeriveError),
-    /// What an operation carries cannot be read.
+    /// The secret values that an operation carries cannot be read.
     #[error(transparent)]
     Sealed(#[from] sealed::Error),
     /// A document cannot be read or written as JSON.
@@ -189,7 +189,7 @@ impl ServiceError for Error {
 }
 
 impl Error {
-    /// The form in which an operation keeps it.
+    /// The form in which an operation stores the error.
     #[must_use]
     pub fn to_failure(&self) -> OperationFailure {
         let status = self.status();

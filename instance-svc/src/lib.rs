@@ -1,9 +1,9 @@
-//! The instance service: the life of an instance.
+//! The instance service: it manages the life cycle of instances.
 //!
-//! From the outside in: `api` takes the calls of the contracts; `actions` answers, or asks for an operation;
-//! `operations` drives what changes more than one document; `messages` turns the domain's types into those of
-//! the contracts and back; `domain` holds names, states and rules, and does no I/O; `store` knows which
-//! documents lie in which database.
+//! From the outside in: `api` handles the calls of the contracts; `actions` answers them, or requests an
+//! operation; `operations` performs changes of more than one document; `messages` converts the domain's types
+//! to those of the contracts and back; `domain` holds names, states and rules, and does no I/O; `store` knows
+//! which documents lie in which database.
 
 mod actions;
 mod api;

@@ -1,4 +1,4 @@
-//! The domain's types as messages of the contracts, and back. Nothing is decided here.
+//! Conversions between the domain's types and the messages of the contracts. Nothing is decided here.
 
 use hamlet_proto::{
     google::{longrunning, rpc},
@@ -32,7 +32,7 @@ use crate::{
 
 pub(crate) use crate::domain::fields::timestamp;
 
-/// What is asked of a creation. A field that cannot take effect yet is refused, never dropped.
+/// The spec of a requested creation. A field that has no effect yet is refused, never ignored.
 pub(crate) fn spec(request: CreateInstanceRequest) -> Result<Spec, Status> {
     let instance = request
         .instance
@@ -44,17 +44,17 @@ pub(crate) fn spec(request: CreateInstanceRequest) -> Result<Spec, Status> {
     })
 }
 
-/// The instance that a spec would become.
+/// The instance that would be created from a spec.
 pub(crate) fn preview(spec: &Spec) -> Instance {
     let mut instance = spec.documents().show_before_creation();
     if spec.couch_cluster().is_none() {
-        // It is drawn when the creation is accepted.
+        // The id is drawn when the creation is accepted.
         instance.couch_cluster = None;
     }
     instance
 }
 
-/// An instance in a list: without what lies in its settings.
+/// An instance in a list: without the fields that its settings document holds.
 pub(crate) fn listed(id: String, document: InstanceDocument, record: Record) -> Instance {
     let documents = Documents {
         id,
@@ -65,7 +65,7 @@ pub(crate) fn listed(id: String, document: InstanceDocument, record: Record) -> 
     documents.show_in_list()
 }
 
-/// An instance with all that is known of it, and no secret.
+/// An instance with all fields, and without secrets.
 pub(crate) fn instance(found: &Found) -> Instance {
     let record = found.record.as_ref().map(|record| record.body.clone());
     let settings = found
@@ -82,7 +82,7 @@ pub(crate) fn instance(found: &Found) -> Instance {
     documents.show()
 }
 
-/// The register link of an instance, while it has one.
+/// The register link of an instance, while it is valid.
 pub(crate) fn register_link(config: &Config, document: &InstanceDocument) -> Option<RegisterLink> {
     let token = document.register_token_hex()?;
     Some(RegisterLink {
@@ -92,7 +92,7 @@ pub(crate) fn register_link(config: &Config, document: &InstanceDocument) -> Opt
     })
 }
 
-/// The link that an instance has, whether it is still valid or not.
+/// The register link of an instance, valid or expired.
 pub(crate) fn link_of(config: &Config, found: &Found) -> Option<RegisterLink> {
     let link = register_link(config, &found.document.body)?;
     let record = found.record.as_ref();
@@ -103,7 +103,7 @@ pub(crate) fn link_of(config: &Config, found: &Found) -> Option<RegisterLink> {
     })
 }
 
-/// The instance that calls from a host are for.
+/// The instance that calls to a host address.
 pub(crate) fn tenant(
     config: &Config,
     id: &str,
@@ -117,7 +117,7 @@ pub(crate) fn tenant(
         context: document.context.clone(),
         locale: document.locale.clone(),
         url: config.url_of(&document.domain),
-        // One that no message can hold is in no list either: services refuse it.
+        // A position too large for a message is in no list; services refuse it.
         couch_cluster: i32::try_from(document.couch_cluster).unwrap_or(-1),
         debug: record
             .and_then(|record| record.debug_until.as_deref())
@@ -125,7 +125,7 @@ pub(crate) fn tenant(
     }
 }
 
-/// An orphan for callers.
+/// An orphan as a message.
 pub(crate) fn orphan(orphan: Orphan) -> pb::Orphan {
     let kind = match orphan.kind {
         OrphanKind::Database => pb::orphan::Kind::Database,
@@ -141,7 +141,7 @@ pub(crate) fn orphan(orphan: Orphan) -> pb::Orphan {
     }
 }
 
-/// Reads an id out of `operations/{id}`.
+/// Parses `operations/{id}`.
 pub(crate) fn operation_id(name: &str) -> Result<String, InvalidField> {
     match name.strip_prefix("operations/") {
         Some(id) if !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
@@ -155,8 +155,8 @@ pub(crate) fn operation_id(name: &str) -> Result<String, InvalidField> {
     }
 }
 
-/// An operation as callers see it. `position` is its place in line while it waits there; `response` what it is
-/// answered with when it did what was asked.
+/// An operation as a message. `position` is its position in the queue while it waits; `response` is the
+/// response of an operation that succeeded.
 pub(crate) fn operation(
     id: &str,
     operation: &Operation,
@@ -199,7 +199,7 @@ fn failure(operation: &Operation) -> rpc::Status {
     })
 }
 
-/// What came of a creation; `document` is the instance, if it is to be shown.
+/// The result of a creation; `document` is the instance, if it is to be included.
 pub(crate) fn created(
     task: Task<'_, CreateWork>,
     document: Option<&InstanceDocument>,
@@ -227,8 +227,8 @@ pub(crate) fn created(
     }
 }
 
-/// An instance as its creation left it. Its settings are those that were asked for: reading them again would
-/// be one more request in every creation.
+/// An instance as its creation left it. Its settings are the requested ones: reading them again would cost one
+/// more request in every creation.
 fn just_created(task: Task<'_, CreateWork>, document: &InstanceDocument) -> Instance {
     let documents = Documents {
         id: task.envelope.instance.clone(),
@@ -242,7 +242,7 @@ fn just_created(task: Task<'_, CreateWork>, document: &InstanceDocument) -> Inst
     documents.show()
 }
 
-/// What came of a destruction.
+/// The result of a destruction.
 pub(crate) fn destroyed(task: Task<'_, DestroyWork>) -> DeleteInstanceResult {
     DeleteInstanceResult {
         domain: task.envelope.domain.clone(),
@@ -252,7 +252,7 @@ pub(crate) fn destroyed(task: Task<'_, DestroyWork>) -> DeleteInstanceResult {
     }
 }
 
-/// What was or would be removed, by kind.
+/// What was or would be removed, by type.
 pub(crate) fn removed(removed: &Removed) -> Vec<RemovedCount> {
     [
         ("databases", removed.databases),
@@ -327,7 +327,7 @@ fn steps(operation: &Operation) -> Vec<pb::Step> {
         .collect()
 }
 
-/// A call that only checked: an operation without a name that has ended.
+/// The result of a validate-only call: an ended operation without a name.
 pub(crate) fn checked<M: prost::Message + prost::Name>(response: &M) -> longrunning::Operation {
     longrunning::Operation {
         name: String::new(),

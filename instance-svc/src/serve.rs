@@ -37,16 +37,16 @@ use crate::{
     store::{OperationLog, Store},
 };
 
-/// For how long something has to belong to nobody before it is taken for an orphan, as a rule.
+/// The default pause between the two checks for orphans.
 pub const ORPHAN_GRACE: Duration = Duration::from_secs(10);
 
-/// Why serving ended.
+/// Why serving ended with an error.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The database cannot be used.
+    /// The database is not usable.
     #[error("the database cannot be used: {0}")]
     Database(#[from] couch::Error),
-    /// What is in the database cannot be used.
+    /// The content of the database is not usable.
     #[error("what is in the database cannot be used: {0}")]
     Content(#[from] Error),
     /// The server failed.
@@ -54,27 +54,27 @@ pub enum ServeError {
     Server(#[from] service_kit::server::Error),
 }
 
-/// What the instance service is given.
+/// What the instance service needs to run.
 #[derive(Debug)]
 pub struct Given {
-    /// The servers of databases.
+    /// The database servers.
     pub couch: Clusters,
     /// The other services.
     pub peers: Peers,
     /// The contexts of the configuration.
     pub contexts: Contexts,
-    /// The key that services know each other by.
+    /// The keys with which services authenticate each other.
     pub cluster_key: Keyring,
-    /// How operations are driven.
+    /// The settings of the engine of operations.
     pub engine: Settings,
-    /// For how long something has to belong to nobody before it is taken for an orphan.
+    /// The pause between the two checks for orphans.
     pub orphan_grace: Duration,
 }
 
-/// Serves until `shutdown`, then hands back the operations that it drives.
+/// Serves until `shutdown`, then gives up the operations that it drives.
 ///
 /// # Errors
-/// When the database cannot be used or the listener fails.
+/// When the database is not usable or the listener fails.
 pub fn serve(
     config: Config,
     given: Given,
@@ -84,8 +84,8 @@ pub fn serve(
     serve_on(config, given, listener.into(), shutdown)
 }
 
-/// Boxed, and not generic, so that the service is compiled in this crate, once: a plain future is compiled again in
-/// each program and test that awaits it.
+/// Boxed and not generic, so that the service is compiled once, in this crate: an async function would be
+/// compiled again in each program and test that awaits it.
 fn serve_on(
     config: Config,
     given: Given,

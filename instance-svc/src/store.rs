@@ -1,4 +1,4 @@
-//! Which documents lie in which database.
+//! The store: which documents lie in which database.
 
 mod changes;
 mod claims;
@@ -38,7 +38,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// The store on these database servers. Nothing is sent yet.
+    /// A store on these database servers. Sends nothing yet.
     ///
     /// # Errors
     /// Never in practice: the names are constants.
@@ -69,9 +69,6 @@ impl Store {
     }
 
     /// Makes the global databases with their indexes and views. May be repeated.
-    ///
-    /// # Errors
-    /// When the database fails.
     pub async fn prepare(&self) -> Result<(), couch::Error> {
         for database in [
             &self.instances,
@@ -90,11 +87,8 @@ impl Store {
         .await
     }
 
-    /// Makes one database of an instance with its indexes, views and first documents, in two requests.
-    /// May be repeated. Returns its name and how many documents it must hold at least.
-    ///
-    /// # Errors
-    /// When the database fails.
+    /// Makes one database of an instance with its indexes, views and first documents, in two requests. May be
+    /// repeated. Returns its name and the minimum number of documents that it must hold.
     pub async fn make_database(
         &self,
         place: Place<'_>,
@@ -118,11 +112,7 @@ impl Store {
         Ok((name.as_str().to_owned(), first.len() as u64))
     }
 
-    /// The owner's settings.
-    ///
-    /// # Errors
-    /// When the database fails. Settings whose database is gone (the instance is being destroyed) are
-    /// none.
+    /// The owner's settings. `None` also when their database is gone, because the instance is being destroyed.
     pub async fn settings(
         &self,
         place: Place<'_>,

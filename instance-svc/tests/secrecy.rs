@@ -1,5 +1,5 @@
-//! Nothing secret is where it does not belong, over the whole life of an instance: no answer, no error, no log
-//! line, no `Debug`, no operation holds it.
+//! No secret leaks during the life cycle of an instance: no response, error, log line, `Debug` output or
+//! operation contains one.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -33,7 +33,7 @@ use service_kit::caller::for_tenant;
 use support::{Replica, World, failure};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Log lines, kept.
+/// Collected log lines.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -56,7 +56,7 @@ impl MakeWriter<'_> for Log {
     }
 }
 
-/// What nobody may see, and where it was looked for.
+/// The secrets, and the texts that were searched for them.
 #[derive(Default)]
 struct Secrecy {
     secrets: Vec<(&'static str, String)>,
@@ -144,7 +144,7 @@ async fn nothing_secret_is_where_it_does_not_belong() {
         .init();
     let mut secrecy = Secrecy::default();
     let world = World::new().await;
-    // Steps fail now and then, so that errors are kept and logged too.
+    // Steps fail now and then, so that errors are stored and logged, too.
     let flaky = Failpoints::new(|_, at| {
         use std::sync::atomic::{AtomicU32, Ordering};
         static ASKED: AtomicU32 = AtomicU32::new(0);
@@ -161,7 +161,7 @@ async fn nothing_secret_is_where_it_does_not_belong() {
     let first = "the first passphrase of all";
     secrecy.keep("the passphrase of a creation", first);
 
-    // Created with a passphrase; its request is shown as well.
+    // Created with a passphrase; the `Debug` output of the request is searched as well.
     let request = CreateInstanceRequest {
         instance: Some(Instance {
             domain: "a.example".to_owned(),
@@ -190,7 +190,7 @@ async fn nothing_secret_is_where_it_does_not_belong() {
     secrecy.see("an instance", format!("{instance:?}"));
     keep_stored_secrets(&world, &instance, &mut secrecy).await;
 
-    // What is refused repeats nothing.
+    // Refusals do not repeat the value.
     let reused = CreateInstanceRequest {
         passphrase: "another passphrase, refused".to_owned(),
         ..request
@@ -207,7 +207,7 @@ async fn nothing_secret_is_where_it_does_not_belong() {
     let refused = client.set_passphrase(set).await.unwrap_err();
     secrecy.see("a refusal", format!("{refused:?}"));
 
-    // Set anew.
+    // The passphrase is set again.
     let set = SetPassphraseRequest {
         name: name(),
         passphrase: "the second passphrase".to_owned(),
@@ -237,7 +237,7 @@ async fn nothing_secret_is_where_it_does_not_belong() {
     secrecy.see("the Debug of a token", format!("{token:?}"));
     secrecy.keep("a token", token.into_inner().token);
 
-    // One that is chosen by the link, which is rotated before.
+    // The first passphrase is set with the register link, which is renewed before.
     let request = CreateInstanceRequest {
         instance: Some(Instance {
             domain: "b.example".to_owned(),
@@ -246,7 +246,7 @@ async fn nothing_secret_is_where_it_does_not_belong() {
         ..CreateInstanceRequest::default()
     };
     let accepted = client.create_instance(request).await.unwrap();
-    // Its end holds the link: that is what it is for.
+    // The result of this operation contains the link: that is its purpose.
     assert_eq!(
         failure(&replica.end_of(&accepted.get_ref().name).await),
         None
@@ -298,7 +298,7 @@ async fn nothing_secret_is_where_it_does_not_belong() {
     tenants.register_passphrase(asked).await.unwrap();
     keep_stored_secrets(&world, &other, &mut secrecy).await;
 
-    // The end of it all.
+    // The instance is destroyed.
     let clean = CleanSessionsRequest {
         name: name(),
         ..CleanSessionsRequest::default()

@@ -1,9 +1,10 @@
-//! Adopting what other software does to instances: the names of those that it makes are claimed and they
-//! get a place in lists; of those that it changes, names and copies are brought up to date.
+//! Adopting instances that other software makes or changes. The names of new instances are claimed and the
+//! instances are added to lists; for changed instances, names and copied fields are updated.
 //!
-//! Everything is looked at once after the start, and then what the feed of changes tells. Two documents for
-//! one name are reported, never chosen between. An instance that an operation of ours has is left alone
-//! until that has ended; one that begins in between wins, by the record's revision.
+//! All instances are checked once after the start, and then those that the feed of changes reports. If two
+//! documents have the same name, that is logged and neither is preferred. An instance that one of our
+//! operations has is skipped until that operation has ended. An operation that takes the instance during the
+//! adoption wins, by the record's revision.
 
 use std::{collections::BTreeSet, collections::HashMap, time::Duration};
 
@@ -22,18 +23,19 @@ use crate::{
     store::Store,
 };
 
-/// How many instances are looked at together.
+/// How many instances are checked together.
 const BATCH: usize = 200;
 
-/// Adopts. One a process.
+/// Adopts instances. There is one in each process.
 #[derive(Debug)]
 pub(crate) struct Adoption {
     store: Store,
-    /// What stands in the place of an operation in what this process adopts: of no other process.
+    /// Stands in for an operation's id in the claims and records that this process writes; no other process has
+    /// the same.
     id: String,
-    /// Up to where the feed of changes was read; `None` before everything was looked at once.
+    /// The position up to which the feed of changes was read; `None` until all instances were checked once.
     since: Option<String>,
-    /// The instances that could not be looked at yet.
+    /// The instances that could not be checked yet.
     pending: BTreeSet<String>,
 }
 
@@ -47,16 +49,13 @@ impl Adoption {
         }
     }
 
-    /// Adopts every instance that has no record of ours.
-    ///
-    /// # Errors
-    /// Any fault of the database.
+    /// Adopts every instance without a record.
     pub(crate) async fn adopt_unrecorded(&mut self) -> Result<(), Error> {
         let unrecorded = self.store.unrecorded_instances().await?;
         self.look_at_all(&unrecorded).await
     }
 
-    /// Follows what other software does, looking every so often, until the shutdown.
+    /// Checks at intervals for changes by other software, until the shutdown.
     pub(crate) async fn follow(mut self, every: Duration, shutdown: CancellationToken) {
         loop {
             if let Err(error) = self.look().await {
@@ -74,7 +73,7 @@ impl Adoption {
 
     async fn look(&mut self) -> Result<(), Error> {
         let Some(mut since) = self.since.clone() else {
-            // What changes while everything is looked at is told by the feed afterwards.
+            // Changes made during this full check are reported by the feed afterwards.
             let since = self.store.present_sequence().await?;
             let everything = self.store.instance_ids().await?;
             self.look_at_all(&everything).await?;
@@ -95,7 +94,7 @@ impl Adoption {
         }
     }
 
-    /// Looks at these. When the database fails, those that were not looked at are looked at later.
+    /// Checks these instances. If the database fails, the rest is checked later.
     async fn look_at_all(&mut self, ids: &[String]) -> Result<(), Error> {
         let mut result = Ok(());
         for batch in ids.chunks(BATCH) {
@@ -111,9 +110,10 @@ impl Adoption {
 
     async fn look_at(&mut self, ids: &[String]) -> Result<(), Error> {
         let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-        // The records first: an operation of ours that changes or removes a document later than that takes
-        // the instance before, so that what is written here over its record is lost. The other way round, a
-        // document from before a destruction and no record any more would look like one of other software.
+        // The records are read first. An operation of ours that changes or removes a document after this read
+        // must take the instance before it does, so that the adoption's write of the record is lost. In the
+        // opposite order, a document read before a destruction together with a record missing after it would
+        // look like a document of other software.
         let mut records = self.store.records(&ids).await?;
         let documents = self.store.readable_instances(&ids).await?;
         let wanted: Vec<Wanted> = documents
@@ -132,7 +132,7 @@ impl Adoption {
         Ok(())
     }
 
-    /// Adopts one instance. Whether that is done; else it has to be looked at again.
+    /// Adopts one instance. Returns whether that is done; if not, it has to be checked again.
     async fn adopt(
         &self,
         document: Document<InstanceDocument>,
@@ -177,8 +177,8 @@ impl Adoption {
         }
     }
 
-    /// Claims what is missing, writes the record, and gives back what the instance has no more. Whether it
-    /// was done: an operation of ours that took the instance in between wins.
+    /// Claims missing names, writes the record, and releases names that the instance no longer has. Returns
+    /// whether it succeeded: an operation of ours that took the instance meanwhile wins.
     async fn bring_up_to_date(
         &self,
         id: &str,
@@ -188,7 +188,7 @@ impl Adoption {
     ) -> Result<bool, Error> {
         let won = self.claim(id, missing).await?;
         if won.is_empty() && following == record.body {
-            // What is missing is somebody else's.
+            // The missing names belong to another instance.
             return Ok(true);
         }
         match self
@@ -222,13 +222,13 @@ impl Adoption {
         Ok(true)
     }
 
-    /// Whether nothing of ours has happened to an instance since its record was written.
+    /// Whether no operation of ours has changed the instance since its record was written.
     async fn is_at(&self, id: &str, record: &Record) -> Result<bool, Error> {
         let now = self.store.record(id).await?;
         Ok(now.is_some_and(|now| now.body == *record))
     }
 
-    /// Claims names, in their order. Returns those that are the instance's now.
+    /// Claims names, in their order. Returns those that the instance has now.
     async fn claim(&self, id: &str, names: &[Wanted]) -> Result<Vec<Wanted>, Error> {
         let mut won = Vec::new();
         for wanted in names {
@@ -252,7 +252,7 @@ impl Adoption {
         Ok(won)
     }
 
-    /// Gives back names that were claimed for an instance that has them no more.
+    /// Releases names that were claimed for an instance and that it no longer has.
     async fn give_back_strays(&self, id: &str, claimed: &[Wanted]) -> Result<(), Error> {
         let document = self.store.instance(id).await?;
         let kept = document.map_or_else(Vec::new, |found| found.body.wanted());

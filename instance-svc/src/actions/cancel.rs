@@ -4,12 +4,11 @@ use couch::Exchange;
 
 use crate::{clock, domain::operation::Cancelling, error::Error, operations::Engine};
 
-/// Asks for an operation to be cancelled: one that waits in line ends at once, one that runs is marked, and
-/// whoever drives it takes back what was made. May be repeated.
+/// Requests the cancellation of an operation. A queued operation ends at once. A running one gets a mark, and
+/// its owner undoes what was made. May be repeated.
 ///
 /// # Errors
-/// [`Error::NoSuchOperation`]; [`Error::NotCancellable`] beyond the point of no return; any fault of the
-/// database.
+/// [`Error::NoSuchOperation`]; [`Error::NotCancellable`] after the point of no return.
 pub(crate) async fn cancel(engine: &Engine, id: &str) -> Result<(), Error> {
     loop {
         let mut found = engine
@@ -37,7 +36,7 @@ pub(crate) async fn cancel(engine: &Engine, id: &str) -> Result<(), Error> {
                 engine.nudge(id);
                 return Ok(());
             }
-            // It went on in between: whether it can still be cancelled is asked of what it is now.
+            // The operation has advanced meanwhile: whether it can be cancelled depends on its new state.
             Exchange::Lost => {}
         }
     }

@@ -1,4 +1,4 @@
-//! Making a token by which a program may call an instance.
+//! Creating a token with which a program may call an instance.
 
 use std::time::Duration;
 
@@ -23,24 +23,24 @@ use crate::{
     store::{Found, Store},
 };
 
-/// What is asked of a token.
+/// The arguments of a token.
 #[derive(Debug)]
 pub(crate) struct Wanted {
-    /// Who may use it.
+    /// The type of its bearer.
     pub audience: Audience,
-    /// A slug or the id of an OAuth client.
+    /// The bearer: a slug or the id of an OAuth client.
     pub subject: String,
-    /// What it allows.
+    /// The permissions.
     pub scopes: Vec<String>,
-    /// How long it lives; as long as is usual when that is `None`.
+    /// The lifetime; `None` for the default of this type.
     pub life: Option<Duration>,
 }
 
 impl Wanted {
-    /// Checks what was asked.
+    /// Checks the arguments.
     ///
     /// # Errors
-    /// The first field that cannot be used.
+    /// Names the first invalid field.
     fn check(&self) -> Result<(), InvalidField> {
         self.check_subject()?;
         self.check_scopes()?;
@@ -101,7 +101,7 @@ impl Wanted {
     }
 }
 
-/// Ids that begin with `_` are CouchDB's own.
+/// Ids that begin with `_` are reserved by CouchDB.
 fn is_client_id(text: &str) -> bool {
     (1..=128).contains(&text.len())
         && !text.starts_with('_')
@@ -117,24 +117,24 @@ fn invalid(field: &str, wrong: String) -> InvalidField {
     }
 }
 
-/// What making a token works with.
+/// What is needed to create a token.
 #[derive(Debug)]
 pub(crate) struct CreateToken<'a> {
-    /// Where documents lie.
+    /// The store.
     pub store: &'a Store,
-    /// Who knows which apps are installed.
+    /// The apps service, which knows the installed apps.
     pub peers: &'a Peers,
-    /// What time it is.
+    /// The wall clock.
     pub clock: &'a Clock,
-    /// How instances are reached.
+    /// The public address of instances.
     pub config: &'a Config,
 }
 
 impl CreateToken<'_> {
-    /// Makes the token.
+    /// Creates the token.
     ///
     /// # Errors
-    /// A wrong field; no such instance, app or OAuth client; any fault of the database or the apps service.
+    /// An invalid field; no such instance, app or OAuth client.
     pub(crate) async fn create(&self, name: &Name, wanted: &Wanted) -> Result<Secret, Error> {
         wanted.check()?;
         let found = find::by_name(self.store, name).await?;
@@ -199,7 +199,7 @@ impl CreateToken<'_> {
         }
     }
 
-    /// A client that has a token is no longer one that only asked for registration.
+    /// A client that has a token is no longer one that has only been registered.
     async fn require_client(&self, found: &Found, wanted: &Wanted) -> Result<(), Error> {
         let document = &found.document.body;
         loop {

@@ -1,4 +1,4 @@
-//! Making credentials from a passphrase, away from the threads that serve requests.
+//! Deriving credentials from a passphrase, on threads that serve no requests.
 
 use std::{sync::Arc, thread::available_parallelism, time::Duration};
 
@@ -9,10 +9,10 @@ use crate::{
     error::Error,
 };
 
-/// How long a request waits for its turn: a derivation takes up to a second of one core.
+/// How long a request waits for a free core. A derivation takes up to a second of one core.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Derives credentials, no more at once than there are cores. Clones share the turns.
+/// Derives credentials, at most one per core at a time. Clones share this limit.
 #[derive(Clone, Debug)]
 pub(crate) struct Deriver {
     turns: Arc<Semaphore>,
@@ -26,10 +26,10 @@ impl Deriver {
         }
     }
 
-    /// Does all the work that a passphrase means. `salt` is that of the client's derivation.
+    /// Derives all credentials from a passphrase. `salt` is the salt of the client's derivation.
     ///
     /// # Errors
-    /// [`Error::Hashing`] when too many others wait; when the system has no randomness to give.
+    /// [`Error::Hashing`] when too many derivations are waiting, or when the system provides no randomness.
     pub(crate) async fn derive(
         &self,
         chosen: Chosen,

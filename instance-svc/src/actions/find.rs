@@ -7,10 +7,10 @@ use crate::{
     store::{Found, Store},
 };
 
-/// Reads a name out of `instances/{domain}`, in this field of a request.
+/// Parses `instances/{domain}`, given in this field of a request.
 ///
 /// # Errors
-/// When it has another form.
+/// When the value has another form.
 pub(crate) fn parse_resource_name(field: &str, text: &str) -> Result<Name, Error> {
     let invalid = |wrong: String| InvalidField {
         field: field.to_owned(),
@@ -27,7 +27,7 @@ pub(crate) fn parse_resource_name(field: &str, text: &str) -> Result<Name, Error
 /// Finds an instance by its domain or an alias.
 ///
 /// # Errors
-/// [`Error::NoSuchInstance`]; any fault of the database.
+/// [`Error::NoSuchInstance`].
 pub(crate) async fn by_name(store: &Store, name: &Name) -> Result<Found, Error> {
     let missing = || Error::NoSuchInstance(name.to_string());
     let claim = store.claim_of(name.host()).await?.ok_or_else(missing)?;
@@ -36,18 +36,18 @@ pub(crate) async fn by_name(store: &Store, name: &Name) -> Result<Found, Error> 
         .await?
         .ok_or_else(missing)?;
     if let Some(record) = &mut found.record {
-        // An instance is freed after the end of the operation is told.
+        // An instance is freed after the end of its operation is reported.
         forget_ended(store, &mut record.body).await?;
     }
     Ok(found)
 }
 
-/// Finds an instance to do something with it, without the owner's settings. One that is still being created, or
-/// that another operation has, is busy. The operation's first step takes the instance and decides; this only
-/// spares a useless one.
+/// Finds an instance for a request that will change it, without the owner's settings. An instance that is being
+/// created or that another operation has is busy. The decision is made when the operation takes the instance;
+/// this check only avoids operations that would fail.
 ///
 /// # Errors
-/// [`Error::NoSuchInstance`], [`Error::Busy`]; any fault of the database.
+/// [`Error::NoSuchInstance`], [`Error::Busy`].
 pub(crate) async fn idle_by_name(store: &Store, name: &Name) -> Result<Found, Error> {
     let missing = || Error::NoSuchInstance(name.to_string());
     let claim = store.claim_of(name.host()).await?.ok_or_else(missing)?;

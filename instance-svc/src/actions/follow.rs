@@ -1,4 +1,4 @@
-//! Following an operation, wherever it is driven.
+//! Following an operation, whichever replica drives it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{
     operations::{Engine, Operation},
 };
 
-/// How often an operation that another replica drives is read.
+/// How often an operation on another replica is read.
 const POLL: Duration = Duration::from_millis(500);
 
 enum Following {
@@ -20,9 +20,10 @@ enum Following {
     Over,
 }
 
-/// The operation's state at once, then at every change (also of its place in line), until it has ended.
+/// Yields the current state, then the state after every change (also of the position in the queue), until the
+/// operation has ended.
 ///
-/// Level-triggered: states that follow each other quickly may be left out, the last one never.
+/// Level-triggered: states in quick succession may be skipped, but never the last one.
 pub(crate) fn follow(
     engine: Engine,
     id: String,
@@ -89,7 +90,7 @@ async fn continue_here(
         if changed.is_ok() {
             return Ok(here(engine, id, receiver));
         }
-        // It is no longer in the hands of this replica.
+        // This replica no longer drives the operation.
         if last.phase.is_end() {
             return Ok((last, Following::Over));
         }

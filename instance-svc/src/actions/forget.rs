@@ -1,14 +1,13 @@
-//! Forgetting an operation that has ended.
+//! Forgetting an ended operation.
 
 use couch::Exchange;
 
 use crate::{error::Error, operations::Engine};
 
-/// Forgets an operation that has ended: its name is not known any more, and its request id may be used again.
+/// Removes an ended operation: its name becomes unknown, and its request id may be used again.
 ///
 /// # Errors
-/// [`Error::NoSuchOperation`]; [`Error::NotForgettable`] while it runs or is to be looked at once more; any
-/// fault of the database.
+/// [`Error::NoSuchOperation`]; [`Error::NotForgettable`] while it runs or is to be looked at once more.
 pub(crate) async fn forget(engine: &Engine, id: &str) -> Result<(), Error> {
     let refuse = |why| Error::NotForgettable {
         operation: id.to_owned(),

@@ -12,11 +12,11 @@ use crate::{
 /// One row of a list.
 #[derive(Debug)]
 pub(crate) struct Row {
-    /// The id of its documents.
+    /// The id that its documents share.
     pub id: String,
-    /// Its own document.
+    /// The instance document.
     pub document: InstanceDocument,
-    /// What Hamlet knows beyond.
+    /// The record.
     pub record: Record,
 }
 
@@ -25,18 +25,15 @@ pub(crate) struct Row {
 pub(crate) struct Page {
     /// The rows, in the order of creation.
     pub rows: Vec<Row>,
-    /// After which id the next page begins; `None` at the end.
+    /// The id after which the next page begins; `None` on the last page.
     pub next: Option<String>,
 }
 
-/// Lists instances in the order of creation, from the one after `after`; those that were deleted softly
-/// only if `show_deleted`.
+/// Lists instances in the order of creation, beginning after `after`; softly deleted ones only with
+/// `show_deleted`.
 ///
-/// An instance that is being created has a place in the list before it exists; whether it exists is asked
-/// of its own document, so that nobody sees half an instance. A page may so be shorter than `size`.
-///
-/// # Errors
-/// Any fault of the database.
+/// An instance that is being created has a place in the list before it exists. Whether it exists is decided by
+/// its own document, so that no incomplete instance is shown. A page may therefore be shorter than `size`.
 pub(crate) async fn list(
     store: &Store,
     after: Option<&str>,
@@ -45,7 +42,7 @@ pub(crate) async fn list(
 ) -> Result<Page, Error> {
     let (mut records, next) = read_records(store, after, size, show_deleted).await?;
     for record in &mut records {
-        // An instance is freed after the end of the operation is told.
+        // An instance is freed after the end of its operation is reported.
         forget_ended(store, &mut record.body).await?;
     }
     let ids: Vec<&str> = records.iter().map(|record| record.id.as_str()).collect();
@@ -68,7 +65,7 @@ pub(crate) async fn list(
     Ok(Page { rows, next })
 }
 
-/// The records of a page, and after which id the next one begins. What is hidden makes no page shorter.
+/// The records of a page, and the id after which the next page begins. Hidden instances do not shorten a page.
 async fn read_records(
     store: &Store,
     after: Option<&str>,

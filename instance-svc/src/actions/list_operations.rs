@@ -14,18 +14,18 @@ use crate::{
 pub(crate) struct Page {
     /// The operations.
     pub operations: Vec<Document<Operation>>,
-    /// Asks for the next page; `None` at the end.
+    /// The token of the next page; `None` on the last page.
     pub next: Option<String>,
 }
 
-/// Lists operations from the one after `token`, the place of the last one of the page before; only those
-/// that have ended or have not, with `done`.
+/// Lists operations, beginning after `token`, the position of the last one of the previous page. `done`
+/// restricts the list to ended or to unfinished operations.
 ///
-/// What is read is a page and the operations that were accepted in the very moment at which the page
-/// begins, not all that are kept.
+/// Reads one page and the operations accepted at the very time at which the page begins, not all that are
+/// stored.
 ///
 /// # Errors
-/// A token that is none; any fault of the database.
+/// When `token` is not valid.
 pub(crate) async fn list(
     engine: &Engine,
     token: &str,
@@ -33,7 +33,7 @@ pub(crate) async fn list(
     done: Option<bool>,
 ) -> Result<Page, Error> {
     let after = parse(token)?;
-    // Those that run are few, and have an index of their own.
+    // Unfinished operations are few and have an index of their own.
     let open = done == Some(false);
     let until = after.map(|(created_at, _)| created_at);
     let mut found = std::pin::pin!(engine.log().newest(until, open, size.saturating_add(1)));
@@ -41,7 +41,7 @@ pub(crate) async fn list(
     let mut more = false;
     while let Some(mut operation) = found.try_next().await? {
         if !operation.body.phase.is_end() {
-            // A list may lag. Whoever was told that an operation has ended finds it ended here.
+            // A list may lag. An operation whose end was reported must appear as ended here.
             match engine.follow(&operation.id) {
                 Some(driven) => operation.body = (**driven.borrow()).clone(),
                 None => match engine.log().read(&operation.id).await? {
@@ -70,7 +70,7 @@ pub(crate) async fn list(
     Ok(Page { operations, next })
 }
 
-/// Reads the place of an operation in the list: when it was accepted, and its id.
+/// Parses an operation's position in the list: the time of acceptance, and the id.
 fn parse(token: &str) -> Result<Option<(&str, &str)>, InvalidField> {
     if token.is_empty() {
         return Ok(None);

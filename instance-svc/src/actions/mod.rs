@@ -1,4 +1,4 @@
-//! What is answered without an operation, and the asking for one. One verb a file.
+//! Calls that need no operation, and requests for operations. One verb in each file.
 
 pub(crate) mod adopt;
 pub(crate) mod cancel;

@@ -1,4 +1,4 @@
-//! Choosing the first passphrase by the register token, which works once.
+//! Setting the first passphrase with the register token, which works once.
 
 use std::time::Duration;
 
@@ -30,27 +30,27 @@ use crate::{
     store::{Found, Store},
 };
 
-/// How long others' operations on the instance are waited for.
+/// How long to wait for other operations on the instance.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long to wait before asking again.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// What choosing works with.
+/// What is needed to set the first passphrase.
 #[derive(Debug)]
 pub(crate) struct RegisterPassphrase<'a> {
-    /// Where documents lie.
+    /// The store.
     pub store: &'a Store,
-    /// Who takes the request for the change.
+    /// Accepts the request for the change.
     pub requests: Requests<'a>,
-    /// Who hashes passphrases.
+    /// Hashes passphrases.
     pub deriver: &'a Deriver,
-    /// Who seals what comes of that.
+    /// Seals the result.
     pub sealing: &'a Sealing,
-    /// What time it is.
+    /// The wall clock.
     pub clock: &'a Clock,
 }
 
-/// How one try ended.
+/// The result of one try.
 enum Tried {
     Done,
     /// Another operation has the instance.
@@ -58,10 +58,10 @@ enum Tried {
 }
 
 impl RegisterPassphrase<'_> {
-    /// Whether a token opens an instance, and what a client needs then: the salt.
+    /// Checks a register token, and returns the salt that the client needs.
     ///
     /// # Errors
-    /// [`Error::RegisterToken`], [`Error::NoSuchInstance`]; any fault of the database.
+    /// [`Error::RegisterToken`], [`Error::NoSuchInstance`].
     pub(crate) async fn check(
         &self,
         instance: &str,
@@ -71,11 +71,11 @@ impl RegisterPassphrase<'_> {
         Ok(salt(&found))
     }
 
-    /// Chooses the passphrase, and returns when it is set.
+    /// Sets the passphrase, and returns once it is set.
     ///
     /// # Errors
-    /// [`Error::RegisterToken`], also for all but one of those who come with the right one at once;
-    /// [`Error::Busy`] when another operation has the instance for too long; any fault of the database.
+    /// [`Error::RegisterToken`], also for all but one of several callers that use the right token at the same
+    /// time; [`Error::Busy`] when another operation has the instance for too long.
     pub(crate) async fn choose(
         &self,
         instance: &str,
@@ -84,7 +84,7 @@ impl RegisterPassphrase<'_> {
         hint: String,
     ) -> Result<(), Error> {
         let end = Instant::now() + PATIENCE;
-        // The work that is costly on purpose is done for the bearers of the right token alone, once.
+        // Hashing is expensive on purpose, so it is done once, and only for callers with the right token.
         let found = self.open(instance, token).await?;
         let credentials = self.deriver.derive(chosen, salt(&found), hint).await?;
         loop {
@@ -137,7 +137,7 @@ impl RegisterPassphrase<'_> {
         }
     }
 
-    /// Waits for the end of an operation. `None` when it did what was asked.
+    /// Waits for the end of an operation. `None` when it succeeded.
     async fn end_of(&self, id: String) -> Result<Option<OperationFailure>, Error> {
         let states = follow(self.requests.engine.clone(), id.clone());
         let mut states = std::pin::pin!(states);
@@ -158,7 +158,7 @@ impl RegisterPassphrase<'_> {
         })))
     }
 
-    /// The instance, if the token opens it.
+    /// The instance, if the token is valid for it.
     async fn open(&self, instance: &str, token: &RegisterToken) -> Result<Found, Error> {
         let found = self
             .store

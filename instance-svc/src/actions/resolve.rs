@@ -13,28 +13,29 @@ use crate::{
     store::Store,
 };
 
-/// Whose a host is.
+/// The instance that a host belongs to.
 #[derive(Debug)]
 pub(crate) struct Resolved {
-    /// The id of the instance's documents.
+    /// The id that the instance's documents share.
     pub id: String,
-    /// Its document.
+    /// The instance document.
     pub document: InstanceDocument,
-    /// What Hamlet knows beyond; `None` for one that other software made just now.
+    /// The record; `None` for an instance that other software has just made.
     pub record: Option<Record>,
     /// The app that the host names; empty for the instance itself.
     pub app_slug: String,
-    /// Where to go instead, when the host is a former address: a domain.
+    /// The domain to redirect to, when the host is a former address.
     pub redirect: Option<String>,
-    /// The host in the form in which it is looked up.
+    /// The host in the form used for look-ups.
     pub canonical_host: String,
 }
 
-/// Finds the instance of `host`: the host itself first, then, if it may name an app, the instances whose
-/// app that would be, named as their contexts have it; and at last those that had the host before.
+/// Finds the instance of `host`. The host itself is tried first. If it may name an app, the instances that
+/// could have the app follow, by the naming scheme of their contexts. Instances that had the host formerly come
+/// last.
 ///
 /// # Errors
-/// [`Error::NoSuchInstance`], also for what is no host; any fault of the database.
+/// [`Error::NoSuchInstance`], also when `host` is not a valid host.
 pub(crate) async fn resolve(
     store: &Store,
     contexts: &Contexts,
@@ -75,7 +76,7 @@ pub(crate) async fn resolve(
     }
 }
 
-/// The instance whose former address a host is, itself or as one of its apps, and where it is now.
+/// The instance whose former address a host is (its own or that of an app), and its present address.
 async fn redirected(
     store: &Store,
     contexts: &Contexts,
@@ -88,7 +89,7 @@ async fn redirected(
         .map(redirect_id)
         .collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-    // Hardly any host has a redirect: one look for all of them.
+    // Hardly any host has a redirect, so one call looks for all of them.
     let known = store.claims_of(&ids).await?;
     let known = |host: &str| known.contains_key(&redirect_id(host));
     if known(name.host())
@@ -108,7 +109,7 @@ async fn redirected(
     Ok(None)
 }
 
-/// The instance that had a host before, and tells so.
+/// The instance that had a host formerly and redirects from it.
 async fn moved(store: &Store, host: &str) -> Result<Option<Claimed>, Error> {
     let found = claimed(store, &redirect_id(host)).await?;
     Ok(found.filter(|found| {
@@ -124,8 +125,7 @@ struct Claimed {
     record: Option<Record>,
 }
 
-/// The instance that has made a claim. A claim without an instance belongs to a creation that has not
-/// ended.
+/// The instance of a claim. A claim without an existing instance belongs to a creation that has not ended.
 async fn claimed(store: &Store, id: &str) -> Result<Option<Claimed>, Error> {
     let Some(claim) = store.claim_of(id).await? else {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! Letting a waiting operation go on at once.
+//! Making a waiting operation try again at once.
 
 use couch::Exchange;
 
@@ -7,11 +7,11 @@ use crate::{
     operations::{Engine, Operation},
 };
 
-/// Lets an operation that waits for its next try go on at once; one that does not wait stays as it is. Its
+/// Makes an operation that waits for its next try go on at once; another operation is not affected. Returns its
 /// state afterwards.
 ///
 /// # Errors
-/// [`Error::NoSuchOperation`]; [`Error::OperationEnded`]; any fault of the database.
+/// [`Error::NoSuchOperation`]; [`Error::OperationEnded`].
 pub(crate) async fn retry(engine: &Engine, id: &str) -> Result<Operation, Error> {
     loop {
         let mut found = engine

@@ -1,4 +1,4 @@
-//! Deleting softly, and taking that back.
+//! Soft deletion, and its reversal.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use crate::{
     },
 };
 
-/// The longest time for which what was deleted is kept: ten years.
+/// The longest time for which a softly deleted instance is kept: ten years.
 const LONGEST_KEEP: Duration = Duration::from_secs(3650 * 86_400);
 
-/// The change that deletes an instance softly, to be destroyed when `keep` has passed.
+/// The change that softly deletes an instance, which is destroyed once `keep` has passed.
 ///
 /// # Errors
-/// When that is too long.
+/// When `keep` is too long.
 pub(crate) fn begin(etag: &str, keep: Duration) -> Result<Change, InvalidField> {
     if keep > LONGEST_KEEP {
         return Err(InvalidField {
@@ -42,7 +42,7 @@ pub(crate) fn begin(etag: &str, keep: Duration) -> Result<Change, InvalidField> 
     })
 }
 
-/// The change that brings an instance back.
+/// The change that restores a softly deleted instance.
 pub(crate) fn take_back(etag: &str) -> Change {
     Change {
         kind: ChangeKind::Undelete,

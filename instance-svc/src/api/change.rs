@@ -1,4 +1,4 @@
-//! Changes of an instance: what is asked, and what came of it.
+//! Changes of an instance: converting requests and responses.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use crate::{
     store::Found,
 };
 
-/// What an update asks.
+/// The values that an update requests.
 pub(super) fn update(request: UpdateInstanceRequest) -> Result<Change, Status> {
     let instance = request
         .instance
@@ -45,7 +45,7 @@ pub(super) fn update(request: UpdateInstanceRequest) -> Result<Change, Status> {
     })
 }
 
-/// A change that refuses access.
+/// The change that blocks access.
 pub(super) fn block(request: &pb::BlockInstanceRequest) -> Change {
     Change {
         kind: ChangeKind::Block,
@@ -57,7 +57,7 @@ pub(super) fn block(request: &pb::BlockInstanceRequest) -> Change {
     }
 }
 
-/// A change that gives access again.
+/// The change that unblocks access.
 pub(super) fn unblock(request: &pb::UnblockInstanceRequest) -> Change {
     Change {
         kind: ChangeKind::Unblock,
@@ -67,7 +67,7 @@ pub(super) fn unblock(request: &pb::UnblockInstanceRequest) -> Change {
     }
 }
 
-/// How long an instance is kept that is deleted softly; `None` when it is destroyed at once.
+/// How long a softly deleted instance is kept; `None` when it is to be destroyed at once.
 pub(super) fn keep(keep: Option<&prost_types::Duration>) -> Result<Option<Duration>, Status> {
     let keep = keep.copied().unwrap_or_default();
     let keep = Duration::try_from(keep)
@@ -75,7 +75,7 @@ pub(super) fn keep(keep: Option<&prost_types::Duration>) -> Result<Option<Durati
     Ok((!keep.is_zero()).then_some(keep))
 }
 
-/// What a request for a change is answered with.
+/// The response to a request for a change.
 pub(super) async fn answer(
     shared: &Shared,
     kind: ChangeKind,
@@ -102,7 +102,7 @@ pub(super) async fn answer(
             domain,
             ..CleanSessionsResult::default()
         }),
-        // The link that would come is not drawn yet.
+        // The preview has no link: the token is not drawn yet.
         ChangeKind::RegisterLink => messages::checked(&RegisterLink::default()),
         ChangeKind::Passphrase => messages::checked(&Instance {
             onboarding_finished: true,
@@ -115,7 +115,7 @@ pub(super) async fn answer(
     })
 }
 
-/// The instance as it would be, of which there is no etag.
+/// The instance as it would be after the change, without an etag.
 fn not_changed_yet(found: &Found) -> Instance {
     Instance {
         etag: String::new(),

@@ -72,7 +72,7 @@ impl Instances {
         requests.ask(plan, options).await
     }
 
-    /// Asks for a change whose arguments say all that it is.
+    /// Requests a change whose arguments describe it completely.
     async fn change(
         &self,
         name: &Name,

@@ -1,4 +1,4 @@
-//! Between the contracts and the domain. Nothing is decided here.
+//! The handlers of the contracts: they convert messages and call the actions. Nothing is decided here.
 
 mod change;
 pub(crate) mod directory;
@@ -21,7 +21,7 @@ use crate::{
     store::Store,
 };
 
-/// What all handlers work with.
+/// What all handlers need.
 #[derive(Clone, Debug)]
 pub(crate) struct Shared(Arc<Parts>);
 

@@ -24,7 +24,7 @@ use crate::{
     operations::{self, engine::Detail},
 };
 
-/// How long [`Operations::wait_operation`] waits when nobody says.
+/// How long [`Operations::wait_operation`] waits by default.
 const WAIT: Duration = Duration::from_secs(60);
 const DEFAULT_PAGE: usize = 100;
 const LARGEST_PAGE: usize = 1000;
@@ -32,7 +32,7 @@ const LARGEST_PAGE: usize = 1000;
 #[derive(Clone, Debug)]
 pub(crate) struct OperationsApi(pub(crate) Shared);
 
-/// An operation as callers see it.
+/// An operation as a message.
 pub(crate) async fn show(
     shared: &Shared,
     id: &str,
@@ -103,7 +103,7 @@ impl Operations for OperationsApi {
             }
         };
         let page = list_operations::list(&self.0.engine, &request.page_token, size, wanted).await?;
-        // A list shows how far operations are; what came of one is asked for by name.
+        // A list shows the state of operations; their results are read by name.
         let mut operations = Vec::with_capacity(page.operations.len());
         for found in &page.operations {
             operations.push(show(&self.0, &found.id, &found.body, Detail::Listed).await?);
@@ -188,7 +188,7 @@ impl OperationService for OperationsApi {
     ) -> Result<Response<Self::WatchOperationStream>, Status> {
         Caller::of(&request)?.require_admin()?;
         let id = messages::operation_id(&request.into_inner().name).map_err(Error::from)?;
-        // An unknown operation is an error of the call, not of the stream.
+        // An unknown operation is an error of the call itself, not of the stream.
         let _ = self.read(&id).await?;
         let api = self.clone();
         let states = follow(self.0.engine.clone(), id.clone()).then(move |state| {

@@ -1,4 +1,4 @@
-//! Passphrases, register links and sessions between the contracts and the domain.
+//! Handlers for passphrases, register links and sessions.
 
 use hamlet_proto::{
     google::longrunning::Operation,
@@ -42,7 +42,7 @@ use crate::{
 /// The register link of an instance.
 ///
 /// # Errors
-/// When the passphrase is chosen, or the link has expired.
+/// When the passphrase is set, or the link has expired.
 pub(super) fn register_link(shared: &Shared, found: &Found) -> Result<RegisterLink, Error> {
     let domain = &found.document.body.domain;
     let link = messages::link_of(&shared.config, found)
@@ -82,7 +82,7 @@ pub(super) async fn rotate(
     Ok(change::answer(shared, kind, asked).await?)
 }
 
-/// Sets a passphrase, for an administrator.
+/// Sets a passphrase on behalf of an administrator.
 pub(super) async fn set(
     shared: &Shared,
     mut request: SetPassphraseRequest,
@@ -129,7 +129,7 @@ pub(super) async fn clean_sessions(
     Ok(change::answer(shared, kind, asked).await?)
 }
 
-/// Looks at a register token.
+/// Checks a register token.
 pub(super) async fn check(
     shared: &Shared,
     instance: &str,
@@ -144,7 +144,7 @@ pub(super) async fn check(
     })
 }
 
-/// Chooses the first passphrase.
+/// Sets the first passphrase.
 pub(super) async fn register(
     shared: &Shared,
     instance: &str,
@@ -164,7 +164,7 @@ fn token(text: &str) -> Result<RegisterToken, Status> {
     RegisterToken::parse(text).map_err(|wrong| invalid_field("register_token", wrong.to_string()))
 }
 
-/// What was chosen. Fields are looked at in the order of the compatible API.
+/// The new passphrase of a request. Fields are checked in the order of the compatible API.
 fn chosen(request: RegisterPassphraseRequest) -> Result<Chosen, Status> {
     let iterations = match request.iterations {
         0 => None,

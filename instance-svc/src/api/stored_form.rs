@@ -1,8 +1,8 @@
-//! What requests become in documents, byte for byte.
+//! Tests of the stored form of requests, byte for byte.
 //!
-//! During a rolling restart a replica of the version before drives what this one has accepted, and a request
-//! that is repeated to another version must have the same MAC, which is computed over these bytes. So the
-//! order of members counts, too.
+//! During a rolling restart, a replica of the previous version drives operations that this version has
+//! accepted. A request that is repeated to another version must have the same MAC, which is computed over these
+//! bytes. So the order of members counts, too.
 #![allow(
     clippy::unwrap_used,
     reason = "a failed expectation is the test failing"
@@ -38,7 +38,7 @@ fn pairs<const N: usize>(pairs: [(&str, &str); N]) -> std::collections::HashMap<
         .into()
 }
 
-/// A message that sets each field that a caller can set.
+/// A message that sets every field that a caller can set.
 fn everything() -> Instance {
     let mut message = Instance {
         domain: "Alice.example:8080".to_owned(),
@@ -123,7 +123,7 @@ fn a_creation() {
     assert_eq!(read, spec(everything()));
 }
 
-/// Without the secrets, and what a version of the indexes changes.
+/// Without the secrets, and without values that change with a version of the indexes.
 fn created(spec: &Spec) -> String {
     let place = Place {
         couch_cluster: 1,
@@ -240,7 +240,7 @@ fn changed() -> Instance {
     }
 }
 
-/// As it was asked: the MAC of the request is computed over this.
+/// The request as it was made: its MAC is computed over this.
 const ASKED: &str = concat!(
     r#"{"kind":"update","etag":"e1","instance":{"domain_aliases":["Zoe.example","alt.example","#,
     r#""ALT.example"],"old_domain":"Was.example","locale":"fr-FR","context":"dev","uuid":"u-1","#,
@@ -254,7 +254,7 @@ const ASKED: &str = concat!(
     r#""debug_until":"2096-10-02T07:06:40.123456Z"}}"#
 );
 
-/// As it was asked, to clear everything.
+/// A request that clears everything.
 const CLEARING: &str = concat!(
     r#"{"kind":"update","instance":{"domain_aliases":[],"old_domain":"","locale":"","context":"","#,
     r#""uuid":"","oidc_id":"","franceconnect_id":"","sponsorships":[],"tos_signed":"","#,

@@ -1,4 +1,4 @@
-//! Tokens between the contracts and the domain.
+//! Handler for tokens.
 
 use std::time::Duration;
 

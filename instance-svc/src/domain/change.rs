@@ -1,6 +1,6 @@
-//! Changes of an instance that exists: what is asked, and what it does to each document.
+//! Changes of an existing instance: the request, and its effect on each document.
 //!
-//! A change names the values that it wants, so that applying it twice is the same as once, and what other
+//! A change names the values that it wants. Applying it twice has the same effect as once, and what other
 //! software wrote in other fields is kept.
 
 mod record_patch;
@@ -22,26 +22,26 @@ use super::{
     spec::{InvalidField, first_of},
 };
 
-/// The reason of an instance that is blocked because it was deleted softly.
+/// The blocking reason of a softly deleted instance.
 pub const DELETED: &str = "DELETED";
 
 /// A change of an instance.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(try_from = "stored::Stored", into = "stored::Stored")]
 pub struct Change {
-    /// Which verb asked for it.
+    /// The verb that requested it.
     pub kind: ChangeKind,
-    /// What the instance has to be still; empty when that does not matter.
+    /// The etag that the instance must still have; empty for any.
     pub etag: String,
-    /// The fields that are asked for; an empty value clears one.
+    /// The requested fields; an empty value clears one.
     pub asked: Asked,
-    /// What else becomes of our own document.
+    /// Further changes of the record.
     pub record: RecordPatch,
-    /// The names that it adds. Written down when the instance is taken.
+    /// The names that it adds. Set when the instance is taken.
     pub added: Vec<Wanted>,
-    /// The names that it removes. Written down when the instance is taken.
+    /// The names that it removes. Set when the instance is taken.
     pub removed: Vec<Wanted>,
-    /// What a soft deletion found. Written down when the instance is taken.
+    /// The block that a soft deletion has to restore later. Set when the instance is taken.
     pub blocked_before: Option<Blocking>,
 }
 
@@ -52,13 +52,13 @@ pub enum ChangeKind {
     /// Sets fields.
     #[default]
     Update,
-    /// Refuses access.
+    /// Blocks access.
     Block,
-    /// Gives access again.
+    /// Unblocks access.
     Unblock,
-    /// Deletes softly: blocks, hides and sets a time for destroying.
+    /// Deletes softly: blocks, hides, and schedules the destruction.
     Delete,
-    /// Takes a soft deletion back.
+    /// Restores a softly deleted instance.
     Undelete,
     /// Makes a new register link.
     RegisterLink,
@@ -69,7 +69,7 @@ pub enum ChangeKind {
 }
 
 impl ChangeKind {
-    /// All of them.
+    /// All verbs.
     pub const ALL: &'static [Self] = &[
         Self::Update,
         Self::Block,
@@ -81,7 +81,7 @@ impl ChangeKind {
         Self::Sessions,
     ];
 
-    /// Its name, as callers see it.
+    /// The name of the verb in the contract.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -98,11 +98,11 @@ impl ChangeKind {
 }
 
 impl Change {
-    /// Checks the values and brings names into their canonical form. `document` and `record` are the
-    /// instance as it is now.
+    /// Checks the values and brings names into their canonical form. `document` and `record` are the current
+    /// documents of the instance.
     ///
     /// # Errors
-    /// The first field that cannot be used.
+    /// Names the first invalid field.
     pub fn check(
         mut self,
         document: &InstanceDocument,
@@ -116,10 +116,10 @@ impl Change {
         Ok(self)
     }
 
-    /// Whether the state of the instance lets it begin.
+    /// Whether the state of the instance allows the change.
     ///
     /// # Errors
-    /// Why not.
+    /// The reason why it does not.
     pub fn may_begin(&self, record: &Record) -> Result<(), Refusal> {
         match self.kind {
             ChangeKind::Delete if record.locked => Err(Refusal::Locked),
@@ -141,8 +141,8 @@ impl Change {
         }
     }
 
-    /// Works out, from what the instance is when it is taken, what the later steps need: the names to
-    /// claim and to give back, and what to restore.
+    /// Completes the change from the instance as it is when it is taken: the names to claim and to release, and
+    /// the block to restore.
     pub fn settle(&mut self, document: &InstanceDocument, record: &Record) {
         let (added, removed) = self.names(document, record);
         self.added = added;
@@ -153,7 +153,8 @@ impl Change {
                     blocked: document.blocked,
                     reason: document.blocking_reason.clone(),
                 };
-                // Of two soft deletions in a row the first one saw how it was.
+                // After two soft deletions in a row, the block to restore is the one that the first deletion
+                // found.
                 self.blocked_before = Some(record.blocked_before.clone().unwrap_or(now));
             }
             ChangeKind::Undelete => {
@@ -171,10 +172,11 @@ impl Change {
         }
     }
 
-    /// Whether it is decided when the instance is taken: nothing can refuse it after that, and whoever takes
-    /// over can do every step again without knowing how far the owner before came. That does not hold where
-    /// names have to be won first, where secrets are opened or a token is used up, and where a value is restored
-    /// that is seen only before the first write.
+    /// Whether the change is decided when the instance is taken. Nothing can refuse it after that, and a new
+    /// owner can repeat every step without knowing how far the previous owner came. Changes of names are not
+    /// decided then, because the names have to be won first. Changes with secrets are not, because the secrets
+    /// have to be opened and a token may be used up. Soft deletion and its reversal are not, because what they
+    /// restore can only be read before they write.
     #[must_use]
     pub fn is_decided_when_taken(&self) -> bool {
         !self.changes_names()
@@ -190,14 +192,14 @@ impl Change {
             }
     }
 
-    /// Whether it does anything to our own document beside the copies of the instance document's fields.
+    /// Whether it changes the record, apart from the copies of fields of the instance document.
     #[must_use]
     pub fn changes_record(&self) -> bool {
         self.record != RecordPatch::default()
             || self.asked.touches(|kept| matches!(kept, Kept::Record(_)))
     }
 
-    /// Whether [`Self::settle`] has to look at the instance document.
+    /// Whether [`Self::settle`] needs the instance document.
     #[must_use]
     pub fn needs_settling(&self) -> bool {
         self.changes_names() || matches!(self.kind, ChangeKind::Delete | ChangeKind::Undelete)
@@ -208,8 +210,8 @@ impl Change {
         asked.contains_key("domain_aliases") || asked.contains_key("old_domain")
     }
 
-    /// The names that are added to those the instance has, and those that are removed. What other
-    /// software added to the document, and nobody has claimed yet, is claimed too where it stays.
+    /// The names that are added to those of the instance, and those that are removed. A name that other
+    /// software added to the document and nobody has claimed yet counts as added if the instance keeps it.
     fn names(&self, document: &InstanceDocument, record: &Record) -> (Vec<Wanted>, Vec<Wanted>) {
         if !self.changes_names() {
             return (Vec::new(), Vec::new());
@@ -231,7 +233,7 @@ impl Change {
         (added, removed)
     }
 
-    /// Applies it to the instance document. Whether that changed anything.
+    /// Applies the change to the instance document. Returns whether the document has changed.
     pub fn apply_to_document(&self, document: &mut InstanceDocument) -> bool {
         let before = document.clone();
         let mut documents = Documents {
@@ -243,7 +245,7 @@ impl Change {
         *document != before
     }
 
-    /// Applies it to the owner's settings. Whether that changed anything.
+    /// Applies the change to the owner's settings. Returns whether they have changed.
     pub fn apply_to_settings(&self, settings: &mut Map<String, Value>) -> bool {
         let before = settings.clone();
         let mut documents = Documents {
@@ -255,19 +257,19 @@ impl Change {
         *settings != before
     }
 
-    /// Whether it does anything to the owner's settings.
+    /// Whether it can change the owner's settings.
     #[must_use]
     pub fn changes_settings(&self) -> bool {
         self.asked.touches(|kept| matches!(kept, Kept::Settings(_)))
     }
 
-    /// Whether it does anything to the instance document.
+    /// Whether it can change the instance document.
     #[must_use]
     pub fn changes_document(&self) -> bool {
         self.asked.touches(|kept| matches!(kept, Kept::Document(_)))
     }
 
-    /// Applies it to our own document: its own fields, and the copies of the instance document's.
+    /// Applies the change to the record: its own fields, and the copies of fields of the instance document.
     pub fn apply_to_record(&self, record: &mut Record) {
         let mut documents = Documents {
             record: take(record),

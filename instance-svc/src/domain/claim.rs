@@ -1,19 +1,19 @@
-//! Claims: who owns a name.
+//! Claims: the ownership of names.
 
 use serde::{Deserialize, Serialize};
 
 use super::name::Name;
 
-/// The document of a name in `global/hamlet-claims`. Its `_id` is the canonical host, so that the
-/// database itself refuses a second owner.
+/// The document of a name in `global/hamlet-claims`. Its `_id` is the canonical host, so the database itself
+/// refuses a second owner.
 ///
-/// A claim names the operation that made it: one whose operation has failed, or never was, can be
-/// removed by whoever meets it.
+/// A claim names the operation that made it. If that operation has failed or does not exist, any other
+/// operation may remove the claim.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub struct Claim {
-    /// The name as the instance's documents keep it.
+    /// The name in the form that the instance's documents use.
     pub name: String,
-    /// What the name is to the instance.
+    /// How the name belongs to the instance.
     pub kind: Kind,
     /// The id of the instance's document.
     pub instance: String,
@@ -23,16 +23,16 @@ pub struct Claim {
     pub created_at: String,
 }
 
-/// What a name is to its instance.
+/// How a name belongs to its instance.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// Its main domain.
+    /// The main domain.
     Domain,
-    /// Another domain that leads to it.
+    /// An alias.
     Alias,
-    /// A former domain, from which browsers are redirected. Its claim has an id of its own kind: a new
-    /// instance may take the name itself, and then the redirect sleeps.
+    /// A former domain, from which browsers are redirected. Its claim has a separate form of id, so that a new
+    /// instance may take the name itself; the redirect has no effect then.
     Redirect,
 }
 
@@ -41,13 +41,13 @@ pub enum Kind {
 pub struct Wanted {
     /// The id of its claim.
     pub id: String,
-    /// The name as documents keep it.
+    /// The name in the form that documents use.
     pub name: String,
-    /// What it is to the instance.
+    /// How it belongs to the instance.
     pub kind: Kind,
 }
 
-/// What stands before the host in the id of the claim of a redirect. No host holds a colon.
+/// The prefix of the id of a redirect's claim. No host contains a colon.
 const REDIRECT: &str = "redirect:";
 
 /// The id of the claim of a redirect from this host.
@@ -56,8 +56,8 @@ pub fn redirect_id(host: &str) -> String {
     format!("{REDIRECT}{host}")
 }
 
-/// The names of an instance, in the order in which they are claimed: byte order of the claims' ids, each
-/// once. Texts that are no names (other software checks less) are left out.
+/// The names of an instance, each once, in the order in which they are claimed: byte order of the claims' ids.
+/// Invalid names are left out (other software checks less).
 #[must_use]
 pub fn wanted(domain: &str, aliases: &[String], old_domain: &str) -> Vec<Wanted> {
     let domain = [(domain, Kind::Domain)].into_iter();
@@ -71,7 +71,7 @@ pub fn wanted(domain: &str, aliases: &[String], old_domain: &str) -> Vec<Wanted>
             Kind::Domain | Kind::Alias => name.host().to_owned(),
             Kind::Redirect => redirect_id(name.host()),
         };
-        // What comes first in this list wins: a domain is never an alias of itself.
+        // The first occurrence wins: a domain is never an alias of itself.
         if !wanted.iter().any(|other| other.id == id) {
             wanted.push(Wanted {
                 id,

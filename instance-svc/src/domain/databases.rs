@@ -1,8 +1,8 @@
-//! What a new instance is made of: its databases, their indexes and views.
+//! The databases of a new instance, with their indexes and views.
 //!
-//! The list is that of the compatible data; where the manual names a database, it is here. The inner
-//! names of indexes are those that CouchDB gives to these definitions: with other names, CouchDB would
-//! add a second index when other software defines the same again.
+//! The list is that of the compatible data; every database that the manual names is here. The internal names of
+//! the indexes are those that CouchDB derives from these definitions: with other names, CouchDB would add a
+//! second index when other software defines the same one again.
 
 use couch::design::{Index, View};
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ pub struct Plan {
     pub doctype: &'static str,
     /// Its indexes.
     pub indexes: &'static [Index],
-    /// Its views, written for other software's sake and never read by Hamlet.
+    /// Its views. They are for other software; Hamlet never reads them.
     pub views: &'static [View],
 }
 
@@ -185,8 +185,8 @@ pub const OWN: &[Plan] = &[
     },
 ];
 
-/// Which OAuth clients count against the limit of clients. Every condition is an operator already, so
-/// CouchDB's normal form is the same.
+/// Selects the OAuth clients that count against the limit of clients. Every condition is written with an
+/// operator, so CouchDB's normal form is the same.
 fn connected_clients() -> Value {
     json!({"$and": [
         {"client_kind": {"$in": ["browser", "desktop", "mobile"]}},
@@ -196,13 +196,14 @@ fn connected_clients() -> Value {
 
 /// The doctype of the owner's settings.
 pub const SETTINGS: &str = "io.cozy.settings";
-/// The doctypes of sessions and of the logins that began them. Other software makes the first one.
+/// The doctypes of sessions and of the logins that began them. The database of sessions is made by other
+/// software.
 pub const SESSIONS: [&str; 2] = ["io.cozy.sessions", "io.cozy.sessions.logins"];
 /// The doctype of contacts.
 pub const CONTACTS: &str = "io.cozy.contacts";
 
-/// The databases that the files and apps services make. The instance service knows their names for one
-/// purpose only: a destruction deletes by this list *and* by what it sees.
+/// The databases that the files and apps services make. The instance service uses their names for one purpose
+/// only: a destruction deletes the listed databases *and* those that it finds.
 pub const OF_OTHERS: &[&str] = &[
     "io.cozy.apps",
     "io.cozy.files",
@@ -211,7 +212,7 @@ pub const OF_OTHERS: &[&str] = &[
     "io.cozy.permissions",
 ];
 
-/// All doctypes that every instance has a database for.
+/// The doctypes for which every instance has a database.
 pub fn doctypes() -> impl Iterator<Item = &'static str> {
     OWN.iter()
         .map(|plan| plan.doctype)
@@ -257,7 +258,7 @@ mod tests {
 
     use super::doctypes;
 
-    /// What the manual of the model lists; a user who reads it must find it all.
+    /// The databases that the manual of the model lists; all of them must exist.
     const MANUAL: [&str; 13] = [
         "io.cozy.apps",
         "io.cozy.contacts",

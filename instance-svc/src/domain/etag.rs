@@ -1,13 +1,13 @@
-//! Etags (AIP-154): whether an instance is still what a caller has read.
+//! Etags (AIP-154): they tell whether an instance has changed since a caller read it.
 
 use sha2::{Digest as _, Sha256};
 
 use super::record::Record;
 
-/// The etag of an instance: it changes with every change of the documents that are ours to change.
+/// The etag of an instance. It changes with every change of the documents that Hamlet writes.
 ///
-/// Of our own record its content counts, without what says which operations were and are at work, and not its
-/// revision: that an operation takes an instance, or frees it having changed nothing, is no change of the instance.
+/// The content of the record counts, not its revision, and the entries that name operations are left out: an
+/// operation that takes the instance, or frees it without a change, does not change the instance.
 #[must_use]
 pub fn etag(document_rev: &str, record: Option<&Record>, settings_rev: Option<&str>) -> String {
     let record = record.map_or_else(Vec::new, |record| {
@@ -16,7 +16,7 @@ pub fn etag(document_rev: &str, record: Option<&Record>, settings_rev: Option<&s
             created: false,
             ..record.clone()
         };
-        // Texts, flags and lists of texts: JSON has a form for each.
+        // Strings, booleans and lists of strings can always be written as JSON.
         serde_json::to_vec(&idle).unwrap_or_default()
     });
     let mut hash = Sha256::new();

@@ -1,21 +1,21 @@
-//! What an owner of an operation knows and never writes down.
+//! Values that the owner of an operation keeps in memory and never stores.
 
 use std::{fmt, sync::Arc};
 
-/// A value that may be known, in the memory of one process alone.
+/// An optional value that exists only in the memory of one process.
 ///
-/// It is no part of what an operation is: two of them are always equal, `Debug` shows nothing of it (it may
-/// hold secrets), and it is left out of documents by `#[serde(skip)]`.
+/// It is not part of the operation: two such values are always equal, `Debug` shows nothing of them (they may
+/// hold secrets), and `#[serde(skip)]` leaves them out of documents.
 pub struct InMemory<T>(Option<Arc<T>>);
 
 impl<T> InMemory<T> {
-    /// A value that is known.
+    /// Holds a value.
     #[must_use]
     pub fn known(value: T) -> Self {
         Self(Some(Arc::new(value)))
     }
 
-    /// The value, if it is known.
+    /// The value, if there is one.
     #[must_use]
     pub fn get(&self) -> Option<&T> {
         self.0.as_deref()

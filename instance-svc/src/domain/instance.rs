@@ -1,4 +1,5 @@
-//! The documents of an instance that other software reads: exactly its fields, none of ours.
+//! The documents of an instance that other software reads. They hold exactly the compatible fields and none of
+//! Hamlet's own.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,7 @@ use super::{
 
 /// The document of an instance in `global/instances`.
 ///
-/// Empty fields are absent, as in the compatible data. What this type does not know is kept as it was.
+/// Empty fields are absent, as in the compatible data. Unknown members are kept unchanged.
 #[derive(Clone, Default, Deserialize, PartialEq, Eq, Serialize)]
 pub struct InstanceDocument {
     /// The main domain, with its port.
@@ -24,7 +25,7 @@ pub struct InstanceDocument {
     /// Other domains.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub domain_aliases: Vec<String>,
-    /// A former domain: browsers are redirected, and it stays the salt of the passphrase.
+    /// A former domain. Browsers are redirected from it, and it stays the salt of the passphrase.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub old_domain: String,
     /// The prefix of the databases.
@@ -42,34 +43,34 @@ pub struct InstanceDocument {
     /// The subject at FranceConnect.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub franceconnect_id: String,
-    /// The group of settings.
+    /// The context.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub context: String,
-    /// Who pays.
+    /// The sponsors.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sponsorships: Vec<String>,
-    /// The terms that were signed.
+    /// The version of the terms that was signed.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub tos: String,
-    /// The terms that await a signature.
+    /// The version of the terms that awaits a signature.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub tos_latest: String,
-    /// How the owner proves who they are.
+    /// How the owner authenticates.
     #[serde(default, skip_serializing_if = "AuthMode::is_basic")]
     pub auth_mode: AuthMode,
-    /// Whether the owner logs in by a mailed link.
+    /// Whether the owner logs in with a mailed link.
     #[serde(default, skip_serializing_if = "is_false")]
     pub magic_link: bool,
-    /// Whether destruction has begun.
+    /// Whether the instance is being destroyed.
     #[serde(default, skip_serializing_if = "is_false")]
     pub deleting: bool,
-    /// Whether access is refused.
+    /// Whether access is blocked.
     #[serde(default, skip_serializing_if = "is_false")]
     pub blocked: bool,
-    /// Why it is refused.
+    /// Why access is blocked.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub blocking_reason: String,
-    /// Whether apps stay at their version.
+    /// Whether apps are kept at their version.
     #[serde(default, skip_serializing_if = "is_false")]
     pub no_auto_update: bool,
     /// Whether the owner may log in.
@@ -93,10 +94,10 @@ pub struct InstanceDocument {
     /// The hash of the passphrase: base64 of its text.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     passphrase_hash: String,
-    /// The right to choose the first passphrase: base64 of 16 bytes.
+    /// The register token, with which the first passphrase is set: base64 of 16 bytes.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub register_token: String,
-    /// The key of sessions: base64 of 64 bytes.
+    /// The key of session tokens: base64 of 64 bytes.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     session_secret: String,
     /// The key of OAuth tokens: base64 of 128 bytes.
@@ -105,7 +106,7 @@ pub struct InstanceDocument {
     /// The key of the command line's tokens: base64 of 128 bytes.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     cli_secret: String,
-    /// What else other software keeps here.
+    /// Further members, written by other software.
     #[serde(flatten)]
     rest: Map<String, Value>,
 }
@@ -145,8 +146,8 @@ impl InstanceDocument {
         }
     }
 
-    /// What the names of its databases begin with. Instances that are older than prefixes have their
-    /// domain for one.
+    /// The prefix of the names of its databases. Instances from before prefixes were introduced use their
+    /// domain.
     #[must_use]
     pub fn database_prefix(&self) -> &str {
         if self.prefix.is_empty() {
@@ -156,10 +157,10 @@ impl InstanceDocument {
         }
     }
 
-    /// The document of a new instance, with secrets drawn from the system.
+    /// The document of a new instance, with secrets drawn at random.
     ///
     /// # Errors
-    /// When the system has no randomness to give.
+    /// When the system provides no randomness.
     pub fn draw(spec: &Spec, place: Place<'_>) -> Result<Self, getrandom::Error> {
         Ok(Self {
             prefix: place.prefix.to_owned(),
@@ -174,7 +175,7 @@ impl InstanceDocument {
         })
     }
 
-    /// The sets of features that other software asked for.
+    /// The feature sets that other software requested.
     #[must_use]
     pub fn feature_sets(&self) -> Vec<String> {
         let sets = self.rest.get("feature_sets").and_then(Value::as_array);
@@ -182,8 +183,8 @@ impl InstanceDocument {
         texts.map(str::to_owned).collect()
     }
 
-    /// Takes a passphrase: the owner may log in with it from now on, and everything that rested on the one
-    /// before, or on the right to choose or to reset one, is void.
+    /// Sets a passphrase. The owner may log in with it from now on. Everything that depended on the previous
+    /// passphrase, or on a token to set or reset one, becomes invalid.
     pub fn take_credentials(&mut self, credentials: &Credentials) {
         self.passphrase_hash
             .clone_from(&credentials.passphrase_hash);
@@ -196,10 +197,10 @@ impl InstanceDocument {
         }
     }
 
-    /// The key that signs the tokens of an audience; `None` when the document holds none that can be read.
+    /// The key that signs the tokens of an audience; `None` when the document holds no readable one.
     ///
-    /// The two characters before the secret of sessions are a version: the compatible software changed them
-    /// once to end all sessions.
+    /// The two characters before the session secret are a version: the compatible software changed them once to
+    /// end all sessions.
     #[must_use]
     pub fn token_key(&self, audience: Audience) -> Option<Vec<u8>> {
         let (version, secret) = match audience {
@@ -211,7 +212,7 @@ impl InstanceDocument {
         (!secret.is_empty()).then(|| [version.as_bytes(), &secret].concat())
     }
 
-    /// The register token as it is kept; empty once there is nothing left to choose.
+    /// The register token as stored; empty once the passphrase is set.
     #[must_use]
     pub const fn open_register_token(&self) -> &str {
         if self.onboarding_finished {
@@ -227,8 +228,8 @@ impl InstanceDocument {
         wanted(&self.domain, &self.domain_aliases, &self.old_domain)
     }
 
-    /// The register token as links and people have it: 32 hex digits. `None` once it was used, or when
-    /// the document holds none that can be read.
+    /// The register token as it appears in links: 32 hex digits. `None` once it was used, or when the document
+    /// holds no readable one.
     #[must_use]
     pub fn register_token_hex(&self) -> Option<String> {
         if self.register_token.is_empty() || self.onboarding_finished {
@@ -247,7 +248,7 @@ fn random_base64<const LENGTH: usize>() -> Result<String, getrandom::Error> {
 /// The id of the owner's settings.
 pub const SETTINGS_ID: &str = "io.cozy.settings.instance";
 
-/// The owner's settings, as a new instance has them.
+/// The owner's settings of a new instance.
 #[must_use]
 pub fn settings_document(spec: &Spec) -> Map<String, Value> {
     spec.documents().settings

@@ -2,17 +2,17 @@
 
 use language_tags::LanguageTag;
 
-/// The language of an instance that names none.
+/// The default language.
 pub const DEFAULT: &str = "en";
 
-/// Checks a language: known to the IANA registry of language subtags (RFC 5646), with a known script and a
-/// known region if it names them, after `-` or `_`, as in `fr`, `fr-FR`, `nl_NL` or `zh-Hant-TW`.
+/// Checks a language: a subtag of the IANA registry (RFC 5646), optionally followed by a known script and a
+/// known region after `-` or `_`, as in `fr`, `fr-FR`, `nl_NL` or `zh-Hant-TW`.
 ///
-/// Documents keep it as it was written. Languages that Hamlet has no names for are fine: directories then
-/// get English names (see [`has_names`]).
+/// Documents keep it as it was written. A language for which Hamlet has no translations is accepted:
+/// directories then get English names (see [`has_names`]).
 ///
 /// # Errors
-/// What is wrong, and what would be right.
+/// What is wrong, and what would be valid.
 pub fn check(text: &str) -> Result<(), String> {
     match wrong_with(text) {
         None => Ok(()),
@@ -26,7 +26,7 @@ pub fn check(text: &str) -> Result<(), String> {
 }
 
 fn wrong_with(text: &str) -> Option<&'static str> {
-    /// The longest that a language, a script and a region make.
+    /// The maximum length of a language with a script and a region.
     const LONGEST: usize = 35;
     if text.is_empty() || text.len() > LONGEST {
         return Some("is not a language");
@@ -51,13 +51,13 @@ fn wrong_with(text: &str) -> Option<&'static str> {
     }
 }
 
-/// Regions that the registry leaves to private use. Kosovo's code is one of them, and in use everywhere.
+/// Regions that the registry reserves for private use. Kosovo's code is one of them, and widely used.
 fn is_private(region: &str) -> bool {
     let private = ("QM"..="QZ").contains(&region) || ("XA"..="XZ").contains(&region);
     (private && region != "XK") || matches!(region, "AA" | "ZZ")
 }
 
-/// Whether directories have names of their own in this language.
+/// Whether the names of directories are translated into this language.
 #[must_use]
 pub fn has_names(locale: &str) -> bool {
     let language = locale.split(['-', '_']).next().unwrap_or_default();

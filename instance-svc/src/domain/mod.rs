@@ -1,4 +1,4 @@
-//! Names, states and rules. Nothing here reads or writes anything.
+//! Names, states and rules. No module here does I/O.
 
 pub mod change;
 pub mod claim;

@@ -1,4 +1,4 @@
-//! Names: what can stand in `Host`, and so what an instance can be called.
+//! Names of instances: the hosts under which an instance can be reached.
 
 use std::{fmt, str::FromStr};
 
@@ -18,37 +18,37 @@ pub struct Name {
     host: String,
 }
 
-/// Why a text is no name. The message says what would be right.
+/// Why a string is not a valid name. The message says what would be valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidName {
-    /// Nothing is left of it.
+    /// Nothing remains of it after the conversion.
     #[error("is empty; give a host name such as alice.example.org")]
     Empty,
-    /// It holds a character that no host name can hold.
+    /// It contains a character that no host name can contain.
     #[error(
         "{0:?} is not a host name; use letters, digits and inner hyphens in labels of at most 63 \
          characters, separated by single dots, 253 characters in all"
     )]
     Host(String),
-    /// The port is no port.
+    /// The port is invalid.
     #[error("{0:?} is not a port; use a number from 1 to 65535")]
     Port(String),
 }
 
 impl Name {
-    /// The domain as documents keep it: Unicode, lower case, with its port.
+    /// The domain in the form of documents: Unicode, lower case, with its port.
     #[must_use]
     pub fn domain(&self) -> &str {
         &self.domain
     }
 
-    /// The host as claims keep it: ASCII, lower case, without its port.
+    /// The host in the form of claims: ASCII, lower case, without its port.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// What stands before the first dot of the domain.
+    /// The part before the first dot of the domain.
     #[must_use]
     pub fn first_label(&self) -> &str {
         let host = self.domain.split(':').next().unwrap_or_default();
@@ -67,7 +67,7 @@ impl FromStr for Name {
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         let text = text.trim();
-        // An address is a likely mistake, and its colon begins no port.
+        // A mail address is a likely mistake, and a colon in it does not begin a port.
         if text.contains("://") {
             return Err(InvalidName::Host(shorten(text)));
         }
@@ -113,7 +113,7 @@ fn parse_port(text: &str) -> Result<u16, InvalidName> {
     }
 }
 
-/// Messages must stay small: what a caller sends can be of any length.
+/// Shortens a name for messages: input from callers can be of any length.
 fn shorten(text: &str) -> String {
     const MOST: usize = 80;
     if text.chars().count() <= MOST {
@@ -129,11 +129,11 @@ pub struct AppHost {
     pub instance: String,
     /// The app's slug.
     pub slug: String,
-    /// How it is named. It counts only if the context of the instance has its apps named so.
+    /// The naming scheme. The match counts only if the context of the instance uses it.
     pub subdomains: Subdomains,
 }
 
-/// What `host` names if it is an app's: with nested subdomains, with flat ones, or both.
+/// How `host` can name an app: in the nested scheme, in the flat one, or in both.
 #[must_use]
 pub fn app_hosts(host: &str) -> Vec<AppHost> {
     let mut found = Vec::new();
@@ -160,7 +160,7 @@ pub fn app_hosts(host: &str) -> Vec<AppHost> {
     found
 }
 
-/// Where an app of an instance is: a domain, with the port of the instance's.
+/// The domain of an app of an instance, with the port of the instance.
 #[must_use]
 pub fn app_domain(domain: &str, slug: &str, subdomains: Subdomains) -> String {
     match (subdomains, domain.split_once('.')) {
@@ -273,7 +273,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is accepted is canonical: it means itself.
+        /// Every accepted name is canonical: parsing it again yields the same name.
         #[test]
         fn canonical_names_are_fixed_points(text in "\\PC{0,40}") {
             if let Ok(parsed) = text.parse::<Name>() {

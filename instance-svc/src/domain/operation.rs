@@ -1,7 +1,8 @@
-//! An operation: an envelope that is the same for every kind, and the work of one kind.
+//! Operations: an envelope that is the same for every kind, and the work of one kind.
 //!
-//! A transition is one write with the document's revision: who wins that write owns the next step.
-//! Deciding is pure ([`Operation::decide`]) and knows no kind: what it needs of one, [`Work`] tells.
+//! A transition is one write with the document's revision: the winner of that write owns the next step. The
+//! decision about the next step is a pure function ([`Operation::decide`]) and independent of the kind;
+//! [`Work`] provides what it needs to know of the kind.
 
 mod transitions;
 
@@ -15,44 +16,44 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 pub use self::transitions::{Cancelling, Next};
 use super::{place::Place, sealed::Sealed};
 
-/// What the envelope's decisions have to know of the work of a kind. Pure.
+/// What the decisions on the envelope need to know of the work. All methods are pure.
 pub trait Work:
     Clone + fmt::Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static
 {
-    /// The name under which the kind is written down.
+    /// The stored name of the kind.
     fn registered_name(&self) -> &'static str;
 
-    /// The name of the kind, as callers see it.
+    /// The name of the kind in the contract.
     fn kind(&self) -> &'static str;
 
     /// The step at a position, counted from 0; `None` after the last one.
     fn step(&self, position: usize) -> Option<StepFacts>;
 
-    /// How many of the first steps can be taken back once they are done. Once the one after them is next, the
-    /// operation only goes forward. One whose first step fails has not begun, and can always be given up.
+    /// How many of the first steps can be undone. Once the step after them is next, the operation only goes
+    /// forward. An operation whose first step has failed has not begun, and can always be given up.
     fn reversible_steps(&self) -> usize;
 
-    /// Why one that runs cannot be cancelled; `None` when it can. `irreversible` tells whether the point of
-    /// no return lies behind it.
+    /// Why a running operation cannot be cancelled; `None` when it can. `irreversible` says whether it has
+    /// passed the point of no return.
     fn refuses_cancel(&self, irreversible: bool) -> Option<&'static str>;
 
-    /// Whether to keep how long each step took.
+    /// Whether to record how long each step took.
     fn is_traced(&self) -> bool;
 }
 
-/// A step, as far as the envelope's decisions have to know it.
+/// What the decisions on the envelope need to know of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StepFacts {
-    /// Its name, as callers see it.
+    /// Its name in the contract.
     pub name: &'static str,
-    /// Whether there is something to undo.
+    /// Whether it has an undo.
     pub is_undone: bool,
-    /// Whether the operation is written before it begins. A step that is cheap to do twice needs no write.
+    /// Whether the operation is written before this step. A step that is cheap to repeat needs no write.
     pub is_written_before: bool,
-    /// Whether it only looks: it may begin while the write before it is still on its way.
+    /// Whether it changes nothing. It may then begin while the write before it is still in progress.
     pub only_looks: bool,
-    /// Whether it is given up when the operation is cancelled; otherwise its end is awaited. What a call
-    /// that was given up still does is not known, so that only a slow step is worth it.
+    /// Whether it is abandoned when the operation is cancelled; otherwise its end is awaited. The effects of an
+    /// abandoned call are unknown, so this is worth it for slow steps only.
     pub may_be_broken_off: bool,
 }
 
@@ -60,10 +61,10 @@ pub struct StepFacts {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(bound = "W: Work")]
 pub struct Operation<W> {
-    /// What is the same for every kind.
+    /// The part that is the same for every kind.
     #[serde(flatten)]
     pub envelope: Envelope,
-    /// What it does, and what came of that so far.
+    /// What the operation does, and its results so far.
     #[serde(flatten)]
     pub work: W,
 }
@@ -82,7 +83,7 @@ impl<W> DerefMut for Operation<W> {
     }
 }
 
-/// What an operation is apart from its work.
+/// An operation without its work.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Envelope {
     /// The id of the instance's document.
@@ -91,22 +92,22 @@ pub struct Envelope {
     pub domain: String,
     /// The prefix of its databases.
     pub prefix: String,
-    /// The position of the CouchDB server on which they lie.
+    /// The position of the CouchDB server of its databases.
     #[serde(default)]
     pub couch_cluster: i64,
-    /// The HMAC of the arguments, in hex: the same request id with others is refused.
+    /// The HMAC of the arguments, in hex. It detects a request id that is used again with other arguments.
     pub arguments_mac: String,
-    /// How far it is.
+    /// The phase.
     pub phase: Phase,
-    /// The step that comes next (or, unwinding, that is undone next).
+    /// The step to do next or, while unwinding, one more than the step to undo next.
     pub step: usize,
-    /// How often that step has failed in a row.
+    /// How often the current step has failed in a row.
     #[serde(default)]
     pub attempt: u32,
-    /// Until when to wait before the next try, RFC 3339.
+    /// When the next try is due, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_try: Option<String>,
-    /// Why the last try failed, or why the operation did, in words for the caller.
+    /// Why the last try, or the whole operation, failed; in words for the caller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<OperationFailure>,
     /// The replica that drives it.
@@ -115,34 +116,34 @@ pub struct Envelope {
     /// Counts the owner's signs of life, so that each changes the revision.
     #[serde(default)]
     pub beat: u64,
-    /// Whether it was driven by another owner before: what that one did is not known.
+    /// Whether a previous owner has driven it. What that owner did beyond the written state is unknown.
     #[serde(default)]
     pub taken_over: bool,
-    /// Whether somebody asked for it to be cancelled. A mark: whoever asks sets it, the owner heeds it.
+    /// Whether its cancellation was requested. This is a mark: a caller sets it, and the owner applies it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cancel_requested: bool,
-    /// Whether somebody asked for the next try at once. A mark, too.
+    /// Whether the next try was requested at once. This is also a mark.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retry_requested: bool,
-    /// Whether the point of no return lies behind it: it only goes forward, whatever step it goes back to.
+    /// Whether it has passed the point of no return. It then only goes forward, even if it resumes at an
+    /// earlier step.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub irreversible: bool,
-    /// Whether somebody still has to look at it: it runs, or it is to be looked at once more.
+    /// Whether it needs attention: it has not ended, or is to be looked at once more.
     pub open: bool,
-    /// When to look once more at what was unwound, RFC 3339.
+    /// When the ended operation is to be looked at once more, or its follow-up work is due, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub look_again: Option<String>,
-    /// What it has to write that nobody else may read. It is gone with the operation's end, and when it
-    /// turns back.
+    /// The secret values that it has to write, encrypted. Removed when it ends or begins to unwind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sealed: Option<Sealed>,
-    /// What an administrator should know.
+    /// Warnings for the administrator.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// The trace of the request that asked for it, as the W3C's header of this name has it.
+    /// The trace of the request that started it, in the format of the W3C header of this name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
-    /// How long each finished step took, in milliseconds, when a trace was asked for.
+    /// How long each finished step took, in milliseconds, if that was requested.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub durations: Vec<(String, u64)>,
     /// When it was accepted, RFC 3339.
@@ -154,19 +155,19 @@ pub struct Envelope {
     pub ended_at: Option<String>,
 }
 
-/// How far an operation is.
+/// The phase of an operation.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// It waits for its turn.
+    /// It waits for a turn.
     Queued,
-    /// It goes forward.
+    /// It is doing its steps.
     Running,
-    /// It takes back what it made.
+    /// It is undoing its steps.
     Unwinding,
-    /// It did what was asked.
+    /// It has ended, and did what was requested.
     Succeeded,
-    /// It could not, and nothing of it is left.
+    /// It has ended, and everything that it made was removed.
     Failed,
 }
 
@@ -181,17 +182,17 @@ impl Phase {
 /// Why an operation failed, in words for the caller.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub struct OperationFailure {
-    /// A gRPC status code.
+    /// The gRPC status code.
     pub code: i32,
-    /// A reason that programs can rely on, such as `NAME_TAKEN`.
+    /// A stable reason for programs, such as `NAME_TAKEN`.
     pub reason: String,
     /// What is wrong, and what to do.
     pub message: String,
 }
 
 impl Envelope {
-    /// The envelope of an operation that is about to be accepted at `now`, RFC 3339, for an instance. What
-    /// is not known yet is empty.
+    /// The envelope of a new operation on an instance, accepted at `now`, RFC 3339. Fields that are not known
+    /// yet are empty.
     #[must_use]
     pub fn new(subject: Subject, arguments_mac: String, now: String) -> Self {
         Self {
@@ -233,7 +234,7 @@ impl Envelope {
     }
 }
 
-/// The instance that an operation is about; all of it is empty when it is about none.
+/// The instance that an operation is about. All fields are empty when there is none.
 #[derive(Clone, Debug, Default)]
 pub struct Subject {
     /// The id of the instance's document.
@@ -242,12 +243,12 @@ pub struct Subject {
     pub domain: String,
     /// The prefix of its databases.
     pub prefix: String,
-    /// The position of the CouchDB server on which they lie.
+    /// The position of the CouchDB server of its databases.
     pub couch_cluster: i64,
 }
 
 impl<W: Work> Operation<W> {
-    /// Its kind, as callers see it.
+    /// The name of its kind in the contract.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         self.work.kind()

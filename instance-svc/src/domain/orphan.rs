@@ -1,37 +1,37 @@
-//! What belongs to no instance and to no operation at work.
+//! Orphans: data that belongs to no instance and to no running operation.
 
-/// Something that belongs to nobody.
+/// An item that belongs to no instance and to no running operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Orphan {
-    /// What it is.
+    /// Its type.
     pub kind: OrphanKind,
-    /// Its name: of the database, of the claimed host, of the document as `database/id`, or the prefix
-    /// under which contents lie.
+    /// Its name: that of the database, the claimed host, the document as `database/id`, or the prefix of the
+    /// contents.
     pub name: String,
-    /// Why it belongs to nobody.
+    /// Why it counts as an orphan.
     pub reason: String,
-    /// How many objects or documents it holds.
+    /// How many objects or documents it contains.
     pub count: u64,
 }
 
-/// What an orphan is.
+/// The type of an orphan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrphanKind {
     /// A database.
     Database,
     /// A claim of a name.
     Claim,
-    /// Contents of files or apps.
+    /// Contents of the files or apps service.
     Contents,
-    /// A document of ours.
+    /// A document of Hamlet's own.
     Document,
 }
 
-/// What the prefixes of the databases of instances begin with, unless they are old. Databases without it
-/// are never looked at: other software may keep them on the same server.
+/// The beginning of the prefixes of instances, except old ones. Databases without it are never looked at: other
+/// software may keep them on the same server.
 pub const PREFIXES: &str = "cozy";
 
-/// The prefix of an instance in the name of a database; `None` for databases of anybody else.
+/// The prefix of an instance in the name of a database; `None` for other databases.
 #[must_use]
 pub fn prefix_in(database: &str) -> Option<&str> {
     let (prefix, doctype) = database.split_once('/')?;

@@ -5,6 +5,6 @@
 pub struct Place<'a> {
     /// The position of the server in the list of the configuration, from 0.
     pub couch_cluster: i64,
-    /// What the names of the databases begin with.
+    /// The prefix of the names of the databases.
     pub prefix: &'a str,
 }

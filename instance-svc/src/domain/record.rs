@@ -1,4 +1,4 @@
-//! What Hamlet knows of an instance beyond the compatible fields.
+//! The record of an instance: what Hamlet knows of it beyond the compatible fields.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -9,8 +9,8 @@ use super::{
     instance::InstanceDocument,
 };
 
-/// The document of an instance in `global/hamlet-instances`; its `_id` is that of the instance's
-/// document. Lists are read from here, in the order of ids, which is that of creation.
+/// The record of an instance, a document in `global/hamlet-instances`; its `_id` is that of the instance
+/// document. Lists are read from the records, in the order of ids, which is that of creation.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 pub struct Record {
     /// The main domain.
@@ -25,44 +25,44 @@ pub struct Record {
     pub prefix: String,
     /// The language.
     pub locale: String,
-    /// The group of settings.
+    /// The context.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub context: String,
-    /// When the instance was asked for, RFC 3339.
+    /// When the creation was requested, RFC 3339.
     pub created_at: String,
     /// The operation that created it.
     pub created_by: String,
-    /// Whether that operation is known to have ended. Until then no other operation may begin on the instance.
+    /// Whether that operation is known to have ended. Until then no other operation may take the instance.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub created: bool,
-    /// The operation that is at work on it. To take this is the first step of every operation on an
-    /// instance that exists.
+    /// The operation that has the instance. The first step of every operation on an existing instance is to
+    /// write its id here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<String>,
-    /// Whether destroying it is refused.
+    /// Whether it is protected from destruction.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub locked: bool,
-    /// When it was deleted softly, RFC 3339.
+    /// When it was softly deleted, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<String>,
-    /// When it is destroyed, after it was deleted softly, RFC 3339.
+    /// When it is to be destroyed after a soft deletion, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purge_at: Option<String>,
-    /// Whether and why it was blocked before it was deleted softly: bringing it back restores this.
+    /// The block from before the soft deletion, which restoring the instance brings back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked_before: Option<Blocking>,
-    /// Until when calls for it are logged in detail, RFC 3339.
+    /// Until when its calls are logged in detail, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub debug_until: Option<String>,
     /// When the register token expires, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub register_expires_at: Option<String>,
-    /// Fields that rules alone look at, and what a version to come keeps here.
+    /// Fields without a member here, and members of newer versions.
     #[serde(flatten)]
     pub rest: Map<String, Value>,
 }
 
-/// Whether access to an instance is refused, and why.
+/// Whether access to an instance is blocked, and why.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 pub struct Blocking {
     /// Whether it is.
@@ -72,31 +72,31 @@ pub struct Blocking {
     pub reason: String,
 }
 
-/// Why the state of an instance does not let an operation begin.
+/// Why the state of an instance does not allow an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// It is protected.
     #[error("is locked; unlock it first")]
     Locked,
-    /// It was deleted softly.
+    /// It is softly deleted.
     #[error("is deleted; bring it back first")]
     Deleted,
-    /// It was not deleted softly.
+    /// It is not softly deleted.
     #[error("is not deleted, so that it cannot be brought back")]
     NotDeleted,
-    /// It was brought back, or is kept for longer.
+    /// It was restored, or is kept for longer.
     #[error("was brought back or is kept for longer; it is not destroyed now")]
     NotDue,
 }
 
 impl Record {
-    /// The claims of the names that it tells, in the order in which they are made.
+    /// The claims of its names, in the order in which they are made.
     #[must_use]
     pub fn wanted(&self) -> Vec<Wanted> {
         wanted(&self.domain, &self.domain_aliases, &self.old_domain)
     }
 
-    /// The same record with the copies brought up to date with the instance document.
+    /// The same record with its copies updated from the instance document.
     #[must_use]
     pub fn following(&self, document: &InstanceDocument) -> Self {
         let mut documents = Documents {
@@ -108,11 +108,11 @@ impl Record {
         documents.record
     }
 
-    /// Whether the state of the instance lets a destruction begin. One that begins by itself names the
-    /// time for which it was due.
+    /// Whether the state of the instance allows a destruction. A destruction that a soft deletion scheduled
+    /// names the time at which it was due.
     ///
     /// # Errors
-    /// Why not.
+    /// The reason why it does not.
     pub fn may_be_destroyed(&self, due: Option<&str>) -> Result<(), Refusal> {
         if self.locked {
             return Err(Refusal::Locked);

@@ -1,8 +1,8 @@
-//! How much was removed, or would be.
+//! Counts of what was removed, or would be.
 
 use serde::{Deserialize, Serialize};
 
-/// How much was removed, by what it is.
+/// Counts of what was removed, by type.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 pub struct Removed {
     /// Objects of the content stores.

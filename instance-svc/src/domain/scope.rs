@@ -1,4 +1,4 @@
-//! What a token allows: a list of rules.
+//! The permissions of a token: a list of rules.
 //!
 //! | form | meaning |
 //! |---|---|
@@ -20,7 +20,7 @@ const VERBS: [&str; 6] = ["ALL", "GET", "POST", "PUT", "PATCH", "DELETE"];
 /// Checks one rule.
 ///
 /// # Errors
-/// What is wrong with it, and what would be right.
+/// What is wrong with it, and what would be valid.
 pub fn check(rule: &str) -> Result<(), String> {
     if rule.is_empty() {
         return Err("is empty; name a doctype such as io.cozy.files:GET".to_owned());
@@ -63,7 +63,7 @@ pub fn check(rule: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Lower-case letters, digits, `_` and single dots in between; `.*` at the end of one that is long enough.
+/// Lower-case letters, digits, `_`, and single dots between them; `.*` at the end if the rest is long enough.
 fn check_doctype(doctype: &str) -> Result<(), String> {
     let wildcard = doctype.strip_suffix(".*");
     if wildcard.is_some() && doctype.matches('.').count() < 3 {
@@ -86,7 +86,7 @@ fn check_doctype(doctype: &str) -> Result<(), String> {
     }
 }
 
-/// Whether a text can be the slug of an app or konnector.
+/// Whether a string is a valid slug of an app or konnector.
 #[must_use]
 pub fn is_slug(text: &str) -> bool {
     !text.is_empty()
@@ -151,7 +151,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is accepted can stand in a token: it cannot be taken for two rules.
+        /// An accepted rule contains no separator: in a token it cannot be read as two rules.
         #[test]
         fn no_rule_holds_a_separator(text in "\\PC{0,60}") {
             if check(&text).is_ok() {

@@ -1,8 +1,9 @@
-//! Secrets that have to wait in a document: only this installation can read them, in one place only.
+//! Encryption of secrets that are stored in a document for a while. Only this installation can decrypt them,
+//! and only for the context for which they were encrypted.
 //!
 //! ChaCha20-Poly1305 (RFC 8439) under a key that HKDF-SHA256 (RFC 5869) derives from the cluster key for one
-//! context. The context (the operation's id) is authenticated too, so what was sealed for one operation
-//! cannot be moved into another.
+//! context. The context (the operation's id) is authenticated too, so what was sealed for one operation cannot
+//! be moved into another.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ring::{
@@ -11,10 +12,10 @@ use ring::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Names the use of the derived keys, and the format of what is sealed.
+/// Identifies the use of the derived keys, and the format of sealed data.
 const SALT: &[u8] = b"hamlet sealed v1";
 
-/// Something sealed: base64 of nonce, ciphertext and tag.
+/// Sealed data: base64 of nonce, ciphertext and tag.
 #[derive(Clone, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Sealed(String);
@@ -25,13 +26,13 @@ impl std::fmt::Debug for Sealed {
     }
 }
 
-/// Why something could not be sealed or opened.
+/// Why data could not be sealed or opened.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The system has no randomness to give.
+    /// The system provides no randomness.
     #[error("the system has no randomness to give")]
     Randomness(#[from] getrandom::Error),
-    /// None of the keys opens it.
+    /// None of the keys opens the data.
     #[error(
         "none of the cluster keys opens what was sealed: it was sealed under a key that is gone, or changed since"
     )]
@@ -41,7 +42,7 @@ pub enum Error {
 /// Seals bytes under `key`, for one context.
 ///
 /// # Errors
-/// When the system has no randomness to give.
+/// When the system provides no randomness.
 pub fn seal(key: &[u8], context: &str, plain: &[u8]) -> Result<Sealed, Error> {
     let mut nonce = [0; NONCE_LEN];
     getrandom::fill(&mut nonce)?;
@@ -55,10 +56,10 @@ pub fn seal(key: &[u8], context: &str, plain: &[u8]) -> Result<Sealed, Error> {
     Ok(Sealed(STANDARD.encode([nonce.as_slice(), &text].concat())))
 }
 
-/// Opens what was sealed under one of `keys` for this context.
+/// Opens data that was sealed under one of `keys` for this context.
 ///
 /// # Errors
-/// When none of them opens it.
+/// When none of the keys opens it.
 pub fn open<'k>(
     keys: impl IntoIterator<Item = &'k [u8]>,
     context: &str,

@@ -1,4 +1,4 @@
-//! What is asked of a creation, checked: everything an operation needs to make the instance.
+//! The spec of a creation: the checked request, with everything that an operation needs to create the instance.
 
 use std::collections::BTreeMap;
 
@@ -11,28 +11,28 @@ use super::{
     name::Name,
 };
 
-/// The most apps that one creation installs.
+/// The maximum number of apps in one creation.
 pub const MOST_APPS: usize = 50;
 
-/// A creation.
+/// The spec of a creation.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(try_from = "Map<String, Value>", into = "Map<String, Value>")]
 pub struct Spec {
-    /// The fields that are asked for; an empty value is none.
+    /// The requested fields; an empty value means none.
     pub asked: Asked,
-    /// What to install, in the order given.
+    /// The apps to install, in the given order.
     pub apps: Vec<String>,
-    /// Whether to keep how long each step took.
+    /// Whether to record how long each step took.
     pub trace: bool,
 }
 
-/// A field that cannot be used.
+/// A field with an invalid value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {wrong}")]
 pub struct InvalidField {
     /// The field of the request.
     pub field: String,
-    /// What is wrong, and what would be right.
+    /// What is wrong, and what would be valid.
     pub wrong: String,
 }
 
@@ -43,7 +43,7 @@ pub(super) fn invalid(field: &str, wrong: impl Into<String>) -> InvalidField {
     }
 }
 
-/// The first of the fields that cannot be used: callers are told one at a time.
+/// The first of several invalid fields: callers are told of one at a time.
 pub(super) fn first_of(wrong: Vec<InvalidField>) -> InvalidField {
     wrong
         .into_iter()
@@ -52,10 +52,10 @@ pub(super) fn first_of(wrong: Vec<InvalidField>) -> InvalidField {
 }
 
 impl Spec {
-    /// Checks what was asked and brings names into their canonical form.
+    /// Checks the request and brings names into their canonical form.
     ///
     /// # Errors
-    /// The first field that cannot be used.
+    /// Names the first invalid field.
     pub fn check(mut self) -> Result<Self, InvalidField> {
         self.asked = self.asked.check(None).map_err(first_of)?;
         self.check_apps()?;
@@ -86,19 +86,19 @@ impl Spec {
         self.asked.text("locale").unwrap_or_default()
     }
 
-    /// The group of settings; empty for the default one.
+    /// The context; empty for the default one.
     #[must_use]
     pub fn context(&self) -> &str {
         self.asked.text("context").unwrap_or_default()
     }
 
-    /// On which CouchDB server of the configuration it shall lie; `None` has one drawn.
+    /// The requested CouchDB server; `None` to have one drawn.
     #[must_use]
     pub fn couch_cluster(&self) -> Option<i64> {
         self.asked.number("couch_cluster")
     }
 
-    /// The fields of its documents. What is drawn when they are made is not in them.
+    /// The fields of its documents, without the values that are drawn when the documents are made.
     #[must_use]
     pub fn documents(&self) -> Documents {
         let mut documents = Documents::default();
@@ -106,7 +106,7 @@ impl Spec {
         documents
     }
 
-    /// Whether the owner gets in without a passphrase, so that one is set that nobody knows.
+    /// Whether the owner logs in without a passphrase; a random one that nobody knows is set then.
     #[must_use]
     pub fn is_passwordless(&self) -> bool {
         self.asked.flag("magic_link") == Some(true)
@@ -122,10 +122,10 @@ impl Spec {
         wanted(self.domain(), &self.domain_aliases(), self.old_domain())
     }
 
-    /// The names under which it is found, in byte order of their hosts.
+    /// The names of the instance, in byte order of their hosts.
     ///
-    /// One at a time, in one order, stopping at the first refusal: two creations with crossed names
-    /// would otherwise both lose.
+    /// Names are claimed one at a time in this one order, and claiming stops at the first refusal: otherwise
+    /// two creations that want each other's names could both lose.
     #[must_use]
     pub fn names(&self) -> Vec<Name> {
         let aliases = self.domain_aliases();
@@ -163,8 +163,8 @@ impl Spec {
     }
 }
 
-/// The members of a creation in an operation, in their order. It stays as it is, since the MAC of a request is
-/// computed over it; what is not listed comes behind.
+/// The members of a creation in an operation, in their order. The order must not change, since the MAC of a
+/// request is computed over it. Unlisted members follow.
 const MEMBERS: [&str; 23] = [
     "domain",
     "domain_aliases",
@@ -203,7 +203,7 @@ const ALWAYS: [&str; 5] = [
 const APPS: &str = "apps";
 const TRACE: &str = "trace";
 
-/// Members in this order, the others behind them.
+/// Sorts members into this order; the others follow.
 pub(super) fn in_order(mut members: BTreeMap<String, Value>, order: &[&str]) -> Map<String, Value> {
     let mut ordered = Map::new();
     for &name in order {
@@ -233,7 +233,7 @@ impl From<Spec> for Map<String, Value> {
     }
 }
 
-/// A member of a stored request has another type than its field.
+/// A member of a stored request has the wrong type.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
     /// A field of the instance.

@@ -1,26 +1,27 @@
-//! Whether an instance can be used.
+//! The state of an instance, as callers see it.
 
 use super::{instance::InstanceDocument, record::Record};
 
-/// Whether an instance can be used. Where more than one is true, the first one counts.
+/// The state of an instance. If several apply, the first one in this order counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// It is being destroyed.
     Deleting,
-    /// It was deleted softly, and can be brought back.
+    /// It is softly deleted, and can be restored.
     Deleted,
-    /// Access is refused.
+    /// Access is blocked.
     Blocked,
-    /// Its owner uses it.
+    /// Its owner can log in.
     Onboarded,
-    /// It waits for its owner to choose a passphrase.
+    /// It waits for its owner to set a passphrase.
     Onboarding,
     /// It has neither an owner nor a register token.
     Pending,
 }
 
 impl State {
-    /// The state that the documents of an instance tell. One that other software made just now has no record.
+    /// The state, derived from the instance's documents. An instance that other software has just made has no
+    /// record.
     #[must_use]
     pub fn of(document: &InstanceDocument, record: Option<&Record>) -> Self {
         if document.deleting {

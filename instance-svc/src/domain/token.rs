@@ -1,7 +1,7 @@
 //! Tokens: JSON Web Tokens (RFC 7519) signed with HMAC-SHA-512, with the claims of the compatible software.
 //!
-//! They hold no expiry: whoever reads one counts from `iat` for as long as is usual for its audience. A token
-//! that lives shorter is therefore dated back.
+//! They contain no expiry: the reader adds the usual lifetime of their audience to `iat`. A token with a
+//! shorter lifetime is therefore dated back.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use ring::hmac;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-/// Who may use a token.
+/// The type of a token's bearer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience {
     /// A web app.
@@ -21,7 +21,7 @@ pub enum Audience {
     Cli,
     /// An OAuth client.
     Access,
-    /// An OAuth client that wants a new token of access.
+    /// An OAuth client that requests a new access token.
     Refresh,
 }
 
@@ -38,7 +38,7 @@ impl Audience {
         }
     }
 
-    /// How long a token of it lives; `None` when it does not expire.
+    /// The usual lifetime of such a token; `None` when it does not expire.
     #[must_use]
     pub const fn life(self) -> Option<Duration> {
         match self {
@@ -49,23 +49,23 @@ impl Audience {
         }
     }
 
-    /// Whether a token says what it allows. An app may do what its manifest says.
+    /// Whether the token carries permissions. Those of an app are in its manifest.
     #[must_use]
     pub const fn has_scopes(self) -> bool {
         matches!(self, Self::Cli | Self::Access | Self::Refresh)
     }
 }
 
-/// What a token says.
+/// The content of a token.
 #[derive(Clone, Debug)]
 pub struct Claims<'a> {
-    /// Who may use it.
+    /// The type of its bearer.
     pub audience: Audience,
     /// The instance's main domain.
     pub issuer: &'a str,
     /// A slug or the id of an OAuth client; empty for the command line.
     pub subject: &'a str,
-    /// What it allows, separated by spaces; empty for apps.
+    /// The permissions, separated by spaces; empty for apps.
     pub scope: &'a str,
 }
 
@@ -82,10 +82,10 @@ struct Payload<'a> {
 }
 
 impl Claims<'_> {
-    /// The token, issued `now`, that lives for `life`; as long as is usual when that is `None`.
+    /// The token, issued `now`, with the lifetime `life`; `None` for the usual one.
     ///
     /// # Errors
-    /// Never in practice: the claims are texts and a number.
+    /// Never in practice: the claims are strings and a number.
     pub fn sign(
         &self,
         key: &[u8],

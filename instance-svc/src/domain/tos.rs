@@ -9,17 +9,17 @@ use time::{Date, Month};
 /// The version of terms that are known by their date alone.
 const DATED_ONLY: &str = "1.0.0";
 
-/// A version, as far as rules depend on it.
+/// A version, reduced to what the rules need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Version {
     major: u64,
     dated: bool,
 }
 
-/// The form in which documents keep a version that was signed.
+/// The stored form of a signed version.
 ///
 /// # Errors
-/// What is wrong with it, and what would be right.
+/// What is wrong with it, and what would be valid.
 pub fn canonical_signed(text: &str) -> Result<String, String> {
     if parse(text).is_none() {
         return Err(format!(
@@ -33,10 +33,10 @@ pub fn canonical_signed(text: &str) -> Result<String, String> {
     })
 }
 
-/// Whether a version can await a signature: it needs a date, from which on it holds.
+/// Checks that a version can await a signature: it needs a date, from which on it holds.
 ///
 /// # Errors
-/// What is wrong with it, and what would be right.
+/// What is wrong with it, and what would be valid.
 pub fn check_latest(text: &str) -> Result<(), String> {
     match parse(text) {
         Some(version) if version.dated => Ok(()),
@@ -49,8 +49,8 @@ pub fn check_latest(text: &str) -> Result<(), String> {
     }
 }
 
-/// Whether `latest` still has to be signed by who has signed `signed`; empty means none. Texts of other
-/// software that are no versions count as unsigned.
+/// Whether `latest` has still to be signed by an owner who has signed `signed`; empty means none. Invalid
+/// versions, written by other software, count as unsigned.
 #[must_use]
 pub fn awaits_signature(latest: &str, signed: &str) -> bool {
     let Some(latest) = parse(latest) else {

@@ -20,11 +20,11 @@ use crate::{
     store::Store,
 };
 
-/// How long a claim may stand whose operation has failed or is not known, before whoever meets it
-/// removes it: its operation may be about to be written down.
+/// How long a claim is left alone whose operation has failed or is unknown, before the operation that meets it
+/// removes it. An unknown operation may be about to be written.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// A claim that was won beside the write that accepts its operation, before that was known to be there.
+/// A claim that was won beside the write that accepts its operation, before the outcome of that write is known.
 #[derive(Debug)]
 pub(super) struct EarlyClaim {
     store: Store,
@@ -34,11 +34,11 @@ pub(super) struct EarlyClaim {
 }
 
 impl EarlyClaim {
-    /// Claims the name of a creation that wants one alone: a claim is looked for by its operation, so it may
-    /// come before it for less than the [`GRACE`] that others give it. A creation with more names may be
-    /// refused because of another one, and must not have kept anybody from the first meanwhile.
+    /// Claims the name of a creation that wants exactly one. A claim is judged by its operation, so it may be
+    /// written up to [`GRACE`] before that operation. A creation with several names makes no such claim: it may
+    /// be refused because of one name, and must not have blocked another name meanwhile.
     ///
-    /// `None` when it is not won at once: the step decides.
+    /// `None` when the claim is not won at once; the step then decides.
     pub(super) async fn make(
         store: &Store,
         task: Task<'_, CreateWork>,
@@ -70,16 +70,16 @@ impl EarlyClaim {
 }
 
 impl Early<CreateWork> for EarlyClaim {
-    /// The name is claimed: unless that took so long that somebody may have removed the claim before its
-    /// operation was there.
+    /// Records the name as claimed, unless the acceptance took so long that another operation may have removed
+    /// the claim before this operation was written.
     fn keep(self: Box<Self>, _: &mut Envelope, work: &mut CreateWork) {
         if self.begun.elapsed() < GRACE / 2 {
             work.names.push(self.id);
         }
     }
 
-    /// Gives the name back. Should another process drive the operation, that one claims the name anew, and
-    /// such a claim is not this one. Should this fail, whoever wants the name finds it abandoned.
+    /// Releases the name. If another process drives the operation, that process claims the name anew, and its
+    /// claim differs from this one. If the release fails, the claim counts as abandoned.
     fn give_back(self: Box<Self>) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             let released = self
@@ -108,7 +108,7 @@ pub(super) fn of_operation(wanted: &Wanted, id: &str, operation: &Envelope) -> C
     }
 }
 
-/// Claims the name with this id, for an instance that may have it already.
+/// Claims the name with this id. The instance may hold the name already.
 pub(super) async fn claim(store: &Store, id: &str, claim: &Claim) -> Result<(), StepError> {
     let mut met: Option<(Claim, Instant)> = None;
     loop {
@@ -117,14 +117,14 @@ pub(super) async fn claim(store: &Store, id: &str, claim: &Claim) -> Result<(), 
             ClaimOutcome::Taken(holder) => holder,
         };
         if holder.instance == claim.instance {
-            // It is this operation's from now on: whoever saw it before, and wants to give it back, sees
-            // another one.
+            // The claim now names this operation. A writer that read the earlier claim and wants to release it
+            // finds a different one.
             match store.claim_for_instance(id, claim).await? {
                 ClaimOutcome::Won(_) => return Ok(()),
                 ClaimOutcome::Taken(_) => continue,
             }
         }
-        // Each claim that is met has its own time: one may have followed another.
+        // Each claim has its own grace period: one may have replaced another.
         let since = match &met {
             Some((before, since)) if *before == holder => *since,
             _ => met.insert((holder.clone(), Instant::now())).1,
@@ -147,8 +147,9 @@ pub(super) async fn claim(store: &Store, id: &str, claim: &Claim) -> Result<(), 
     }
 }
 
-/// Whether the operation of a claim has failed, never was, or is about another instance (a request that was
-/// sent twice draws two, of which one is accepted), and its instance does not exist.
+/// Whether a claim is abandoned: its instance does not exist, and its operation has failed, is unknown, or
+/// creates another instance. The last happens when one request is sent twice: both draw an instance id, and one
+/// is accepted.
 async fn is_abandoned(store: &Store, claim: &Claim) -> Result<bool, StepError> {
     let live = store
         .operation(&claim.operation)

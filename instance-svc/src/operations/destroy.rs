@@ -1,4 +1,4 @@
-//! The steps of a destruction. It only goes forward, and proves at its end that nothing is left.
+//! The steps of a destruction. A destruction only goes forward, and verifies at the end that nothing is left.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::{
     store::Store,
 };
 
-/// What a destruction works with.
+/// What a destruction needs to run.
 #[derive(Clone, Debug)]
 pub struct Destruction {
     pub(crate) store: Store,
@@ -29,22 +29,22 @@ pub struct Destruction {
     pub(crate) created: CreatedInstances,
 }
 
-/// What a destruction destroys, and what came of that so far.
+/// What is to be destroyed, and the results so far.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct DestroyWork {
-    /// What the instance has to be still; empty when that does not matter.
+    /// The etag that the instance must still have; empty for any.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub etag: String,
-    /// Of a destruction that begins by itself, after a soft deletion: the time for which it was due.
+    /// For a destruction that a soft deletion scheduled: the time at which it was due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<String>,
-    /// The ids of the claims that it gives back.
+    /// The ids of the claims that it releases.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
     /// What was removed.
     #[serde(default)]
     pub removed: Removed,
-    /// What the last look still found.
+    /// What the last check still found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub leftovers: Vec<String>,
 }
@@ -59,11 +59,11 @@ impl Kind for Destruction {
     type All = Work;
 
     const STEPS: &'static [Step<Self>] = &[
-        // The instance is taken and flagged, so that nobody uses it any more.
+        // Takes and flags the instance, so that nobody uses it from now on.
         Step::<Self>::new("flag", |it, task| Box::pin(it.take_and_flag(task))),
         Step::<Self>::new("bytes", |it, task| Box::pin(it.remove_bytes(task))),
         Step::<Self>::new("databases", |it, task| Box::pin(it.remove_databases(task))),
-        // What was counted as removed has to be known to the result.
+        // The number of removed items has to be written, because the result reports it.
         Step::<Self>::new("look", |it, task| Box::pin(it.look(task))).written_before(),
         Step::<Self>::new("unpublish", |it, task| Box::pin(it.unpublish(task))).written_before(),
         Step::<Self>::new("record", |it, task| Box::pin(it.remove_record(task))),
@@ -84,7 +84,7 @@ impl Kind for Destruction {
         Some("a destruction only goes forward, so that nothing is left half-gone")
     }
 
-    /// One that has begun may have taken and flagged the instance.
+    /// No limit: a destruction that has begun may have taken and flagged the instance.
     fn patience(&self, _: Task<'_, DestroyWork>) -> Option<Duration> {
         None
     }
@@ -100,8 +100,8 @@ impl Kind for Destruction {
 }
 
 impl Destruction {
-    /// Takes the instance for this operation, then flags it. Only the taking can fail for good: another
-    /// operation has the instance, or there is none any more.
+    /// Takes the instance for this operation, then flags it. Only taking it can fail for good: another
+    /// operation has the instance, or it does not exist.
     async fn take_and_flag(
         &self,
         task: Task<'_, DestroyWork>,
@@ -167,7 +167,7 @@ impl Destruction {
         Ok(count_document(removed))
     }
 
-    /// Looks for databases and contents: none may be left before the documents go.
+    /// Checks that no databases and no contents are left before the documents are removed.
     async fn look(&self, task: Task<'_, DestroyWork>) -> Result<Report<DestroyWork>, StepError> {
         let holder = holder(task);
         let databases = holdings::databases_of(&self.store, holder).await?;
@@ -182,7 +182,7 @@ impl Destruction {
         Ok(nothing())
     }
 
-    /// Looks for everything, and goes back to where the first of what is left should have been removed.
+    /// Checks everything. If anything is left, resumes at the first step that should have removed it.
     async fn prove(&self, task: Task<'_, DestroyWork>) -> Result<Report<DestroyWork>, StepError> {
         let left = Holdings::of(&self.store, &self.peers, holder(task)).await?;
         let described = left.describe();
@@ -196,7 +196,7 @@ impl Destruction {
         Err(StepError::Again(again, described.join(", ")))
     }
 
-    /// Gives the names back, in reverse order.
+    /// Releases the names, in reverse order.
     async fn release_names(
         &self,
         task: Task<'_, DestroyWork>,
@@ -246,7 +246,7 @@ fn count_document(removed: bool) -> Report<DestroyWork> {
     Box::new(move |work| work.removed.documents += u64::from(removed))
 }
 
-/// The instance is taken: whatever goes wrong now is tried again, never given up.
+/// An error after the instance is taken: it is always tried again.
 fn later(error: couch::Error) -> StepError {
     match StepError::from(error) {
         StepError::Never(OperationFailure { message, .. }) => StepError::Later(message),

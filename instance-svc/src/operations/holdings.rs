@@ -1,5 +1,5 @@
-//! What there is of one instance: the same look counts what a destruction would remove and proves at its
-//! end that nothing is left.
+//! What exists of one instance. One function serves two purposes: it counts what a destruction would remove,
+//! and it verifies after a destruction that nothing is left.
 
 use std::collections::BTreeSet;
 
@@ -13,20 +13,20 @@ use crate::{
     store::Store,
 };
 
-/// Whose holdings are looked for.
+/// The instance whose holdings are collected.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Holder<'a> {
     /// The id of the instance's document.
     pub(crate) instance: &'a str,
     /// The main domain.
     pub(crate) domain: &'a str,
-    /// Where its databases lie.
+    /// The CouchDB server of its databases.
     pub(crate) place: Place<'a>,
-    /// The ids of the claims of all names that it has or had.
+    /// The ids of the claims of all its present and former names.
     pub(crate) names: &'a [String],
 }
 
-/// What there is of an instance.
+/// What exists of an instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Holdings {
     /// The names of its databases.
@@ -35,16 +35,13 @@ pub(crate) struct Holdings {
     pub(crate) contents: Vec<(String, u64)>,
     /// Its documents, as `database/id`.
     pub(crate) documents: Vec<String>,
-    /// The hosts that are claimed for it.
+    /// The hosts claimed for it.
     pub(crate) claims: Vec<String>,
 }
 
 impl Holdings {
-    /// Looks for everything: databases by their names and by what is seen, contents of all services,
+    /// Collects everything: databases by their known names and by listing, contents from all services,
     /// documents and claims by id.
-    ///
-    /// # Errors
-    /// When a database or service fails.
     pub(crate) async fn of(
         store: &Store,
         peers: &Peers,
@@ -64,7 +61,7 @@ impl Holdings {
         })
     }
 
-    /// How much there is, by kind.
+    /// The number of items, by type.
     pub(crate) fn count(&self) -> Removed {
         Removed {
             objects: self.contents.iter().map(|(_, objects)| objects).sum(),
@@ -74,7 +71,7 @@ impl Holdings {
         }
     }
 
-    /// Each with its name, for people.
+    /// One line for each item, for display.
     pub(crate) fn describe(&self) -> Vec<String> {
         let databases = self.databases.iter().map(|it| format!("database {it}"));
         let contents = self.contents.iter();
@@ -90,9 +87,6 @@ impl Holdings {
 }
 
 /// The databases of an instance.
-///
-/// # Errors
-/// When the database fails.
 pub(crate) async fn databases_of(
     store: &Store,
     holder: Holder<'_>,
@@ -110,10 +104,7 @@ pub(crate) async fn databases_of(
     Ok(seen.into_iter().chain(there).collect())
 }
 
-/// The contents of an instance.
-///
-/// # Errors
-/// When a service fails.
+/// The contents of an instance in the other services.
 pub(crate) async fn contents_of(
     peers: &Peers,
     holder: Holder<'_>,

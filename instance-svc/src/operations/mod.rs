@@ -1,10 +1,11 @@
-//! Operations: nothing half-made, nothing half-gone.
+//! Operations: all changes that touch more than one document. An operation is completed or undone, never left
+//! in between.
 //!
-//! - [`engine`] accepts, drives, takes over and shows operations; it knows no kind of them
-//! - a kind is a room of its own: [`create`], [`destroy`], [`change`] and [`orphans`]
-//! - [`taking`] lets one operation at a time work on an instance that exists
+//! - [`engine`] accepts, drives, takes over and shows operations; it knows none of their kinds
+//! - each kind has a module: [`create`], [`destroy`], [`change`] and [`orphans`]
+//! - [`taking`] ensures that one operation at a time works on an existing instance
 //!
-//! Deciding is pure and lies in [`crate::domain::operation`].
+//! The decisions are pure functions in [`crate::domain::operation`].
 
 pub mod change;
 mod claims;
@@ -24,15 +25,15 @@ pub use sealing::Sealing;
 use engine::register_kinds;
 
 register_kinds! {
-    /// What an operation does, and what came of that so far.
+    /// What an operation does, and its results so far.
     pub enum Work;
     /// The kinds of operations.
     pub struct Kinds;
-    /// Makes an instance.
+    /// Creates an instance.
     Create(create: create::Creation) = "create",
-    /// Destroys one.
+    /// Destroys an instance.
     Destroy(destroy: destroy::Destruction) = "destroy",
-    /// Changes one.
+    /// Changes an instance.
     Change(change: change::Changing) = "change",
     /// Removes what belongs to no instance.
     PurgeOrphans(orphans: orphans::OrphanRemoval) = "purge_orphans",

@@ -1,4 +1,4 @@
-//! The other services, as operations use them.
+//! The other services, as operations call them.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -17,8 +17,8 @@ use hamlet_proto::hamlet::{
 use service_kit::{caller::for_tenant, peer::Peer};
 use tonic::{Request, Status};
 
-/// How long a call that makes or removes databases may take. Shorter than a lease, so that an owner that
-/// was taken over from has stopped by then.
+/// The timeout of a call that makes or removes databases. It is shorter than a lease, so that a former owner
+/// has stopped by the time another replica takes over.
 const CALL: Duration = Duration::from_secs(10);
 
 /// The files and the apps service.
@@ -36,7 +36,7 @@ fn call<T>(message: T, tenant: &Tenant) -> Request<T> {
 }
 
 impl Peers {
-    /// The services at the ends of these connections.
+    /// Clients on these connections.
     #[must_use]
     pub fn new(files: Peer, apps: Peer) -> Self {
         Self {
@@ -46,8 +46,8 @@ impl Peers {
         }
     }
 
-    /// Makes the databases of the files service, with the default directories. Each with its number of
-    /// documents.
+    /// Makes the databases of the files service, with the default directories. Returns each database with its
+    /// number of documents.
     pub(crate) async fn prepare_files(
         &self,
         tenant: &Tenant,
@@ -76,7 +76,7 @@ impl Peers {
             .collect())
     }
 
-    /// Makes the databases of the apps service. Each with its number of documents.
+    /// Makes the databases of the apps service. Returns each database with its number of documents.
     pub(crate) async fn prepare_apps(&self, tenant: &Tenant) -> Result<Vec<(String, u64)>, Status> {
         let answer = self
             .apps_lifecycle
@@ -110,8 +110,8 @@ impl Peers {
         Ok(self.apps.clone().install_app(request).await?.into_inner())
     }
 
-    /// The prefixes under which contents of either service lie, each with its number of objects; of one
-    /// instance when a tenant names it.
+    /// The prefixes under which either service keeps contents, each with its number of objects. With a tenant,
+    /// only those of that instance.
     pub(crate) async fn contents(
         &self,
         tenant: Option<&Tenant>,
@@ -153,7 +153,7 @@ impl Peers {
         Ok(found.into_inner())
     }
 
-    /// Removes the contents of both services. How many objects.
+    /// Removes the contents in both services. Returns the number of objects removed.
     pub(crate) async fn purge(&self, tenant: &Tenant) -> Result<u64, Status> {
         let mut files = self.files.clone();
         let mut apps = self.apps_lifecycle.clone();

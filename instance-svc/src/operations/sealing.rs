@@ -1,4 +1,5 @@
-//! Secrets that an operation carries in its document, until it has written them where they belong.
+//! Secrets that an operation carries in its document, encrypted, until it has written them to their
+//! destination.
 
 use serde::{Deserialize, Serialize};
 use service_kit::secret::{Keyring, Secret};
@@ -12,20 +13,20 @@ use crate::{
     error::Error,
 };
 
-/// What an operation carries sealed.
+/// The secret values that an operation carries.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Carried {
-    /// What a passphrase becomes.
+    /// The credentials derived from a new passphrase.
     Credentials(Credentials),
-    /// The same, for who has the right to choose the first one.
+    /// The credentials derived from a first passphrase, set with a register token.
     Registration {
-        /// What it becomes.
+        /// The credentials.
         credentials: Credentials,
-        /// The token by which it was chosen, as the instance document holds it.
+        /// The register token that was used, as the instance document holds it.
         register_token: Secret64,
     },
-    /// A new right to choose.
+    /// A new register token.
     RegisterToken(Secret64),
 }
 
@@ -41,7 +42,7 @@ impl std::fmt::Debug for Secret64 {
 }
 
 impl Carried {
-    /// What a passphrase becomes, if that is what it is about.
+    /// The credentials, if it carries any.
     pub(crate) const fn credentials(&self) -> Option<&Credentials> {
         match self {
             Self::Credentials(credentials) | Self::Registration { credentials, .. } => {
@@ -51,11 +52,11 @@ impl Carried {
         }
     }
 
-    /// Whether the instance is one to which this may be done.
+    /// Checks that the instance can accept what is carried.
     ///
     /// # Errors
-    /// When the token by which a passphrase was chosen is no longer that of the instance: of those who came
-    /// with the right one, one wins. When there is nothing left to choose.
+    /// When the register token that was used is no longer that of the instance (several callers may use it at
+    /// the same time; one of them wins), or when the instance already has a passphrase.
     pub(crate) fn may_go_on(&self, document: &InstanceDocument) -> Result<(), Error> {
         match self {
             Self::Credentials(_) => Ok(()),
@@ -71,7 +72,7 @@ impl Carried {
         }
     }
 
-    /// Writes it into the instance document. Whether that changed anything.
+    /// Writes it into the instance document. Returns whether the document has changed.
     pub(crate) fn apply(&self, document: &mut InstanceDocument) -> bool {
         let before = document.clone();
         match self {
@@ -84,34 +85,34 @@ impl Carried {
     }
 }
 
-/// Seals and opens what operations carry, under the cluster key.
+/// Encrypts and decrypts what operations carry, under the cluster key.
 #[derive(Clone, Debug)]
 pub struct Sealing {
     keys: Keyring,
 }
 
 impl Sealing {
-    /// Seals under the key in use, and opens with any that is accepted.
+    /// Encrypts under the key in use, and decrypts under any accepted key.
     #[must_use]
     pub const fn new(keys: Keyring) -> Self {
         Self { keys }
     }
 
-    /// Seals for the operation `id`.
+    /// Encrypts for the operation `id`.
     pub(crate) fn seal(&self, id: &str, carried: &Carried) -> Result<Sealed, Error> {
         let plain = serde_json::to_vec(carried)?;
         let key = self.keys.current();
         Ok(sealed::seal(bytes(&key), id, &plain)?)
     }
 
-    /// Opens what the operation `id` carries, if it carries anything.
+    /// Decrypts what the operation `id` carries, if it carries anything.
     pub(crate) fn open(&self, id: &str, sealed: Option<&Sealed>) -> Result<Option<Carried>, Error> {
         let Some(sealed) = sealed else {
             return Ok(None);
         };
         let keys = self.keys.all();
         let plain = sealed::open(keys.iter().map(bytes), id, sealed).or_else(|unreadable| {
-            // Another replica may have read a new key earlier.
+            // Another replica may have read a new key before this one.
             if self.keys.refresh() {
                 sealed::open(self.keys.all().iter().map(bytes), id, sealed)
             } else {

@@ -1,11 +1,12 @@
-//! One operation at a time on an instance that exists.
+//! Exclusive access to an existing instance: one operation at a time works on it.
 //!
-//! The record's `operation` says which. Taking it is one write with the record's revision, so that of two
-//! operations one wins. It is freed after the operation's end is written down, and an operation that has ended
-//! holds nothing: so an operation that has not ended has the instance exactly if the record names it.
+//! The record's `operation` names that operation. An operation takes the instance with one write at the
+//! record's revision, so that one of two operations wins. It frees the instance after its end is written, and
+//! an operation that has ended holds nothing. So an operation that has not ended has the instance exactly if
+//! the record names it.
 //!
-//! The instance may be taken beside the write that accepts the operation. Whoever finds a record that names an
-//! operation which is not there waits for that one, for [`GRACE`].
+//! The instance may be taken beside the write that accepts the operation. If a record names an operation that
+//! does not exist, other operations wait up to [`GRACE`] for it to appear.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -23,26 +24,27 @@ use crate::{
     store::Store,
 };
 
-/// For how long to wait in place for the end of a creation: as a rule it is on its way.
+/// How long to wait in place for the end of a creation, which normally follows within moments.
 const ENDING: Duration = Duration::from_millis(500);
 
-/// How long a record may name an operation that is not there before it holds nothing.
+/// How long a record may name an operation that does not exist before the entry is ignored.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
 
 /// What has to hold for an instance to be taken.
 pub(super) trait Conditions: Send {
-    /// Looks whether the instance may be taken, at a record that nobody has changed when it is taken then.
+    /// Checks whether the instance may be taken. The check is made on the revision of the record that the
+    /// taking write replaces.
     ///
     /// # Errors
-    /// For good, when the instance or its state does not allow it.
+    /// Fails for good when the instance or its state does not allow the operation.
     fn look(&mut self, record: &Record) -> impl Future<Output = Result<(), StepError>> + Send;
 }
 
-/// Takes the instance for this operation, and gives its record as it is now. Once taken it stays so, and the
-/// terms are not asked again.
+/// Takes the instance for this operation and returns the current record. If the operation has the instance
+/// already, the conditions are not checked again.
 ///
 /// # Errors
-/// For good: there is no such instance, another operation has it, or the terms do not hold.
+/// Fails for good when the instance does not exist, another operation has it, or the conditions do not hold.
 pub(super) async fn take(
     store: &Store,
     created: &CreatedInstances,
@@ -69,8 +71,8 @@ pub(super) async fn take(
     }
 }
 
-/// Takes an instance whose record was read and is known to be idle, in one write. `None` when the record has
-/// changed since.
+/// Takes an instance in one write, given its record as it was read while the instance was idle. `None` when the
+/// record has changed since.
 pub(super) async fn try_take(
     store: &Store,
     id: &str,
@@ -106,9 +108,10 @@ pub(super) enum Standing {
 
 /// Whether this operation has the instance.
 ///
-/// A process that was stopped and woken may be in the middle of a step of an operation that somebody else
-/// has finished since. Before it writes to a document it asks this, *after* it read the document: whatever
-/// a later operation wrote then has another revision than the one read, or this says no.
+/// A process that was paused and resumed may be in the middle of a step of an operation that another replica
+/// has finished since. It calls this after reading a document and before writing it. If a later operation has
+/// written the document since, either the document's revision differs from the one read, or this says that the
+/// operation does not have the instance.
 pub(super) async fn standing(
     store: &Store,
     id: &str,
@@ -127,7 +130,7 @@ pub(super) async fn standing(
     })
 }
 
-/// Whether this operation has the instance: [`standing`] in one word.
+/// Whether this operation has the instance, see [`standing`].
 pub(super) async fn has(
     store: &Store,
     id: &str,
@@ -136,9 +139,9 @@ pub(super) async fn has(
     Ok(standing(store, id, operation).await? == Standing::Has)
 }
 
-/// Writes the record while this operation has the instance. Nothing to do when it does not have it.
+/// Writes the record while this operation has the instance; otherwise does nothing.
 ///
-/// `known` is the record as it was when it was last seen, which spares reading it.
+/// `known` is the record as it was last seen, which saves a read.
 pub(super) async fn write_record(
     store: &Store,
     id: &str,
@@ -215,7 +218,7 @@ pub(super) async fn free_at(
 /// Refuses an instance that another operation has.
 ///
 /// # Errors
-/// [`Error::Busy`]; any fault of the database.
+/// [`Error::Busy`].
 pub(crate) async fn require_idle(
     store: &Store,
     domain: &str,
@@ -236,17 +239,14 @@ pub(crate) async fn require_idle(
                     operation: other.clone(),
                 });
             }
-            // It is about to be written down, or was forgotten long ago.
+            // The operation is about to be written, or was forgotten long ago.
             None if is_over => return Ok(()),
             None => tokio::time::sleep(GRACE / 8).await,
         }
     }
 }
 
-/// Forgets the operation that a record names, if that one has ended: it has nothing any more.
-///
-/// # Errors
-/// When the database fails.
+/// Clears the record's operation if that operation has ended or does not exist: it holds nothing any more.
 pub(crate) async fn forget_ended(store: &Store, record: &mut Record) -> Result<(), couch::Error> {
     if let Some(operation) = &record.operation {
         let found = store.operation(operation).await?;
@@ -257,8 +257,8 @@ pub(crate) async fn forget_ended(store: &Store, record: &mut Record) -> Result<(
     Ok(())
 }
 
-/// Waits for the end of the creation. Its owner may have died between the publication and that: whoever goes
-/// on with it makes again what a destruction has removed meanwhile.
+/// Waits for the end of the creation. Its owner may have died after the publication and before the end; the
+/// replica that resumes it would make again what a destruction had removed.
 async fn require_created(store: &Store, record: &Record) -> Result<(), StepError> {
     let patience = Instant::now() + ENDING;
     loop {
@@ -274,10 +274,10 @@ async fn require_created(store: &Store, record: &Record) -> Result<(), StepError
     }
 }
 
-/// Refuses an instance that is not what it was when `wanted`, its etag, was read; an empty one does not matter.
+/// Refuses an instance whose etag differs from `wanted`. An empty `wanted` matches any.
 ///
 /// # Errors
-/// [`Error::NoSuchInstance`], [`Error::EtagMismatch`]; any fault of the database.
+/// [`Error::NoSuchInstance`], [`Error::EtagMismatch`].
 pub(super) async fn require_unchanged(
     store: &Store,
     operation: &Envelope,
@@ -302,8 +302,8 @@ pub(super) async fn require_unchanged(
     Ok(())
 }
 
-/// Instances of which this process knows that the operation which created them has ended, the latest ones:
-/// asking costs a request in each operation otherwise. What it does not know, the record may tell.
+/// The latest instances whose creation is known by this process to have ended. Without it every operation would
+/// spend a request to find out. For other instances the record may tell.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CreatedInstances(Arc<Mutex<(HashSet<String>, VecDeque<String>)>>);
 
@@ -311,7 +311,7 @@ impl CreatedInstances {
     /// How many are remembered.
     const MOST: usize = 10_000;
 
-    /// Whether the creation of an instance is known to have ended.
+    /// Whether the creation of this instance is known to have ended.
     pub(super) fn know(&self, instance: &str, record: &Record) -> bool {
         record.created
             || self
@@ -322,7 +322,7 @@ impl CreatedInstances {
                 .contains(instance)
     }
 
-    /// The creation of an instance has ended.
+    /// Notes that the creation of this instance has ended.
     pub(super) fn note(&self, instance: &str) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (set, order) = &mut *known;

@@ -1,4 +1,4 @@
-//! Changes of the documents of an instance that exists.
+//! Changes to the documents of an existing instance.
 
 use couch::{ClaimOutcome, DbName, Exchange, Rev};
 use serde_json::{Map, Value};
@@ -14,7 +14,7 @@ impl Store {
     /// Replaces the document of an instance, if it is still at `rev`.
     ///
     /// # Errors
-    /// When the database fails and it stays open who won.
+    /// When the database fails; the write may have succeeded all the same.
     pub async fn replace_instance(
         &self,
         id: &str,
@@ -24,11 +24,11 @@ impl Store {
         self.instances.compare_and_set(id, rev, document).await
     }
 
-    /// Replaces the owner's settings, if they are still at `rev`; `None` writes the first ones, in a
-    /// database that is made when it is missing.
+    /// Replaces the owner's settings, if they are still at `rev`. `None` writes the first ones; the database is
+    /// made when it is missing.
     ///
     /// # Errors
-    /// When the database fails and it stays open who won.
+    /// When the database fails; the write may have succeeded all the same.
     pub async fn write_settings(
         &self,
         place: Place<'_>,

@@ -8,10 +8,10 @@ use super::Store;
 use crate::domain::claim::Claim;
 
 impl Store {
-    /// Claims a host. Only one claimant wins.
+    /// Claims a host. Of several claimants exactly one wins.
     ///
     /// # Errors
-    /// When the database fails; the claim may then be ours all the same.
+    /// When the database fails; the claim may have been won all the same.
     pub async fn claim(
         &self,
         host: &str,
@@ -24,18 +24,15 @@ impl Store {
             .await
     }
 
-    /// Reads who has a host.
-    ///
-    /// # Errors
-    /// When the database fails.
+    /// Reads the claim of a host.
     pub async fn claim_of(&self, host: &str) -> Result<Option<Claim>, couch::Error> {
         Ok(self.claims.get(host).await?.map(|document| document.body))
     }
 
-    /// Claims a host for an instance that exists already, whoever did so before.
+    /// Claims a host for an instance that holds it already, whichever operation claimed it before.
     ///
     /// # Errors
-    /// When the database fails; the claim may then be made all the same.
+    /// When the database fails; the claim may have been written all the same.
     pub async fn claim_for_instance(
         &self,
         host: &str,
@@ -48,10 +45,7 @@ impl Store {
             .await
     }
 
-    /// Reads who has which of some hosts, in one call. It may lag: claims decide.
-    ///
-    /// # Errors
-    /// When the database fails.
+    /// Reads the claims of several hosts in one call. The result may lag; only [`Self::claim`] decides.
     pub async fn claims_of(&self, hosts: &[&str]) -> Result<HashMap<String, Claim>, couch::Error> {
         let found = self.claims.get_many(hosts).await?;
         Ok(found
@@ -60,10 +54,10 @@ impl Store {
             .collect())
     }
 
-    /// Gives a host back if `is_ours` says so of its claim. Whether there was such a claim.
+    /// Releases a host if `is_ours` accepts its claim. Returns whether there was such a claim.
     ///
     /// # Errors
-    /// When a claim of ours may still be there.
+    /// When the database fails; the claim may still exist.
     pub async fn release(
         &self,
         host: &str,

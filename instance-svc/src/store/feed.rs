@@ -1,4 +1,4 @@
-//! What other software does to the documents of instances.
+//! Changes that other software makes to the documents of instances.
 
 use std::collections::HashMap;
 
@@ -11,9 +11,6 @@ use crate::domain::{instance::InstanceDocument, record::Record};
 
 impl Store {
     /// The ids of all instances.
-    ///
-    /// # Errors
-    /// When the database fails.
     pub async fn instance_ids(&self) -> Result<Vec<String>, couch::Error> {
         self.instances
             .all_docs(AllDocs::new())
@@ -23,20 +20,14 @@ impl Store {
             .await
     }
 
-    /// Up to where the feed of the instances' changes has come.
-    ///
-    /// # Errors
-    /// When the database fails.
+    /// The current end of the feed of the instances' changes.
     pub async fn present_sequence(&self) -> Result<String, couch::Error> {
         let query = ChangesQuery::since(Since::Now);
         Ok(self.instances.changes_page(&query, 1).await?.1)
     }
 
-    /// The ids of instances whose documents have changed after `since`, those that are gone left out, and
-    /// up to where the feed was read. None when nothing has changed.
-    ///
-    /// # Errors
-    /// When the database fails.
+    /// The ids of the instances whose documents have changed after `since`, without deleted ones, and the
+    /// position up to which the feed was read. `None` when nothing has changed.
     pub async fn changed_instances(
         &self,
         since: &str,
@@ -52,7 +43,7 @@ impl Store {
                 .filter(|change| !change.deleted && is_instance(&change.id))
                 .map(|change| change.id)
                 .collect();
-            // A page of nothing but what is gone is not the end.
+            // A page that holds only deleted documents is not the end of the feed.
             if end || !ids.is_empty() {
                 return Ok((ids, next));
             }
@@ -60,10 +51,7 @@ impl Store {
         }
     }
 
-    /// The documents of some instances. One that cannot be read hides nothing but itself.
-    ///
-    /// # Errors
-    /// When the database fails.
+    /// The documents of some instances. One that cannot be read does not affect the others.
     pub async fn readable_instances(
         &self,
         ids: &[&str],
@@ -90,10 +78,7 @@ impl Store {
         Ok(readable.collect())
     }
 
-    /// What we know of some instances.
-    ///
-    /// # Errors
-    /// When the database fails.
+    /// The records of some instances.
     pub async fn records(
         &self,
         ids: &[&str],

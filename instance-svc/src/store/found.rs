@@ -1,4 +1,4 @@
-//! An instance as its documents were read.
+//! An instance with all its documents.
 
 use couch::Document;
 use serde_json::{Map, Value};
@@ -6,26 +6,26 @@ use serde_json::{Map, Value};
 use super::Store;
 use crate::domain::{claim::Kind, etag::etag, instance::InstanceDocument, record::Record};
 
-/// All that is known of an instance.
+/// The documents of an instance.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
-    /// The id of its documents.
+    /// The id that its documents share.
     pub id: String,
-    /// Its own document.
+    /// The instance document.
     pub document: Document<InstanceDocument>,
-    /// What Hamlet knows beyond; `None` for one that other software made just now.
+    /// The record; `None` for an instance that other software has just made.
     pub record: Option<Document<Record>>,
     /// The owner's settings, with their revision.
     pub settings: Option<Document<Map<String, Value>>>,
-    /// What the name that was asked for is to it.
+    /// How the requested name belongs to the instance.
     pub kind: Kind,
 }
 
 impl Found {
-    /// Changes with every change of the documents that are ours to change.
+    /// The etag. It changes with every change of the documents that Hamlet writes.
     #[must_use]
     pub(crate) fn etag(&self) -> String {
-        // Copies of the document's fields may follow it a moment later.
+        // The record's copies of the document's fields may be updated a moment later.
         let record = self
             .record
             .as_ref()
@@ -39,10 +39,7 @@ impl Found {
 }
 
 impl Store {
-    /// Reads the documents of an instance, without the owner's settings; `None` when there is none.
-    ///
-    /// # Errors
-    /// When the database fails.
+    /// Reads the documents of an instance except the owner's settings; `None` when it does not exist.
     pub(crate) async fn found_without_settings(
         &self,
         id: &str,
@@ -58,10 +55,7 @@ impl Store {
         }))
     }
 
-    /// Reads all documents of an instance; `None` when there is none.
-    ///
-    /// # Errors
-    /// When the database fails.
+    /// Reads all documents of an instance; `None` when it does not exist.
     pub(crate) async fn found(&self, id: &str, kind: Kind) -> Result<Option<Found>, couch::Error> {
         let Some(mut found) = self.found_without_settings(id, kind).await? else {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! Instances: `global/instances`, and what we know beyond in `global/hamlet-instances`.
+//! Instances: their documents in `global/instances`, their records in `global/hamlet-instances`.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,9 +11,6 @@ use crate::domain::{instance::InstanceDocument, record::Record};
 
 impl Store {
     /// Reads the document of an instance.
-    ///
-    /// # Errors
-    /// When the database fails.
     pub async fn instance(
         &self,
         id: &str,
@@ -22,9 +19,6 @@ impl Store {
     }
 
     /// Reads the documents of some instances.
-    ///
-    /// # Errors
-    /// When the database fails.
     pub async fn instances(
         &self,
         ids: &[&str],
@@ -32,11 +26,11 @@ impl Store {
         self.instances.get_many(ids).await
     }
 
-    /// Publishes an instance. One that is published already stays as it is: its secrets may have been
-    /// read. What is published now.
+    /// Publishes an instance and returns the published document. A document that exists already is kept,
+    /// because its secrets may have been read.
     ///
     /// # Errors
-    /// When the database fails; it may then be published all the same.
+    /// When the database fails; the instance may be published all the same.
     pub async fn publish(
         &self,
         id: &str,
@@ -48,10 +42,7 @@ impl Store {
         }
     }
 
-    /// Flags an instance as being destroyed. Nothing to do when it is flagged or gone.
-    ///
-    /// # Errors
-    /// When the database fails.
+    /// Flags an instance as being destroyed. Does nothing when it is flagged already or does not exist.
     pub async fn flag_deleting(&self, id: &str) -> Result<(), couch::Error> {
         loop {
             let Some(mut found) = self.instance(id).await? else {
@@ -67,24 +58,21 @@ impl Store {
                 .await?
             {
                 Exchange::Won(_) => return Ok(()),
-                // Somebody changed it in between: the flag goes onto what they wrote.
+                // Another writer changed the document meanwhile: the flag is added to what it wrote.
                 Exchange::Lost => {}
             }
         }
     }
 
-    /// Removes the document of an instance. Whether there was one.
+    /// Removes the document of an instance. Returns whether there was one.
     ///
     /// # Errors
-    /// When it may still be there.
+    /// When the database fails; the document may still exist.
     pub async fn unpublish(&self, id: &str) -> Result<bool, couch::Error> {
         self.instances.release(id, |_: &Value| true).await
     }
 
-    /// The instances of which we know nothing: other software made them.
-    ///
-    /// # Errors
-    /// When the database fails.
+    /// The instances without a record: other software made them.
     pub async fn unrecorded_instances(&self) -> Result<Vec<String>, couch::Error> {
         let known: HashSet<String> = self
             .records
@@ -97,10 +85,7 @@ impl Store {
         Ok(unknown)
     }
 
-    /// How many instances there are: documents without design documents.
-    ///
-    /// # Errors
-    /// When the database fails.
+    /// The number of instances: documents without design documents.
     pub async fn count_instances(&self) -> Result<u64, couch::Error> {
         let count = self
             .instances
@@ -111,19 +96,16 @@ impl Store {
         Ok(count)
     }
 
-    /// Reads what we know of an instance.
-    ///
-    /// # Errors
-    /// When the database fails.
+    /// Reads the record of an instance.
     pub async fn record(&self, id: &str) -> Result<Option<Document<Record>>, couch::Error> {
         self.records.get(id).await
     }
 
-    /// Writes down a new instance. What has changed since it was written first stays as it is: whoever writes
-    /// it again may have been stopped in between.
+    /// Writes the record of a new instance. An existing record is kept with its later changes: the writer may
+    /// be an owner that was paused and has resumed.
     ///
     /// # Errors
-    /// When the database fails; it may then be written all the same.
+    /// When the database fails; the record may be written all the same.
     pub async fn write_record(&self, id: &str, record: &Record) -> Result<(), couch::Error> {
         match self
             .records
@@ -134,10 +116,10 @@ impl Store {
         }
     }
 
-    /// Replaces what we know of an instance, if it is still at `rev`.
+    /// Replaces the record of an instance, if it is still at `rev`.
     ///
     /// # Errors
-    /// When the database fails and it stays open who won.
+    /// When the database fails; the write may have succeeded all the same.
     pub async fn replace_record(
         &self,
         id: &str,
@@ -147,18 +129,15 @@ impl Store {
         self.records.compare_and_set(id, rev, record).await
     }
 
-    /// Removes what we know of an instance. Whether there was anything.
+    /// Removes the record of an instance. Returns whether there was one.
     ///
     /// # Errors
-    /// When it may still be there.
+    /// When the database fails; the record may still exist.
     pub async fn remove_record(&self, id: &str) -> Result<bool, couch::Error> {
         self.records.release(id, |_: &Value| true).await
     }
 
-    /// Some records in the order of creation, from the one after `after`.
-    ///
-    /// # Errors
-    /// When the database fails.
+    /// Some records in the order of creation, beginning after `after`.
     pub async fn records_after(
         &self,
         after: Option<&str>,
@@ -166,7 +145,7 @@ impl Store {
     ) -> Result<Vec<Document<Record>>, couch::Error> {
         let mut query = AllDocs::new().limit(limit);
         if let Some(after) = after {
-            // The next possible id after this one.
+            // The smallest id greater than this one.
             query = query.from(format!("{after}\u{0}"));
         }
         self.records.all_docs_with_bodies(query).try_collect().await

@@ -14,7 +14,7 @@ use crate::{
     error::Error,
 };
 
-/// Finds the operations that somebody still has to look at.
+/// Selects the operations that need attention.
 pub(super) const OPEN_OPERATIONS: Index = Index::new(
     "open",
     "8181d20eec946f330549459eed128ae3a70bee8b",
@@ -22,24 +22,25 @@ pub(super) const OPEN_OPERATIONS: Index = Index::new(
 )
 .only_where(|| json!({"open": true}), || json!({"open": {"$eq": true}}));
 
-/// Finds operations in the order of acceptance.
+/// Lists the operations by the time of their acceptance.
 pub(super) const OPERATIONS_BY_TIME: Index = Index::new(
     "by-created-at",
     "be3e58282956584764cbe91f81a5824eee278c60",
     &["created_at"],
 );
 
-/// Finds the operations whose instances are to be destroyed at a time: those that deleted them softly.
+/// Selects the operations with work that falls due: soft deletions, whose instances are destroyed at a set
+/// time.
 pub(super) const DUE_OPERATIONS: Index = Index::new("due", "due", &["look_again"]);
 
-/// An operation as all of its leaves tell it.
+/// An operation, as all leaves of its document show it.
 #[derive(Debug)]
 pub enum Settled<W> {
-    /// There is one live leaf: this is the operation.
+    /// There is one live leaf, which holds this operation.
     One(Box<Document<Operation<W>>>),
-    /// Writers race for it: it is not told yet who wins.
+    /// There are several live leaves: writers race, and the winner is not decided yet.
     Contested,
-    /// There is none.
+    /// There is no live leaf.
     Missing,
 }
 
@@ -54,7 +55,7 @@ pub struct OperationLog<W> {
 }
 
 impl<W: Work> OperationLog<W> {
-    /// The log on these database servers. Nothing is sent yet.
+    /// The operations on these database servers. Sends nothing yet.
     ///
     /// # Errors
     /// Never in practice: the name is a constant.
@@ -65,10 +66,10 @@ impl<W: Work> OperationLog<W> {
         })
     }
 
-    /// Writes down a new operation, unless there is one of that id already.
+    /// Writes a new operation, unless its id exists already.
     ///
     /// # Errors
-    /// When the database fails; it may then be written all the same.
+    /// When the database fails; the operation may be written all the same.
     pub async fn accept(
         &self,
         id: &str,
@@ -85,17 +86,14 @@ impl<W: Work> OperationLog<W> {
     }
 
     /// Reads an operation.
-    ///
-    /// # Errors
-    /// When the database fails.
     pub async fn read(&self, id: &str) -> Result<Option<Document<Operation<W>>>, couch::Error> {
         self.operations.get(id).await
     }
 
-    /// A transition: replaces an operation, if it is still at `rev`.
+    /// Makes a transition: replaces an operation, if it is still at `rev`.
     ///
     /// # Errors
-    /// When the database fails and it stays open who won.
+    /// When the database fails; the write may have succeeded all the same.
     pub async fn transition(
         &self,
         id: &str,
@@ -105,11 +103,8 @@ impl<W: Work> OperationLog<W> {
         self.operations.compare_and_set(id, rev, operation).await
     }
 
-    /// The operations that somebody still has to look at, the oldest first. It may lag: who acts on one
-    /// has to win its transition first.
-    ///
-    /// # Errors
-    /// When the database fails.
+    /// The operations that need attention, the oldest first. The list may lag: whoever acts on an operation has
+    /// to win its transition first.
     pub async fn open(&self) -> Result<Vec<Document<Operation<W>>>, couch::Error> {
         let query = Find::new(json!({"open": true, "created_at": {"$gt": null}}))
             .sort([couch::Sort::Ascending("created_at".to_owned())])
@@ -117,18 +112,15 @@ impl<W: Work> OperationLog<W> {
         self.find(query).try_collect().await
     }
 
-    /// The operations that have ended and whose time has come at `now`.
-    ///
-    /// # Errors
-    /// When the database fails.
+    /// The ended operations with work that is due at `now`.
     pub async fn due(&self, now: &str) -> Result<Vec<Document<Operation<W>>>, couch::Error> {
         let query =
             Find::new(json!({"look_again": {"$lte": now}, "open": false})).use_index("due", None);
         self.find(query).try_collect().await
     }
 
-    /// Finds operations. One that cannot be read is left to whoever knows its kind: a newer version, in a
-    /// rolling restart.
+    /// Finds operations. One that cannot be read is skipped: in a rolling restart it may be of a kind that only
+    /// a newer version knows.
     fn find(
         &self,
         query: Find,
@@ -138,11 +130,9 @@ impl<W: Work> OperationLog<W> {
             .try_filter_map(|found| std::future::ready(Ok(readable(found))))
     }
 
-    /// Reads an operation whose owner has lost a write: who wrote instead? A reading by id shows the leaf
-    /// that wins for now, which may be one of a writer that has lost and steps back in a moment.
-    ///
-    /// # Errors
-    /// When the database fails.
+    /// Reads all leaves of an operation, after a lost write of its owner, to find out who wrote instead. A read
+    /// by id shows only the currently winning leaf, which may be that of a losing writer that removes it in a
+    /// moment.
     pub async fn settled(&self, id: &str) -> Result<Settled<W>, Error> {
         let leaves = self.operations.leaves(id).await?;
         let mut alive = leaves.into_iter().filter(|leaf| !leaf.deleted);
@@ -157,8 +147,8 @@ impl<W: Work> OperationLog<W> {
         })
     }
 
-    /// Operations, the newest first, from those accepted at `until` (all without it); only those that
-    /// somebody still has to look at, with `open`. They are read by pages, as far as they are asked for.
+    /// Operations, the newest first, beginning with those accepted at `until` (without it, all); with `open`,
+    /// only those that need attention. Pages are read as the stream is consumed.
     pub fn newest(
         &self,
         until: Option<&str>,
@@ -192,10 +182,7 @@ impl<W: Work> OperationLog<W> {
         self.find(query)
     }
 
-    /// Forgets an operation that has ended, if it is still at `rev`.
-    ///
-    /// # Errors
-    /// When the database fails.
+    /// Removes an ended operation, if it is still at `rev`.
     pub async fn forget(&self, id: &str, rev: &Rev) -> Result<Exchange, couch::Error> {
         self.operations.compare_and_delete(id, rev).await
     }
@@ -227,9 +214,6 @@ fn readable<W: Work>(found: Document<Value>) -> Option<Document<Operation<W>>> {
 
 impl Store {
     /// Reads an operation without its work.
-    ///
-    /// # Errors
-    /// When the database fails.
     pub async fn operation(&self, id: &str) -> Result<Option<Document<Envelope>>, couch::Error> {
         self.operations.get(id).await
     }

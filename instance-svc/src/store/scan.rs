@@ -1,4 +1,4 @@
-//! Going through all that is known of instances, one document at a time.
+//! Iterating over everything that is known of instances, one document at a time.
 //!
 //! On a cluster a list may lag: what is found here is read by id before anything is decided.
 
@@ -15,7 +15,7 @@ use crate::{
     error::Error,
 };
 
-/// Which prefix an instance has, whatever else its document holds.
+/// The prefix of an instance, without the rest of its document.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Owner {
     #[serde(default)]
@@ -25,8 +25,8 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    /// What the names of its databases begin with. Instances that are older than prefixes have their
-    /// domain for one.
+    /// The prefix of the names of its databases. Instances from before prefixes were introduced use their
+    /// domain.
     pub(crate) fn prefix(&self) -> &str {
         if self.prefix.is_empty() {
             &self.domain
@@ -37,14 +37,14 @@ impl Owner {
 }
 
 impl Store {
-    /// All instances, as far as it matters whose a prefix is.
+    /// All instances, with what is needed to find the owner of a prefix.
     pub(crate) fn all_owners(
         &self,
     ) -> impl Stream<Item = Result<Document<Owner>, Error>> + Send + use<> {
         everything(&self.instances)
     }
 
-    /// All that we know of instances.
+    /// All records.
     pub(crate) fn all_records(
         &self,
     ) -> impl Stream<Item = Result<Document<Record>, Error>> + Send + use<> {
@@ -58,17 +58,14 @@ impl Store {
         everything(&self.claims)
     }
 
-    /// All operations that are kept, without their work.
+    /// All stored operations, without their work.
     pub(crate) fn all_operations(
         &self,
     ) -> impl Stream<Item = Result<Document<Envelope>, Error>> + Send + use<> {
         everything(&self.operations)
     }
 
-    /// Removes what we know of an instance, if it is still at `rev`.
-    ///
-    /// # Errors
-    /// When the database fails.
+    /// Removes the record of an instance, if it is still at `rev`.
     pub(crate) async fn remove_record_at(
         &self,
         id: &str,
@@ -78,10 +75,7 @@ impl Store {
     }
 }
 
-/// The databases of instances on a server, by prefix. In memory is their names.
-///
-/// # Errors
-/// When the database fails.
+/// The databases of instances on a server, by prefix. Holds their names in memory.
 pub(crate) async fn databases_by_prefix(
     couch: &Couch,
 ) -> Result<BTreeMap<String, Vec<String>>, couch::Error> {
@@ -95,7 +89,7 @@ pub(crate) async fn databases_by_prefix(
     Ok(found)
 }
 
-/// All documents of a database but its definitions.
+/// All documents of a database except design documents.
 fn everything<T: serde::de::DeserializeOwned + Send>(
     database: &couch::Database,
 ) -> impl Stream<Item = Result<Document<T>, Error>> + Send + use<T> {

@@ -1,4 +1,4 @@
-//! The settings of the vault, and what else a passphrase and sessions touch.
+//! The settings of the vault, and other documents that passphrases and sessions concern.
 
 use couch::{ClaimOutcome, DbName, Document, Exchange, Removal, Rev};
 use serde_json::{Map, Value};
@@ -13,9 +13,6 @@ const CLIENTS: &str = "io.cozy.oauth.clients";
 
 impl Store {
     /// The settings of the vault.
-    ///
-    /// # Errors
-    /// When the database fails.
     pub async fn vault_settings(
         &self,
         place: Place<'_>,
@@ -26,7 +23,7 @@ impl Store {
     /// Replaces the settings of the vault, if they are still at `rev`; `None` writes the first ones.
     ///
     /// # Errors
-    /// When the database fails and it stays open who won.
+    /// When the database fails; the write may have succeeded all the same.
     pub async fn write_vault_settings(
         &self,
         place: Place<'_>,
@@ -50,9 +47,6 @@ impl Store {
     }
 
     /// An OAuth client of an instance.
-    ///
-    /// # Errors
-    /// When the database fails.
     pub async fn oauth_client(
         &self,
         place: Place<'_>,
@@ -64,7 +58,7 @@ impl Store {
     /// Replaces an OAuth client, if it is still at `rev`.
     ///
     /// # Errors
-    /// When the database fails and it stays open who won.
+    /// When the database fails; the write may have succeeded all the same.
     pub async fn replace_oauth_client(
         &self,
         place: Place<'_>,
@@ -77,10 +71,10 @@ impl Store {
             .await
     }
 
-    /// Removes a database of an instance. Whether there was one.
+    /// Removes a database of an instance. Returns whether there was one.
     ///
     /// # Errors
-    /// When it may still be there.
+    /// When the database fails; the database may still exist.
     pub async fn remove_database(
         &self,
         place: Place<'_>,
@@ -91,7 +85,7 @@ impl Store {
         Ok(removal == Removal::Deleted)
     }
 
-    /// A document of an instance; one whose database is gone is none.
+    /// A document of an instance; `None` also when its database does not exist.
     async fn of_instance(
         &self,
         place: Place<'_>,

@@ -1,4 +1,4 @@
-//! What other software does to instances, and where a former address leads.
+//! Adoption of what other software does to instances, and redirects from former domains.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -21,7 +21,7 @@ fn instances(world: &World) -> couch::Database {
     world.couch.database(&DbName::global("instances").unwrap())
 }
 
-/// Writes a document as other software does: without asking us.
+/// Writes a document as other software does, without Hamlet.
 async fn write(world: &World, id: &str, document: Value) {
     let written = instances(world)
         .claim(id, &document, |_: &Value| false)
@@ -41,7 +41,7 @@ async fn change(world: &World, id: &str, fields: Value) {
     assert!(matches!(written, couch::Exchange::Won(_)));
 }
 
-/// Waits until an instance is found by a name, or is not.
+/// Waits until an instance is found by a name, or is not found.
 async fn until(replica: &Replica, name: &str, found: bool) {
     eventually(&format!("{name} is found: {found}"), async || {
         let answer = replica.get(name).await;
@@ -79,7 +79,7 @@ async fn instances_of_other_software_are_adopted_at_the_start_and_while_it_runs(
     let taken = replica.create("n.example").await.unwrap_err();
     assert_eq!(taken.code(), Code::AlreadyExists);
 
-    // Its names follow what other software writes.
+    // The claimed names follow the names that other software writes.
     change(
         &world,
         "2",
@@ -113,7 +113,7 @@ async fn of_two_documents_with_one_name_none_is_chosen() {
     write(&world, "2", document("b.example", &["a.example"])).await;
     until(&replica, "b.example", true).await;
     assert_eq!(replica.get("a.example").await.unwrap(), ours);
-    // Destroying the one gives the other's name to nobody.
+    // Destroying one of them does not give its name to the other.
     assert_eq!(failure(&replica.destroy("b.example").await.unwrap()), None);
     assert_eq!(replica.get("a.example").await.unwrap(), ours);
 }
@@ -155,8 +155,7 @@ async fn changes_of_ours_and_of_other_software_at_once_lose_nothing() {
     assert_eq!(world.leftovers().await, Vec::<String>::new());
 }
 
-/// What is looked at may be gone a moment later: here between the look at one of its documents and the look at
-/// the next.
+/// Documents may disappear during an adoption: here between the reads of two of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_destroyed_while_it_is_looked_at_is_not_adopted() {
     let world = World::new().await;
@@ -170,7 +169,7 @@ async fn what_is_destroyed_while_it_is_looked_at_is_not_adopted() {
         let slow = Fault::Delay(Duration::from_secs(2));
         let looks = format!("{database}_all_docs");
         world.faults().add(Rule::once("POST", &looks, slow));
-        // Its document is a new one, so that it is looked at.
+        // The document is new, so the instance is checked.
         let french = Instance {
             locale: "fr".to_owned(),
             ..Instance::default()
@@ -187,7 +186,7 @@ async fn what_is_destroyed_while_it_is_looked_at_is_not_adopted() {
     }
 }
 
-/// Changes fields as other software does that reads again when somebody was faster.
+/// Changes fields as other software does, reading again after a lost write.
 async fn change_until_won(world: &World, id: &str, fields: Value) {
     loop {
         let mut found: couch::Document<Map<String, Value>> =
@@ -249,7 +248,7 @@ async fn a_former_address_leads_to_the_present_one_until_somebody_takes_it() {
         Code::NotFound
     );
 
-    // The name itself is free, and a redirect is not in its way.
+    // The name itself is free, and the redirect does not prevent its use.
     assert_eq!(
         failure(&replica.create("before.example").await.unwrap()),
         None

@@ -1,4 +1,4 @@
-//! Changes that meet: on one instance, from two replicas.
+//! Concurrent changes of one instance, on two replicas.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -32,7 +32,7 @@ use service_kit::status;
 use test_kit::eventually;
 use tonic::{Code, Status};
 
-/// The code of a request that was refused, or of its operation; `None` when it succeeded.
+/// The status code of a refused request or failed operation; `None` when it succeeded.
 fn code(outcome: Result<Operation, Status>) -> Option<Code> {
     match outcome {
         Ok(operation) => match operation.result.unwrap() {
@@ -43,7 +43,7 @@ fn code(outcome: Result<Operation, Status>) -> Option<Code> {
     }
 }
 
-/// Sets an alias and the name in one change.
+/// Sets an alias and the owner's name in one change.
 async fn set_both(replica: &Replica, number: usize) -> Option<Code> {
     let instance = Instance {
         domain_aliases: vec![format!("x{number}.example")],
@@ -71,7 +71,7 @@ async fn two_updates_never_mix() {
             outcomes.iter().flatten().all(|&code| code == Code::Aborted),
             "{outcomes:?}"
         );
-        // Whoever was last: alias, name, our own document and the claims are of one change.
+        // Alias, name, record and claims all belong to the same change, the last one.
         let now = world.documents("a.example").await;
         let number = now
             .settings
@@ -112,7 +112,7 @@ async fn an_update_and_a_destruction_leave_nothing_between_them() {
     }
 }
 
-/// Holds an operation before a step until it is told to go on.
+/// Holds an operation before a step until it is released.
 struct Gate {
     open: Arc<AtomicBool>,
     reached: Arc<AtomicBool>,
@@ -130,7 +130,7 @@ impl Gate {
                 return Order::Go;
             }
             reached.store(true, Ordering::SeqCst);
-            // It is tried again after a short pause.
+            // The step is tried again after a short pause.
             Order::Fail
         });
         (gate, failpoints)
@@ -222,8 +222,8 @@ async fn what_other_software_writes_in_between_is_kept() {
     assert_eq!(now.instance, expected.instance);
 }
 
-/// An owner is stopped at each step, as by SIGSTOP. Another takes over and finishes the operation, a later
-/// one changes the same fields, and only then the first one goes on with its step.
+/// An owner is paused at each step, as by SIGSTOP. Another replica takes over and finishes the operation, and a
+/// later operation changes the same fields. Only then the first owner resumes its step.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_owner_that_was_stopped_and_woken_writes_over_no_later_change() {
     let world = World::new().await;
@@ -232,8 +232,8 @@ async fn an_owner_that_was_stopped_and_woken_writes_over_no_later_change() {
         assert_eq!(failure(&healthy.create("a.example").await.unwrap()), None);
         let (sleeper, failpoints) = Sleeper::at(step);
         let settings = Settings {
-            // It shows no sign of life while it sleeps, and does not miss one when it wakes up: so it does
-            // its step before it learns that its operation is somebody else's.
+            // The paused owner shows no sign of life, and does not notice that after it resumes. So it does its
+            // step before it learns that it has lost the operation.
             lease: Duration::from_secs(600),
             failpoints,
             ..Settings::new(format!("sleeper-{step:?}"))
@@ -256,7 +256,7 @@ async fn an_owner_that_was_stopped_and_woken_writes_over_no_later_change() {
         sleeper.wake();
         sleeper.has_done_its_step().await;
         sleepy.stop().await;
-        // Its taking may be left, of an operation that has ended: whoever comes next steps over it.
+        // The record may name the ended operation as having the instance; the next operation ignores that.
         let now = world.documents("a.example").await;
         let now = now.with_record(json!({"operation": null}));
         assert_eq!(now, later, "{step:?}");
@@ -266,8 +266,8 @@ async fn an_owner_that_was_stopped_and_woken_writes_over_no_later_change() {
     healthy.stop().await;
 }
 
-/// An owner is stopped and woken in the middle of claiming a name, and dies right after the claim: the name was
-/// given back by a later change.
+/// An owner is paused and resumed while it claims a name, and dies right after the claim. A later change has
+/// released the name meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_a_woken_owner_claimed_last_of_all_is_given_back() {
     let world = World::new().await;
@@ -304,7 +304,7 @@ async fn a_name_that_a_woken_owner_claimed_last_of_all_is_given_back() {
         .await;
     assert_eq!(failure(&without.unwrap()), None);
     assert_eq!(world.ids("hamlet-claims").await, ["a.example"]);
-    // What it still had on its way arrives now.
+    // The delayed request of the paused owner arrives now.
     world.put("hamlet-claims", "x.example", claim.into()).await;
     clock.jump(600_000);
     eventually("the claim that came late is gone", async || {
@@ -318,7 +318,7 @@ async fn a_name_that_a_woken_owner_claimed_last_of_all_is_given_back() {
     .await;
 }
 
-/// The owner of a creation is stopped and woken, in the step that writes our own document.
+/// The owner of a creation is paused and resumed in the step that writes the record.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_creator_that_was_stopped_and_woken_writes_over_no_later_change() {
     let world = World::new().await;
@@ -345,7 +345,7 @@ async fn a_creator_that_was_stopped_and_woken_writes_over_no_later_change() {
     assert_eq!(world.documents("a.example").await, later);
 }
 
-/// Stops the first owner that comes to a step, until it is woken.
+/// Pauses the first owner that reaches a step, until it is resumed.
 struct Sleeper {
     woken: Arc<(Mutex<bool>, Condvar)>,
     done: Arc<AtomicBool>,

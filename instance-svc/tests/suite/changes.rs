@@ -1,4 +1,4 @@
-//! Changes of instances that exist, and what each writes.
+//! Changes of existing instances, and what each of them writes.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -33,14 +33,14 @@ async fn create(replica: &Replica, instance: Instance) {
     assert_eq!(failure(&replica.end_of(&accepted.name).await), None);
 }
 
-/// What one field does: to the instance document, to the settings, to our own document.
+/// The effect of one field on the instance document, the settings and the record.
 struct Field {
     path: &'static str,
     set: fn(&mut Instance),
     instance: Value,
     settings: Value,
     record: Value,
-    /// What is left after naming it again with an empty value; `None` where it cannot be cleared.
+    /// What remains after the field is named again with an empty value; `None` if it cannot be cleared.
     cleared: Option<(Value, Value, Value)>,
 }
 
@@ -275,7 +275,7 @@ async fn each_field_is_written_where_it_belongs_and_cleared_where_it_can_be() {
             ]);
         }
         assert_eq!(world.documents("a.example").await, expected, "{path}");
-        // Once more: there is nothing to do.
+        // Repeating the change has no effect.
         let etag = replica.get("a.example").await.unwrap().etag;
         let operation = replica
             .update("a.example", &[path], instance)
@@ -394,7 +394,7 @@ async fn names_are_added_and_given_back() {
         domain_aliases: names.iter().map(|&name| name.to_owned()).collect(),
         ..Instance::default()
     };
-    // The last of them is taken: nothing changes, and the others are free again.
+    // The last of the names is taken: nothing changes, and the other names are free again.
     let operation = replica
         .update(
             "a.example",

@@ -1,6 +1,6 @@
-//! A database that answers 202 on command, as a cluster does to the second of two racing writers: the write
-//! lies there beside another one, which may win or lose. Claims, leases, records and publications come to
-//! one end all the same, also when the writer dies right after it.
+//! A database that answers 202 on command, as a cluster does to the second of two racing writers: the written
+//! leaf lies beside another one, and may win or lose. Claims, leases, records and publications are consistent
+//! in the end, even if the writer dies right after such a write.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -14,7 +14,7 @@ use embedded_couchdb::faults::{Fault, Race, Rule, Side};
 use instance_svc::{Settings, operations::failpoints::Failpoints};
 use tonic::Code;
 
-/// The databases whose documents are raced for.
+/// The databases with contested documents.
 const RACED: [&str; 4] = [
     "hamlet-claims/",
     "hamlet-operations/",
@@ -34,7 +34,7 @@ async fn nothing_left(world: &World, why: &str) {
     assert_eq!(world.leftovers().await, Vec::<String>::new(), "{why}");
 }
 
-/// A creation and a destruction with one lost race in them, at each place in turn.
+/// A creation and a destruction with one lost race, at each document in turn.
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_race_is_lost_an_instance_is_made_and_destroyed() {
     let world = World::new().await;
@@ -62,7 +62,7 @@ async fn whatever_race_is_lost_an_instance_is_made_and_destroyed() {
     }
 }
 
-/// The other one of the race for a name is a creation that is at work: ours loses it, and leaves nothing.
+/// The competitor for a name is a running creation: our creation loses the race and leaves nothing behind.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_another_creation_wins_is_taken() {
     let world = World::new().await;
@@ -70,7 +70,7 @@ async fn a_name_that_another_creation_wins_is_taken() {
         return;
     }
     let replica = world.replica("one", Failpoints::default()).await;
-    // An instance that exists, whose claim the race shows beside ours.
+    // An existing instance, whose claim the race shows beside ours.
     assert_eq!(
         failure(&replica.create("theirs.example").await.unwrap()),
         None
@@ -87,13 +87,13 @@ async fn a_name_that_another_creation_wins_is_taken() {
         world
             .faults()
             .add(contested("hamlet-claims/", 0, side, Some(&theirs)));
-        // The name is looked at while it is claimed, so either may tell.
+        // The name is read while it is claimed, so either request may report the conflict.
         let lost = match replica.create("ours.example").await {
             Ok(ended) => failure(&ended).unwrap().to_owned(),
             Err(refused) => refused.message().to_owned(),
         };
         assert!(lost.contains("is taken"), "{side:?}: {lost}");
-        // Theirs stays; nothing of ours does.
+        // The other creation's documents remain; none of ours do.
         assert_eq!(world.ids("hamlet-claims").await.len(), 2, "{side:?}");
         let databases = world.couch.databases_with_prefix("cozy").await.unwrap();
         assert_eq!(databases.len(), 16, "{side:?}");
@@ -114,7 +114,7 @@ async fn a_name_that_another_creation_wins_is_taken() {
     }
 }
 
-/// The other one of the race is gone: whoever meets its claim removes it after a while, and goes on.
+/// The competitor has died: another operation that meets its claim removes it after the grace period.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_of_somebody_who_died_in_between_is_removed() {
     let world = World::new().await;
@@ -141,7 +141,7 @@ async fn a_claim_of_somebody_who_died_in_between_is_removed() {
     }
 }
 
-/// The writer dies right after the race, at each place in turn: another replica brings it to its end.
+/// The writer dies right after the race, at each document in turn: another replica finishes the operation.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_writer_that_dies_after_a_lost_race_leaves_nothing_half_made() {
     let world = World::new().await;
@@ -158,7 +158,7 @@ async fn a_writer_that_dies_after_a_lost_race_leaves_nothing_half_made() {
             let mortal = world.process(settings, call).await;
             let struck = world.faults().struck();
             world.faults().clear();
-            // The first write of an operation is its acceptance, which is acknowledged afterwards.
+            // The first write of an operation accepts it, and the caller waits for that: the race is at the second.
             let which = u32::from(database == "hamlet-operations/");
             world.faults().add(contested(database, which, side, None));
             let accepted = mortal.ask_to_create("a.example", "").await.unwrap();

@@ -1,4 +1,4 @@
-//! What a destruction tells before and after, and that nothing survives it.
+//! What a destruction reports before and after, and that it removes everything.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -103,7 +103,7 @@ async fn what_appears_behind_a_destruction_is_found_by_its_last_look() {
         let prefix = prefix(&world).await;
         let (contents, haunted) = (world.contents.clone(), prefix.clone());
         let once = std::sync::atomic::AtomicBool::new(true);
-        // Somebody who was slow writes contents after they were removed.
+        // A slow writer writes contents after they were removed.
         let slow_writer = Failpoints::new(move |_, at| {
             if at == point && once.swap(false, std::sync::atomic::Ordering::SeqCst) {
                 put(&contents, &haunted, 1);
@@ -120,8 +120,8 @@ async fn what_appears_behind_a_destruction_is_found_by_its_last_look() {
     }
 }
 
-/// The owner of a creation dies between the publication and the end. Whoever goes on with it finds nothing any
-/// more of what a destruction removes meanwhile, and must not make it again.
+/// The owner of a creation dies between the publication and the end. The replica that resumes it finds part of
+/// the instance missing, because a destruction removes it meanwhile, and must not make it again.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_destroyed_before_its_creation_has_ended_stays_so() {
     let world = World::new().await;

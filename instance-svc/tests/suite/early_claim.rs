@@ -1,5 +1,5 @@
-//! A creation that wants one name claims it beside the write that accepts it, so a claim may be there whose
-//! operation was accepted elsewhere, or never came to be. No name is lost by that.
+//! A creation of one name claims it beside the write that accepts it. So a claim may exist whose operation was
+//! accepted elsewhere, or does not exist. No name is lost by that.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -15,7 +15,7 @@ use serde_json::json;
 use test_kit::eventually;
 use tonic::Code;
 
-/// A tool that asks three times at once, because it got no answer fast enough.
+/// A client that sends a request three times at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_three_replicas_get_at_once_is_one_instance_with_its_names() {
     let world = World::new().await;
@@ -40,7 +40,7 @@ async fn a_request_that_three_replicas_get_at_once_is_one_instance_with_its_name
     }
 }
 
-/// The replica that was asked second died before it gave its claim back.
+/// A replica that received the request later died before it released its claim.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_for_an_instance_that_its_operation_did_not_make_is_removed() {
     let world = World::new().await;
@@ -56,7 +56,7 @@ async fn a_claim_for_an_instance_that_its_operation_did_not_make_is_removed() {
     assert_eq!(failure(&replica.create("a.example").await.unwrap()), None);
 }
 
-/// One of its names is taken, and telling so takes a while: the other one is anybody's meanwhile.
+/// One of its names is taken, and the refusal takes a while: the other name stays available meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_creation_that_will_be_refused_keeps_nobody_from_its_other_name() {
     let world = World::new().await;
@@ -71,7 +71,7 @@ async fn a_creation_that_will_be_refused_keeps_nobody_from_its_other_name() {
     let refused = replica.ask_to_create_with("a.example", &["z.example"], &[], "");
     let (refused, made) = tokio::join!(refused, async {
         eventually("the look is slow", async || world.faults().struck() > 0).await;
-        // What it writes beside the look is written by now.
+        // Everything that runs beside the check has been written by now.
         tokio::time::sleep(Duration::from_millis(200)).await;
         replica.create("a.example").await
     });
@@ -80,7 +80,7 @@ async fn a_creation_that_will_be_refused_keeps_nobody_from_its_other_name() {
     assert_eq!(world.ids("hamlet-claims").await, ["a.example", "z.example"]);
 }
 
-/// The claim was written and the operation was not.
+/// The claim was written, but the operation was not.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_is_free_again_when_its_operation_could_not_be_written_down() {
     let world = World::new().await;

@@ -1,8 +1,8 @@
-//! The instance service from the outside: a database, the other services as operations use them, and replicas
-//! that can be made to fail. One file a subject.
+//! The instance service from the outside: a database, fakes of the other services, and replicas that can be
+//! made to fail. One file per subject.
 //!
-//! All of it is one program: each more would compile and link the same again. What looks at everything that a
-//! process logs (`secrecy`) is a program of its own.
+//! All tests are in one program, because each further program would compile and link the same code again.
+//! `secrecy` is separate, because it inspects everything that a process logs.
 #![allow(
     clippy::panic,
     clippy::unwrap_used,

@@ -1,4 +1,5 @@
-//! Cancelling, retrying, forgetting, standing in line: what others ask of an operation that somebody drives.
+//! Requests concerning running and queued operations: cancelling, retrying, forgetting, and the order of the
+//! queue.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -33,7 +34,7 @@ use instance_svc::{
 use service_kit::status;
 use tonic::Code;
 
-/// Stays ahead of `step` until it is let through. The pauses are so long that nobody waits for one to end.
+/// Fails before `step` until it is released. The pauses are so long that no test waits for one to end.
 fn stuck_at(step: StepId) -> (Settings, Arc<AtomicBool>) {
     let through = Arc::new(AtomicBool::new(false));
     let open = Arc::clone(&through);
@@ -81,7 +82,8 @@ async fn a_creation_is_cancelled_at_every_step_before_the_point_of_no_return() {
             .await;
         let name = stuck.ask_to_create("a.example", "").await.unwrap().name;
         let before = stuck.until(&name, waits).await;
-        // Who drives it is told at once; who does not is asked as often, and tells by the document.
+        // Every other request goes to the owner, which tells its driver in memory; the rest goes to another
+        // replica, which sets the mark in the document.
         let asked = if number % 2 == 0 { &stuck } else { &other };
         let cancelled = asked.cancel(&name).await;
         if number >= reversible {
@@ -105,7 +107,7 @@ async fn a_creation_is_cancelled_at_every_step_before_the_point_of_no_return() {
             let ended = other.end_of(&name).await;
             assert_eq!(code(&ended), Some(Code::Cancelled), "{step:?}");
             assert!(progress(&ended).cancel_requested && !progress(&ended).cancellable);
-            // A lost answer is asked for again.
+            // The request is repeated, as after a lost response.
             asked.cancel(&name).await.unwrap();
         }
         assert_eq!(world.leftovers().await, Vec::<String>::new(), "{step:?}");
@@ -159,7 +161,7 @@ async fn a_destruction_only_goes_forward_and_is_tried_again_at_once_when_asked()
     let refused = stuck.cancel(&name).await.unwrap_err();
     assert_eq!(status::reason(&refused).unwrap(), "NOT_CANCELLABLE");
     let retry = || RetryOperationRequest { name: name.clone() };
-    // Still stuck: it has tried once more, and waits again.
+    // The step still fails: it was tried once more, and the operation waits again.
     stuck
         .operation
         .clone()
@@ -170,7 +172,7 @@ async fn a_destruction_only_goes_forward_and_is_tried_again_at_once_when_asked()
         .until(&name, |now| waits(now) && now.attempt == 2)
         .await;
     through.store(true, Ordering::SeqCst);
-    // By way of another replica.
+    // Through another replica.
     let other = world.replica("other", Failpoints::default()).await;
     other
         .operation
@@ -193,7 +195,7 @@ async fn an_operation_is_forgotten_when_it_has_ended() {
     let (settings, _through) = stuck_at(step("create", "apps"));
     let stuck = world.replica_with(settings).await;
     let name = stuck.ask_to_create("a.example", "r-1").await.unwrap().name;
-    // A step that is broken off would have it looked at once more, later.
+    // An abandoned step would have the operation looked at once more, later.
     stuck.until(&name, waits).await;
     let forget = || DeleteOperationRequest { name: name.clone() };
     let refused = stuck.operations.clone().delete_operation(forget()).await;
@@ -214,7 +216,7 @@ async fn an_operation_is_forgotten_when_it_has_ended() {
     assert_eq!(gone.unwrap_err().code(), Code::NotFound);
     let again = stuck.operations.clone().delete_operation(forget()).await;
     assert_eq!(again.unwrap_err().code(), Code::NotFound);
-    // Its request id is free again.
+    // Its request id can be used again.
     let new = stuck.ask_to_create("b.example", "r-1").await.unwrap();
     assert_eq!(new.name, name);
 }
@@ -238,14 +240,14 @@ async fn creations_stand_in_one_line_over_all_replicas() {
     });
     let one = world.replica_of(one_at_once(), settings).await;
     let two = world.replica_of(one_at_once(), patient("two", same)).await;
-    // Each drives one, and both are stuck.
+    // Each replica drives one operation, and both are stuck.
     let mut at_work = Vec::new();
     for (replica, domain) in [(&one, "a.example"), (&two, "b.example")] {
         let name = replica.ask_to_create(domain, "").await.unwrap().name;
         replica.until(&name, waits).await;
         at_work.push(name);
     }
-    // The rest wait, in the order in which they came, wherever they came.
+    // The others wait in the order of acceptance, whichever replica accepted them.
     let mut line = Vec::new();
     for (number, replica) in [&one, &two, &one, &two].into_iter().enumerate() {
         let domain = format!("w{number}.example");
@@ -261,7 +263,7 @@ async fn creations_stand_in_one_line_over_all_replicas() {
             replica.until(name, position(at)).await;
         }
     }
-    // Who watches sees the line move on.
+    // Watchers see the positions change.
     let watch = WatchOperationRequest {
         name: line[3].clone(),
     };
@@ -275,7 +277,7 @@ async fn creations_stand_in_one_line_over_all_replicas() {
     assert!(position(3)(&progress(
         &watched.message().await.unwrap().unwrap()
     )));
-    // One of them is cancelled at once: nothing was made, and nobody has to take it back.
+    // A queued operation is cancelled at once: nothing was made, so nothing has to be undone.
     two.cancel(&line[1]).await.unwrap();
     let read = GetOperationRequest {
         name: line[1].clone(),
@@ -304,7 +306,7 @@ async fn creations_stand_in_one_line_over_all_replicas() {
 async fn a_page_of_operations_costs_no_more_than_a_page() {
     let world = World::new().await;
     let settings = Settings {
-        // No looking around while requests are counted.
+        // No background scans while requests are counted.
         scan_every: Duration::from_secs(3600),
         ..Settings::new("one")
     };

@@ -1,5 +1,4 @@
-//! What belongs to no instance is found and removed; what belongs to one, to an operation at work or to
-//! other software never is.
+//! Orphans are found and removed. Data of an instance, of a running operation or of other software never is.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -22,7 +21,7 @@ use instance_svc::operations::failpoints::{Failpoints, Order, Point};
 use serde_json::json;
 use test_kit::eventually;
 
-/// What belongs to nobody: two databases, contents, a claim and a record.
+/// Orphans: two databases, contents, a claim and a record.
 struct Mess {
     prefix: String,
     instance: String,
@@ -97,7 +96,7 @@ async fn ask_to_purge(replica: &Replica, validate_only: bool) -> Operation {
     instances.purge_orphans(request).await.unwrap().into_inner()
 }
 
-/// What was removed: databases, objects, documents, claims.
+/// The counts of what was removed: databases, objects, documents, claims.
 fn removed(operation: &Operation) -> [i64; 4] {
     let Some(Outcome::Response(response)) = &operation.result else {
         panic!("{operation:#?}");
@@ -126,7 +125,7 @@ async fn what_belongs_to_nobody_is_found_counted_and_removed() {
     assert_eq!(names(&replica).await, [], "an instance is no orphan");
     let alice = world.couch.databases_with_prefix("cozy").await.unwrap();
 
-    // What other software keeps here: a wiki, and an instance that is older than prefixes.
+    // Data of other software: a wiki, and an instance from before prefixes.
     let foreign = [
         "wiki",
         "wiki/pages",
@@ -194,7 +193,7 @@ async fn what_a_creation_at_work_has_made_is_no_orphan() {
         let dying = world.replica(&format!("dying-{number}"), stuck).await;
         let domain = format!("slow-{number}.example");
         let accepted = dying.ask_to_create(&domain, "").await.unwrap();
-        // It is as far as it will come when there is something to be seen.
+        // The creation has gone as far as it can once something is visible.
         eventually("the creation has begun", async || {
             !world.leftovers().await.is_empty()
         })

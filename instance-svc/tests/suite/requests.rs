@@ -1,4 +1,4 @@
-//! Names, request ids and what is refused.
+//! Names, request ids and refusals.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -20,8 +20,8 @@ use prost_types::FieldMask;
 use service_kit::status;
 use tonic::Code;
 
-/// What 200 ask for at once: five sets of names, in each of which everybody wants one name that the others
-/// want too, as domain or alias, alone or in crossed order, with another port.
+/// 200 concurrent creations in five sets. In each set all want one common name, as domain or alias, alone or in
+/// crossed order, with different ports.
 fn wishes() -> impl Iterator<Item = (usize, String, Vec<String>)> {
     (0..200).map(|number| {
         let set = number % 5;
@@ -73,7 +73,7 @@ async fn of_two_hundred_who_want_the_same_names_on_three_replicas_one_of_each_se
     }
     let databases = world.couch.databases_with_prefix("cozy").await.unwrap();
     assert_eq!(databases.len(), 5 * 16);
-    // What is there belongs to the winners: with them it goes.
+    // Everything that exists belongs to the winners: it disappears when they are destroyed.
     let replica = replicas.first().unwrap();
     for domain in winners {
         assert_eq!(failure(&replica.destroy(&domain).await.unwrap()), None);
@@ -89,7 +89,7 @@ async fn a_request_id_means_one_operation() {
     let again = replica.ask_to_create("A.example", "r-1").await.unwrap();
     assert_eq!(first.name, again.name);
     assert_eq!(failure(&replica.end_of(&first.name).await), None);
-    // Also when it has ended: the answer is what came of it.
+    // Also after the end: the response contains the result.
     let after = replica.ask_to_create("a.example", "r-1").await.unwrap();
     assert!(after.done);
     let other = replica.ask_to_create("b.example", "r-1").await.unwrap_err();
@@ -173,7 +173,7 @@ async fn an_instance_is_read_by_all_its_names_and_destroyed_by_one() {
 async fn lists_come_in_pages_in_the_order_of_creation() {
     let world = World::new().await;
     let settings = Settings {
-        // No looking around while requests are counted.
+        // No background scans while requests are counted.
         scan_every: std::time::Duration::from_secs(3600),
         ..Settings::new("one")
     };
@@ -206,7 +206,7 @@ async fn lists_come_in_pages_in_the_order_of_creation() {
         }
     }
     assert_eq!(seen, domains);
-    // What looks around in the background may ask beside one page, not beside all.
+    // Background scans may send requests beside one page, but not beside all.
     let least = costs.into_iter().min();
     assert!(
         least.is_none_or(|least| least <= 3),
@@ -240,7 +240,7 @@ async fn checking_only_changes_nothing() {
 async fn a_plain_creation_costs_at_most_forty_requests() {
     let world = World::new().await;
     let settings = Settings {
-        // No looking around while requests are counted.
+        // No background scans while requests are counted.
         scan_every: std::time::Duration::from_secs(3600),
         ..Settings::new("one")
     };
@@ -255,18 +255,19 @@ async fn a_plain_creation_costs_at_most_forty_requests() {
     };
     assert_eq!(failure(&replica.create("a.example").await.unwrap()), None);
     let cost = world.served().unwrap() - before;
-    // The neighbours of these tests write no documents: the real ones send three bulk writes more.
+    // The fake services write no documents: the real ones add three bulk writes.
     let cost = cost + 3;
     assert!(cost <= 40, "{cost} requests");
 }
 
-/// A change of one field, a block for example: finding the instance takes three, accepting the operation, taking
-/// the instance and reading the settings for the answer three more, and then the change, the end, and freeing it.
+/// A change of one field, for example a block. Three requests find the instance; three accept the operation,
+/// take the instance and read the settings for the response; the others write the change, write the end, and
+/// free the instance.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_one_field_costs_at_most_nine_requests() {
     let world = World::new().await;
     let settings = Settings {
-        // No looking around while requests are counted.
+        // No background scans while requests are counted.
         scan_every: std::time::Duration::from_secs(3600),
         ..Settings::new("one")
     };
@@ -303,7 +304,7 @@ async fn a_change_of_one_field_costs_at_most_nine_requests() {
         };
         let ended = replica.end_of(&accepted.unwrap().get_ref().name).await;
         assert_eq!(failure(&ended), None, "{verb}");
-        // The instance is freed after the answer.
+        // The instance is freed after the response.
         let records = DbName::global("hamlet-instances").unwrap();
         let id = world.ids("hamlet-instances").await.remove(0);
         let freed = async || {
@@ -317,7 +318,7 @@ async fn a_change_of_one_field_costs_at_most_nine_requests() {
         while !freed().await {
             looks += 1;
         }
-        // Besides, this test has listed the ids and looked.
+        // The test itself has listed the ids once, and read the record several times.
         let now = world.served().unwrap();
         let cost = now - before - 1 - looks;
         assert!(cost <= 9, "{verb}: {cost} requests");

@@ -1,4 +1,4 @@
-//! Deleting softly: what is seen of it, bringing back, and the end.
+//! Soft deletion: visibility, restoring, and the final destruction.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -98,7 +98,7 @@ async fn a_deleted_instance_is_hidden_and_can_be_brought_back() {
     let kept = shown.purge_time.unwrap().seconds - shown.delete_time.unwrap().seconds;
     assert!((86_399..=86_401).contains(&kept), "{kept}");
 
-    // Its name stays taken, and nothing but bringing it back can be done.
+    // Its name stays taken, and the only possible change is to restore it.
     let taken = replica.create("a.example").await.unwrap_err();
     assert_eq!(status::reason(&taken).unwrap(), "NAME_TAKEN");
     let refused = replica
@@ -165,7 +165,7 @@ async fn what_is_deleted_is_destroyed_at_its_time_by_one_of_several_replicas() {
         two.get("a.example").await.err()
     });
     assert_eq!(gone.await.code(), Code::NotFound);
-    // Creating it again waits for the end of the destruction: its name is the last that goes.
+    // Creating it again has to wait for the end of the destruction: the name is released last.
     eventually("its name is free", async || {
         failure_of_creation(&two).await.map_or(Ok(()), Err)
     })

@@ -1,7 +1,7 @@
-//! Every step of every operation, generated from the lists of steps: it fails once, it fails for good, it
-//! runs twice, its owner dies before or after it. However it goes, the instance is whole or absent, and
-//! nothing is left over. And the other way round: with one step's idempotence or its undo taken away, the
-//! same checks find fault.
+//! All faults of all steps of all operations, generated from the tables of steps: the step fails once, fails
+//! for good, runs twice, or its owner dies before or after it. In each case the instance is complete or absent
+//! in the end, and nothing is left over. The converse is tested as well: if a step loses its idempotence or its
+//! undo, the same checks fail.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -33,19 +33,19 @@ use instance_svc::{
     },
 };
 
-/// What is taken away from an operation, to see that the checks would notice.
+/// What is taken away from an operation, to verify that the checks notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sabotage {
     /// Nothing.
     None,
-    /// This step cannot be done a second time: what it made is in its way.
+    /// The step cannot be repeated: what it made is in its way.
     Idempotence(StepId),
-    /// This step is not undone.
+    /// The step is not undone.
     Undo(StepId),
 }
 
 impl Sabotage {
-    /// What it makes of a step.
+    /// What happens at a step.
     fn of(self, done: &Mutex<HashSet<String>>, id: &str, at: Point) -> Option<Order> {
         match self {
             Self::Idempotence(step) if at.step == step && !at.undo && !at.after => {
@@ -58,10 +58,10 @@ impl Sabotage {
     }
 }
 
-/// What goes wrong once, and what is taken away always.
+/// A fault that happens once, and what is taken away throughout.
 #[derive(Clone)]
 struct Plan {
-    /// Where a step fails for good, so that the operation turns back.
+    /// A step that fails for good, so that the operation unwinds.
     turn_back_at: Option<Point>,
     fault: Option<(Point, Order)>,
     sabotage: Sabotage,
@@ -80,7 +80,7 @@ impl Plan {
         }
     }
 
-    /// For the replica that goes wrong.
+    /// For the replica with the fault.
     fn faulty(&self) -> Failpoints {
         let plan = self.clone();
         Failpoints::new(move |id, at| {
@@ -103,7 +103,7 @@ impl Plan {
         })
     }
 
-    /// For the one that goes on with what the other left: only what is taken away is missing there too.
+    /// For the replica that takes over: it has no fault, but the same is taken away.
     fn healthy(&self) -> Failpoints {
         let plan = self.clone();
         Failpoints::new(move |id, at| plan.sabotage.of(&plan.done, id, at).unwrap_or(Order::Go))
@@ -117,10 +117,10 @@ impl Plan {
     }
 }
 
-/// How often a step may fail in a row before it counts as one that never comes to an end.
+/// How often a step may fail in a row before it counts as endless.
 const STUCK: i32 = 5;
 
-/// The operation when it has ended.
+/// Waits until the operation has ended.
 async fn end_of(clients: &Clients, name: &str) -> Result<Operation, String> {
     let so = clients
         .until(name, |now| {
@@ -134,7 +134,7 @@ async fn end_of(clients: &Clients, name: &str) -> Result<Operation, String> {
     }
 }
 
-/// A creation that goes wrong once ends well, and so does the destruction after it; nothing is left.
+/// After one fault, a creation ends well, and so does the destruction after it. Nothing is left.
 async fn check_creation(plan: Plan) -> Result<(), String> {
     let world = World::new().await;
     let healthy = world.replica("healthy", plan.healthy()).await;
@@ -165,7 +165,7 @@ async fn check_creation(plan: Plan) -> Result<(), String> {
     })
 }
 
-/// A destruction that goes wrong once comes to its end; nothing is left.
+/// After one fault, a destruction ends well, and nothing is left.
 async fn check_destruction(plan: Plan) -> Result<(), String> {
     let world = World::new().await;
     let healthy = world.replica("healthy", plan.healthy()).await;
@@ -184,7 +184,7 @@ async fn check_destruction(plan: Plan) -> Result<(), String> {
     nothing_left(&world).await
 }
 
-/// A change that goes wrong once is made in the end, and the instance can be destroyed after it.
+/// After one fault, a change succeeds, and the instance can be destroyed afterwards.
 async fn check_change(plan: Plan) -> Result<(), String> {
     let world = World::new().await;
     let healthy = world.replica("healthy", plan.healthy()).await;
@@ -251,13 +251,13 @@ fn faults_of(kind: &'static str) -> Vec<(Point, Order)> {
     all
 }
 
-/// The steps of a creation that can be taken back.
+/// The steps of a creation that can be undone.
 fn reversible() -> Vec<StepId> {
     steps_before("create", "look")
 }
 
-/// The steps of a change that can be taken back: those of one that adds names. A change that is
-/// decided when the instance is taken has none.
+/// The steps of a change that can be undone: those of a change that adds names. A change that is decided when
+/// the instance is taken has none.
 fn reversible_of(verb: ChangeKind) -> Vec<StepId> {
     match verb {
         ChangeKind::Update
@@ -269,7 +269,7 @@ fn reversible_of(verb: ChangeKind) -> Vec<StepId> {
     }
 }
 
-/// The last moment in which an operation of these reversible steps can turn back.
+/// The last point at which an operation with these reversible steps can unwind.
 fn last_moment(reversible: &[StepId]) -> Point {
     Point {
         step: *reversible.last().unwrap(),
@@ -278,11 +278,11 @@ fn last_moment(reversible: &[StepId]) -> Point {
     }
 }
 
-/// A kind that registers is among these tests: what is done here for each is told by its name.
+/// Every registered kind is among these tests: kinds are tested here by name.
 #[test]
 fn every_kind_that_is_registered_is_tested_here() {
     let registered: Vec<_> = Work::kinds().iter().map(|kind| kind.name).collect();
-    // The removal of orphans has its own file, with every fault of every step: tests/orphans.rs.
+    // The removal of orphans is tested in `orphans.rs`, also with all faults of all steps.
     assert_eq!(registered, ["create", "destroy", "change", "purge_orphans"]);
 }
 
@@ -328,10 +328,10 @@ async fn every_undo_survives_every_fault() {
     }
 }
 
-/// What was done and is not known to be done is done again: a step that cannot be fails these checks.
+/// A step that was done but not written is done again: a step that cannot be repeated fails these checks.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_that_cannot_be_done_twice_is_noticed() {
-    // Removing orphans is not among these: removing what is gone is what each of its steps does twice.
+    // Not the removal of orphans: each of its steps removes what may be gone already.
     let steps = ["create", "destroy", "change"].map(steps);
     for step in steps.concat() {
         let after = Point {
@@ -351,10 +351,10 @@ async fn a_step_that_cannot_be_done_twice_is_noticed() {
     }
 }
 
-/// A step that is not undone leaves something, and the look for leftovers finds it.
+/// A step that is not undone leaves something behind, and the check for leftovers finds it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_that_is_not_undone_is_noticed() {
-    // What taking an instance leaves is harmless once the operation has ended, so that it is not among them.
+    // Not the taking of an instance: what it leaves is harmless once the operation has ended.
     let claims = step("change", "claims");
     let all = reversible().into_iter().map(|step| (step, reversible()));
     for (step, reversible) in all.chain([(claims, vec![claims])]) {
@@ -375,14 +375,13 @@ async fn a_step_that_is_not_undone_is_noticed() {
     }
 }
 
-/// Gives `order` the first time that `point` is reached. Tells whether it was.
+/// Gives `order` the first time that `point` is reached. Records whether it was.
 fn once(point: Point, order: Order) -> (Failpoints, Arc<AtomicBool>) {
     let plan = Plan::new(Some((point, order)), Sabotage::None);
     (plan.faulty(), plan.reached)
 }
 
-/// All kinds side by side, each in a world of its own: most of the time passes with waiting for leases to
-/// lapse.
+/// All kinds run in parallel, each in its own world: most of the time is spent waiting for leases to lapse.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_every_kind_survives_every_fault_of_every_step() {
     futures::future::join_all(ChangeKind::ALL.iter().map(|&kind| survive(kind))).await;
@@ -395,7 +394,7 @@ async fn survive(kind: ChangeKind) {
     for (number, (point, order)) in faults_of("change").into_iter().enumerate() {
         let head_start = point.step == StepId::early("change");
         if head_start && !reversible_of(kind).is_empty() {
-            // It has none.
+            // This kind of change has none.
             continue;
         }
         let how = format!("{kind:?} {point:?} {order:?}");
@@ -415,8 +414,8 @@ async fn survive(kind: ChangeKind) {
     healthy.stop().await;
 }
 
-/// Each of some steps that can be undone, with each fault of its undo, for a change that fails for good after
-/// each step from it on.
+/// Each step that has an undo, with each fault of the undo, for a change that fails for good after each later
+/// step.
 fn undos(reversible: &[StepId]) -> Vec<(StepId, Point, Order)> {
     let mut all = Vec::new();
     for (failing, &last) in reversible.iter().enumerate() {

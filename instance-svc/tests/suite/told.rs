@@ -1,4 +1,4 @@
-//! Whoever was told that an operation has ended finds it ended: on every replica, however it is asked.
+//! After a caller was told of the end of an operation, every replica shows it as ended, in every call.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -13,7 +13,7 @@ use hamlet_proto::{
 };
 use instance_svc::operations::failpoints::Failpoints;
 
-/// The operation in a list of this filter.
+/// The operation in a list with this filter.
 async fn listed(replica: &Replica, filter: &str, name: &str) -> Option<Operation> {
     let request = ListOperationsRequest {
         filter: filter.to_owned(),
@@ -65,7 +65,7 @@ async fn an_end_that_was_told_by_one_replica_is_told_by_all() {
         let blocked = blocked.unwrap().into_inner().name;
         assert_eq!(failure(&one.end_of(&blocked).await), None);
         require_ended(&other, &blocked).await;
-        // Neither is the instance busy with it any more.
+        // The instance is no longer busy with it, either.
         let request = GetInstanceRequest { name };
         let found = other.instances.clone().get_instance(request).await;
         let found = found.unwrap().into_inner();

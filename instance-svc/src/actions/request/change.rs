@@ -1,4 +1,4 @@
-//! Asking for a change of an instance that exists.
+//! Requests to change an existing instance.
 
 use serde::Serialize;
 use service_kit::secret::Secret;
@@ -22,29 +22,29 @@ use crate::{
     store::{Found, Store},
 };
 
-/// What plans of changes work with.
+/// What plans of changes need.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Changes<'a> {
-    /// Where documents lie.
+    /// The store.
     pub store: &'a Store,
 }
 
 /// A secret that a change carries.
 pub(crate) trait Carry: Send + Sync {
-    /// Whether it costs much to work out.
+    /// Whether deriving it is expensive.
     fn is_costly(&self) -> bool {
         false
     }
 
-    /// Refuses an instance to which this cannot be done.
+    /// Checks that the instance can accept the secret.
     ///
     /// # Errors
-    /// Why not.
+    /// The reason why it cannot.
     fn require(&self, _found: &Found) -> Result<(), Error> {
         Ok(())
     }
 
-    /// Works it out, and seals it for the operation with this id.
+    /// Derives the secret, and seals it for the operation with this id.
     fn seal(
         &mut self,
         id: &str,
@@ -62,7 +62,7 @@ impl Carry for CarryNothing {
     }
 }
 
-/// A change that is asked for. `A` is what the caller gave, to be compared when the same request id comes again.
+/// A requested change. `A` is what the caller gave; it is compared when the same request id comes again.
 #[derive(Debug)]
 pub(crate) struct ChangePlan<'a, A, C = CarryNothing> {
     with: Changes<'a>,
@@ -74,7 +74,7 @@ pub(crate) struct ChangePlan<'a, A, C = CarryNothing> {
 }
 
 impl<'a, A: Serialize + Send + Sync> ChangePlan<'a, A> {
-    /// The plan for a change, which is not checked yet.
+    /// The plan for a change. It is not checked yet.
     pub(crate) const fn new(
         with: Changes<'a>,
         name: &'a Name,
@@ -91,7 +91,7 @@ impl<'a, A: Serialize + Send + Sync> ChangePlan<'a, A> {
         }
     }
 
-    /// The same, with a secret.
+    /// Adds a secret to the plan.
     pub(crate) fn carrying<C: Carry>(self, carry: C) -> ChangePlan<'a, A, C> {
         ChangePlan {
             with: self.with,
@@ -109,12 +109,12 @@ where
     A: Serialize + Send + Sync,
     C: Carry,
 {
-    /// The instance as it would be.
+    /// The instance as it would be after the change.
     type Preview = Found;
 
     fn verb(&self) -> &'static str {
         match self.change.kind {
-            // Deleting softly and destroying are one request.
+            // Deleting softly and destroying are the same request of the contract.
             ChangeKind::Delete => "destroy",
             kind => kind.name(),
         }

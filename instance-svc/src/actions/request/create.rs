@@ -1,4 +1,4 @@
-//! Asking for a creation.
+//! Requests to create an instance.
 
 use service_kit::{
     contexts::{Contexts, Subdomains},
@@ -22,44 +22,44 @@ use crate::{
     store::Store,
 };
 
-/// What plans of creations work with.
+/// What plans of creations need.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Creations<'a> {
-    /// Where documents lie.
+    /// The store.
     pub store: &'a Store,
-    /// The contexts that are known.
+    /// The configured contexts.
     pub contexts: &'a Contexts,
-    /// Who hashes passphrases.
+    /// Hashes passphrases.
     pub deriver: &'a Deriver,
-    /// Who seals what comes of that.
+    /// Seals the result.
     pub sealing: &'a Sealing,
 }
 
-/// A creation that is asked for.
+/// A requested creation.
 #[derive(Debug)]
 pub(crate) struct CreatePlan<'a> {
     with: Creations<'a>,
     spec: Spec,
     passphrase: &'a Secret,
     chosen: Option<Chosen>,
-    /// The id that the instance will have.
+    /// The id of the new instance.
     instance: String,
 }
 
 /// What would be created.
 #[derive(Debug)]
 pub(crate) struct CreatePreview {
-    /// What was asked, checked.
+    /// The request, checked.
     pub spec: Spec,
-    /// What an administrator should know.
+    /// Warnings for the administrator.
     pub warnings: Vec<String>,
 }
 
 impl<'a> CreatePlan<'a> {
-    /// The plan for what was asked. `passphrase` is empty when none is given.
+    /// The plan for a request. `passphrase` is empty when none is given.
     ///
     /// # Errors
-    /// A field that cannot be used.
+    /// Names an invalid field.
     pub(crate) fn new(
         with: Creations<'a>,
         spec: Spec,
@@ -88,7 +88,7 @@ impl Plan for CreatePlan<'_> {
         arguments_mac(key, &(&self.spec, self.passphrase.expose()))
     }
 
-    /// All that takes the passphrase itself is done before the operation is accepted: no document ever holds it.
+    /// The passphrase itself is used only before the operation is accepted: no document ever holds it.
     fn is_costly(&self) -> bool {
         self.chosen.is_some()
     }
@@ -107,8 +107,8 @@ impl Plan for CreatePlan<'_> {
         })
     }
 
-    /// Refuses names that are taken before anything is made, and tells what is odd about the others.
-    /// One read for all; the claims themselves decide later, or already did for this instance.
+    /// Refuses names that are taken before anything is made, and warns of unusual names. One read covers all
+    /// names. The claims decide later, or have already decided for this instance.
     async fn check(&self) -> Result<Vec<String>, Error> {
         self.look_at_names(&self.spec, &self.instance).await
     }
@@ -139,8 +139,8 @@ impl Plan for CreatePlan<'_> {
 }
 
 impl CreatePlan<'_> {
-    /// On which CouchDB server the instance will lie: the one that was asked for, or one that is drawn
-    /// among those that take new instances.
+    /// The CouchDB server of the instance: the requested one, or one drawn from those that accept new
+    /// instances.
     fn choose_cluster(&self, spec: &Spec) -> Result<i64, Error> {
         let clusters = self.with.store.clusters();
         let open = clusters.open();
@@ -176,7 +176,7 @@ impl CreatePlan<'_> {
         .into())
     }
 
-    /// Refuses names that hold a hyphen where it separates the instance from the app.
+    /// Refuses names with a hyphen where a hyphen separates the instance from the app.
     fn check_flat_names(&self, spec: &Spec) -> Result<(), InvalidField> {
         if self.with.contexts.get(spec.context()).subdomains != Subdomains::Flat {
             return Ok(());
@@ -200,8 +200,8 @@ impl CreatePlan<'_> {
         Ok(())
     }
 
-    /// Refuses names that are taken before anything is made, and tells what is odd about the others.
-    /// One read for all; the claims themselves decide later, or already did for this `instance`.
+    /// Refuses names that are taken before anything is made, and warns of unusual names. One read covers all
+    /// names. The claims decide later, or have already decided for this `instance`.
     async fn look_at_names(&self, spec: &Spec, instance: &str) -> Result<Vec<String>, Error> {
         let mut warnings = Vec::new();
         if !self.with.contexts.knows(spec.context()) {
@@ -256,7 +256,7 @@ impl CreatePlan<'_> {
     }
 }
 
-/// The contexts that are configured, in words that end a sentence about one that is not.
+/// The configured contexts, phrased as the end of a sentence about an unknown one.
 fn configured(contexts: &Contexts) -> String {
     let names: Vec<&str> = contexts.names().collect();
     if names.is_empty() {
@@ -266,8 +266,8 @@ fn configured(contexts: &Contexts) -> String {
     }
 }
 
-/// The prefix of a new instance: `cozy` and 32 random hex digits. A new instance of an old name so shares
-/// nothing with the one before.
+/// The prefix of a new instance: `cozy` and 32 random hex digits. A new instance with an old name therefore
+/// shares no data with the previous one.
 fn random_prefix() -> Result<String, Error> {
     let mut bytes = [0_u8; 16];
     getrandom::fill(&mut bytes)?;

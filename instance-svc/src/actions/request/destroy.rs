@@ -1,4 +1,4 @@
-//! Asking for a destruction.
+//! Requests to destroy an instance.
 
 use service_kit::secret::Secret;
 
@@ -15,7 +15,7 @@ use crate::{
     store::{Found, Store},
 };
 
-/// A destruction that is asked for.
+/// A requested destruction.
 #[derive(Debug)]
 pub(crate) struct DestroyPlan<'a> {
     store: &'a Store,
@@ -25,17 +25,17 @@ pub(crate) struct DestroyPlan<'a> {
     found: Option<Found>,
 }
 
-/// What a destruction would come to.
+/// A preview of a destruction.
 #[derive(Debug)]
 pub(crate) struct DestroyPreview {
-    /// The domain that would go.
+    /// The domain that would be destroyed.
     pub domain: String,
-    /// How much would go with it.
+    /// The number of items that would be removed.
     pub count: Removed,
 }
 
 impl<'a> DestroyPlan<'a> {
-    /// The plan to destroy an instance; with an etag, only if it has not changed since.
+    /// The plan to destroy an instance; with an etag, only if the instance has not changed since.
     pub(crate) const fn new(
         store: &'a Store,
         peers: &'a Peers,

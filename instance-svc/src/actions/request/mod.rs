@@ -1,7 +1,7 @@
-//! Asking for an operation: one pipeline, and a plan for each kind of request.
+//! Requests for operations: one pipeline, and a plan for each type of request.
 //!
-//! A request is checked, compared with the request that had its id before (AIP-155), drafted, and accepted or, when
-//! that is all that is wanted, previewed (AIP-163). What is particular about a request is its [`Plan`].
+//! A request is checked, compared with the earlier request of the same id (AIP-155), drafted, and then accepted
+//! or, if only that is wanted, previewed (AIP-163). What differs between requests is in their [`Plan`].
 
 pub(crate) mod change;
 pub(crate) mod create;
@@ -24,95 +24,95 @@ use crate::{
     operations::{Engine, Operation, Work, engine::Accepted},
 };
 
-/// What a request came to.
+/// The result of a request.
 #[derive(Debug)]
 pub(crate) enum Answer<P> {
-    /// An operation, new or known.
+    /// A new operation, or the one of an earlier request with the same id.
     Accepted {
         /// Its id.
         id: String,
-        /// How far it is.
+        /// Its current state.
         operation: Box<Operation>,
     },
-    /// Everything would be fine; nothing was done.
+    /// The request is valid; nothing was done.
     Preview(P),
 }
 
-/// The part of a request that is the same for all of them.
+/// The part that all requests have in common.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RequestOptions<'a> {
-    /// The caller's id of the request; empty for none.
+    /// The caller's request id; empty for none.
     pub request_id: &'a str,
-    /// Whether nothing is to be done.
+    /// Whether the request is only to be validated.
     pub validate_only: bool,
 }
 
-/// What an operation will be about.
+/// An operation before it is accepted.
 #[derive(Debug)]
 pub(crate) struct Draft {
     /// The instance.
     pub subject: Subject,
-    /// What is to be done.
+    /// The work.
     pub work: Work,
 }
 
-/// What is particular about a request. Its methods are called in their order, each once at most.
+/// What differs between requests. The methods are called in the order below, each at most once.
 pub(crate) trait Plan: Send + Sync {
-    /// What a caller is shown who only wants to know.
+    /// The result of a preview.
     type Preview;
 
-    /// What is asked, as far as request ids are told apart by it.
+    /// The arguments that are compared when a request id is used again.
     fn verb(&self) -> &'static str;
 
-    /// The HMAC of what the caller gave, under `key`: [`arguments_mac`].
+    /// The HMAC of the arguments under `key`: [`arguments_mac`].
     ///
     /// # Errors
-    /// Never in practice: arguments have a form in JSON.
+    /// Never in practice: the arguments can be written as JSON.
     fn mac(&self, key: &Secret) -> Result<String, Error>;
 
-    /// Whether accepting it costs so much that everything is looked at before.
+    /// Whether acceptance is so expensive that all checks are made before it.
     fn is_costly(&self) -> bool {
         false
     }
 
-    /// Works out the operation; refuses what needs no second look.
+    /// Drafts the operation. Refuses what can be refused without reading further documents.
     fn draft(
         &mut self,
         options: RequestOptions<'_>,
     ) -> impl Future<Output = Result<Draft, Error>> + Send;
 
-    /// Looks whether it can be done. It may run beside the write that accepts the operation. Gives what an
-    /// administrator should know.
+    /// Checks whether the operation is possible. May run beside the write that accepts the operation. Returns
+    /// warnings for the administrator.
     fn check(&self) -> impl Future<Output = Result<Vec<String>, Error>> + Send {
         std::future::ready(Ok(Vec::new()))
     }
 
-    /// What the operation with this id has to carry and nobody may read.
+    /// The secret values that the operation with this id has to carry, sealed.
     fn seal(&mut self, _id: &str) -> impl Future<Output = Result<Option<Sealed>, Error>> + Send {
         std::future::ready(Ok(None))
     }
 
-    /// What it would come to.
+    /// The preview of the operation.
     fn preview(
         self,
         warnings: Vec<String>,
     ) -> impl Future<Output = Result<Self::Preview, Error>> + Send;
 }
 
-/// Takes requests for operations.
+/// Accepts requests for operations.
 #[derive(Debug)]
 pub(crate) struct Requests<'a> {
-    /// Who drives operations.
+    /// Drives the operations.
     pub engine: &'a Engine,
-    /// The key under which arguments are compared.
+    /// The key of the HMAC with which arguments are compared.
     pub key: &'a Secret,
 }
 
 impl Requests<'_> {
-    /// Checks a request and, unless only that is wanted, has it accepted.
+    /// Checks a request and, unless it is only to be validated, has it accepted.
     ///
     /// # Errors
-    /// What the plan refuses; [`Error::RequestIdReused`]; any fault of the database.
+    /// The refusal of the plan; [`Error::RequestIdReused`].
     pub(crate) async fn ask<P: Plan>(
         &self,
         mut plan: P,
@@ -132,7 +132,8 @@ impl Requests<'_> {
                 let warnings = plan.check().await?;
                 Ok(Answer::Preview(plan.preview(warnings).await?))
             }
-            // What was done already may be refused now: the caller asks again because an answer was lost.
+            // A completed request may be invalid by now. The caller repeats it because the response was lost,
+            // so the earlier operation is returned.
             Err(refusal) if !look_first => {
                 let known = self.known(options, &id, &mac).await?;
                 known.ok_or(refusal)
@@ -177,7 +178,7 @@ impl Requests<'_> {
         }
     }
 
-    /// The operation that a request has asked for before.
+    /// The operation of an earlier request with the same id.
     async fn known<T>(
         &self,
         options: RequestOptions<'_>,
@@ -198,10 +199,11 @@ impl Requests<'_> {
     }
 }
 
-/// The id of the operation that a request asks for: derived from its request id, so that the same request
-/// finds the same operation (AIP-155). A request without an id gets one that nothing else has.
+/// The id of the operation for a request. It is derived from the request id, so that the same request finds the
+/// same operation (AIP-155). A request without an id gets a random one.
 ///
-/// There is one caller, the administrator; with more, who they are belongs into this.
+/// There is a single caller, the administrator. With more callers, their identity has to be part of the
+/// derivation.
 fn operation_id(kind: &str, request_id: &str) -> String {
     if request_id.is_empty() {
         return couch::DocId::ascending().into_string();
@@ -216,17 +218,17 @@ fn operation_id(kind: &str, request_id: &str) -> String {
     id
 }
 
-/// The HMAC of a request's arguments, in hex. A plain hash would let whoever reads the database guess at
-/// arguments that are secret.
+/// The HMAC of a request's arguments, in hex. With a plain hash, a reader of the database could guess secret
+/// arguments.
 fn arguments_mac<T: Serialize>(key: &Secret, arguments: &T) -> Result<String, Error> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key.expose().as_bytes())
-        // HMAC takes keys of any length.
+        // HMAC accepts keys of any length.
         .unwrap_or_else(|_| Hmac::<Sha256>::new(&hmac::digest::Key::<Hmac<Sha256>>::default()));
     mac.update(&serde_json::to_vec(arguments)?);
     Ok(hex::encode(mac.finalize().into_bytes()))
 }
 
-/// Checks a request id: a caller's own text, best a UUID.
+/// Checks a request id: any text of the caller's, preferably a UUID.
 fn check_request_id(text: &str) -> Result<(), InvalidField> {
     let fine = text.len() <= 128 && text.bytes().all(|byte| byte.is_ascii_graphic());
     if fine {

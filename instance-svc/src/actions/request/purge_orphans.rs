@@ -1,4 +1,4 @@
-//! Asking for orphans to be removed.
+//! Requests to remove orphans.
 
 use service_kit::secret::Secret;
 

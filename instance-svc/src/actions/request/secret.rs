@@ -18,14 +18,14 @@ use crate::{
     store::Found,
 };
 
-/// A passphrase in plain text: it is hashed once everything else is fine.
+/// A passphrase in plain text. It is hashed after all other checks have passed.
 #[derive(Debug)]
 pub(crate) struct CarryPassphrase<'a> {
     /// The passphrase.
     pub passphrase: &'a Secret,
-    /// Who hashes it.
+    /// Hashes passphrases.
     pub deriver: &'a Deriver,
-    /// Who seals what comes of that.
+    /// Seals the result.
     pub sealing: &'a Sealing,
 }
 
@@ -44,12 +44,12 @@ impl Carry for CarryPassphrase<'_> {
     }
 }
 
-/// What the bearer of a register token has chosen, hashed already.
+/// A passphrase that was set with a register token, hashed already.
 #[derive(Debug)]
 pub(crate) struct CarryRegistration<'a> {
-    /// What is carried; taken when it is sealed.
+    /// The credentials to carry; taken when they are sealed.
     pub carried: Option<Carried>,
-    /// Who seals it.
+    /// Seals the credentials.
     pub sealing: &'a Sealing,
 }
 
@@ -62,10 +62,10 @@ impl Carry for CarryRegistration<'_> {
     }
 }
 
-/// A new register token, which is drawn now.
+/// A new register token, drawn at this moment.
 #[derive(Debug)]
 pub(crate) struct CarryRegisterToken<'a> {
-    /// Who seals it.
+    /// Seals the token.
     pub sealing: &'a Sealing,
 }
 
@@ -84,7 +84,7 @@ impl Carry for CarryRegisterToken<'_> {
     }
 }
 
-/// The change that a passphrase is, beside its secrets.
+/// The change that setting a passphrase makes, besides its secrets.
 pub(crate) fn passphrase_change(etag: &str) -> Change {
     Change {
         kind: ChangeKind::Passphrase,
@@ -97,7 +97,8 @@ pub(crate) fn passphrase_change(etag: &str) -> Change {
     }
 }
 
-/// The change that a new register link is, beside its secret; it is valid until `expires_at`, RFC 3339.
+/// The change that a new register link makes, besides its secret. The link is valid until `expires_at`, RFC
+/// 3339.
 pub(crate) fn register_link_change(etag: &str, expires_at: String) -> Change {
     Change {
         kind: ChangeKind::RegisterLink,

@@ -1,35 +1,35 @@
-//! What the service itself changes in our own document of an instance.
+//! Changes that the service itself makes to an instance's record.
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::record::{Blocking, Record};
 
-/// What the service itself changes in our own document: `None` leaves it as it is.
+/// Changes that the service itself makes to the record. `None` leaves a field unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecordPatch {
-    /// When the register token expires, RFC 3339; an empty text clears it.
+    /// When the register token expires, RFC 3339; an empty string clears it.
     pub register_expires_at: Option<String>,
-    /// What becomes of a soft deletion.
+    /// The change of the soft deletion.
     pub deletion: Option<SoftDeletion>,
 }
 
-/// What becomes of a soft deletion.
+/// A change of the soft deletion.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SoftDeletion {
     /// The instance is deleted softly.
     Begin {
-        /// When it was asked for, RFC 3339.
+        /// When it was requested, RFC 3339.
         deleted_at: String,
-        /// When it is destroyed, RFC 3339.
+        /// When the instance is to be destroyed, RFC 3339.
         purge_at: String,
     },
-    /// It is brought back.
+    /// The instance is restored.
     TakeBack,
 }
 
 impl RecordPatch {
-    /// When the instance is destroyed, of one that is deleted softly.
+    /// When a softly deleted instance is to be destroyed.
     #[must_use]
     pub fn purge_at(&self) -> Option<&str> {
         match &self.deletion {

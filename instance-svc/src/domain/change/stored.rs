@@ -1,6 +1,6 @@
-//! The form of a change in an operation: its fields by the documents in which they are kept.
+//! The stored form of a change in an operation: its fields, grouped by the documents that hold them.
 //!
-//! The members and their order stay as they are, since the MAC of a request is computed over them.
+//! The members and their order must not change, since the MAC of a request is computed over them.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::domain::{
     spec::{Unreadable, in_order},
 };
 
-/// The fields of the instance document, in their order; what is not listed comes behind.
+/// The fields of the instance document, in their order. Unlisted fields follow them.
 const IN_DOCUMENT: [&str; 18] = [
     "domain_aliases",
     "old_domain",
@@ -38,30 +38,30 @@ const IN_DOCUMENT: [&str; 18] = [
     "disk_quota_bytes",
 ];
 
-/// The members for our own document, in their order; what is not listed comes behind.
+/// The members for the record, in their order. Unlisted members follow them.
 const IN_RECORD: [&str; 4] = ["locked", "debug_until", REGISTER_EXPIRES_AT, DELETION];
 
 const REGISTER_EXPIRES_AT: &str = "register_expires_at";
 const DELETION: &str = "deletion";
-/// The field that holds all settings without a field of their own.
+/// The field of all settings that have no field of their own.
 const SETTINGS: &str = "settings";
 
-/// A change as an operation holds it.
+/// The stored form of a change.
 #[derive(Deserialize, Serialize)]
 pub(super) struct Stored {
     kind: ChangeKind,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     etag: String,
-    /// By the paths of the fields; an empty value clears one.
+    /// By field path; an empty value clears the field.
     #[serde(default)]
     instance: Map<String, Value>,
-    /// By their names; null clears one.
+    /// By name; null clears the setting.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     settings: BTreeMap<String, Option<String>>,
-    /// Whether settings that are not named, and have no field of their own, are cleared too.
+    /// Whether settings that are neither named nor have a field of their own are cleared, too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     only_these_settings: bool,
-    /// By the paths of the fields, and what the service itself changes.
+    /// By field path, plus what the service itself changes.
     #[serde(default)]
     record: Map<String, Value>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -97,7 +97,7 @@ impl From<Change> for Stored {
                 Some(Kept::Settings(key)) => {
                     settings.insert(entry.unwrap_or(key).to_owned(), text(value));
                 }
-                // The service sets it: nobody asks for it.
+                // Set by the service; callers cannot request it.
                 Some(Kept::Derived) | None => {}
             }
         }
@@ -109,7 +109,7 @@ impl From<Change> for Stored {
             record.insert(REGISTER_EXPIRES_AT.to_owned(), time.into());
         }
         if let Some(deletion) = deletion {
-            // Texts by their names: JSON has a form for that.
+            // A map of strings can always be written as JSON.
             let deletion = serde_json::to_value(deletion).unwrap_or_default();
             record.insert(DELETION.to_owned(), deletion);
         }
@@ -127,7 +127,7 @@ impl From<Change> for Stored {
     }
 }
 
-/// A setting that is set; none where it is cleared.
+/// The value of a setting; empty where it is cleared.
 fn text(value: &Value) -> Option<String> {
     let text = value.as_str().filter(|text| !text.is_empty());
     text.map(str::to_owned)

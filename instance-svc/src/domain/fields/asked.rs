@@ -1,4 +1,4 @@
-//! The values that a caller asks for.
+//! The field values of a request.
 
 use std::collections::BTreeMap;
 
@@ -15,16 +15,16 @@ use super::{
 };
 use crate::domain::spec::InvalidField;
 
-/// The values that a caller asks for, by the paths of their fields, each of the type that its rule takes. An
-/// entry of a map has a path of its own, as in `settings.offer`, and may be null, which clears it.
+/// The field values of a request, by field path; each has the type of its rule. An entry of a map has its own
+/// path, as in `settings.offer`, and may be null, which clears it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Asked(BTreeMap<String, Value>);
 
 impl Asked {
-    /// What a message asks of a creation: all that it sets.
+    /// The values that a message sets for a creation.
     ///
     /// # Errors
-    /// The first field that cannot be kept, or not be chosen at creation.
+    /// Names the first field that cannot be set at creation, or whose value is invalid.
     pub fn at_creation(message: &pb::Instance) -> Result<Self, InvalidField> {
         let refused = |path| invalid(path, "cannot be chosen at creation; leave it out");
         if let Some(rule) = BY_SERVICE.iter().find(|rule| (rule.refused)(message)) {
@@ -44,10 +44,10 @@ impl Asked {
         Ok(asked)
     }
 
-    /// What a message asks of a change: the fields that the mask names.
+    /// The values of a message for the fields of the mask of a change.
     ///
     /// # Errors
-    /// The first path that cannot be changed, or whose value cannot be kept.
+    /// Names the first path that cannot be changed, or whose value is invalid.
     pub fn by_mask(message: &pb::Instance, mask: &[String]) -> Result<Self, InvalidField> {
         let mut asked = Self::default();
         for path in mask {
@@ -67,7 +67,7 @@ impl Asked {
         Ok(asked)
     }
 
-    /// An entry of a map; an empty text clears it.
+    /// Inserts an entry of a map; an empty string clears it.
     fn insert_entry(&mut self, path: &str, value: Option<&Value>) {
         let value = value.filter(|value| value.as_str() != Some(""));
         let in_whole = path
@@ -79,7 +79,8 @@ impl Asked {
         }
     }
 
-    /// A whole map. What it says of an entry is said once.
+    /// Inserts a whole map. Values of single entries that were inserted before are replaced, so each entry
+    /// occurs once.
     fn insert_all(&mut self, path: &str, value: &Value) {
         let mut whole = Map::new();
         for (entry, value) in value.as_object().into_iter().flatten() {
@@ -94,15 +95,15 @@ impl Asked {
         self.0.insert(path.to_owned(), Value::Object(whole));
     }
 
-    /// The same, and this value. It is left out when it has another type than the field.
+    /// Adds a value. A value of the wrong type is ignored.
     #[must_use]
     pub fn with(mut self, path: &str, value: impl Into<Value>) -> Self {
         self.take(path, value.into());
         self
     }
 
-    /// Takes a value that was asked for before. Whether it has the right type: a field that is not known, of
-    /// a version to come, is not taken.
+    /// Takes a value of a stored request. Returns whether its type is right. A field that this version does not
+    /// know is skipped.
     pub(crate) fn take(&mut self, path: &str, value: Value) -> bool {
         let Some((rule, entry)) = named(path) else {
             return true;
@@ -114,37 +115,37 @@ impl Asked {
         fits
     }
 
-    /// The values by their paths.
+    /// The values by path.
     pub(crate) const fn values(&self) -> &BTreeMap<String, Value> {
         &self.0
     }
 
-    /// What is asked of a text.
+    /// The requested string, if any.
     #[must_use]
     pub fn text(&self, path: &str) -> Option<&str> {
         self.0.get(path).and_then(Value::as_str)
     }
 
-    /// What is asked of a list of texts.
+    /// The requested list of strings, if any.
     #[must_use]
     pub fn texts(&self, path: &str) -> Option<Vec<String>> {
         let texts = self.0.get(path)?.as_array()?.iter();
         Some(texts.filter_map(Value::as_str).map(str::to_owned).collect())
     }
 
-    /// What is asked of a flag.
+    /// The requested boolean, if any.
     #[must_use]
     pub fn flag(&self, path: &str) -> Option<bool> {
         self.0.get(path).and_then(Value::as_bool)
     }
 
-    /// What is asked of a number.
+    /// The requested number, if any.
     #[must_use]
     pub fn number(&self, path: &str) -> Option<i64> {
         self.0.get(path).and_then(Value::as_i64)
     }
 
-    /// Whether anything is asked of fields that are kept so.
+    /// Whether any of the fields stored in this place is requested.
     #[must_use]
     pub fn touches(&self, kept: impl Fn(Kept) -> bool) -> bool {
         self.0
@@ -154,11 +155,11 @@ impl Asked {
             .any(|field| kept(field.kept))
     }
 
-    /// Checks all values and brings them into their canonical form; a creation gets those that it does not
-    /// ask for and that every instance has. `now` is the instance of a change.
+    /// Checks all values and brings them into their canonical form. A creation also gets the defaults of the
+    /// fields that every instance has. `now` is the current instance of a change.
     ///
     /// # Errors
-    /// All fields that cannot be used, in the order of [`SETTABLE`]; at least one.
+    /// All invalid fields, in the order of [`SETTABLE`]; at least one.
     pub fn check(mut self, now: Option<Now<'_>>) -> Result<Self, Vec<InvalidField>> {
         let mut wrong = Vec::new();
         for rule in SETTABLE {
@@ -185,7 +186,7 @@ impl Asked {
         }
     }
 
-    /// Writes all values into the documents, each into the one in which it is kept.
+    /// Writes each value into the document that holds its field.
     pub fn write(&self, documents: &mut Documents) {
         for rule in SETTABLE {
             for (path, value) in self.of(*rule) {
@@ -194,7 +195,7 @@ impl Asked {
         }
     }
 
-    /// What is asked of a field: as a whole, then of its entries.
+    /// The requested values of a field: the whole field first, then its entries.
     fn of(&self, rule: &dyn Settable) -> Vec<(String, Value)> {
         let path = rule.path();
         let whole = self.0.get_key_value(path).into_iter();
@@ -214,7 +215,7 @@ fn entry_of<'a>(rule: &dyn Settable, path: &'a str) -> Option<&'a str> {
     path.strip_prefix(rule.path())?.strip_prefix('.')
 }
 
-/// The rule that a path names, and the entry of its map.
+/// The rule of a path, and the entry of its map.
 fn named(path: &str) -> Option<(&'static dyn Settable, Option<&str>)> {
     if let Some(rule) = settable(path) {
         return Some((rule, None));
@@ -224,7 +225,7 @@ fn named(path: &str) -> Option<(&'static dyn Settable, Option<&str>)> {
     Some((rule, Some(entry)))
 }
 
-/// The rule that a path of a mask names, and the entry of its map; or why it cannot be changed.
+/// The rule of a path in a mask, and the entry of its map; or why it cannot be changed.
 fn changeable(path: &str) -> Result<(&'static dyn Settable, Option<&str>), String> {
     if path == "*" {
         return Err("would clear fields that you may not know; name each field".to_owned());

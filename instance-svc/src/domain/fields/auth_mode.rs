@@ -1,4 +1,4 @@
-//! `auth_mode`: how an owner proves who they are.
+//! `auth_mode`: how the owner authenticates.
 
 use hamlet_proto::hamlet::instance::v1 as pb;
 use serde::{Deserialize, Serialize};
@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 use super::{Documents, rule};
 use crate::domain::spec::InvalidField;
 
-/// How an owner proves who they are. Documents keep it as a number.
+/// How the owner authenticates. Documents hold a number.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(from = "i64", into = "i64")]
 pub enum AuthMode {
-    /// A passphrase.
+    /// With a passphrase.
     #[default]
     Basic,
-    /// A passphrase and a code sent by mail.
+    /// With a passphrase and a code sent by mail.
     TwoFactorMail,
-    /// A passphrase and an OIDC provider.
+    /// With a passphrase and an OIDC provider.
     TwoFactorOidc,
     /// A number that other software wrote. It is kept, and shown as [`Self::Basic`].
     Unknown(i64),

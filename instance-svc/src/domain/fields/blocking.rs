@@ -1,6 +1,6 @@
-//! Whether access is refused, and why: `blocked` and `blocking_reason`.
+//! `blocked` and `blocking_reason`: whether access is blocked, and why.
 //!
-//! A blocked instance has a reason, and one that is not has none.
+//! A blocked instance always has a reason; another instance has none.
 
 use hamlet_proto::hamlet::instance::v1 as pb;
 
@@ -10,10 +10,10 @@ use super::{
 };
 use crate::domain::{instance::InstanceDocument, spec::InvalidField};
 
-/// The reason of an instance that is blocked for no reason told.
+/// The reason when none was given.
 pub const UNKNOWN: &str = "UNKNOWN";
 
-/// The longest reason for a block, in bytes.
+/// The maximum length of a reason, in bytes.
 const LONGEST_REASON: usize = 200;
 
 fn settle_reason(document: &mut InstanceDocument) {
@@ -24,7 +24,7 @@ fn settle_reason(document: &mut InstanceDocument) {
     }
 }
 
-/// Whether access is refused.
+/// Whether access is blocked.
 pub(super) struct Blocked;
 
 impl Rule for Blocked {
@@ -48,7 +48,7 @@ impl Rule for Blocked {
     }
 }
 
-/// Why it is refused.
+/// Why access is blocked.
 pub(super) struct Reason;
 
 impl Rule for Reason {

@@ -1,4 +1,4 @@
-//! The fields that the service sets: callers only read them.
+//! The fields that the service sets; callers can only read them.
 
 use hamlet_proto::hamlet::instance::v1 as pb;
 
@@ -11,10 +11,10 @@ pub(super) struct ByService {
     pub path: &'static str,
     /// Reads its value out of the documents.
     pub read: fn(&Documents, &mut pb::Instance),
-    /// Whether a message sets it so that a creation refuses it. Others are ignored (AIP-203): they are in
-    /// what a caller has read of another instance.
+    /// Whether a creation refuses a message that sets the field. Other output-only fields are ignored
+    /// (AIP-203): a caller may send back what it has read of another instance.
     pub refused: fn(&pb::Instance) -> bool,
-    /// Brings its copy in the record up to date with the instance document.
+    /// Updates its copy in the record from the instance document.
     pub copy: fn(&mut Documents),
 }
 
@@ -37,7 +37,7 @@ impl ByService {
     }
 }
 
-/// All of them.
+/// All fields that the service sets.
 pub(super) const ALL: &[ByService] = &[
     field("name", |from, into| {
         into.name = format!("instances/{}", from.instance.domain);

@@ -5,8 +5,8 @@ use hamlet_proto::hamlet::instance::v1 as pb;
 use super::{Documents, rule::Rule};
 use crate::domain::spec::InvalidField;
 
-/// Which servers there are is known where a creation is accepted: it checks the value, and draws one when
-/// none is asked for.
+/// The list of servers is known where a creation is accepted: the value is checked there, and drawn if none is
+/// requested.
 pub(super) struct CouchCluster;
 
 impl Rule for CouchCluster {

@@ -1,4 +1,4 @@
-//! `disk_quota_bytes`: a number in the contract, a text in the compatible documents.
+//! `disk_quota_bytes`: a number in the contract, a string in the compatible documents.
 
 use hamlet_proto::hamlet::instance::v1 as pb;
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::domain::spec::InvalidField;
 
-/// How many bytes of files the instance may hold; 0 means no limit.
+/// The limit for files, in bytes; 0 means no limit.
 pub(super) struct DiskQuota;
 
 impl Rule for DiskQuota {

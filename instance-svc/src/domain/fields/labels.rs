@@ -1,4 +1,4 @@
-//! `labels`: short texts by which administrators tell instances apart. They are ours alone.
+//! `labels`: key-value pairs with which administrators tell instances apart. Only Hamlet has them.
 
 use std::collections::BTreeMap;
 
@@ -13,9 +13,9 @@ use super::{
 use crate::domain::spec::InvalidField;
 
 const PATH: &str = "labels";
-/// The most labels of one instance.
+/// The maximum number of labels of an instance.
 const MOST: usize = 64;
-/// The longest key and the longest value, in characters.
+/// The maximum length of a key and of a value, in characters.
 const LONGEST: usize = 63;
 
 /// The labels of an instance.
@@ -98,7 +98,7 @@ fn check_label(key: &str, value: &str) -> Result<(), InvalidField> {
     text::check(value).map_err(wrong)
 }
 
-/// How many labels there will be.
+/// The number of labels after the change.
 fn after(among: &Among<'_>) -> usize {
     let mut documents = Documents::default();
     if let Some(now) = among.now {
@@ -112,7 +112,7 @@ fn kept(documents: &Documents) -> Option<&Map<String, Value>> {
     documents.record.rest.get(PATH)?.as_object()
 }
 
-/// Keeps labels in the order of their keys, so that the same labels make the same document.
+/// Sorts labels by key, so that equal labels give equal documents.
 fn keep(mut labels: Map<String, Value>, documents: &mut Documents) {
     labels.sort_keys();
     let rest = &mut documents.record.rest;

@@ -1,19 +1,18 @@
 //! The fields of an instance: how each is checked, written and read.
 //!
-//! This is the acting half of the table in [`hamlet_proto::fields`], which describes each field. A field that
-//! callers can set has a rule in [`SETTABLE`], one that the service sets has one in [`BY_SERVICE`], each under
-//! its path in the contract. All code that goes through the fields goes through these two tables:
+//! This module acts on the table in [`hamlet_proto::fields`], which describes each field. A field that callers
+//! can set has a rule in [`SETTABLE`], a field that the service sets has one in [`BY_SERVICE`], each under its
+//! path in the contract. All code that handles fields in general uses these two tables:
 //!
-//! - a creation writes what is asked into empty documents, a change into the documents as they are; the
-//!   preview of a dry run does the same and writes nothing down;
-//! - answers and lists read all fields out of the documents;
-//! - masks, and which field is named in a refusal, follow from the paths.
+//! - a creation writes the requested values into empty documents, a change into the existing ones; a dry run
+//!   does the same and stores nothing;
+//! - responses and lists read all fields from the documents;
+//! - masks, and the field that a refusal names, follow from the paths.
 //!
-//! A field with nothing special about it is one line of the table ([`plain!`]); others have a file each.
+//! A field without special behaviour is one line of the table ([`plain!`]); each other field has a file.
 //!
-//! The rules know the message `Instance`, unlike the rest of the domain. With the message's side in `api`,
-//! each field would lie in two places of this service, for no gain: the message is data, as the documents
-//! are.
+//! The rules use the message `Instance`, unlike the rest of the domain. With the conversion in `api`, each
+//! field would be in two places of this service, without a gain: the message is plain data, like the documents.
 
 mod asked;
 mod auth_mode;
@@ -55,18 +54,18 @@ use super::{instance::InstanceDocument, record::Record};
 pub struct Documents {
     /// Their id.
     pub id: String,
-    /// The etag over them; empty when it is not known.
+    /// Their etag; empty when unknown.
     pub etag: String,
     /// The compatible document in `global/instances`.
     pub instance: InstanceDocument,
     /// The owner's settings; empty when they were not read.
     pub settings: Map<String, Value>,
-    /// Our own document in `global/hamlet-instances`.
+    /// The record in `global/hamlet-instances`.
     pub record: Record,
 }
 
-/// The fields that callers can set, in the order in which they are checked and written: what a rule looks at
-/// comes before it.
+/// The fields that callers can set, in the order in which they are checked and written. A rule may depend on
+/// fields before it.
 pub static SETTABLE: &[&dyn Settable] = &[
     &names::Domain,
     &names::Aliases,
@@ -101,13 +100,13 @@ pub static SETTABLE: &[&dyn Settable] = &[
 /// The fields that the service sets.
 static BY_SERVICE: &[ByService] = by_service::ALL;
 
-/// The rule of the field with this path, of one that callers can set.
+/// The rule of a path that callers can set.
 #[must_use]
 pub fn settable(path: &str) -> Option<&'static dyn Settable> {
     SETTABLE.iter().copied().find(|rule| rule.path() == path)
 }
 
-/// The field that has this setting of the owner's to itself.
+/// The field that stands for this setting of the owner's.
 pub(super) fn own_setting(name: &str) -> Option<&'static Field> {
     fields::FIELDS.iter().find(|field| {
         matches!(field.kept, Kept::Settings(key) if key == name) && field.path != settings::PATH
@@ -116,7 +115,7 @@ pub(super) fn own_setting(name: &str) -> Option<&'static Field> {
 
 type Read = Box<dyn Fn(&Documents, &mut pb::Instance) + Send + Sync>;
 
-/// How the fields are read that are wanted.
+/// Selects the fields to read.
 fn readers(wanted: impl Fn(&Field) -> bool) -> Vec<Read> {
     let wanted = |path| fields::by_path(path).is_some_and(&wanted);
     let by_service = BY_SERVICE
@@ -138,7 +137,7 @@ fn read(readers: &[Read], documents: &Documents) -> pb::Instance {
 }
 
 impl Documents {
-    /// The instance as callers see it: all fields, and no secret.
+    /// The instance as responses show it: all fields, and no secrets.
     #[must_use]
     pub fn show(&self) -> pb::Instance {
         static ALL: LazyLock<Vec<Read>> = LazyLock::new(|| readers(|_| true));
@@ -152,7 +151,7 @@ impl Documents {
         read(&LISTED, self)
     }
 
-    /// What is known of an instance that has not been created: its name, and what a creation can set.
+    /// What is known of an instance that does not exist yet: its name, and the fields that a creation can set.
     #[must_use]
     pub fn show_before_creation(&self) -> pb::Instance {
         static KNOWN: LazyLock<Vec<Read>> =
@@ -160,7 +159,7 @@ impl Documents {
         read(&KNOWN, self)
     }
 
-    /// Brings the copies in the record, by which lists are made, up to date with the instance document.
+    /// Updates the record's copies, from which lists are made, from the instance document.
     pub fn copy(&mut self) {
         for rule in BY_SERVICE {
             (rule.copy)(self);

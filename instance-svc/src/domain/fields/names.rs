@@ -1,4 +1,4 @@
-//! The names under which an instance is found: `domain`, `domain_aliases`, `old_domain`.
+//! The names of an instance: `domain`, `domain_aliases`, `old_domain`.
 
 use hamlet_proto::hamlet::instance::v1 as pb;
 
@@ -11,7 +11,7 @@ use crate::domain::{
     spec::InvalidField,
 };
 
-/// The most aliases that one instance may have.
+/// The maximum number of aliases of an instance.
 pub const MOST_ALIASES: usize = 100;
 
 fn parse(path: &str, text: &str) -> Result<Name, InvalidField> {
@@ -24,7 +24,7 @@ fn domain(among: &Among<'_>) -> Result<Name, InvalidField> {
     parse("domain", among.text("domain", |now| &now.domain))
 }
 
-/// The main domain: chosen at creation.
+/// The main domain; set at creation.
 pub(super) struct Domain;
 
 impl Rule for Domain {
@@ -42,7 +42,7 @@ impl Rule for Domain {
         Ok(parse(Rule::path(self), &text)?.domain().to_owned())
     }
 
-    /// It is required: the check refuses this one.
+    /// The domain is required, so the check refuses the empty default.
     fn unsaid(&self) -> Option<String> {
         Some(String::new())
     }
@@ -63,7 +63,7 @@ impl Rule for Domain {
     }
 }
 
-/// Other domains, each once, in the order given.
+/// The aliases, each once, in the given order.
 pub(super) struct Aliases;
 
 impl Rule for Aliases {
@@ -117,7 +117,7 @@ impl Rule for Aliases {
     }
 }
 
-/// A former domain: none of those that the instance has.
+/// A former domain. It must not be a present name of the instance.
 pub(super) struct OldDomain;
 
 impl Rule for OldDomain {
@@ -132,7 +132,7 @@ impl Rule for OldDomain {
     }
 
     fn check(&self, text: String, among: &Among<'_>) -> Result<String, InvalidField> {
-        // Names that other software wrote are not refused here, and do not match.
+        // Invalid names, written by other software, are not refused here; they never match.
         let aliases = among.asked.texts("domain_aliases").unwrap_or_else(|| {
             among
                 .now

@@ -1,4 +1,4 @@
-//! What a rule is, and the rule of a field with nothing special about it.
+//! The rules of fields, and the rule of a field without special behaviour.
 
 use hamlet_proto::hamlet::instance::v1 as pb;
 use serde::{Deserialize as _, Serialize, de::DeserializeOwned};
@@ -7,26 +7,26 @@ use serde_json::Value;
 use super::{Asked, Documents};
 use crate::domain::{instance::InstanceDocument, record::Record, spec::InvalidField};
 
-/// An instance as it is now.
+/// The current instance.
 #[derive(Clone, Copy, Debug)]
 pub struct Now<'a> {
     /// Its compatible document.
     pub instance: &'a InstanceDocument,
-    /// Our own document.
+    /// Its record.
     pub record: &'a Record,
 }
 
-/// What a value is checked against.
+/// The context of a check.
 #[derive(Clone, Copy, Debug)]
 pub struct Among<'a> {
-    /// All that is asked, those before it in the table in their canonical form.
+    /// All requested values; those of fields earlier in the table are in canonical form.
     pub asked: &'a Asked,
-    /// The instance as it is now; `None` at creation.
+    /// The current instance; `None` at creation.
     pub now: Option<Now<'a>>,
 }
 
 impl Among<'_> {
-    /// What a text will be: the one that is asked for, or the one that the instance has now.
+    /// The value that a string field will have: the requested one, or else the current one.
     pub(super) fn text<'a>(
         &'a self,
         path: &str,
@@ -37,11 +37,11 @@ impl Among<'_> {
     }
 }
 
-/// The rule of one field that callers can set.
+/// The rule of a field that callers can set.
 ///
-/// Its value is what operations keep of it, so that its form must not change.
+/// Operations store its `Value`, so the form of that type must not change.
 pub(super) trait Rule: Sync {
-    /// What is kept while an operation is at work. The default value is none: it clears the field.
+    /// The stored form in an operation. The default value means none: it clears the field.
     type Value: Default + DeserializeOwned + Serialize;
 
     /// Its path in the contract.
@@ -50,31 +50,31 @@ pub(super) trait Rule: Sync {
     /// Takes the value from a message.
     fn ask(&self, message: &pb::Instance) -> Result<Self::Value, InvalidField>;
 
-    /// Checks a value and brings it into its canonical form. It is none only where an update clears it.
+    /// Checks a value and brings it into its canonical form. The value is empty only where an update clears it.
     fn check(&self, value: Self::Value, _: &Among<'_>) -> Result<Self::Value, InvalidField> {
         Ok(value)
     }
 
-    /// The value of a creation that asks for none.
+    /// The value of a creation that does not set the field.
     fn unsaid(&self) -> Option<Self::Value> {
         None
     }
 
-    /// Writes a value into the documents in which it is kept.
+    /// Writes a value into the document that holds the field.
     fn write(&self, value: Self::Value, documents: &mut Documents);
 
-    /// Reads the value out of the documents.
+    /// Reads the value from the documents.
     fn read(&self, documents: &Documents, message: &mut pb::Instance);
 
-    /// Brings the copy in the record up to date with the instance document, where there is one.
+    /// Updates the copy in the record from the instance document, if there is a copy.
     fn copy(&self, _: &mut Documents) {}
 
-    /// How its entries are set one by one, where it is a map.
+    /// How single entries are set, if the field is a map.
     fn entries(&self) -> Option<&dyn Entries> {
         None
     }
 
-    /// A value that cannot be used.
+    /// An error for an invalid value.
     fn invalid(&self, wrong: impl Into<String>) -> InvalidField
     where
         Self: Sized,
@@ -83,7 +83,7 @@ pub(super) trait Rule: Sync {
     }
 }
 
-/// How the entries of a map are set one by one.
+/// How single entries of a map are set.
 pub(super) trait Entries {
     /// Checks an entry. `None` clears it.
     fn check(&self, name: &str, value: Option<&str>, among: &Among<'_>)
@@ -93,7 +93,7 @@ pub(super) trait Entries {
     fn write(&self, name: &str, value: Option<&str>, documents: &mut Documents);
 }
 
-/// A value of the field with this path that cannot be used.
+/// An error for an invalid value of the field with this path.
 pub(super) fn invalid(path: &str, wrong: impl Into<String>) -> InvalidField {
     InvalidField {
         field: format!("instance.{path}"),
@@ -101,8 +101,8 @@ pub(super) fn invalid(path: &str, wrong: impl Into<String>) -> InvalidField {
     }
 }
 
-/// A [`Rule`] of any type, its values as JSON. `entry` is the name of an entry of a map, whose value is a
-/// text, or null to clear it.
+/// A [`Rule`] with its type erased: values are JSON. `entry` is the name of an entry of a map, whose value is a
+/// string, or null to clear it.
 pub trait Settable: Sync {
     /// Its path in the contract.
     fn path(&self) -> &'static str;
@@ -110,13 +110,13 @@ pub trait Settable: Sync {
     /// Takes the value from a message.
     ///
     /// # Errors
-    /// When the message holds none that can be kept.
+    /// When the message holds no valid value.
     fn ask(&self, message: &pb::Instance) -> Result<Value, InvalidField>;
 
     /// Checks a value and brings it into its canonical form.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// What is wrong with the value.
     fn check(
         &self,
         entry: Option<&str>,
@@ -124,22 +124,22 @@ pub trait Settable: Sync {
         among: &Among<'_>,
     ) -> Result<Value, InvalidField>;
 
-    /// The value of a creation that asks for none.
+    /// The value of a creation that does not set the field.
     fn unsaid(&self) -> Option<Value>;
 
-    /// Writes a value into the documents in which it is kept, and its copy.
+    /// Writes a value into the document that holds the field, and its copy.
     fn write(&self, entry: Option<&str>, value: &Value, documents: &mut Documents);
 
-    /// Reads the value out of the documents.
+    /// Reads the value from the documents.
     fn read(&self, documents: &Documents, message: &mut pb::Instance);
 
-    /// Brings its copy in the record up to date.
+    /// Updates its copy in the record.
     fn copy(&self, documents: &mut Documents);
 
     /// The value that clears it.
     fn none(&self) -> Value;
 
-    /// Whether it is a map whose entries can be set one by one.
+    /// Whether it is a map whose entries can be set singly.
     fn has_entries(&self) -> bool;
 
     /// Whether a value has the right type.
@@ -178,7 +178,7 @@ impl<R: Rule> Settable for R {
         if let (Some(entry), Some(entries)) = (entry, self.entries()) {
             entries.write(entry, value.as_str(), documents);
         } else if let Some(value) = decode::<R>(value) {
-            // `Asked` holds values of the right type alone.
+            // `Asked` holds only values of the right type.
             Rule::write(self, value, documents);
         }
         Rule::copy(self, documents);
@@ -208,7 +208,7 @@ impl<R: Rule> Settable for R {
     }
 }
 
-/// Texts, numbers, flags, lists and maps of texts: JSON has a form for each.
+/// Strings, numbers, booleans, lists and maps of strings can always be written as JSON.
 fn encode(value: impl Serialize) -> Value {
     serde_json::to_value(value).unwrap_or_default()
 }
@@ -217,26 +217,26 @@ fn decode<R: Rule>(value: &Value) -> Option<R::Value> {
     R::Value::deserialize(value).ok()
 }
 
-/// The rule of a field that lies in one document as it is in the message. Made by [`plain!`].
+/// The rule of a field with the same form in one document and in the message. Made by [`plain!`].
 pub(super) struct Plain<V> {
     /// Its path in the contract.
     pub path: &'static str,
     /// The value in the documents.
     pub kept: fn(&Documents) -> &V,
-    /// The same, to be written.
+    /// The value in the documents, mutable.
     pub kept_mut: fn(&mut Documents) -> &mut V,
     /// The value in the message.
     pub shown: fn(&pb::Instance) -> &V,
-    /// The same, to be written.
+    /// The value in the message, mutable.
     pub shown_mut: fn(&mut pb::Instance) -> &mut V,
-    /// What is wrong with a value that is not empty.
+    /// Says what is wrong with a value. Not called for an empty one.
     pub check: fn(&V) -> Result<(), String>,
     /// The copy in the record.
     pub copied: Option<fn(&mut Documents) -> &mut V>,
 }
 
 impl<V> Plain<V> {
-    /// The same, with a copy in the record.
+    /// Adds a copy in the record.
     pub(super) const fn copied(self, copied: fn(&mut Documents) -> &mut V) -> Self {
         Self {
             copied: Some(copied),
@@ -279,8 +279,8 @@ impl<V: Clone + Default + DeserializeOwned + PartialEq + Serialize> Rule for Pla
     }
 }
 
-/// The rule of a field that lies in one document as it is in the message: its path, its place in
-/// [`Documents`], and what checks a value that is not empty.
+/// Makes the rule of a field with the same form in one document and in the message: its path, its member in
+/// [`Documents`], and the check of a value that is not empty.
 macro_rules! plain {
     ($path:ident: $document:ident.$member:ident) => {
         plain!($path: $document.$member, |_| Ok(()))

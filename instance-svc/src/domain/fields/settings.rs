@@ -1,4 +1,4 @@
-//! What lies in the owner's settings: some fields, and `settings` for all others.
+//! The owner's settings: some fields, and `settings` for all other ones.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::domain::spec::InvalidField;
 /// The path of the settings that have no field of their own.
 pub(super) const PATH: &str = "settings";
 
-/// A setting that has a field of its own.
+/// A setting with a field of its own.
 pub(super) struct Setting {
     path: &'static str,
     key: &'static str,
@@ -103,14 +103,14 @@ impl Rule for Setting {
     }
 
     fn read(&self, documents: &Documents, message: &mut pb::Instance) {
-        // Other software may keep more than text here; it is not shown.
+        // Other software may store other types than strings here; they are not shown.
         if let Some(text) = documents.settings.get(self.key).and_then(Value::as_str) {
             text.clone_into((self.shown_mut)(message));
         }
     }
 }
 
-/// Settings that have no field of their own.
+/// The settings that have no field of their own.
 pub(super) struct Further;
 
 impl Rule for Further {
@@ -136,7 +136,7 @@ impl Rule for Further {
     }
 
     fn write(&self, new: Self::Value, documents: &mut Documents) {
-        // What is no text is not shown to callers, so they do not ask for its end.
+        // Callers do not see settings of other types, so leaving one out is no request to clear it.
         documents.settings.retain(|name, value| {
             own_setting(name).is_some() || !value.is_string() || new.contains_key(name)
         });

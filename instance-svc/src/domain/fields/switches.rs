@@ -1,4 +1,4 @@
-//! Flags that go one way only: `onboarding_finished` and `deleting`.
+//! Booleans that callers can change in one direction only: `onboarding_finished` and `deleting`.
 
 use hamlet_proto::hamlet::instance::v1 as pb;
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::domain::spec::InvalidField;
 
-/// Whether the owner may log in: an update can set it, and not take it back.
+/// Whether the owner may log in. An update can set it, but not clear it.
 pub(super) struct OnboardingFinished;
 
 impl Rule for OnboardingFinished {
@@ -40,7 +40,7 @@ impl Rule for OnboardingFinished {
     }
 }
 
-/// Whether other software began to destroy it: an update can take the flag away, and not set it.
+/// Whether other software has begun to destroy the instance. An update can clear it, but not set it.
 pub(super) struct Deleting;
 
 impl Rule for Deleting {

@@ -1,6 +1,6 @@
 //! The terms of service: `tos_signed` and `tos_latest`.
 //!
-//! What is signed awaits no signature any more, and what is older than the signed version neither.
+//! A signed version no longer awaits a signature, and neither does an older one.
 
 use hamlet_proto::hamlet::instance::v1 as pb;
 

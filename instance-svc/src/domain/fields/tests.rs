@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use super::{Asked, BY_SERVICE, Documents, Now, SETTABLE, Settable};
 use crate::domain::{instance::InstanceDocument, record::Record};
 
-/// A message in which each field that a caller can set has a value of its own.
+/// A message in which every field that a caller can set has a distinct value.
 fn everything() -> Instance {
     let mut message = Instance {
         domain: "alice.example".to_owned(),
@@ -54,7 +54,7 @@ fn everything() -> Instance {
     message
 }
 
-/// Documents in which each field has a value, those that the service sets too.
+/// Documents in which every field has a value, including those that the service sets.
 fn documents() -> Documents {
     let mut instance = json!({
         "domain": "", "password_defined": true, "prefix": "cozya", "indexes_version": 37,
@@ -150,7 +150,7 @@ fn each_value_is_written_where_the_table_says_and_read_from_there() {
                 };
                 assert_eq!(in_document, expected, "{path}");
                 assert!(in_settings.is_empty(), "{path}");
-                // What lists are made by has a copy, under the same key.
+                // Fields that lists show have a copy under the same key.
                 assert!(in_record.is_empty() || in_record == keys([key]), "{path}");
             }
             Kept::Settings(key) => {
@@ -216,7 +216,7 @@ fn what_the_service_sets_is_read_from_where_the_table_says() {
     }
 }
 
-/// The same, of an instance whose owner has not come yet: then it has a register link.
+/// The same for an instance without an owner: it has a register link.
 fn documents_that_wait(documents: &Documents) -> Documents {
     let mut waiting = documents.clone();
     waiting.instance.onboarding_finished = false;

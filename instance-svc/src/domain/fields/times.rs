@@ -6,7 +6,7 @@ use prost_types::Timestamp;
 use super::{Documents, rule::Rule};
 use crate::{clock, domain::spec::InvalidField};
 
-/// The time that a document tells; `None` when it cannot be read.
+/// The time in a document; `None` when it is invalid.
 #[must_use]
 pub fn timestamp(text: &str) -> Option<Timestamp> {
     let time = clock::parse(text)?;
@@ -16,7 +16,7 @@ pub fn timestamp(text: &str) -> Option<Timestamp> {
     })
 }
 
-/// Until when calls for it are logged in detail. An empty text is none.
+/// Until when calls of the instance are logged in detail. An empty string means none.
 pub(super) struct DebugUntil;
 
 impl Rule for DebugUntil {

@@ -5,22 +5,22 @@ use super::{
     Cancelling, Envelope, Next, Operation, OperationFailure, Phase, StepFacts, Subject, Work,
 };
 
-/// Work whose first steps can be taken back.
+/// Work whose first steps can be undone.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub(crate) struct Toy {
-    /// How many steps there are.
+    /// The number of steps.
     steps: usize,
-    /// How many of the first can be taken back.
+    /// How many of the first steps can be undone.
     reversible: usize,
 }
 
-/// As a creation: some steps can be taken back, some cannot.
+/// Like a creation: some steps can be undone, others cannot.
 const CREATION: Toy = Toy {
     steps: 5,
     reversible: 3,
 };
 
-/// As a destruction: it only goes forward.
+/// Like a destruction: it only goes forward.
 const DESTRUCTION: Toy = Toy {
     steps: 5,
     reversible: 0,
@@ -86,7 +86,7 @@ fn why() -> OperationFailure {
 }
 
 proptest! {
-    /// Wherever a creation turns back, every step before is undone, the last one first.
+    /// Wherever a creation fails, all steps before are undone, the last one first.
     #[test]
     fn the_way_back_undoes_what_was_done(at in 0..CREATION.steps, taken_over: bool) {
         let mut operation = creation_at(at);
@@ -109,8 +109,8 @@ proptest! {
 }
 
 proptest! {
-    /// What is written down decides: before the point of no return a mark turns the owner back,
-    /// however far it is; a mark that came too late could not be set.
+    /// The stored state decides. Before the point of no return a mark makes the owner unwind, however far it
+    /// is; a mark that comes later is refused.
     #[test]
     fn a_mark_turns_back_what_was_not_written_as_final(
         written_at in 0..CREATION.steps,
@@ -142,7 +142,7 @@ fn one_that_waits_in_line_is_cancelled_at_once() {
     assert_eq!(operation.decide(), Next::Rest);
     assert_eq!(operation.phase, Phase::Failed);
     assert!(!operation.open);
-    // Asking again is no error: a lost answer may be the reason.
+    // Cancelling again is no error: the first response may have been lost.
     assert_eq!(
         operation.request_cancel("later".to_owned()),
         Ok(Cancelling::Already)
@@ -154,7 +154,7 @@ fn what_only_goes_forward_cannot_be_cancelled_while_it_runs() {
     let mut operation = running(DESTRUCTION);
     assert!(operation.request_cancel(String::new()).is_err());
     assert!(!operation.cancel_requested);
-    // A mark of an older version changes nothing.
+    // A mark on an older state changes nothing.
     let mut marked = operation.clone();
     marked.cancel_requested = true;
     operation.heed_marks_of(&marked);

@@ -1,5 +1,5 @@
-//! What follows from the document of an operation: what to do next, and what becomes of it when that is done,
-//! fails, is cancelled or is taken over. All of it is pure.
+//! Transitions of an operation: what to do next, and the effect of a step that is done or fails, of a
+//! cancellation and of a takeover. All functions are pure.
 
 use super::{Operation, OperationFailure, Phase, Work};
 
@@ -10,27 +10,27 @@ pub enum Next {
     Do(usize),
     /// Undo the step at this position.
     Undo(usize),
-    /// Write down that it did what was asked.
+    /// Write the end of a successful operation.
     Succeed,
-    /// Write down that it could not, and that nothing is left.
+    /// Write the end of a failed operation; nothing of it is left.
     Fail,
     /// Nothing: it has ended.
     Rest,
 }
 
-/// What a request to cancel came to.
+/// The effect of a request to cancel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cancelling {
-    /// It had not begun, and has ended.
+    /// It had not begun, and ended at once.
     Ended,
-    /// It is marked, and its owner takes it back.
+    /// It was marked, and its owner will undo it.
     Marked,
-    /// It is on its way back already, or was cancelled before.
+    /// It is unwinding or was cancelled already.
     Already,
 }
 
 impl<W: Work> Operation<W> {
-    /// Why it cannot be cancelled (any more); `None` when it can, or is on its way back already.
+    /// Why it cannot be cancelled (any more); `None` when it can, or is unwinding already.
     #[must_use]
     pub fn refuses_cancel(&self) -> Option<&'static str> {
         match self.phase {
@@ -40,11 +40,11 @@ impl<W: Work> Operation<W> {
         }
     }
 
-    /// Asks for it to be cancelled. One that has not begun ends at once; one that runs is marked, and its
-    /// owner takes back what was made.
+    /// Requests the cancellation. An operation that has not begun ends at once. A running one is marked, and
+    /// its owner undoes what was made.
     ///
     /// # Errors
-    /// Why it cannot be cancelled any more.
+    /// The reason why it cannot be cancelled any more.
     pub fn request_cancel(&mut self, now: String) -> Result<Cancelling, &'static str> {
         if self.phase == Phase::Failed && self.cancel_requested {
             return Ok(Cancelling::Already);
@@ -67,11 +67,11 @@ impl<W: Work> Operation<W> {
         Ok(Cancelling::Ended)
     }
 
-    /// Heeds the marks on `written`, the operation as it stands in the database: it turns back, or tries
+    /// Applies the marks on `written`, the operation as stored in the database: it begins to unwind, or tries
     /// again at once.
     ///
-    /// Whether it may still be cancelled is decided by what is written down, not by how far the owner is:
-    /// so the write of the point of no return decides between cancelling and publishing.
+    /// Whether it can still be cancelled depends on the stored state, not on the owner's progress. So the write
+    /// of the point of no return decides between cancelling and publishing.
     pub fn heed_marks_of(&mut self, written: &Self) {
         self.retry_requested = false;
         if written.retry_requested {
@@ -82,7 +82,7 @@ impl<W: Work> Operation<W> {
             && self.phase == Phase::Running
             && written.work.refuses_cancel(written.irreversible).is_none()
         {
-            // The owner may have done the last reversible step, and not have written that down.
+            // The owner may have done the last reversible step without having written that.
             self.irreversible = false;
             self.step = self
                 .step
@@ -91,8 +91,8 @@ impl<W: Work> Operation<W> {
         }
     }
 
-    /// A replica takes an operation that nobody owns any more. Whoever had it may have done more than was
-    /// written down; what that one waited for is tried at once.
+    /// Takes an operation without an owner for `replica`. The previous owner may have done more than was
+    /// written. A pending pause is skipped.
     pub fn take_over(&mut self, replica: String) {
         self.taken_over |= self.phase != Phase::Queued;
         if self.phase == Phase::Queued {
@@ -105,7 +105,7 @@ impl<W: Work> Operation<W> {
         self.heed_marks_of(&written);
     }
 
-    /// What to do next. Pure: it looks at nothing but the document.
+    /// What to do next. Pure: it depends on nothing but the document.
     #[must_use]
     pub fn decide(&self) -> Next {
         match self.phase {
@@ -118,10 +118,10 @@ impl<W: Work> Operation<W> {
         }
     }
 
-    /// The step that [`Self::decide`] named is done.
+    /// Notes that the step named by [`Self::decide`] is done.
     ///
-    /// Returns whether this has to be written down before going on: it has where doing the next step
-    /// twice would cost much, or where the way back ends.
+    /// Returns whether the operation has to be written before it goes on: where repeating the next step would
+    /// be expensive, and at the point of no return.
     pub fn advance(&mut self) -> bool {
         self.attempt = 0;
         self.next_try = None;
@@ -142,16 +142,16 @@ impl<W: Work> Operation<W> {
         }
     }
 
-    /// A step cannot be done, now or ever: the way back begins, from the last step that may have left
-    /// something. Only before the point of no return; `false` after it.
+    /// Begins to unwind because a step can never succeed, starting with the last step that may have made
+    /// something. Only possible before the point of no return; returns `false` after it.
     pub fn turn_back(&mut self, why: OperationFailure) -> bool {
         if self.irreversible || self.phase.is_end() {
             return false;
         }
         if self.phase != Phase::Unwinding {
             self.phase = Phase::Unwinding;
-            // The failed step itself may have done half of its work; what an owner before did is not
-            // known beyond what was written down.
+            // The failed step may be half done. The steps of a previous owner are not known beyond the written
+            // state.
             let reversible = self.work.reversible_steps();
             let reached = if self.taken_over {
                 reversible

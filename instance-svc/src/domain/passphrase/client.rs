@@ -1,4 +1,4 @@
-//! The client's part: from a passphrase to the hash that logs in.
+//! The client's part: from a passphrase to the login hash.
 //!
 //! Both derivations are PBKDF2-HMAC-SHA256 (RFC 8018, section 5.2), as Bitwarden's clients do them.
 
@@ -8,21 +8,21 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ring::pbkdf2::{PBKDF2_HMAC_SHA256, derive};
 use service_kit::passphrase::ITERATIONS;
 
-/// How many rounds of PBKDF2 the client makes.
+/// The number of PBKDF2 rounds that the client makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Iterations(NonZeroU32);
 
-/// A number of rounds that is not allowed.
+/// A number of rounds that is out of range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WrongIterations {
-    /// Whoever steals the hash could try passphrases too quickly.
+    /// With so few rounds, whoever steals the hash could try passphrases too quickly.
     #[error(
         "is too low: a client makes {} to {} iterations",
         Iterations::LEAST,
         Iterations::MOST
     )]
     TooFew,
-    /// A phone would take minutes for it.
+    /// A phone would take minutes for so many rounds.
     #[error(
         "is too high: a client makes {} to {} iterations",
         Iterations::LEAST,
@@ -32,14 +32,14 @@ pub enum WrongIterations {
 }
 
 impl Iterations {
-    /// The fewest that are accepted.
+    /// The minimum.
     pub const LEAST: u32 = *ITERATIONS.start();
-    /// The most that are accepted.
+    /// The maximum.
     pub const MOST: u32 = *ITERATIONS.end();
-    /// What a client is told to make.
+    /// The number that clients are told to use.
     pub const DEFAULT: Self = Self(NonZeroU32::MIN.saturating_add(650_000 - 1));
 
-    /// A number of rounds that a client says it made.
+    /// The number of rounds that a client reports.
     ///
     /// # Errors
     /// When it is out of range.
@@ -58,8 +58,8 @@ impl Iterations {
     }
 }
 
-/// The salt of the first derivation: `me@` and the domain without its port. An instance that had another
-/// domain before keeps that one, so that its passphrase stays valid.
+/// The salt of the first derivation: `me@` and the domain without its port. An instance that had another domain
+/// formerly keeps the former one as its salt, so that its passphrase stays valid.
 #[must_use]
 pub fn salt(domain: &str, old_domain: &str) -> String {
     let domain = if old_domain.is_empty() {
@@ -71,7 +71,7 @@ pub fn salt(domain: &str, old_domain: &str) -> String {
     format!("me@{host}")
 }
 
-/// What is derived from the passphrase, and opens the vault.
+/// The master key: derived from the passphrase, it opens the vault.
 pub struct MasterKey([u8; 32]);
 
 impl std::fmt::Debug for MasterKey {
@@ -81,8 +81,7 @@ impl std::fmt::Debug for MasterKey {
 }
 
 impl MasterKey {
-    /// Derives it. This takes the time that it is meant to take: never call it on a thread that serves
-    /// requests.
+    /// Derives the key. It is expensive on purpose: never call it on a thread that serves requests.
     #[must_use]
     pub fn derive(passphrase: &str, salt: &str, iterations: Iterations) -> Self {
         let mut key = [0; 32];
@@ -96,7 +95,7 @@ impl MasterKey {
         Self(key)
     }
 
-    /// The hash by which the client logs in: standard base64 of 32 bytes, 44 characters.
+    /// The login hash, which the client sends: standard base64 of 32 bytes, 44 characters.
     #[must_use]
     pub fn login_hash(&self, passphrase: &str) -> String {
         let mut hash = [0; 32];
@@ -110,7 +109,7 @@ impl MasterKey {
         STANDARD.encode(hash)
     }
 
-    /// One that belongs to no passphrase.
+    /// A random key that belongs to no passphrase.
     pub(super) fn draw() -> Result<Self, getrandom::Error> {
         super::random().map(Self)
     }
@@ -120,7 +119,7 @@ impl MasterKey {
     }
 }
 
-/// Whether a text has the form of a login hash.
+/// Whether a string has the form of a login hash.
 #[must_use]
 pub fn is_login_hash(text: &str) -> bool {
     STANDARD.decode(text).is_ok_and(|bytes| bytes.len() == 32)

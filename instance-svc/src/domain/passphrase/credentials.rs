@@ -1,4 +1,4 @@
-//! What a passphrase that was chosen becomes in the documents of an instance.
+//! What is stored for a new passphrase in the documents of an instance.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
@@ -18,21 +18,21 @@ const LONGEST_PASSPHRASE: usize = 1024;
 /// The longest hint, in bytes.
 const LONGEST_HINT: usize = 1024;
 
-/// A passphrase as it was chosen.
+/// A new passphrase.
 #[derive(Clone)]
 pub enum Chosen {
-    /// In plain text: the client's work is still to be done.
+    /// In plain text: the client's derivations have still to be done.
     Plain(String),
-    /// Hashed by the client, with the keys that it made.
+    /// Hashed by the client, with the keys that it generated.
     Hashed {
-        /// The hash that logs in.
+        /// The login hash.
         login_hash: String,
-        /// How it was derived.
+        /// The parameters of its derivation.
         iterations: Iterations,
         /// The keys of the vault.
         keys: VaultKeys,
     },
-    /// One that nobody knows: the owner gets in by other means.
+    /// A random passphrase that nobody knows: the owner logs in by other means.
     Nobodys,
 }
 
@@ -48,11 +48,11 @@ impl std::fmt::Debug for Chosen {
 
 impl Chosen {
     /// The first passphrase of a new instance. `given` is in plain text; empty when there is none.
-    /// `passwordless` is whether the owner gets in by other means. `None`: the owner chooses it later, by
-    /// the register link.
+    /// `passwordless` is whether the owner logs in by other means. `None` when the owner will set it later,
+    /// with the register link.
     ///
     /// # Errors
-    /// When one is given that could never be used, or that cannot have been meant.
+    /// When one is given that could never be used, or that can only be a mistake.
     pub fn at_creation(given: &str, passwordless: bool) -> Result<Option<Self>, InvalidField> {
         match (given.is_empty(), passwordless) {
             (true, true) => Ok(Some(Self::Nobodys)),
@@ -71,11 +71,11 @@ impl Chosen {
     }
 }
 
-/// Checks a passphrase in plain text. There is no rule of strength on the server, as in the model; what
-/// cannot have been meant is refused.
+/// Checks a passphrase in plain text. As in the model, the server has no rule of strength; it only refuses what
+/// must be a mistake.
 ///
 /// # Errors
-/// What is wrong with it, for the field `field`. The passphrase itself is not repeated.
+/// What is wrong, for the field `field`. The passphrase itself is not repeated.
 pub fn check_plain(field: &str, passphrase: &str) -> Result<(), InvalidField> {
     let wrong = if passphrase.is_empty() {
         "is empty; give a passphrase".to_owned()
@@ -95,7 +95,7 @@ pub fn check_plain(field: &str, passphrase: &str) -> Result<(), InvalidField> {
 /// Checks a hint: a short text that is not the passphrase itself.
 ///
 /// # Errors
-/// What is wrong with it.
+/// What is wrong with the hint.
 pub fn check_hint(hint: &str, passphrase: &str) -> Result<(), InvalidField> {
     let wrong = if hint.len() > LONGEST_HINT {
         format!("is longer than {LONGEST_HINT} bytes; use a shorter one")
@@ -112,17 +112,17 @@ pub fn check_hint(hint: &str, passphrase: &str) -> Result<(), InvalidField> {
     })
 }
 
-/// All that a passphrase becomes, and the secrets that are renewed with it. It travels sealed, and is the
-/// same however often it is written.
+/// Everything that is derived from a passphrase, and the secrets that are renewed with it. It is stored sealed,
+/// and writing it repeatedly has the same effect as once.
 #[derive(Clone, Deserialize, PartialEq, Eq, Serialize)]
 pub struct Credentials {
-    /// The hash, as instance documents keep it.
+    /// The hash as instance documents keep it.
     pub passphrase_hash: String,
     /// The key of sessions and of the tokens of apps: base64 of 64 bytes.
     pub session_secret: String,
     /// Whether the owner knows the passphrase.
     pub defined: bool,
-    /// What helps the owner to remember; empty when there is nothing.
+    /// The hint for the owner; may be empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub hint: String,
     iterations: u32,
@@ -139,23 +139,23 @@ impl std::fmt::Debug for Credentials {
 /// Why credentials could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum DeriveError {
-    /// The system has no randomness to give.
+    /// The system provides no randomness.
     #[error("the system has no randomness to give")]
     Randomness(#[from] getrandom::Error),
-    /// The keys of the vault could not be made.
+    /// The keys of the vault could not be generated.
     #[error("the keys of the vault could not be made")]
     Vault(#[from] DrawError),
-    /// The hash could not be made.
+    /// The hash could not be computed.
     #[error("the passphrase could not be hashed")]
     Hash(#[from] server::Unusable),
 }
 
 impl Credentials {
-    /// Does all the work, the client's where it is missing. Takes up to a second: never call it on a thread
-    /// that serves requests. `salt` is that of [`super::client::salt`].
+    /// Derives everything, including the client's part where it is missing. Takes up to a second: never call it
+    /// on a thread that serves requests. `salt` is that of [`super::client::salt`].
     ///
     /// # Errors
-    /// When the system has no randomness to give.
+    /// When the system provides no randomness.
     pub fn derive(chosen: &Chosen, salt: &str, hint: &str) -> Result<Self, DeriveError> {
         let (login_hash, iterations, keys) = match chosen {
             Chosen::Plain(passphrase) => {
@@ -169,7 +169,8 @@ impl Credentials {
                 iterations,
                 keys,
             } => (login_hash.clone(), *iterations, keys.clone()),
-            // What would be derived from a passphrase that nobody knows is as good drawn itself.
+            // Nobody knows the passphrase, so the key is drawn directly instead of being derived from a random
+            // passphrase.
             Chosen::Nobodys => {
                 let keys = VaultKeys::draw(&MasterKey::draw()?)?;
                 let login_hash = STANDARD.encode(random::<32>()?);
@@ -187,18 +188,18 @@ impl Credentials {
         })
     }
 
-    /// Whether the vault's settings are those of these credentials already.
+    /// Whether the vault's settings hold these credentials already.
     #[must_use]
     pub fn are_in(&self, settings: &Map<String, Value>) -> bool {
         settings.get("security_stamp").and_then(Value::as_str) == Some(&self.security_stamp)
     }
 
-    /// The vault's settings with these credentials. What other software keeps in `before` stays; so does
-    /// the hint, when no other is given. `now` is RFC 3339.
+    /// The vault's settings with these credentials. Members that other software keeps in `before` are kept, and
+    /// so is the hint if there is no new one. `now` is RFC 3339.
     ///
-    /// The keys of an organisation are left out. The model encrypts them with a key of the host, and
-    /// without one with a constant that everybody knows; a key of ours could be opened by no other software,
-    /// and one that everybody can open is worse than none.
+    /// The keys of an organisation are left out. The model encrypts them with a key of the host and, without
+    /// such a key, with a constant that everybody knows. Other software could not decrypt them with a key of
+    /// ours, and a key that everybody can decrypt is worse than none.
     #[must_use]
     pub fn vault_settings(
         &self,
@@ -210,7 +211,7 @@ impl Credentials {
             "passphrase_kdf_iterations".to_owned(),
             self.iterations.into(),
         );
-        // 0, PBKDF2, is kept as an absent field.
+        // 0, PBKDF2, is stored as an absent field.
         settings.shift_remove("passphrase_kdf");
         for (field, text) in [
             ("security_stamp", &self.security_stamp),

@@ -1,15 +1,15 @@
-//! Passphrases, as the compatible clients and servers treat them. Nobody but the owner ever stores one.
+//! Passphrases, as the compatible clients and servers treat them. The passphrase itself is never stored.
 //!
 //! ```text
 //! passphrase --PBKDF2--> master key --PBKDF2, 1 round--> login hash --scrypt--> what is stored
 //!                             `--AES--> vault key --AES, HMAC--> private key of a pair
 //! ```
 //!
-//! - [`client`]: what a browser does, and what is done in its place for a passphrase in plain text
-//! - [`server`]: the hash that the instance document keeps
+//! - [`client`]: what a browser does, and what the server does in its place for a passphrase in plain text
+//! - [`server`]: the hash that the instance document holds
 //! - [`vault`]: the keys of the owner's password vault
-//! - [`credentials`]: all of it together, and the documents it becomes
-//! - [`register`]: the right to choose the first passphrase
+//! - [`credentials`]: all of these together, and the documents that hold them
+//! - [`register`]: the token with which the first passphrase is set
 
 pub mod client;
 pub mod credentials;

@@ -1,4 +1,5 @@
-//! The right to choose the first passphrase: a token of 16 random bytes that works once, for a while.
+//! The register token, with which the first passphrase is set: 16 random bytes that work once, for a limited
+//! time.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use subtle::ConstantTimeEq as _;
@@ -6,10 +7,10 @@ use time::OffsetDateTime;
 
 use super::random;
 
-/// The longest token that is read, in bytes: longer than any real one.
+/// The maximum length of a token that is read, in bytes. Real tokens are shorter.
 const LONGEST: usize = 64;
 
-/// A token as its bearer sent it.
+/// A token as a caller sent it.
 #[derive(Clone)]
 pub struct RegisterToken(Vec<u8>);
 
@@ -19,27 +20,27 @@ impl std::fmt::Debug for RegisterToken {
     }
 }
 
-/// A text that can be no token.
+/// The string cannot be a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("is no register token; it is made of 32 hex digits")]
 pub struct NotHex;
 
-/// Why a token does not open an instance.
+/// Why a token is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// It is another one.
+    /// It is not the token of the instance.
     Wrong,
-    /// The instance has none any more: it was used, or was never needed.
+    /// The instance has no token: it was used, or was never needed.
     Used,
-    /// Its time has passed.
+    /// It has expired.
     Expired,
 }
 
 impl RegisterToken {
-    /// Reads the hex digits of a link. One of the wrong length is read all the same, and never matches.
+    /// Parses the hex digits of a link. A token of the wrong length is accepted here, and never matches.
     ///
     /// # Errors
-    /// When they are none.
+    /// When the string is not hexadecimal.
     pub fn parse(text: &str) -> Result<Self, NotHex> {
         if text.is_empty() || text.len() > LONGEST * 2 {
             return Err(NotHex);
@@ -47,20 +48,20 @@ impl RegisterToken {
         hex::decode(text).map(Self).map_err(|_| NotHex)
     }
 
-    /// Whether it is the one that an instance document holds (base64), found in constant time.
+    /// Whether it equals the token of an instance document (base64), compared in constant time.
     fn is(&self, stored: &str) -> bool {
         STANDARD
             .decode(stored)
             .is_ok_and(|stored| stored.ct_eq(&self.0).into())
     }
 
-    /// Whether it opens an instance. `stored` is what the instance document holds, `expires_at` until when
-    /// it is valid; a token without an end was made by other software, and is valid until it is renewed.
+    /// Whether it is valid for an instance. `stored` is the token in the instance document, `expires_at` its
+    /// expiry. A token without an expiry was made by other software, and is valid until it is renewed.
     ///
-    /// Only who has the right token learns that it has expired.
+    /// Only a caller with the right token learns that it has expired.
     ///
     /// # Errors
-    /// When it does not.
+    /// The reason why it is not valid.
     pub fn check(
         &self,
         stored: &str,
@@ -83,7 +84,7 @@ impl RegisterToken {
 /// A new token, as instance documents keep it: base64 of 16 bytes.
 ///
 /// # Errors
-/// When the system has no randomness to give.
+/// When the system provides no randomness.
 pub fn draw() -> Result<String, getrandom::Error> {
     Ok(STANDARD.encode(random::<16>()?))
 }
@@ -134,7 +135,7 @@ mod tests {
     }
 
     proptest! {
-        /// Nothing but the token itself opens: no prefix, no extension, nothing of one other bit.
+        /// Only the token itself matches: no prefix, no extension, no token that differs in one bit.
         #[test]
         fn nothing_else_opens(given in "[0-9a-f]{0,80}|\\PC{0,40}", bit in 0_usize..128) {
             let stored = draw().unwrap();

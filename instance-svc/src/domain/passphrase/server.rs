@@ -1,6 +1,6 @@
-//! The server's part: what is kept of a login hash, so that whoever reads the database cannot log in.
+//! The server's part: the hash of a login hash. Whoever reads it in the database cannot log in with it.
 //!
-//! The text is `scrypt$N$r$p$<salt hex>$<key hex>` (scrypt: RFC 7914); documents hold the base64 of it.
+//! Its text is `scrypt$N$r$p$<salt hex>$<key hex>` (scrypt: RFC 7914); documents hold the base64 of it.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use scrypt::{Params, scrypt};
@@ -10,17 +10,17 @@ use subtle::ConstantTimeEq as _;
 const LOG_N: u8 = 15;
 const R: u32 = 8;
 const P: u32 = 1;
-/// The most memory that checking a stored hash may take, in bytes: other software may have stored one with
-/// other parameters.
+/// The maximum memory for checking a stored hash, in bytes: other software may have stored one with other
+/// parameters.
 const MOST_MEMORY: u64 = 128 * 1024 * 1024;
 
-/// The parameters cannot be used with this machine.
+/// The parameters are invalid on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("scrypt refuses its parameters")]
 pub struct Unusable;
 
-/// Hashes a login hash with a salt that nothing else has; as documents keep it. Takes 32 MiB and some
-/// 100 ms: never call it on a thread that serves requests.
+/// Hashes a login hash with a random salt, in the form that documents keep. Takes 32 MiB and some 100 ms: never
+/// call it on a thread that serves requests.
 ///
 /// # Errors
 /// Never with these parameters.
@@ -37,8 +37,8 @@ pub fn hash(login_hash: &str, salt: &[u8; 16]) -> Result<String, Unusable> {
     Ok(STANDARD.encode(text))
 }
 
-/// Whether a login hash is the one that was stored, found in constant time. A stored text that cannot be
-/// read, or that would take more memory than is sensible, matches nothing. As costly as [`hash`].
+/// Whether a login hash matches the stored one, compared in constant time. A stored text that is invalid, or
+/// that would need too much memory, never matches. As expensive as [`hash`].
 #[must_use]
 pub fn matches(stored: &str, login_hash: &str) -> bool {
     let Some(stored) = Stored::read(stored) else {

@@ -17,12 +17,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{client::MasterKey, random};
 
-/// The size of the pair, in bits: what Bitwarden's clients make.
+/// The size of the key pair, in bits, as Bitwarden's clients generate it.
 const RSA_BITS: usize = 2048;
-/// The longest text that a client may send for one key, in bytes. A private key takes some 1 700.
+/// The maximum length of a key from a client, in bytes. A private key has some 1 700.
 const LONGEST_KEY: usize = 8192;
 
-/// The keys of a vault. Whoever knows the master key can read them; nobody else.
+/// The keys of a vault. They can be decrypted only with the master key.
 #[derive(Clone, Default, Deserialize, PartialEq, Eq, Serialize)]
 pub struct VaultKeys {
     /// The symmetric key, encrypted with the master key.
@@ -30,7 +30,7 @@ pub struct VaultKeys {
     /// The public key of the pair: base64 of its PKIX DER.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub public_key: String,
-    /// The private key of it, encrypted with the symmetric key.
+    /// The private key of the pair, encrypted with the symmetric key.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub private_key: String,
 }
@@ -41,29 +41,29 @@ impl std::fmt::Debug for VaultKeys {
     }
 }
 
-/// Why keys could not be made.
+/// Why keys could not be generated.
 #[derive(Debug, thiserror::Error)]
 pub enum DrawError {
-    /// The system has no randomness to give.
+    /// The system provides no randomness.
     #[error("the system has no randomness to give")]
     Randomness(#[from] getrandom::Error),
-    /// No pair came of it.
+    /// The key pair could not be generated.
     #[error("a key pair could not be made")]
     Rsa(#[from] rsa::Error),
-    /// The pair has no text.
+    /// The private key could not be encoded.
     #[error("a private key could not be written")]
     PrivateKey(#[from] rsa::pkcs8::Error),
-    /// The pair has no text.
+    /// The public key could not be encoded.
     #[error("a public key could not be written")]
     PublicKey(#[from] rsa::pkcs8::spki::Error),
 }
 
 impl VaultKeys {
-    /// Makes a symmetric key and a pair, as a client does. Finding the primes takes some 100 ms: never call
-    /// it on a thread that serves requests.
+    /// Generates a symmetric key and a key pair, as a client does. Finding the primes takes some 100 ms: never
+    /// call it on a thread that serves requests.
     ///
     /// # Errors
-    /// When the system has no randomness to give.
+    /// When the system provides no randomness.
     pub fn draw(master: &MasterKey) -> Result<Self, DrawError> {
         let (encryption, authentication) = (random()?, random()?);
         let symmetric = [encryption, authentication].concat();
@@ -82,10 +82,10 @@ impl VaultKeys {
         })
     }
 
-    /// Takes the keys that a client made. What they hold is the client's business; their form is looked at.
+    /// Takes keys that a client generated. Only their form is checked; the server cannot read their content.
     ///
     /// # Errors
-    /// The first key that cannot be one: its name, and what would be right.
+    /// The name of the first invalid key, and what would be valid.
     pub fn from_client(
         key: &str,
         public_key: &str,
@@ -167,7 +167,7 @@ fn encrypt_and_sign(
     )
 }
 
-/// The system's randomness, for whoever draws primes.
+/// The system's randomness, in the form that the generation of primes needs.
 struct System;
 
 impl TryRng for System {
@@ -218,7 +218,7 @@ mod tests {
             .collect()
     }
 
-    /// As a client opens what it is given.
+    /// Decrypts as a client does.
     fn decrypt(key: &[u8], iv: &[u8], data: &[u8]) -> Vec<u8> {
         cbc::Decryptor::<aes::Aes256>::new_from_slices(key, iv)
             .unwrap()

@@ -1,7 +1,8 @@
-//! Taking an instance beside the write that accepts the operation.
+//! A head start of a change: taking the instance beside the write that accepts the operation.
 //!
-//! The record then names an operation before that is there. Others wait for it, for
-//! [`GRACE`](taking::GRACE); an operation that came later than half of that does not rely on what it took.
+//! The record then names an operation that does not exist yet. Other operations wait up to
+//! [`GRACE`](taking::GRACE) for it. If the acceptance took longer than half of that, the operation does not
+//! rely on its head start.
 
 use futures::future::BoxFuture;
 use tokio::time::Instant;
@@ -16,7 +17,7 @@ use crate::{
     store::Store,
 };
 
-/// An instance that was taken.
+/// An instance that was taken in a head start.
 #[derive(Debug)]
 struct EarlyTaking {
     store: Store,
@@ -28,8 +29,8 @@ struct EarlyTaking {
 }
 
 impl Changing {
-    /// Takes an instance that the request has found idle, and reads for the answer what the request did not.
-    /// `None` where the step has to look for itself.
+    /// Takes an instance that was idle when the request read it, and reads what the answer needs beyond that.
+    /// `None` when the step has to take the instance itself.
     pub(super) async fn take_early(
         &self,
         task: Task<'_, ChangeWork>,
@@ -48,7 +49,7 @@ impl Changing {
         let settings = async {
             match &seen.settings {
                 Some(known) => Some(known.clone()),
-                // Without them the answer is read when it is asked for.
+                // Without the settings, the answer is read when it is asked for.
                 None => self.store.settings(envelope.place()).await.ok(),
             }
         };
@@ -56,7 +57,7 @@ impl Changing {
         let record = match taken {
             Ok(record) => record?,
             Err(error) => {
-                // Should it be taken all the same, the step finds it so.
+                // The write may have succeeded all the same; the step then finds the instance taken.
                 tracing::debug!(
                     operation = task.id,
                     error = &error as &dyn std::error::Error,
@@ -82,7 +83,7 @@ impl Changing {
 }
 
 impl Changing {
-    /// Whether the creation of the instance has ended, as far as one look tells.
+    /// Whether a single look shows that the creation of the instance has ended.
     async fn is_created(&self, envelope: &Envelope, record: &Record) -> bool {
         if self.created.know(&envelope.instance, record) {
             return true;
@@ -122,8 +123,8 @@ impl Early<ChangeWork> for EarlyTaking {
 }
 
 impl EarlyTaking {
-    /// An operation that is not there may be about to be accepted, by a replica that the same request has
-    /// reached: then the record goes on naming it, and holds nothing after [`GRACE`](taking::GRACE).
+    /// An operation that does not exist may be about to be accepted by another replica that the same request has
+    /// reached. The record then keeps naming it, and counts as idle after [`GRACE`](taking::GRACE).
     async fn free_unless_driven(&self) -> Result<(), couch::Error> {
         let Some(found) = self.store.operation(&self.id).await? else {
             return Ok(());

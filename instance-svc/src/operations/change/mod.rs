@@ -1,14 +1,14 @@
-//! Changing an instance that exists. Blocking, deleting softly, setting a passphrase and the like are changes,
-//! too: verbs of one kind.
+//! Changing an instance that exists. Updating, blocking, deleting softly, setting a passphrase and the like are
+//! verbs of this one kind.
 //!
-//! Each step may be done any number of times, and by an owner that was stopped in its middle: see
-//! [`taking::has`].
+//! Each step may be done any number of times, and may be resumed by an owner that was paused in the middle of
+//! it: see [`taking::has`].
 //!
-//! Most changes are decided when the instance is taken ([`Change::is_decided_when_taken`]), and an instance that
-//! is idle is taken beside the write that accepts the operation ([`early`]). The copies that lists read are
-//! brought up to date by the write that frees the instance, after the caller was answered: where that is
-//! missing, adoption does the same. A change of one field so costs four writes, two of them at the same time,
-//! and one that nobody waits for.
+//! Most changes are decided when the instance is taken ([`Change::is_decided_when_taken`]), and an idle
+//! instance is taken beside the write that accepts the operation ([`early`]). The copies that lists read are
+//! updated by the write that frees the instance, after the caller was answered; if that write is missing,
+//! adoption updates them. So a change of one field costs four writes: two of them run at the same time, and
+//! nobody waits for one.
 
 mod early;
 mod outcome;
@@ -43,7 +43,7 @@ use crate::{
     store::Store,
 };
 
-/// What a change works with.
+/// What a change needs to run.
 #[derive(Clone, Debug)]
 pub struct Changing {
     pub(crate) store: Store,
@@ -58,19 +58,19 @@ impl Kind for Changing {
     type Work = ChangeWork;
     type All = Work;
 
-    /// A step that has nothing to do asks nothing of the database.
+    /// A step with nothing to do sends no request to the database.
     const STEPS: &'static [Step<Self>] = &[
         Step::<Self>::new("take", |it, task| Box::pin(it.take(task)))
             .undone_by(|it, task| Box::pin(it.free(task))),
-        // Whoever takes over has to know which names to give back.
+        // The next owner has to know which names to release.
         Step::<Self>::new("claims", |it, task| Box::pin(it.claim_names(task)))
             .undone_by(|it, task| Box::pin(it.release_stray(task)))
             .written_before_if(|work| !work.change.added.is_empty()),
-        // Beyond lies no way back.
+        // The point of no return.
         Step::<Self>::new("settings", |it, task| Box::pin(it.write_settings(task)))
             .written_before_if(|work| !work.change.is_decided_when_taken()),
         Step::<Self>::new("sessions", |it, task| Box::pin(it.end_sessions(task))),
-        // What was counted as removed has to be known to the result.
+        // The number of removed items has to be written, because the result reports it.
         Step::<Self>::new("document", |it, task| Box::pin(it.write_document(task)))
             .written_before_if(|work| work.change.kind == ChangeKind::Sessions),
         Step::<Self>::new("release", |it, task| Box::pin(it.release_names(task))),
@@ -94,8 +94,8 @@ impl Kind for Changing {
             .then_some("the change is being written; change it back once it has ended")
     }
 
-    /// One that is decided when the instance is taken may have begun although the owner before did not write
-    /// that down.
+    /// A change that is decided when the instance is taken may have begun, although the previous owner has not
+    /// written that.
     fn patience(&self, task: Task<'_, ChangeWork>) -> Option<Duration> {
         (!task.work.change.is_decided_when_taken()).then(|| self.config.creation_patience())
     }
@@ -105,7 +105,7 @@ impl Kind for Changing {
     }
 
     fn afterwards(task: Task<'_, ChangeWork>, end: Phase) -> Afterwards {
-        // What was deleted softly is destroyed when its time has come.
+        // A softly deleted instance is destroyed when its time has come.
         let purge_at = task
             .work
             .change
@@ -178,7 +178,7 @@ impl Changing {
         )
         .await?;
         if conditions.document.is_none() {
-            // It was taken before.
+            // The instance was taken in an earlier run of the step.
             conditions.read_document().await?;
         }
         let settled = settled(
@@ -231,8 +231,8 @@ impl Changing {
         self.release_stray(task).await
     }
 
-    /// Gives back what this operation claimed and the instance does not have: its change was turned back,
-    /// or another owner had finished it and a later change removed the name again.
+    /// Releases the names that this operation claimed and the instance does not have. Either the change was
+    /// undone, or another owner finished it and a later change removed the name again.
     async fn release_stray(
         &self,
         task: Task<'_, ChangeWork>,
@@ -252,7 +252,7 @@ impl Changing {
         Ok(nothing())
     }
 
-    /// Gives the removed names back, in reverse order.
+    /// Releases the removed names, in reverse order.
     async fn release_names(
         &self,
         task: Task<'_, ChangeWork>,
@@ -264,15 +264,16 @@ impl Changing {
             let ours = seen.instance == task.envelope.instance
                 && taking::has(&self.store, task.id, task.envelope).await?;
             if ours {
-                // A claim that a later operation made is another one than the one seen.
+                // The claim of a later operation differs from the one that was read.
                 self.store.release(&name.id, |found| *found == seen).await?;
             }
         }
         Ok(nothing())
     }
 
-    /// Whether a write may be tried. What was read when the instance was taken, and has the same revision
-    /// still, was changed by nobody since; what was read again may be later than the end of this operation.
+    /// Whether a write may be tried. A document that still has the revision read when the instance was taken
+    /// has not been changed since. A document that was read again may have been written after the end of this
+    /// operation.
     async fn may_write(
         &self,
         task: Task<'_, ChangeWork>,
@@ -341,7 +342,7 @@ impl Changing {
                     };
                     return Ok(Box::new(move |work| work.see_settings(written)));
                 }
-                // Somebody changed them in between: the change goes onto what they wrote.
+                // Another writer changed the settings meanwhile: the change is applied to what it wrote.
                 Exchange::Lost => read_again = true,
             }
         }
@@ -364,7 +365,7 @@ impl Changing {
                 Some(known) => Some(known),
                 None => self.store.instance(instance).await?,
             };
-            // Other software may have removed it: then there is nothing to change.
+            // Other software may have removed the document: then there is nothing to change.
             let Some(mut found) = found else {
                 return Ok(nothing());
             };
@@ -389,14 +390,14 @@ impl Changing {
                     let written = Document { rev, ..found };
                     return Ok(Box::new(move |work| work.see_document(written)));
                 }
-                // Somebody changed it in between: the change goes onto what they wrote.
+                // Another writer changed the document meanwhile: the change is applied to what it wrote.
                 Exchange::Lost => read_again = true,
             }
         }
     }
 
-    /// Writes what becomes of our own document. The copies of the instance document's fields can wait where lists
-    /// alone read them.
+    /// Writes the changes of the record. Its copies of fields of the instance document are written later where
+    /// only lists read them.
     async fn write_record(
         &self,
         task: Task<'_, ChangeWork>,
@@ -428,7 +429,7 @@ struct ChangeConditions<'a> {
     changing: &'a Changing,
     task: Task<'a, ChangeWork>,
     carried: Option<Carried>,
-    /// The instance, if the change depends on what it is.
+    /// The instance document, if the change depends on it.
     document: Option<InstanceDocument>,
 }
 
@@ -465,7 +466,7 @@ impl Conditions for ChangeConditions<'_> {
     }
 }
 
-/// A change with what follows from the instance as it is when it is taken.
+/// Completes a change with what follows from the instance at the moment it is taken.
 fn settled(change: &Change, document: Option<&InstanceDocument>, record: &Record) -> Change {
     let mut settled = change.clone();
     if let Some(document) = document

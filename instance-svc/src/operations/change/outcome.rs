@@ -1,4 +1,4 @@
-//! What came of a change: its response, and what falls due after it.
+//! The outcome of a change: its response, and what falls due later.
 
 use hamlet_proto::{
     hamlet::instance::v1::{CleanSessionsResult, DeleteInstanceResult, Instance, RegisterLink},
@@ -26,8 +26,8 @@ use crate::{
 };
 
 impl Changing {
-    /// What a change that is made is answered with: as a rule the instance as it is now, with the etag that the
-    /// next request needs.
+    /// The response of a change that succeeded: usually the current instance, with the etag for the next
+    /// request.
     pub(super) async fn outcome(
         &self,
         task: Task<'_, ChangeWork>,
@@ -47,7 +47,7 @@ impl Changing {
                 purge_time: change.record.purge_at().and_then(messages::timestamp),
                 ..DeleteInstanceResult::default()
             }),
-            // A link is stored in no result: whoever asks later gets the one that is valid then.
+            // A link is stored in no result: a later caller gets the link that is valid then.
             ChangeKind::RegisterLink => {
                 let found = self.found(task, detail).await?;
                 let link = found.and_then(|found| messages::link_of(&self.config, &found));
@@ -60,7 +60,8 @@ impl Changing {
             | ChangeKind::Passphrase => {
                 let found = self.found(task, detail).await?;
                 pack(&found.map_or_else(
-                    // In a list, or destroyed since: all that is told of it is its name.
+                    // In a list, or after the instance was destroyed, only the name of the instance is
+                    // returned.
                     || Instance {
                         name: format!("instances/{domain}"),
                         domain: domain.clone(),
@@ -72,7 +73,7 @@ impl Changing {
         })
     }
 
-    /// The instance as the change has left it, where that is known, or as it is now.
+    /// The instance as the change left it, if that is known; otherwise as it is now.
     async fn found(
         &self,
         task: Task<'_, ChangeWork>,
@@ -86,7 +87,7 @@ impl Changing {
             && let Some(settings) = seen.settings
         {
             let mut record = seen.record;
-            // It has ended, and is freed in this moment.
+            // The operation has ended and is freeing the instance at this moment.
             record.body.operation = None;
             task.work.change.apply_to_record(&mut record.body);
             return Ok(Some(Found {
@@ -110,11 +111,11 @@ impl Changing {
         Ok(found)
     }
 
-    /// Destroys what was deleted softly, when its time has come.
+    /// Destroys a softly deleted instance when its time has come.
     ///
-    /// The destruction's id follows from the instance and the time, so that several replicas that find it due
-    /// begin one; and it names the time, so that it destroys nothing that was brought back in between: the
-    /// record decides when it is taken.
+    /// The id of the destruction is derived from the instance and the time, so that several replicas that find
+    /// it due begin only one. The destruction also names the time: taking the instance fails if its record no
+    /// longer has that time, so an instance that was restored meanwhile is not destroyed.
     pub(super) async fn destroy_when_due(
         &self,
         task: Task<'_, ChangeWork>,
@@ -127,7 +128,7 @@ impl Changing {
         let record = self.store.record(&deletion.instance).await?;
         let is_due = |found: &Option<String>| found.as_ref() == Some(due);
         let Some(record) = record.filter(|found| is_due(&found.body.purge_at)) else {
-            // It is gone, was brought back, or is kept for longer.
+            // The instance is gone, was restored, or is kept for longer.
             return Ok(Due::Close);
         };
         match require_idle(&self.store, &deletion.domain, &record.body).await {
@@ -135,7 +136,7 @@ impl Changing {
             Err(Error::Busy { .. }) => return Ok(Due::Wait),
             Err(error) => return Err(error),
         }
-        // One that failed did not get the instance: there is room for another.
+        // A failed destruction never had the instance, so another one may follow.
         for attempt in 0_u32.. {
             let id = destruction_id(&deletion.instance, due, attempt);
             match self.store.operation(&id).await? {
@@ -167,7 +168,7 @@ fn destruction(deletion: &Envelope, due: &str, now: String) -> Operation<Work> {
     }
 }
 
-/// The id of the destruction of an instance at a time.
+/// The id of the destruction that is due for an instance at a time.
 fn destruction_id(instance: &str, due: &str, attempt: u32) -> String {
     let mut hash = Sha256::new();
     for part in ["purge", instance, due, &attempt.to_string()] {

@@ -1,4 +1,4 @@
-//! The parts of a change that are about secrets: what it carries sealed is written, sessions are ended.
+//! The steps of a change that concern secrets: writing what it carries sealed, and ending sessions.
 
 use couch::Exchange;
 
@@ -17,7 +17,7 @@ impl Changing {
         Ok(self.sealing.open(task.id, task.envelope.sealed.as_ref())?)
     }
 
-    /// Writes the settings of the vault, when a passphrase is set.
+    /// Writes the settings of the vault, if a passphrase is set.
     pub(super) async fn write_vault(&self, task: Task<'_, ChangeWork>) -> Result<(), StepError> {
         let operation = task.envelope;
         let carried = self.carried(task)?;
@@ -43,14 +43,14 @@ impl Changing {
                 .await?
             {
                 Exchange::Won(_) => return Ok(()),
-                // Somebody changed them in between: the keys go onto what they wrote.
+                // Another writer changed the settings meanwhile: the keys are added to what it wrote.
                 Exchange::Lost => {}
             }
         }
     }
 
-    /// Removes the databases of sessions and of logins: without its document no session is worth anything.
-    /// Other software makes them again when it needs them.
+    /// Removes the databases of sessions and logins: a session is invalid without its document. Other software
+    /// makes these databases again when it needs them.
     pub(super) async fn end_sessions(
         &self,
         task: Task<'_, ChangeWork>,

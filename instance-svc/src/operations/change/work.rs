@@ -1,4 +1,4 @@
-//! What a change asks, and what came of that so far.
+//! The work of a change: the request, and the results so far.
 
 use couch::Document;
 use serde::{Deserialize, Serialize};
@@ -9,10 +9,10 @@ use crate::domain::{
     removed::Removed,
 };
 
-/// What a change asks, and what came of that so far.
+/// The work of a change: the request, and the results so far.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct ChangeWork {
-    /// What was asked, and what follows from the instance as it was when it was taken.
+    /// The request, completed with what followed from the instance when it was taken.
     pub change: Box<Change>,
     /// The ids of the claims that it makes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -20,24 +20,24 @@ pub struct ChangeWork {
     /// What was removed.
     #[serde(default)]
     pub removed: Removed,
-    /// The instance as this process saw it last.
+    /// The instance as this process last saw it.
     #[serde(skip)]
     pub seen: InMemory<Seen>,
 }
 
-/// The documents of an instance, each as it was read or written last.
+/// The documents of an instance, each as it was last read or written.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// Its own document.
+    /// The instance document.
     pub document: Document<InstanceDocument>,
-    /// What we know beyond.
+    /// The record.
     pub record: Document<Record>,
-    /// The owner's settings, if they were read; `Some(None)` when there are none.
+    /// The owner's settings; `None` if they were not read, `Some(None)` if there are none.
     pub settings: Option<Option<Document<Map<String, Value>>>>,
 }
 
 impl ChangeWork {
-    /// A change that begins from the instance as it was seen.
+    /// The work of a change that begins from this view of the instance.
     #[must_use]
     pub fn new(change: Change, seen: Option<Seen>) -> Self {
         Self {
@@ -47,7 +47,7 @@ impl ChangeWork {
         }
     }
 
-    /// The instance is taken: what follows from that.
+    /// The instance was taken: stores the completed change.
     pub(super) fn settle(&mut self, settled: Change) {
         self.names = settled
             .added
@@ -55,11 +55,11 @@ impl ChangeWork {
             .map(|wanted| wanted.id.clone())
             .collect();
         *self.change = settled;
-        // What was seen before may be older than what was taken.
+        // What was seen before the instance was taken may be outdated.
         self.seen = InMemory::default();
     }
 
-    /// The instance is taken beside the acceptance, and was seen like this.
+    /// The instance was taken beside the acceptance, in this state: stores the completed change.
     pub(super) fn settle_as_seen(&mut self, settled: Change, seen: Seen) {
         self.settle(settled);
         self.seen = InMemory::known(seen);

@@ -1,7 +1,7 @@
-//! The steps of a creation, done and undone.
+//! The steps of a creation, with their undo.
 //!
-//! Each may be done any number of times: what it makes is named by the operation (its prefix, its ids),
-//! so that a second time finds what the first one made.
+//! Each step may be done any number of times. What it makes is named by the operation (prefix, ids), so a
+//! repeated step finds what the first one made.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -49,10 +49,10 @@ use crate::{
 /// How many apps are installed at once.
 const APPS_AT_ONCE: usize = 4;
 
-/// After how long every node of a cluster has heard of a new database.
+/// How long it can take until every node of a cluster knows a new database.
 const HEARD_AFTER: Duration = Duration::from_secs(5);
 
-/// What a creation works with.
+/// What a creation needs to run.
 #[derive(Clone, Debug)]
 pub struct Creation {
     pub(crate) store: Store,
@@ -62,27 +62,27 @@ pub struct Creation {
     pub(crate) created: CreatedInstances,
 }
 
-/// What a creation makes, and what came of that so far.
+/// What is to be created, and the results so far.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct CreateWork {
-    /// What was asked.
+    /// The request.
     pub spec: Box<Spec>,
-    /// The ids of the claims that it has made, in the order of making.
+    /// The ids of the claims that it has made, in that order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
-    /// Each database with the number of documents that it must hold at least.
+    /// Each database with the minimum number of documents that it must hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub databases: Vec<(String, u64)>,
-    /// What became of each app, in the order asked.
+    /// The result for each app, in the order of the request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub apps: Vec<AppOutcome>,
-    /// The instance as it was published just now, so that answering costs no reading.
+    /// The instance as just published, so that the response needs no read.
     #[serde(skip)]
     pub published: InMemory<InstanceDocument>,
 }
 
 impl CreateWork {
-    /// The creation of this instance.
+    /// The work of a creation of this instance.
     #[must_use]
     pub fn new(spec: Spec) -> Self {
         Self {
@@ -92,23 +92,23 @@ impl CreateWork {
     }
 }
 
-/// What became of one app.
+/// The result for one app.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 pub struct AppOutcome {
-    /// What was asked for.
+    /// The app as requested.
     pub source: String,
-    /// The slug, when it could be told.
+    /// Its slug, if that could be determined.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub slug: String,
     /// The version that was installed.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub version: String,
-    /// Why it was not.
+    /// Why the app was not installed.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub error: String,
 }
 
-/// Where a creation goes on whose databases are not whole.
+/// Where a creation resumes when its databases are incomplete.
 const DATABASES: usize = position_of::<Creation>("databases");
 
 impl Kind for Creation {
@@ -118,19 +118,19 @@ impl Kind for Creation {
     const STEPS: &'static [Step<Self>] = &[
         Step::<Self>::new("claims", |it, task| Box::pin(it.claim_names(task)))
             .undone_by(|it, task| Box::pin(it.release_names(task))),
-        // With their indexes, views and first documents; our own document is written beside them.
+        // Includes indexes, views and first documents. The instance's record is written at the same time.
         Step::<Self>::new("databases", |it, task| Box::pin(it.make_databases(task)))
             .undone_by(|it, task| Box::pin(it.remove_made(task))),
-        // Installing may take long, and its outcome is told apart by app.
+        // Installing may take long, and each app has its own result.
         Step::<Self>::new("apps", |it, task| Box::pin(it.install_apps(task)))
             .undone_by(|it, task| Box::pin(it.purge_contents(task)))
             .written_before_if(|work| !work.spec.apps.is_empty())
             .may_be_broken_off(),
-        // Beyond lies no way back.
+        // The point of no return.
         Step::<Self>::new("look", |it, task| Box::pin(it.look(task)))
             .written_before()
             .only_looks(),
-        // From here on the instance exists.
+        // The instance exists from here on.
         Step::<Self>::new("publish", |it, task| Box::pin(it.publish(task))),
     ];
 
@@ -161,8 +161,8 @@ impl Kind for Creation {
     }
 
     fn afterwards(task: Task<'_, CreateWork>, end: Phase) -> Afterwards {
-        // A second owner may have made something after what was made was taken back. Whatever the creation
-        // of an instance that exists has made is the instance's.
+        // A second owner may have made something after the undo. If the instance exists, everything made by its
+        // creation belongs to it.
         if task.envelope.taken_over && end == Phase::Failed {
             Afterwards::LookAgain
         } else {
@@ -207,7 +207,7 @@ impl Kind for Creation {
                 (None, Detail::Whole) => self.store.instance(&task.envelope.instance).await?,
                 (Some(_), _) | (None, Detail::Listed) => None,
             };
-            // A token is read from the instance and stored in no result.
+            // The token is read from the instance and is never stored in a result.
             let instance = match (task.work.published.get(), &read, detail) {
                 (_, _, Detail::Listed) => None,
                 (Some(published), _, Detail::Whole) => Some(published),
@@ -253,7 +253,7 @@ impl Creation {
         Ok(Box::new(move |work| work.names = names))
     }
 
-    /// Gives the names back in reverse order.
+    /// Releases the names in reverse order.
     async fn release_names(
         &self,
         task: Task<'_, CreateWork>,
@@ -286,14 +286,14 @@ impl Creation {
         Ok(nothing())
     }
 
-    /// What the first passphrase becomes, when there is one.
+    /// The credentials derived from the first passphrase, if one was given.
     fn credentials(&self, task: Task<'_, CreateWork>) -> Result<Option<Credentials>, StepError> {
         let carried = self.sealing.open(task.id, task.envelope.sealed.as_ref())?;
         Ok(carried.and_then(|carried| carried.credentials().cloned()))
     }
 
-    /// Makes the databases with all that is in them at first, and gives the instance its place in lists,
-    /// side by side: nobody sees either before the instance document is there.
+    /// Makes the databases with their first documents and, at the same time, the record that adds the instance
+    /// to lists. Neither is visible before the instance document exists.
     async fn make_databases(
         &self,
         task: Task<'_, CreateWork>,
@@ -339,7 +339,7 @@ impl Creation {
         Ok(Box::new(move |work| work.databases = made))
     }
 
-    /// Installs the apps, some at once. One that fails does not fail the instance: it is reported.
+    /// Installs the apps, several at once. An app that fails does not fail the creation: its error is reported.
     async fn install_apps(
         &self,
         task: Task<'_, CreateWork>,
@@ -371,7 +371,7 @@ impl Creation {
                 }
                 Err(status) => status,
             };
-            // The databases are there, but a node of a cluster may not have heard of them yet.
+            // The databases exist, but a node of the cluster may not know them yet.
             let unheard = Instant::now() < heard
                 && service_kit::status::reason(&status).as_deref()
                     == Some(reasons::INSTANCE_INCOMPLETE);
@@ -401,9 +401,9 @@ impl Creation {
         }
     }
 
-    /// Looks whether all that was made is there, before anybody may see it: two owners may have
-    /// overlapped. A single one need not look: the database has answered for each document, and only who
-    /// owns the operation takes anything away.
+    /// Checks that everything was made before the instance becomes visible, if owners may have overlapped. With
+    /// a single owner no check is needed: the database has confirmed each document, and only the owner removes
+    /// anything.
     async fn look(&self, task: Task<'_, CreateWork>) -> Result<Report<CreateWork>, StepError> {
         let operation = task.envelope;
         if !operation.taken_over {
@@ -439,7 +439,7 @@ impl Creation {
             created_at: operation.created_at.clone(),
             created_by: task.id.to_owned(),
             register_expires_at: match operation.sealed {
-                // The passphrase is chosen; there is no link.
+                // A passphrase is set, so there is no register link.
                 Some(_) => None,
                 None => clock::later(&operation.created_at, self.config.register_link_life()),
             },
@@ -467,13 +467,13 @@ impl Creation {
     }
 }
 
-/// The position of an instance's CouchDB server as other services are told it. One that no message can
-/// hold is in no list either: they refuse it.
+/// The position of an instance's CouchDB server, as messages to other services carry it. A position too large
+/// for a message becomes one that is in no list; the other services refuse it.
 pub(super) fn cluster_of(operation: &Envelope) -> i32 {
     i32::try_from(operation.couch_cluster).unwrap_or(-1)
 }
 
-/// The first documents of a database, beside its indexes and views.
+/// The first documents of a database, besides its indexes and views.
 fn first_documents(
     doctype: &str,
     operation: &Envelope,
@@ -490,15 +490,15 @@ fn first_documents(
             });
             [own].into_iter().chain(vault).collect()
         }
-        // The owner is the first contact of the instance: one id in two databases harms nobody, and
-        // stays the same when this is done twice.
+        // The owner is the first contact of the instance. The id may occur in two databases, and does not
+        // change when the step is repeated.
         CONTACTS => vec![(operation.instance.clone(), owner_contact(spec, url))],
         _ => Vec::new(),
     }
 }
 
-/// Removes all databases of an instance: by the list of those that every instance has, and by what is
-/// seen. Returns how many there were.
+/// Removes all databases of an instance: those that every instance has, and those found by listing. Returns how
+/// many there were.
 pub(crate) async fn remove_databases(store: &Store, place: Place<'_>) -> Result<u64, StepError> {
     const AT_ONCE: usize = 16;
     let couch = store.couch(place)?;

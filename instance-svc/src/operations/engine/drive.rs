@@ -16,36 +16,36 @@ pub(super) struct Held<W> {
     pub(super) id: String,
     pub(super) operation: Operation<W>,
     pub(super) rev: Rev,
-    /// When the last write that was won began: the lease counts from here.
+    /// When the last successful write began; the lease counts from here.
     pub(super) written: Instant,
-    /// The beat of the last write that was won.
+    /// The beat of the last successful write.
     pub(super) beat: u64,
-    /// Whether it is known to be somebody else's by now.
+    /// Whether another replica is known to own the operation now.
     pub(super) lost: bool,
     /// When the current step began.
     begun: Instant,
-    /// When the next try is due, on our own clock.
+    /// When the next try is due, on the local monotonic clock.
     due: Instant,
-    /// Whether the write before the current step has still to be sent.
+    /// Whether the write that precedes the current step has still to be sent.
     unwritten: bool,
-    /// Its place among those that are at work at once, until only its end is left to write down.
+    /// The operation's turn. It is given back before the end is written.
     turn: Option<Turn>,
-    /// Somebody set a mark.
+    /// Notified when a caller sets a mark.
     nudged: Arc<Notify>,
 }
 
-/// What became of a step.
+/// The result of performing a step.
 pub(super) enum Outcome<W> {
     Done(Report<W>),
     Failed(StepError),
-    /// A test lets the owner die.
+    /// A test makes the owner die.
     Died,
-    /// It was cancelled, and the step was not waited for.
+    /// The operation was cancelled while the step ran, and the step was abandoned.
     BrokenOff,
 }
 
 impl<W> Outcome<W> {
-    /// What metrics call it.
+    /// The value of the metric's label.
     const fn name(&self, undo: bool) -> &'static str {
         match (self, undo) {
             (Self::Done(_), false) => "done",
@@ -58,7 +58,7 @@ impl<W> Outcome<W> {
     }
 }
 
-/// Why an owner has to write now.
+/// Why the owner has to write now.
 enum Due {
     Life,
     Shutdown,
@@ -85,7 +85,7 @@ impl<W: Work> Held<W> {
 }
 
 impl<K: Kinds> Inner<K> {
-    /// Drives an operation until it has ended, is somebody else's, or the shutdown.
+    /// Drives an operation until it ends, another replica owns it, or this process shuts down.
     pub(super) async fn drive(self: &Arc<Self>, held: &mut Held<K::Work>) {
         let traceparent = held.operation.traceparent.as_deref();
         let span = telemetry::operation_span(held.operation.kind(), traceparent);
@@ -122,13 +122,14 @@ impl<K: Kinds> Inner<K> {
     }
 
     async fn end(&self, held: &mut Held<K::Work>, phase: Phase) -> Result<(), Gone> {
-        // Before anybody is told: who waited for this end to begin the next finds the turn free.
+        // The turn is given back before anybody is told of the end, so that a caller who waited for it finds
+        // the turn free.
         held.turn = None;
         let clock = &self.settings.clock;
         let afterwards = self.kinds.bind(&held.id, &held.operation).afterwards(phase);
         let operation = &mut held.operation;
         operation.phase = phase;
-        // What was sealed is written where it belongs, or never will be.
+        // What was sealed has been written to its destination, or will never be needed.
         operation.sealed = None;
         operation.ended_at = Some(clock.now());
         operation.open = afterwards == Afterwards::LookAgain;
@@ -159,11 +160,11 @@ impl<K: Kinds> Inner<K> {
         match outcome {
             Outcome::Died => Err(Gone),
             Outcome::BrokenOff => {
-                // What the step still does is not known: it is looked for once more, later.
+                // The abandoned step may still have effects, so they are looked for once more after the end.
                 held.operation.taken_over = true;
                 Ok(())
             }
-            // It was cancelled meanwhile: what the step made is undone next.
+            // The operation was cancelled during the step: what the step made is undone next.
             Outcome::Done(_) | Outcome::Failed(_) if turned_back => Ok(()),
             Outcome::Done(report) => {
                 report(&mut held.operation.work);
@@ -205,7 +206,7 @@ impl<K: Kinds> Inner<K> {
         }
     }
 
-    /// Does a step while showing signs of life.
+    /// Performs a step while showing signs of life.
     async fn watch_over(
         self: &Arc<Self>,
         held: &mut Held<K::Work>,
@@ -217,14 +218,14 @@ impl<K: Kinds> Inner<K> {
         let id = held.id.clone();
         let work = self.perform(position, step, undo, &id, &snapshot);
         if std::mem::take(&mut held.unwritten) {
-            // One request each, as long as a call may take at most.
+            // Both are single requests, so neither takes longer than the timeout of a call.
             let (written, outcome) = tokio::join!(self.write(held), work);
             return written.map(|()| outcome);
         }
         tokio::pin!(work);
         loop {
             let due = tokio::select! {
-                // Who was stopped for a while asks first whether the operation is still its own.
+                // A process that was paused checks first whether it still owns the operation.
                 biased;
                 due = self.sign_of_life_is_due(held) => due,
                 outcome = &mut work => return Ok(outcome),
@@ -237,7 +238,7 @@ impl<K: Kinds> Inner<K> {
         }
     }
 
-    /// Waits until the owner has to write: a sign of life is due, somebody set a mark, or the shutdown.
+    /// Waits until the owner has to write: a sign of life is due, a mark was set, or the process shuts down.
     async fn sign_of_life_is_due(&self, held: &Held<K::Work>) -> Due {
         let beat = held.written + self.settings.beat_every();
         tokio::select! {
@@ -257,7 +258,7 @@ impl<K: Kinds> Inner<K> {
         }
     }
 
-    /// Waits until the next try is due, showing signs of life, or until somebody wants no waiting.
+    /// Waits until the next try is due, or until a mark asks for it at once. Shows signs of life meanwhile.
     async fn wait_for_next_try(&self, held: &mut Held<K::Work>) -> Result<(), Gone> {
         while held.operation.next_try.is_some() {
             let due = tokio::select! {
@@ -317,7 +318,8 @@ impl<K: Kinds> Inner<K> {
         operation.attempt = operation.attempt.saturating_add(1);
         let pause = self.settings.pause(operation.attempt);
         operation.next_try = Some(clock.after(pause));
-        // On the way back it is told why the operation failed, not what is in the way now.
+        // While unwinding, `error` keeps the reason of the failure; what delays the undoing does not replace
+        // it.
         if operation.phase != Phase::Unwinding {
             operation.error = Some(failure);
         }

@@ -1,7 +1,8 @@
-//! What falls due after the end of an operation.
+//! Follow-up work of ended operations that falls due at a set time.
 //!
-//! The ended operation is kept until then, and its kind says what becomes of it: the engine begins an operation
-//! that the kind names, under an id that follows from what fell due, so that of several replicas one begins it.
+//! The ended operation is kept until then, and its kind decides what happens: usually the engine accepts the
+//! operation that the kind names. The id of that operation is derived from what fell due, so several replicas
+//! that find it due accept only one.
 
 use std::sync::Arc;
 
@@ -53,7 +54,7 @@ impl<K: Kinds> Inner<K> {
         }
     }
 
-    /// Nothing is left to be done for it.
+    /// There is nothing left to do for it.
     async fn close(&self, ended: Document<Operation<K::Work>>) -> Result<(), Error> {
         let mut operation = ended.body;
         operation.look_again = None;

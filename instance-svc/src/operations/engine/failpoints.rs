@@ -1,22 +1,22 @@
-//! Places where tests make an operation fail.
+//! Points at which tests make an operation fail.
 //!
-//! The engine asks before and after every step, and before and after a head start ([`StepId::early`]): one that
-//! fails is left out, and an owner that dies after it never drives what was accepted. In production nobody
-//! answers.
+//! The engine asks before and after every step, and before and after a head start ([`StepId::early`]). A head
+//! start that fails is left out. An owner that dies after a head start never drives the accepted operation. In
+//! production no failpoint is set.
 
 use std::{fmt, sync::Arc};
 
 /// A step of a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StepId {
-    /// The name under which the kind is written down.
+    /// The stored name of the kind.
     pub kind: &'static str,
     /// The name of the step.
     pub step: &'static str,
 }
 
 impl StepId {
-    /// What stands for the head start of a kind, which it has beside the acceptance of an operation.
+    /// Stands for the head start of a kind, which runs beside the acceptance of an operation.
     #[must_use]
     pub const fn early(kind: &'static str) -> Self {
         Self {
@@ -26,43 +26,43 @@ impl StepId {
     }
 }
 
-/// A moment in the life of an operation.
+/// A point in the execution of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Point {
     /// The step.
     pub step: StepId,
-    /// Whether it is undone.
+    /// Whether the step is being undone.
     pub undo: bool,
-    /// Whether it was done just now, and nothing was written down yet.
+    /// Whether the step has just been done and nothing has been written yet.
     pub after: bool,
 }
 
-/// What is to happen at a moment.
+/// What the engine does at such a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// Nothing special.
     Go,
-    /// The step fails, and may be tried again.
+    /// The step fails and may be tried again.
     Fail,
     /// The step fails for good.
     FailForGood,
     /// The step is done once more.
     Twice,
-    /// The step is not done, and said to be: to see that the tests would notice.
+    /// The step is skipped and reported as done: it shows that the tests would notice.
     Skip,
-    /// The owner dies: nothing more is done or written down by it.
+    /// The owner dies: it does and writes nothing more.
     Die,
 }
 
-/// Whoever decides.
+/// Decides what happens at a point.
 type Decide = dyn Fn(&str, Point) -> Order + Send + Sync;
 
-/// Who is asked at every moment.
+/// The failpoints of an engine; asked at every point.
 #[derive(Clone, Default)]
 pub struct Failpoints(Option<Arc<Decide>>);
 
 impl Failpoints {
-    /// Asks `decide`, which gets the operation's id and the moment.
+    /// Asks `decide`, which gets the operation's id and the point.
     pub fn new(decide: impl Fn(&str, Point) -> Order + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(decide)))
     }

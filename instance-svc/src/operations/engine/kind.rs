@@ -1,7 +1,7 @@
-//! What a kind of operation is to the engine: a table of steps, and what goes with them.
+//! The interface between the engine and a kind of operation: a table of steps and some functions.
 //!
-//! A kind lies in a room of its own and implements [`Kind`]. `register_kinds!` makes of some kinds what one
-//! engine drives: [`Kinds`](super::kinds::Kinds).
+//! A kind lies in a module of its own and implements [`Kind`]. `register_kinds!` combines several kinds into
+//! what one engine drives: [`Kinds`](super::kinds::Kinds).
 
 use std::{fmt, time::Duration};
 
@@ -20,9 +20,9 @@ use crate::{
 pub struct Task<'a, W> {
     /// The operation's id.
     pub id: &'a str,
-    /// What is the same for every kind.
+    /// The part that is the same for every kind.
     pub envelope: &'a Envelope,
-    /// What it does, and what came of that so far.
+    /// What the operation does, and its results so far.
     pub work: &'a W,
 }
 
@@ -34,16 +34,16 @@ impl<W> Clone for Task<'_, W> {
 
 impl<W> Copy for Task<'_, W> {}
 
-/// What a step that was done leaves to be written down.
+/// What a completed step wants written into the work.
 pub type Report<W> = Box<dyn FnOnce(&mut W) + Send>;
 
-/// A report with nothing in it.
+/// A report that changes nothing.
 #[must_use]
 pub fn nothing<W>() -> Report<W> {
     Box::new(|_| {})
 }
 
-/// A step on its way.
+/// A step in progress.
 pub type StepFuture<'a, W> = BoxFuture<'a, Result<Report<W>, StepError>>;
 
 /// Does or undoes a step. It may be called any number of times, and by two owners at once.
@@ -62,7 +62,7 @@ pub struct Step<K: Kind> {
 }
 
 impl<K: Kind> Step<K> {
-    /// A step that leaves nothing to undo, and before which nothing is written.
+    /// A step without an undo, and without a write before it.
     #[must_use]
     pub const fn new(name: &'static str, perform: Perform<K>) -> Self {
         Self {
@@ -75,7 +75,7 @@ impl<K: Kind> Step<K> {
         }
     }
 
-    /// The same, undone like this.
+    /// Adds the function that undoes the step.
     #[must_use]
     pub const fn undone_by(self, undo: Perform<K>) -> Self {
         Self {
@@ -84,13 +84,13 @@ impl<K: Kind> Step<K> {
         }
     }
 
-    /// The same, before which the operation is written.
+    /// Has the operation written before this step.
     #[must_use]
     pub const fn written_before(self) -> Self {
         self.written_before_if(|_| true)
     }
 
-    /// The same, before which the operation is written if its work says so.
+    /// Has the operation written before this step if its work says so.
     #[must_use]
     pub const fn written_before_if(self, is_written_before: fn(&K::Work) -> bool) -> Self {
         Self {
@@ -99,7 +99,7 @@ impl<K: Kind> Step<K> {
         }
     }
 
-    /// The same, of which it is known that it changes nothing.
+    /// Declares that the step changes nothing.
     #[must_use]
     pub const fn only_looks(self) -> Self {
         Self {
@@ -108,7 +108,7 @@ impl<K: Kind> Step<K> {
         }
     }
 
-    /// The same, which is given up when the operation is cancelled.
+    /// Declares that the step may be abandoned when the operation is cancelled.
     #[must_use]
     pub const fn may_be_broken_off(self) -> Self {
         Self {
@@ -123,7 +123,7 @@ impl<K: Kind> Step<K> {
         self.name
     }
 
-    /// What the envelope's decisions have to know.
+    /// What the decisions on the envelope need to know.
     #[must_use]
     pub fn facts(&self, work: &K::Work) -> StepFacts {
         StepFacts {
@@ -135,7 +135,7 @@ impl<K: Kind> Step<K> {
         }
     }
 
-    /// Does it, or undoes it.
+    /// Does or undoes the step.
     pub(super) fn call<'a>(
         &self,
         kind: &'a K,
@@ -153,7 +153,7 @@ impl<K: Kind> Step<K> {
 /// The position of a step in a table.
 ///
 /// # Panics
-/// When there is none of that name: use it in constants, where that ends the compilation.
+/// When the table has no step of that name. Use it in constants, where the panic is an error of compilation.
 #[must_use]
 #[expect(
     clippy::panic,
@@ -176,25 +176,25 @@ pub(crate) const fn position_of<K: Kind>(name: &str) -> usize {
     panic!("no step of this kind has that name")
 }
 
-/// What is to be looked at after the end of an operation.
+/// What is to be done after the end of an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Afterwards {
     /// Nothing.
     Nothing,
-    /// What a second owner may have made after the end: [`Kind::look_again`].
+    /// A second owner may have made something after the end: [`Kind::look_again`].
     LookAgain,
-    /// What falls due at a time, RFC 3339: [`Kind::fall_due`].
+    /// Work falls due at this time, RFC 3339: [`Kind::fall_due`].
     FallsDue(String),
 }
 
-/// What becomes of an ended operation whose time has come.
+/// What is to be done for an ended operation that has fallen due.
 #[derive(Debug)]
 pub enum Due<W> {
-    /// It is looked at again, later.
+    /// It is looked at again later.
     Wait,
-    /// Nothing is left to be done for it.
+    /// There is nothing left to do for it.
     Close,
-    /// This operation begins, unless it has begun before.
+    /// This operation is accepted, unless it was accepted before.
     Begin {
         /// Its id.
         id: String,
@@ -203,21 +203,21 @@ pub enum Due<W> {
     },
 }
 
-/// How much of an operation's outcome is asked for.
+/// How much of an operation's outcome is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
-    /// All of it; documents may be read for it.
+    /// All of it. Documents may be read for it.
     Whole,
-    /// What the operation itself tells, as lists show it.
+    /// Only what the operation itself holds, as lists show it.
     Listed,
 }
 
-/// What a kind does beside the write that accepts an operation, before that is known to be there.
+/// What a kind has done beside the write that accepts an operation, before the outcome of that write is known.
 pub trait Early<W>: Send {
     /// The operation is accepted: the head start counts, unless it took too long.
     fn keep(self: Box<Self>, envelope: &mut Envelope, work: &mut W);
 
-    /// The operation is not driven from here: takes back what was done.
+    /// The operation is not driven by this process: undoes the head start.
     fn give_back(self: Box<Self>) -> BoxFuture<'static, ()>;
 }
 
@@ -226,7 +226,7 @@ pub type EarlyFuture<'a, W> = BoxFuture<'a, Option<Box<dyn Early<W>>>>;
 
 /// A kind of operation.
 pub trait Kind: Clone + fmt::Debug + Send + Sync + 'static {
-    /// What an operation of this kind does, and what came of it.
+    /// What an operation of this kind does, and its results.
     type Work: Clone + fmt::Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static;
 
     /// The work of all kinds that are driven together with this one.
@@ -235,46 +235,46 @@ pub trait Kind: Clone + fmt::Debug + Send + Sync + 'static {
     /// The steps, in order.
     const STEPS: &'static [Step<Self>];
 
-    /// Whether it waits for a turn: only so many are at work at once.
+    /// Whether it waits for a turn. The number of turns is limited.
     const TAKES_A_TURN: bool = false;
 
     /// Its name, as callers see it.
     fn name(work: &Self::Work) -> &'static str;
 
-    /// How many of the first steps can be taken back.
+    /// How many of the first steps can be undone.
     fn reversible_steps(work: &Self::Work) -> usize;
 
-    /// Why one that runs cannot be cancelled; `None` when it can.
+    /// Why a running operation cannot be cancelled; `None` when it can.
     fn refuses_cancel(work: &Self::Work, irreversible: bool) -> Option<&'static str>;
 
-    /// Whether to keep how long each step took.
+    /// Whether to record how long each step took.
     fn is_traced(_work: &Self::Work) -> bool {
         false
     }
 
-    /// How long it may go on failing before it is taken back; `None` for ever.
+    /// How long it may keep failing before it is unwound; `None` for no limit.
     fn patience(&self, task: Task<'_, Self::Work>) -> Option<Duration>;
 
-    /// Has a head start beside the write that accepts the operation.
+    /// Makes a head start beside the write that accepts the operation.
     fn begin_early<'a>(&'a self, _task: Task<'a, Self::Work>) -> EarlyFuture<'a, Self::Work> {
         Box::pin(std::future::ready(None))
     }
 
-    /// What is to be looked at after an end in this phase.
+    /// What is to be done after an end in this phase.
     fn afterwards(_task: Task<'_, Self::Work>, _end: Phase) -> Afterwards {
         Afterwards::Nothing
     }
 
-    /// Cleans up behind an end that is written down and told. Nobody waits for it, and it may be left out:
-    /// whoever comes next does the same.
+    /// Cleans up after an end that is written and reported. Nobody waits for it, and it may be skipped: the
+    /// next operation on the instance does the same.
     fn tidy<'a>(&'a self, _task: Task<'a, Self::Work>) -> BoxFuture<'a, ()> {
         Box::pin(std::future::ready(()))
     }
 
-    /// Looks once more at what has ended.
+    /// Looks once more at an ended operation.
     ///
     /// # Errors
-    /// When it has to be looked at again.
+    /// When it has to be looked at again later.
     fn look_again<'a>(
         &'a self,
         _task: Task<'a, Self::Work>,
@@ -282,10 +282,10 @@ pub trait Kind: Clone + fmt::Debug + Send + Sync + 'static {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// What becomes of it when its time has come.
+    /// What is to be done when an ended operation falls due.
     ///
     /// # Errors
-    /// When it has to be asked again.
+    /// When it cannot be decided now. The engine asks again later.
     fn fall_due<'a>(
         &'a self,
         _task: Task<'a, Self::Work>,
@@ -294,10 +294,10 @@ pub trait Kind: Clone + fmt::Debug + Send + Sync + 'static {
         Box::pin(std::future::ready(Ok(Due::Close)))
     }
 
-    /// What one that did what was asked is answered with.
+    /// The response of an operation that succeeded.
     ///
     /// # Errors
-    /// When documents have to be read for it, and cannot be.
+    /// The response may need documents of the instance; reading them may fail.
     fn respond<'a>(
         &'a self,
         task: Task<'a, Self::Work>,

@@ -1,7 +1,7 @@
-//! Some kinds as one: what an engine drives.
+//! Combines several kinds into one type that an engine can drive.
 //!
-//! `register_kinds!` makes an enum of their work and a struct of them, each with one `match`: an operation is
-//! bound to its kind, and everything else goes through [`Bound`].
+//! `register_kinds!` generates an enum of their work and a struct of the kinds, each with one `match` that
+//! binds an operation to its kind. All further calls go through [`Bound`].
 
 use std::{fmt, time::Duration};
 
@@ -22,7 +22,7 @@ pub trait Kinds: Clone + fmt::Debug + Send + Sync + 'static {
     /// The work of all of them.
     type Work: Work;
 
-    /// An operation with its kind.
+    /// Binds an operation to its kind.
     fn bind<'a>(
         &'a self,
         id: &'a str,
@@ -30,31 +30,31 @@ pub trait Kinds: Clone + fmt::Debug + Send + Sync + 'static {
     ) -> Box<dyn Bound<'a, Self::Work> + 'a>;
 }
 
-/// The work of all kinds, which may be that of a certain one.
+/// The work of all kinds, which may hold that of kind `W`.
 pub trait Holds<W> {
-    /// The work of that kind, if it is that.
+    /// The work of kind `W`, if this is of that kind.
     fn held_mut(&mut self) -> Option<&mut W>;
 }
 
-/// An operation with its kind. Each method is that of [`Kind`] with the same name.
+/// An operation bound to its kind. Each method is that of [`Kind`] with the same name.
 pub trait Bound<'a, A>: Send + Sync {
     /// Whether it waits for a turn.
     fn takes_a_turn(&self) -> bool;
-    /// How long it may go on failing before it is taken back; `None` for ever.
+    /// How long it may keep failing before it is unwound; `None` for no limit.
     fn patience(&self) -> Option<Duration>;
     /// Does the step at a position, or undoes it.
     fn perform(&self, position: usize, undo: bool) -> StepFuture<'a, A>;
-    /// Has a head start beside the write that accepts the operation.
+    /// Makes a head start beside the write that accepts the operation.
     fn begin_early(&self) -> EarlyFuture<'a, A>;
-    /// What is to be looked at after an end in this phase.
+    /// What is to be done after an end in this phase.
     fn afterwards(&self, end: Phase) -> Afterwards;
-    /// Cleans up behind an end that is written down and told.
+    /// Cleans up after an end that is written and reported.
     fn tidy(&self) -> BoxFuture<'a, ()>;
-    /// Looks once more at what has ended.
+    /// Looks once more at an ended operation.
     fn look_again(&self) -> BoxFuture<'a, Result<(), StepError>>;
-    /// What becomes of it when its time has come.
+    /// What is to be done when an ended operation falls due.
     fn fall_due(&self, now: String) -> BoxFuture<'a, Result<Due<A>, Error>>;
-    /// What one that did what was asked is answered with.
+    /// The response of an operation that succeeded.
     fn respond(&self, detail: Detail) -> BoxFuture<'a, Result<Any, Error>>;
 }
 
@@ -82,7 +82,7 @@ where
 
     fn perform(&self, position: usize, undo: bool) -> StepFuture<'a, K::All> {
         let Some(step) = K::STEPS.get(position) else {
-            // Whoever decides takes positions from the same table.
+            // The positions come from the same table, so there is always a step.
             return Box::pin(std::future::ready(Ok(nothing())));
         };
         let done = step.call(self.kind, self.task, undo);
@@ -118,7 +118,7 @@ where
     }
 }
 
-/// A report about the work of one kind as one about the work of all.
+/// Converts a report on the work of one kind into one on the work of all kinds.
 fn lift_report<A: Holds<W>, W: 'static>(report: Report<W>) -> Report<A> {
     Box::new(move |all| {
         if let Some(work) = all.held_mut() {
@@ -127,7 +127,7 @@ fn lift_report<A: Holds<W>, W: 'static>(report: Report<W>) -> Report<A> {
     })
 }
 
-/// A head start of one kind as one of all.
+/// A head start of one kind as one of all kinds.
 struct LiftedEarly<W>(Box<dyn Early<W>>);
 
 impl<A: Holds<W>, W> Early<A> for LiftedEarly<W> {
@@ -142,11 +142,11 @@ impl<A: Holds<W>, W> Early<A> for LiftedEarly<W> {
     }
 }
 
-/// The work of one kind, as the envelope's decisions see it.
+/// The work of one kind, as the decisions on the envelope see it.
 #[derive(Debug)]
 pub struct Described<'a, K: Kind>(pub &'a K::Work);
 
-/// [`Work`] without what its callers get from the enum itself.
+/// [`Work`] without what the generated enum itself answers.
 pub trait Describe {
     /// See [`Work::kind`].
     fn kind(&self) -> &'static str;
@@ -182,10 +182,10 @@ impl<K: Kind> Describe for Described<'_, K> {
     }
 }
 
-/// A kind as tests see it that are made for every kind.
+/// A kind as described to the tests that cover every kind.
 #[derive(Clone, Debug)]
 pub struct KindFacts {
-    /// The name under which it is written down.
+    /// The stored name of the kind.
     pub name: &'static str,
     /// The names of its steps, in order.
     pub steps: Vec<&'static str>,
@@ -202,9 +202,9 @@ impl KindFacts {
     }
 }
 
-/// Makes an enum of the work of some kinds, and of these kinds a struct that an engine drives.
+/// Generates an enum of the work of some kinds, and a struct of these kinds that an engine drives.
 ///
-/// The text beside a kind is the name under which it is written down: it never changes.
+/// The string beside a kind is its stored name; it must never change.
 macro_rules! register_kinds {
     (
         $(#[$work_doc:meta])* $work_vis:vis enum $Work:ident;

@@ -1,14 +1,14 @@
-//! The turns that operations of some kinds wait for.
+//! The limit on how many operations of some kinds run at once.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Limits how many operations that need a turn are at work at once.
+/// Limits how many operations that need a turn run at once.
 #[derive(Clone, Debug)]
 pub(super) struct Line(Arc<Semaphore>);
 
-/// A turn; it ends when this is dropped. Work that needs no turn has none.
+/// A turn. Dropping it gives it back. Work that needs no turn has an empty one.
 #[derive(Debug)]
 pub(super) struct Turn {
     _permit: Option<OwnedSemaphorePermit>,
@@ -19,7 +19,7 @@ impl Line {
         Self(Arc::new(Semaphore::new(usize::from(at_once))))
     }
 
-    /// A turn, if it is nobody else's. `limited` is whether this work needs one.
+    /// Takes a turn if one is free. `limited` says whether this work needs one.
     pub(super) fn try_turn(&self, limited: bool) -> Option<Turn> {
         if !limited {
             return Some(Turn { _permit: None });
@@ -30,7 +30,7 @@ impl Line {
         })
     }
 
-    /// Waits for a turn, first come, first served.
+    /// Waits for a turn. Turns are given in the order of the requests.
     pub(super) async fn turn(&self) -> Option<Turn> {
         let permit = Arc::clone(&self.0).acquire_owned().await.ok()?;
         Some(Turn {

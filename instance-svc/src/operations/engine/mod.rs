@@ -1,13 +1,13 @@
-//! The engine: accepts operations, drives them, takes over what others left, shows how far they are.
+//! The engine: it accepts operations, drives them, takes over abandoned ones and shows their progress.
 //!
-//! It knows no kind of operation: a kind is a table of steps and what goes with them ([`Kind`]), and an engine
-//! drives those that it was given ([`Kinds`]).
+//! The engine knows no kind of operation. A kind is a table of steps with some functions ([`Kind`]); an engine
+//! drives the kinds that it is given ([`Kinds`]).
 //!
-//! An operation is one document; a transition is one write with its revision, and who wins that write
-//! owns the operation. An owner shows signs of life by writing; a lease has lapsed when the revision has
-//! not changed for a while on the *observer's* monotonic clock. Two owners may still overlap for a moment
-//! (a process that was stopped and woken): every step may therefore be done more than once, and what was
-//! made is looked at before it is published.
+//! An operation is one document. A transition is one write with its revision, and the winner of that write owns
+//! the operation. An owner shows signs of life by writing; a lease has lapsed when the revision has not changed
+//! for long enough on the *observer's* monotonic clock. Two owners may still overlap for a moment (a process
+//! that was paused and resumed). Every step may therefore be done more than once, and what was made is looked
+//! at before it is published.
 
 mod drive;
 mod due;
@@ -57,32 +57,33 @@ use crate::{
     store::OperationLog,
 };
 
-/// How an engine behaves.
+/// The settings of an engine.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The name of this replica, different from all others.
+    /// The name of this replica; it is unique.
     pub replica: String,
-    /// Whether it is certain that nobody else of this name is alive, so that what it left can be taken
-    /// over at once: the lock on a data folder proves it.
+    /// Whether no other process of this name can be alive, so that its operations can be taken over at once.
+    /// The lock on a data folder proves it.
     pub alone: bool,
-    /// How long a lease lasts without a sign of life. Longer than any one call to a database or service.
+    /// How long a lease lasts without a sign of life. It is longer than any single call to a database or
+    /// service.
     pub lease: Duration,
-    /// How often to look for operations that need somebody, and for marks on those that are driven here.
+    /// How often to scan for operations that need attention, and for marks on those that are driven here.
     pub scan_every: Duration,
-    /// The pause before a step that failed is tried again; it doubles with every try, up to
+    /// The pause before a failed step is tried again. It doubles with every try, up to
     /// [`Settings::longest_pause`].
     pub first_pause: Duration,
     /// The longest pause between two tries.
     pub longest_pause: Duration,
-    /// After what time to look once more at what had more than one owner.
+    /// How long after its end an operation that may have had more than one owner is looked at once more.
     pub look_again_after: Duration,
-    /// How many operations of kinds that need a turn are at work at once.
+    /// How many operations of kinds that need a turn run at once.
     pub turns: u16,
     /// How long operations are kept after their end.
     pub keep: Duration,
-    /// Where tests make operations fail.
+    /// Points at which tests make operations fail.
     pub failpoints: Failpoints,
-    /// The wall clock: it shows, schedules and lets things expire, and decides nothing between replicas.
+    /// The wall clock. It is used for display, scheduling and expiry; it decides nothing between replicas.
     pub clock: Clock,
 }
 
@@ -110,7 +111,7 @@ impl Settings {
         self.lease / 4
     }
 
-    /// The pause before the next try of what has failed so often in a row.
+    /// The pause before the next try, after this many failures in a row.
     fn pause(&self, attempts: u32) -> Duration {
         let doubled = 2_u32.saturating_pow(attempts.saturating_sub(1).min(16));
         self.first_pause
@@ -118,24 +119,24 @@ impl Settings {
             .min(self.longest_pause)
     }
 
-    /// How long an observer waits for a sign of life: the lease, and the longest call that an owner may
-    /// have begun at its end.
+    /// How long an observer waits for a sign of life: the lease, plus the longest call that an owner may have
+    /// begun at the end of it.
     fn takeover_after(&self) -> Duration {
         self.lease + self.lease * 3 / 4
     }
 }
 
-/// What became of a request for an operation.
+/// The result of requesting an operation.
 #[derive(Debug)]
 pub enum Accepted<W> {
-    /// It is accepted, or was before with the same arguments.
+    /// It is accepted, or was accepted before with the same arguments.
     Operation {
         /// Its id.
         id: String,
-        /// How far it is.
+        /// Its current state.
         operation: Box<Operation<W>>,
     },
-    /// The request id belongs to other arguments.
+    /// The request id was used before with other arguments.
     Reused,
 }
 
@@ -150,7 +151,7 @@ struct Inner<K: Kinds> {
     settings: Settings,
     line: Line,
     waiting: Waiting<K::Work>,
-    /// The operations that this replica drives, or that it accepted and that wait in line.
+    /// The operations that this replica drives, and those that it accepted and that wait for a turn.
     driven: Mutex<HashMap<String, Driven<K::Work>>>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
@@ -161,24 +162,24 @@ struct Inner<K: Kinds> {
 struct Written<W> {
     operation: Operation<W>,
     rev: Rev,
-    /// When the write began: the lease counts from here, since the write may have landed long before its answer
-    /// came.
+    /// When the write began. The lease counts from here, because the write may have taken effect long before its
+    /// response arrived.
     at: Instant,
 }
 
-/// An operation in the hands of this replica.
+/// An operation that this replica drives or has queued.
 #[derive(Debug)]
 struct Driven<W> {
     /// Its latest state.
     state: watch::Sender<Arc<Operation<W>>>,
-    /// Until when nobody else can have taken it over.
+    /// Until when no other replica can have taken it over.
     trusted_until: Instant,
-    /// Tells its driver that somebody set a mark.
+    /// Tells the driver that a mark was set.
     nudged: Arc<Notify>,
 }
 
 impl<K: Kinds> Engine<K> {
-    /// An engine that drives nothing yet; see [`Engine::run`].
+    /// An engine that drives nothing until [`Engine::run`] is called.
     #[must_use]
     pub fn new(
         log: OperationLog<K::Work>,
@@ -198,12 +199,13 @@ impl<K: Kinds> Engine<K> {
         }))
     }
 
-    /// Writes an operation down while `check` looks whether it can be done at all, and begins to drive it.
-    /// Once this returns it is never lost. `check` gives the warnings for it; what it refuses is forgotten.
+    /// Writes a new operation while `check` decides whether it is possible at all, and begins to drive it. An
+    /// operation that was accepted is never lost. `check` returns the warnings for it; an operation that it
+    /// refuses is removed again.
     ///
     /// # Errors
-    /// The refusal; when the database fails, and it may then be accepted all the same: the same `id` finds
-    /// out.
+    /// The refusal of `check`, or an error of the database. After the latter the operation may be accepted all
+    /// the same: a retry with the same `id` finds out.
     pub async fn accept(
         &self,
         id: String,
@@ -211,7 +213,7 @@ impl<K: Kinds> Engine<K> {
         check: impl Future<Output = Result<Vec<String>, Error>>,
     ) -> Result<Accepted<K::Work>, Error> {
         let limited = self.0.kinds.bind(&id, &operation).takes_a_turn();
-        // Nobody passes those who stand in line already.
+        // New operations do not overtake those that wait already.
         let turn = if limited && !self.0.waiting.is_empty() {
             None
         } else {
@@ -231,7 +233,7 @@ impl<K: Kinds> Engine<K> {
             undo: false,
             after: false,
         };
-        // What waits in line does nothing before its turn.
+        // A queued operation makes no head start.
         let early = async {
             let may_begin = matches!(failpoints.ask(&id, at), Order::Go | Order::Twice);
             if turn.is_some() && may_begin {
@@ -291,16 +293,16 @@ impl<K: Kinds> Engine<K> {
         &self.0.settings.clock
     }
 
-    /// The operations that are written down.
+    /// The store of operations.
     #[must_use]
     pub fn log(&self) -> &OperationLog<K::Work> {
         &self.0.log
     }
 
-    /// What an operation that did what was asked is answered with.
+    /// The response of an operation that succeeded.
     ///
     /// # Errors
-    /// When documents have to be read for it, and cannot be.
+    /// The response may need documents of the instance; reading them may fail.
     pub async fn respond(
         &self,
         id: &str,
@@ -311,7 +313,7 @@ impl<K: Kinds> Engine<K> {
     }
 
     /// Follows an operation that this replica drives: its latest state, and every change. `None` also when
-    /// another replica may have taken it over by now.
+    /// another replica may have taken it over.
     #[must_use]
     pub fn follow(&self, id: &str) -> Option<watch::Receiver<Arc<Operation<K::Work>>>> {
         self.0
@@ -323,27 +325,27 @@ impl<K: Kinds> Engine<K> {
             .map(|driven| driven.state.subscribe())
     }
 
-    /// How many operations go before this one while it waits in line, from 0. It may lag by
-    /// [`Settings::scan_every`] where other replicas accept or drive.
+    /// How many operations are ahead of this one while it waits for a turn, from 0. The number may lag by
+    /// [`Settings::scan_every`] where other replicas accept or drive operations.
     #[must_use]
     pub fn position(&self, id: &str, operation: &Operation<K::Work>) -> Option<usize> {
         (operation.phase == Phase::Queued)
             .then(|| self.0.waiting.position(&operation.created_at, id))
     }
 
-    /// Tells of every change of the line.
+    /// Notifies of every change of the queue.
     #[must_use]
     pub fn line_changes(&self) -> watch::Receiver<()> {
         self.0.waiting.changes()
     }
 
-    /// Tells whoever drives this operation here that somebody set a mark on it. One that is driven elsewhere
-    /// is found by the next look at the database there.
+    /// Tells the driver of this operation, if it is driven here, that a mark was set. A driver on another
+    /// replica finds the mark at its next look at the database.
     pub fn nudge(&self, id: &str) {
         self.0.nudge(id);
     }
 
-    /// Takes an operation out of the line: it has ended before its turn.
+    /// Removes an operation that ended before its turn from the queue.
     pub fn leave_line(&self, id: &str, ended: &Operation<K::Work>) {
         if self.0.waiting.remove(id) {
             self.0.show(id, ended);
@@ -351,7 +353,7 @@ impl<K: Kinds> Engine<K> {
         }
     }
 
-    /// Looks for operations that need somebody, until the shutdown; then hands back what it drives.
+    /// Scans for operations that need attention until the shutdown, then gives up those that it drives.
     pub async fn run(&self) {
         tokio::join!(Inner::scan(&self.0), Inner::serve_line(&self.0));
         self.0.tasks.close();
@@ -360,7 +362,7 @@ impl<K: Kinds> Engine<K> {
 }
 
 impl<K: Kinds> Inner<K> {
-    /// Drives an operation that was accepted just now, or lets it wait in line.
+    /// Begins to drive an operation that was just accepted, or queues it.
     fn begin(self: &Arc<Self>, id: &str, written: Written<K::Work>, turn: Option<Turn>) {
         let operation = &written.operation;
         tracing::info!(
@@ -379,7 +381,7 @@ impl<K: Kinds> Inner<K> {
         }
     }
 
-    /// Forgets an operation that was written down and refused. Should that fail, whoever finds it later
+    /// Removes an operation that was written and then refused. If that fails, the replica that finds it later
     /// comes to the same refusal.
     async fn withdraw(&self, id: &str, rev: &Rev) {
         match self.log.forget(id, rev).await {
@@ -399,7 +401,7 @@ impl<K: Kinds> Inner<K> {
             .contains_key(id)
     }
 
-    /// Shows the state of an operation to those who follow it here.
+    /// Shows the state of an operation to its followers on this replica.
     fn show(&self, id: &str, operation: &Operation<K::Work>) {
         let state = Arc::new(operation.clone());
         let mut driven = self.driven.lock().unwrap_or_else(PoisonError::into_inner);
@@ -418,7 +420,7 @@ impl<K: Kinds> Inner<K> {
         }
     }
 
-    /// An operation was written at this time: nobody else takes it before the lease has lapsed.
+    /// Notes when an operation was written: no other replica takes it before the lease has lapsed.
     fn trust(&self, id: &str, written: Instant) {
         let mut driven = self.driven.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(driven) = driven.get_mut(id) {
@@ -437,7 +439,7 @@ impl<K: Kinds> Inner<K> {
         }
     }
 
-    /// What tells the driver of an operation that somebody set a mark on it.
+    /// Notified when a mark is set on this operation.
     fn nudges_of(&self, id: &str) -> Arc<Notify> {
         self.driven
             .lock()
@@ -467,7 +469,7 @@ impl<K: Kinds> Inner<K> {
         });
     }
 
-    /// Gives every turn that comes free to the first in line, whichever replica accepted it.
+    /// Gives every free turn to the first operation in the queue, whichever replica accepted it.
     async fn serve_line(self: &Arc<Self>) {
         loop {
             let turn = async {

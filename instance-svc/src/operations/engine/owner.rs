@@ -1,4 +1,4 @@
-//! What an owner writes: transitions, signs of life, handing back, taking.
+//! Writes of an owner: transitions, signs of life, giving an operation back, taking one.
 
 use std::time::Duration;
 
@@ -8,25 +8,26 @@ use tokio::time::Instant;
 use super::{Inner, Kinds, Written, drive::Held};
 use crate::{domain::operation::Operation, error::Error, store::Settled};
 
-/// It is no longer ours, or must not be driven on here.
+/// This replica no longer owns the operation, or must stop driving it.
 #[derive(Debug)]
 pub(super) struct Gone;
 
-/// How long to wait for writers who race to step back.
+/// How long to wait for the losers of a race to remove their leaves.
 const SETTLING: Duration = Duration::from_millis(50);
 
 impl<K: Kinds> Inner<K> {
-    /// Writes a transition. A database that is away is waited for, but no longer than the lease lasts.
+    /// Writes a transition. While the database is unavailable the write is tried again, for no longer than the
+    /// lease lasts.
     ///
-    /// A write is lost to whoever took the operation over, and to whoever set a mark on it. A mark is
-    /// heeded, and the write goes on: `held` may be on its way back afterwards.
+    /// The write is lost when another replica took the operation over, or when a caller set a mark on it. In
+    /// the second case the mark is applied and the write is tried again: `held` may be unwinding afterwards.
     pub(super) async fn write(&self, held: &mut Held<K::Work>) -> Result<(), Gone> {
         let end = held.written + self.settings.lease;
         let mut attempt = 0;
         loop {
             let begun = Instant::now();
             held.operation.updated_at = self.settings.clock.now();
-            // No two writes of one owner are alike: by that a writer knows its own.
+            // No two writes of one owner are equal, so a writer recognizes its own.
             held.operation.beat += 1;
             let written = self
                 .log
@@ -67,10 +68,11 @@ impl<K: Kinds> Inner<K> {
         }
     }
 
-    /// After a lost write: heeds the marks, if nothing but marks was written. Whether the write can be
-    /// tried again now; `held.lost` when the operation is somebody else's.
+    /// After a lost write: applies the marks if the document has no other changes. Returns whether the write
+    /// can be tried again now. Sets `held.lost` when another replica owns the operation.
     ///
-    /// Only a document with one live leaf tells: one beside it may be that of a new owner.
+    /// This can only be told when the document has a single live leaf: a second leaf may be that of a new
+    /// owner.
     async fn read_marks(&self, held: &mut Held<K::Work>) -> Result<bool, Error> {
         match self.log.settled(&held.id).await? {
             Settled::Contested => Ok(false),
@@ -86,13 +88,14 @@ impl<K: Kinds> Inner<K> {
         }
     }
 
-    /// Whether `found` is what this owner wrote, marks aside: nobody else writes its name with this beat.
+    /// Whether `found` is what this owner wrote, apart from marks: no other writer uses its name with this
+    /// beat.
     fn is_mine(&self, held: &Held<K::Work>, found: &Operation<K::Work>) -> bool {
         found.owner.as_deref() == Some(self.settings.replica.as_str())
             && (held.beat..=held.operation.beat).contains(&found.beat)
     }
 
-    /// Gives the operation to whoever comes first, so that nobody has to wait for the lease to lapse.
+    /// Gives up the operation, so that another replica can take it without waiting for the lease to lapse.
     pub(super) async fn hand_back(&self, held: &mut Held<K::Work>) {
         held.operation.owner = None;
         if self.write(held).await.is_err() {
@@ -103,7 +106,7 @@ impl<K: Kinds> Inner<K> {
         }
     }
 
-    /// Takes an operation that nobody owns any more. `None` when somebody else was faster.
+    /// Takes an operation without an owner. `None` when another replica was faster.
     pub(super) async fn take(
         &self,
         id: &str,

@@ -1,4 +1,4 @@
-//! Doing one step, as often and as far as tests let it.
+//! Performing one step, subject to the failpoints of tests.
 
 use super::{
     Inner, Kinds, StepError,

@@ -1,6 +1,5 @@
-//! Looking for operations that need somebody: those that nobody owns, those whose owner is gone, those
-//! that are to be looked at once more, those whose time for destroying has come, and those that were kept
-//! long enough.
+//! Scanning for operations that need attention: those without an owner, those whose owner is gone, those that
+//! are to be looked at once more, those with follow-up work that is due, and those whose retention has ended.
 
 use std::{
     collections::HashMap,
@@ -15,11 +14,11 @@ use tokio::time::Instant;
 use super::{Inner, Kinds};
 use crate::{domain::operation::Operation, error::Error};
 
-/// How often ended operations are swept.
+/// How often ended operations are removed.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 
-/// What this replica has seen of others' operations: the revision, and since when it has stood, on our
-/// own clock.
+/// The revisions of operations that other replicas own, each with the time since which it has not changed, on
+/// the local monotonic clock.
 type Seen = HashMap<String, (Rev, Instant)>;
 
 impl<K: Kinds> Inner<K> {
@@ -39,7 +38,8 @@ impl<K: Kinds> Inner<K> {
                         }
                     }
                     for gone in self.waiting.refresh(looked, in_line) {
-                        // Taken or cancelled elsewhere: whoever follows it reads the document now.
+                        // Another replica took or cancelled it: callers that follow it read the document from
+                        // now on.
                         self.forget(&gone);
                     }
                     first = false;
@@ -66,8 +66,8 @@ impl<K: Kinds> Inner<K> {
         }
     }
 
-    /// Takes an operation if it is to be taken, or gives it back when it has to wait for a turn. The list may
-    /// lag: the transition decides.
+    /// Takes an operation that needs an owner, or queues it when it has to wait for a turn. The list may lag;
+    /// the compare-and-set of the transition decides.
     async fn consider(
         self: &Arc<Self>,
         found: Document<Operation<K::Work>>,
@@ -92,7 +92,7 @@ impl<K: Kinds> Inner<K> {
         }
         let free = match &operation.owner {
             None => true,
-            // Ours, and not driven: left by the process before this one, or let go.
+            // It is owned by this replica but not driven: the previous process left it, or it was let go.
             Some(owner) if first && *owner == self.settings.replica => true,
             Some(_) => self.has_lapsed(&found.id, &found.rev, seen),
         };
@@ -112,7 +112,7 @@ impl<K: Kinds> Inner<K> {
         None
     }
 
-    /// Tells the driver of an operation when somebody set a mark on it by way of another replica.
+    /// Tells the driver of an operation that a mark was set through another replica.
     fn notice_marks(&self, found: &Document<Operation<K::Work>>) {
         let marked = found.body.retry_requested || found.body.cancel_requested;
         let news = marked
@@ -123,7 +123,7 @@ impl<K: Kinds> Inner<K> {
                 .get(&found.id)
                 .is_some_and(|driven| {
                     let known = driven.state.borrow();
-                    // An older beat is a state that its driver has left behind.
+                    // An older beat is a state that the driver has already replaced.
                     let recent = found.body.beat >= known.beat;
                     let cancel = found.body.cancel_requested && !known.cancel_requested;
                     recent && (cancel || found.body.retry_requested)
@@ -145,7 +145,7 @@ impl<K: Kinds> Inner<K> {
         }
     }
 
-    /// Looks once more at what has ended: a second owner may have made something after the end.
+    /// Looks once more at an ended operation: a second owner may have made something after the end.
     async fn look_again(&self, id: &str, mut operation: Operation<K::Work>, rev: &Rev) {
         let looked = self.kinds.bind(id, &operation).look_again().await;
         if let Err(error) = looked {
@@ -166,7 +166,7 @@ impl<K: Kinds> Inner<K> {
         }
     }
 
-    /// Forgets operations that ended long enough ago.
+    /// Removes operations whose retention has ended.
     async fn sweep(&self) -> Result<(), Error> {
         let kept = self.settings.keep;
         let clock = &self.settings.clock;

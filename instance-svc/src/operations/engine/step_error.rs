@@ -1,22 +1,22 @@
-//! Why a step could not be done, and what follows from that.
+//! Why a step failed, and what the engine does about it.
 
 use crate::{domain::operation::OperationFailure, error::Error};
 
-/// Why a step could not be done.
+/// Why a step failed.
 #[derive(Debug)]
 pub enum StepError {
-    /// It may be done later.
+    /// The step can be tried again later.
     Later(String),
-    /// The operation has to go on from the step at this position: what this one built upon is gone.
+    /// The operation has to resume at this earlier position: what the step relied on is gone.
     Again(usize, String),
-    /// It can never be done.
+    /// The step can never succeed.
     Never(OperationFailure),
 }
 
 impl From<Error> for StepError {
     fn from(error: Error) -> Self {
         match &error {
-            // A replica that was started with an older configuration must not end what others can do.
+            // A replica with an older configuration must not fail an operation that other replicas can finish.
             Error::Database(fault)
                 if fault.is_retryable() || matches!(fault, couch::Error::NoSuchCluster { .. }) =>
             {

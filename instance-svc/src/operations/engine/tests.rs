@@ -1,4 +1,4 @@
-//! The engine alone, with a toy kind: it knows no other.
+//! The engine alone, with a toy kind. The engine knows no real one.
 #![allow(
     clippy::unwrap_used,
     reason = "a failed expectation is the test failing"
@@ -27,7 +27,7 @@ use crate::{
     store::{OperationLog, Store},
 };
 
-/// Stacks blocks, and takes them down again.
+/// A toy kind: it stacks blocks and takes them down again.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stacking {
     /// What was done, in order.
@@ -36,9 +36,9 @@ pub(super) struct Stacking {
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub(super) struct StackWork {
-    /// The step that can never be done; empty for none.
+    /// The step that always fails for good; empty for none.
     stumbling_block: String,
-    /// How many blocks lie on each other.
+    /// The height of the stack.
     #[serde(default)]
     height: u32,
 }
@@ -151,7 +151,7 @@ register_kinds! {
     Stack(stacking: Stacking) = "stack",
 }
 
-/// A database, and engines on it.
+/// A database with engines on it.
 struct Playground {
     log: OperationLog<ToyWork>,
     toys: Toys,
@@ -172,7 +172,7 @@ impl Playground {
         }
     }
 
-    /// Starts a replica that does what `failpoints` says.
+    /// Starts a replica that obeys `failpoints`.
     fn engine(&self, name: &str, failpoints: Failpoints) -> Engine<Toys> {
         let settings = Settings {
             lease: Duration::from_millis(600),
@@ -193,7 +193,7 @@ impl Playground {
         self.toys.stacking.done.lock().unwrap().clone()
     }
 
-    /// The operation when it has ended and is not to be looked at any more, and what comes after that is done.
+    /// Waits until the operation has ended, its follow-up is done, and it needs no further look.
     async fn end_of(&self, id: &str) -> Operation<ToyWork> {
         let tidied = format!("{id}: tidied");
         eventually(&format!("the end of {id}"), async || {
@@ -268,7 +268,7 @@ async fn another_replica_goes_on_with_what_a_dead_one_left_and_looks_at_it_once_
     assert_eq!(ended.phase, Phase::Succeeded);
     assert!(ended.taken_over);
     let done = playground.done();
-    // Both replicas may look once more.
+    // Both replicas may do the later look.
     let position = |what: &str| done.iter().position(|done| done == what).unwrap();
     assert!(position("x: three") < position("x: tidied"), "{done:?}");
     assert!(position("x: tidied") < position("x: looked at"), "{done:?}");

@@ -1,7 +1,8 @@
-//! The line: operations that wait for a turn, whichever replica accepted them, in the order of acceptance.
+//! The queue of operations that wait for a turn, over all replicas, in the order of acceptance.
 //!
-//! It is what this replica knows of the line: what it accepted itself, at once, and what the last look at
-//! the database found. The transition decides who takes one.
+//! Each replica keeps its own view: what it accepted itself is added at once, the rest comes from the last scan
+//! of the database. The view may lag; the compare-and-set of the transition decides which replica starts an
+//! operation.
 
 use std::{
     collections::BTreeMap,
@@ -13,18 +14,18 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::domain::operation::Operation;
 
-/// A place in line: when it was accepted, and its id, which makes the order total.
+/// A position in the queue: the time of acceptance, then the id, which makes the order total.
 type Position = (String, String);
 
 #[derive(Debug)]
 struct Entry<W> {
     operation: Operation<W>,
     rev: Rev,
-    /// When we learned of it.
+    /// When this replica learned of it.
     since: Instant,
 }
 
-/// The line, as this replica knows it.
+/// The queue, as this replica knows it.
 #[derive(Debug)]
 pub(super) struct Waiting<W> {
     entries: Mutex<BTreeMap<Position, Entry<W>>>,
@@ -51,7 +52,7 @@ impl<W> Waiting<W> {
         self.lock().keys().any(|(_, known)| known == id)
     }
 
-    /// Adds one that was accepted here just now.
+    /// Adds an operation that this replica accepted just now.
     pub(super) fn add(&self, id: String, operation: Operation<W>, rev: Rev) {
         let entry = Entry {
             operation,
@@ -63,7 +64,7 @@ impl<W> Waiting<W> {
         self.changed.send_replace(());
     }
 
-    /// Takes one out of the line. Whether it was there.
+    /// Removes an operation from the queue. Returns whether it was there.
     pub(super) fn remove(&self, id: &str) -> bool {
         let mut entries = self.lock();
         let before = entries.len();
@@ -76,8 +77,8 @@ impl<W> Waiting<W> {
         was_there
     }
 
-    /// Brings the line up to date with what a look at the database, begun at `looked`, has found. The ids
-    /// of those that wait no longer.
+    /// Updates the queue with the result of a database scan that began at `looked`. Returns the ids of the
+    /// operations that no longer wait.
     pub(super) fn refresh(
         &self,
         looked: Instant,
@@ -101,7 +102,7 @@ impl<W> Waiting<W> {
             if fresh.contains_key(&place) {
                 continue;
             }
-            // What came after the look began need not be in what it found.
+            // An operation added after the scan began may be missing from its result.
             if entry.since >= looked {
                 fresh.insert(place, entry);
             } else {
@@ -114,14 +115,14 @@ impl<W> Waiting<W> {
         gone
     }
 
-    /// Takes the first one out of the line.
+    /// Removes and returns the first operation.
     pub(super) fn pop_first(&self) -> Option<(String, Operation<W>, Rev)> {
         let ((_, id), entry) = self.lock().pop_first()?;
         self.changed.send_replace(());
         Some((id, entry.operation, entry.rev))
     }
 
-    /// How many stand before this place.
+    /// How many operations are ahead of this position.
     pub(super) fn position(&self, created_at: &str, id: &str) -> usize {
         self.lock()
             .keys()
@@ -129,12 +130,12 @@ impl<W> Waiting<W> {
             .count()
     }
 
-    /// Tells of every change of the line.
+    /// Notifies of every change of the queue.
     pub(super) fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
 
-    /// Waits until somebody stands in line.
+    /// Waits until the queue is not empty.
     pub(super) async fn somebody(&self) {
         let mut changes = self.changes();
         while self.is_empty() {

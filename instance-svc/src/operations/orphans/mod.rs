@@ -1,9 +1,9 @@
-//! Orphans: what belongs to no instance and to no operation at work.
+//! Orphans: data that belongs to no instance and to no running operation.
 //!
-//! What is found is looked at twice, with a pause in between: an operation that was just accepted, a
-//! list that lags on a cluster and other software that writes an instance's document after its databases
-//! all look like orphans for a moment. What is looked at is read *before* the operations, and those before
-//! the instances: whatever a creation made is then seen as the operation's or as the instance's.
+//! Every candidate is checked twice, with a pause in between. An operation that was just accepted, a lagging
+//! list on a cluster, and other software that writes an instance's document after its databases all produce
+//! apparent orphans for a moment. Candidates are read *before* the operations, and the operations before the
+//! instances: whatever a creation made then belongs to its operation or to its instance.
 
 mod owners;
 mod removal;
@@ -28,7 +28,7 @@ use crate::{
     store::{Store, scan::databases_by_prefix},
 };
 
-/// How many prefixes are removed between two looks at whose they are.
+/// How many prefixes are removed between two checks of their owners.
 const AT_ONCE: usize = 100;
 
 /// Finds and removes orphans.
@@ -36,11 +36,11 @@ const AT_ONCE: usize = 100;
 pub struct Orphans {
     pub(crate) store: Store,
     pub(crate) peers: Peers,
-    /// How long to wait before looking a second time.
+    /// The pause between the two checks.
     pub(crate) grace: Duration,
 }
 
-/// The kind of operation that removes them.
+/// The kind of operation that removes orphans.
 #[derive(Clone, Debug)]
 pub struct OrphanRemoval(pub(crate) Orphans);
 
@@ -53,10 +53,7 @@ struct Databases {
 }
 
 impl Orphans {
-    /// All orphans there are. In memory are the names of databases and the prefixes of instances.
-    ///
-    /// # Errors
-    /// When a database or service fails.
+    /// All orphans. Holds the names of databases and the prefixes of instances in memory.
     pub(crate) async fn list(&self) -> Result<Vec<Orphan>, Error> {
         let mut found = Vec::new();
         for lost in self.databases().await? {
@@ -95,10 +92,7 @@ impl Orphans {
         Ok(found)
     }
 
-    /// How much would be removed.
-    ///
-    /// # Errors
-    /// As [`Self::list`].
+    /// The number of items that would be removed.
     pub(crate) async fn count(&self) -> Result<Removed, Error> {
         let mut count = Removed::default();
         for orphan in self.list().await? {
@@ -181,8 +175,7 @@ impl Orphans {
         Ok(seen)
     }
 
-    /// Of some documents of instances, keeps those whose instance exists no more and has no operation at
-    /// work.
+    /// Keeps those documents of instances whose instance does not exist and has no running operation.
     async fn keep_lost<T>(
         &self,
         seen: &mut Vec<Document<T>>,
@@ -202,7 +195,7 @@ impl Orphans {
         Ok(())
     }
 
-    /// Those of some prefixes that nobody has, now and after a while.
+    /// Keeps those prefixes that have no owner, now and after the pause.
     async fn lost_for_long(&self, prefixes: BTreeSet<String>) -> Result<BTreeSet<String>, Error> {
         let lost = self.lost(prefixes).await?;
         if lost.is_empty() {
@@ -212,7 +205,7 @@ impl Orphans {
         self.lost(lost).await
     }
 
-    /// Those of some prefixes that nobody has.
+    /// Keeps those prefixes that have no owner.
     async fn lost(&self, prefixes: BTreeSet<String>) -> Result<BTreeSet<String>, Error> {
         if prefixes.is_empty() {
             return Ok(prefixes);
@@ -229,7 +222,7 @@ impl Orphans {
 }
 
 impl Databases {
-    /// Each of them as an orphan, with its number of documents.
+    /// Describes each database as an orphan, with its number of documents.
     async fn describe(&self) -> Result<Vec<Orphan>, Error> {
         let names = self.names().collect::<Result<Vec<_>, _>>()?;
         let infos = self.couch.database_infos(&names).await?;
@@ -245,7 +238,7 @@ impl Databases {
         Ok(orphans.collect())
     }
 
-    /// Removes them. How many there were.
+    /// Removes the databases. Returns how many there were.
     async fn remove(&self) -> Result<u64, Error> {
         stream::iter(self.names())
             .map(|name| async move {

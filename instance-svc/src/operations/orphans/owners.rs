@@ -1,4 +1,4 @@
-//! Whose a prefix or an instance's document is.
+//! The owners of prefixes and of documents of instances.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,23 +7,23 @@ use futures::TryStreamExt as _;
 
 use crate::{error::Error, store::Store};
 
-/// Who there is: instances, and operations at work. Read anew for every look.
+/// All owners: instances and running operations. Read anew for every check.
 #[derive(Debug, Default)]
 pub(super) struct Owners {
-    /// The prefixes of instances, as names of databases have them.
+    /// The prefixes of instances, in the form used in names of databases.
     prefixes: HashSet<String>,
-    /// The prefixes of operations at work.
+    /// The prefixes of running operations.
     busy_prefixes: HashSet<String>,
-    /// The instances of operations at work.
+    /// The instances of running operations.
     busy_instances: HashSet<String>,
-    /// Which instances records and ended operations know for a prefix. Lists may lag, so these are read by
-    /// id before the prefix is taken for lost.
+    /// The instances that records and ended operations name for a prefix. Lists may lag, so these instances are
+    /// read by id before the prefix counts as an orphan.
     heard_of: HashMap<String, Vec<String>>,
 }
 
 impl Owners {
-    /// Reads operations first and instances after: an operation that ends in between is seen at work, or
-    /// its instance is seen.
+    /// Reads the operations first and the instances after them: if an operation ends in between, either it is
+    /// seen running or its instance is seen.
     pub(super) async fn read(store: &Store) -> Result<Self, Error> {
         let mut owners = Self::default();
         let mut operations = std::pin::pin!(store.all_operations());
@@ -54,7 +54,7 @@ impl Owners {
         }
     }
 
-    /// Whether somebody has a prefix.
+    /// Whether a prefix has an owner.
     pub(super) async fn have(&self, store: &Store, prefix: &str) -> Result<bool, Error> {
         if self.prefixes.contains(prefix) || self.busy_prefixes.contains(prefix) {
             return Ok(true);
@@ -67,14 +67,14 @@ impl Owners {
         Ok(false)
     }
 
-    /// Whether an instance exists, or an operation is at work on it.
+    /// Whether an instance exists, or an operation is running on it.
     pub(super) async fn is_alive(&self, store: &Store, instance: &str) -> Result<bool, Error> {
         Ok(self.busy_instances.contains(instance) || store.instance(instance).await?.is_some())
     }
 }
 
-/// A prefix as the names of databases have it.
+/// A prefix in the form used in names of databases.
 fn in_databases(prefix: &str) -> String {
-    // What cannot stand in a name has no databases.
+    // A prefix that is invalid in a name has no databases.
     DbName::instance_prefix(prefix).unwrap_or_else(|_| prefix.to_lowercase())
 }

@@ -1,7 +1,7 @@
-//! The steps of removing orphans, in the order in which a destruction removes.
+//! The steps of removing orphans, in the same order as in a destruction.
 //!
-//! Each step finds its own, so that it may be done twice and by another replica. Whatever is removed was
-//! looked at twice, and once more right before.
+//! Each step finds its orphans itself, so it may be repeated, also by another replica. Everything is checked
+//! twice, and once more right before it is removed.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// What came of the removal of orphans so far.
+/// The results of the removal so far.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 pub struct OrphanWork {
     /// What was removed.
@@ -34,7 +34,7 @@ impl Kind for OrphanRemoval {
     type Work = OrphanWork;
     type All = Work;
 
-    // What was counted as removed has to be known to the result.
+    // The number of removed items has to be written, because the result reports it.
     const STEPS: &'static [Step<Self>] = &[
         Step::<Self>::new("contents", |it, _| counted(it.0.remove_contents())).written_before(),
         Step::<Self>::new("databases", |it, _| counted(it.0.remove_databases())).written_before(),
@@ -46,7 +46,7 @@ impl Kind for OrphanRemoval {
         "orphans"
     }
 
-    /// What was removed belonged to nobody: it may stop anywhere.
+    /// What was removed belonged to nobody, so the operation may stop at any step.
     fn reversible_steps(_: &OrphanWork) -> usize {
         Self::STEPS.len()
     }
@@ -71,10 +71,10 @@ impl Kind for OrphanRemoval {
     }
 }
 
-/// How long removing may go on failing before it is given up.
+/// How long removing may keep failing before the operation fails.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// Adds what a step has removed to the sum.
+/// Adds what a step has removed to the total.
 fn counted<'a>(
     removal: impl Future<Output = Result<Removed, StepError>> + Send + 'a,
 ) -> StepFuture<'a, OrphanWork> {
@@ -129,7 +129,7 @@ impl Orphans {
                 .map_err(Error::from)?
             {
                 Exchange::Won(_) => removed.documents += 1,
-                // It was changed or removed meanwhile: somebody has it.
+                // It was changed or removed meanwhile, so it has an owner.
                 Exchange::Lost => {}
             }
         }

@@ -1,4 +1,4 @@
-//! Setting the passphrase of an instance that exists, and ending its sessions.
+//! Setting the passphrase of an existing instance, and ending its sessions.
 
 use std::sync::{
     Arc,
@@ -41,7 +41,7 @@ async fn a_passphrase_is_set_over_another_and_everything_that_rested_on_that_end
         .await
         .unwrap();
     let instance = get(&replica, "a.example").await;
-    // What other software keeps beside.
+    // Members that other software stores in the same documents.
     let instances = DbName::global("instances").unwrap();
     let database = world.couch.database(&instances);
     let mut found = database.get::<Value>(&instance.id).await.unwrap().unwrap();
@@ -97,7 +97,7 @@ async fn a_passphrase_is_set_over_another_and_everything_that_rested_on_that_end
         hash,
         &login_hash("a.example", "", PASSPHRASE)
     ));
-    // The fields that the model changes, and no other.
+    // Exactly the fields that the model changes.
     for (field, value) in before.as_object().unwrap() {
         match field.as_str() {
             "passphrase_hash" | "session_secret" => assert_ne!(&after[field], value, "{field}"),
@@ -135,7 +135,7 @@ fn once(point: Point, order: Order) -> (Failpoints, Arc<AtomicBool>) {
     (failpoints, reached)
 }
 
-/// Each step of setting a passphrase: it runs twice, its owner dies after it.
+/// Each step of setting a passphrase runs twice, and loses its owner afterwards.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_passphrase_survives_every_fault_of_every_step() {
     let world = World::new().await;
@@ -144,7 +144,7 @@ async fn a_passphrase_survives_every_fault_of_every_step() {
     let instance = get(&healthy, "a.example").await;
     let mut number = 0;
     for step in steps("change") {
-        // To die before a step is to die after the one before it.
+        // Dying before a step is the same as dying after the previous one.
         for (order, after) in [(Order::Twice, false), (Order::Die, true)] {
             number += 1;
             let point = Point {

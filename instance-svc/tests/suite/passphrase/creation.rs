@@ -41,7 +41,7 @@ async fn an_instance_created_with_a_passphrase_is_its_owners_at_once() {
         "NO_REGISTER_TOKEN"
     );
 
-    // The fields of the model's own document of such an instance.
+    // The fields of the document of such an instance, as the model writes it.
     let stored = instance_document(&world, &instance).await;
     assert_eq!(
         fields(&stored),
@@ -74,7 +74,7 @@ async fn an_instance_created_with_a_passphrase_is_its_owners_at_once() {
             "security_stamp"
         ]
     );
-    // Nothing secret outlives the operation.
+    // No secret outlives the operation.
     let operation = operation_document(&world, &ended).await;
     assert_eq!(operation.get("sealed"), None);
 }
@@ -90,7 +90,7 @@ async fn who_needs_no_passphrase_gets_one_that_nobody_knows() {
         if !magic_link {
             "subject".clone_into(&mut instance.franceconnect_id);
         }
-        // Both together cannot take effect, and nothing is dropped or replaced.
+        // Both together are impossible; neither is ignored or replaced.
         let both = CreateInstanceRequest {
             passphrase: PASSPHRASE.to_owned(),
             ..request.clone()
@@ -162,7 +162,7 @@ async fn another_replica_goes_on_with_what_was_sealed() {
             .await
             .unwrap()
             .into_inner();
-        // On its way it is there, and can be read by nobody else.
+        // While the operation runs, the secret is stored in a form that nobody else can read.
         let underway = operation_document(&world, &accepted).await;
         let shown = underway.to_string();
         assert!(!shown.contains(PASSPHRASE) && !shown.contains("scrypt"));

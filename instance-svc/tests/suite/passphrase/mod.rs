@@ -1,5 +1,5 @@
-//! Passphrases, register links, sessions and tokens: what they become in the documents, and who may choose
-//! them.
+//! Passphrases, register links, sessions and tokens: their effect on the documents, and who may set a
+//! passphrase.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -89,7 +89,7 @@ pub(crate) async fn operation_document(world: &World, operation: &Operation) -> 
     document(world, DbName::global("hamlet-operations").unwrap(), id).await
 }
 
-/// The hash by which a client logs in.
+/// The login hash of a client.
 pub(crate) fn login_hash(domain: &str, old_domain: &str, passphrase: &str) -> String {
     let salt = salt(domain, old_domain);
     MasterKey::derive(passphrase, &salt, Iterations::DEFAULT).login_hash(passphrase)
@@ -106,14 +106,14 @@ pub(crate) fn fields(document: &Value) -> Vec<&str> {
     fields
 }
 
-/// The field that a request was refused for.
+/// The field that a refusal names.
 pub(crate) fn field(refused: &Status) -> String {
     assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
     let violations = refused.get_details_bad_request().unwrap().field_violations;
     violations[0].field.clone()
 }
 
-/// The link by which the owner chooses.
+/// The register link.
 pub(crate) async fn register_link(replica: &Replica, domain: &str) -> Result<RegisterLink, Status> {
     let request = GetRegisterLinkRequest {
         name: format!("instances/{domain}"),
@@ -122,7 +122,7 @@ pub(crate) async fn register_link(replica: &Replica, domain: &str) -> Result<Reg
     Ok(link.into_inner())
 }
 
-/// What an operation came to.
+/// The result of an operation.
 pub(crate) fn result<T: prost::Name + Default>(operation: &Operation) -> T {
     let Some(operation::Result::Response(response)) = &operation.result else {
         panic!("{operation:?}");

@@ -1,4 +1,4 @@
-//! Choosing the first passphrase by the register link.
+//! Setting the first passphrase with the register link.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use couch::DbName;
@@ -56,7 +56,7 @@ async fn register(
     Ok(())
 }
 
-/// What a browser with a script sends.
+/// The request of a browser with scripts.
 fn hashed(token: &str, login_hash: &str) -> RegisterPassphraseRequest {
     RegisterPassphraseRequest {
         register_token: token.to_owned(),
@@ -131,7 +131,7 @@ async fn the_right_token_chooses_once() {
     assert_eq!(record.get("register_expires_at"), None);
     assert_eq!(record.get("operation"), None);
 
-    // It has done its work.
+    // The token has been used up.
     for refused in [
         reason(register(&replica, &instance, asked).await),
         reason(check(&replica, &instance, &link.token).await),
@@ -212,7 +212,7 @@ async fn of_those_who_come_at_once_one_wins_on_two_replicas() {
     for round in 0..3 {
         let domain = format!("new{round}.example");
         let (instance, link) = waiting(&one, &domain).await;
-        // What a client hashed is taken as it is.
+        // What a client has hashed is stored as it is.
         let logins: Vec<String> = (0..6_u8)
             .map(|number| STANDARD.encode([number; 32]))
             .collect();
@@ -226,14 +226,14 @@ async fn of_those_who_come_at_once_one_wins_on_two_replicas() {
         for refused in outcomes.into_iter().filter(Result::is_err) {
             assert_eq!(reason(refused), "REGISTER_TOKEN_USED");
         }
-        // What was answered is what is stored.
+        // The successful response is that of the stored passphrase.
         let stored = instance_document(&world, &instance).await;
         let hash = stored["passphrase_hash"].as_str().unwrap();
         assert!(server::matches(hash, &logins[winners[0]]));
     }
 }
 
-/// A replica for which the time is what the test says.
+/// A replica whose clock the test controls.
 async fn replica_at(world: &World, clock: &Clock) -> Replica {
     let settings = Settings {
         clock: clock.clone(),
@@ -296,7 +296,7 @@ async fn a_link_expires_and_a_new_one_replaces_it() {
     let longer = link.expire_time.unwrap().seconds - end;
     assert!((7 * 86_400..8 * 86_400).contains(&longer), "{longer}");
     assert_eq!(link, register_link(&replica, "new.example").await.unwrap());
-    // The same request again is the same rotation.
+    // Repeating the request does not rotate the link again.
     let again = instances
         .rotate_register_link(rotate("", "r-1", false))
         .await

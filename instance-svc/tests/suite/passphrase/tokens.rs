@@ -32,7 +32,7 @@ async fn token(replica: &Replica, asked: CreateTokenRequest) -> Result<String, S
     Ok(token.into_inner().token)
 }
 
-/// The claims of a token that this key signed.
+/// The claims of a token, after checking its signature with this key.
 fn verified(token: &str, key: &[u8]) -> Value {
     let (signed, signature) = token.rsplit_once('.').unwrap();
     let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
@@ -92,7 +92,7 @@ async fn a_token_is_signed_with_the_key_of_its_audience() {
         }
         assert_eq!(claims, expected);
     }
-    // Who has a token is no longer only registered; the rest of the client is kept.
+    // A client with a token counts as more than just registered; the rest of its document is kept.
     let stored = document(&world, clients, "0123abcd").await;
     assert_eq!(
         stored,
@@ -112,7 +112,7 @@ async fn a_token_is_signed_with_the_key_of_its_audience() {
     );
     let short = verified(&token(&replica, short).await.unwrap(), &cli);
     let earlier = long["iat"].as_i64().unwrap() - short["iat"].as_i64().unwrap();
-    // 29 minutes, less what passed between the two.
+    // 29 minutes, less the time between the two calls.
     assert!((29 * 60 - 60..=29 * 60).contains(&earlier), "{earlier}");
 }
 

@@ -1,5 +1,5 @@
-//! During a rolling restart version 0.1.0 and the current one drive each other's operations: what the current
-//! one writes is read here as that version reads it.
+//! During a rolling restart, version 0.1.0 and the current version drive each other's operations. These tests
+//! read what the current version writes with the types of version 0.1.0.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -27,7 +27,8 @@ use self::version_0_1_0::{
 };
 use crate::support::{Clients, World, changes::update_request, failure, hasty, operation_id};
 
-/// A replica that stays ahead of the step of this name, for so long that nobody waits for the next try.
+/// A replica that fails before the step of this name. Its pauses are so long that no test waits for the next
+/// try.
 fn stuck_at(name: &str, step: &'static str) -> Settings {
     let failpoints = Failpoints::new(move |_, at| {
         if at.step.step == step && !at.undo && !at.after {
@@ -47,10 +48,11 @@ fn waits(metadata: &OperationMetadata) -> bool {
     metadata.phase() == Shown::Waiting
 }
 
-/// What version 0.1.0 does not know, and drops when it writes the document back.
+/// Members that version 0.1.0 does not know, and drops when it writes the document back.
 const NEW: [&str; 2] = ["created", "labels"];
 
-/// Reads a document as version 0.1.0 does. Nothing that it knows may get lost when it writes the document back.
+/// Reads a document as version 0.1.0 does. No other member may get lost when that version writes the document
+/// back.
 fn read<T: DeserializeOwned + Serialize>(document: &Value) -> T {
     let read: T = serde_json::from_value(document.clone())
         .unwrap_or_else(|error| panic!("{error}: {document:#}"));
@@ -63,7 +65,7 @@ fn read<T: DeserializeOwned + Serialize>(document: &Value) -> T {
     read
 }
 
-/// All that lies in the databases, as version 0.1.0 reads it; the operation of this name.
+/// Reads everything in the databases as version 0.1.0 does; returns the operation of this name.
 async fn operation(world: &World, name: &str) -> Operation {
     for claim in world.bodies("hamlet-claims").await {
         let read: Claim = read(&claim.body);
@@ -172,7 +174,7 @@ async fn a_creation_is_read_at_every_step() {
         assert_eq!(spec.apps, ["home"]);
         assert!(found.sealed.is_some(), "the passphrase waits in it");
         assert_eq!(found.irreversible, number >= 3, "{step}");
-        // A name is claimed early, or at the step.
+        // A name is claimed in the head start, or in the step.
         if number > 0 {
             let names = ["a.example", "redirect:old.a.example", "www.a.example"];
             assert_eq!(found.names, names, "{step}");
@@ -223,7 +225,7 @@ async fn a_change_is_read_at_every_step() {
         assert_eq!(change.instance, asked.instance);
         assert_eq!(change.settings, asked.settings);
         assert_eq!(found.irreversible, number >= 2, "{step}");
-        // What it adds and removes is written down when it has the instance.
+        // The added and removed names are stored when the instance is taken.
         let settled = number > 0;
         let ids = |names: &[version_0_1_0::Wanted]| -> Vec<String> {
             names.iter().map(|name| name.id.clone()).collect()

@@ -1,7 +1,8 @@
-//! Changes of instances in a schedule: what they ask for, and what an instance is after those that were
-//! made.
+//! Changes of instances in a schedule: the requests, and the expected state of an instance after those that
+//! were made.
 //!
-//! Each change writes values of its own into every document that it touches, so that a half of one shows.
+//! Each change writes distinct values into every document that it touches, so that a change made in part is
+//! noticed.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -23,10 +24,10 @@ use tonic::Status;
 
 use crate::support::{Clients, changes::update_request};
 
-/// In what the number of a change is written where a document holds a time: 2100, in seconds.
+/// The base to which the number of a change is added where a document holds a time: 2100, in seconds.
 const THEN: i64 = 4_102_444_800;
 
-/// A change that somebody wants.
+/// A requested change.
 #[derive(Debug)]
 pub(crate) enum Wish {
     /// Sets fields of all documents, and names.
@@ -46,8 +47,8 @@ pub(crate) enum Wish {
 }
 
 impl Wish {
-    /// The change with this number, of the instance with this domain. It may want any of these names, and
-    /// this one as a former domain.
+    /// The change with this number, for the instance with this domain. It may use any of these names, and this
+    /// one as a former domain.
     pub(crate) fn draw(
         dice: &mut Rng,
         number: u64,
@@ -61,7 +62,7 @@ impl Wish {
             },
             1 => Self::Unblock,
             2 => Self::Delete {
-                // A clock that jumps makes the shorter time be over.
+                // If the clock jumps, the shorter time passes.
                 hours: *dice.choice(&[1, 48]).unwrap(),
             },
             3 => Self::Undelete,
@@ -99,7 +100,7 @@ impl Wish {
         }
     }
 
-    /// Asks for it. The name of the operation.
+    /// Requests the change. Returns the name of the operation.
     pub(crate) async fn ask(self, clients: &Clients, domain: &str) -> Result<String, Status> {
         let mut instances = clients.instances.clone();
         let name = format!("instances/{domain}");
@@ -146,19 +147,19 @@ impl Wish {
     }
 }
 
-/// What can be changed of an instance.
+/// The part of an instance that changes affect.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct State {
     aliases: BTreeSet<String>,
     old_domain: String,
     /// The number of the last update; 0 before the first.
     update: i64,
-    /// Why it is blocked.
+    /// The blocking reason.
     blocked: Option<String>,
     deleted: Option<Deletion>,
 }
 
-/// What is known of a soft deletion.
+/// The state of a soft deletion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Deletion {
     purge_at: String,
@@ -166,7 +167,7 @@ struct Deletion {
 }
 
 impl State {
-    /// That of an instance that was created with these aliases.
+    /// The state of an instance that was created with these aliases.
     pub(crate) fn new(aliases: &[String]) -> Self {
         Self {
             aliases: aliases.iter().cloned().collect(),
@@ -174,10 +175,10 @@ impl State {
         }
     }
 
-    /// What the documents of an instance tell.
+    /// The state as the documents of an instance hold it.
     ///
     /// # Errors
-    /// Where they tell different things.
+    /// Where the documents contradict each other.
     pub(crate) fn of(
         document: &InstanceDocument,
         settings: &Map<String, Value>,
@@ -222,7 +223,7 @@ impl State {
         })
     }
 
-    /// What a change makes of it; `None` where it must not have been made.
+    /// The state after a change; `None` if the change must not have been made in this state.
     fn after(&self, change: &Change) -> Option<Self> {
         let mut state = self.clone();
         let (asked, deleted) = (&change.asked, self.deleted.as_ref());
@@ -257,8 +258,8 @@ impl State {
         Some(state)
     }
 
-    /// Whether this is what it is after all of these changes, in some order in which they may have been made.
-    /// `ended_before` tells which operations had ended when a change was asked for.
+    /// Whether this state results from all of these changes, in some order in which they may have been made.
+    /// `ended_before` gives the operations that had ended when a change was requested.
     pub(crate) fn comes_to(
         &self,
         end: &Self,

@@ -1,4 +1,4 @@
-//! Faults of steps and of the database that chance decides.
+//! Random faults of steps and of the database.
 
 use std::{
     sync::{
@@ -12,7 +12,7 @@ use embedded_couchdb::faults::{Fault, Race, Rule, Side};
 use instance_svc::operations::failpoints::{Failpoints, Order};
 use test_kit::dice::Rng;
 
-/// Faults of steps at random moments; fewer with time, so that every schedule ends.
+/// Random faults of steps, which become rarer over time so that every schedule ends.
 pub(crate) fn random_failpoints(seed: u64) -> Failpoints {
     let dice = Arc::new(Mutex::new(Rng::with_seed(seed)));
     let left = Arc::new(AtomicU32::new(4));
@@ -22,7 +22,7 @@ pub(crate) fn random_failpoints(seed: u64) -> Failpoints {
             0 => Order::Fail,
             1 => Order::Twice,
             2 => Order::Die,
-            // What takes an instance fails for good only where no owner has done anything.
+            // Taking an instance fails for good only if no owner has begun the operation.
             3 if ["destroy", "change"].contains(&at.step.kind) => Order::Fail,
             3 => Order::FailForGood,
             _ => return Order::Go,
@@ -38,7 +38,7 @@ pub(crate) fn random_failpoints(seed: u64) -> Failpoints {
 pub(crate) fn random_rule(dice: &mut Rng) -> Rule {
     let skip = dice.u32(..12);
     let race = |ours| Fault::Race(Race { ours, other: None });
-    // Writes of one document: a race is made of nothing else.
+    // Only writes of single documents can race.
     let documents = *dice
         .choice(&[
             "hamlet-claims/",

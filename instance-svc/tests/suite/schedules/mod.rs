@@ -1,12 +1,12 @@
-//! Seeded random schedules of faults over two replicas: whatever happens, each instance ends whole or absent,
-//! and each change of one is wholly there or wholly absent.
+//! Seeded random schedules of faults on two replicas: in the end each instance is complete or absent, and so is
+//! each change.
 //!
-//! The database fails before and after it has done what it was asked, drops answers, is slow, and answers
-//! that a race was lost; replicas are killed, stand still for longer than their leases and wake again; their
-//! clocks jump; steps fail, run twice, lose their owner. Meanwhile instances are created, cancelled,
-//! changed, deleted softly and brought back, destroyed; and they want each other's names.
+//! The database fails before and after it has executed a request, drops responses, is slow, and answers that a
+//! race was lost. Replicas are killed, or paused for longer than their leases and resumed; their clocks jump;
+//! steps fail, run twice, or lose their owner. Meanwhile instances are created, cancelled, changed, softly
+//! deleted, restored and destroyed, and compete for each other's names.
 //!
-//! `HAMLET_TEST_SCHEDULES` says how many (a few by default), `HAMLET_TEST_SEED` runs one again.
+//! `HAMLET_TEST_SCHEDULES` sets the number of schedules (a few by default), `HAMLET_TEST_SEED` repeats one.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -28,12 +28,12 @@ use self::schedule::{Schedule, Tally};
 use crate::support::World;
 use test_kit::{database, dice};
 
-/// How many schedules run when nobody says.
+/// The default number of schedules.
 const SCHEDULES: u64 = 24;
-/// How many run at once: they mostly wait.
+/// How many run at once: most of their time is spent waiting.
 const AT_ONCE: usize = 24;
 
-/// A world in which the first replica has prepared the database.
+/// A world whose database has been prepared by a first replica.
 async fn prepared() -> World {
     let world = World::new().await;
     let store = instance_svc::Store::new(world.couch.clone().into()).unwrap();
@@ -68,13 +68,13 @@ async fn every_schedule_ends_whole_or_absent() {
                 Err(wrong) => {
                     println!("HAMLET_TEST_SEED={seed} shows: {wrong}");
                     failures.push(seed);
-                    // What went wrong here is not to be held against the next one.
+                    // Faults of this schedule must not affect the next one.
                     world = prepared().await;
                 }
             }
         }
     };
-    // A real server is one for all worlds.
+    // A real database server is shared by all worlds.
     let workers = database::named().map_or(AT_ONCE, |_| 1);
     let failures = futures::future::join_all((0..workers).map(|_| worker())).await;
     let failures = failures.concat();

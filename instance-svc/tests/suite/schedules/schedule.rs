@@ -1,4 +1,5 @@
-//! One schedule: what is asked of the replicas, what goes wrong meanwhile, and how it comes to rest.
+//! One schedule: the requests to the replicas, the faults meanwhile, and the wait for the end of all
+//! operations.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -22,31 +23,31 @@ use super::{
 };
 use crate::support::{self, World, process::Process};
 
-/// How long a lease lasts here.
+/// The duration of a lease in these tests.
 const LEASE: Duration = Duration::from_secs(1);
-/// How long a call to the database may take: shorter than the wait before a takeover is longer than the
-/// lease.
+/// The timeout of a call to the database. It is shorter than the time by which the wait before a takeover
+/// exceeds the lease.
 const CALL: Duration = Duration::from_millis(800);
-/// How long a replica stands still: longer than a takeover waits.
+/// How long a replica is paused: longer than the wait before a takeover.
 const STILL: Duration = Duration::from_millis(2400);
-/// How long an answer is waited for: of a replica that stands still, and of one that is slow at most.
+/// The timeout of a response: a replica may be paused, or as slow as it can be.
 const HASTE: Duration = Duration::from_millis(300);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// An hour, in milliseconds.
 const HOUR: i64 = 3_600_000;
-/// The names of a schedule: domains of instances first, then what is their alias alone.
+/// The names of a schedule: domains of instances first, then names that are only used as aliases.
 const DOMAINS: u64 = 2;
 const NAMES: u64 = 4;
 
-/// How much of what schedules are about was in them.
+/// Counts of what happened in schedules.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) taken_over: u32,
-    /// The changes that were made.
+    /// The number of changes made.
     pub(crate) changes: u32,
-    /// The changes among them that were taken over.
+    /// The number of these that were taken over.
     pub(crate) changes_taken_over: u32,
-    /// The changes that were turned back.
+    /// The number of changes that were undone.
     pub(crate) turned_back: u32,
 }
 
@@ -74,28 +75,29 @@ impl std::ops::AddAssign for Tally {
     }
 }
 
-/// One of the replicas of a schedule.
+/// A replica of a schedule.
 pub(crate) struct Member {
     pub(crate) process: Process,
     clock: Clock,
-    /// It stands still, or did.
+    /// The time until which it is paused; may be past.
     still_until: Instant,
 }
 
-/// A schedule in the making.
+/// A schedule in progress.
 pub(crate) struct Schedule<'a> {
     pub(crate) world: &'a World,
     pub(crate) seed: u64,
     dice: Rng,
     started: u32,
     pub(crate) replicas: Vec<Member>,
-    /// The names of the operations that were acknowledged.
+    /// The names of the accepted operations.
     pub(crate) accepted: Vec<String>,
-    /// The ids of the operations that had ended when a change was asked for, by the id of that.
+    /// By the id of an operation that changes an instance: the ids of the operations that had ended when it was
+    /// requested.
     pub(crate) ended_before: HashMap<String, HashSet<String>>,
-    /// The numbers of the domains for which a creation was acknowledged.
+    /// The numbers of the domains with an accepted creation.
     created: Vec<u64>,
-    /// How many changes were asked for.
+    /// The number of requested changes.
     changes: u64,
 }
 
@@ -126,7 +128,7 @@ impl<'a> Schedule<'a> {
             scan_every: Duration::from_millis(200),
             first_pause: Duration::from_millis(50),
             longest_pause: Duration::from_millis(400),
-            // A replica that stood still has woken by then.
+            // A paused replica has resumed by then.
             look_again_after: STILL,
             clock: clock.clone(),
             ..support::hasty(&format!("{}-{}", self.seed, self.started), failpoints)
@@ -139,10 +141,10 @@ impl<'a> Schedule<'a> {
         });
     }
 
-    /// Runs it. What was done in it.
+    /// Runs the schedule. Returns the counts of what happened.
     ///
     /// # Errors
-    /// What is not as it should be at its end.
+    /// The first violated expectation at its end.
     pub(crate) async fn run(mut self) -> Result<Tally, String> {
         for number in 0..2 {
             self.start(random_failpoints(self.seed ^ (number << 60)))
@@ -157,7 +159,7 @@ impl<'a> Schedule<'a> {
             let pause = Duration::from_millis(self.dice.u64(..120));
             tokio::time::sleep(pause).await;
         }
-        // Enough has gone wrong: what is left is driven to its end, by replicas old and new.
+        // No more faults: old and new replicas drive the remaining operations to their end.
         self.world.faults().clear();
         self.start(Failpoints::default()).await;
         self.wake().await;
@@ -189,7 +191,7 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    /// Asks, and does not wait for the answer of a replica that stands still.
+    /// Sends a request, without waiting for the response of a paused replica.
     async fn ask<T>(
         &self,
         replica: usize,
@@ -208,7 +210,8 @@ impl<'a> Schedule<'a> {
 
     async fn create(&mut self, replica: usize, number: u64) {
         let clients = self.replicas.get(replica).unwrap().process.clone();
-        // Two that share an alias: one of them at most. One that wants its domain alone claims it early.
+        // The first two share an alias, so at most one of them wins. A creation of a domain alone claims it in
+        // its head start.
         let alias = self.dice.u64(..NAMES - DOMAINS) + DOMAINS;
         let (domain, alias) = (self.domain(number), self.domain(alias));
         let alone = self.dice.u64(..3) == 0;
@@ -221,7 +224,7 @@ impl<'a> Schedule<'a> {
         self.strike(replica).await;
     }
 
-    /// An instance that can be changed, if all goes well: what it comes to is seen at the end.
+    /// Creates an instance that can be changed if no fault prevents it; the result is seen at the end.
     async fn begin_with_an_instance(&mut self) {
         let clients = self.replicas.first().unwrap().process.clone();
         let (domain, alias) = (self.domain(0), self.domain(DOMAINS));
@@ -241,7 +244,7 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    /// The ids of the acknowledged operations that have ended, as far as the database tells.
+    /// The ids of the accepted operations that have ended, as far as the database shows.
     async fn ended(&self) -> HashSet<String> {
         let ids: Vec<&str> = self
             .accepted
@@ -252,7 +255,7 @@ impl<'a> Schedule<'a> {
         let operations = self.world.couch.database(&operations);
         let found: Result<HashMap<String, couch::Document<Operation>>, _> =
             operations.get_many(&ids).await;
-        // What goes wrong in the database strikes whoever asks it.
+        // Faults of the database affect every client.
         let found = found.unwrap_or_default().into_iter();
         found
             .filter(|(_, found)| found.body.phase.is_end())
@@ -261,7 +264,7 @@ impl<'a> Schedule<'a> {
     }
 
     async fn change(&mut self, replica: usize) {
-        // Mostly one that should be there.
+        // Usually one that should exist.
         let mut numbers = self.created.clone();
         numbers.push(self.dice.u64(..DOMAINS));
         let number = *self.dice.choice(&numbers).unwrap();
@@ -280,7 +283,7 @@ impl<'a> Schedule<'a> {
         self.strike(replica).await;
     }
 
-    /// Lets a replica stand still, or die, in the middle of what it was asked for just now; or nothing.
+    /// Pauses or kills a replica in the middle of its last request, or does nothing.
     async fn strike(&mut self, replica: usize) {
         let moment = Duration::from_millis(self.dice.u64(..60));
         match self.dice.u64(..6) {
@@ -296,7 +299,7 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    /// Ends a replica wherever it is; another one takes its place.
+    /// Kills a replica and replaces it.
     async fn kill(&mut self, replica: usize) {
         let killed = self.replicas.remove(replica);
         killed.process.kill().await;
@@ -322,7 +325,7 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    /// Waits until every replica has woken, and until what it was asked while it stood still has begun or was
+    /// Waits until every replica has resumed, and until requests sent to it during the pause have begun or were
     /// given up.
     async fn wake(&self) {
         for Member { process, .. } in &self.replicas {
@@ -338,13 +341,13 @@ impl<'a> Schedule<'a> {
         tokio::time::sleep(CALL).await;
     }
 
-    /// Waits until nobody has to look at any operation of this schedule any more. What they came to.
+    /// Waits until no operation of this schedule needs attention. Returns the ended operations.
     async fn settle(&self) -> Result<HashMap<String, Operation>, String> {
         let mark = format!("s{}-", self.seed);
         let log: OperationLog<Work> = OperationLog::new(&self.world.couch.clone().into()).unwrap();
         for round in 0..1200 {
             let mut open = log.open().await.unwrap();
-            // Destructions that begin by themselves, by the clock that is ahead of all others.
+            // Scheduled destructions, by a clock that is ahead of all others.
             let now = self.replicas.iter().map(|member| member.clock.now()).max();
             open.extend(log.due(&now.unwrap()).await.unwrap());
             open.retain(|found| found.body.domain.contains(&mark));
@@ -353,7 +356,7 @@ impl<'a> Schedule<'a> {
                 let mine = all.filter(|found| found.body.domain.contains(&mark));
                 return Ok(mine.map(|found| (found.id, found.body)).collect());
             }
-            // What is to be looked at later by a clock that was ahead, and is gone, would take hours.
+            // A later look that was scheduled by a clock far ahead would take hours.
             if round > 50 && open.iter().all(|found| found.body.phase.is_end()) {
                 self.replicas.last().unwrap().clock.jump(HOUR);
             }
@@ -363,8 +366,8 @@ impl<'a> Schedule<'a> {
     }
 }
 
-/// Asks until there is an answer: a replica that stood still loses its connections, and on a machine with
-/// much to do the database is late now and then.
+/// Repeats a call until there is a response: a paused replica loses its connections, and on a busy machine the
+/// database is slow now and then.
 pub(crate) async fn patiently<T>(ask: impl AsyncFn() -> Result<T, Status>) -> Result<T, Status> {
     eventually("an answer", async || match ask().await {
         Err(status) if matches!(status.code(), Code::Unavailable | Code::Cancelled) => Err(status),

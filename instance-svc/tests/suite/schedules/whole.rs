@@ -1,4 +1,4 @@
-//! What has to be true once a schedule has come to rest.
+//! Conditions that hold after a schedule has ended.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -26,17 +26,17 @@ use super::{
 };
 use crate::support::{self, Replica, World};
 
-/// How many databases an instance has.
+/// The number of databases of an instance.
 const DATABASES: usize = 16;
 
-/// All that there is of instances.
+/// Everything that exists of instances.
 #[derive(Debug)]
 struct Remains {
     instances: BTreeMap<String, InstanceDocument>,
     settings: BTreeMap<String, Map<String, Value>>,
     records: BTreeMap<String, Record>,
     claims: BTreeMap<String, Claim>,
-    /// How many databases there are, by prefix.
+    /// The number of databases, by prefix.
     databases: BTreeMap<String, usize>,
     /// The prefixes of contents.
     contents: BTreeSet<String>,
@@ -66,8 +66,8 @@ impl Remains {
         }
     }
 
-    /// The same, once the copies in records follow the documents: adoption brings up to date what a replica
-    /// left that was killed.
+    /// The same, once adoption has updated the copies in records: a replica that was killed may have left them
+    /// outdated.
     async fn settled(world: &World) -> Self {
         for _ in 0..100 {
             let now = Self::of(world).await;
@@ -83,7 +83,7 @@ impl Remains {
         Self::of(world).await
     }
 
-    /// Whether every instance is whole, and there is nothing else.
+    /// Checks that every instance is complete, and that nothing else exists.
     fn check(&self, ended: &HashMap<String, Operation>) -> Result<(), String> {
         let prefixes = self.instances.values().map(|it| it.prefix.clone());
         same("contents", &prefixes.clone().collect(), &self.contents)?;
@@ -97,8 +97,8 @@ impl Remains {
         self.check_claims(ended)
     }
 
-    /// The names that were claimed for creations that were never accepted: their claims come first. Whoever wants
-    /// such a name gets it.
+    /// The names claimed for creations that were never accepted, because claims are written first. Other
+    /// creations can take these names.
     fn never_accepted(&self, ended: &HashMap<String, Operation>) -> BTreeSet<String> {
         let claims = self.claims.iter().filter(|(_, claim)| {
             !ended.contains_key(&claim.operation)
@@ -108,7 +108,7 @@ impl Remains {
         claims.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Whether every name of every document is claimed for it, and no other name is.
+    /// Checks that every name of every document is claimed for its instance, and no other name is.
     fn check_claims(&self, ended: &HashMap<String, Operation>) -> Result<(), String> {
         let names = |id: &String, document: &InstanceDocument| {
             let id = id.clone();
@@ -143,12 +143,12 @@ impl Remains {
             )
         });
         same("claims", &wanted, &claimed.collect())?;
-        // No other software writes here: whatever has to be adopted was left by ours.
+        // No other software writes in these tests, so anything to adopt was left by Hamlet.
         let claims = self.claims.iter().filter(|(_, claim)| is_adopted(claim));
         same("adopted claims", &BTreeMap::new(), &claims.collect())
     }
 
-    /// Whether each instance is what the changes that were made, and no others, have made of it.
+    /// Checks that the state of each instance results from exactly the changes that were made.
     fn check_changes(
         &self,
         schedule: &Schedule<'_>,
@@ -182,7 +182,7 @@ impl Remains {
     }
 }
 
-/// Whether a claim was made for what looked like an instance of other software.
+/// Whether a claim was made by an adoption.
 fn is_adopted(claim: &Claim) -> bool {
     claim.operation.starts_with("adoption-")
 }
@@ -204,7 +204,7 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, wanted: &T, there: &T) -> Re
     ))
 }
 
-/// What an operation changes, if it is a change.
+/// The change that an operation makes, if it is a change.
 fn change_of(operation: &Operation) -> Option<&Change> {
     match &operation.work {
         Work::Change(work) => Some(&work.change),
@@ -212,8 +212,8 @@ fn change_of(operation: &Operation) -> Option<&Change> {
     }
 }
 
-/// Whether no operation has the instance. One that has ended, or was never accepted, has nothing, though a
-/// replica that was killed may not have freed what it named.
+/// Checks that no operation has the instance. A record may name an operation that has ended or was never
+/// accepted: that one has nothing, but a replica that was killed may not have removed the entry.
 fn check_free(record: &Record, ended: &HashMap<String, Operation>) -> Result<(), String> {
     match record.operation.as_ref().and_then(|id| ended.get(id)) {
         Some(operation) if !operation.phase.is_end() => {
@@ -223,7 +223,7 @@ fn check_free(record: &Record, ended: &HashMap<String, Operation>) -> Result<(),
     }
 }
 
-/// Whether what was acknowledged was done, and what was cancelled was not.
+/// Checks that accepted operations were done, and cancelled ones were not.
 fn check_accepted(accepted: &[String], ended: &HashMap<String, Operation>) -> Result<(), String> {
     for name in accepted {
         let operation = ended
@@ -257,7 +257,7 @@ impl Schedule<'_> {
             .and_then(|()| remains.check_changes(self, ended))
             .map_err(|wrong| format!("{wrong} {remains:#?} {ended:#?}"))?;
         self.check_leaves(ended).await?;
-        // Those who may still fail have had their time.
+        // Operations that may still fail have had their time.
         for member in std::mem::take(&mut self.replicas) {
             member.process.kill().await;
         }
@@ -265,8 +265,8 @@ impl Schedule<'_> {
         self.check_destruction(&remains, &left).await
     }
 
-    /// Whether one with all the patience of a real one finds every instance by each of its names, and can
-    /// destroy it; and whether it gets the names that nobody has.
+    /// Checks that a replica with realistic timeouts finds every instance by each of its names, can destroy it,
+    /// and can claim the names that no instance has.
     async fn check_destruction(
         &self,
         remains: &Remains,
@@ -304,11 +304,11 @@ impl Schedule<'_> {
         Ok(())
     }
 
-    /// Lost races leave one live leaf.
+    /// Checks that lost races leave one live leaf.
     ///
-    /// Of a document that exists already they may leave one more where the writer was stopped for good between
-    /// losing and taking its leaf back: nobody else can tell that leaf from one of other software. Nobody
-    /// reads it, and it goes with the document.
+    /// A document that existed before may have one more, if the writer was killed between losing the race and
+    /// removing its leaf: no other process can tell that leaf from one of other software. Nothing reads the
+    /// leaf, and it disappears with the document.
     async fn check_leaves(&self, ended: &HashMap<String, Operation>) -> Result<(), String> {
         for name in ["hamlet-claims", "instances", "hamlet-instances"] {
             let database = self.world.couch.database(&DbName::global(name).unwrap());

@@ -1,4 +1,4 @@
-//! Changes of each kind, and what each does to the documents of an instance.
+//! Changes of each kind, and their effect on the documents of an instance.
 #![allow(
     clippy::indexing_slicing,
     reason = "a member that is missing is the test failing"
@@ -27,12 +27,12 @@ pub(crate) struct Documents {
     pub(crate) instance: Map<String, Value>,
     pub(crate) settings: Map<String, Value>,
     pub(crate) record: Map<String, Value>,
-    /// The claims of the instance by their ids: what the name is to it.
+    /// The claims of the instance by id, with how each name belongs to it.
     pub(crate) claims: Vec<(String, String)>,
 }
 
 impl World {
-    /// One document, without its id and revision; empty when there is none.
+    /// A document without its id and revision; empty when it does not exist.
     pub(crate) async fn document(&self, database: &DbName, id: &str) -> Map<String, Value> {
         match self.couch.database(database).get(id).await {
             Err(couch::Error::DatabaseMissing { .. }) => Map::new(),
@@ -40,13 +40,13 @@ impl World {
         }
     }
 
-    /// The documents of a global database as they lie there, design documents aside.
+    /// The documents of a global database as stored, without design documents.
     pub(crate) async fn bodies(&self, name: &str) -> Vec<couch::Document<Value>> {
         let database = self.couch.database(&DbName::global(name).unwrap());
         database::documents(&database).await
     }
 
-    /// The operations of this kind, as they lie in the database.
+    /// The operations of this kind, as stored.
     pub(crate) async fn operations(&self, kind: &str) -> Vec<Value> {
         let rows = self.bodies("hamlet-operations").await;
         rows.into_iter()
@@ -55,7 +55,7 @@ impl World {
             .collect()
     }
 
-    /// All documents of the instance with this domain, as they lie in the database.
+    /// All documents of the instance with this domain, as stored.
     pub(crate) async fn documents(&self, domain: &str) -> Documents {
         let global = |name: &str| DbName::global(name).unwrap();
         let id = self
@@ -84,8 +84,8 @@ impl World {
     }
 }
 
-/// A record without what says which operations were and are at work: an instance is freed after the end of an
-/// operation is told.
+/// A record without the entries that name operations: an instance is freed after the end of an operation is
+/// reported.
 fn without_bookkeeping(mut record: Map<String, Value>) -> Map<String, Value> {
     record.remove("operation");
     record.remove("created");
@@ -93,19 +93,19 @@ fn without_bookkeeping(mut record: Map<String, Value>) -> Map<String, Value> {
 }
 
 impl Documents {
-    /// The same, with fields of the instance document changed; `null` takes one away.
+    /// The same with fields of the instance document changed; `null` removes one.
     pub(crate) fn with_instance(mut self, changes: Value) -> Self {
         merge(&mut self.instance, changes);
         self
     }
 
-    /// The same, with fields of the settings changed; `null` takes one away.
+    /// The same with fields of the settings changed; `null` removes one.
     pub(crate) fn with_settings(mut self, changes: Value) -> Self {
         merge(&mut self.settings, changes);
         self
     }
 
-    /// The same, with fields of our own document changed; `null` takes one away.
+    /// The same with fields of the record changed; `null` removes one.
     pub(crate) fn with_record(mut self, changes: Value) -> Self {
         merge(&mut self.record, changes);
         self
@@ -188,7 +188,7 @@ pub(crate) fn update_request(
     }
 }
 
-/// What came of an operation that has ended well.
+/// The response of an operation that succeeded.
 pub(crate) fn response<M: prost::Message + prost::Name + Default>(operation: &Operation) -> M {
     match &operation.result {
         Some(operation::Result::Response(response)) => unpack(response).unwrap().unwrap(),
@@ -196,7 +196,7 @@ pub(crate) fn response<M: prost::Message + prost::Name + Default>(operation: &Op
     }
 }
 
-/// An instance at which a change of one kind can be done, again and again.
+/// An instance on which a change of one kind can be made repeatedly.
 pub(crate) struct Prepared {
     pub(crate) domain: String,
     before: Documents,
@@ -204,8 +204,7 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// Writes the documents as they were before. Until all of them are, the adopting of what other software
-    /// writes may come in between.
+    /// Restores the documents. Until all are restored, an adoption of what other software writes may intervene.
     pub(crate) async fn restore(&self, world: &World) {
         while world.documents(&self.domain).await != self.before {
             self.write(world).await;
@@ -251,7 +250,7 @@ async fn put(world: &World, database: &DbName, id: &str, body: &Map<String, Valu
     }
 }
 
-/// Makes an instance at which a change of this kind can be done.
+/// Makes an instance on which a change of this kind can be made.
 pub(crate) async fn prepare(world: &World, replica: &Replica, kind: ChangeKind) -> Prepared {
     let domain = format!("{}.example", kind.name());
     let accepted = replica
@@ -292,7 +291,7 @@ pub(crate) async fn prepare(world: &World, replica: &Replica, kind: ChangeKind) 
     }
 }
 
-/// Asks for a change of this kind. The update has something to do in every step.
+/// Requests a change of this kind. The update has something to do in every step.
 pub(crate) async fn ask_for(
     replica: &Replica,
     kind: ChangeKind,
@@ -378,7 +377,7 @@ pub(crate) async fn ask_for(
     Ok(answer.into_inner())
 }
 
-/// Whether the change of [`ask_for`] was done to what was there before, and nothing else was.
+/// Checks that the change of [`ask_for`] was made to the previous documents, and nothing else.
 pub(crate) async fn require_done(world: &World, kind: ChangeKind, prepared: &Prepared, how: &str) {
     let domain = prepared.domain.as_str();
     let mut now = world.documents(domain).await;
@@ -428,7 +427,7 @@ pub(crate) async fn require_done(world: &World, kind: ChangeKind, prepared: &Pre
                 }))
                 .with_record(json!({"register_expires_at": null}))
         }
-        // Sessions lie in databases of their own.
+        // The databases of sessions are separate.
         ChangeKind::Sessions => before,
     };
     now.claims.sort();
@@ -436,7 +435,7 @@ pub(crate) async fn require_done(world: &World, kind: ChangeKind, prepared: &Pre
     assert_eq!(now, expected, "{how}");
 }
 
-/// Whether these secrets of the instance document are there, and others than before.
+/// Checks that these secrets of the instance document exist and differ from the previous ones.
 fn require_renewed(before: &Documents, now: &Documents, secrets: &[&str], how: &str) {
     for &secret in secrets {
         let is = now.instance.get(secret);
@@ -445,7 +444,7 @@ fn require_renewed(before: &Documents, now: &Documents, secrets: &[&str], how: &
     }
 }
 
-/// Whether everything is as it was before.
+/// Checks that everything is as before.
 pub(crate) async fn require_undone(world: &World, prepared: &Prepared, how: &str) {
     assert_eq!(
         world.documents(&prepared.domain).await,

@@ -1,5 +1,5 @@
-//! A small world for the instance service: a database, the other services as far as operations use them,
-//! and replicas that can be made to fail.
+//! A small world for the instance service: a database, fakes of the other services, and replicas that can be
+//! made to fail.
 #![allow(
     dead_code,
     reason = "each file of tests is a crate of its own and uses a part of this"
@@ -54,20 +54,20 @@ use test_kit::{
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Status};
 
-/// A database and the services beside the one that is tested.
+/// A database, and the services beside the one under test.
 pub(crate) struct World {
     pub(crate) couch: Couch,
-    /// What lies in the stores of contents: the number of objects by prefix.
+    /// The fake content stores: the number of objects by prefix.
     pub(crate) contents: Contents,
-    /// The files and the apps service.
+    /// The fake files and apps services.
     neighbours: Fake,
-    /// Replicas take turns at its nodes.
+    /// The database server; replicas use its nodes in turn.
     server: Server,
-    /// How many replicas there have been.
+    /// The number of replicas started so far.
     replicas: AtomicUsize,
 }
 
-/// What a replica is asked by.
+/// Clients of a replica.
 #[derive(Clone)]
 pub(crate) struct Clients {
     pub(crate) instances: InstanceServiceClient<Peer>,
@@ -84,9 +84,9 @@ pub(crate) struct Replica {
     task: tokio::task::JoinHandle<()>,
 }
 
-/// The files and the apps service, as far as operations use them: they make their databases, and an app that is
-/// installed has contents. Each instance has the web app `drive` and the konnector `bills`. The app `bad` cannot be
-/// installed; of `unheard`, the first request for each instance fails.
+/// The files and the apps service, as far as operations use them: they make their databases, and installed apps
+/// have contents. Each instance has the web app `drive` and the konnector `bills`. The app `bad` cannot be
+/// installed. For the app `unheard`, the first request for each instance fails.
 fn neighbours(server: &Server, contents: &Contents) -> Fake {
     let fake = Fake::service();
     lifecycles::play(&fake, &database::patient(server.url()), contents);
@@ -106,7 +106,7 @@ fn neighbours(server: &Server, contents: &Contents) -> Fake {
         if source == "bad" {
             return Err(Status::failed_precondition("this app is bad"));
         }
-        // What a node of the database answers that has not heard of the new databases yet.
+        // The response of a database node that does not know the new databases yet.
         if source == "unheard" && heard.lock().unwrap().insert(prefix.clone()) {
             let failure = StatusBuilder::new(
                 Code::FailedPrecondition,
@@ -137,7 +137,7 @@ impl World {
         }
     }
 
-    /// Starts a replica that does what `failpoints` says. It takes over quickly what others left.
+    /// Starts a replica that obeys `failpoints`. It takes over abandoned operations quickly.
     pub(crate) async fn replica(&self, name: &str, failpoints: Failpoints) -> Replica {
         self.replica_with(hasty(name, failpoints)).await
     }
@@ -163,7 +163,7 @@ impl World {
         }
     }
 
-    /// The node of the database on which the next replica works.
+    /// The database node of the next replica.
     fn next_node(&self) -> &str {
         let urls = self.server.urls();
         let number = self.replicas.fetch_add(1, Ordering::Relaxed);
@@ -174,17 +174,17 @@ impl World {
         given(self.neighbours.address(), couch, settings)
     }
 
-    /// What goes wrong in the database; nothing does in a real one.
+    /// The faults of the database; a real one has none.
     pub(crate) const fn faults(&self) -> &Faults {
         self.server.faults()
     }
 
-    /// Whether the database can be made to go wrong.
+    /// Whether the database can inject faults.
     pub(crate) const fn is_embedded(&self) -> bool {
         self.server.is_embedded()
     }
 
-    /// Writes down operations that ended some time ago, many of them in the same moment.
+    /// Writes operations that ended some time ago, many of them at the same time.
     pub(crate) async fn add_ended_operations(&self, count: usize) {
         let operations = self
             .couch
@@ -203,14 +203,14 @@ impl World {
         operations.bulk_ensure(&documents).await.unwrap();
     }
 
-    /// Writes a document of `global/DATABASE` as somebody else does.
+    /// Writes a document of `global/DATABASE`, as other software would.
     pub(crate) async fn put(&self, database: &str, id: &str, document: serde_json::Value) {
         let database = self.couch.database(&DbName::global(database).unwrap());
         let written = database.put(id, None, &document).await.unwrap();
         assert!(written.committed().is_some(), "{id} was there already");
     }
 
-    /// How many requests the database has served; a real one does not tell.
+    /// The number of requests that the database has served; unknown for a real one.
     pub(crate) fn served(&self) -> Option<u64> {
         self.server.served()
     }
@@ -221,7 +221,7 @@ impl World {
         documents.into_iter().map(|document| document.id).collect()
     }
 
-    /// All operations that are kept.
+    /// All stored operations.
     pub(crate) async fn all_operations(
         &self,
     ) -> Vec<couch::Document<instance_svc::operations::Operation>> {
@@ -232,7 +232,7 @@ impl World {
         found.unwrap().into_values().collect()
     }
 
-    /// All that there is of instances.
+    /// Everything that exists of instances.
     pub(crate) async fn leftovers(&self) -> Vec<String> {
         let mut left = self.couch.databases_with_prefix("cozy").await.unwrap();
         for name in ["instances", "hamlet-instances", "hamlet-claims"] {
@@ -245,7 +245,7 @@ impl World {
     }
 }
 
-/// What a replica is given. Connections belong to the runtime in which this is called.
+/// What a replica needs. Its connections belong to the runtime that calls this.
 fn given(peers: SocketAddr, couch: &CouchConfig, settings: Settings) -> Given {
     let way = peer::connect(&format!("http://{peers}"), cluster_key()).unwrap();
     Given {
@@ -258,7 +258,7 @@ fn given(peers: SocketAddr, couch: &CouchConfig, settings: Settings) -> Given {
     }
 }
 
-/// The settings of a replica that takes over quickly what others left.
+/// The settings of a replica that takes over abandoned operations quickly.
 pub(crate) fn hasty(name: &str, failpoints: Failpoints) -> Settings {
     Settings {
         alone: false,
@@ -279,7 +279,7 @@ pub(crate) fn config() -> Config {
     <Flags as clap::Parser>::parse_from(["test", "--instance-scheme", "http"]).config
 }
 
-/// How far an operation is.
+/// The metadata of an operation.
 pub(crate) fn progress(operation: &Operation) -> OperationMetadata {
     hamlet_proto::unpack(operation.metadata.as_ref().unwrap())
         .unwrap()
@@ -295,7 +295,7 @@ impl std::ops::Deref for Replica {
 }
 
 impl Replica {
-    /// Stops it as a deployment does.
+    /// Stops the replica gracefully, as a deployment does.
     pub(crate) async fn stop(mut self) {
         self.stop.cancel();
         (&mut self.task).await.unwrap();
@@ -303,7 +303,7 @@ impl Replica {
 }
 
 impl Drop for Replica {
-    /// On a real database it would go on in the world after its own.
+    /// With a real database, a replica left running would continue into the next world.
     fn drop(&mut self) {
         self.stop.cancel();
     }
@@ -321,7 +321,7 @@ impl Clients {
         }
     }
 
-    /// Whose a host is, as the gateway asks.
+    /// Resolves a host, as the gateway does.
     pub(crate) async fn resolve(&self, host: &str) -> Result<ResolveHostResponse, Status> {
         let request = ResolveHostRequest {
             host: host.to_owned(),
@@ -330,7 +330,7 @@ impl Clients {
         Ok(answer.into_inner())
     }
 
-    /// Reads an operation until it is as it should be.
+    /// Reads an operation until it meets a condition.
     pub(crate) async fn until(
         &self,
         name: &str,
@@ -359,7 +359,7 @@ impl Clients {
         Ok(())
     }
 
-    /// Asks for an instance and waits for the end of the operation.
+    /// Requests a creation and waits for the end of the operation.
     pub(crate) async fn create(&self, domain: &str) -> Result<Operation, Status> {
         let accepted = self.ask_to_create(domain, "").await?;
         Ok(self.end_of(&accepted.name).await)
@@ -398,7 +398,7 @@ impl Clients {
         Ok(answer.into_inner())
     }
 
-    /// Asks for a destruction; the name of the operation.
+    /// Requests a destruction; returns the name of the operation.
     pub(crate) async fn ask_to_destroy(&self, domain: &str) -> Result<String, Status> {
         let request = DeleteInstanceRequest {
             name: format!("instances/{domain}"),
@@ -413,9 +413,9 @@ impl Clients {
         Ok(self.end_of(&name).await)
     }
 
-    /// The operation when it has ended, whoever drives it.
+    /// Waits for the end of the operation, whichever replica drives it.
     pub(crate) async fn end_of(&self, name: &str) -> Operation {
-        // On a machine that others use too, 200 creations take their time.
+        // On a busy machine, 200 creations take a while.
         const PATIENCE: usize = 6;
         let mut operation = self.wait_for(name).await;
         for _ in 1..PATIENCE {
@@ -429,7 +429,7 @@ impl Clients {
         operation
     }
 
-    /// The operation when it has ended, or after a minute.
+    /// Waits for the end of the operation, up to a minute.
     async fn wait_for(&self, name: &str) -> Operation {
         let request = WaitOperationRequest {
             name: name.to_owned(),

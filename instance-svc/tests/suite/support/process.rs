@@ -1,4 +1,4 @@
-//! Replicas that can be stopped in the middle of anything, as SIGSTOP and SIGKILL do.
+//! Replicas that can be interrupted at any point, as by SIGSTOP and SIGKILL.
 
 use std::{sync::mpsc, thread::JoinHandle, time::Duration};
 
@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Clients, World, config, given, listen};
 
-/// A replica with a thread of its own. All that it does it does on that thread: while the thread sleeps
-/// nothing of it goes on, neither its timers nor its calls.
+/// A replica that runs entirely on its own thread: while the thread sleeps, none of its timers and calls make
+/// progress.
 pub(crate) struct Process {
     clients: Clients,
     stop: CancellationToken,
@@ -27,7 +27,7 @@ impl std::ops::Deref for Process {
 }
 
 impl World {
-    /// Starts a replica whose calls to the database end within `call`.
+    /// Starts a replica whose calls to the database have the timeout `call`.
     pub(crate) async fn process(&self, settings: Settings, call: Duration) -> Process {
         let couch = CouchConfig {
             call_timeout: call,
@@ -48,7 +48,7 @@ impl World {
             tell.send(runtime.handle().clone()).unwrap();
             runtime.block_on(async move {
                 let serve = async {
-                    // At the start the database may be away for as long as a test says so.
+                    // At the start, the database may be unavailable for as long as the test decides.
                     loop {
                         let given = given(peers, &couch, settings.clone());
                         let listener = listener.try_clone().unwrap();
@@ -65,7 +65,7 @@ impl World {
                     () = killed.cancelled() => {}
                 }
             });
-            // Whatever it was doing ends here, at once.
+            // Ends everything that the replica was doing, at once.
             runtime.shutdown_background();
         });
         let runtime = tokio::task::spawn_blocking(move || told.recv().unwrap())
@@ -82,18 +82,18 @@ impl World {
 }
 
 impl Process {
-    /// Lets it stand still for some time, wherever it is, as SIGSTOP and SIGCONT do.
+    /// Pauses it at any point for some time, as by SIGSTOP and SIGCONT.
     pub(crate) fn freeze(&self, time: Duration) {
         self.runtime.spawn(async move { std::thread::sleep(time) });
     }
 
-    /// Ends it wherever it is, as SIGKILL does.
+    /// Kills it at any point, as by SIGKILL.
     pub(crate) async fn kill(mut self) {
         self.kill.cancel();
         self.join().await;
     }
 
-    /// Stops it as a deployment does.
+    /// Stops it gracefully, as a deployment does.
     pub(crate) async fn stop(mut self) {
         self.stop.cancel();
         self.join().await;

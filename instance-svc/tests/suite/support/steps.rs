@@ -1,4 +1,4 @@
-//! The steps of the kinds of operations, as they are registered.
+//! The steps of the registered kinds of operations.
 
 use instance_svc::operations::{
     Work,
@@ -29,7 +29,7 @@ pub(crate) fn step(kind: &str, name: &str) -> StepId {
         .unwrap_or_else(|| panic!("{kind} has no step {name}"))
 }
 
-/// The first steps of a kind, up to and without the one with this name.
+/// The first steps of a kind, up to but not including the one with this name.
 pub(crate) fn steps_before(kind: &str, name: &str) -> Vec<StepId> {
     let end = step(kind, name);
     steps(kind)
@@ -38,8 +38,8 @@ pub(crate) fn steps_before(kind: &str, name: &str) -> Vec<StepId> {
         .collect()
 }
 
-/// Whether `at` is the head start that does the work of `step`, the first of its kind: it has to be left out where
-/// that step is to be reached.
+/// Whether `at` is the head start that does the work of `step`, the first step of its kind. A test that wants
+/// to reach that step has to suppress it.
 pub(crate) fn is_head_start_over(step: StepId, at: Point) -> bool {
     let head_start = Point {
         step: StepId::early(step.kind),

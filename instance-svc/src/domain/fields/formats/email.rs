@@ -7,10 +7,10 @@ const LONGEST: usize = 254;
 /// The longest part before the `@` (RFC 5321, 4.5.3.1.1), in bytes.
 const LONGEST_LOCAL: usize = 64;
 
-/// Checks a mail address. It is what a mail server takes; only what cannot be one is refused.
+/// Checks a mail address. Accepts what mail servers accept: only text that cannot be an address is refused.
 ///
 /// # Errors
-/// What is wrong, and what would be right.
+/// What is wrong, and what would be valid.
 pub fn check(text: &str) -> Result<(), String> {
     let plausible = text.len() <= LONGEST
         && text.rsplit_once('@').is_some_and(|(local, host)| {

@@ -1,17 +1,17 @@
-//! Ids that others give: the hosting provider, and those who prove who an owner is.
+//! Ids from other parties: the hosting provider and identity providers.
 
 use super::text::shown;
 
-/// The longest id of a provider, in bytes.
+/// The maximum length of a provider's id, in bytes.
 const LONGEST_UUID: usize = 128;
-/// The longest subject, in bytes (OpenID Connect Core 1.0, section 2, `sub`).
+/// The maximum length of a subject, in bytes (OpenID Connect Core 1.0, section 2, `sub`).
 const LONGEST_SUBJECT: usize = 255;
 
-/// Checks an id of the hosting provider. It is usually a UUID, and part of addresses at the provider's: so
-/// it is one segment of a path as it stands.
+/// Checks an id of the hosting provider. It is usually a UUID and part of the provider's URLs, so it has to be
+/// one path segment without escaping.
 ///
 /// # Errors
-/// What is wrong, and what would be right.
+/// What is wrong, and what would be valid.
 pub fn check_uuid(text: &str) -> Result<(), String> {
     let well_formed = (1..=LONGEST_UUID).contains(&text.len())
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
@@ -29,10 +29,10 @@ pub fn check_uuid(text: &str) -> Result<(), String> {
     }
 }
 
-/// Checks a subject at an OpenID Connect provider, as its tokens name it in `sub`.
+/// Checks a subject of an OpenID Connect provider, the `sub` of its tokens.
 ///
 /// # Errors
-/// What is wrong, and what would be right.
+/// What is wrong, and what would be valid.
 pub fn check_subject(text: &str) -> Result<(), String> {
     let well_formed = (1..=LONGEST_SUBJECT).contains(&text.len())
         && text

@@ -1,5 +1,5 @@
-//! What the values of single fields look like. Each check says what is wrong with a value, and what would
-//! be right; naming the field is its caller's business.
+//! Formats of single values. Each check says what is wrong with a value and what would be valid; the caller
+//! adds the name of the field.
 
 pub mod email;
 pub mod id;

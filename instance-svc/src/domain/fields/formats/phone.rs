@@ -2,16 +2,16 @@
 
 use super::text::shown;
 
-/// How many digits a number may have: the shortest in use, and the most of E.164.
+/// The minimum and maximum number of digits: the shortest number in use, and the maximum of E.164.
 const DIGITS: std::ops::RangeInclusive<usize> = 3..=15;
 
-/// Checks a phone number: digits as people group them, by spaces, dots, hyphens, slashes and parentheses,
-/// with a `+` before the country's code.
+/// Checks a phone number: digits, which may be grouped by spaces, dots, hyphens, slashes and parentheses, with
+/// a `+` before the country code.
 ///
-/// Documents keep it as it was written: which grouping is usual differs from country to country.
+/// Documents keep it as it was written: the usual grouping differs from country to country.
 ///
 /// # Errors
-/// What is wrong, and what would be right.
+/// What is wrong, and what would be valid.
 pub fn check(text: &str) -> Result<(), String> {
     let number = text.strip_prefix('+').unwrap_or(text);
     let digits = number.bytes().filter(u8::is_ascii_digit).count();

@@ -2,13 +2,13 @@
 
 use super::text::{self, shown};
 
-/// The most settings of one instance.
+/// The maximum number of settings of an instance.
 pub const MOST: usize = 100;
-/// The longest name of a setting, in bytes.
+/// The maximum length of a name, in bytes.
 const LONGEST_NAME: usize = 64;
 
-/// Names that mean a field. Taking them here too would give one thing two values; other software takes
-/// them out of the settings, or mixes its own values in under these names.
+/// Reserved names: each means a field. Accepting them here would give one thing two values. Other software
+/// removes them from the settings, or adds its own values under these names.
 const OWN_FIELDS: [(&str, &str); 17] = [
     ("context", "use instance.context"),
     ("locale", "use instance.locale"),
@@ -29,10 +29,10 @@ const OWN_FIELDS: [(&str, &str); 17] = [
     ("feature_flags", "it cannot be set as text"),
 ];
 
-/// Checks a setting: its name, and its value, which is kept as text.
+/// Checks a setting: its name, and its value, which is stored as a string.
 ///
 /// # Errors
-/// What is wrong, and what would be right.
+/// What is wrong, and what would be valid.
 pub fn check(name: &str, value: &str) -> Result<(), String> {
     check_name(name)?;
     if let Some((_, instead)) = OWN_FIELDS.iter().find(|(taken, _)| *taken == name) {
@@ -41,10 +41,10 @@ pub fn check(name: &str, value: &str) -> Result<(), String> {
     text::check(value)
 }
 
-/// Checks the name of a setting: one that the command line of the compatible software can write too.
+/// Checks the name of a setting. The command line of the compatible software has to be able to write it, too.
 ///
 /// # Errors
-/// What is wrong, and what would be right.
+/// What is wrong, and what would be valid.
 pub fn check_name(name: &str) -> Result<(), String> {
     let well_formed = (1..=LONGEST_NAME).contains(&name.len())
         && !name.starts_with('_')

@@ -1,14 +1,14 @@
-//! Who pays for an instance.
+//! Sponsors of an instance.
 
 use super::text::shown;
 
-/// The most sponsors of one instance.
+/// The maximum number of sponsors of an instance.
 const MOST: usize = 50;
 
-/// Checks the sponsors of an instance: each a name by which a logo is found.
+/// Checks the sponsors of an instance: each is a name under which a logo is found.
 ///
 /// # Errors
-/// What is wrong, and what would be right.
+/// What is wrong, and what would be valid.
 pub fn check(sponsors: &[String]) -> Result<(), String> {
     if sponsors.len() > MOST {
         return Err(format!("names more than {MOST} sponsors; use fewer"));

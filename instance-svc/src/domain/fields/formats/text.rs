@@ -1,12 +1,12 @@
 //! Free text.
 
-/// The longest free text, in bytes.
+/// The maximum length of free text, in bytes.
 pub const LONGEST: usize = 1024;
 
-/// Checks a text that people wrote: one line of limited length. Empty is fine.
+/// Checks free text: one line of limited length. It may be empty.
 ///
 /// # Errors
-/// What is wrong, and what would be right.
+/// What is wrong, and what would be valid.
 pub fn check(text: &str) -> Result<(), String> {
     if text.len() > LONGEST {
         return Err(format!(
@@ -19,7 +19,7 @@ pub fn check(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// As much of a text as a message can show.
+/// Shortens a text for a message.
 pub(in crate::domain::fields) fn shown(text: &str) -> String {
     const MOST: usize = 60;
     if text.chars().count() <= MOST {

