@@ -29,7 +29,7 @@ use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use tokio::sync::RwLock;
 
-use crate::{archive::Files, domain::kind::Kind, error::Error};
+use crate::{archive::Files, domain::app_type::AppType, error::Error};
 
 const BLOBS: &str = "apps/sha256";
 const TREES: &str = "apps/trees";
@@ -124,7 +124,7 @@ impl Contents {
     pub(crate) async fn keep(
         &self,
         prefix: &str,
-        kind: Kind,
+        kind: AppType,
         slug: &str,
         key: &str,
         tree: Tree,
@@ -147,7 +147,12 @@ impl Contents {
     }
 
     /// Removes all pointers of an app. Idempotent.
-    pub(crate) async fn forget(&self, prefix: &str, kind: Kind, slug: &str) -> Result<(), Error> {
+    pub(crate) async fn forget(
+        &self,
+        prefix: &str,
+        kind: AppType,
+        slug: &str,
+    ) -> Result<(), Error> {
         self.remove_below(&pointers(prefix, kind, slug)?).await?;
         Ok(())
     }
@@ -156,7 +161,7 @@ impl Contents {
     pub(crate) async fn forget_form(
         &self,
         prefix: &str,
-        kind: Kind,
+        kind: AppType,
         slug: &str,
         key: &str,
     ) -> Result<(), Error> {
@@ -317,7 +322,7 @@ impl Contents {
 }
 
 /// The folder of an app's pointers.
-fn pointers(prefix: &str, kind: Kind, slug: &str) -> Result<Path, Error> {
+fn pointers(prefix: &str, kind: AppType, slug: &str) -> Result<Path, Error> {
     let prefix = checked(prefix)?;
     Ok(Path::from_iter([
         INSTANCES,
@@ -404,7 +409,7 @@ mod tests {
     use time::{Duration, OffsetDateTime};
 
     use super::{Contents, Tree};
-    use crate::{archive::Files, domain::kind::Kind};
+    use crate::{archive::Files, domain::app_type::AppType};
 
     fn tree(files: &[(&str, &'static str)]) -> Tree {
         let files: Files = files
@@ -423,7 +428,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let contents = Contents::open(folder.path()).unwrap();
         let blobs = folder.path().join("apps/sha256");
-        let keep = |prefix, tree| contents.keep(prefix, Kind::Webapp, "home", "key", tree);
+        let keep = |prefix, tree| contents.keep(prefix, AppType::Webapp, "home", "key", tree);
         keep("a", tree(&[("x", "same"), ("y", "same"), ("z", "mine")]))
             .await
             .unwrap();

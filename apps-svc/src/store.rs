@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     domain::{
+        app_type::AppType,
         document::{Draft, permission_id},
-        kind::Kind,
     },
     error::Error,
 };
@@ -114,8 +114,8 @@ impl Store {
     /// Creates the databases. Returns their names, each with the number of documents that it then holds. Idempotent.
     pub(crate) async fn prepare(&self) -> Result<Vec<(String, usize)>, Error> {
         let (apps, konnectors, permissions) = futures::try_join!(
-            self.prepare_one(Kind::Webapp.doctype(), Vec::new()),
-            self.prepare_one(Kind::Konnector.doctype(), Vec::new()),
+            self.prepare_one(AppType::Webapp.doctype(), Vec::new()),
+            self.prepare_one(AppType::Konnector.doctype(), Vec::new()),
             self.prepare_one(PERMISSIONS, permission_designs()?),
         )?;
         Ok(vec![apps, konnectors, permissions])
@@ -135,7 +135,11 @@ impl Store {
     }
 
     /// The document of an app, if it is installed.
-    pub(crate) async fn app(&self, kind: Kind, slug: &str) -> Result<Option<AppDocument>, Error> {
+    pub(crate) async fn app(
+        &self,
+        kind: AppType,
+        slug: &str,
+    ) -> Result<Option<AppDocument>, Error> {
         let database = self.database(kind.doctype())?;
         Ok(database.get(&kind.document_id(slug)).await?)
     }
@@ -143,7 +147,7 @@ impl Store {
     /// Returns up to `limit` apps whose slugs come after `after`, sorted by slug.
     pub(crate) async fn apps(
         &self,
-        kind: Kind,
+        kind: AppType,
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<AppDocument>, Error> {
@@ -182,7 +186,7 @@ impl Store {
     }
 
     /// Publishes an app, unless one with that slug exists.
-    pub(crate) async fn publish(&self, kind: Kind, app: &Draft) -> Result<Published, Error> {
+    pub(crate) async fn publish(&self, kind: AppType, app: &Draft) -> Result<Published, Error> {
         let database = self.database(kind.doctype())?;
         let same = |found: &Value| {
             ["/created_at", "/source", "/version"]
@@ -216,7 +220,7 @@ impl Store {
     /// [`Error::Changed`] when the app has been changed in the meantime.
     pub(crate) async fn remove(
         &self,
-        kind: Kind,
+        kind: AppType,
         slug: &str,
         app: &AppDocument,
     ) -> Result<(), Error> {

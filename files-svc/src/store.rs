@@ -12,8 +12,8 @@ use crate::{
         ROOT_ID,
         databases::{BY_PARENT, BY_PATH, FILES, Plan, VERSIONS},
         default_tree::Directory,
-        node::{Fields, Kind, Node},
-        order::Place,
+        node::{Fields, Node, NodeType},
+        order::SortKey,
         path::AbsolutePath,
         prefix::Prefix,
     },
@@ -205,7 +205,7 @@ impl Store {
         let mut found = self.files.find::<Value>(query).boxed();
         while let Some(document) = found.try_next().await? {
             let document = self.read(document)?;
-            if document.body.kind == Kind::File && document.body.dir_id == parent.id {
+            if document.body.kind == NodeType::File && document.body.dir_id == parent.id {
                 let node = self.node(document, &parent.path)?;
                 if node.lies_at(path) {
                     return Ok(Some(node));
@@ -236,23 +236,23 @@ impl Store {
     /// The sort keys of all children of a directory, in order. They are read in pages and sorted here: the index orders
     /// them by id, and the database's collation treats different spellings as equal. Each child takes its name and id
     /// in memory.
-    pub(crate) async fn children(&self, directory: &str) -> Result<Vec<Place>, Error> {
+    pub(crate) async fn children(&self, directory: &str) -> Result<Vec<SortKey>, Error> {
         let query = Find::new(json!({ "dir_id": directory }))
             .use_index(BY_PARENT, None)
             .fields(["name", "dir_id"])
             .page_size(1000);
         let mut found = self.files.find::<Named>(query).boxed();
-        let mut places = Vec::new();
+        let mut keys = Vec::new();
         while let Some(Document { id, body, .. }) = found.try_next().await? {
             if body.dir_id == directory {
-                places.push(Place {
+                keys.push(SortKey {
                     name: body.name,
                     id,
                 });
             }
         }
-        places.sort();
-        Ok(places)
+        keys.sort();
+        Ok(keys)
     }
 
     /// Reads the children with these sort keys, in the same order. A child that has been moved or removed since is left
@@ -262,10 +262,10 @@ impl Store {
     /// [`Error::Broken`] when a document does not fit into the tree.
     pub(crate) async fn nodes(
         &self,
-        places: &[Place],
+        keys: &[SortKey],
         directory: &Node,
     ) -> Result<Vec<Node>, Error> {
-        let ids: Vec<&str> = places.iter().map(|place| place.id.as_str()).collect();
+        let ids: Vec<&str> = keys.iter().map(|key| key.id.as_str()).collect();
         let mut found = self.files.get_many::<Value>(&ids).await?;
         let mut nodes = Vec::with_capacity(ids.len());
         for id in ids {

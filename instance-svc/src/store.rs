@@ -22,7 +22,7 @@ use crate::{
     domain::{
         databases::{INSTANCES_INDEXES, INSTANCES_VIEWS, SETTINGS},
         instance::SETTINGS_ID,
-        place::Place,
+        location::DatabaseLocation,
     },
     error::Error,
 };
@@ -64,8 +64,8 @@ impl Store {
     ///
     /// # Errors
     /// [`couch::Error::NoSuchCluster`] when the configuration does not list it.
-    pub fn couch(&self, place: Place<'_>) -> Result<&Couch, couch::Error> {
-        self.couch.at(place.couch_cluster)
+    pub fn couch(&self, location: DatabaseLocation<'_>) -> Result<&Couch, couch::Error> {
+        self.couch.at(location.couch_cluster)
     }
 
     /// Makes the global databases with their indexes and views. May be repeated.
@@ -91,14 +91,14 @@ impl Store {
     /// repeated. Returns its name and the minimum number of documents that it must hold.
     pub async fn make_database(
         &self,
-        place: Place<'_>,
+        location: DatabaseLocation<'_>,
         doctype: &str,
         indexes: &[Index],
         views: &[View],
         documents: &[(String, Map<String, Value>)],
     ) -> Result<(String, u64), Error> {
-        let couch = self.couch(place)?;
-        let name = DbName::instance(place.prefix, doctype)?;
+        let couch = self.couch(location)?;
+        let name = DbName::instance(location.prefix, doctype)?;
         match couch.create_database(&name).await? {
             Creation::Created | Creation::AlreadyExists => {}
         }
@@ -115,10 +115,10 @@ impl Store {
     /// The owner's settings. `None` also when their database is gone, because the instance is being destroyed.
     pub async fn settings(
         &self,
-        place: Place<'_>,
+        location: DatabaseLocation<'_>,
     ) -> Result<Option<Document<Map<String, Value>>>, couch::Error> {
-        let name = DbName::instance(place.prefix, SETTINGS)?;
-        match self.couch(place)?.database(&name).get(SETTINGS_ID).await {
+        let name = DbName::instance(location.prefix, SETTINGS)?;
+        match self.couch(location)?.database(&name).get(SETTINGS_ID).await {
             Err(couch::Error::DatabaseMissing { .. }) => Ok(None),
             found => found,
         }

@@ -17,8 +17,8 @@ use super::Shared;
 use crate::{
     contents::Tree,
     domain::{
+        app_type::AppType,
         document::{Draft, Installation, folder_suffix},
-        kind::Kind,
         manifest::Manifest,
         slug,
         source::{Source, Wrong},
@@ -36,7 +36,7 @@ pub(crate) struct Install {
     /// The slug under which to install the app; empty for the slug in the manifest.
     pub(crate) slug: String,
     /// The expected kind; other kinds are refused.
-    pub(crate) kind: Kind,
+    pub(crate) kind: AppType,
     /// Checks everything without installing.
     pub(crate) validate_only: bool,
     /// The time limit of the installation.

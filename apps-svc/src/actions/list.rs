@@ -1,7 +1,7 @@
 //! Lists apps, page by page.
 
 use crate::{
-    domain::kind::Kind,
+    domain::app_type::AppType,
     error::Error,
     store::{AppDocument, Store},
 };
@@ -18,7 +18,7 @@ pub(crate) struct Page {
 /// Returns up to `size` apps whose slugs come after `after`.
 pub(crate) async fn list(
     store: &Store,
-    kind: Kind,
+    kind: AppType,
     after: Option<&str>,
     size: usize,
 ) -> Result<Page, Error> {

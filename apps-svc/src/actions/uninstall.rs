@@ -2,7 +2,7 @@
 
 use super::Shared;
 use crate::{
-    domain::kind::Kind,
+    domain::app_type::AppType,
     error::Error,
     store::{AppDocument, Store},
 };
@@ -13,7 +13,7 @@ pub(crate) struct Uninstall {
     /// The app's slug.
     pub(crate) slug: String,
     /// What it is.
-    pub(crate) kind: Kind,
+    pub(crate) kind: AppType,
     /// The revision that the app must have; empty for any.
     pub(crate) etag: String,
     /// Checks everything without removing.

@@ -5,27 +5,27 @@ use prost_types::Timestamp;
 use serde_json::{Map, Value};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::{domain::kind::Kind, store::AppDocument};
+use crate::{domain::app_type::AppType, store::AppDocument};
 
 /// The kind of app that a request names; web app by default. `None` for an unknown number.
-pub(super) fn kind(number: i32) -> Option<Kind> {
+pub(super) fn kind(number: i32) -> Option<AppType> {
     match app::Kind::try_from(number) {
-        Ok(app::Kind::Unspecified | app::Kind::Webapp) => Some(Kind::Webapp),
-        Ok(app::Kind::Konnector) => Some(Kind::Konnector),
+        Ok(app::Kind::Unspecified | app::Kind::Webapp) => Some(AppType::Webapp),
+        Ok(app::Kind::Konnector) => Some(AppType::Konnector),
         Err(_) => None,
     }
 }
 
 /// An installed app, with its title in the language of the instance.
-pub(super) fn app(kind: Kind, document: &AppDocument, locale: &str) -> App {
+pub(super) fn app(kind: AppType, document: &AppDocument, locale: &str) -> App {
     let body = &document.body;
     let text = |name: &str| text(body, name).to_owned();
     App {
         slug: text("slug"),
         display_name: title(body, locale).to_owned(),
         kind: match kind {
-            Kind::Webapp => app::Kind::Webapp.into(),
-            Kind::Konnector => app::Kind::Konnector.into(),
+            AppType::Webapp => app::Kind::Webapp.into(),
+            AppType::Konnector => app::Kind::Konnector.into(),
         },
         version: text("version"),
         source: text("source"),

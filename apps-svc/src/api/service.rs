@@ -20,7 +20,7 @@ use crate::{
         list,
         uninstall::{self, Uninstall},
     },
-    domain::{kind::Kind, slug},
+    domain::{app_type::AppType, slug},
     error::Error,
     store::Store,
 };
@@ -68,7 +68,7 @@ fn check_request_id(text: &str) -> Result<(), Status> {
     })
 }
 
-fn checked_kind(kind: i32) -> Result<Kind, Status> {
+fn checked_kind(kind: i32) -> Result<AppType, Status> {
     convert::kind(kind)
         .ok_or_else(|| invalid_field("kind", "is not known; give a web app or a konnector"))
 }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{kind::Kind, manifest::Manifest};
+use super::{app_type::AppType, manifest::Manifest};
 
 /// An installation: the input of all documents of an app.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub(crate) struct Installation<'a> {
     /// The instance's prefix.
     pub(crate) prefix: &'a str,
     /// The kind of app.
-    pub(crate) kind: Kind,
+    pub(crate) kind: AppType,
     /// The slug under which it is installed.
     pub(crate) slug: &'a str,
     /// The source, as stored.
@@ -140,7 +140,7 @@ impl Installation<'_> {
 
 /// The id of an app's permission document. It is deterministic, so an installation that is retried after a crash
 /// creates no second document.
-pub(crate) fn permission_id(prefix: &str, kind: Kind, slug: &str) -> String {
+pub(crate) fn permission_id(prefix: &str, kind: AppType, slug: &str) -> String {
     derived_id(&["io.cozy.permissions", prefix, kind.as_str(), slug])
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{kind::Kind, permissions, slug, version};
+use super::{app_type::AppType, permissions, slug, version};
 
 /// The largest manifest, in bytes.
 pub(crate) const LARGEST: usize = 2 << 20;
@@ -73,7 +73,7 @@ impl Manifest {
     ///
     /// # Errors
     /// A message that says what is wrong and what a valid value looks like.
-    pub(crate) fn from_bytes(kind: Kind, bytes: &[u8]) -> Result<Self, String> {
+    pub(crate) fn from_bytes(kind: AppType, bytes: &[u8]) -> Result<Self, String> {
         if bytes.len() > LARGEST {
             return Err(format!("it is larger than {} MiB", LARGEST >> 20));
         }
@@ -86,7 +86,7 @@ impl Manifest {
     ///
     /// # Errors
     /// A message that says what is wrong and what a valid value looks like.
-    pub(crate) fn from_json(kind: Kind, value: Value) -> Result<Self, String> {
+    pub(crate) fn from_json(kind: AppType, value: Value) -> Result<Self, String> {
         let Value::Object(mut given) = value else {
             return Err("it is no JSON object".to_owned());
         };
@@ -120,8 +120,8 @@ impl Manifest {
             permissions.clone().map_or_else(|| json!({}), Value::Object),
         );
         let triggers = match kind {
-            Kind::Webapp => webapp(&mut members)?,
-            Kind::Konnector => {
+            AppType::Webapp => webapp(&mut members)?,
+            AppType::Konnector => {
                 if members.get("parameters").is_some_and(Value::is_null) {
                     members.shift_remove("parameters");
                 }
@@ -138,10 +138,10 @@ impl Manifest {
     }
 }
 
-fn check_type(kind: Kind, given: &Map<String, Value>) -> Result<(), String> {
+fn check_type(kind: AppType, given: &Map<String, Value>) -> Result<(), String> {
     let other = match kind {
-        Kind::Webapp => Kind::Konnector,
-        Kind::Konnector => Kind::Webapp,
+        AppType::Webapp => AppType::Konnector,
+        AppType::Konnector => AppType::Webapp,
     };
     match given.get("type") {
         Some(Value::String(text)) if text == other.as_str() => Err(format!(
@@ -340,12 +340,12 @@ mod tests {
     use serde_json::json;
 
     use super::Manifest;
-    use crate::domain::kind::Kind;
+    use crate::domain::app_type::AppType;
 
     #[test]
     fn members_owned_by_the_server_are_dropped() {
         let manifest = Manifest::from_json(
-            Kind::Webapp,
+            AppType::Webapp,
             json!({
                 "state": "ready", "checksum": "f", "source": "file:///etc", "error": "e", "_deleted": true,
                 "available_version": "9", "created_at": "1999", "_id": "x", "name": "N",
@@ -370,7 +370,7 @@ mod tests {
 
     #[test]
     fn errors_name_the_invalid_member() {
-        let wrong = |value| Manifest::from_json(Kind::Webapp, value).unwrap_err();
+        let wrong = |value| Manifest::from_json(AppType::Webapp, value).unwrap_err();
         assert!(wrong(json!({"type": "konnector"})).contains("a webapp was asked for"));
         assert!(wrong(json!({"version": "../home/1.0.0"})).contains("version"));
         assert!(wrong(json!({"routes": {"/": {"public": "yes"}}})).starts_with("routes./.public"));

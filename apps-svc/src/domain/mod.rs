@@ -1,7 +1,7 @@
 //! Sources, manifests and documents of apps. No I/O.
 
+pub(crate) mod app_type;
 pub(crate) mod document;
-pub(crate) mod kind;
 pub(crate) mod manifest;
 pub(crate) mod path;
 pub(crate) mod permissions;

@@ -11,7 +11,7 @@ use service_kit::contexts::Contexts;
 use crate::{
     archive::{Files, Limits},
     domain::{
-        kind::Kind,
+        app_type::AppType,
         manifest::Manifest,
         source::{RegistryApp, Source, WebArchive},
         version::{Channel, Version},
@@ -52,7 +52,7 @@ impl Sources {
     pub(crate) async fn get(
         &self,
         source: &Source,
-        kind: Kind,
+        kind: AppType,
         context: &str,
     ) -> Result<Package, Error> {
         match source {
@@ -87,7 +87,7 @@ impl Sources {
     async fn get_from_registries(
         &self,
         app: &RegistryApp,
-        kind: Kind,
+        kind: AppType,
         registries: &[String],
     ) -> Result<Package, Error> {
         for registry in registries {
@@ -116,7 +116,11 @@ impl Sources {
         })
     }
 
-    async fn get_from_app_folder(&self, app: &RegistryApp, kind: Kind) -> Result<Package, Error> {
+    async fn get_from_app_folder(
+        &self,
+        app: &RegistryApp,
+        kind: AppType,
+    ) -> Result<Package, Error> {
         let not_found = |why: String| Error::NotFound {
             source_text: Source::Registry(app.clone()).to_string(),
             why,
@@ -159,7 +163,7 @@ impl Sources {
         })
     }
 
-    async fn get_from_web(&self, archive: &WebArchive, kind: Kind) -> Result<Package, Error> {
+    async fn get_from_web(&self, archive: &WebArchive, kind: AppType) -> Result<Package, Error> {
         let packed = self
             .client
             .archive(&archive.url, archive.sha256.as_deref(), self.limits.packed)
@@ -189,7 +193,7 @@ impl Sources {
     }
 }
 
-fn manifest_of(files: &Files, kind: Kind) -> Result<Option<Manifest>, Error> {
+fn manifest_of(files: &Files, kind: AppType) -> Result<Option<Manifest>, Error> {
     files
         .get(kind.manifest_name())
         .map(|bytes| Manifest::from_bytes(kind, bytes))

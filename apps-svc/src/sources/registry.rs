@@ -30,7 +30,7 @@ pub(crate) struct Offer {
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct Response {
     version: String,
     url: String,
     sha256: String,
@@ -57,12 +57,12 @@ pub(crate) async fn ask(
     let Some(bytes) = client.json(&address, manifest::LARGEST).await? else {
         return Ok(None);
     };
-    let answer: Answer = serde_json::from_slice(&bytes)
+    let response: Response = serde_json::from_slice(&bytes)
         .map_err(|error| wrong(format!("answered what is no version of an app: {error}")))?;
-    let version = Version::parse(&answer.version).ok_or_else(|| {
+    let version = Version::parse(&response.version).ok_or_else(|| {
         wrong(format!(
             "answered the version {:?}, which is none",
-            answer.version
+            response.version
         ))
     })?;
     if app
@@ -72,22 +72,22 @@ pub(crate) async fn ask(
     {
         return Err(wrong(format!(
             "answered version {:?} when asked for another",
-            answer.version
+            response.version
         )));
     }
-    let sha256 = answer.sha256.to_ascii_lowercase();
+    let sha256 = response.sha256.to_ascii_lowercase();
     if !is_sha256(&sha256) {
         return Err(wrong("announced no SHA-256 of the archive".to_owned()));
     }
-    let url = Url::parse(&answer.url)
+    let url = Url::parse(&response.url)
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https"))
         .ok_or_else(|| wrong("gave no address of the archive".to_owned()))?;
-    let folder = path::plain(answer.tar_prefix.trim_start_matches('/').as_bytes())
+    let folder = path::plain(response.tar_prefix.trim_start_matches('/').as_bytes())
         .map_err(|why| wrong(format!("gave a wrong folder of the archive: {why}")))?;
     Ok(Some(Offer {
         version: version.as_str().to_owned(),
-        manifest: answer.manifest,
+        manifest: response.manifest,
         url,
         sha256,
         folder,

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, vec};
 use futures::{Stream, stream};
 
 use crate::{
-    domain::{node::Node, order::Place},
+    domain::{node::Node, order::SortKey},
     error::Error,
     store::Store,
 };
@@ -17,7 +17,7 @@ const CHUNK: usize = 200;
 struct Level {
     directory: Node,
     /// Children that have not been read.
-    places: vec::IntoIter<Place>,
+    keys: vec::IntoIter<SortKey>,
     /// Children that have been read but not sent.
     ready: VecDeque<Node>,
 }
@@ -68,7 +68,7 @@ impl Walk {
                 self.enter(&node).await?;
                 return Ok(Some((node, depth)));
             }
-            let chunk: Vec<Place> = level.places.by_ref().take(CHUNK).collect();
+            let chunk: Vec<SortKey> = level.keys.by_ref().take(CHUNK).collect();
             if chunk.is_empty() {
                 self.levels.pop();
             } else {
@@ -89,10 +89,10 @@ impl Walk {
         {
             return Err(self.store.broken(&node.id, "it lies below itself"));
         }
-        let places = self.store.children(&node.id).await?.into_iter();
+        let keys = self.store.children(&node.id).await?.into_iter();
         self.levels.push(Level {
             directory: node.clone(),
-            places,
+            keys,
             ready: VecDeque::new(),
         });
         Ok(())

@@ -8,7 +8,7 @@ use crate::{
     actions::{check::Scope, get::Target},
     domain::{
         finding::Finding,
-        node::{Kind, Node},
+        node::{Node, NodeType},
         path::AbsolutePath,
     },
     error::Error,
@@ -17,8 +17,8 @@ use crate::{
 /// The message for a file or directory.
 pub(crate) fn file(node: Node) -> File {
     let kind = match node.fields.kind {
-        Kind::Directory => Type::Directory,
-        Kind::File => Type::File,
+        NodeType::Directory => Type::Directory,
+        NodeType::File => Type::File,
     };
     File {
         r#type: kind.into(),

@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::order::Place;
+use super::order::SortKey;
 
 /// The position at which a page ended. It is a position in the order and not a row number, so the next page repeats and
 /// skips nothing when entries are added or removed in between.
@@ -11,7 +11,7 @@ pub(crate) struct Cursor {
     /// The id of the directory.
     pub(crate) directory: String,
     /// The position of the page's last entry.
-    pub(crate) last: Place,
+    pub(crate) last: SortKey,
 }
 
 impl Cursor {
@@ -27,7 +27,7 @@ impl Cursor {
         let [directory, name, id]: [String; 3] = serde_json::from_slice(&text).ok()?;
         Some(Self {
             directory,
-            last: Place { name, id },
+            last: SortKey { name, id },
         })
     }
 }
@@ -36,12 +36,12 @@ impl Cursor {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Cursor, Place};
+    use super::{Cursor, SortKey};
 
     proptest! {
         #[test]
         fn a_token_is_read_as_it_was_written(directory in ".*", name in ".*", id in ".*") {
-            let cursor = Cursor { directory, last: Place { name, id } };
+            let cursor = Cursor { directory, last: SortKey { name, id } };
             prop_assert_eq!(Cursor::from_token(&cursor.to_token()), Some(cursor));
         }
 

@@ -24,7 +24,7 @@ pub(crate) struct Reference {
 /// The type of a document of the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Kind {
+pub(crate) enum NodeType {
     /// A directory.
     Directory,
     /// A file.
@@ -36,7 +36,7 @@ pub(crate) enum Kind {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Fields {
     #[serde(rename = "type")]
-    pub(crate) kind: Kind,
+    pub(crate) kind: NodeType,
     #[serde(default)]
     pub(crate) name: String,
     #[serde(default)]
@@ -85,7 +85,7 @@ pub(crate) struct Node {
 impl Fields {
     /// Whether it is a directory.
     pub(crate) fn is_directory(&self) -> bool {
-        self.kind == Kind::Directory
+        self.kind == NodeType::Directory
     }
 
     /// The path of a directory; `None` for a file, whose path is derived from its directory and its name.

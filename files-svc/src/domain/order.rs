@@ -4,14 +4,14 @@ use std::cmp::Ordering;
 
 /// The sort key of an entry in its directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct SortKey {
     /// Its name.
     pub(crate) name: String,
     /// The id of its document.
     pub(crate) id: String,
 }
 
-impl Ord for Place {
+impl Ord for SortKey {
     /// By name without regard to case, then by the exact name, then by id. This is a total order: no two entries of a
     /// directory compare as equal.
     fn cmp(&self, other: &Self) -> Ordering {
@@ -23,7 +23,7 @@ impl Ord for Place {
     }
 }
 
-impl PartialOrd for Place {
+impl PartialOrd for SortKey {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
@@ -31,21 +31,21 @@ impl PartialOrd for Place {
 
 #[cfg(test)]
 mod tests {
-    use super::Place;
+    use super::SortKey;
 
     #[test]
     fn names_are_sorted_without_regard_to_case_first() {
-        let place = |name: &str, id: &str| Place {
+        let key = |name: &str, id: &str| SortKey {
             name: name.to_owned(),
             id: id.to_owned(),
         };
         let sorted = [
-            place(".cozy_trash", "t"),
-            place("Apple", "2"),
-            place("apple", "1"),
-            place("apple", "3"),
-            place("Banana", "0"),
-            place("été", "0"),
+            key(".cozy_trash", "t"),
+            key("Apple", "2"),
+            key("apple", "1"),
+            key("apple", "3"),
+            key("Banana", "0"),
+            key("été", "0"),
         ];
         let mut shuffled = sorted.clone();
         shuffled.reverse();

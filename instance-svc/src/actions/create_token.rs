@@ -205,7 +205,7 @@ impl CreateToken<'_> {
         loop {
             let client = self
                 .store
-                .oauth_client(document.place(), &wanted.subject)
+                .oauth_client(document.location(), &wanted.subject)
                 .await?;
             let Some(mut client) = client else {
                 return Err(Error::NoSuchClient {
@@ -218,7 +218,7 @@ impl CreateToken<'_> {
             }
             match self
                 .store
-                .replace_oauth_client(document.place(), &client)
+                .replace_oauth_client(document.location(), &client)
                 .await?
             {
                 Exchange::Won(_) => return Ok(()),

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     clock::{self, Clock},
     domain::{
-        claim::Kind,
+        claim::NameKind,
         name::Name,
         operation::{OperationFailure, Phase},
         passphrase::{Chosen, Credentials, client, register::RegisterToken},
@@ -162,7 +162,7 @@ impl RegisterPassphrase<'_> {
     async fn open(&self, instance: &str, token: &RegisterToken) -> Result<Found, Error> {
         let found = self
             .store
-            .found(instance, Kind::Domain)
+            .found(instance, NameKind::Domain)
             .await?
             .ok_or_else(|| Error::NoSuchInstance(instance.to_owned()))?;
         let expires_at = found

@@ -20,7 +20,7 @@ use crate::{
     domain::{
         change::Change,
         instance::{InstanceDocument, owner_contact, settings_document},
-        place::Place,
+        location::DatabaseLocation,
         record::Record,
         spec::Spec,
     },
@@ -125,11 +125,11 @@ fn a_creation() {
 
 /// Without the secrets, and without values that change with a version of the indexes.
 fn created(spec: &Spec) -> String {
-    let place = Place {
+    let location = DatabaseLocation {
         couch_cluster: 1,
         prefix: "cozyabc",
     };
-    let drawn = InstanceDocument::draw(spec, place).unwrap();
+    let drawn = InstanceDocument::draw(spec, location).unwrap();
     let mut document: Map<String, Value> =
         serde_json::from_value(serde_json::to_value(drawn).unwrap()).unwrap();
     for secret in [

@@ -14,7 +14,7 @@ pub struct Claim {
     /// The name in the form that the instance's documents use.
     pub name: String,
     /// How the name belongs to the instance.
-    pub kind: Kind,
+    pub kind: NameKind,
     /// The id of the instance's document.
     pub instance: String,
     /// The id of the operation that made the claim.
@@ -26,7 +26,7 @@ pub struct Claim {
 /// How a name belongs to its instance.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum NameKind {
     /// The main domain.
     Domain,
     /// An alias.
@@ -44,7 +44,7 @@ pub struct Wanted {
     /// The name in the form that documents use.
     pub name: String,
     /// How it belongs to the instance.
-    pub kind: Kind,
+    pub kind: NameKind,
 }
 
 /// The prefix of the id of a redirect's claim. No host contains a colon.
@@ -60,16 +60,21 @@ pub fn redirect_id(host: &str) -> String {
 /// Invalid names are left out (other software checks less).
 #[must_use]
 pub fn wanted(domain: &str, aliases: &[String], old_domain: &str) -> Vec<Wanted> {
-    let domain = [(domain, Kind::Domain)].into_iter();
-    let aliases = aliases.iter().map(|alias| (alias.as_str(), Kind::Alias));
+    let domain = [(domain, NameKind::Domain)].into_iter();
+    let aliases = aliases
+        .iter()
+        .map(|alias| (alias.as_str(), NameKind::Alias));
     let mut wanted: Vec<Wanted> = Vec::new();
-    for (text, kind) in domain.chain(aliases).chain([(old_domain, Kind::Redirect)]) {
+    for (text, kind) in domain
+        .chain(aliases)
+        .chain([(old_domain, NameKind::Redirect)])
+    {
         let Ok(name) = text.parse::<Name>() else {
             continue;
         };
         let id = match kind {
-            Kind::Domain | Kind::Alias => name.host().to_owned(),
-            Kind::Redirect => redirect_id(name.host()),
+            NameKind::Domain | NameKind::Alias => name.host().to_owned(),
+            NameKind::Redirect => redirect_id(name.host()),
         };
         // The first occurrence wins: a domain is never an alias of itself.
         if !wanted.iter().any(|other| other.id == id) {

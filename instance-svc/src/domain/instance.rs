@@ -9,8 +9,8 @@ use super::{
     claim::{Wanted, wanted},
     databases::INDEXES_VERSION,
     fields::AuthMode,
+    location::DatabaseLocation,
     passphrase::Credentials,
-    place::Place,
     spec::Spec,
     token::Audience,
 };
@@ -139,8 +139,8 @@ impl std::fmt::Debug for InstanceDocument {
 impl InstanceDocument {
     /// Where the databases of the instance lie.
     #[must_use]
-    pub fn place(&self) -> Place<'_> {
-        Place {
+    pub fn location(&self) -> DatabaseLocation<'_> {
+        DatabaseLocation {
             couch_cluster: self.couch_cluster,
             prefix: self.database_prefix(),
         }
@@ -161,12 +161,12 @@ impl InstanceDocument {
     ///
     /// # Errors
     /// When the system provides no randomness.
-    pub fn draw(spec: &Spec, place: Place<'_>) -> Result<Self, getrandom::Error> {
+    pub fn draw(spec: &Spec, location: DatabaseLocation<'_>) -> Result<Self, getrandom::Error> {
         Ok(Self {
-            prefix: place.prefix.to_owned(),
+            prefix: location.prefix.to_owned(),
             password_defined: Some(false),
             indexes_version: INDEXES_VERSION,
-            couch_cluster: place.couch_cluster,
+            couch_cluster: location.couch_cluster,
             register_token: random_base64::<16>()?,
             session_secret: random_base64::<64>()?,
             oauth_secret: random_base64::<128>()?,
@@ -303,9 +303,9 @@ mod tests {
         passphrase::{Chosen, Credentials},
     };
 
-    use super::{InstanceDocument, Place, Spec, owner_contact, settings_document};
+    use super::{DatabaseLocation, InstanceDocument, Spec, owner_contact, settings_document};
 
-    const PLACE: Place<'_> = Place {
+    const LOCATION: DatabaseLocation<'_> = DatabaseLocation {
         couch_cluster: 0,
         prefix: "cozyabc",
     };
@@ -325,7 +325,7 @@ mod tests {
 
     #[test]
     fn a_new_document_has_the_fields_of_the_model_and_no_other() {
-        let document = InstanceDocument::draw(&spec(), PLACE).unwrap();
+        let document = InstanceDocument::draw(&spec(), LOCATION).unwrap();
         let json = serde_json::to_value(&document).unwrap();
         let names: Vec<_> = json
             .as_object()
@@ -390,7 +390,7 @@ mod tests {
 
     #[test]
     fn debug_shows_no_secret() {
-        let document = InstanceDocument::draw(&spec(), PLACE).unwrap();
+        let document = InstanceDocument::draw(&spec(), LOCATION).unwrap();
         let shown = format!("{document:?}");
         assert!(!shown.contains(&document.session_secret), "{shown}");
         assert!(!shown.contains(&document.register_token), "{shown}");

@@ -14,7 +14,7 @@ use std::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use self::transitions::{Cancelling, Next};
-use super::{place::Place, sealed::Sealed};
+use super::{location::DatabaseLocation, sealed::Sealed};
 
 /// What the decisions on the envelope need to know of the work. All methods are pure.
 pub trait Work:
@@ -226,8 +226,8 @@ impl Envelope {
 
     /// Where the databases of the instance lie.
     #[must_use]
-    pub fn place(&self) -> Place<'_> {
-        Place {
+    pub fn location(&self) -> DatabaseLocation<'_> {
+        DatabaseLocation {
             couch_cluster: self.couch_cluster,
             prefix: &self.prefix,
         }

@@ -147,7 +147,7 @@ impl Destruction {
         &self,
         task: Task<'_, DestroyWork>,
     ) -> Result<Report<DestroyWork>, StepError> {
-        let removed = remove_databases(&self.store, task.envelope.place()).await?;
+        let removed = remove_databases(&self.store, task.envelope.location()).await?;
         Ok(Box::new(move |work| work.removed.databases += removed))
     }
 
@@ -237,7 +237,7 @@ fn holder(task: Task<'_, DestroyWork>) -> Holder<'_> {
     Holder {
         instance: &operation.instance,
         domain: &operation.domain,
-        place: operation.place(),
+        location: operation.location(),
         names: &task.work.names,
     }
 }

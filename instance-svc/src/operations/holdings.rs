@@ -8,7 +8,7 @@ use hamlet_proto::hamlet::instance::v1::Tenant;
 
 use super::Peers;
 use crate::{
-    domain::{databases, place::Place, removed::Removed},
+    domain::{databases, location::DatabaseLocation, removed::Removed},
     error::Error,
     store::Store,
 };
@@ -21,7 +21,7 @@ pub(crate) struct Holder<'a> {
     /// The main domain.
     pub(crate) domain: &'a str,
     /// The CouchDB server of its databases.
-    pub(crate) place: Place<'a>,
+    pub(crate) location: DatabaseLocation<'a>,
     /// The ids of the claims of all its present and former names.
     pub(crate) names: &'a [String],
 }
@@ -91,11 +91,11 @@ pub(crate) async fn databases_of(
     store: &Store,
     holder: Holder<'_>,
 ) -> Result<BTreeSet<String>, Error> {
-    let couch = store.couch(holder.place)?;
+    let couch = store.couch(holder.location)?;
     let planned = databases::doctypes()
-        .map(|doctype| DbName::instance(holder.place.prefix, doctype))
+        .map(|doctype| DbName::instance(holder.location.prefix, doctype))
         .collect::<Result<Vec<_>, _>>()?;
-    let below = format!("{}/", DbName::instance_prefix(holder.place.prefix)?);
+    let below = format!("{}/", DbName::instance_prefix(holder.location.prefix)?);
     let (seen, there) = tokio::try_join!(
         couch.databases_with_prefix(&below),
         couch.database_infos(&planned),
@@ -112,7 +112,7 @@ pub(crate) async fn contents_of(
     let tenant = Tenant {
         id: holder.instance.to_owned(),
         domain: holder.domain.to_owned(),
-        prefix: holder.place.prefix.to_owned(),
+        prefix: holder.location.prefix.to_owned(),
         ..Tenant::default()
     };
     Ok(peers.contents(Some(&tenant)).await?)

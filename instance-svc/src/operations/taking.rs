@@ -289,7 +289,7 @@ pub(super) async fn require_unchanged(
     }
     let (document, settings) = tokio::try_join!(
         store.instance(&operation.instance),
-        store.settings(operation.place())
+        store.settings(operation.location())
     )?;
     let Some(document) = document else {
         return Err(Error::NoSuchInstance(operation.domain.clone()).into());

@@ -7,7 +7,7 @@ use super::Store;
 use crate::domain::{
     databases::SETTINGS,
     instance::{InstanceDocument, SETTINGS_ID},
-    place::Place,
+    location::DatabaseLocation,
 };
 
 impl Store {
@@ -31,12 +31,12 @@ impl Store {
     /// When the database fails; the write may have succeeded all the same.
     pub async fn write_settings(
         &self,
-        place: Place<'_>,
+        location: DatabaseLocation<'_>,
         rev: Option<&Rev>,
         settings: &Map<String, Value>,
     ) -> Result<Exchange, couch::Error> {
-        let name = DbName::instance(place.prefix, SETTINGS)?;
-        let couch = self.couch(place)?;
+        let name = DbName::instance(location.prefix, SETTINGS)?;
+        let couch = self.couch(location)?;
         let database = couch.database(&name);
         if let Some(rev) = rev {
             return database.compare_and_set(SETTINGS_ID, rev, settings).await;

@@ -4,7 +4,7 @@ use couch::Document;
 use serde_json::{Map, Value};
 
 use super::Store;
-use crate::domain::{claim::Kind, etag::etag, instance::InstanceDocument, record::Record};
+use crate::domain::{claim::NameKind, etag::etag, instance::InstanceDocument, record::Record};
 
 /// The documents of an instance.
 #[derive(Clone, Debug)]
@@ -18,7 +18,7 @@ pub(crate) struct Found {
     /// The owner's settings, with their revision.
     pub settings: Option<Document<Map<String, Value>>>,
     /// How the requested name belongs to the instance.
-    pub kind: Kind,
+    pub kind: NameKind,
 }
 
 impl Found {
@@ -43,7 +43,7 @@ impl Store {
     pub(crate) async fn found_without_settings(
         &self,
         id: &str,
-        kind: Kind,
+        kind: NameKind,
     ) -> Result<Option<Found>, couch::Error> {
         let (document, record) = tokio::try_join!(self.instance(id), self.record(id))?;
         Ok(document.map(|document| Found {
@@ -56,11 +56,15 @@ impl Store {
     }
 
     /// Reads all documents of an instance; `None` when it does not exist.
-    pub(crate) async fn found(&self, id: &str, kind: Kind) -> Result<Option<Found>, couch::Error> {
+    pub(crate) async fn found(
+        &self,
+        id: &str,
+        kind: NameKind,
+    ) -> Result<Option<Found>, couch::Error> {
         let Some(mut found) = self.found_without_settings(id, kind).await? else {
             return Ok(None);
         };
-        found.settings = self.settings(found.document.body.place()).await?;
+        found.settings = self.settings(found.document.body.location()).await?;
         Ok(Some(found))
     }
 }

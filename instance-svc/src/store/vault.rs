@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::Store;
 use crate::domain::{
-    databases::SETTINGS, passphrase::credentials::VAULT_SETTINGS_ID, place::Place,
+    databases::SETTINGS, location::DatabaseLocation, passphrase::credentials::VAULT_SETTINGS_ID,
 };
 
 /// The doctype of OAuth clients.
@@ -15,9 +15,10 @@ impl Store {
     /// The settings of the vault.
     pub async fn vault_settings(
         &self,
-        place: Place<'_>,
+        location: DatabaseLocation<'_>,
     ) -> Result<Option<Document<Map<String, Value>>>, couch::Error> {
-        self.of_instance(place, SETTINGS, VAULT_SETTINGS_ID).await
+        self.of_instance(location, SETTINGS, VAULT_SETTINGS_ID)
+            .await
     }
 
     /// Replaces the settings of the vault, if they are still at `rev`; `None` writes the first ones.
@@ -26,12 +27,12 @@ impl Store {
     /// When the database fails; the write may have succeeded all the same.
     pub async fn write_vault_settings(
         &self,
-        place: Place<'_>,
+        location: DatabaseLocation<'_>,
         rev: Option<&Rev>,
         settings: &Map<String, Value>,
     ) -> Result<Exchange, couch::Error> {
-        let name = DbName::instance(place.prefix, SETTINGS)?;
-        let database = self.couch(place)?.database(&name);
+        let name = DbName::instance(location.prefix, SETTINGS)?;
+        let database = self.couch(location)?.database(&name);
         if let Some(rev) = rev {
             return database
                 .compare_and_set(VAULT_SETTINGS_ID, rev, settings)
@@ -49,10 +50,10 @@ impl Store {
     /// An OAuth client of an instance.
     pub async fn oauth_client(
         &self,
-        place: Place<'_>,
+        location: DatabaseLocation<'_>,
         id: &str,
     ) -> Result<Option<Document<Map<String, Value>>>, couch::Error> {
-        self.of_instance(place, CLIENTS, id).await
+        self.of_instance(location, CLIENTS, id).await
     }
 
     /// Replaces an OAuth client, if it is still at `rev`.
@@ -61,11 +62,11 @@ impl Store {
     /// When the database fails; the write may have succeeded all the same.
     pub async fn replace_oauth_client(
         &self,
-        place: Place<'_>,
+        location: DatabaseLocation<'_>,
         client: &Document<Map<String, Value>>,
     ) -> Result<Exchange, couch::Error> {
-        let name = DbName::instance(place.prefix, CLIENTS)?;
-        self.couch(place)?
+        let name = DbName::instance(location.prefix, CLIENTS)?;
+        self.couch(location)?
             .database(&name)
             .compare_and_set(&client.id, &client.rev, &client.body)
             .await
@@ -77,23 +78,23 @@ impl Store {
     /// When the database fails; the database may still exist.
     pub async fn remove_database(
         &self,
-        place: Place<'_>,
+        location: DatabaseLocation<'_>,
         doctype: &str,
     ) -> Result<bool, couch::Error> {
-        let name = DbName::instance(place.prefix, doctype)?;
-        let removal = self.couch(place)?.delete_database(&name).await?;
+        let name = DbName::instance(location.prefix, doctype)?;
+        let removal = self.couch(location)?.delete_database(&name).await?;
         Ok(removal == Removal::Deleted)
     }
 
     /// A document of an instance; `None` also when its database does not exist.
     async fn of_instance(
         &self,
-        place: Place<'_>,
+        location: DatabaseLocation<'_>,
         doctype: &str,
         id: &str,
     ) -> Result<Option<Document<Map<String, Value>>>, couch::Error> {
-        let name = DbName::instance(place.prefix, doctype)?;
-        match self.couch(place)?.database(&name).get(id).await {
+        let name = DbName::instance(location.prefix, doctype)?;
+        match self.couch(location)?.database(&name).get(id).await {
             Err(couch::Error::DatabaseMissing { .. }) => Ok(None),
             found => found,
         }

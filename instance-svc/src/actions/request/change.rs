@@ -8,7 +8,7 @@ use crate::{
     actions::find,
     domain::{
         change::{Change, ChangeKind},
-        claim::Kind,
+        claim::NameKind,
         name::Name,
         operation::Subject,
         record::Record,
@@ -132,7 +132,7 @@ where
         let store = self.with.store;
         let mut found = find::idle_by_name(store, self.name).await?;
         let change = &self.change;
-        if change.kind == ChangeKind::Delete && found.kind != Kind::Domain {
+        if change.kind == ChangeKind::Delete && found.kind != NameKind::Domain {
             return Err(Error::Alias {
                 alias: self.name.to_string(),
                 domain: found.document.body.domain,
@@ -141,7 +141,7 @@ where
         let has_settings =
             options.validate_only || !change.etag.is_empty() || change.changes_settings();
         if has_settings {
-            found.settings = store.settings(found.document.body.place()).await?;
+            found.settings = store.settings(found.document.body.location()).await?;
         }
         if !change.etag.is_empty() && change.etag != found.etag() {
             return Err(Error::EtagMismatch(self.name.to_string()));

@@ -5,7 +5,7 @@ use service_kit::secret::Secret;
 use super::{Draft, Plan, RequestOptions, arguments_mac};
 use crate::{
     actions::find,
-    domain::{claim::Kind, name::Name, operation::Subject, removed::Removed},
+    domain::{claim::NameKind, name::Name, operation::Subject, removed::Removed},
     error::Error,
     operations::{
         Peers, Work,
@@ -65,14 +65,14 @@ impl Plan for DestroyPlan<'_> {
 
     async fn draft(&mut self, _: RequestOptions<'_>) -> Result<Draft, Error> {
         let mut found = find::idle_by_name(self.store, self.name).await?;
-        if found.kind != Kind::Domain {
+        if found.kind != NameKind::Domain {
             return Err(Error::Alias {
                 alias: self.name.to_string(),
                 domain: found.document.body.domain,
             });
         }
         if !self.etag.is_empty() {
-            found.settings = self.store.settings(found.document.body.place()).await?;
+            found.settings = self.store.settings(found.document.body.location()).await?;
             if self.etag != found.etag() {
                 return Err(Error::EtagMismatch(self.name.to_string()));
             }
@@ -116,7 +116,7 @@ impl Plan for DestroyPlan<'_> {
         let holder = Holder {
             instance: &found.id,
             domain: &document.domain,
-            place: document.place(),
+            location: document.location(),
             names: &names,
         };
         let holdings = Holdings::of(self.store, self.peers, holder).await?;

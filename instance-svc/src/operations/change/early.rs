@@ -50,7 +50,7 @@ impl Changing {
             match &seen.settings {
                 Some(known) => Some(known.clone()),
                 // Without the settings, the answer is read when it is asked for.
-                None => self.store.settings(envelope.place()).await.ok(),
+                None => self.store.settings(envelope.location()).await.ok(),
             }
         };
         let (taken, settings) = tokio::join!(take, settings);

@@ -308,13 +308,13 @@ impl Changing {
         &self,
         task: Task<'_, ChangeWork>,
     ) -> Result<Report<ChangeWork>, StepError> {
-        let place = task.envelope.place();
+        let location = task.envelope.location();
         let mut known = task.work.seen.get().and_then(|seen| seen.settings.clone());
         let mut read_again = known.is_none();
         loop {
             let found = match known.take() {
                 Some(known) => known,
-                None => self.store.settings(place).await?,
+                None => self.store.settings(location).await?,
             };
             let (rev, mut settings) = match found {
                 Some(found) => (Some(found.rev), found.body),
@@ -331,7 +331,7 @@ impl Changing {
             }
             match self
                 .store
-                .write_settings(place, rev.as_ref(), &settings)
+                .write_settings(location, rev.as_ref(), &settings)
                 .await?
             {
                 Exchange::Won(rev) => {

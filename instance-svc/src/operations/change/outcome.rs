@@ -11,7 +11,7 @@ use super::{ChangeWork, Changing};
 use crate::{
     domain::{
         change::ChangeKind,
-        claim::Kind,
+        claim::NameKind,
         operation::{Envelope, Operation, Phase, Subject},
     },
     error::Error,
@@ -95,12 +95,12 @@ impl Changing {
                 document: seen.document,
                 record: Some(record),
                 settings,
-                kind: Kind::Domain,
+                kind: NameKind::Domain,
             }));
         }
         let mut found = self
             .store
-            .found(&task.envelope.instance, Kind::Domain)
+            .found(&task.envelope.instance, NameKind::Domain)
             .await?;
         let record = found.as_mut().and_then(|found| found.record.as_mut());
         if let Some(record) = record

@@ -25,7 +25,7 @@ impl Changing {
             return Ok(());
         };
         loop {
-            let found = self.store.vault_settings(operation.place()).await?;
+            let found = self.store.vault_settings(operation.location()).await?;
             let (rev, before) = match found {
                 Some(found) => (Some(found.rev), Some(found.body)),
                 None => (None, None),
@@ -39,7 +39,7 @@ impl Changing {
             let settings = credentials.vault_settings(before, &clock::now());
             match self
                 .store
-                .write_vault_settings(operation.place(), rev.as_ref(), &settings)
+                .write_vault_settings(operation.location(), rev.as_ref(), &settings)
                 .await?
             {
                 Exchange::Won(_) => return Ok(()),
@@ -62,7 +62,7 @@ impl Changing {
         for doctype in SESSIONS {
             let was_there = self
                 .store
-                .remove_database(task.envelope.place(), doctype)
+                .remove_database(task.envelope.location(), doctype)
                 .await?;
             removed += u64::from(was_there);
         }

@@ -35,9 +35,9 @@ use crate::{
         databases::{self, CONTACTS, OWN, SETTINGS},
         in_memory::InMemory,
         instance::{InstanceDocument, SETTINGS_ID, owner_contact, settings_document},
+        location::DatabaseLocation,
         operation::{Envelope, Phase},
         passphrase::{Credentials, credentials::VAULT_SETTINGS_ID},
-        place::Place,
         record::Record,
         spec::Spec,
     },
@@ -183,7 +183,7 @@ impl Kind for Creation {
             if task.envelope.phase != Phase::Failed {
                 return Ok(());
             }
-            let removed = remove_databases(&self.store, task.envelope.place()).await?;
+            let removed = remove_databases(&self.store, task.envelope.location()).await?;
             if removed > 0 {
                 tracing::warn!(
                     operation = task.id,
@@ -274,7 +274,10 @@ impl Creation {
             let removed = self.store.remove_record(&task.envelope.instance).await;
             removed.map_err(StepError::from)
         };
-        tokio::try_join!(remove_databases(&self.store, task.envelope.place()), record)?;
+        tokio::try_join!(
+            remove_databases(&self.store, task.envelope.location()),
+            record
+        )?;
         Ok(nothing())
     }
 
@@ -312,7 +315,7 @@ impl Creation {
             async move {
                 self.store
                     .make_database(
-                        operation.place(),
+                        operation.location(),
                         plan.doctype,
                         plan.indexes,
                         plan.views,
@@ -412,7 +415,7 @@ impl Creation {
         let names: Vec<DbName> = databases::doctypes()
             .map(|doctype| DbName::instance(&operation.prefix, doctype))
             .collect::<Result<_, _>>()?;
-        let couch = self.store.couch(operation.place())?;
+        let couch = self.store.couch(operation.location())?;
         let found = couch.database_infos(&names).await?;
         for name in &names {
             let least = task
@@ -452,7 +455,7 @@ impl Creation {
     }
 
     async fn publish(&self, task: Task<'_, CreateWork>) -> Result<Report<CreateWork>, StepError> {
-        let mut document = InstanceDocument::draw(&task.work.spec, task.envelope.place())
+        let mut document = InstanceDocument::draw(&task.work.spec, task.envelope.location())
             .map_err(Error::Randomness)?;
         if let Some(credentials) = self.credentials(task)? {
             document.take_credentials(&credentials);
@@ -499,10 +502,13 @@ fn first_documents(
 
 /// Removes all databases of an instance: those that every instance has, and those found by listing. Returns how
 /// many there were.
-pub(crate) async fn remove_databases(store: &Store, place: Place<'_>) -> Result<u64, StepError> {
+pub(crate) async fn remove_databases(
+    store: &Store,
+    location: DatabaseLocation<'_>,
+) -> Result<u64, StepError> {
     const AT_ONCE: usize = 16;
-    let couch = store.couch(place)?;
-    let prefix = place.prefix;
+    let couch = store.couch(location)?;
+    let prefix = location.prefix;
     let below = format!("{}/", DbName::instance_prefix(prefix)?);
     let seen = couch.databases_with_prefix(&below).await?;
     let planned = databases::doctypes()

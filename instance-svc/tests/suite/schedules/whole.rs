@@ -10,7 +10,7 @@ use instance_svc::{
     Settings,
     domain::{
         change::Change,
-        claim::{Claim, Kind},
+        claim::{Claim, NameKind},
         instance::InstanceDocument,
         operation::Phase,
         record::Record,
@@ -113,13 +113,13 @@ impl Remains {
         let names = |id: &String, document: &InstanceDocument| {
             let id = id.clone();
             let aliases = document.domain_aliases.iter();
-            let aliases = aliases.map(|alias| (alias.clone(), alias.clone(), Kind::Alias));
+            let aliases = aliases.map(|alias| (alias.clone(), alias.clone(), NameKind::Alias));
             let domain = document.domain.clone();
             let old = document.old_domain.clone();
             let redirect =
-                (!old.is_empty()).then(|| (format!("redirect:{old}"), old, Kind::Redirect));
+                (!old.is_empty()).then(|| (format!("redirect:{old}"), old, NameKind::Redirect));
             let all = aliases
-                .chain([(domain.clone(), domain, Kind::Domain)])
+                .chain([(domain.clone(), domain, NameKind::Domain)])
                 .chain(redirect);
             all.map(move |(key, name, kind)| (key, (name, format!("{kind:?}"), id.clone())))
                 .collect::<Vec<_>>()

@@ -2,14 +2,14 @@
 
 /// The kind of an app. Always given by the caller, never guessed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Kind {
+pub(crate) enum AppType {
     /// An app that runs in the browser.
     Webapp,
     /// A script that runs on the server.
     Konnector,
 }
 
-impl Kind {
+impl AppType {
     /// The doctype of its documents.
     pub(crate) const fn doctype(self) -> &'static str {
         match self {
