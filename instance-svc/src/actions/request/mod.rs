@@ -254,7 +254,7 @@ mod tests {
     use super::{arguments_mac, check_request_id, operation_id};
 
     #[test]
-    fn a_request_id_always_means_the_same_operation() {
+    fn the_operation_id_is_derived_from_the_request_id() {
         assert_eq!(operation_id("create", "r"), operation_id("create", "r"));
         assert_ne!(operation_id("create", "r"), operation_id("destroy", "r"));
         assert_ne!(operation_id("create", ""), operation_id("create", ""));
