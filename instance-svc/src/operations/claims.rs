@@ -61,7 +61,7 @@ impl EarlyClaim {
                 tracing::debug!(
                     operation = task.id,
                     error = &error as &dyn std::error::Error,
-                    "claiming the name is left to the step"
+                    "the name was not claimed in the head start; the step claims it"
                 );
                 None
             }
@@ -90,7 +90,7 @@ impl Early<CreateWork> for EarlyClaim {
                 tracing::warn!(
                     name = self.id,
                     error = &error as &dyn std::error::Error,
-                    "an early claim could not be given back"
+                    "the claim of a head start could not be released"
                 );
             }
         })
@@ -139,7 +139,7 @@ pub(super) async fn claim(store: &Store, id: &str, claim: &Claim) -> Result<(), 
         tracing::warn!(
             name = id,
             operation = holder.operation,
-            "removing a claim whose operation is gone"
+            "removing an abandoned claim"
         );
         store.release(id, |found| *found == holder).await?;
     }

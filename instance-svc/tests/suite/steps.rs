@@ -147,7 +147,7 @@ async fn check_creation(plan: Plan) -> Result<(), String> {
     plan.require_reached()?;
     if let Some(turned_back_at) = plan.turn_back_at {
         if failure(&created).is_none() {
-            return Err(format!("it did not turn back at {turned_back_at:?}"));
+            return Err(format!("it did not unwind at {turned_back_at:?}"));
         }
     } else if let Some(failed) = failure(&created) {
         return Err(format!("the creation failed: {failed}"));
@@ -196,7 +196,7 @@ async fn check_change(plan: Plan) -> Result<(), String> {
     let changed = end_of(&healthy, &accepted.name).await?;
     plan.require_reached()?;
     match (failure(&changed), plan.turn_back_at) {
-        (None, Some(at)) => return Err(format!("it did not turn back at {at:?}")),
+        (None, Some(at)) => return Err(format!("it did not unwind at {at:?}")),
         (Some(failed), None) => return Err(format!("the change failed: {failed}")),
         (None, None) | (Some(_), Some(_)) => {}
     }

@@ -61,7 +61,7 @@ impl Changing {
                 tracing::debug!(
                     operation = task.id,
                     error = &error as &dyn std::error::Error,
-                    "taking the instance is left to the step"
+                    "the instance was not taken in the head start; the step takes it"
                 );
                 return None;
             }
@@ -115,7 +115,7 @@ impl Early<ChangeWork> for EarlyTaking {
                     instance = self.envelope.instance,
                     operation = self.id,
                     error = &error as &dyn std::error::Error,
-                    "an instance that was taken for an operation that was not accepted could not be freed"
+                    "an instance taken for an operation that was not accepted could not be freed"
                 );
             }
         })

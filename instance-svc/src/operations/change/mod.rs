@@ -135,7 +135,7 @@ impl Kind for Changing {
                 tracing::debug!(
                     operation = task.id,
                     error = &error as &dyn std::error::Error,
-                    "the next operation on the instance finds that this one has ended"
+                    "the instance could not be freed; the next operation on it ignores the ended one"
                 );
             }
         })
