@@ -24,7 +24,8 @@ use crate::{
 /// removes it. An unknown operation may be about to be written.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// A claim that was won beside the write that accepts its operation, before the outcome of that write is known.
+/// A claim that was won in parallel with the write that accepts its operation, before the outcome of that write
+/// is known.
 #[derive(Debug)]
 pub(super) struct EarlyClaim {
     store: Store,

@@ -1,5 +1,5 @@
-//! A creation of one name claims it beside the write that accepts it. So a claim may exist whose operation was
-//! accepted elsewhere, or does not exist. No name is lost by that.
+//! A creation of one name claims it in parallel with the write that accepts it. So a claim may exist whose
+//! operation was accepted elsewhere, or does not exist. No name is lost by that.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -71,7 +71,7 @@ async fn a_creation_that_will_be_refused_does_not_block_its_other_name() {
     let refused = replica.ask_to_create_with("a.example", &["z.example"], &[], "");
     let (refused, made) = tokio::join!(refused, async {
         eventually("the look is slow", async || world.faults().struck() > 0).await;
-        // Everything that runs beside the check has been written by now.
+        // Everything that runs in parallel with the check has been written by now.
         tokio::time::sleep(Duration::from_millis(200)).await;
         replica.create("a.example").await
     });

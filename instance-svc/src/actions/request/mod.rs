@@ -81,8 +81,8 @@ pub(crate) trait Plan: Send + Sync {
         options: RequestOptions<'_>,
     ) -> impl Future<Output = Result<Draft, Error>> + Send;
 
-    /// Checks whether the operation is possible. May run beside the write that accepts the operation. Returns
-    /// warnings for the administrator.
+    /// Checks whether the operation is possible. May run in parallel with the write that accepts the operation.
+    /// Returns warnings for the administrator.
     fn check(&self) -> impl Future<Output = Result<Vec<String>, Error>> + Send {
         std::future::ready(Ok(Vec::new()))
     }

@@ -1,4 +1,4 @@
-//! A head start of a change: taking the instance beside the write that accepts the operation.
+//! A head start of a change: taking the instance in parallel with the write that accepts the operation.
 //!
 //! The record then names an operation that does not exist yet. Other operations wait up to
 //! [`GRACE`](taking::GRACE) for it. If the acceptance took longer than half of that, the operation does not
