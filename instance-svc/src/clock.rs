@@ -159,7 +159,7 @@ mod tests {
     use super::{Clock, after, now, since, until};
 
     #[test]
-    fn times_are_read_as_they_were_written() {
+    fn times_survive_a_round_trip() {
         assert!(until(&now()) == Duration::ZERO);
         let left = until(&after(Duration::from_secs(100)));
         assert!(left > Duration::from_secs(90) && left <= Duration::from_secs(100));
@@ -168,14 +168,14 @@ mod tests {
     }
 
     #[test]
-    fn times_sort_as_texts() {
+    fn times_sort_as_strings() {
         let now = now();
         assert_eq!(now.len(), "2026-01-01T00:00:00.000000Z".len());
         assert!(now.ends_with('Z'));
     }
 
     #[test]
-    fn a_clock_that_jumps_takes_its_clones_along() {
+    fn clones_of_a_clock_share_its_offset() {
         let clock = Clock::adjustable();
         let before = clock.now();
         clock.clone().jump(3_600_000);

@@ -21,7 +21,7 @@ pub enum Error {
     #[error("no instance is called {0}; `hamlet instances ls` shows those that exist")]
     NoSuchInstance(String),
     /// No operation has this name.
-    #[error("no operation is called {0}; it may have ended more than the time of keeping ago")]
+    #[error("no operation is called {0}; operations are removed some time after their end")]
     NoSuchOperation(String),
     /// The name is an alias where the main domain is needed.
     #[error("{alias} is an alias of {domain}; name the main domain")]

@@ -135,7 +135,7 @@ async fn keep_stored_secrets(world: &World, instance: &Instance, secrecy: &mut S
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_secret_is_where_it_does_not_belong() {
+async fn no_secret_leaks() {
     let log = Log::default();
     tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)

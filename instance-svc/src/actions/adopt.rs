@@ -61,7 +61,7 @@ impl Adoption {
             if let Err(error) = self.look().await {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "cannot look for what other software does; it is tried again"
+                    "changes by other software cannot be read; this is tried again"
                 );
             }
             tokio::select! {
@@ -217,7 +217,7 @@ impl Adoption {
         tracing::info!(
             domain = following.domain,
             instance = id,
-            "brought up to date with what other software wrote"
+            "updated from what other software wrote"
         );
         Ok(true)
     }
@@ -245,7 +245,7 @@ impl Adoption {
                     name = wanted.name,
                     instance = id,
                     other = other.instance,
-                    "two instances have one name; only the other one is reached by it"
+                    "two instances have the same name; it leads to the other one"
                 ),
             }
         }

@@ -94,7 +94,7 @@ mod tests {
     use super::parse;
 
     #[test]
-    fn a_token_is_the_place_of_an_operation() {
+    fn a_page_token_holds_the_position_of_an_operation() {
         let place = "2026-01-01T00:00:00.000000Z!abc";
         assert_eq!(
             parse(place).ok().flatten(),

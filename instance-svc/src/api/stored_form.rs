@@ -436,7 +436,7 @@ fn the_other_verbs() {
 }
 
 #[test]
-fn fields_that_came_later_lie_behind_the_others() {
+fn newer_fields_follow_the_others() {
     let labels = Instance {
         domain: "a.example".to_owned(),
         labels: pairs([("b", "2"), ("a", "1")]),

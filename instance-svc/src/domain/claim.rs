@@ -94,7 +94,7 @@ mod tests {
     use super::wanted;
 
     #[test]
-    fn names_are_claimed_in_byte_order_and_a_former_one_apart() {
+    fn names_are_claimed_in_byte_order_and_former_ones_under_separate_ids() {
         let aliases = ["Zoe.example", "a.example:8080", "no name", "b.example"].map(str::to_owned);
         let ids: Vec<String> = wanted("b.example:1", &aliases, "a.example")
             .into_iter()

@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn a_passphrase_voids_what_came_before_it() {
+    fn a_new_passphrase_invalidates_earlier_secrets() {
         let mut document: InstanceDocument = serde_json::from_value(json!({
             "domain": "a.example", "locale": "en", "password_defined": false,
             "passphrase_hash": "b2xk", "passphrase_reset_token": "b2xk",
@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn what_other_software_keeps_in_a_document_is_kept() {
+    fn unknown_members_of_a_document_are_kept() {
         let theirs = json!({
             "domain": "a.example", "locale": "en", "password_defined": null,
             "feature_flags": {"x": 1}, "passphrase_hash": "aGFzaA=="

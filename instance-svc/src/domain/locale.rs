@@ -71,7 +71,7 @@ mod tests {
     use super::{check, has_names};
 
     #[test]
-    fn languages_are_told_from_other_texts() {
+    fn languages_are_distinguished_from_other_texts() {
         for right in [
             "en",
             "fr",

@@ -43,7 +43,7 @@ mod tests {
     use super::prefix_in;
 
     #[test]
-    fn what_other_software_keeps_on_the_server_is_none_of_ours() {
+    fn databases_of_other_software_have_no_prefix() {
         for name in [
             "_users",
             "_replicator",

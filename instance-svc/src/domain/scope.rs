@@ -108,7 +108,7 @@ mod tests {
     use super::check;
 
     #[test]
-    fn rules_are_told_from_other_texts() {
+    fn rules_are_distinguished_from_other_texts() {
         for right in [
             "*",
             "io.cozy.files",

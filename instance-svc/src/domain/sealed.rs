@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_it_is_shown_or_stored_readably() {
+    fn sealed_data_is_neither_shown_nor_stored_in_plain_text() {
         let sealed = seal(OLD, "operation", b"the secret itself").unwrap();
         assert_eq!(format!("{sealed:?}"), "Sealed(…)");
         let stored = serde_json::to_string(&sealed).unwrap();

@@ -45,7 +45,7 @@ mod tests {
     use super::{InstanceDocument, Record, State};
 
     #[test]
-    fn what_weighs_more_comes_first() {
+    fn the_most_severe_state_counts() {
         let mut document = InstanceDocument::default();
         let mut record = Record::default();
         let of = |document: &_, record: &_| State::of(document, Some(record));

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_that_of_the_compatible_software() {
+    fn tokens_match_those_of_the_compatible_software() {
         let claims = Claims {
             audience: Audience::Cli,
             issuer: "bob.localhost:8085",
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shorter_life_is_a_longer_past() {
+    fn a_token_with_a_shorter_lifetime_is_dated_back() {
         for (audience, life, dated_back) in [
             (Audience::App, None, 0),
             (Audience::App, Some(3600), 23 * 3600),

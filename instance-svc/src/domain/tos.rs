@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_version_is_refused() {
+    fn an_invalid_version_is_refused() {
         for wrong in [
             "",
             "1",
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_awaits_a_signature_has_a_date() {
+    fn a_version_that_awaits_a_signature_has_a_date() {
         assert!(check_latest("2.0.0-20250901").is_ok());
         assert!(check_latest("20250901").is_ok());
         assert!(check_latest("2.0.0").unwrap_err().contains("date"));

@@ -24,7 +24,8 @@ use crate::{
 /// removes it. An unknown operation may be about to be written.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// A claim that was won beside the write that accepts its operation, before the outcome of that write is known.
+/// A claim that was won in parallel with the write that accepts its operation, before the outcome of that write
+/// is known.
 #[derive(Debug)]
 pub(super) struct EarlyClaim {
     store: Store,
@@ -61,7 +62,7 @@ impl EarlyClaim {
                 tracing::debug!(
                     operation = task.id,
                     error = &error as &dyn std::error::Error,
-                    "claiming the name is left to the step"
+                    "the name was not claimed in the head start; the step claims it"
                 );
                 None
             }
@@ -90,7 +91,7 @@ impl Early<CreateWork> for EarlyClaim {
                 tracing::warn!(
                     name = self.id,
                     error = &error as &dyn std::error::Error,
-                    "an early claim could not be given back"
+                    "the claim of a head start could not be released"
                 );
             }
         })
@@ -141,7 +142,7 @@ pub(super) async fn claim(store: &Store, id: &str, claim: &Claim) -> Result<(), 
         tracing::warn!(
             name = id,
             operation = holder.operation,
-            "removing a claim whose operation is gone"
+            "removing an abandoned claim"
         );
         store.release(id, |found| *found == holder).await?;
     }

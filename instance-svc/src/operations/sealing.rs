@@ -139,7 +139,7 @@ mod tests {
     use super::{Carried, Sealing, Secret64};
 
     #[test]
-    fn what_is_carried_is_opened_by_its_operation_alone_and_never_shown() {
+    fn sealed_secrets_open_only_for_their_operation_and_are_not_shown() {
         let carried = Carried::RegisterToken(Secret64("the token".to_owned()));
         assert!(!format!("{carried:?}").contains("the token"));
         let sealing = Sealing::new(Keyring::fixed(Secret::new("the cluster key")));

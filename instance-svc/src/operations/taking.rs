@@ -5,8 +5,8 @@
 //! an operation that has ended holds nothing. So an operation that has not ended has the instance exactly if
 //! the record names it.
 //!
-//! The instance may be taken beside the write that accepts the operation. If a record names an operation that
-//! does not exist, other operations wait up to [`GRACE`] for it to appear.
+//! The instance may be taken in parallel with the write that accepts the operation. If a record names an
+//! operation that does not exist, other operations wait up to [`GRACE`] for it to appear.
 
 use std::{
     collections::{HashSet, VecDeque},

@@ -205,7 +205,7 @@ fn readable<W: Work>(found: Document<Value>) -> Option<Document<Operation<W>>> {
             tracing::debug!(
                 operation = id,
                 error = &error as &dyn std::error::Error,
-                "an operation of a kind that is not known here is left alone"
+                "an operation of an unknown kind is left alone"
             );
             None
         }

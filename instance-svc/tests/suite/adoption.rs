@@ -105,7 +105,7 @@ async fn instances_of_other_software_are_adopted_at_the_start_and_while_it_runs(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_documents_with_one_name_none_is_chosen() {
+async fn neither_of_two_documents_with_one_name_is_preferred() {
     let world = World::new().await;
     let replica = world.replica("one", Failpoints::default()).await;
     assert_eq!(failure(&replica.create("a.example").await.unwrap()), None);
@@ -119,7 +119,7 @@ async fn of_two_documents_with_one_name_none_is_chosen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_document_that_cannot_be_read_hides_nothing_but_itself() {
+async fn an_unreadable_document_does_not_affect_the_others() {
     let world = World::new().await;
     let replica = world.replica("one", Failpoints::default()).await;
     replica.get("b.example").await.unwrap_err();
@@ -129,7 +129,7 @@ async fn a_document_that_cannot_be_read_hides_nothing_but_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn changes_of_ours_and_of_other_software_at_once_lose_nothing() {
+async fn concurrent_changes_of_hamlet_and_other_software_lose_nothing() {
     let world = World::new().await;
     let one = world.replica("one", Failpoints::default()).await;
     let two = world.replica("two", Failpoints::default()).await;
@@ -157,7 +157,7 @@ async fn changes_of_ours_and_of_other_software_at_once_lose_nothing() {
 
 /// Documents may disappear during an adoption: here between the reads of two of them.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_destroyed_while_it_is_looked_at_is_not_adopted() {
+async fn an_instance_destroyed_during_its_adoption_is_not_adopted() {
     let world = World::new().await;
     if !world.is_embedded() {
         return;
@@ -202,7 +202,7 @@ async fn change_until_won(world: &World, id: &str, fields: Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_former_address_leads_to_the_present_one_until_somebody_takes_it() {
+async fn a_former_domain_redirects_until_another_instance_takes_it() {
     let world = World::new().await;
     let replica = world.replica("one", Failpoints::default()).await;
     let accepted = replica

@@ -90,7 +90,7 @@ async fn two_updates_never_mix() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_update_and_a_destruction_leave_nothing_between_them() {
+async fn a_concurrent_update_and_destruction_leave_nothing_behind() {
     let world = World::new().await;
     let one = world.replica("one", Failpoints::default()).await;
     let two = world.replica("two", Failpoints::default()).await;
@@ -149,7 +149,7 @@ impl Gate {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_busy_instance_says_which_operation_it_waits_for() {
+async fn a_busy_instance_names_the_operation_that_has_it() {
     let world = World::new().await;
     let (gate, failpoints) = Gate::at(step("change", "document"));
     let slow = world.replica("slow", failpoints).await;
@@ -186,7 +186,7 @@ async fn a_busy_instance_says_which_operation_it_waits_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_other_software_writes_in_between_is_kept() {
+async fn concurrent_writes_of_other_software_are_kept() {
     let world = World::new().await;
     let (gate, failpoints) = Gate::at(step("change", "document"));
     let replica = world.replica("one", failpoints).await;
@@ -225,7 +225,7 @@ async fn what_other_software_writes_in_between_is_kept() {
 /// An owner is paused at each step, as by SIGSTOP. Another replica takes over and finishes the operation, and a
 /// later operation changes the same fields. Only then the first owner resumes its step.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_owner_that_was_stopped_and_woken_writes_over_no_later_change() {
+async fn a_paused_and_resumed_owner_overwrites_no_later_change() {
     let world = World::new().await;
     let healthy = world.replica("healthy", Failpoints::default()).await;
     for step in steps("change") {
@@ -269,7 +269,7 @@ async fn an_owner_that_was_stopped_and_woken_writes_over_no_later_change() {
 /// An owner is paused and resumed while it claims a name, and dies right after the claim. A later change has
 /// released the name meanwhile.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_that_a_woken_owner_claimed_last_of_all_is_given_back() {
+async fn a_name_claimed_late_by_a_resumed_owner_is_released() {
     let world = World::new().await;
     let clock = Clock::adjustable();
     let settings = Settings {
@@ -320,7 +320,7 @@ async fn a_name_that_a_woken_owner_claimed_last_of_all_is_given_back() {
 
 /// The owner of a creation is paused and resumed in the step that writes the record.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_creator_that_was_stopped_and_woken_writes_over_no_later_change() {
+async fn a_paused_and_resumed_creation_overwrites_no_later_change() {
     let world = World::new().await;
     let healthy = world.replica("healthy", Failpoints::default()).await;
     let (sleeper, failpoints) = Sleeper::at(step("create", "databases"));

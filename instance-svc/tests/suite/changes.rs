@@ -378,7 +378,7 @@ async fn a_path_that_cannot_be_changed_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn names_are_added_and_given_back() {
+async fn names_are_added_and_released() {
     let world = World::new().await;
     let replica = world.replica("one", Failpoints::default()).await;
     for (domain, alias) in [("a.example", "x.example"), ("b.example", "y.example")] {
@@ -434,7 +434,7 @@ async fn names_are_added_and_given_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_etag_of_before_is_refused() {
+async fn an_outdated_etag_is_refused() {
     let world = World::new().await;
     let replica = world.replica("one", Failpoints::default()).await;
     assert_eq!(failure(&replica.create("a.example").await.unwrap()), None);
@@ -486,7 +486,7 @@ async fn a_locked_instance_is_not_destroyed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_id_means_one_change_and_checking_only_changes_nothing() {
+async fn a_request_id_means_one_change_and_a_dry_run_changes_nothing() {
     let world = World::new().await;
     let replica = world.replica("one", Failpoints::default()).await;
     assert_eq!(failure(&replica.create("a.example").await.unwrap()), None);

@@ -36,7 +36,7 @@ async fn nothing_left(world: &World, why: &str) {
 
 /// A creation and a destruction with one lost race, at each document in turn.
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_race_is_lost_an_instance_is_made_and_destroyed() {
+async fn creation_and_destruction_survive_every_lost_race() {
     let world = World::new().await;
     if !world.is_embedded() {
         return;
@@ -116,7 +116,7 @@ async fn a_name_that_another_creation_wins_is_taken() {
 
 /// The competitor has died: another operation that meets its claim removes it after the grace period.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_claim_of_somebody_who_died_in_between_is_removed() {
+async fn an_abandoned_claim_is_removed() {
     let world = World::new().await;
     if !world.is_embedded() {
         return;
@@ -143,7 +143,7 @@ async fn a_claim_of_somebody_who_died_in_between_is_removed() {
 
 /// The writer dies right after the race, at each document in turn: another replica finishes the operation.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_writer_that_dies_after_a_lost_race_leaves_nothing_half_made() {
+async fn another_replica_finishes_when_the_writer_dies_after_a_lost_race() {
     let world = World::new().await;
     if !world.is_embedded() {
         return;

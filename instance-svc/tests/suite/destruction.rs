@@ -85,7 +85,7 @@ async fn a_dry_run_counts_what_a_destruction_then_removes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_appears_behind_a_destruction_is_found_by_its_last_look() {
+async fn contents_written_during_a_destruction_are_found_by_its_last_check() {
     let world = World::new().await;
     for (number, step) in [step("destroy", "bytes"), step("destroy", "claims")]
         .into_iter()
@@ -123,7 +123,7 @@ async fn what_appears_behind_a_destruction_is_found_by_its_last_look() {
 /// The owner of a creation dies between the publication and the end. The replica that resumes it finds part of
 /// the instance missing, because a destruction removes it meanwhile, and must not make it again.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_destroyed_before_its_creation_has_ended_stays_so() {
+async fn an_instance_destroyed_before_its_creation_ends_stays_destroyed() {
     let world = World::new().await;
     let healthy = world.replica("healthy", Failpoints::default()).await;
     let failpoints = Failpoints::new(|_, at| {

@@ -1,5 +1,5 @@
-//! A creation of one name claims it beside the write that accepts it. So a claim may exist whose operation was
-//! accepted elsewhere, or does not exist. No name is lost by that.
+//! A creation of one name claims it in parallel with the write that accepts it. So a claim may exist whose
+//! operation was accepted elsewhere, or does not exist. No name is lost by that.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -17,7 +17,7 @@ use tonic::Code;
 
 /// A client that sends a request three times at once.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_three_replicas_get_at_once_is_one_instance_with_its_names() {
+async fn one_request_sent_to_three_replicas_creates_one_instance_with_its_names() {
     let world = World::new().await;
     let mut replicas = Vec::new();
     for name in ["one", "two", "three"] {
@@ -42,7 +42,7 @@ async fn a_request_that_three_replicas_get_at_once_is_one_instance_with_its_name
 
 /// A replica that received the request later died before it released its claim.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_claim_for_an_instance_that_its_operation_did_not_make_is_removed() {
+async fn a_claim_for_an_instance_that_was_never_created_is_removed() {
     let world = World::new().await;
     let replica = world.replica("one", Failpoints::default()).await;
     let accepted = replica.ask_to_create("other.example", "r").await.unwrap();
@@ -58,7 +58,7 @@ async fn a_claim_for_an_instance_that_its_operation_did_not_make_is_removed() {
 
 /// One of its names is taken, and the refusal takes a while: the other name stays available meanwhile.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_creation_that_will_be_refused_keeps_nobody_from_its_other_name() {
+async fn a_creation_that_will_be_refused_does_not_block_its_other_name() {
     let world = World::new().await;
     if !world.is_embedded() {
         return;
@@ -71,7 +71,7 @@ async fn a_creation_that_will_be_refused_keeps_nobody_from_its_other_name() {
     let refused = replica.ask_to_create_with("a.example", &["z.example"], &[], "");
     let (refused, made) = tokio::join!(refused, async {
         eventually("the look is slow", async || world.faults().struck() > 0).await;
-        // Everything that runs beside the check has been written by now.
+        // Everything that runs in parallel with the check has been written by now.
         tokio::time::sleep(Duration::from_millis(200)).await;
         replica.create("a.example").await
     });
@@ -82,7 +82,7 @@ async fn a_creation_that_will_be_refused_keeps_nobody_from_its_other_name() {
 
 /// The claim was written, but the operation was not.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_is_free_again_when_its_operation_could_not_be_written_down() {
+async fn a_name_is_released_when_its_operation_could_not_be_written() {
     let world = World::new().await;
     if !world.is_embedded() {
         return;

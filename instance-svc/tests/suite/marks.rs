@@ -190,7 +190,7 @@ async fn a_destruction_only_goes_forward_and_is_tried_again_at_once_when_asked()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_operation_is_forgotten_when_it_has_ended() {
+async fn an_operation_can_be_forgotten_once_it_has_ended() {
     let world = World::new().await;
     let (settings, _through) = stuck_at(step("create", "apps"));
     let stuck = world.replica_with(settings).await;
@@ -222,7 +222,7 @@ async fn an_operation_is_forgotten_when_it_has_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn creations_stand_in_one_line_over_all_replicas() {
+async fn creations_wait_in_one_queue_over_all_replicas() {
     let world = World::new().await;
     let one_at_once = || Config {
         creations_at_once: 1,
@@ -303,7 +303,7 @@ async fn creations_stand_in_one_line_over_all_replicas() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_of_operations_costs_no_more_than_a_page() {
+async fn listing_a_page_of_operations_reads_no_more_than_that_page() {
     let world = World::new().await;
     let settings = Settings {
         // No background scans while requests are counted.

@@ -115,7 +115,7 @@ fn removed(operation: &Operation) -> [i64; 4] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_belongs_to_nobody_is_found_counted_and_removed() {
+async fn orphans_are_found_counted_and_removed() {
     let world = World::new().await;
     let replica = world.replica("one", Failpoints::default()).await;
     assert_eq!(
@@ -177,7 +177,7 @@ async fn what_belongs_to_nobody_is_found_counted_and_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_creation_at_work_has_made_is_no_orphan() {
+async fn data_of_a_running_creation_is_no_orphan() {
     let world = World::new().await;
     let after = |name| Point {
         step: step("create", name),

@@ -38,7 +38,7 @@ fn wishes() -> impl Iterator<Item = (usize, String, Vec<String>)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_hundred_who_want_the_same_names_on_three_replicas_one_of_each_set_wins() {
+async fn of_200_creations_with_conflicting_names_one_in_each_set_wins() {
     let world = World::new().await;
     let mut replicas = Vec::new();
     for name in ["one", "two", "three"] {
@@ -82,7 +82,7 @@ async fn of_two_hundred_who_want_the_same_names_on_three_replicas_one_of_each_se
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_id_means_one_operation() {
+async fn a_repeated_request_id_returns_the_same_operation() {
     let world = World::new().await;
     let replica = world.replica("one", Failpoints::default()).await;
     let first = replica.ask_to_create("a.example", "r-1").await.unwrap();
@@ -215,7 +215,7 @@ async fn lists_come_in_pages_in_the_order_of_creation() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn checking_only_changes_nothing() {
+async fn a_dry_run_creates_nothing() {
     let world = World::new().await;
     let replica = world.replica("one", Failpoints::default()).await;
     let checked = replica

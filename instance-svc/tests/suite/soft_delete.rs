@@ -71,7 +71,7 @@ async fn list(replica: &Replica, size: i32, show_deleted: bool) -> (Vec<String>,
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_instance_is_hidden_and_can_be_brought_back() {
+async fn a_deleted_instance_is_hidden_and_can_be_restored() {
     let world = World::new().await;
     let replica = world.replica("one", Failpoints::default()).await;
     assert_eq!(failure(&replica.create("a.example").await.unwrap()), None);
@@ -151,7 +151,7 @@ async fn failure_of_creation(replica: &Replica) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_deleted_is_destroyed_at_its_time_by_one_of_several_replicas() {
+async fn one_of_several_replicas_destroys_a_deleted_instance_when_it_is_due() {
     let world = World::new().await;
     let one = world.replica("one", Failpoints::default()).await;
     let two = world.replica("two", Failpoints::default()).await;
@@ -181,7 +181,7 @@ async fn what_is_deleted_is_destroyed_at_its_time_by_one_of_several_replicas() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_instance_is_destroyed_at_once_when_asked_again() {
+async fn deleting_a_deleted_instance_again_can_destroy_it_at_once() {
     let world = World::new().await;
     let replica = world.replica("one", Failpoints::default()).await;
     assert_eq!(failure(&replica.create("a.example").await.unwrap()), None);
@@ -219,7 +219,7 @@ async fn a_deleted_instance_is_destroyed_at_once_when_asked_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_a_main_domain_and_a_sensible_time_are_taken() {
+async fn an_alias_or_an_invalid_duration_is_refused() {
     let world = World::new().await;
     let replica = world.replica("one", Failpoints::default()).await;
     assert_eq!(failure(&replica.create("a.example").await.unwrap()), None);

@@ -147,7 +147,7 @@ async fn check_creation(plan: Plan) -> Result<(), String> {
     plan.require_reached()?;
     if let Some(turned_back_at) = plan.turn_back_at {
         if failure(&created).is_none() {
-            return Err(format!("it did not turn back at {turned_back_at:?}"));
+            return Err(format!("it did not unwind at {turned_back_at:?}"));
         }
     } else if let Some(failed) = failure(&created) {
         return Err(format!("the creation failed: {failed}"));
@@ -196,7 +196,7 @@ async fn check_change(plan: Plan) -> Result<(), String> {
     let changed = end_of(&healthy, &accepted.name).await?;
     plan.require_reached()?;
     match (failure(&changed), plan.turn_back_at) {
-        (None, Some(at)) => return Err(format!("it did not turn back at {at:?}")),
+        (None, Some(at)) => return Err(format!("it did not unwind at {at:?}")),
         (Some(failed), None) => return Err(format!("the change failed: {failed}")),
         (None, None) | (Some(_), Some(_)) => {}
     }
@@ -280,7 +280,7 @@ fn last_moment(reversible: &[StepId]) -> Point {
 
 /// Every registered kind is among these tests: kinds are tested here by name.
 #[test]
-fn every_kind_that_is_registered_is_tested_here() {
+fn every_registered_kind_is_tested_here() {
     let registered: Vec<_> = Work::kinds().iter().map(|kind| kind.name).collect();
     // The removal of orphans is tested in `orphans.rs`, also with all faults of all steps.
     assert_eq!(registered, ["create", "destroy", "change", "purge_orphans"]);
@@ -330,7 +330,7 @@ async fn every_undo_survives_every_fault() {
 
 /// A step that was done but not written is done again: a step that cannot be repeated fails these checks.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_step_that_cannot_be_done_twice_is_noticed() {
+async fn the_checks_notice_a_step_that_cannot_be_repeated() {
     // Not the removal of orphans: each of its steps removes what may be gone already.
     let steps = ["create", "destroy", "change"].map(steps);
     for step in steps.concat() {
@@ -353,7 +353,7 @@ async fn a_step_that_cannot_be_done_twice_is_noticed() {
 
 /// A step that is not undone leaves something behind, and the check for leftovers finds it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_step_that_is_not_undone_is_noticed() {
+async fn the_checks_notice_a_step_that_is_not_undone() {
     // Not the taking of an instance: what it leaves is harmless once the operation has ended.
     let claims = step("change", "claims");
     let all = reversible().into_iter().map(|step| (step, reversible()));

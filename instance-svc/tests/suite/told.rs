@@ -44,7 +44,7 @@ async fn require_ended(replica: &Replica, name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_end_that_was_told_by_one_replica_is_told_by_all() {
+async fn an_end_reported_by_one_replica_is_seen_on_all() {
     let world = World::new().await;
     let one = world.replica("one", Failpoints::default()).await;
     let other = world.replica("other", Failpoints::default()).await;

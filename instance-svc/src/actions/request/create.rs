@@ -284,7 +284,7 @@ mod tests {
     use super::random_prefix;
 
     #[test]
-    fn prefixes_are_never_alike() {
+    fn prefixes_are_unique() {
         let prefix = random_prefix().unwrap();
         assert_eq!(prefix.len(), 36);
         assert!(prefix.starts_with("cozy"));

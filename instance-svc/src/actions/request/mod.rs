@@ -81,8 +81,8 @@ pub(crate) trait Plan: Send + Sync {
         options: RequestOptions<'_>,
     ) -> impl Future<Output = Result<Draft, Error>> + Send;
 
-    /// Checks whether the operation is possible. May run beside the write that accepts the operation. Returns
-    /// warnings for the administrator.
+    /// Checks whether the operation is possible. May run in parallel with the write that accepts the operation.
+    /// Returns warnings for the administrator.
     fn check(&self) -> impl Future<Output = Result<Vec<String>, Error>> + Send {
         std::future::ready(Ok(Vec::new()))
     }
@@ -254,7 +254,7 @@ mod tests {
     use super::{arguments_mac, check_request_id, operation_id};
 
     #[test]
-    fn a_request_id_always_means_the_same_operation() {
+    fn the_operation_id_is_derived_from_the_request_id() {
         assert_eq!(operation_id("create", "r"), operation_id("create", "r"));
         assert_ne!(operation_id("create", "r"), operation_id("destroy", "r"));
         assert_ne!(operation_id("create", ""), operation_id("create", ""));

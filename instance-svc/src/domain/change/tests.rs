@@ -40,7 +40,7 @@ fn ask(path: &str, value: impl Into<Value>) -> Change {
 }
 
 #[test]
-fn what_is_not_named_is_kept() {
+fn unnamed_fields_are_kept() {
     let mut changed = document();
     let change = ask("locale", "de");
     assert!(change.apply_to_document(&mut changed));
@@ -54,7 +54,7 @@ fn what_is_not_named_is_kept() {
 }
 
 #[test]
-fn a_block_has_a_reason_and_its_end_takes_the_reason_away() {
+fn unblocking_clears_the_reason_of_a_block() {
     let mut changed = document();
     ask("blocked", true).apply_to_document(&mut changed);
     assert_eq!(changed.blocking_reason, "UNKNOWN");
@@ -65,7 +65,7 @@ fn a_block_has_a_reason_and_its_end_takes_the_reason_away() {
 }
 
 #[test]
-fn signing_ends_the_waiting_for_a_signature() {
+fn a_signed_version_no_longer_awaits_a_signature() {
     let mut changed = document();
     ask("tos_latest", "2.0.0-20250901").apply_to_document(&mut changed);
     assert_eq!(changed.tos_latest, "2.0.0-20250901");
@@ -113,7 +113,7 @@ fn names_are_compared_by_their_hosts() {
 }
 
 #[test]
-fn bringing_back_restores_what_was_before() {
+fn restoring_an_instance_restores_its_block() {
     let mut document = document();
     let mut record = record();
     document.blocked = true;
@@ -253,7 +253,7 @@ fn all_wrong_values_are_found_at_once() {
 }
 
 #[test]
-fn only_what_is_still_due_is_destroyed_by_itself() {
+fn only_an_instance_that_is_still_due_is_destroyed_automatically() {
     let deleted = Record {
         purge_at: Some("2029-01-01T00:00:00Z".to_owned()),
         ..record()

@@ -184,7 +184,7 @@ fn each_value_is_written_where_the_table_says_and_read_from_there() {
 }
 
 #[test]
-fn what_the_service_sets_is_read_from_where_the_table_says() {
+fn fields_of_the_service_are_read_from_where_the_table_says() {
     let documents = documents();
     for rule in BY_SERVICE {
         let mut message = Instance::default();
@@ -320,7 +320,7 @@ fn an_update_takes_what_the_table_says() {
 }
 
 #[test]
-fn what_may_be_cleared_is_cleared() {
+fn clearable_fields_are_cleared() {
     let documents = documents();
     let now = Now {
         instance: &documents.instance,
@@ -358,7 +358,7 @@ fn entries_of_a_map_are_named_one_by_one() {
 }
 
 #[test]
-fn a_record_follows_its_document() {
+fn the_copies_in_a_record_follow_the_document() {
     let document = documents().instance;
     let following = Record::default().following(&document);
     assert_eq!(following.domain, "alice.example");

@@ -132,7 +132,7 @@ proptest! {
 }
 
 #[test]
-fn one_that_waits_in_line_is_cancelled_at_once() {
+fn a_queued_operation_is_cancelled_at_once() {
     let mut operation = creation();
     operation.phase = Phase::Queued;
     assert_eq!(
@@ -150,7 +150,7 @@ fn one_that_waits_in_line_is_cancelled_at_once() {
 }
 
 #[test]
-fn what_only_goes_forward_cannot_be_cancelled_while_it_runs() {
+fn an_irreversible_operation_cannot_be_cancelled_while_it_runs() {
     let mut operation = running(DESTRUCTION);
     assert!(operation.request_cancel(String::new()).is_err());
     assert!(!operation.cancel_requested);
@@ -162,7 +162,7 @@ fn what_only_goes_forward_cannot_be_cancelled_while_it_runs() {
 }
 
 #[test]
-fn what_only_goes_forward_never_turns_back_once_it_has_begun() {
+fn an_irreversible_operation_never_unwinds_once_it_has_begun() {
     let mut operation = running(DESTRUCTION);
     operation.advance();
     assert!(!operation.turn_back(why()));
@@ -170,7 +170,7 @@ fn what_only_goes_forward_never_turns_back_once_it_has_begun() {
 }
 
 #[test]
-fn what_could_not_begin_has_nothing_to_undo() {
+fn an_operation_that_could_not_begin_has_nothing_to_undo() {
     let mut operation = running(DESTRUCTION);
     assert!(operation.turn_back(why()));
     assert_eq!(operation.decide(), Next::Fail);

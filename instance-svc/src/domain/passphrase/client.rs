@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn the_vectors_of_the_model_come_out() {
+    fn hashes_match_the_vectors_of_the_model() {
         let vectors: Vec<Vector> =
             serde_json::from_str(include_str!("vectors/client.json")).unwrap();
         assert_eq!(vectors.len(), 3);
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_passes_for_a_login_hash() {
+    fn only_login_hashes_have_their_form() {
         for wrong in [
             "",
             "x",

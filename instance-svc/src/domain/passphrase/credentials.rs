@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_of_plain_text_is_what_a_client_would_have_sent() {
+    fn a_plain_passphrase_gives_the_same_result_as_a_client() {
         let salt = salt("alice.example.com", "");
         let plain = Chosen::Plain("cozy".to_owned());
         let credentials = Credentials::derive(&plain, &salt, "").unwrap();
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_hashed_is_taken_as_it_is() {
+    fn a_login_hash_of_a_client_is_used_unchanged() {
         let credentials = Credentials::derive(&hashed(), "", "my dog").unwrap();
         assert!(server::matches(
             &credentials.passphrase_hash,
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn every_derivation_renews_what_is_to_be_renewed() {
+    fn every_derivation_renews_keys_and_secrets() {
         let one = Credentials::derive(&Chosen::Nobodys, "", "").unwrap();
         let two = Credentials::derive(&Chosen::Nobodys, "", "").unwrap();
         assert!(!one.defined);
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn what_other_software_keeps_in_the_vaults_settings_is_kept() {
+    fn other_members_of_the_vaults_settings_are_kept() {
         let before = json!({
             "passphrase_kdf": 1, "passphrase_kdf_iterations": 5, "security_stamp": "old", "key": "old",
             "private_key": "old", "public_key": "old", "passphrase_hint": "a hint",
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_have_been_meant_is_refused_and_not_repeated() {
+    fn an_obvious_mistake_is_refused_without_repeating_the_passphrase() {
         assert!(check_plain("passphrase", "correct horse, élève").is_ok());
         let long = "x".repeat(1025);
         for wrong in ["", "ends with\n", "a\0b", long.as_str()] {

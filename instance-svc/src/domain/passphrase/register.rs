@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_right_token_opens_until_its_end() {
+    fn the_right_token_is_valid_until_it_expires() {
         let stored = draw().unwrap();
         for spelling in [hex_of(&stored), hex_of(&stored).to_uppercase()] {
             let token = RegisterToken::parse(&spelling).unwrap();
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_hex_is_no_token() {
+    fn a_token_is_hexadecimal() {
         let long = "0".repeat(200);
         for wrong in ["", "zz", "0", "0123 ", "é", long.as_str()] {
             assert!(RegisterToken::parse(wrong).is_err(), "{wrong}");

@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_vectors_of_the_model_come_out() {
+    fn hashes_match_the_vectors_of_the_model() {
         let vectors: Vec<Vector> =
             serde_json::from_str(include_str!("vectors/server.json")).unwrap();
         assert_eq!(vectors.len(), 1);
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_no_hash_matches_nothing() {
+    fn an_invalid_stored_hash_matches_nothing() {
         for text in [
             "",
             "scrypt",
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_of_other_parameters_is_understood() {
+    fn a_hash_with_other_parameters_is_understood() {
         // Made with Python's hashlib.scrypt: n=2, r=8, p=1, salt 00, of "x".
         let key = "fbca701f37dc5f63c6449695ee62032c";
         let stored = STANDARD.encode(format!("scrypt$2$8$1$00${key}"));

@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_knows_the_master_key_can_open_everything() {
+    fn the_master_key_opens_all_keys() {
         let master = MasterKey::derive("cozy", "me@a.example", Iterations::new(50_000).unwrap());
         let keys = VaultKeys::draw(&master).unwrap();
 
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn the_texts_are_those_of_other_implementations() {
+    fn encrypted_texts_match_other_implementations() {
         // Made with openssl enc and Python's hmac: keys 00 01 02 …, iv 00 01 …, plain text "hello".
         let iv: [u8; 16] = std::array::from_fn(|position| u8::try_from(position).unwrap());
         let key: [u8; 32] = std::array::from_fn(|position| u8::try_from(position).unwrap());
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_sends_is_looked_at_in_form() {
+    fn the_form_of_client_keys_is_checked() {
         let key = "0.aWlpaWlpaWlpaWlpaWlpaQ==|ZGRk";
         let private = "2.aWk=|ZGRk|bWFj";
         assert!(VaultKeys::from_client(key, "", "").is_ok());

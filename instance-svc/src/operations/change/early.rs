@@ -1,4 +1,4 @@
-//! A head start of a change: taking the instance beside the write that accepts the operation.
+//! A head start of a change: taking the instance in parallel with the write that accepts the operation.
 //!
 //! The record then names an operation that does not exist yet. Other operations wait up to
 //! [`GRACE`](taking::GRACE) for it. If the acceptance took longer than half of that, the operation does not
@@ -61,7 +61,7 @@ impl Changing {
                 tracing::debug!(
                     operation = task.id,
                     error = &error as &dyn std::error::Error,
-                    "taking the instance is left to the step"
+                    "the instance was not taken in the head start; the step takes it"
                 );
                 return None;
             }
@@ -115,7 +115,7 @@ impl Early<ChangeWork> for EarlyTaking {
                     instance = self.envelope.instance,
                     operation = self.id,
                     error = &error as &dyn std::error::Error,
-                    "an instance that was taken for an operation that was not accepted could not be freed"
+                    "an instance taken for an operation that was not accepted could not be freed"
                 );
             }
         })

@@ -5,10 +5,10 @@
 //! it: see [`taking::has`].
 //!
 //! Most changes are decided when the instance is taken ([`Change::is_decided_when_taken`]), and an idle
-//! instance is taken beside the write that accepts the operation ([`early`]). The copies that lists read are
-//! updated by the write that frees the instance, after the caller was answered; if that write is missing,
-//! adoption updates them. So a change of one field costs four writes: two of them run at the same time, and
-//! nobody waits for one.
+//! instance is taken in parallel with the write that accepts the operation ([`early`]). The copies that lists
+//! read are updated by the write that frees the instance, after the caller was answered; if that write is
+//! missing, adoption updates them. So a change of one field costs four writes: two of them run at the same
+//! time, and nobody waits for one.
 
 mod early;
 mod outcome;
@@ -126,7 +126,7 @@ impl Kind for Changing {
                 tracing::debug!(
                     operation = task.id,
                     error = &error as &dyn std::error::Error,
-                    "the next operation on the instance finds that this one has ended"
+                    "the instance could not be freed; the next operation on it ignores the ended one"
                 );
             }
         })

@@ -59,7 +59,7 @@ impl ChangeWork {
         self.seen = InMemory::default();
     }
 
-    /// The instance was taken beside the acceptance, in this state: stores the completed change.
+    /// The instance was taken in parallel with the acceptance, in this state: stores the completed change.
     pub(super) fn settle_as_seen(&mut self, settled: Change, seen: Seen) {
         self.settle(settled);
         self.seen = InMemory::known(seen);

@@ -188,7 +188,7 @@ impl Kind for Creation {
                 tracing::warn!(
                     operation = task.id,
                     removed,
-                    "databases were left and are removed"
+                    "databases of an undone creation were left; they are removed"
                 );
             }
             self.store.remove_record(&task.envelope.instance).await?;

@@ -100,7 +100,7 @@ impl<K: Kinds> Inner<K> {
             Err(Gone) => tracing::info!(
                 operation = held.id,
                 domain = held.operation.domain,
-                "let go; whoever finds it goes on"
+                "given up; another replica or a later scan takes it"
             ),
         }
     }
@@ -288,7 +288,7 @@ impl<K: Kinds> Inner<K> {
                     operation = held.id,
                     step = step.name,
                     error = failure.message,
-                    "a step cannot be done"
+                    "a step failed for good"
                 );
                 if operation.turn_back(failure.clone()) {
                     return self.write(held).await;

@@ -18,7 +18,7 @@ impl<K: Kinds> Inner<K> {
             Err(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "cannot look for what is due"
+                    "operations that are due cannot be read"
                 );
                 return;
             }
@@ -29,7 +29,7 @@ impl<K: Kinds> Inner<K> {
                 tracing::warn!(
                     operation = id,
                     error = &error as &dyn std::error::Error,
-                    "what is due could not be begun; it is tried again"
+                    "the follow-up of an operation could not be begun; it is tried again"
                 );
             }
         }

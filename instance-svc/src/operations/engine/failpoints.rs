@@ -16,7 +16,7 @@ pub struct StepId {
 }
 
 impl StepId {
-    /// Stands for the head start of a kind, which runs beside the acceptance of an operation.
+    /// Stands for the head start of a kind, which runs in parallel with the acceptance of an operation.
     #[must_use]
     pub const fn early(kind: &'static str) -> Self {
         Self {

@@ -212,7 +212,8 @@ pub enum Detail {
     Listed,
 }
 
-/// What a kind has done beside the write that accepts an operation, before the outcome of that write is known.
+/// What a kind has done in parallel with the write that accepts an operation, before the outcome of that write
+/// is known.
 pub trait Early<W>: Send {
     /// The operation is accepted: the head start counts, unless it took too long.
     fn keep(self: Box<Self>, envelope: &mut Envelope, work: &mut W);
@@ -255,7 +256,7 @@ pub trait Kind: Clone + fmt::Debug + Send + Sync + 'static {
     /// How long it may keep failing before it is unwound; `None` for no limit.
     fn patience(&self, task: Task<'_, Self::Work>) -> Option<Duration>;
 
-    /// Makes a head start beside the write that accepts the operation.
+    /// Makes a head start in parallel with the write that accepts the operation.
     fn begin_early<'a>(&'a self, _task: Task<'a, Self::Work>) -> EarlyFuture<'a, Self::Work> {
         Box::pin(std::future::ready(None))
     }

@@ -44,7 +44,7 @@ pub trait Bound<'a, A>: Send + Sync {
     fn patience(&self) -> Option<Duration>;
     /// Does the step at a position, or undoes it.
     fn perform(&self, position: usize, undo: bool) -> StepFuture<'a, A>;
-    /// Makes a head start beside the write that accepts the operation.
+    /// Makes a head start in parallel with the write that accepts the operation.
     fn begin_early(&self) -> EarlyFuture<'a, A>;
     /// What is to be done after an end in this phase.
     fn afterwards(&self, end: Phase) -> Afterwards;

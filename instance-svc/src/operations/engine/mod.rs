@@ -389,7 +389,7 @@ impl<K: Kinds> Inner<K> {
             Err(error) => tracing::warn!(
                 operation = id,
                 error = &error as &dyn std::error::Error,
-                "a refused operation could not be forgotten"
+                "a refused operation could not be removed"
             ),
         }
     }

@@ -101,7 +101,7 @@ impl<K: Kinds> Inner<K> {
         if self.write(held).await.is_err() {
             tracing::warn!(
                 operation = held.id,
-                "could not be handed back; it is taken over when the lease has lapsed"
+                "could not be given up; it is taken over when the lease has lapsed"
             );
         }
     }

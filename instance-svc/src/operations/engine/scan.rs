@@ -55,7 +55,7 @@ impl<K: Kinds> Inner<K> {
                 if let Err(error) = self.sweep().await {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
-                        "ended operations could not be swept"
+                        "ended operations could not be removed"
                     );
                 }
             }

@@ -223,7 +223,7 @@ async fn accept(engine: &Engine<Toys>, id: &str, operation: Operation<ToyWork>) 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn steps_are_done_in_order_and_what_comes_of_them_is_kept() {
+async fn steps_are_done_in_order_and_their_results_are_stored() {
     let playground = Playground::new().await;
     let engine = playground.engine("a", Failpoints::default());
     accept(&engine, "x", stack("")).await;
@@ -238,7 +238,7 @@ async fn steps_are_done_in_order_and_what_comes_of_them_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_done_is_undone_in_reverse_when_a_step_cannot_be_done() {
+async fn steps_are_undone_in_reverse_when_one_fails_for_good() {
     let playground = Playground::new().await;
     let engine = playground.engine("a", Failpoints::default());
     accept(&engine, "x", stack("two")).await;
@@ -252,7 +252,7 @@ async fn what_was_done_is_undone_in_reverse_when_a_step_cannot_be_done() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_replica_goes_on_with_what_a_dead_one_left_and_looks_at_it_once_more() {
+async fn another_replica_takes_over_from_a_dead_one_and_looks_once_more() {
     let playground = Playground::new().await;
     let dying = Failpoints::new(|_, at| {
         if at.step.step == "two" {
@@ -275,7 +275,7 @@ async fn another_replica_goes_on_with_what_a_dead_one_left_and_looks_at_it_once_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_needs_a_turn_waits_for_it() {
+async fn operations_wait_for_their_turn() {
     let playground = Playground::new().await;
     let slow = Failpoints::new(|_, _| {
         std::thread::sleep(Duration::from_millis(10));
@@ -292,7 +292,7 @@ async fn what_needs_a_turn_waits_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_id_with_other_arguments_is_refused_and_what_is_refused_is_forgotten() {
+async fn an_id_with_other_arguments_is_refused_and_refused_operations_are_removed() {
     let playground = Playground::new().await;
     let engine = playground.engine("a", Failpoints::default());
     accept(&engine, "x", stack("")).await;
@@ -308,7 +308,7 @@ async fn the_same_id_with_other_arguments_is_refused_and_what_is_refused_is_forg
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_operation_of_a_kind_that_is_not_known_is_left_alone() {
+async fn an_operation_of_an_unknown_kind_is_left_alone() {
     let playground = Playground::new().await;
     let engine = playground.engine("a", Failpoints::default());
     let unknown = serde_json::json!({

@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_line_is_in_the_order_of_acceptance() {
+    fn the_queue_is_in_the_order_of_acceptance() {
         let line = Waiting::new();
         line.add("b".to_owned(), accepted_at("2"), Rev::new("1-a"));
         line.add("c".to_owned(), accepted_at("1"), Rev::new("1-a"));
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_brings_others_and_drops_those_that_are_gone_but_not_the_newest() {
+    fn a_scan_adds_and_removes_operations_but_keeps_newer_ones() {
         let line = Waiting::new();
         line.add("old".to_owned(), accepted_at("1"), Rev::new("1-a"));
         let looked = Instant::now();

@@ -91,7 +91,7 @@ impl Orphans {
         for some in self.contents().await?.chunks(AT_ONCE) {
             let prefixes = some.iter().map(|(prefix, _)| prefix.clone()).collect();
             for prefix in self.lost(prefixes).await? {
-                tracing::info!(prefix, "contents of nobody are removed");
+                tracing::info!(prefix, "orphaned contents are removed");
                 let nobody = Tenant {
                     prefix,
                     ..Tenant::default()
@@ -111,7 +111,7 @@ impl Orphans {
                 tracing::info!(
                     prefix = databases.prefix,
                     count = databases.names.len(),
-                    "databases of nobody are removed"
+                    "orphaned databases are removed"
                 );
                 removed.databases += databases.remove().await?;
             }

@@ -34,7 +34,7 @@ fn setting(domain: &str, passphrase: &str) -> SetPassphraseRequest {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_passphrase_is_set_over_another_and_everything_that_rested_on_that_ends() {
+async fn a_new_passphrase_invalidates_everything_that_depended_on_the_old_one() {
     let world = World::new().await;
     let replica = world.replica("one", Failpoints::default()).await;
     create(&replica, asking("a.example", "the first one"))

@@ -19,7 +19,7 @@ use crate::support::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_instance_created_with_a_passphrase_is_its_owners_at_once() {
+async fn an_instance_created_with_a_passphrase_is_onboarded_at_once() {
     let world = World::new().await;
     let replica = world.replica("one", Failpoints::default()).await;
     let mut request = asking("alice.example:8080", PASSPHRASE);
@@ -80,7 +80,7 @@ async fn an_instance_created_with_a_passphrase_is_its_owners_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_needs_no_passphrase_gets_one_that_nobody_knows() {
+async fn a_passwordless_owner_gets_a_random_passphrase() {
     let world = World::new().await;
     let replica = world.replica("one", Failpoints::default()).await;
     for (domain, magic_link) in [("magic.example", true), ("fc.example", false)] {
@@ -112,7 +112,7 @@ async fn who_needs_no_passphrase_gets_one_that_nobody_knows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_passphrase_is_an_argument_like_any_other() {
+async fn a_request_id_cannot_be_reused_with_another_passphrase() {
     let world = World::new().await;
     let replica = world.replica("one", Failpoints::default()).await;
     let request = CreateInstanceRequest {
@@ -142,7 +142,7 @@ async fn a_passphrase_is_an_argument_like_any_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_replica_goes_on_with_what_was_sealed() {
+async fn another_replica_can_read_sealed_secrets() {
     let world = World::new().await;
     let healthy = world.replica("healthy", Failpoints::default()).await;
     for (number, step) in steps("create").into_iter().enumerate() {

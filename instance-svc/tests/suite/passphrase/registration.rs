@@ -83,7 +83,7 @@ async fn waiting(replica: &Replica, domain: &str) -> (Instance, RegisterLink) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_right_token_chooses_once() {
+async fn a_register_token_works_once() {
     let world = World::new().await;
     let replica = world.replica("one", Failpoints::default()).await;
     let (instance, link) = waiting(&replica, "new.example:8080").await;
@@ -146,7 +146,7 @@ async fn the_right_token_chooses_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_browser_without_script_sends_is_hashed_here() {
+async fn the_server_hashes_the_passphrase_of_a_browser_without_scripts() {
     let world = World::new().await;
     let replica = world.replica("one", Failpoints::default()).await;
     let (instance, link) = waiting(&replica, "new.example").await;
@@ -168,7 +168,7 @@ async fn what_a_browser_without_script_sends_is_hashed_here() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_field_is_named_before_the_token_is_looked_at() {
+async fn invalid_fields_are_refused_before_the_token_is_checked() {
     let world = World::new().await;
     let replica = world.replica("one", Failpoints::default()).await;
     let (instance, link) = waiting(&replica, "new.example").await;
@@ -205,7 +205,7 @@ async fn a_wrong_field_is_named_before_the_token_is_looked_at() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_those_who_come_at_once_one_wins_on_two_replicas() {
+async fn one_of_several_concurrent_uses_of_a_token_wins() {
     let world = World::new().await;
     let one = world.replica("one", Failpoints::default()).await;
     let two = world.replica("two", Failpoints::default()).await;

@@ -117,7 +117,7 @@ async fn a_token_is_signed_with_the_key_of_its_audience() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_does_not_exist_gets_no_token() {
+async fn unknown_apps_and_clients_get_no_token() {
     let world = World::new().await;
     let replica = world.replica("one", Failpoints::default()).await;
     create(&replica, asking("a.example", "")).await.unwrap();

@@ -200,7 +200,7 @@ impl State {
         ];
         let [update, ..] = told;
         if told.iter().any(|other| *other != update) {
-            return Err(format!("it is of several updates: {told:?}"));
+            return Err(format!("it mixes several updates: {told:?}"));
         }
         if record.following(document) != *record {
             return Err("its copies differ from its document".to_owned());
@@ -212,7 +212,7 @@ impl State {
                 purge_at: purge_at.clone(),
                 blocked_before: before.blocked.then(|| before.reason.clone()),
             }),
-            half => return Err(format!("it is half deleted: {half:?}")),
+            half => return Err(format!("its deletion is incomplete: {half:?}")),
         };
         Ok(Self {
             aliases: document.domain_aliases.iter().cloned().collect(),

@@ -44,7 +44,7 @@ async fn prepared() -> World {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_schedule_ends_whole_or_absent() {
+async fn every_schedule_ends_with_instances_complete_or_absent() {
     let count = || {
         let count = std::env::var("HAMLET_TEST_SCHEDULES").ok();
         count.map_or(SCHEDULES, |count| count.parse().unwrap())

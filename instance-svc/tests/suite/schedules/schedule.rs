@@ -362,7 +362,7 @@ impl<'a> Schedule<'a> {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        Err(format!("they do not end: {:#?}", log.open().await))
+        Err(format!("operations do not end: {:#?}", log.open().await))
     }
 }
 

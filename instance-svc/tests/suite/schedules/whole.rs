@@ -163,7 +163,7 @@ impl Remains {
                 .map_err(|wrong| format!("{}: {wrong}", document.domain))?;
             let Some(Work::Create(creation)) = ended.get(&record.created_by).map(|it| &it.work)
             else {
-                return Err("nobody created it".to_owned());
+                return Err("no creation made it".to_owned());
             };
             let created = State::new(&creation.spec.domain_aliases());
             let made: Vec<_> = ended
@@ -217,7 +217,7 @@ fn change_of(operation: &Operation) -> Option<&Change> {
 fn check_free(record: &Record, ended: &HashMap<String, Operation>) -> Result<(), String> {
     match record.operation.as_ref().and_then(|id| ended.get(id)) {
         Some(operation) if !operation.phase.is_end() => {
-            Err(format!("is taken by an operation at work: {operation:#?}"))
+            Err(format!("is taken by a running operation: {operation:#?}"))
         }
         Some(_) | None => Ok(()),
     }

@@ -35,7 +35,7 @@ mod tests {
     use super::check;
 
     #[test]
-    fn addresses_are_told_from_other_texts() {
+    fn addresses_are_distinguished_from_other_texts() {
         for right in [
             "bob@example.org",
             "b.o+b@mail.example.org",

@@ -38,7 +38,7 @@ mod tests {
     use super::check;
 
     #[test]
-    fn numbers_are_told_from_other_texts() {
+    fn numbers_are_distinguished_from_other_texts() {
         for right in [
             "+33612345678",
             "+33 6 12 34 56 78",

@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn sponsors_are_names_of_which_none_comes_twice() {
+    fn sponsors_are_distinct_names() {
         assert_eq!(checked(&[]), Ok(()));
         assert_eq!(checked(&["acme", "Grand-Lyon_2"]), Ok(()));
         for wrong in [

@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_not_and_the_nearest_name_is_proposed() {
+    fn other_texts_are_refused_with_the_most_similar_name() {
         for (wrong, meant) in [
             ("Europe/Pariss", "Europe/Paris"),
             ("europe/paris", "Europe/Paris"),
