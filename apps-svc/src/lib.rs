@@ -18,4 +18,4 @@ mod store;
 
 pub use config::Config;
 pub use error::Error;
-pub use serve::{Given, ServeError, serve};
+pub use serve::{Dependencies, ServeError, serve};

@@ -12,7 +12,7 @@ use service_kit::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Config, Given, serve};
+use crate::{Config, Dependencies, serve};
 
 /// The apps service of Hamlet: where apps come from, and what they may do.
 #[derive(Debug, Parser)]
@@ -51,12 +51,12 @@ impl Program for Flags {
             database_kit::connect(&self.couch, &tables.couch_clusters, credentials.overlap())?;
         let listener = self.service.listen().await?;
         tracing::info!(address = %listener.local_addr()?, "apps service listens");
-        let given = Given {
+        let dependencies = Dependencies {
             couch,
             contexts: tables.contexts,
             cluster_key,
             app_folder: self.app_folder,
         };
-        Ok(serve(self.apps, given, listener, shutdown).await?)
+        Ok(serve(self.apps, dependencies, listener, shutdown).await?)
     }
 }

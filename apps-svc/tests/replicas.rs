@@ -9,7 +9,7 @@
 
 mod support;
 
-use apps_svc::{Config, Given};
+use apps_svc::{Config, Dependencies};
 use hamlet_proto::hamlet::apps::v1::{
     App, InstallAppRequest, PurgeContentsRequest, apps_service_client::AppsServiceClient,
 };
@@ -37,7 +37,7 @@ impl Replica {
             registries: vec![world.registry.space("main")],
             ..Context::default()
         };
-        let given = Given {
+        let dependencies = Dependencies {
             couch: world.couch.clone().into(),
             contexts: Contexts::new([("default".to_owned(), context)].into()),
             cluster_key: key.clone().into(),
@@ -48,7 +48,12 @@ impl Replica {
         };
         let (listener, address) = listen().await;
         let stop = CancellationToken::new();
-        tokio::spawn(apps_svc::serve(config, given, listener, stop.clone()));
+        tokio::spawn(apps_svc::serve(
+            config,
+            dependencies,
+            listener,
+            stop.clone(),
+        ));
         let way = peer::connect(&format!("http://{address}"), &key).unwrap();
         Self {
             apps: AppsServiceClient::new(way),

@@ -15,4 +15,4 @@ mod serve;
 mod store;
 
 pub use config::Config;
-pub use serve::{Given, ServeError, serve};
+pub use serve::{Dependencies, ServeError, serve};

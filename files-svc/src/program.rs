@@ -10,7 +10,7 @@ use service_kit::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Config, Given, serve};
+use crate::{Config, Dependencies, serve};
 
 /// The files service of Hamlet: the tree of an instance.
 #[derive(Debug, Parser)]
@@ -46,11 +46,11 @@ impl Program for Flags {
             database_kit::connect(&self.couch, &tables.couch_clusters, credentials.overlap())?;
         let listener = self.service.listen().await?;
         tracing::info!(address = %listener.local_addr()?, "files service listens");
-        let given = Given {
+        let dependencies = Dependencies {
             couch,
             contexts: tables.contexts,
             cluster_key,
         };
-        Ok(serve(self.files, given, listener, shutdown).await?)
+        Ok(serve(self.files, dependencies, listener, shutdown).await?)
     }
 }

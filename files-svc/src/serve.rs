@@ -43,7 +43,7 @@ pub enum ServeError {
 
 /// The dependencies of the files service.
 #[derive(Debug)]
-pub struct Given {
+pub struct Dependencies {
     /// The CouchDB clusters.
     pub couch: Clusters,
     /// The configured contexts.
@@ -58,27 +58,27 @@ pub struct Given {
 /// When the folder of contents or the database cannot be used, or the listener fails.
 pub fn serve(
     config: Config,
-    given: Given,
+    dependencies: Dependencies,
     listener: impl Into<Listener>,
     shutdown: CancellationToken,
 ) -> BoxFuture<'static, Result<(), ServeError>> {
-    serve_on(config, given, listener.into(), shutdown)
+    serve_on(config, dependencies, listener.into(), shutdown)
 }
 
 /// Boxed and not generic, so that the service is compiled once, in this crate. A plain future would be compiled again
 /// in each program and test that awaits it.
 fn serve_on(
     config: Config,
-    given: Given,
+    dependencies: Dependencies,
     listener: Listener,
     shutdown: CancellationToken,
 ) -> BoxFuture<'static, Result<(), ServeError>> {
-    Box::pin(run(config, given, listener, shutdown))
+    Box::pin(run(config, dependencies, listener, shutdown))
 }
 
 async fn run(
     config: Config,
-    given: Given,
+    dependencies: Dependencies,
     listener: Listener,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
@@ -88,17 +88,17 @@ async fn run(
             source,
         })?;
     tokio::select! {
-        up = database_kit::wait_until_up(&given.couch) => up?,
+        up = database_kit::wait_until_up(&dependencies.couch) => up?,
         () = shutdown.cancelled() => return Ok(()),
     }
-    let door = Authenticate::new(given.cluster_key);
+    let door = Authenticate::new(dependencies.cluster_key);
     let lifecycle = Lifecycle {
-        couch: given.couch.clone(),
+        couch: dependencies.couch.clone(),
         contents: contents.clone(),
-        contexts: given.contexts,
+        contexts: dependencies.contexts,
     };
     let tree = Tree {
-        couch: given.couch,
+        couch: dependencies.couch,
         contents,
     };
     let server = GrpcServer::new()?

@@ -405,7 +405,7 @@ async fn a_service_that_waits_for_its_database_can_be_stopped() {
     let address = nobody.local_addr().unwrap();
     drop(nobody);
     let config = couch::CouchConfig::new(format!("http://{address}"));
-    let given = files_svc::Given {
+    let dependencies = files_svc::Dependencies {
         couch: couch::Couch::connect(&config).unwrap().into(),
         contexts: service_kit::contexts::Contexts::default(),
         cluster_key: service_kit::secret::Secret::new("key").into(),
@@ -415,7 +415,12 @@ async fn a_service_that_waits_for_its_database_can_be_stopped() {
         contents: folder.path().join("contents"),
     };
     let stop = tokio_util::sync::CancellationToken::new();
-    let serving = tokio::spawn(files_svc::serve(config, given, listener, stop.clone()));
+    let serving = tokio::spawn(files_svc::serve(
+        config,
+        dependencies,
+        listener,
+        stop.clone(),
+    ));
     stop.cancel();
     let stopped = tokio::time::timeout(std::time::Duration::from_secs(20), serving).await;
     stopped

@@ -20,5 +20,5 @@ mod store;
 pub use config::Config;
 pub use error::Error;
 pub use operations::{Peers, Settings};
-pub use serve::{Given, ORPHAN_GRACE, ServeError, serve};
+pub use serve::{Dependencies, ORPHAN_GRACE, ServeError, serve};
 pub use store::{OperationLog, Store};

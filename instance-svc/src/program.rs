@@ -15,7 +15,7 @@ use crate::{
     config::Config,
     operations::{Peers, Settings},
     serve::ORPHAN_GRACE,
-    serve::{Given, serve},
+    serve::{Dependencies, serve},
 };
 
 /// The instance service of Hamlet: the life of an instance.
@@ -74,7 +74,7 @@ impl Program for Flags {
         );
         let listener = self.service.listen().await?;
         tracing::info!(address = %listener.local_addr()?, "instance service listens");
-        let given = Given {
+        let dependencies = Dependencies {
             couch,
             peers,
             contexts: tables.contexts,
@@ -83,6 +83,6 @@ impl Program for Flags {
             engine: Settings::new(DocId::ascending().into_string()),
             orphan_grace: ORPHAN_GRACE,
         };
-        Ok(serve(self.instances, given, listener, shutdown).await?)
+        Ok(serve(self.instances, dependencies, listener, shutdown).await?)
     }
 }

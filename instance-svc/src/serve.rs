@@ -56,7 +56,7 @@ pub enum ServeError {
 
 /// What the instance service needs to run.
 #[derive(Debug)]
-pub struct Given {
+pub struct Dependencies {
     /// The database servers.
     pub couch: Clusters,
     /// The other services.
@@ -77,57 +77,57 @@ pub struct Given {
 /// When the database is not usable or the listener fails.
 pub fn serve(
     config: Config,
-    given: Given,
+    dependencies: Dependencies,
     listener: impl Into<Listener>,
     shutdown: CancellationToken,
 ) -> BoxFuture<'static, Result<(), ServeError>> {
-    serve_on(config, given, listener.into(), shutdown)
+    serve_on(config, dependencies, listener.into(), shutdown)
 }
 
 /// Boxed and not generic, so that the service is compiled once, in this crate: an async function would be
 /// compiled again in each program and test that awaits it.
 fn serve_on(
     config: Config,
-    given: Given,
+    dependencies: Dependencies,
     listener: Listener,
     shutdown: CancellationToken,
 ) -> BoxFuture<'static, Result<(), ServeError>> {
-    Box::pin(run(config, given, listener, shutdown))
+    Box::pin(run(config, dependencies, listener, shutdown))
 }
 
 async fn run(
     config: Config,
-    given: Given,
+    dependencies: Dependencies,
     listener: Listener,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
     tokio::select! {
-        up = database_kit::wait_until_up(&given.couch) => up?,
+        up = database_kit::wait_until_up(&dependencies.couch) => up?,
         () = shutdown.cancelled() => return Ok(()),
     }
-    let store = Store::new(given.couch)?;
+    let store = Store::new(dependencies.couch)?;
     store.prepare().await?;
     let mut adoption = Adoption::new(store.clone());
     adoption.adopt_unrecorded().await?;
-    let look_every = given.engine.scan_every;
-    let sealing = Sealing::new(given.cluster_key.clone());
+    let look_every = dependencies.engine.scan_every;
+    let sealing = Sealing::new(dependencies.cluster_key.clone());
     let created = CreatedInstances::default();
     let orphans = Orphans {
         store: store.clone(),
-        peers: given.peers.clone(),
-        grace: given.orphan_grace,
+        peers: dependencies.peers.clone(),
+        grace: dependencies.orphan_grace,
     };
     let kinds = Kinds {
         create: Creation {
             store: store.clone(),
-            peers: given.peers.clone(),
+            peers: dependencies.peers.clone(),
             config: config.clone(),
             sealing: sealing.clone(),
             created: created.clone(),
         },
         destroy: Destruction {
             store: store.clone(),
-            peers: given.peers.clone(),
+            peers: dependencies.peers.clone(),
             created: created.clone(),
         },
         change: Changing {
@@ -141,7 +141,7 @@ async fn run(
     let settings = Settings {
         turns: config.creations_at_once,
         keep: config.operations_kept(),
-        ..given.engine
+        ..dependencies.engine
     };
     let clock = settings.clock.clone();
     let log = OperationLog::new(store.clusters())?;
@@ -150,15 +150,15 @@ async fn run(
         store,
         engine: engine.clone(),
         config,
-        contexts: given.contexts,
-        key: given.cluster_key.clone(),
+        contexts: dependencies.contexts,
+        key: dependencies.cluster_key.clone(),
         sealing,
         deriver: Deriver::new(),
         clock,
-        peers: given.peers,
+        peers: dependencies.peers,
         orphans,
     });
-    let door = Authenticate::new(given.cluster_key);
+    let door = Authenticate::new(dependencies.cluster_key);
     let directory = Directory(shared.clone());
     let operations = OperationsApi(shared.clone());
     let server = GrpcServer::new()?

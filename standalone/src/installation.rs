@@ -8,7 +8,7 @@ use std::{
 };
 
 use couch::{Clusters, Couch, CouchConfig};
-use instance_svc::{Given, Peers};
+use instance_svc::{Dependencies, Peers};
 use service_kit::{
     config::Tables,
     contexts::Contexts,
@@ -253,7 +253,7 @@ impl Installation {
                 files_svc::Config {
                     contents: contents.clone(),
                 },
-                files_svc::Given {
+                files_svc::Dependencies {
                     couch: couch.clone(),
                     contexts: contexts.clone(),
                     cluster_key: cluster_key.clone(),
@@ -266,7 +266,7 @@ impl Installation {
             "apps service",
             apps_svc::serve(
                 apps_svc::Config { contents },
-                apps_svc::Given {
+                apps_svc::Dependencies {
                     couch: couch.clone(),
                     contexts: contexts.clone(),
                     cluster_key: cluster_key.clone(),
@@ -283,7 +283,7 @@ impl Installation {
             "instance service",
             instance_svc::serve(
                 settings.instances.clone(),
-                Given {
+                Dependencies {
                     couch,
                     peers: Peers::new(
                         peer::connect(&files, cluster_key)?,

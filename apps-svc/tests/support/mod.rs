@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use apps_svc::{Config, Given};
+use apps_svc::{Config, Dependencies};
 use couch::{Couch, CouchConfig, Database, DbName, DocId};
 use hamlet_proto::hamlet::{
     apps::v1::{
@@ -99,7 +99,7 @@ impl World {
             None => contexts(&registry),
         };
         let contents = folder.path().join("contents");
-        let given = Given {
+        let dependencies = Dependencies {
             couch: couch.clone().into(),
             contexts,
             cluster_key: cluster_key().into(),
@@ -109,7 +109,12 @@ impl World {
         let config = Config {
             contents: contents.clone(),
         };
-        tokio::spawn(apps_svc::serve(config, given, listener, stop.clone()));
+        tokio::spawn(apps_svc::serve(
+            config,
+            dependencies,
+            listener,
+            stop.clone(),
+        ));
         Self {
             couch,
             tenant: doors::tenant(format!("cozy{}", DocId::ascending())),

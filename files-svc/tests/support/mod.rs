@@ -10,7 +10,7 @@
 use std::path::PathBuf;
 
 use couch::{Couch, CouchConfig, Database, DbName, DocId};
-use files_svc::{Config, Given};
+use files_svc::{Config, Dependencies};
 use hamlet_proto::hamlet::{
     files::v1::{
         self as files, CreateDefaultDirectoriesRequest, File, PrepareDatabasesRequest,
@@ -51,7 +51,7 @@ impl World {
         let server = Server::shared().await;
         let couch = Couch::connect(&CouchConfig::new(server.url())).unwrap();
         let contents = folder.path().join("contents");
-        let given = Given {
+        let dependencies = Dependencies {
             couch: couch.clone().into(),
             contexts: contexts(),
             cluster_key: cluster_key().into(),
@@ -60,7 +60,12 @@ impl World {
         let config = Config {
             contents: contents.clone(),
         };
-        tokio::spawn(files_svc::serve(config, given, listener, stop.clone()));
+        tokio::spawn(files_svc::serve(
+            config,
+            dependencies,
+            listener,
+            stop.clone(),
+        ));
         Self {
             couch,
             tenant: doors::tenant(fresh_prefix()),

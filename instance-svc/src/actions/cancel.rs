@@ -29,7 +29,7 @@ pub(crate) async fn cancel(engine: &Engine, id: &str) -> Result<(), Error> {
         }
         match engine.log().transition(id, &found.rev, &found.body).await? {
             Exchange::Won(_) if asked == Cancelling::Ended => {
-                engine.leave_line(id, &found.body);
+                engine.leave_queue(id, &found.body);
                 return Ok(());
             }
             Exchange::Won(_) => {

@@ -77,7 +77,7 @@ async fn continue_here(
     mut receiver: watch::Receiver<Arc<Operation>>,
     position: Option<usize>,
 ) -> Result<State, Error> {
-    let mut line = engine.line_changes();
+    let mut queue = engine.queue_changes();
     loop {
         let last = Arc::clone(&receiver.borrow());
         if engine.position(id, &last) != position {
@@ -85,7 +85,7 @@ async fn continue_here(
         }
         let changed = tokio::select! {
             changed = receiver.changed() => changed,
-            _ = line.changed(), if position.is_some() => continue,
+            _ = queue.changed(), if position.is_some() => continue,
         };
         if changed.is_ok() {
             return Ok(here(engine, id, receiver));

@@ -369,7 +369,7 @@ mod tests {
             "feature_flags": {"x": 1}
         }))
         .unwrap();
-        let credentials = Credentials::derive(&Chosen::Nobodys, "", "").unwrap();
+        let credentials = Credentials::derive(&Chosen::Random, "", "").unwrap();
         document.take_credentials(&credentials);
         assert_eq!(
             serde_json::to_value(&document).unwrap(),

@@ -435,10 +435,10 @@ fn undos(reversible: &[StepId]) -> Vec<(StepId, Point, Order)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_fails_for_good_changes_nothing_and_every_undo_survives_every_fault() {
-    futures::future::join_all(ChangeKind::ALL.iter().map(|&kind| turn_back(kind))).await;
+    futures::future::join_all(ChangeKind::ALL.iter().map(|&kind| unwind(kind))).await;
 }
 
-async fn turn_back(kind: ChangeKind) {
+async fn unwind(kind: ChangeKind) {
     let world = World::new().await;
     let healthy = world.replica("healthy", Failpoints::default()).await;
     let prepared = prepare(&world, &healthy, kind).await;

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::{
     BY_SERVICE, Documents, SETTABLE, Settable, own_setting,
-    rule::{Among, Now, invalid},
+    rule::{CheckContext, Now, invalid},
     settable,
 };
 use crate::domain::spec::InvalidField;
@@ -165,13 +165,13 @@ impl Asked {
         for rule in SETTABLE {
             if now.is_none()
                 && !self.0.contains_key(rule.path())
-                && let Some(unsaid) = rule.unsaid()
+                && let Some(default_value) = rule.default_value()
             {
-                self.0.insert(rule.path().to_owned(), unsaid);
+                self.0.insert(rule.path().to_owned(), default_value);
             }
             for (path, value) in self.of(*rule) {
-                let among = Among { asked: &self, now };
-                match rule.check(entry_of(*rule, &path), &value, &among) {
+                let context = CheckContext { asked: &self, now };
+                match rule.check(entry_of(*rule, &path), &value, &context) {
                     Ok(canonical) => {
                         self.0.insert(path, canonical);
                     }

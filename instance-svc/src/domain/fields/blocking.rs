@@ -6,7 +6,7 @@ use hamlet_proto::hamlet::instance::v1 as pb;
 
 use super::{
     Documents, formats,
-    rule::{Among, Rule},
+    rule::{CheckContext, Rule},
 };
 use crate::domain::{instance::InstanceDocument, spec::InvalidField};
 
@@ -62,15 +62,15 @@ impl Rule for Reason {
         Ok(message.blocking_reason.clone())
     }
 
-    fn check(&self, reason: String, among: &Among<'_>) -> Result<String, InvalidField> {
+    fn check(&self, reason: String, context: &CheckContext<'_>) -> Result<String, InvalidField> {
         if reason.len() > LONGEST_REASON {
             return Err(self.invalid(format!(
                 "is longer than {LONGEST_REASON} bytes; use a short code or sentence"
             )));
         }
         formats::text::check(&reason).map_err(|wrong| self.invalid(wrong))?;
-        let now = among.now.is_some_and(|now| now.instance.blocked);
-        if !among.asked.flag("blocked").unwrap_or(now) && !reason.is_empty() {
+        let now = context.now.is_some_and(|now| now.instance.blocked);
+        if !context.asked.flag("blocked").unwrap_or(now) && !reason.is_empty() {
             return Err(self.invalid(
                 "is given for an instance that is not blocked; set instance.blocked too, with \
                  `blocked` in the mask",

@@ -4,7 +4,7 @@ use hamlet_proto::hamlet::instance::v1 as pb;
 
 use super::{
     Documents,
-    rule::{Among, Rule},
+    rule::{CheckContext, Rule},
 };
 use crate::domain::spec::InvalidField;
 
@@ -22,7 +22,7 @@ impl Rule for DiskQuota {
         Ok(message.disk_quota_bytes)
     }
 
-    fn check(&self, bytes: i64, _: &Among<'_>) -> Result<i64, InvalidField> {
+    fn check(&self, bytes: i64, _: &CheckContext<'_>) -> Result<i64, InvalidField> {
         if bytes < 0 {
             return Err(self.invalid("is negative; use a number of bytes, or 0 for no limit"));
         }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{
     Documents,
     formats::text::{self, shown},
-    rule::{Among, Entries, Rule, invalid},
+    rule::{CheckContext, Entries, Rule, invalid},
 };
 use crate::domain::spec::InvalidField;
 
@@ -32,7 +32,11 @@ impl Rule for Labels {
         Ok(message.labels.clone().into_iter().collect())
     }
 
-    fn check(&self, labels: Self::Value, _: &Among<'_>) -> Result<Self::Value, InvalidField> {
+    fn check(
+        &self,
+        labels: Self::Value,
+        _: &CheckContext<'_>,
+    ) -> Result<Self::Value, InvalidField> {
         if labels.len() > MOST {
             return Err(self.invalid(format!("holds more than {MOST} labels; use fewer")));
         }
@@ -60,9 +64,14 @@ impl Rule for Labels {
 }
 
 impl Entries for Labels {
-    fn check(&self, key: &str, value: Option<&str>, among: &Among<'_>) -> Result<(), InvalidField> {
+    fn check(
+        &self,
+        key: &str,
+        value: Option<&str>,
+        context: &CheckContext<'_>,
+    ) -> Result<(), InvalidField> {
         check_label(key, value.unwrap_or_default())?;
-        if value.is_some() && after(among) > MOST {
+        if value.is_some() && after(context) > MOST {
             return Err(self.invalid(format!("would be more than {MOST}; clear others")));
         }
         Ok(())
@@ -99,12 +108,12 @@ fn check_label(key: &str, value: &str) -> Result<(), InvalidField> {
 }
 
 /// The number of labels after the change.
-fn after(among: &Among<'_>) -> usize {
+fn after(context: &CheckContext<'_>) -> usize {
     let mut documents = Documents::default();
-    if let Some(now) = among.now {
+    if let Some(now) = context.now {
         documents.record.rest.clone_from(&now.record.rest);
     }
-    among.asked.write(&mut documents);
+    context.asked.write(&mut documents);
     kept(&documents).map_or(0, Map::len)
 }
 

@@ -4,7 +4,7 @@ use hamlet_proto::hamlet::instance::v1 as pb;
 
 use super::{
     Documents,
-    rule::{Among, Rule},
+    rule::{CheckContext, Rule},
 };
 use crate::domain::{locale, spec::InvalidField};
 
@@ -22,7 +22,7 @@ impl Rule for Locale {
         Ok(message.locale.clone())
     }
 
-    fn check(&self, text: String, _: &Among<'_>) -> Result<String, InvalidField> {
+    fn check(&self, text: String, _: &CheckContext<'_>) -> Result<String, InvalidField> {
         if text.is_empty() {
             return Err(self.invalid("cannot be cleared; name a language such as en"));
         }
@@ -30,7 +30,7 @@ impl Rule for Locale {
         Ok(text)
     }
 
-    fn unsaid(&self) -> Option<String> {
+    fn default_value(&self) -> Option<String> {
         Some(locale::DEFAULT.to_owned())
     }
 

@@ -43,7 +43,7 @@ pub use self::{
     auth_mode::AuthMode,
     blocking::UNKNOWN,
     names::MOST_ALIASES,
-    rule::{Among, Now, Settable},
+    rule::{CheckContext, Now, Settable},
     times::timestamp,
 };
 use self::{by_service::ByService, rule::plain};

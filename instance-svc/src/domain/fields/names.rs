@@ -4,7 +4,7 @@ use hamlet_proto::hamlet::instance::v1 as pb;
 
 use super::{
     Documents,
-    rule::{Among, Rule, invalid},
+    rule::{CheckContext, Rule, invalid},
 };
 use crate::domain::{
     name::{InvalidName, Name},
@@ -20,8 +20,8 @@ fn parse(path: &str, text: &str) -> Result<Name, InvalidField> {
 }
 
 /// The main domain that the instance has, or will have.
-fn domain(among: &Among<'_>) -> Result<Name, InvalidField> {
-    parse("domain", among.text("domain", |now| &now.domain))
+fn domain(context: &CheckContext<'_>) -> Result<Name, InvalidField> {
+    parse("domain", context.text("domain", |now| &now.domain))
 }
 
 /// The main domain; set at creation.
@@ -38,12 +38,12 @@ impl Rule for Domain {
         Ok(message.domain.clone())
     }
 
-    fn check(&self, text: String, _: &Among<'_>) -> Result<String, InvalidField> {
+    fn check(&self, text: String, _: &CheckContext<'_>) -> Result<String, InvalidField> {
         Ok(parse(Rule::path(self), &text)?.domain().to_owned())
     }
 
     /// The domain is required, so the check refuses the empty default.
-    fn unsaid(&self) -> Option<String> {
+    fn default_value(&self) -> Option<String> {
         Some(String::new())
     }
 
@@ -77,8 +77,12 @@ impl Rule for Aliases {
         Ok(message.domain_aliases.clone())
     }
 
-    fn check(&self, aliases: Vec<String>, among: &Among<'_>) -> Result<Vec<String>, InvalidField> {
-        let domain = domain(among)?;
+    fn check(
+        &self,
+        aliases: Vec<String>,
+        context: &CheckContext<'_>,
+    ) -> Result<Vec<String>, InvalidField> {
+        let domain = domain(context)?;
         if aliases.len() > MOST_ALIASES {
             return Err(self.invalid(format!("holds more than {MOST_ALIASES} names; use fewer")));
         }
@@ -131,14 +135,14 @@ impl Rule for OldDomain {
         Ok(message.old_domain.clone())
     }
 
-    fn check(&self, text: String, among: &Among<'_>) -> Result<String, InvalidField> {
+    fn check(&self, text: String, context: &CheckContext<'_>) -> Result<String, InvalidField> {
         // Invalid names, written by other software, are not refused here; they never match.
-        let aliases = among.asked.texts("domain_aliases").unwrap_or_else(|| {
-            among
+        let aliases = context.asked.texts("domain_aliases").unwrap_or_else(|| {
+            context
                 .now
                 .map_or_else(Vec::new, |now| now.instance.domain_aliases.clone())
         });
-        let present: Vec<Name> = [domain(among)?]
+        let present: Vec<Name> = [domain(context)?]
             .into_iter()
             .chain(aliases.iter().filter_map(|alias| alias.parse().ok()))
             .collect();

@@ -18,14 +18,14 @@ pub struct Now<'a> {
 
 /// The context of a check.
 #[derive(Clone, Copy, Debug)]
-pub struct Among<'a> {
+pub struct CheckContext<'a> {
     /// All requested values; those of fields earlier in the table are in canonical form.
     pub asked: &'a Asked,
     /// The current instance; `None` at creation.
     pub now: Option<Now<'a>>,
 }
 
-impl Among<'_> {
+impl CheckContext<'_> {
     /// The value that a string field will have: the requested one, or else the current one.
     pub(super) fn text<'a>(
         &'a self,
@@ -51,12 +51,12 @@ pub(super) trait Rule: Sync {
     fn ask(&self, message: &pb::Instance) -> Result<Self::Value, InvalidField>;
 
     /// Checks a value and brings it into its canonical form. The value is empty only where an update clears it.
-    fn check(&self, value: Self::Value, _: &Among<'_>) -> Result<Self::Value, InvalidField> {
+    fn check(&self, value: Self::Value, _: &CheckContext<'_>) -> Result<Self::Value, InvalidField> {
         Ok(value)
     }
 
     /// The value of a creation that does not set the field.
-    fn unsaid(&self) -> Option<Self::Value> {
+    fn default_value(&self) -> Option<Self::Value> {
         None
     }
 
@@ -86,8 +86,12 @@ pub(super) trait Rule: Sync {
 /// How single entries of a map are set.
 pub(super) trait Entries {
     /// Checks an entry. `None` clears it.
-    fn check(&self, name: &str, value: Option<&str>, among: &Among<'_>)
-    -> Result<(), InvalidField>;
+    fn check(
+        &self,
+        name: &str,
+        value: Option<&str>,
+        context: &CheckContext<'_>,
+    ) -> Result<(), InvalidField>;
 
     /// Writes an entry. `None` clears it.
     fn write(&self, name: &str, value: Option<&str>, documents: &mut Documents);
@@ -121,11 +125,11 @@ pub trait Settable: Sync {
         &self,
         entry: Option<&str>,
         value: &Value,
-        among: &Among<'_>,
+        context: &CheckContext<'_>,
     ) -> Result<Value, InvalidField>;
 
     /// The value of a creation that does not set the field.
-    fn unsaid(&self) -> Option<Value>;
+    fn default_value(&self) -> Option<Value>;
 
     /// Writes a value into the document that holds the field, and its copy.
     fn write(&self, entry: Option<&str>, value: &Value, documents: &mut Documents);
@@ -159,19 +163,19 @@ impl<R: Rule> Settable for R {
         &self,
         entry: Option<&str>,
         value: &Value,
-        among: &Among<'_>,
+        context: &CheckContext<'_>,
     ) -> Result<Value, InvalidField> {
         if let (Some(entry), Some(entries)) = (entry, self.entries()) {
             return entries
-                .check(entry, value.as_str(), among)
+                .check(entry, value.as_str(), context)
                 .map(|()| value.clone());
         }
         let value = decode::<R>(value).ok_or_else(|| self.invalid("has another type"))?;
-        Rule::check(self, value, among).map(encode)
+        Rule::check(self, value, context).map(encode)
     }
 
-    fn unsaid(&self) -> Option<Value> {
-        Rule::unsaid(self).map(encode)
+    fn default_value(&self) -> Option<Value> {
+        Rule::default_value(self).map(encode)
     }
 
     fn write(&self, entry: Option<&str>, value: &Value, documents: &mut Documents) {
@@ -256,7 +260,7 @@ impl<V: Clone + Default + DeserializeOwned + PartialEq + Serialize> Rule for Pla
         Ok((self.shown)(message).clone())
     }
 
-    fn check(&self, value: V, _: &Among<'_>) -> Result<V, InvalidField> {
+    fn check(&self, value: V, _: &CheckContext<'_>) -> Result<V, InvalidField> {
         if value != V::default() {
             (self.check)(&value).map_err(|wrong| self.invalid(wrong))?;
         }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     Documents, formats, own_setting,
-    rule::{Among, Entries, Rule, invalid},
+    rule::{CheckContext, Entries, Rule, invalid},
 };
 use crate::domain::spec::InvalidField;
 
@@ -90,7 +90,7 @@ impl Rule for Setting {
         Ok((self.shown)(message).clone())
     }
 
-    fn check(&self, text: String, _: &Among<'_>) -> Result<String, InvalidField> {
+    fn check(&self, text: String, _: &CheckContext<'_>) -> Result<String, InvalidField> {
         if !text.is_empty() {
             (self.check)(&text).map_err(|wrong| self.invalid(wrong))?;
         }
@@ -124,13 +124,17 @@ impl Rule for Further {
         Ok(message.settings.clone().into_iter().collect())
     }
 
-    fn check(&self, settings: Self::Value, among: &Among<'_>) -> Result<Self::Value, InvalidField> {
+    fn check(
+        &self,
+        settings: Self::Value,
+        context: &CheckContext<'_>,
+    ) -> Result<Self::Value, InvalidField> {
         let most = formats::setting::MOST;
-        if among.now.is_none() && settings.len() > most {
+        if context.now.is_none() && settings.len() > most {
             return Err(self.invalid(format!("holds more than {most} settings; use fewer")));
         }
         for (name, value) in &settings {
-            Entries::check(self, name, Some(value), among)?;
+            Entries::check(self, name, Some(value), context)?;
         }
         Ok(settings)
     }
@@ -159,7 +163,12 @@ impl Rule for Further {
 }
 
 impl Entries for Further {
-    fn check(&self, name: &str, value: Option<&str>, _: &Among<'_>) -> Result<(), InvalidField> {
+    fn check(
+        &self,
+        name: &str,
+        value: Option<&str>,
+        _: &CheckContext<'_>,
+    ) -> Result<(), InvalidField> {
         formats::setting::check_name(name).map_err(|wrong| invalid(PATH, wrong))?;
         formats::setting::check(name, value.unwrap_or_default())
             .map_err(|wrong| invalid(&format!("{PATH}.{name}"), wrong))

@@ -4,7 +4,7 @@ use hamlet_proto::hamlet::instance::v1 as pb;
 
 use super::{
     Documents,
-    rule::{Among, Rule},
+    rule::{CheckContext, Rule},
 };
 use crate::domain::spec::InvalidField;
 
@@ -22,7 +22,7 @@ impl Rule for OnboardingFinished {
         Ok(message.onboarding_finished)
     }
 
-    fn check(&self, finished: bool, _: &Among<'_>) -> Result<bool, InvalidField> {
+    fn check(&self, finished: bool, _: &CheckContext<'_>) -> Result<bool, InvalidField> {
         if !finished {
             return Err(
                 self.invalid("cannot be taken back; set it to true or leave it out of the mask")
@@ -54,7 +54,7 @@ impl Rule for Deleting {
         Ok(message.deleting)
     }
 
-    fn check(&self, deleting: bool, _: &Among<'_>) -> Result<bool, InvalidField> {
+    fn check(&self, deleting: bool, _: &CheckContext<'_>) -> Result<bool, InvalidField> {
         if deleting {
             return Err(self.invalid(
                 "cannot be set; set it to false to take the flag away, or destroy the instance",

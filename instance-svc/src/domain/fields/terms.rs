@@ -6,7 +6,7 @@ use hamlet_proto::hamlet::instance::v1 as pb;
 
 use super::{
     Documents,
-    rule::{Among, Rule},
+    rule::{CheckContext, Rule},
 };
 use crate::domain::{instance::InstanceDocument, spec::InvalidField, tos};
 
@@ -30,7 +30,7 @@ impl Rule for Signed {
         Ok(message.tos_signed.clone())
     }
 
-    fn check(&self, text: String, _: &Among<'_>) -> Result<String, InvalidField> {
+    fn check(&self, text: String, _: &CheckContext<'_>) -> Result<String, InvalidField> {
         if text.is_empty() {
             return Ok(text);
         }
@@ -61,16 +61,16 @@ impl Rule for Latest {
         Ok(message.tos_latest.clone())
     }
 
-    fn check(&self, latest: String, among: &Among<'_>) -> Result<String, InvalidField> {
+    fn check(&self, latest: String, context: &CheckContext<'_>) -> Result<String, InvalidField> {
         if latest.is_empty() {
             return Ok(latest);
         }
         tos::check_latest(&latest).map_err(|wrong| self.invalid(wrong))?;
-        let signed = among.text("tos_signed", |now| &now.tos);
+        let signed = context.text("tos_signed", |now| &now.tos);
         if tos::awaits_signature(&latest, signed) {
             return Ok(latest);
         }
-        Err(if among.now.is_none() {
+        Err(if context.now.is_none() {
             self.invalid(
                 "is covered by instance.tos_signed; name a version with a higher major number, or leave it out",
             )

@@ -91,7 +91,7 @@ proptest! {
     fn the_way_back_undoes_what_was_done(at in 0..CREATION.steps, taken_over: bool) {
         let mut operation = creation_at(at);
         operation.taken_over = taken_over;
-        let turned = operation.turn_back(why());
+        let turned = operation.unwind(why());
         prop_assert_eq!(turned, at < CREATION.reversible);
         if !turned {
             return Ok(());
@@ -121,7 +121,7 @@ proptest! {
             creation_at((written_at + ahead).min(CREATION.reversible).max(written_at));
         let asked = written.request_cancel(String::new());
         prop_assert_eq!(asked.is_ok(), written_at < CREATION.reversible);
-        owners.heed_marks_of(&written);
+        owners.apply_marks_of(&written);
         prop_assert_eq!(owners.phase == Phase::Unwinding, asked.is_ok());
         if asked.is_ok() {
             prop_assert_eq!(asked, Ok(Cancelling::Marked));
@@ -157,7 +157,7 @@ fn an_irreversible_operation_cannot_be_cancelled_while_it_runs() {
     // A mark on an older state changes nothing.
     let mut marked = operation.clone();
     marked.cancel_requested = true;
-    operation.heed_marks_of(&marked);
+    operation.apply_marks_of(&marked);
     assert_eq!(operation.phase, Phase::Running);
 }
 
@@ -165,13 +165,13 @@ fn an_irreversible_operation_cannot_be_cancelled_while_it_runs() {
 fn an_irreversible_operation_never_unwinds_once_it_has_begun() {
     let mut operation = running(DESTRUCTION);
     operation.advance();
-    assert!(!operation.turn_back(why()));
+    assert!(!operation.unwind(why()));
     assert_eq!(operation.phase, Phase::Running);
 }
 
 #[test]
 fn an_operation_that_could_not_begin_has_nothing_to_undo() {
     let mut operation = running(DESTRUCTION);
-    assert!(operation.turn_back(why()));
+    assert!(operation.unwind(why()));
     assert_eq!(operation.decide(), Next::Fail);
 }

@@ -72,7 +72,7 @@ impl<W: Work> Operation<W> {
     ///
     /// Whether it can still be cancelled depends on the stored state, not on the owner's progress. So the write
     /// of the point of no return decides between cancelling and publishing.
-    pub fn heed_marks_of(&mut self, written: &Self) {
+    pub fn apply_marks_of(&mut self, written: &Self) {
         self.retry_requested = false;
         if written.retry_requested {
             self.next_try = None;
@@ -87,7 +87,7 @@ impl<W: Work> Operation<W> {
             self.step = self
                 .step
                 .min(self.work.reversible_steps().saturating_sub(1));
-            self.turn_back(cancelled());
+            self.unwind(cancelled());
         }
     }
 
@@ -102,7 +102,7 @@ impl<W: Work> Operation<W> {
         self.beat += 1;
         self.next_try = None;
         let written = self.clone();
-        self.heed_marks_of(&written);
+        self.apply_marks_of(&written);
     }
 
     /// What to do next. Pure: it depends on nothing but the document.
@@ -144,7 +144,7 @@ impl<W: Work> Operation<W> {
 
     /// Begins to unwind because a step can never succeed, starting with the last step that may have made
     /// something. Only possible before the point of no return; returns `false` after it.
-    pub fn turn_back(&mut self, why: OperationFailure) -> bool {
+    pub fn unwind(&mut self, why: OperationFailure) -> bool {
         if self.irreversible || self.phase.is_end() {
             return false;
         }

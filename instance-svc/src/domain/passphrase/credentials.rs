@@ -33,7 +33,7 @@ pub enum Chosen {
         keys: VaultKeys,
     },
     /// A random passphrase that nobody knows: the owner logs in by other means.
-    Nobodys,
+    Random,
 }
 
 impl std::fmt::Debug for Chosen {
@@ -41,7 +41,7 @@ impl std::fmt::Debug for Chosen {
         f.write_str(match self {
             Self::Plain(_) => "Plain(…)",
             Self::Hashed { .. } => "Hashed(…)",
-            Self::Nobodys => "Nobodys",
+            Self::Random => "Random",
         })
     }
 }
@@ -55,7 +55,7 @@ impl Chosen {
     /// When one is given that could never be used, or that can only be a mistake.
     pub fn at_creation(given: &str, passwordless: bool) -> Result<Option<Self>, InvalidField> {
         match (given.is_empty(), passwordless) {
-            (true, true) => Ok(Some(Self::Nobodys)),
+            (true, true) => Ok(Some(Self::Random)),
             (true, false) => Ok(None),
             (false, true) => Err(InvalidField {
                 field: "passphrase".to_owned(),
@@ -171,7 +171,7 @@ impl Credentials {
             } => (login_hash.clone(), *iterations, keys.clone()),
             // Nobody knows the passphrase, so the key is drawn directly instead of being derived from a random
             // passphrase.
-            Chosen::Nobodys => {
+            Chosen::Random => {
                 let keys = VaultKeys::draw(&MasterKey::draw()?)?;
                 let login_hash = STANDARD.encode(random::<32>()?);
                 (login_hash, Iterations::DEFAULT, keys)
@@ -180,7 +180,7 @@ impl Credentials {
         Ok(Self {
             passphrase_hash: server::hash(&login_hash, &random()?)?,
             session_secret: STANDARD.encode(random::<64>()?),
-            defined: !matches!(chosen, Chosen::Nobodys),
+            defined: !matches!(chosen, Chosen::Random),
             hint: hint.to_owned(),
             iterations: iterations.get(),
             security_stamp: uuid::Uuid::now_v7().to_string(),
@@ -318,8 +318,8 @@ mod tests {
 
     #[test]
     fn every_derivation_renews_keys_and_secrets() {
-        let one = Credentials::derive(&Chosen::Nobodys, "", "").unwrap();
-        let two = Credentials::derive(&Chosen::Nobodys, "", "").unwrap();
+        let one = Credentials::derive(&Chosen::Random, "", "").unwrap();
+        let two = Credentials::derive(&Chosen::Random, "", "").unwrap();
         assert!(!one.defined);
         assert_ne!(one.passphrase_hash, two.passphrase_hash);
         assert_ne!(one.session_secret, two.session_secret);
@@ -355,7 +355,7 @@ mod tests {
         assert!(matches!(Chosen::at_creation("", false), Ok(None)));
         assert!(matches!(
             Chosen::at_creation("", true),
-            Ok(Some(Chosen::Nobodys))
+            Ok(Some(Chosen::Random))
         ));
         assert!(matches!(
             Chosen::at_creation("cozy", false),

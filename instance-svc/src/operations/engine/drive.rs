@@ -7,7 +7,7 @@ use service_kit::telemetry;
 use tokio::{sync::Notify, time::Instant};
 use tracing::Instrument as _;
 
-use super::{Afterwards, Inner, Kinds, Report, StepError, Written, line::Turn, owner::Gone};
+use super::{Afterwards, Inner, Kinds, Report, StepError, Written, owner::Gone, turns::Turn};
 use crate::domain::operation::{Next, Operation, OperationFailure, Phase, StepFacts, Work};
 
 /// An operation that this replica owns, at the revision that it wrote last.
@@ -59,7 +59,7 @@ impl<W> Outcome<W> {
 }
 
 /// Why the owner has to write now.
-enum Due {
+enum Signal {
     Life,
     Shutdown,
 }
@@ -227,7 +227,7 @@ impl<K: Kinds> Inner<K> {
             let due = tokio::select! {
                 // A process that was paused checks first whether it still owns the operation.
                 biased;
-                due = self.sign_of_life_is_due(held) => due,
+                due = self.next_signal(held) => due,
                 outcome = &mut work => return Ok(outcome),
             };
             self.show_life(held, due).await?;
@@ -239,20 +239,20 @@ impl<K: Kinds> Inner<K> {
     }
 
     /// Waits until the owner has to write: a sign of life is due, a mark was set, or the process shuts down.
-    async fn sign_of_life_is_due(&self, held: &Held<K::Work>) -> Due {
+    async fn next_signal(&self, held: &Held<K::Work>) -> Signal {
         let beat = held.written + self.settings.beat_every();
         tokio::select! {
-            () = tokio::time::sleep_until(beat) => Due::Life,
-            () = held.nudged.notified() => Due::Life,
-            () = self.shutdown.cancelled() => Due::Shutdown,
+            () = tokio::time::sleep_until(beat) => Signal::Life,
+            () = held.nudged.notified() => Signal::Life,
+            () = self.shutdown.cancelled() => Signal::Shutdown,
         }
     }
 
-    async fn show_life(&self, held: &mut Held<K::Work>, due: Due) -> Result<(), Gone> {
+    async fn show_life(&self, held: &mut Held<K::Work>, due: Signal) -> Result<(), Gone> {
         match due {
-            Due::Life => self.write(held).await,
-            Due::Shutdown => {
-                self.hand_back(held).await;
+            Signal::Life => self.write(held).await,
+            Signal::Shutdown => {
+                self.release(held).await;
                 Err(Gone)
             }
         }
@@ -266,7 +266,7 @@ impl<K: Kinds> Inner<K> {
                     held.operation.next_try = None;
                     break;
                 }
-                due = self.sign_of_life_is_due(held) => due,
+                due = self.next_signal(held) => due,
             };
             self.show_life(held, due).await?;
         }
@@ -290,7 +290,7 @@ impl<K: Kinds> Inner<K> {
                     error = failure.message,
                     "a step failed for good"
                 );
-                if operation.turn_back(failure.clone()) {
+                if operation.unwind(failure.clone()) {
                     return self.write(held).await;
                 }
                 // Beyond the point of no return the only way is forward.
@@ -312,7 +312,7 @@ impl<K: Kinds> Inner<K> {
         let clock = &self.settings.clock;
         let impatient = operation.phase == Phase::Running
             && patience.is_some_and(|patience| clock.since(&operation.created_at) > patience);
-        if impatient && operation.turn_back(failure.clone()) {
+        if impatient && operation.unwind(failure.clone()) {
             return self.write(held).await;
         }
         operation.attempt = operation.attempt.saturating_add(1);

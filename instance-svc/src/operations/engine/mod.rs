@@ -14,13 +14,13 @@ mod due;
 pub mod failpoints;
 pub(crate) mod kind;
 mod kinds;
-mod line;
 mod owner;
 mod perform;
 mod scan;
 mod step_error;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod waiting;
 
 use std::{
@@ -40,7 +40,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub(crate) use self::kinds::register_kinds;
 use self::{
     failpoints::{Failpoints, Order, Point, StepId},
-    line::{Line, Turn},
+    turns::{Turn, Turns},
     waiting::Waiting,
 };
 pub use self::{
@@ -149,7 +149,7 @@ struct Inner<K: Kinds> {
     log: OperationLog<K::Work>,
     kinds: K,
     settings: Settings,
-    line: Line,
+    turns: Turns,
     waiting: Waiting<K::Work>,
     /// The operations that this replica drives, and those that it accepted and that wait for a turn.
     driven: Mutex<HashMap<String, Driven<K::Work>>>,
@@ -190,7 +190,7 @@ impl<K: Kinds> Engine<K> {
         Self(Arc::new(Inner {
             log,
             kinds,
-            line: Line::new(settings.turns),
+            turns: Turns::new(settings.turns),
             settings,
             waiting: Waiting::new(),
             driven: Mutex::default(),
@@ -217,7 +217,7 @@ impl<K: Kinds> Engine<K> {
         let turn = if limited && !self.0.waiting.is_empty() {
             None
         } else {
-            self.0.line.try_turn(limited)
+            self.0.turns.try_turn(limited)
         };
         if turn.is_some() {
             operation.phase = Phase::Running;
@@ -335,7 +335,7 @@ impl<K: Kinds> Engine<K> {
 
     /// Notifies of every change of the queue.
     #[must_use]
-    pub fn line_changes(&self) -> watch::Receiver<()> {
+    pub fn queue_changes(&self) -> watch::Receiver<()> {
         self.0.waiting.changes()
     }
 
@@ -346,7 +346,7 @@ impl<K: Kinds> Engine<K> {
     }
 
     /// Removes an operation that ended before its turn from the queue.
-    pub fn leave_line(&self, id: &str, ended: &Operation<K::Work>) {
+    pub fn leave_queue(&self, id: &str, ended: &Operation<K::Work>) {
         if self.0.waiting.remove(id) {
             self.0.show(id, ended);
             self.0.forget(id);
@@ -355,7 +355,7 @@ impl<K: Kinds> Engine<K> {
 
     /// Scans for operations that need attention until the shutdown, then gives up those that it drives.
     pub async fn run(&self) {
-        tokio::join!(Inner::scan(&self.0), Inner::serve_line(&self.0));
+        tokio::join!(Inner::scan(&self.0), Inner::serve_queue(&self.0));
         self.0.tasks.close();
         self.0.tasks.wait().await;
     }
@@ -470,11 +470,11 @@ impl<K: Kinds> Inner<K> {
     }
 
     /// Gives every free turn to the first operation in the queue, whichever replica accepted it.
-    async fn serve_line(self: &Arc<Self>) {
+    async fn serve_queue(self: &Arc<Self>) {
         loop {
             let turn = async {
                 self.waiting.somebody().await;
-                self.line.turn().await
+                self.turns.turn().await
             };
             let turn = tokio::select! {
                 turn = turn => turn,

@@ -78,7 +78,7 @@ impl<K: Kinds> Inner<K> {
             Settled::Contested => Ok(false),
             Settled::One(found) if self.is_mine(held, &found.body) => {
                 held.rev = found.rev;
-                held.operation.heed_marks_of(&found.body);
+                held.operation.apply_marks_of(&found.body);
                 Ok(true)
             }
             Settled::One(_) | Settled::Missing => {
@@ -96,7 +96,7 @@ impl<K: Kinds> Inner<K> {
     }
 
     /// Gives up the operation, so that another replica can take it without waiting for the lease to lapse.
-    pub(super) async fn hand_back(&self, held: &mut Held<K::Work>) {
+    pub(super) async fn release(&self, held: &mut Held<K::Work>) {
         held.operation.owner = None;
         if self.write(held).await.is_err() {
             tracing::warn!(

@@ -103,7 +103,7 @@ impl<K: Kinds> Inner<K> {
         if limited {
             return Some(found);
         }
-        let turn = self.line.try_turn(limited)?;
+        let turn = self.turns.try_turn(limited)?;
         let Document { id, rev, body } = found;
         if let Some(written) = self.take(&id, body, &rev).await {
             seen.remove(&id);

@@ -167,26 +167,26 @@ mod tests {
 
     #[test]
     fn the_queue_is_in_the_order_of_acceptance() {
-        let line = Waiting::new();
-        line.add("b".to_owned(), accepted_at("2"), Rev::new("1-a"));
-        line.add("c".to_owned(), accepted_at("1"), Rev::new("1-a"));
-        line.add("a".to_owned(), accepted_at("2"), Rev::new("1-a"));
-        assert_eq!(line.position("2", "b"), 2);
-        assert!(line.pop_first().is_some_and(|(id, ..)| id == "c"));
-        assert_eq!(line.position("2", "b"), 1);
-        assert!(line.remove("a") && !line.remove("a"));
-        assert_eq!(line.position("2", "b"), 0);
+        let queue = Waiting::new();
+        queue.add("b".to_owned(), accepted_at("2"), Rev::new("1-a"));
+        queue.add("c".to_owned(), accepted_at("1"), Rev::new("1-a"));
+        queue.add("a".to_owned(), accepted_at("2"), Rev::new("1-a"));
+        assert_eq!(queue.position("2", "b"), 2);
+        assert!(queue.pop_first().is_some_and(|(id, ..)| id == "c"));
+        assert_eq!(queue.position("2", "b"), 1);
+        assert!(queue.remove("a") && !queue.remove("a"));
+        assert_eq!(queue.position("2", "b"), 0);
     }
 
     #[test]
     fn a_scan_adds_and_removes_operations_but_keeps_newer_ones() {
-        let line = Waiting::new();
-        line.add("old".to_owned(), accepted_at("1"), Rev::new("1-a"));
+        let queue = Waiting::new();
+        queue.add("old".to_owned(), accepted_at("1"), Rev::new("1-a"));
         let looked = Instant::now();
-        line.add("new".to_owned(), accepted_at("3"), Rev::new("1-a"));
-        let gone = line.refresh(looked, vec![document("theirs", "2")]);
+        queue.add("new".to_owned(), accepted_at("3"), Rev::new("1-a"));
+        let gone = queue.refresh(looked, vec![document("theirs", "2")]);
         assert_eq!(gone, ["old"]);
-        assert!(line.contains("theirs") && line.contains("new"));
-        assert_eq!(line.position("3", "new"), 1);
+        assert!(queue.contains("theirs") && queue.contains("new"));
+        assert_eq!(queue.position("3", "new"), 1);
     }
 }

@@ -37,7 +37,7 @@ use hamlet_proto::{
         },
     },
 };
-use instance_svc::{Config, Given, Peers, Settings, operations::failpoints::Failpoints};
+use instance_svc::{Config, Dependencies, Peers, Settings, operations::failpoints::Failpoints};
 use service_kit::{
     caller::Caller,
     contexts::Contexts,
@@ -170,7 +170,7 @@ impl World {
         urls.get(number % urls.len()).unwrap()
     }
 
-    fn given(&self, couch: &CouchConfig, settings: Settings) -> Given {
+    fn given(&self, couch: &CouchConfig, settings: Settings) -> Dependencies {
         given(self.neighbours.address(), couch, settings)
     }
 
@@ -246,9 +246,9 @@ impl World {
 }
 
 /// What a replica needs. Its connections belong to the runtime that calls this.
-fn given(peers: SocketAddr, couch: &CouchConfig, settings: Settings) -> Given {
+fn given(peers: SocketAddr, couch: &CouchConfig, settings: Settings) -> Dependencies {
     let way = peer::connect(&format!("http://{peers}"), cluster_key()).unwrap();
-    Given {
+    Dependencies {
         couch: Couch::connect(couch).unwrap().into(),
         peers: Peers::new(way.clone(), way),
         contexts: Contexts::default(),

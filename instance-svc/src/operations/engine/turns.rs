@@ -6,7 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Limits how many operations that need a turn run at once.
 #[derive(Clone, Debug)]
-pub(super) struct Line(Arc<Semaphore>);
+pub(super) struct Turns(Arc<Semaphore>);
 
 /// A turn. Dropping it gives it back. Work that needs no turn has an empty one.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub(super) struct Turn {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Line {
+impl Turns {
     pub(super) fn new(at_once: u16) -> Self {
         Self(Arc::new(Semaphore::new(usize::from(at_once))))
     }
