@@ -1,6 +1,7 @@
 //! Times in the form that documents use.
 //!
-//! They serve for display and for scheduling. No decision between two replicas compares them.
+//! They serve for display and for scheduling. No decision between two replicas compares them. Only a [`Clock`] is asked
+//! for the time of day, so a test can shift all of a replica's times at once.
 
 use std::sync::{
     Arc,
@@ -100,35 +101,11 @@ impl Clock {
     }
 }
 
-/// Now, on the system's clock.
-#[must_use]
-pub fn now() -> String {
-    Clock::system().now()
-}
-
-/// Some time from now, on the system's clock.
-#[must_use]
-pub fn after(delay: std::time::Duration) -> String {
-    Clock::system().after(delay)
-}
-
 /// A while after `text`; `None` when that is invalid.
 #[must_use]
 pub fn later(text: &str, delay: std::time::Duration) -> Option<String> {
     let delay = Duration::try_from(delay).ok()?;
     parse(text)?.checked_add(delay).map(show)
-}
-
-/// The time until `text` on the system's clock; zero when that is past or invalid.
-#[must_use]
-pub fn until(text: &str) -> std::time::Duration {
-    Clock::system().until(text)
-}
-
-/// The time since `text` on the system's clock; zero when that is in the future or invalid.
-#[must_use]
-pub fn since(text: &str) -> std::time::Duration {
-    Clock::system().since(text)
 }
 
 /// Parses `text`.
@@ -156,20 +133,21 @@ fn show(time: OffsetDateTime) -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::{Clock, after, now, since, until};
+    use super::Clock;
 
     #[test]
     fn times_survive_a_round_trip() {
-        assert!(until(&now()) == Duration::ZERO);
-        let left = until(&after(Duration::from_secs(100)));
+        let clock = Clock::system();
+        assert!(clock.until(&clock.now()) == Duration::ZERO);
+        let left = clock.until(&clock.after(Duration::from_secs(100)));
         assert!(left > Duration::from_secs(90) && left <= Duration::from_secs(100));
-        assert!(since("2020-01-01T00:00:00Z") > Duration::from_secs(1));
-        assert_eq!(since("no time"), Duration::ZERO);
+        assert!(clock.since("2020-01-01T00:00:00Z") > Duration::from_secs(1));
+        assert_eq!(clock.since("no time"), Duration::ZERO);
     }
 
     #[test]
     fn times_sort_as_strings() {
-        let now = now();
+        let now = Clock::system().now();
         assert_eq!(now.len(), "2026-01-01T00:00:00.000000Z".len());
         assert!(now.ends_with('Z'));
     }

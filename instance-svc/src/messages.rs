@@ -14,7 +14,7 @@ use service_kit::status;
 use tonic::{Code, Status};
 
 use crate::{
-    clock,
+    clock::Clock,
     config::Config,
     domain::{
         fields::{Asked, Documents},
@@ -106,6 +106,7 @@ pub(crate) fn link_of(config: &Config, found: &Found) -> Option<RegisterLink> {
 /// The instance that calls to a host address.
 pub(crate) fn tenant(
     config: &Config,
+    clock: &Clock,
     id: &str,
     document: &InstanceDocument,
     record: Option<&Record>,
@@ -121,7 +122,7 @@ pub(crate) fn tenant(
         couch_cluster: i32::try_from(document.couch_cluster).unwrap_or(-1),
         debug: record
             .and_then(|record| record.debug_until.as_deref())
-            .is_some_and(|end| !clock::until(end).is_zero()),
+            .is_some_and(|end| !clock.until(end).is_zero()),
     }
 }
 

@@ -107,7 +107,8 @@ async fn run(
     }
     let store = Store::new(dependencies.couch)?;
     store.prepare().await?;
-    let mut adoption = Adoption::new(store.clone());
+    let clock = dependencies.engine.clock.clone();
+    let mut adoption = Adoption::new(store.clone(), clock.clone());
     adoption.adopt_unrecorded().await?;
     let look_every = dependencies.engine.scan_every;
     let sealing = Sealing::new(dependencies.cluster_key.clone());
@@ -124,6 +125,7 @@ async fn run(
             config: config.clone(),
             sealing: sealing.clone(),
             created: created.clone(),
+            clock: clock.clone(),
         },
         destroy: Destruction {
             store: store.clone(),
@@ -135,6 +137,7 @@ async fn run(
             sealing: sealing.clone(),
             config: config.clone(),
             created,
+            clock: clock.clone(),
         },
         orphans: OrphanRemoval(orphans.clone()),
     };
@@ -143,7 +146,6 @@ async fn run(
         keep: config.operations_kept(),
         ..dependencies.engine
     };
-    let clock = settings.clock.clone();
     let log = OperationLog::new(store.clusters())?;
     let engine = Engine::new(log, kinds, settings, shutdown.clone());
     let shared = Shared::new(Parts {

@@ -12,7 +12,7 @@ use couch::{ClaimOutcome, DocId, Document, Exchange};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock,
+    clock::Clock,
     domain::{
         claim::{Claim, Wanted},
         instance::InstanceDocument,
@@ -30,6 +30,7 @@ const BATCH: usize = 200;
 #[derive(Debug)]
 pub(crate) struct Adoption {
     store: Store,
+    clock: Clock,
     /// Stands in for an operation's id in the claims and records that this process writes; no other process has
     /// the same.
     id: String,
@@ -40,9 +41,10 @@ pub(crate) struct Adoption {
 }
 
 impl Adoption {
-    pub(crate) fn new(store: Store) -> Self {
+    pub(crate) fn new(store: Store, clock: Clock) -> Self {
         Self {
             store,
+            clock,
             id: format!("adoption-{}", DocId::ascending().into_string()),
             since: None,
             pending: BTreeSet::new(),
@@ -155,7 +157,7 @@ impl Adoption {
         let Some(record) = record else {
             self.claim(&id, &missing).await?;
             let record = Record {
-                created_at: clock::now(),
+                created_at: self.clock.now(),
                 created_by: self.id.clone(),
                 ..Record::default().following(&body)
             };
@@ -237,7 +239,7 @@ impl Adoption {
                 kind: wanted.kind,
                 instance: id.to_owned(),
                 operation: self.id.clone(),
-                created_at: clock::now(),
+                created_at: self.clock.now(),
             };
             match self.store.claim_for_instance(&wanted.id, &claim).await? {
                 ClaimOutcome::Won(_) => won.push(wanted.clone()),

@@ -2,7 +2,7 @@
 
 use couch::Exchange;
 
-use crate::{clock, domain::operation::Cancelling, error::Error, operations::Engine};
+use crate::{domain::operation::Cancelling, error::Error, operations::Engine};
 
 /// Requests the cancellation of an operation. A queued operation ends at once. A running one gets a mark, and
 /// its owner undoes what was made. May be repeated.
@@ -16,14 +16,13 @@ pub(crate) async fn cancel(engine: &Engine, id: &str) -> Result<(), Error> {
             .read(id)
             .await?
             .ok_or_else(|| Error::NoSuchOperation(format!("operations/{id}")))?;
-        let asked =
-            found
-                .body
-                .request_cancel(clock::now())
-                .map_err(|why| Error::NotCancellable {
-                    operation: id.to_owned(),
-                    why,
-                })?;
+        let asked = found
+            .body
+            .request_cancel(engine.clock().now())
+            .map_err(|why| Error::NotCancellable {
+                operation: id.to_owned(),
+                why,
+            })?;
         if asked == Cancelling::Already {
             return Ok(());
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    clock,
+    clock::Clock,
     domain::{
         change::{Change, ChangeKind, DELETED, RecordPatch, SoftDeletion},
         fields::Asked,
@@ -14,11 +14,11 @@ use crate::{
 /// The longest time for which a softly deleted instance is kept: ten years.
 const LONGEST_KEEP: Duration = Duration::from_secs(3650 * 86_400);
 
-/// The change that softly deletes an instance, which is destroyed once `keep` has passed.
+/// The change that softly deletes an instance, which is destroyed once `keep` has passed on the `clock`.
 ///
 /// # Errors
 /// When `keep` is too long.
-pub(crate) fn begin(etag: &str, keep: Duration) -> Result<Change, InvalidField> {
+pub(crate) fn begin(etag: &str, keep: Duration, clock: &Clock) -> Result<Change, InvalidField> {
     if keep > LONGEST_KEEP {
         return Err(InvalidField {
             field: "keep".to_owned(),
@@ -33,8 +33,8 @@ pub(crate) fn begin(etag: &str, keep: Duration) -> Result<Change, InvalidField> 
             .with("blocking_reason", DELETED),
         record: RecordPatch {
             deletion: Some(SoftDeletion::Begin {
-                deleted_at: clock::now(),
-                purge_at: clock::after(keep),
+                deleted_at: clock.now(),
+                purge_at: clock.after(keep),
             }),
             ..RecordPatch::default()
         },

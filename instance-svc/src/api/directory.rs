@@ -38,6 +38,7 @@ impl DirectoryService for Directory {
         Ok(Response::new(ResolveHostResponse {
             tenant: Some(messages::tenant(
                 &self.0.config,
+                &self.0.clock,
                 &resolved.id,
                 document,
                 resolved.record.as_ref(),

@@ -94,7 +94,7 @@ impl Instances {
         keep: Duration,
         request: &DeleteInstanceRequest,
     ) -> Result<Response<Operation>, Status> {
-        let change = soft_delete::begin(&request.etag, keep).map_err(Error::from)?;
+        let change = soft_delete::begin(&request.etag, keep, &self.0.clock).map_err(Error::from)?;
         let options = RequestOptions {
             request_id: &request.request_id,
             validate_only: request.validate_only,

@@ -11,7 +11,7 @@ use super::{
     engine::{Early, StepError, Task},
 };
 use crate::{
-    clock,
+    clock::Clock,
     domain::{
         claim::{Claim, Wanted},
         operation::{Envelope, Phase},
@@ -42,6 +42,7 @@ impl EarlyClaim {
     /// `None` when the claim is not won at once; the step then decides.
     pub(super) async fn make(
         store: &Store,
+        clock: &Clock,
         task: Task<'_, CreateWork>,
     ) -> Option<Box<dyn Early<CreateWork>>> {
         let wanted = task.work.spec.wanted();
@@ -49,7 +50,7 @@ impl EarlyClaim {
             return None;
         };
         let begun = Instant::now();
-        let claim = of_operation(only, task.id, task.envelope);
+        let claim = of_operation(only, task.id, task.envelope, clock);
         match store.claim(&only.id, &claim).await {
             Ok(ClaimOutcome::Won(_)) => Some(Box::new(Self {
                 store: store.clone(),
@@ -99,13 +100,18 @@ impl Early<CreateWork> for EarlyClaim {
 }
 
 /// The claim of a name that an operation wants for its instance.
-pub(super) fn of_operation(wanted: &Wanted, id: &str, operation: &Envelope) -> Claim {
+pub(super) fn of_operation(
+    wanted: &Wanted,
+    id: &str,
+    operation: &Envelope,
+    clock: &Clock,
+) -> Claim {
     Claim {
         name: wanted.name.clone(),
         kind: wanted.kind,
         instance: operation.instance.clone(),
         operation: id.to_owned(),
-        created_at: clock::now(),
+        created_at: clock.now(),
     }
 }
 

@@ -22,6 +22,7 @@ use super::{
     nothing, register_kinds,
 };
 use crate::{
+    clock::Clock,
     domain::operation::{Envelope, Operation, OperationFailure, Phase, Subject},
     error::Error,
     store::{OperationLog, Store},
@@ -206,7 +207,7 @@ impl Playground {
 }
 
 fn stack(stumbling_block: &str) -> Operation<ToyWork> {
-    let now = crate::clock::now();
+    let now = Clock::system().now();
     Operation {
         envelope: Envelope::new(Subject::default(), "mac".to_owned(), now),
         work: ToyWork::Stack(StackWork {
