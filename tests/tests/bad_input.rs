@@ -401,7 +401,7 @@ fn operations() -> Vec<Case> {
         cases.extend([
             field(call, json!({}), "name", "looks like operations/"),
             field(call, json!({"name": "operations/../x"}), "name", "looks like operations/"),
-            state(call, json!({"name": "operations/0123456789abcdef"}), Code::NotFound, "OPERATION_NOT_FOUND", "may have ended"),
+            state(call, json!({"name": "operations/0123456789abcdef"}), Code::NotFound, "OPERATION_NOT_FOUND", "some time after their end"),
         ]);
     }
     cases.extend([

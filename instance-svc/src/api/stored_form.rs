@@ -465,9 +465,11 @@ fn newer_fields_follow_the_others() {
     assert_eq!(json(&record), expected);
 }
 
+/// The order of an operation's own members does not count: no MAC is computed over them. Version 0.1.0 writes and
+/// does not require `removed`, which only some kinds have now.
 #[test]
 fn operations() {
-    let begin = concat!(
+    let envelope = concat!(
         r#""instance":"0123","domain":"a.example","prefix":"cozyabc","couch_cluster":1,"#,
         r#""arguments_mac":"00ff","phase":"running","step":0,"attempt":0,"beat":0,"taken_over":false,"#,
         r#""open":true,"removed":{"objects":0,"databases":0,"documents":0,"claims":0},"#,
@@ -489,8 +491,12 @@ fn operations() {
         format!(r#""kind":"change","change":{settled}"#),
         r#""kind":"destroy","etag":"e","due":"2026-02-01T00:00:00.000000Z""#.to_owned(),
     ] {
-        let text = format!("{{{work},{begin}");
+        let text = format!("{{{work},{envelope}");
         let read: Operation = serde_json::from_str(&text).unwrap();
-        assert_eq!(json(&read), text);
+        let mut expected: Value = serde_json::from_str(&text).unwrap();
+        if work.contains(r#""kind":"create""#) {
+            expected.as_object_mut().unwrap().remove("removed");
+        }
+        assert_eq!(serde_json::to_value(&read).unwrap(), expected);
     }
 }
