@@ -78,6 +78,8 @@ impl Plan for DestroyPlan<'_> {
             }
         }
         let document = &found.document.body;
+        // A destruction only goes forward: one that could reach no database would be tried for ever.
+        self.store.couch(document.location())?;
         if let Some(record) = &found.record {
             record
                 .body
