@@ -138,6 +138,7 @@ where
                 domain: found.document.body.domain,
             });
         }
+        store.couch(found.document.body.location())?;
         let has_settings =
             options.validate_only || !change.etag.is_empty() || change.changes_settings();
         if has_settings {
