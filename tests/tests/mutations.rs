@@ -161,7 +161,16 @@ async fn try_row(row: &Row) {
     for (method, request) in &row.before {
         world.done(method, request).await;
     }
-    let before = world.state().await;
+    // The record of the change before is released after its end was reported.
+    let mut before = world.state().await;
+    loop {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        let now = world.state().await;
+        if now == before {
+            break;
+        }
+        before = now;
+    }
 
     let checked = with(&row.request, "/validate_only", json!(true));
     let checked = world.ask(method, &checked).await.unwrap();

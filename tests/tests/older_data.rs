@@ -157,7 +157,10 @@ async fn what_was_at_work_comes_to_its_end() {
     });
     daemon.kill();
     let database = Database::of_stopped(&folder).await;
-    assert_eq!(database.leftovers().await, Vec::<String>::new());
+    let mut leftovers = database.leftovers().await;
+    // The end of all sessions removes the database of logins, which comes again with the next login.
+    leftovers.retain(|left| !left.starts_with("only 15 databases under "));
+    assert_eq!(leftovers, Vec::<String>::new());
     database.close().await;
 }
 
