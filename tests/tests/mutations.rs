@@ -161,16 +161,7 @@ async fn try_row(row: &Row) {
     for (method, request) in &row.before {
         world.done(method, request).await;
     }
-    // The record of the change before is released after its end was reported.
-    let mut before = world.state().await;
-    loop {
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-        let now = world.state().await;
-        if now == before {
-            break;
-        }
-        before = now;
-    }
+    let before = at_rest(&world).await;
 
     let checked = with(&row.request, "/validate_only", json!(true));
     let checked = world.ask(method, &checked).await.unwrap();
@@ -191,10 +182,23 @@ async fn try_row(row: &Row) {
 
     let once = with(&row.request, "/request_id", json!("asked-twice"));
     let first = world.done(method, &once).await;
-    let after = world.state().await;
+    let after = at_rest(&world).await;
     assert_ne!(after, before, "{method}");
     assert_eq!(world.done(method, &once).await, first, "{method}");
     assert_eq!(world.state().await, after, "{method} asked again");
+}
+
+/// The state once nothing changes: the record of a change is released after its end was reported.
+async fn at_rest(world: &World) -> Vec<(String, Vec<Value>)> {
+    let mut before = world.state().await;
+    loop {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        let now = world.state().await;
+        if now == before {
+            return before;
+        }
+        before = now;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
