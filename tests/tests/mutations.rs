@@ -109,18 +109,27 @@ struct World {
 
 impl World {
     /// All documents of all databases with their revisions, once the last write of every operation is done. That write
-    /// follows the operation's response.
+    /// follows the operation's response: it frees the instance.
     async fn state(&self) -> Vec<(String, Vec<Value>)> {
         let ended = [json!("succeeded"), json!("failed")];
         let is_running = |operation: &Value| !ended.contains(&operation["phase"]);
         eventually("the last write of every operation", async || {
             let operations = "global/hamlet-operations";
-            let mut operations = self.database.plain_documents(operations).await;
-            operations.retain(is_running);
-            if operations.is_empty() {
+            let mut unfinished = self.database.plain_documents(operations).await;
+            unfinished.retain(is_running);
+            let records = self
+                .database
+                .plain_documents("global/hamlet-instances")
+                .await;
+            unfinished.extend(
+                records
+                    .into_iter()
+                    .filter(|it| it.get("operation").is_some()),
+            );
+            if unfinished.is_empty() {
                 Ok(())
             } else {
-                Err(operations)
+                Err(unfinished)
             }
         })
         .await;
@@ -161,7 +170,7 @@ async fn try_row(row: &Row) {
     for (method, request) in &row.before {
         world.done(method, request).await;
     }
-    let before = at_rest(&world).await;
+    let before = world.state().await;
 
     let checked = with(&row.request, "/validate_only", json!(true));
     let checked = world.ask(method, &checked).await.unwrap();
@@ -182,23 +191,10 @@ async fn try_row(row: &Row) {
 
     let once = with(&row.request, "/request_id", json!("asked-twice"));
     let first = world.done(method, &once).await;
-    let after = at_rest(&world).await;
+    let after = world.state().await;
     assert_ne!(after, before, "{method}");
     assert_eq!(world.done(method, &once).await, first, "{method}");
     assert_eq!(world.state().await, after, "{method} asked again");
-}
-
-/// The state once nothing changes: the record of a change is released after its end was reported.
-async fn at_rest(world: &World) -> Vec<(String, Vec<Value>)> {
-    let mut before = world.state().await;
-    loop {
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-        let now = world.state().await;
-        if now == before {
-            return before;
-        }
-        before = now;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

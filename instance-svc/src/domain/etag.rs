@@ -13,6 +13,7 @@ pub fn etag(document_rev: &str, record: Option<&Record>, settings_rev: Option<&s
     let record = record.map_or_else(Vec::new, |record| {
         let idle = Record {
             operation: None,
+            last_operation: None,
             created: false,
             ..record.clone()
         };
@@ -42,6 +43,7 @@ mod tests {
         let idle = Record::default();
         let taken = Record {
             operation: Some("o".to_owned()),
+            last_operation: Some("n".to_owned()),
             created: true,
             ..idle.clone()
         };

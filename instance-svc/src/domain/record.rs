@@ -39,6 +39,10 @@ pub struct Record {
     /// write its id here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<String>,
+    /// The last operation that had the instance and has ended. A request that is sent again for it does not take
+    /// the instance. Empty after a write by version 0.1.0, which does not know this member.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_operation: Option<String>,
     /// Whether it is protected from destruction.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub locked: bool,

@@ -208,7 +208,9 @@ pub(super) async fn free_at(
 ) -> Result<bool, couch::Error> {
     let mut record = seen.body.clone();
     write(&mut record);
-    record.operation = None;
+    if let Some(ended) = record.operation.take() {
+        record.last_operation = Some(ended);
+    }
     let freed = store
         .replace_record(&operation.instance, &seen.rev, &record)
         .await?;

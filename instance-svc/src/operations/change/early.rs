@@ -30,17 +30,23 @@ struct EarlyTaking {
 
 impl Changing {
     /// Takes an instance that was idle when the request read it, and reads what the answer needs beyond that.
-    /// `None` when the step has to take the instance itself.
+    /// `None` when the step has to take the instance itself, and
+    /// for a request that is sent again after its operation has ended.
     pub(super) async fn take_early(
         &self,
         task: Task<'_, ChangeWork>,
     ) -> Option<Box<dyn Early<ChangeWork>>> {
         let seen = task.work.seen.get()?;
         let (envelope, change) = (task.envelope, &task.work.change);
+        let record = &seen.record.body;
+        let was_here = [&record.operation, &record.last_operation]
+            .into_iter()
+            .any(|earlier| earlier.as_deref() == Some(task.id));
         // The document was read beside the record and may be older: what depends on it is left to the step.
-        if !change.is_decided_when_taken()
+        if was_here
+            || !change.is_decided_when_taken()
             || !change.etag.is_empty()
-            || !self.is_created(envelope, &seen.record.body).await
+            || !self.is_created(envelope, record).await
         {
             return None;
         }

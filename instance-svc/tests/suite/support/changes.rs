@@ -88,6 +88,7 @@ impl World {
 /// reported.
 fn without_bookkeeping(mut record: Map<String, Value>) -> Map<String, Value> {
     record.remove("operation");
+    record.remove("last_operation");
     record.remove("created");
     record
 }
