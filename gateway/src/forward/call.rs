@@ -25,18 +25,98 @@ pub(super) struct Signals {
     pub(super) late: CancellationToken,
 }
 
-/// Uploads the caller's body, and resets the call at the service when the caller goes away or the deadline
-/// passes, even while the upload is blocked. `turn` is held until the call is over.
-pub(super) async fn carry<T>(
+/// How much of a caller's body is kept in order to send it again, in bytes. Most calls are one small message.
+const KEPT: usize = 16 * 1024;
+
+/// The body of a call on its way to the service.
+pub(super) struct Upload {
     body: Incoming,
+    /// What was read of the body; `None` when that is too much to keep, or contains trailers.
+    read: Option<Vec<Bytes>>,
+}
+
+impl Upload {
+    pub(super) const fn new(body: Incoming) -> Self {
+        Self {
+            body,
+            read: Some(Vec::new()),
+        }
+    }
+
+    /// Whether there is nothing to send after the head.
+    pub(super) fn is_empty(&self) -> bool {
+        self.body.is_end_stream() && self.read.as_ref().is_some_and(Vec::is_empty)
+    }
+
+    /// Whether the whole body can be sent to another connection.
+    pub(super) const fn can_be_repeated(&self) -> bool {
+        self.read.is_some()
+    }
+
+    fn keep(&mut self, data: &Bytes) {
+        if let Some(read) = &mut self.read {
+            let size = data.len() + read.iter().map(Bytes::len).sum::<usize>();
+            if size <= KEPT {
+                read.push(data.clone());
+            } else {
+                self.read = None;
+            }
+        }
+    }
+
+    /// Sends what was read before, then the rest. Succeeds when all is sent or the service needs no more of it;
+    /// `Err` is the reason for which the caller reset the call.
+    async fn send_to(&mut self, stream: &mut SendStream<Bytes>) -> Result<(), Reason> {
+        let mut before = self.read.clone().unwrap_or_default().into_iter().peekable();
+        while let Some(data) = before.next() {
+            let last = before.peek().is_none() && self.body.is_end_stream();
+            if !matches!(send(data, last, stream).await, Ok(false)) {
+                return Ok(());
+            }
+        }
+        loop {
+            let frame = tokio::select! {
+                frame = self.body.frame() => frame,
+                _reset = poll_fn(|cx| stream.poll_reset(cx)) => return Ok(()),
+            };
+            let sent = match frame {
+                None => stream.send_data(Bytes::new(), true).map(|()| true),
+                Some(Err(error)) => return Err(reason(&error)),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => {
+                        self.keep(&data);
+                        send(data, self.body.is_end_stream(), stream).await
+                    }
+                    Err(frame) => match frame.into_trailers() {
+                        Ok(trailers) => {
+                            self.read = None;
+                            stream.send_trailers(trailers).map(|()| true)
+                        }
+                        Err(_other) => Ok(false),
+                    },
+                },
+            };
+            match sent {
+                Ok(false) => {}
+                Ok(true) | Err(_) => return Ok(()),
+            }
+        }
+    }
+}
+
+/// Uploads the caller's body, and resets the call at the service when the caller goes away or the deadline
+/// passes, even while the upload is blocked. `turn` is held until the call is over. Both are returned then, for
+/// a call that is sent again.
+pub(super) async fn carry<T>(
+    mut upload: Upload,
     mut stream: SendStream<Bytes>,
-    ended: bool,
     signals: Signals,
     deadline: Instant,
     turn: T,
-) {
-    let upload = async {
-        if !ended && let Err(reason) = upload(body, &mut stream).await {
+) -> (Upload, T) {
+    let ended = upload.is_empty();
+    let sending = async {
+        if !ended && let Err(reason) = upload.send_to(&mut stream).await {
             stream.send_reset(reason);
         }
         std::future::pending::<()>().await;
@@ -45,37 +125,17 @@ pub(super) async fn carry<T>(
         biased;
         () = signals.over.cancelled() => {}
         () = sleep_until(deadline) => signals.late.cancel(),
-        () = upload => {}
+        () = sending => {}
     }
     // Does nothing when the call is complete.
     stream.send_reset(Reason::CANCEL);
-    drop(turn);
+    (upload, turn)
 }
 
-/// Succeeds when all is sent or the service needs no more of it; `Err` is the reason for which the caller
-/// reset the call.
-async fn upload(mut body: Incoming, stream: &mut SendStream<Bytes>) -> Result<(), Reason> {
-    loop {
-        let frame = tokio::select! {
-            frame = body.frame() => frame,
-            _reset = poll_fn(|cx| stream.poll_reset(cx)) => return Ok(()),
-        };
-        let sent = match frame {
-            None => stream.send_data(Bytes::new(), true).map(|()| true),
-            Some(Err(error)) => return Err(reason(&error)),
-            Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) => send(data, body.is_end_stream(), stream).await,
-                Err(frame) => match frame.into_trailers() {
-                    Ok(trailers) => stream.send_trailers(trailers).map(|()| true),
-                    Err(_other) => Ok(false),
-                },
-            },
-        };
-        match sent {
-            Ok(false) => {}
-            Ok(true) | Err(_) => return Ok(()),
-        }
-    }
+/// Whether the error shows that the service has not processed the call: a service that shuts down announces the
+/// last call that it processes, and `h2` gives this error to the later ones only (RFC 9113, section 6.8).
+pub(super) fn was_not_processed(error: &h2::Error) -> bool {
+    error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR)
 }
 
 /// Sends `data` within the service's flow-control window. Until it is sent, no more is read from the caller.

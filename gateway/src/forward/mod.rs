@@ -10,7 +10,6 @@ use http::{
     header::HOST,
     uri::{Parts, Scheme},
 };
-use http_body::Body as _;
 use hyper::body::Incoming;
 use service_kit::{
     caller::{DOOR_HEADER, Door, KEY_HEADER, TENANT_HEADER},
@@ -22,7 +21,11 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::call::Download;
-use self::{call::Signals, turns::Turns, upstream::Upstream};
+use self::{
+    call::{Signals, Upload},
+    turns::{Turn, Turns},
+    upstream::Upstream,
+};
 use crate::{
     Config, Error, directory::HostEntry, host::Host, refusal::Refusal, route::Service,
     services::Services,
@@ -64,9 +67,82 @@ pub(crate) struct Forwarder {
     deadline: std::time::Duration,
 }
 
+/// How often a call is sent at most, each time because a service that shuts down did not process it.
+const ATTEMPTS: usize = 3;
+
 struct Lane {
     upstream: Upstream,
     turns: Turns,
+}
+
+/// A call's body, and its turn at the service.
+struct Sending {
+    upload: Upload,
+    turn: Turn,
+}
+
+/// What came of sending a call.
+enum Sent {
+    Answered(Response<Download>),
+    /// The service shuts down and has not processed the call: it may be sent again.
+    NotProcessed(Sending),
+}
+
+impl Lane {
+    /// Sends a call to one replica. Fails when the service gives no response.
+    async fn send(
+        &self,
+        service: Service,
+        request: &Request<()>,
+        Sending { upload, turn }: Sending,
+        deadline: Instant,
+    ) -> Result<Sent, Refusal> {
+        let service = service.name();
+        let opened = self.upstream.open(request, upload.is_empty());
+        let (response, stream) = timeout_at(deadline, opened)
+            .await
+            .map_err(|_| Refusal::DeadlineExceeded)?
+            .map_err(|error| {
+                tracing::warn!(error = %chain(&error), service, "a service is out of reach");
+                Refusal::ServiceUnreachable { service }
+            })?;
+
+        let (over, late) = (CancellationToken::new(), CancellationToken::new());
+        let guard = over.clone().drop_guard();
+        let signals = Signals {
+            over,
+            late: late.clone(),
+        };
+        let carrying = tokio::spawn(call::carry(upload, stream, signals, deadline, turn));
+        let response = tokio::select! {
+            biased;
+            response = response => response,
+            () = late.cancelled() => return Err(Refusal::DeadlineExceeded),
+        };
+        let error = match response {
+            Ok(response) => {
+                let (mut head, stream) = response.into_parts();
+                head.version = Version::HTTP_11;
+                let download = Download::new(stream, late, guard, service);
+                return Ok(Sent::Answered(Response::from_parts(head, download)));
+            }
+            Err(_) if late.is_cancelled() => return Err(Refusal::DeadlineExceeded),
+            Err(error) => error,
+        };
+        // This ends the upload.
+        drop(guard);
+        if call::was_not_processed(&error)
+            && let Ok((upload, turn)) = carrying.await
+            && upload.can_be_repeated()
+        {
+            return Ok(Sent::NotProcessed(Sending { upload, turn }));
+        }
+        tracing::warn!(%error, service, "a call broke off before its answer");
+        Err(Refusal::BrokenOff {
+            service,
+            code: call::code(&error),
+        })
+    }
 }
 
 impl Forwarder {
@@ -132,49 +208,24 @@ impl Forwarder {
         )
         .await
         .map_err(|_| Refusal::DeadlineExceeded)??;
-        let left = deadline.saturating_duration_since(Instant::now());
-        head.headers
-            .insert(deadline::TIMEOUT_HEADER, deadline::header(left));
-
-        let ended = body.is_end_stream();
-        let opened = lane.upstream.open(Request::from_parts(head, ()), ended);
-        let (response, stream) = timeout_at(deadline, opened)
-            .await
-            .map_err(|_| Refusal::DeadlineExceeded)?
-            .map_err(|error| {
-                tracing::warn!(error = %chain(&error), service = service.name(), "a service is out of reach");
-                Refusal::ServiceUnreachable {
-                    service: service.name(),
-                }
-            })?;
-
-        let (over, late) = (CancellationToken::new(), CancellationToken::new());
-        let guard = over.clone().drop_guard();
-        let signals = Signals {
-            over,
-            late: late.clone(),
+        let mut request = Request::from_parts(head, ());
+        let mut sending = Sending {
+            upload: Upload::new(body),
+            turn,
         };
-        tokio::spawn(call::carry(body, stream, ended, signals, deadline, turn));
-        let response = tokio::select! {
-            biased;
-            response = response => response,
-            () = late.cancelled() => return Err(Refusal::DeadlineExceeded),
-        };
-        let (mut head, stream) = response
-            .map_err(|error| {
-                if late.is_cancelled() {
-                    return Refusal::DeadlineExceeded;
-                }
-                tracing::warn!(%error, service = service.name(), "a call broke off before its answer");
-                Refusal::BrokenOff {
-                    service: service.name(),
-                    code: call::code(&error),
-                }
-            })?
-            .into_parts();
-        head.version = Version::HTTP_11;
-        let download = Download::new(stream, late, guard, service.name());
-        Ok(Response::from_parts(head, download))
+        for _ in 0..ATTEMPTS {
+            let left = deadline.saturating_duration_since(Instant::now());
+            request
+                .headers_mut()
+                .insert(deadline::TIMEOUT_HEADER, deadline::header(left));
+            match lane.send(service, &request, sending, deadline).await? {
+                Sent::Answered(response) => return Ok(response),
+                Sent::NotProcessed(again) => sending = again,
+            }
+        }
+        Err(Refusal::ServiceUnreachable {
+            service: service.name(),
+        })
     }
 
     /// Replaces the headers that services trust: those that the client sent are removed first.

@@ -90,13 +90,13 @@ impl Upstream {
     /// Starts a call at the next replica in turn that can be reached. A failed attempt has sent nothing.
     pub(crate) async fn open(
         &self,
-        request: Request<()>,
+        request: &Request<()>,
         end_of_stream: bool,
     ) -> Result<(ResponseFuture, SendStream<Bytes>), SendError> {
         let mut tried = Vec::new();
         let mut failure = None;
         while let Some(replica) = self.replicas.pick(&tried).await {
-            match self.open_at(&replica, &request, end_of_stream).await {
+            match self.open_at(&replica, request, end_of_stream).await {
                 Ok(call) => {
                     replica.worked();
                     return Ok(call);

@@ -1,10 +1,12 @@
 //! Several replicas of one service.
 
+use bytes::Bytes;
 use tonic::Code;
+use tonic_types::StatusExt as _;
 
 use test_kit::eventually;
 
-use crate::support::{Event, Service, World};
+use crate::support::{Answer, Client, Event, Leaving, Service, World};
 
 /// A gateway with two replicas of the files service: its own, and one more.
 async fn two_replicas() -> (World, Service) {
@@ -33,7 +35,7 @@ async fn calls_are_spread_over_the_replicas() {
 async fn no_call_fails_while_replicas_stop_and_come_back_one_after_the_other() {
     let (mut world, mut second) = two_replicas().await;
     let client = world.client().await;
-    let calls = async |client: &crate::support::Client| {
+    let calls = async |client: &Client| {
         for _ in 0..20 {
             let answer = client.call("alice.example", "Headers", &[]).await;
             assert_eq!(answer.code(), Code::Ok, "{:?}", answer.status());
@@ -52,6 +54,62 @@ async fn no_call_fails_while_replicas_stop_and_come_back_one_after_the_other() {
         calls(&client).await;
         second.revive();
     }
+}
+
+/// Sends a body and has it sent back.
+async fn echo(client: &Client, body: &[u8]) -> Answer {
+    let path = "/hamlet.files.v1.FilesService/Echo";
+    let mut call = client.begin("alice.example", path, &[]).await;
+    call.upload
+        .send_data(Bytes::copy_from_slice(body), true)
+        .unwrap();
+    call.finish().await
+}
+
+#[tokio::test]
+async fn a_call_that_a_stopping_replica_has_not_processed_goes_to_another() {
+    let leaving = Leaving::start().await;
+    let world = World::with(|config| {
+        config.files_service = format!("http://{},{}", leaving.address, config.files_service);
+    })
+    .await;
+    let client = world.client().await;
+    for length in [0, 5, 1000, 16 * 1024] {
+        let body = vec![b'a'; length];
+        let before = leaving.calls();
+        for _ in 0..10 {
+            let answer = echo(&client, &body).await;
+            assert_eq!(answer.code(), Code::Ok, "{:?}", answer.status());
+            assert_eq!(answer.body, body);
+        }
+        assert!(leaving.calls() > before, "no call went there");
+    }
+}
+
+#[tokio::test]
+async fn a_long_upload_that_was_not_processed_is_broken_off() {
+    let leaving = Leaving::start().await;
+    let world = World::with(|config| {
+        config.files_service = format!("http://{}", leaving.address);
+    })
+    .await;
+    let answer = echo(&world.client().await, &vec![b'a'; 32 * 1024]).await;
+    assert_eq!(answer.code(), Code::Unavailable);
+    let reason = answer.status().get_details_error_info().unwrap().reason;
+    assert_eq!(reason, "CALL_BROKEN_OFF");
+}
+
+#[tokio::test]
+async fn a_call_that_no_replica_processes_ends() {
+    let leaving = Leaving::start().await;
+    let world = World::with(|config| {
+        config.files_service = format!("http://{}", leaving.address);
+    })
+    .await;
+    let answer = echo(&world.client().await, b"hello").await;
+    assert_eq!(answer.code(), Code::Unavailable);
+    let reason = answer.status().get_details_error_info().unwrap().reason;
+    assert_eq!(reason, "SERVICE_OUT_OF_REACH");
 }
 
 #[tokio::test]

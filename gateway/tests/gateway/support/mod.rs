@@ -1,6 +1,7 @@
 //! A gateway between a fake instance service and a files service that speaks frames.
 
 mod client;
+mod leaving;
 mod service;
 
 use std::{net::SocketAddr, time::Duration};
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{
     client::{Answer, Client, http},
+    leaving::Leaving,
     service::{Event, Service},
 };
 
