@@ -96,9 +96,9 @@ pub(crate) fn register_link(config: &Config, document: &InstanceDocument) -> Opt
 pub(crate) fn link_of(config: &Config, found: &Found) -> Option<RegisterLink> {
     let link = register_link(config, &found.document.body)?;
     let record = found.record.as_ref();
-    let expires_at = record.and_then(|record| record.body.register_expires_at.as_deref());
+    let expires_at = record.and_then(|record| record.body.register_expires_at);
     Some(RegisterLink {
-        expire_time: expires_at.and_then(timestamp),
+        expire_time: expires_at.map(timestamp),
         ..link
     })
 }
@@ -121,8 +121,8 @@ pub(crate) fn tenant(
         // A position too large for a message is in no list; services refuse it.
         couch_cluster: i32::try_from(document.couch_cluster).unwrap_or(-1),
         debug: record
-            .and_then(|record| record.debug_until.as_deref())
-            .is_some_and(|end| !clock.until(end).is_zero()),
+            .and_then(|record| record.debug_until)
+            .is_some_and(|end| end > clock.now()),
     }
 }
 
@@ -235,7 +235,7 @@ fn just_created(task: Task<'_, CreateWork>, document: &InstanceDocument) -> Inst
         id: task.envelope.instance.clone(),
         instance: document.clone(),
         record: Record {
-            created_at: task.envelope.created_at.clone(),
+            created_at: Some(task.envelope.created_at),
             ..Record::default()
         },
         ..task.work.spec.documents()
@@ -284,9 +284,9 @@ fn metadata(operation: &Operation, position: Option<usize>) -> OperationMetadata
         phase: phase.into(),
         steps: steps(operation),
         attempt: i32::try_from(operation.attempt).unwrap_or(i32::MAX),
-        create_time: timestamp(&operation.created_at),
-        update_time: timestamp(&operation.updated_at),
-        next_try_time: operation.next_try.as_deref().and_then(timestamp),
+        create_time: Some(timestamp(operation.created_at)),
+        update_time: Some(timestamp(operation.updated_at)),
+        next_try_time: operation.next_try.map(timestamp),
         last_error: operation
             .error
             .as_ref()

@@ -157,7 +157,7 @@ impl Adoption {
         let Some(record) = record else {
             self.claim(&id, &missing).await?;
             let record = Record {
-                created_at: self.clock.now(),
+                created_at: Some(self.clock.now()),
                 created_by: self.id.clone(),
                 ..Record::default().following(&body)
             };

@@ -167,7 +167,7 @@ impl CreateToken<'_> {
             subject: &wanted.subject,
             scope: &wanted.scopes.join(" "),
         };
-        let token = claims.sign(&key, self.clock.time(), wanted.life)?;
+        let token = claims.sign(&key, self.clock.now(), wanted.life)?;
         Ok(Secret::new(token))
     }
 

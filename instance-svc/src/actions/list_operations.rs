@@ -4,7 +4,7 @@ use couch::Document;
 use futures::TryStreamExt as _;
 
 use crate::{
-    domain::spec::InvalidField,
+    domain::{spec::InvalidField, time::Time},
     error::Error,
     operations::{Engine, Operation},
 };
@@ -71,16 +71,14 @@ pub(crate) async fn list(
 }
 
 /// Parses an operation's position in the list: the time of acceptance, and the id.
-fn parse(token: &str) -> Result<Option<(&str, &str)>, InvalidField> {
+fn parse(token: &str) -> Result<Option<(Time, &str)>, InvalidField> {
     if token.is_empty() {
         return Ok(None);
     }
     token
         .split_once('!')
-        .filter(|(created_at, id)| {
-            crate::clock::parse(created_at).is_some()
-                && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
-        })
+        .filter(|(_, id)| id.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+        .and_then(|(created_at, id)| Some((created_at.parse().ok()?, id)))
         .map(Some)
         .ok_or_else(|| InvalidField {
             field: "page_token".to_owned(),
@@ -91,14 +89,14 @@ fn parse(token: &str) -> Result<Option<(&str, &str)>, InvalidField> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{Time, parse};
 
     #[test]
     fn a_page_token_holds_the_position_of_an_operation() {
-        let place = "2026-01-01T00:00:00.000000Z!abc";
+        let accepted = Time::from_unix(1_767_225_600, 123_456_000).unwrap_or(Time::MIN);
         assert_eq!(
-            parse(place).ok().flatten(),
-            Some(("2026-01-01T00:00:00.000000Z", "abc"))
+            parse(&format!("{accepted}!abc")).ok().flatten(),
+            Some((accepted, "abc"))
         );
         assert_eq!(parse("").ok(), Some(None));
         for wrong in [

@@ -15,7 +15,7 @@ use super::{
     },
 };
 use crate::{
-    clock::{self, Clock},
+    clock::Clock,
     domain::{
         claim::NameKind,
         name::Name,
@@ -168,13 +168,12 @@ impl RegisterPassphrase<'_> {
         let expires_at = found
             .record
             .as_ref()
-            .and_then(|record| record.body.register_expires_at.as_deref())
-            .and_then(clock::parse);
+            .and_then(|record| record.body.register_expires_at);
         token
             .check(
                 found.document.body.open_register_token(),
                 expires_at,
-                self.clock.time(),
+                self.clock.now(),
             )
             .map_err(Error::RegisterToken)?;
         Ok(found)

@@ -94,8 +94,8 @@ pub(super) async fn answer(
             purge_time: found
                 .record
                 .as_ref()
-                .and_then(|record| record.body.purge_at.as_deref())
-                .and_then(messages::timestamp),
+                .and_then(|record| record.body.purge_at)
+                .map(messages::timestamp),
             ..DeleteInstanceResult::default()
         }),
         ChangeKind::Sessions => messages::checked(&CleanSessionsResult {

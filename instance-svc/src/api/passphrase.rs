@@ -23,7 +23,6 @@ use crate::{
             },
         },
     },
-    clock,
     domain::{
         change::{Change, ChangeKind},
         passphrase::{
@@ -33,6 +32,7 @@ use crate::{
             register::RegisterToken,
             vault::VaultKeys,
         },
+        time::Time,
     },
     error::Error,
     messages,
@@ -47,17 +47,14 @@ pub(super) fn register_link(shared: &Shared, found: &Found) -> Result<RegisterLi
     let domain = &found.document.body.domain;
     let link = messages::link_of(&shared.config, found)
         .ok_or_else(|| Error::NoRegisterToken(domain.clone()))?;
-    let expired = expires_at(found)
-        .and_then(clock::parse)
-        .is_some_and(|end| end <= shared.clock.time());
-    if expired {
+    if expires_at(found).is_some_and(|end| end <= shared.clock.now()) {
         return Err(Error::RegisterLinkExpired(domain.clone()));
     }
     Ok(link)
 }
 
-fn expires_at(found: &Found) -> Option<&str> {
-    found.record.as_ref()?.body.register_expires_at.as_deref()
+fn expires_at(found: &Found) -> Option<Time> {
+    found.record.as_ref()?.body.register_expires_at
 }
 
 /// Makes a new register link.

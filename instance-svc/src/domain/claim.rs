@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::name::Name;
+use super::{name::Name, time::Time};
 
 /// The document of a name in `global/hamlet-claims`. Its `_id` is the canonical host, so the database itself
 /// refuses a second owner.
@@ -19,8 +19,8 @@ pub struct Claim {
     pub instance: String,
     /// The id of the operation that made the claim.
     pub operation: String,
-    /// When it was made, RFC 3339.
-    pub created_at: String,
+    /// When it was made.
+    pub created_at: Time,
 }
 
 /// How a name belongs to its instance.

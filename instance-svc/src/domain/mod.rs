@@ -19,5 +19,6 @@ pub mod scope;
 pub mod sealed;
 pub mod spec;
 pub mod state;
+pub mod time;
 pub mod token;
 pub mod tos;

@@ -14,7 +14,7 @@ use std::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use self::transitions::{Cancelling, Next};
-use super::{location::DatabaseLocation, sealed::Sealed};
+use super::{location::DatabaseLocation, sealed::Sealed, time::Time};
 
 /// What the decisions on the envelope need to know of the work. All methods are pure.
 pub trait Work:
@@ -54,7 +54,7 @@ pub struct StepFacts {
     pub only_looks: bool,
     /// Whether it is abandoned when the operation is cancelled; otherwise its end is awaited. The effects of an
     /// abandoned call are unknown, so this is worth it for slow steps only.
-    pub may_be_broken_off: bool,
+    pub is_abandoned_on_cancel: bool,
 }
 
 /// One operation, in `global/hamlet-operations`.
@@ -104,9 +104,9 @@ pub struct Envelope {
     /// How often the current step has failed in a row.
     #[serde(default)]
     pub attempt: u32,
-    /// When the next try is due, RFC 3339.
+    /// When the next try is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next_try: Option<String>,
+    pub next_try: Option<Time>,
     /// Why the last try, or the whole operation, failed; in words for the caller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<OperationFailure>,
@@ -131,9 +131,9 @@ pub struct Envelope {
     pub irreversible: bool,
     /// Whether it needs attention: it has not ended, or is to be looked at once more.
     pub open: bool,
-    /// When the ended operation is to be looked at once more, or its follow-up work is due, RFC 3339.
+    /// When the ended operation is to be looked at once more, or its follow-up work is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub look_again: Option<String>,
+    pub look_again: Option<Time>,
     /// The secret values that it has to write, encrypted. Removed when it ends or begins to unwind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sealed: Option<Sealed>,
@@ -146,13 +146,13 @@ pub struct Envelope {
     /// How long each finished step took, in milliseconds, if that was requested.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub durations: Vec<(String, u64)>,
-    /// When it was accepted, RFC 3339.
-    pub created_at: String,
-    /// When it last changed, RFC 3339.
-    pub updated_at: String,
-    /// When it ended, RFC 3339.
+    /// When it was accepted.
+    pub created_at: Time,
+    /// When it last changed.
+    pub updated_at: Time,
+    /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ended_at: Option<String>,
+    pub ended_at: Option<Time>,
 }
 
 /// The phase of an operation.
@@ -191,10 +191,10 @@ pub struct OperationFailure {
 }
 
 impl Envelope {
-    /// The envelope of a new operation on an instance, accepted at `now`, RFC 3339. Fields that are not known
-    /// yet are empty.
+    /// The envelope of a new operation on an instance, accepted at `now`. Fields that are not known yet are
+    /// empty.
     #[must_use]
-    pub fn new(subject: Subject, arguments_mac: String, now: String) -> Self {
+    pub fn new(subject: Subject, arguments_mac: String, now: Time) -> Self {
         Self {
             instance: subject.instance,
             domain: subject.domain,
@@ -218,7 +218,7 @@ impl Envelope {
             warnings: Vec::new(),
             traceparent: None,
             durations: Vec::new(),
-            created_at: now.clone(),
+            created_at: now,
             updated_at: now,
             ended_at: None,
         }

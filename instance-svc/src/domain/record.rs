@@ -7,6 +7,7 @@ use super::{
     claim::{Wanted, wanted},
     fields::Documents,
     instance::InstanceDocument,
+    time::Time,
 };
 
 /// The record of an instance, a document in `global/hamlet-instances`; its `_id` is that of the instance
@@ -28,8 +29,9 @@ pub struct Record {
     /// The context.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub context: String,
-    /// When the creation was requested, RFC 3339.
-    pub created_at: String,
+    /// When the creation was requested. Every record that is stored has it; an instance without a record does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Time>,
     /// The operation that created it.
     pub created_by: String,
     /// Whether that operation is known to have ended. Until then no other operation may take the instance.
@@ -46,21 +48,21 @@ pub struct Record {
     /// Whether it is protected from destruction.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub locked: bool,
-    /// When it was softly deleted, RFC 3339.
+    /// When it was softly deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub deleted_at: Option<String>,
-    /// When it is to be destroyed after a soft deletion, RFC 3339.
+    pub deleted_at: Option<Time>,
+    /// When it is to be destroyed after a soft deletion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub purge_at: Option<String>,
+    pub purge_at: Option<Time>,
     /// The block from before the soft deletion, which restoring the instance brings back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked_before: Option<Blocking>,
-    /// Until when its calls are logged in detail, RFC 3339.
+    /// Until when its calls are logged in detail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub debug_until: Option<String>,
-    /// When the register token expires, RFC 3339.
+    pub debug_until: Option<Time>,
+    /// When the register token expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub register_expires_at: Option<String>,
+    pub register_expires_at: Option<Time>,
     /// Fields without a member here, and members of newer versions.
     #[serde(flatten)]
     pub rest: Map<String, Value>,
@@ -117,11 +119,11 @@ impl Record {
     ///
     /// # Errors
     /// The reason why it does not.
-    pub fn may_be_destroyed(&self, due: Option<&str>) -> Result<(), Refusal> {
+    pub fn may_be_destroyed(&self, due: Option<Time>) -> Result<(), Refusal> {
         if self.locked {
             return Err(Refusal::Locked);
         }
-        if due.is_some_and(|due| self.purge_at.as_deref() != Some(due)) {
+        if due.is_some() && due != self.purge_at {
             return Err(Refusal::NotDue);
         }
         Ok(())

@@ -43,6 +43,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::{InstanceDocument, Record, State};
+    use crate::domain::time::Time;
 
     #[test]
     fn the_most_severe_state_counts() {
@@ -56,7 +57,7 @@ mod tests {
         assert_eq!(of(&document, &record), State::Onboarded);
         document.blocked = true;
         assert_eq!(of(&document, &record), State::Blocked);
-        record.deleted_at = Some("2026-01-01T00:00:00Z".to_owned());
+        record.deleted_at = Some(Time::MIN);
         assert_eq!(of(&document, &record), State::Deleted);
         document.deleting = true;
         assert_eq!(of(&document, &record), State::Deleting);

@@ -8,7 +8,8 @@ use std::time::Duration;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::hmac;
 use serde::Serialize;
-use time::OffsetDateTime;
+
+use super::time::Time;
 
 /// The type of a token's bearer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,17 +90,18 @@ impl Claims<'_> {
     pub fn sign(
         &self,
         key: &[u8],
-        now: OffsetDateTime,
+        now: Time,
         life: Option<Duration>,
     ) -> Result<String, serde_json::Error> {
         let shortened = match (self.audience.life(), life) {
             (Some(usual), Some(life)) => usual.saturating_sub(life),
             _ => Duration::ZERO,
         };
+        let issued = now.checked_sub(shortened).unwrap_or(Time::MIN);
         let payload = Payload {
             aud: [self.audience.name()],
             iss: self.issuer,
-            iat: (now - shortened).unix_timestamp(),
+            iat: issued.to_unix().0,
             sub: self.subject,
             scope: self.scope,
         };
@@ -124,12 +126,11 @@ mod tests {
 
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
     use serde_json::{Value, json};
-    use time::OffsetDateTime;
 
-    use super::{Audience, Claims};
+    use super::{Audience, Claims, Time};
 
-    fn now() -> OffsetDateTime {
-        OffsetDateTime::from_unix_timestamp(1_800_000_000).unwrap()
+    fn now() -> Time {
+        Time::from_unix(1_800_000_000, 0).unwrap()
     }
 
     fn part(token: &str, position: usize) -> Value {

@@ -15,7 +15,7 @@ use super::{
     taking::{self, Conditions, CreatedInstances},
 };
 use crate::{
-    domain::{operation::OperationFailure, record::Record, removed::Removed},
+    domain::{operation::OperationFailure, record::Record, removed::Removed, time::Time},
     error::Error,
     messages,
     store::Store,
@@ -37,7 +37,7 @@ pub struct DestroyWork {
     pub etag: String,
     /// For a destruction that a soft deletion scheduled: the time at which it was due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub due: Option<String>,
+    pub due: Option<Time>,
     /// The ids of the claims that it releases.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
@@ -223,7 +223,7 @@ impl Conditions for DestroyConditions<'_> {
     async fn look(&mut self, record: &Record) -> Result<(), StepError> {
         let (envelope, work) = (self.task.envelope, self.task.work);
         record
-            .may_be_destroyed(work.due.as_deref())
+            .may_be_destroyed(work.due)
             .map_err(|why| Error::Refused {
                 domain: envelope.domain.clone(),
                 why,

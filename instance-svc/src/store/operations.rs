@@ -10,7 +10,10 @@ use serde_json::{Value, json};
 
 use super::Store;
 use crate::{
-    domain::operation::{Envelope, Operation, Work},
+    domain::{
+        operation::{Envelope, Operation, Work},
+        time::Time,
+    },
     error::Error,
 };
 
@@ -113,7 +116,7 @@ impl<W: Work> OperationLog<W> {
     }
 
     /// The ended operations with work that is due at `now`.
-    pub async fn due(&self, now: &str) -> Result<Vec<Document<Operation<W>>>, couch::Error> {
+    pub async fn due(&self, now: Time) -> Result<Vec<Document<Operation<W>>>, couch::Error> {
         let query =
             Find::new(json!({"look_again": {"$lte": now}, "open": false})).use_index("due", None);
         self.find(query).try_collect().await
@@ -151,7 +154,7 @@ impl<W: Work> OperationLog<W> {
     /// only those that need attention. Pages are read as the stream is consumed.
     pub fn newest(
         &self,
-        until: Option<&str>,
+        until: Option<Time>,
         open: bool,
         page: usize,
     ) -> impl Stream<Item = Result<Document<Operation<W>>, couch::Error>> + Send + use<W> {
@@ -174,7 +177,7 @@ impl<W: Work> OperationLog<W> {
     /// The operations that were accepted at `until` or before, the oldest first.
     pub fn accepted_until(
         &self,
-        until: &str,
+        until: Time,
     ) -> impl Stream<Item = Result<Document<Operation<W>>, couch::Error>> + Send + use<W> {
         let query = Find::new(json!({"created_at": {"$lte": until}}))
             .sort([couch::Sort::Ascending("created_at".to_owned())])

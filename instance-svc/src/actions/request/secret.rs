@@ -9,6 +9,7 @@ use crate::{
         change::{Change, ChangeKind, RecordPatch},
         passphrase::{Chosen, client, register},
         sealed::Sealed,
+        time::{OptionalTime, Time},
     },
     error::Error,
     operations::{
@@ -90,21 +91,20 @@ pub(crate) fn passphrase_change(etag: &str) -> Change {
         kind: ChangeKind::Passphrase,
         etag: etag.to_owned(),
         record: RecordPatch {
-            register_expires_at: Some(String::new()),
+            register_expires_at: Some(OptionalTime(None)),
             ..RecordPatch::default()
         },
         ..Change::default()
     }
 }
 
-/// The change that a new register link makes, besides its secret. The link is valid until `expires_at`, RFC
-/// 3339.
-pub(crate) fn register_link_change(etag: &str, expires_at: String) -> Change {
+/// The change that a new register link makes, besides its secret. The link is valid until `expires_at`.
+pub(crate) fn register_link_change(etag: &str, expires_at: Time) -> Change {
     Change {
         kind: ChangeKind::RegisterLink,
         etag: etag.to_owned(),
         record: RecordPatch {
-            register_expires_at: Some(expires_at),
+            register_expires_at: Some(OptionalTime(Some(expires_at))),
             ..RecordPatch::default()
         },
         ..Change::default()

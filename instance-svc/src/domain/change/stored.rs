@@ -105,11 +105,12 @@ impl From<Change> for Stored {
             register_expires_at,
             deletion,
         } = change.record;
+        // Texts, and maps of texts, can always be written as JSON.
         if let Some(time) = register_expires_at {
-            record.insert(REGISTER_EXPIRES_AT.to_owned(), time.into());
+            let time = serde_json::to_value(time).unwrap_or_default();
+            record.insert(REGISTER_EXPIRES_AT.to_owned(), time);
         }
         if let Some(deletion) = deletion {
-            // A map of strings can always be written as JSON.
             let deletion = serde_json::to_value(deletion).unwrap_or_default();
             record.insert(DELETION.to_owned(), deletion);
         }

@@ -9,7 +9,12 @@ use super::{Asked, Change, ChangeKind, Now, RecordPatch, SoftDeletion};
 use crate::domain::{
     instance::InstanceDocument,
     record::{Record, Refusal},
+    time::Time,
 };
+
+fn time(second: i64) -> Time {
+    Time::from_unix(second, 0).unwrap()
+}
 
 fn document() -> InstanceDocument {
     serde_json::from_value(json!({
@@ -119,7 +124,7 @@ fn restoring_an_instance_restores_its_block() {
     document.blocked = true;
     document.blocking_reason = "PAYMENT_FAILED".to_owned();
     let before = (document.clone(), record.clone());
-    for purge_at in ["2030-01-01T00:00:00Z", "2031-01-01T00:00:00Z"] {
+    for purge_at in [time(1), time(2)] {
         let mut delete = Change {
             kind: ChangeKind::Delete,
             asked: Asked::default()
@@ -127,8 +132,8 @@ fn restoring_an_instance_restores_its_block() {
                 .with("blocking_reason", super::DELETED),
             record: RecordPatch {
                 deletion: Some(SoftDeletion::Begin {
-                    deleted_at: "2029-01-01T00:00:00Z".to_owned(),
-                    purge_at: purge_at.to_owned(),
+                    deleted_at: time(0),
+                    purge_at,
                 }),
                 ..RecordPatch::default()
             },
@@ -138,7 +143,7 @@ fn restoring_an_instance_restores_its_block() {
         delete.apply_to_document(&mut document);
         delete.apply_to_record(&mut record);
         assert_eq!(document.blocking_reason, "DELETED");
-        assert_eq!(record.purge_at.as_deref(), Some(purge_at));
+        assert_eq!(record.purge_at, Some(purge_at));
     }
     let mut undelete = Change {
         kind: ChangeKind::Undelete,
@@ -157,7 +162,7 @@ fn restoring_an_instance_restores_its_block() {
 #[test]
 fn the_state_of_an_instance_decides_which_changes_may_begin() {
     let deleted = Record {
-        deleted_at: Some("2029-01-01T00:00:00Z".to_owned()),
+        deleted_at: Some(time(0)),
         ..record()
     };
     let locked = Record {
@@ -255,19 +260,13 @@ fn all_wrong_values_are_found_at_once() {
 #[test]
 fn only_an_instance_that_is_still_due_is_destroyed_automatically() {
     let deleted = Record {
-        purge_at: Some("2029-01-01T00:00:00Z".to_owned()),
+        purge_at: Some(time(0)),
         ..record()
     };
-    assert_eq!(
-        deleted.may_be_destroyed(Some("2029-01-01T00:00:00Z")),
-        Ok(())
-    );
+    assert_eq!(deleted.may_be_destroyed(Some(time(0))), Ok(()));
     assert_eq!(deleted.may_be_destroyed(None), Ok(()));
     for other in [deleted, record()] {
-        assert_eq!(
-            other.may_be_destroyed(Some("2028-01-01T00:00:00Z")),
-            Err(Refusal::NotDue)
-        );
+        assert_eq!(other.may_be_destroyed(Some(time(1))), Err(Refusal::NotDue));
     }
     let locked = Record {
         locked: true,

@@ -71,7 +71,7 @@ pub(super) const ALL: &[ByService] = &[
         into.feature_sets = from.instance.feature_sets();
     }),
     field("create_time", |from, into| {
-        into.create_time = timestamp(&from.record.created_at);
+        into.create_time = from.record.created_at.map(timestamp);
     }),
     field("operation", |from, into| {
         into.operation = from
@@ -82,14 +82,13 @@ pub(super) const ALL: &[ByService] = &[
     }),
     field("register_expire_time", |from, into| {
         if !from.instance.onboarding_finished {
-            let time = from.record.register_expires_at.as_deref();
-            into.register_expire_time = time.and_then(timestamp);
+            into.register_expire_time = from.record.register_expires_at.map(timestamp);
         }
     }),
     field("delete_time", |from, into| {
-        into.delete_time = from.record.deleted_at.as_deref().and_then(timestamp);
+        into.delete_time = from.record.deleted_at.map(timestamp);
     }),
     field("purge_time", |from, into| {
-        into.purge_time = from.record.purge_at.as_deref().and_then(timestamp);
+        into.purge_time = from.record.purge_at.map(timestamp);
     }),
 ];

@@ -1,44 +1,49 @@
-//! Times: RFC 3339 in documents, timestamps in messages.
+//! Times: texts in documents, timestamps in messages.
 
 use hamlet_proto::hamlet::instance::v1 as pb;
 use prost_types::Timestamp;
 
 use super::{Documents, rule::Rule};
-use crate::{clock, domain::spec::InvalidField};
+use crate::domain::{
+    spec::InvalidField,
+    time::{OptionalTime, Time},
+};
 
-/// The time in a document; `None` when it is invalid.
+/// A time as messages hold it.
 #[must_use]
-pub fn timestamp(text: &str) -> Option<Timestamp> {
-    let time = clock::parse(text)?;
-    Some(Timestamp {
-        seconds: time.unix_timestamp(),
-        nanos: i32::try_from(time.nanosecond()).ok()?,
-    })
+pub fn timestamp(time: Time) -> Timestamp {
+    let (seconds, nanos) = time.to_unix();
+    Timestamp {
+        seconds,
+        // Less than a second of them fits.
+        nanos: i32::try_from(nanos).unwrap_or_default(),
+    }
 }
 
-/// Until when calls of the instance are logged in detail. An empty string means none.
+/// Until when calls of the instance are logged in detail.
 pub(super) struct DebugUntil;
 
 impl Rule for DebugUntil {
-    type Value = String;
+    type Value = OptionalTime;
 
     fn path(&self) -> &'static str {
         "debug_until"
     }
 
-    fn ask(&self, message: &pb::Instance) -> Result<String, InvalidField> {
-        let Some(time) = &message.debug_until else {
-            return Ok(String::new());
+    fn ask(&self, message: &pb::Instance) -> Result<OptionalTime, InvalidField> {
+        let Some(asked) = &message.debug_until else {
+            return Ok(OptionalTime(None));
         };
-        clock::from_unix(time.seconds, time.nanos)
-            .ok_or_else(|| self.invalid("is no time between the years 1 and 9999"))
+        let time = Time::from_unix(asked.seconds, asked.nanos)
+            .ok_or_else(|| self.invalid("is no time between the years 1 and 9999"))?;
+        Ok(OptionalTime(Some(time)))
     }
 
-    fn write(&self, time: String, documents: &mut Documents) {
-        documents.record.debug_until = (!time.is_empty()).then_some(time);
+    fn write(&self, OptionalTime(time): OptionalTime, documents: &mut Documents) {
+        documents.record.debug_until = time;
     }
 
     fn read(&self, documents: &Documents, message: &mut pb::Instance) {
-        message.debug_until = documents.record.debug_until.as_deref().and_then(timestamp);
+        message.debug_until = documents.record.debug_until.map(timestamp);
     }
 }

@@ -2,8 +2,12 @@ use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Cancelling, Envelope, Next, Operation, OperationFailure, Phase, StepFacts, Subject, Work,
+    Cancelling, Envelope, Next, Operation, OperationFailure, Phase, StepFacts, Subject, Time, Work,
 };
+
+fn time(second: i64) -> Time {
+    Time::from_unix(second, 0).unwrap_or(Time::MIN)
+}
 
 /// Work whose first steps can be undone.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
@@ -41,7 +45,7 @@ impl Work for Toy {
             is_undone: position < self.reversible,
             is_written_before: false,
             only_looks: false,
-            may_be_broken_off: false,
+            is_abandoned_on_cancel: false,
         })
     }
 
@@ -63,7 +67,7 @@ pub(crate) fn creation() -> Operation<Toy> {
 }
 
 fn running(work: Toy) -> Operation<Toy> {
-    let mut envelope = Envelope::new(Subject::default(), String::new(), String::new());
+    let mut envelope = Envelope::new(Subject::default(), String::new(), Time::MIN);
     envelope.phase = Phase::Running;
     Operation { envelope, work }
 }
@@ -119,14 +123,14 @@ proptest! {
         let mut written = creation_at(written_at);
         let mut owners =
             creation_at((written_at + ahead).min(CREATION.reversible).max(written_at));
-        let asked = written.request_cancel(String::new());
+        let asked = written.request_cancel(Time::MIN);
         prop_assert_eq!(asked.is_ok(), written_at < CREATION.reversible);
         owners.apply_marks_of(&written);
         prop_assert_eq!(owners.phase == Phase::Unwinding, asked.is_ok());
         if asked.is_ok() {
             prop_assert_eq!(asked, Ok(Cancelling::Marked));
             prop_assert!(owners.step > written_at && owners.step <= CREATION.reversible);
-            prop_assert_eq!(written.request_cancel(String::new()), Ok(Cancelling::Already));
+            prop_assert_eq!(written.request_cancel(Time::MIN), Ok(Cancelling::Already));
         }
     }
 }
@@ -135,24 +139,18 @@ proptest! {
 fn a_queued_operation_is_cancelled_at_once() {
     let mut operation = creation();
     operation.phase = Phase::Queued;
-    assert_eq!(
-        operation.request_cancel("now".to_owned()),
-        Ok(Cancelling::Ended)
-    );
+    assert_eq!(operation.request_cancel(time(1)), Ok(Cancelling::Ended));
     assert_eq!(operation.decide(), Next::Rest);
     assert_eq!(operation.phase, Phase::Failed);
     assert!(!operation.open);
     // Cancelling again is no error: the first response may have been lost.
-    assert_eq!(
-        operation.request_cancel("later".to_owned()),
-        Ok(Cancelling::Already)
-    );
+    assert_eq!(operation.request_cancel(time(2)), Ok(Cancelling::Already));
 }
 
 #[test]
 fn an_irreversible_operation_cannot_be_cancelled_while_it_runs() {
     let mut operation = running(DESTRUCTION);
-    assert!(operation.request_cancel(String::new()).is_err());
+    assert!(operation.request_cancel(Time::MIN).is_err());
     assert!(!operation.cancel_requested);
     // A mark on an older state changes nothing.
     let mut marked = operation.clone();

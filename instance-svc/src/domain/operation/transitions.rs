@@ -2,6 +2,7 @@
 //! cancellation and of a takeover. All functions are pure.
 
 use super::{Operation, OperationFailure, Phase, Work};
+use crate::domain::time::Time;
 
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +46,7 @@ impl<W: Work> Operation<W> {
     ///
     /// # Errors
     /// The reason why it cannot be cancelled any more.
-    pub fn request_cancel(&mut self, now: String) -> Result<Cancelling, &'static str> {
+    pub fn request_cancel(&mut self, now: Time) -> Result<Cancelling, &'static str> {
         if self.phase == Phase::Failed && self.cancel_requested {
             return Ok(Cancelling::Already);
         }
@@ -62,7 +63,7 @@ impl<W: Work> Operation<W> {
         self.phase = Phase::Failed;
         self.error = Some(cancelled());
         self.open = false;
-        self.ended_at = Some(now.clone());
+        self.ended_at = Some(now);
         self.updated_at = now;
         Ok(Cancelling::Ended)
     }

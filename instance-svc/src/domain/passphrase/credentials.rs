@@ -9,7 +9,7 @@ use super::{
     random, server,
     vault::{DrawError, VaultKeys},
 };
-use crate::domain::spec::InvalidField;
+use crate::domain::{spec::InvalidField, time::Time};
 
 /// The id of the vault's settings in the settings database.
 pub const VAULT_SETTINGS_ID: &str = "io.cozy.settings.bitwarden";
@@ -195,7 +195,7 @@ impl Credentials {
     }
 
     /// The vault's settings with these credentials. Members that other software keeps in `before` are kept, and
-    /// so is the hint if there is no new one. `now` is RFC 3339.
+    /// so is the hint if there is no new one.
     ///
     /// The keys of an organisation are left out. The model encrypts them with a key of the host and, without
     /// such a key, with a constant that everybody knows. Other software could not decrypt them with a key of
@@ -204,7 +204,7 @@ impl Credentials {
     pub fn vault_settings(
         &self,
         before: Option<Map<String, Value>>,
-        now: &str,
+        now: Time,
     ) -> Map<String, Value> {
         let mut settings = before.unwrap_or_default();
         settings.insert(
@@ -232,7 +232,7 @@ impl Credentials {
             || json!({"doctypeVersion": "1", "metadataVersion": 1, "createdAt": now}),
         );
         if let Value::Object(metadata) = metadata {
-            metadata.insert("updatedAt".to_owned(), now.into());
+            metadata.insert("updatedAt".to_owned(), now.to_string().into());
         }
         settings
     }
@@ -257,7 +257,7 @@ mod tests {
         Chosen, Credentials, check_hint, check_plain,
     };
 
-    const NOW: &str = "2026-01-01T00:00:00Z";
+    const NOW: &str = "2026-01-01T00:00:00.000000Z";
 
     fn hashed() -> Chosen {
         Chosen::Hashed {
@@ -275,7 +275,7 @@ mod tests {
         let login_hash = MasterKey::derive("cozy", &salt, Iterations::DEFAULT).login_hash("cozy");
         assert!(server::matches(&credentials.passphrase_hash, &login_hash));
         assert!(credentials.defined);
-        let settings = credentials.vault_settings(None, NOW);
+        let settings = credentials.vault_settings(None, NOW.parse().unwrap());
         let fields: Vec<_> = settings.keys().map(String::as_str).collect();
         assert_eq!(
             fields,
@@ -309,7 +309,7 @@ mod tests {
             &credentials.passphrase_hash,
             "HEhAI609eizfa2S1eq290Osz7j+LywysXeXffnu+ASk="
         ));
-        let settings = credentials.vault_settings(None, NOW);
+        let settings = credentials.vault_settings(None, NOW.parse().unwrap());
         assert_eq!(settings["passphrase_kdf_iterations"], 60_000);
         assert_eq!(settings["key"], "0.aWk=|a2V5");
         assert_eq!(settings["passphrase_hint"], "my dog");
@@ -336,7 +336,7 @@ mod tests {
             "cozyMetadata": {"doctypeVersion": "1", "createdAt": "2020-01-01T00:00:00Z"}
         });
         let credentials = Credentials::derive(&hashed(), "", "").unwrap();
-        let after = credentials.vault_settings(before.as_object().cloned(), NOW);
+        let after = credentials.vault_settings(before.as_object().cloned(), NOW.parse().unwrap());
         assert_eq!(after["organization_id"], "theirs");
         assert_eq!(after["extension_installed"], true);
         assert_eq!(after["passphrase_hint"], "a hint");

@@ -3,9 +3,9 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use subtle::ConstantTimeEq as _;
-use time::OffsetDateTime;
 
 use super::random;
+use crate::domain::time::Time;
 
 /// The maximum length of a token that is read, in bytes. Real tokens are shorter.
 const LONGEST: usize = 64;
@@ -62,12 +62,7 @@ impl RegisterToken {
     ///
     /// # Errors
     /// The reason why it is not valid.
-    pub fn check(
-        &self,
-        stored: &str,
-        expires_at: Option<OffsetDateTime>,
-        now: OffsetDateTime,
-    ) -> Result<(), Refused> {
+    pub fn check(&self, stored: &str, expires_at: Option<Time>, now: Time) -> Result<(), Refused> {
         if stored.is_empty() {
             return Err(Refused::Used);
         }
@@ -97,13 +92,15 @@ mod tests {
         reason = "a failed expectation is the test failing"
     )]
 
+    use std::time::Duration;
+
+    use super::{Refused, RegisterToken, Time, draw};
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     use proptest::prelude::*;
-    use time::{Duration, OffsetDateTime};
 
-    use super::{Refused, RegisterToken, draw};
-
-    const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+    fn at(second: i64) -> Time {
+        Time::from_unix(second, 0).unwrap()
+    }
 
     fn hex_of(stored: &str) -> String {
         hex::encode(STANDARD.decode(stored).unwrap())
@@ -114,9 +111,9 @@ mod tests {
         let stored = draw().unwrap();
         for spelling in [hex_of(&stored), hex_of(&stored).to_uppercase()] {
             let token = RegisterToken::parse(&spelling).unwrap();
-            assert_eq!(token.check(&stored, None, NOW), Ok(()));
-            let end = NOW + Duration::days(7);
-            let just_before = end - Duration::nanoseconds(1);
+            assert_eq!(token.check(&stored, None, at(0)), Ok(()));
+            let end = at(7 * 86_400);
+            let just_before = end.checked_sub(Duration::from_micros(1)).unwrap();
             assert_eq!(token.check(&stored, Some(end), just_before), Ok(()));
             assert_eq!(token.check(&stored, Some(end), end), Err(Refused::Expired));
             assert_eq!(token.check("", Some(end), end), Err(Refused::Used));
@@ -127,10 +124,10 @@ mod tests {
     fn a_wrong_token_learns_nothing_of_the_right_one() {
         let (stored, other) = (draw().unwrap(), draw().unwrap());
         let wrong = RegisterToken::parse(&hex_of(&other)).unwrap();
-        let long_ago = Some(NOW - Duration::days(1));
-        assert_eq!(wrong.check(&stored, None, NOW), Err(Refused::Wrong));
-        assert_eq!(wrong.check(&stored, long_ago, NOW), Err(Refused::Wrong));
-        assert_eq!(wrong.check("not base64!", None, NOW), Err(Refused::Wrong));
+        let long_ago = Some(at(-86_400));
+        assert_eq!(wrong.check(&stored, None, at(0)), Err(Refused::Wrong));
+        assert_eq!(wrong.check(&stored, long_ago, at(0)), Err(Refused::Wrong));
+        assert_eq!(wrong.check("not base64!", None, at(0)), Err(Refused::Wrong));
         assert_eq!(format!("{wrong:?}"), "RegisterToken(…)");
     }
 
@@ -141,13 +138,13 @@ mod tests {
             let stored = draw().unwrap();
             let right = hex_of(&stored);
             if let Ok(token) = RegisterToken::parse(&given) {
-                prop_assert_eq!(token.check(&stored, None, NOW), Err(Refused::Wrong));
+                prop_assert_eq!(token.check(&stored, None, at(0)), Err(Refused::Wrong));
             }
             let mut near = STANDARD.decode(&stored).unwrap();
             near[bit / 8] ^= 1 << (bit % 8);
             for near in [hex::encode(near), right[..30].to_owned(), format!("{right}00")] {
                 let token = RegisterToken::parse(&near).unwrap();
-                prop_assert_eq!(token.check(&stored, None, NOW), Err(Refused::Wrong));
+                prop_assert_eq!(token.check(&stored, None, at(0)), Err(Refused::Wrong));
             }
         }
     }

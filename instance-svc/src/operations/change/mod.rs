@@ -38,6 +38,7 @@ use crate::{
         instance::{InstanceDocument, SETTINGS_ID},
         operation::Phase,
         record::Record,
+        time::Time,
     },
     error::Error,
     operations::sealing::Carried,
@@ -115,7 +116,7 @@ impl Kind for Changing {
             .purge_at()
             .filter(|_| end == Phase::Succeeded);
         match purge_at {
-            Some(purge_at) => Afterwards::FallsDue(purge_at.to_string()),
+            Some(purge_at) => Afterwards::FallsDue(purge_at),
             // A second owner may have claimed a name, or taken the instance, after the end.
             None if task.envelope.taken_over => Afterwards::LookAgain,
             None => Afterwards::Nothing,
@@ -148,7 +149,7 @@ impl Kind for Changing {
     fn fall_due<'a>(
         &'a self,
         task: Task<'a, ChangeWork>,
-        now: String,
+        now: Time,
     ) -> BoxFuture<'a, Result<Due<Work>, Error>> {
         Box::pin(self.destroy_when_due(task, now))
     }

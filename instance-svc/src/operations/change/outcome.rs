@@ -13,6 +13,7 @@ use crate::{
         change::ChangeKind,
         claim::NameKind,
         operation::{Envelope, Operation, Phase, Subject},
+        time::Time,
     },
     error::Error,
     messages,
@@ -44,7 +45,7 @@ impl Changing {
             }),
             ChangeKind::Delete => pack(&DeleteInstanceResult {
                 domain: domain.clone(),
-                purge_time: change.record.purge_at().and_then(messages::timestamp),
+                purge_time: change.record.purge_at().map(messages::timestamp),
                 ..DeleteInstanceResult::default()
             }),
             // A link is stored in no result: a later caller gets the link that is valid then.
@@ -119,15 +120,14 @@ impl Changing {
     pub(super) async fn destroy_when_due(
         &self,
         task: Task<'_, ChangeWork>,
-        now: String,
+        now: Time,
     ) -> Result<Due<Work>, Error> {
         let deletion = task.envelope;
-        let Some(due) = &deletion.look_again else {
+        let Some(due) = deletion.look_again else {
             return Ok(Due::Close);
         };
         let record = self.store.record(&deletion.instance).await?;
-        let is_due = |found: &Option<String>| found.as_ref() == Some(due);
-        let Some(record) = record.filter(|found| is_due(&found.body.purge_at)) else {
+        let Some(record) = record.filter(|found| found.body.purge_at == Some(due)) else {
             // The instance is gone, was restored, or is kept for longer.
             return Ok(Due::Close);
         };
@@ -152,7 +152,7 @@ impl Changing {
     }
 }
 
-fn destruction(deletion: &Envelope, due: &str, now: String) -> Operation<Work> {
+fn destruction(deletion: &Envelope, due: Time, now: Time) -> Operation<Work> {
     let subject = Subject {
         instance: deletion.instance.clone(),
         domain: deletion.domain.clone(),
@@ -162,16 +162,16 @@ fn destruction(deletion: &Envelope, due: &str, now: String) -> Operation<Work> {
     Operation {
         envelope: Envelope::new(subject, String::new(), now),
         work: Work::Destroy(DestroyWork {
-            due: Some(due.to_owned()),
+            due: Some(due),
             ..DestroyWork::default()
         }),
     }
 }
 
 /// The id of the destruction that is due for an instance at a time.
-fn destruction_id(instance: &str, due: &str, attempt: u32) -> String {
+fn destruction_id(instance: &str, due: Time, attempt: u32) -> String {
     let mut hash = Sha256::new();
-    for part in ["purge", instance, due, &attempt.to_string()] {
+    for part in ["purge", instance, &due.to_string(), &attempt.to_string()] {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part.as_bytes());
     }

@@ -29,7 +29,7 @@ use super::{
     taking::CreatedInstances,
 };
 use crate::{
-    clock::{self, Clock},
+    clock::Clock,
     config::Config,
     domain::{
         databases::{self, CONTACTS, OWN, SETTINGS},
@@ -42,7 +42,7 @@ use crate::{
         spec::Spec,
     },
     error::Error,
-    messages,
+    messages::{self, timestamp},
     store::Store,
 };
 
@@ -126,7 +126,7 @@ impl Kind for Creation {
         Step::<Self>::new("apps", |it, task| Box::pin(it.install_apps(task)))
             .undone_by(|it, task| Box::pin(it.purge_contents(task)))
             .written_before_if(|work| !work.spec.apps.is_empty())
-            .may_be_broken_off(),
+            .abandoned_on_cancel(),
         // The point of no return.
         Step::<Self>::new("look", |it, task| Box::pin(it.look(task)))
             .written_before()
@@ -326,10 +326,7 @@ impl Creation {
                     .map_err(StepError::from)
             }
         }));
-        let created_at = clock::parse(&operation.created_at).map(|time| prost_types::Timestamp {
-            seconds: time.unix_timestamp(),
-            nanos: i32::try_from(time.nanosecond()).unwrap_or_default(),
-        });
+        let created_at = Some(timestamp(operation.created_at));
         let files = async {
             Ok(self
                 .peers
@@ -440,12 +437,14 @@ impl Creation {
         let (operation, spec) = (task.envelope, &task.work.spec);
         let record = Record {
             prefix: operation.prefix.clone(),
-            created_at: operation.created_at.clone(),
+            created_at: Some(operation.created_at),
             created_by: task.id.to_owned(),
             register_expires_at: match operation.sealed {
                 // A passphrase is set, so there is no register link.
                 Some(_) => None,
-                None => clock::later(&operation.created_at, self.config.register_link_life()),
+                None => operation
+                    .created_at
+                    .checked_add(self.config.register_link_life()),
             },
             ..spec.documents().record
         };
@@ -489,7 +488,7 @@ fn first_documents(
         SETTINGS => {
             let own = (SETTINGS_ID.to_owned(), settings_document(spec));
             let vault = credentials.map(|credentials| {
-                let settings = credentials.vault_settings(None, &operation.created_at);
+                let settings = credentials.vault_settings(None, operation.created_at);
                 (VAULT_SETTINGS_ID.to_owned(), settings)
             });
             [own].into_iter().chain(vault).collect()

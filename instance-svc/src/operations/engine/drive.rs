@@ -41,7 +41,7 @@ pub(super) enum Outcome<W> {
     /// A test makes the owner die.
     Died,
     /// The operation was cancelled while the step ran, and the step was abandoned.
-    BrokenOff,
+    Abandoned,
 }
 
 impl<W> Outcome<W> {
@@ -53,7 +53,7 @@ impl<W> Outcome<W> {
             (Self::Failed(_), false) => "failed",
             (Self::Failed(_), true) => "undo_failed",
             (Self::Died, _) => "died",
-            (Self::BrokenOff, _) => "broken_off",
+            (Self::Abandoned, _) => "broken_off",
         }
     }
 }
@@ -159,7 +159,7 @@ impl<K: Kinds> Inner<K> {
         let turned_back = !undo && held.operation.phase == Phase::Unwinding;
         match outcome {
             Outcome::Died => Err(Gone),
-            Outcome::BrokenOff => {
+            Outcome::Abandoned => {
                 // The abandoned step may still have effects, so they are looked for once more after the end.
                 held.operation.taken_over = true;
                 Ok(())
@@ -232,8 +232,8 @@ impl<K: Kinds> Inner<K> {
             };
             self.show_life(held, due).await?;
             let turned_back = !undo && held.operation.phase == Phase::Unwinding;
-            if turned_back && step.may_be_broken_off {
-                return Ok(Outcome::BrokenOff);
+            if turned_back && step.is_abandoned_on_cancel {
+                return Ok(Outcome::Abandoned);
             }
         }
     }
@@ -311,7 +311,7 @@ impl<K: Kinds> Inner<K> {
         );
         let clock = &self.settings.clock;
         let impatient = operation.phase == Phase::Running
-            && patience.is_some_and(|patience| clock.since(&operation.created_at) > patience);
+            && patience.is_some_and(|patience| clock.since(operation.created_at) > patience);
         if impatient && operation.unwind(failure.clone()) {
             return self.write(held).await;
         }

@@ -13,7 +13,7 @@ use crate::{domain::operation::Operation, error::Error};
 
 impl<K: Kinds> Inner<K> {
     pub(super) async fn look_at_due(self: &Arc<Self>) {
-        let due = match self.log.due(&self.settings.clock.now()).await {
+        let due = match self.log.due(self.settings.clock.now()).await {
             Ok(due) => due,
             Err(error) => {
                 tracing::warn!(

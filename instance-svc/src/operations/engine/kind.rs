@@ -11,7 +11,10 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::StepError;
 use crate::{
-    domain::operation::{Envelope, Operation, Phase, StepFacts, Work},
+    domain::{
+        operation::{Envelope, Operation, Phase, StepFacts, Work},
+        time::Time,
+    },
     error::Error,
 };
 
@@ -58,7 +61,7 @@ pub struct Step<K: Kind> {
     undo: Option<Perform<K>>,
     is_written_before: fn(&K::Work) -> bool,
     only_looks: bool,
-    may_be_broken_off: bool,
+    is_abandoned_on_cancel: bool,
 }
 
 impl<K: Kind> Step<K> {
@@ -71,7 +74,7 @@ impl<K: Kind> Step<K> {
             undo: None,
             is_written_before: |_| false,
             only_looks: false,
-            may_be_broken_off: false,
+            is_abandoned_on_cancel: false,
         }
     }
 
@@ -110,9 +113,9 @@ impl<K: Kind> Step<K> {
 
     /// Declares that the step may be abandoned when the operation is cancelled.
     #[must_use]
-    pub const fn may_be_broken_off(self) -> Self {
+    pub const fn abandoned_on_cancel(self) -> Self {
         Self {
-            may_be_broken_off: true,
+            is_abandoned_on_cancel: true,
             ..self
         }
     }
@@ -131,7 +134,7 @@ impl<K: Kind> Step<K> {
             is_undone: self.undo.is_some(),
             is_written_before: (self.is_written_before)(work),
             only_looks: self.only_looks,
-            may_be_broken_off: self.may_be_broken_off,
+            is_abandoned_on_cancel: self.is_abandoned_on_cancel,
         }
     }
 
@@ -184,7 +187,7 @@ pub enum Afterwards {
     /// A second owner may have made something after the end: [`Kind::look_again`].
     LookAgain,
     /// Work falls due at this time, RFC 3339: [`Kind::fall_due`].
-    FallsDue(String),
+    FallsDue(Time),
 }
 
 /// What is to be done for an ended operation that has fallen due.
@@ -290,7 +293,7 @@ pub trait Kind: Clone + fmt::Debug + Send + Sync + 'static {
     fn fall_due<'a>(
         &'a self,
         _task: Task<'a, Self::Work>,
-        _now: String,
+        _now: Time,
     ) -> BoxFuture<'a, Result<Due<Self::All>, Error>> {
         Box::pin(std::future::ready(Ok(Due::Close)))
     }

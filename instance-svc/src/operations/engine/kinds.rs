@@ -13,7 +13,10 @@ use super::{
     kind::{Afterwards, Detail, Due, Early, EarlyFuture, Kind, Report, StepFuture, Task, nothing},
 };
 use crate::{
-    domain::operation::{Envelope, Operation, Phase, StepFacts, Work},
+    domain::{
+        operation::{Envelope, Operation, Phase, StepFacts, Work},
+        time::Time,
+    },
     error::Error,
 };
 
@@ -53,7 +56,7 @@ pub trait Bound<'a, A>: Send + Sync {
     /// Looks once more at an ended operation.
     fn look_again(&self) -> BoxFuture<'a, Result<(), StepError>>;
     /// What is to be done when an ended operation falls due.
-    fn fall_due(&self, now: String) -> BoxFuture<'a, Result<Due<A>, Error>>;
+    fn fall_due(&self, now: Time) -> BoxFuture<'a, Result<Due<A>, Error>>;
     /// The response of an operation that succeeded.
     fn respond(&self, detail: Detail) -> BoxFuture<'a, Result<Any, Error>>;
 }
@@ -109,7 +112,7 @@ where
         self.kind.look_again(self.task)
     }
 
-    fn fall_due(&self, now: String) -> BoxFuture<'a, Result<Due<K::All>, Error>> {
+    fn fall_due(&self, now: Time) -> BoxFuture<'a, Result<Due<K::All>, Error>> {
         self.kind.fall_due(self.task, now)
     }
 

@@ -330,7 +330,7 @@ impl<K: Kinds> Engine<K> {
     #[must_use]
     pub fn position(&self, id: &str, operation: &Operation<K::Work>) -> Option<usize> {
         (operation.phase == Phase::Queued)
-            .then(|| self.0.waiting.position(&operation.created_at, id))
+            .then(|| self.0.waiting.position(operation.created_at, id))
     }
 
     /// Notifies of every change of the queue.

@@ -81,11 +81,8 @@ impl<K: Kinds> Inner<K> {
         }
         let operation = &found.body;
         if operation.phase.is_end() {
-            if operation
-                .look_again
-                .as_deref()
-                .is_some_and(|due| self.settings.clock.until(due).is_zero())
-            {
+            let now = self.settings.clock.now();
+            if operation.look_again.is_some_and(|due| due <= now) {
                 self.look_again(&found.id, found.body, &found.rev).await;
             }
             return None;
@@ -170,12 +167,11 @@ impl<K: Kinds> Inner<K> {
     async fn sweep(&self) -> Result<(), Error> {
         let kept = self.settings.keep;
         let clock = &self.settings.clock;
-        let mut old = std::pin::pin!(self.log.accepted_until(&clock.before(kept)));
+        let mut old = std::pin::pin!(self.log.accepted_until(clock.before(kept)));
         while let Some(found) = old.try_next().await? {
             let old = found
                 .body
                 .ended_at
-                .as_deref()
                 .is_some_and(|ended| clock.since(ended) > kept);
             if old && !found.body.open && found.body.look_again.is_none() {
                 match self.log.forget(&found.id, &found.rev).await? {

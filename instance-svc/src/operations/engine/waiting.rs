@@ -12,10 +12,10 @@ use std::{
 use couch::{Document, Rev};
 use tokio::{sync::watch, time::Instant};
 
-use crate::domain::operation::Operation;
+use crate::domain::{operation::Operation, time::Time};
 
 /// A position in the queue: the time of acceptance, then the id, which makes the order total.
-type Position = (String, String);
+type Position = (Time, String);
 
 #[derive(Debug)]
 struct Entry<W> {
@@ -59,8 +59,7 @@ impl<W> Waiting<W> {
             rev,
             since: Instant::now(),
         };
-        self.lock()
-            .insert((entry.operation.created_at.clone(), id), entry);
+        self.lock().insert((entry.operation.created_at, id), entry);
         self.changed.send_replace(());
     }
 
@@ -88,7 +87,7 @@ impl<W> Waiting<W> {
         let mut fresh: BTreeMap<Position, Entry<W>> = found
             .into_iter()
             .map(|document| {
-                let place = (document.body.created_at.clone(), document.id);
+                let place = (document.body.created_at, document.id);
                 let entry = Entry {
                     operation: document.body,
                     rev: document.rev,
@@ -123,10 +122,10 @@ impl<W> Waiting<W> {
     }
 
     /// How many operations are ahead of this position.
-    pub(super) fn position(&self, created_at: &str, id: &str) -> usize {
+    pub(super) fn position(&self, created_at: Time, id: &str) -> usize {
         self.lock()
             .keys()
-            .take_while(|(other, other_id)| (other.as_str(), other_id.as_str()) < (created_at, id))
+            .take_while(|(other, other_id)| (*other, other_id.as_str()) < (created_at, id))
             .count()
     }
 
@@ -148,45 +147,54 @@ impl<W> Waiting<W> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Document, Instant, Operation, Rev, Waiting};
+    #![allow(
+        clippy::unwrap_used,
+        reason = "a failed expectation is the test failing"
+    )]
+
+    use super::{Document, Instant, Operation, Rev, Time, Waiting};
     use crate::domain::operation::tests::{Toy, creation};
 
-    fn accepted_at(created_at: &str) -> Operation<Toy> {
+    fn at(second: i64) -> Time {
+        Time::from_unix(second, 0).unwrap()
+    }
+
+    fn accepted_at(second: i64) -> Operation<Toy> {
         let mut operation = creation();
-        created_at.clone_into(&mut operation.created_at);
+        operation.created_at = at(second);
         operation
     }
 
-    fn document(id: &str, created_at: &str) -> Document<Operation<Toy>> {
+    fn document(id: &str, second: i64) -> Document<Operation<Toy>> {
         Document {
             id: id.to_owned(),
             rev: Rev::new("1-a"),
-            body: accepted_at(created_at),
+            body: accepted_at(second),
         }
     }
 
     #[test]
     fn the_queue_is_in_the_order_of_acceptance() {
         let queue = Waiting::new();
-        queue.add("b".to_owned(), accepted_at("2"), Rev::new("1-a"));
-        queue.add("c".to_owned(), accepted_at("1"), Rev::new("1-a"));
-        queue.add("a".to_owned(), accepted_at("2"), Rev::new("1-a"));
-        assert_eq!(queue.position("2", "b"), 2);
+        queue.add("b".to_owned(), accepted_at(2), Rev::new("1-a"));
+        queue.add("c".to_owned(), accepted_at(1), Rev::new("1-a"));
+        queue.add("a".to_owned(), accepted_at(2), Rev::new("1-a"));
+        assert_eq!(queue.position(at(2), "b"), 2);
         assert!(queue.pop_first().is_some_and(|(id, ..)| id == "c"));
-        assert_eq!(queue.position("2", "b"), 1);
+        assert_eq!(queue.position(at(2), "b"), 1);
         assert!(queue.remove("a") && !queue.remove("a"));
-        assert_eq!(queue.position("2", "b"), 0);
+        assert_eq!(queue.position(at(2), "b"), 0);
     }
 
     #[test]
     fn a_scan_adds_and_removes_operations_but_keeps_newer_ones() {
         let queue = Waiting::new();
-        queue.add("old".to_owned(), accepted_at("1"), Rev::new("1-a"));
+        queue.add("old".to_owned(), accepted_at(1), Rev::new("1-a"));
         let looked = Instant::now();
-        queue.add("new".to_owned(), accepted_at("3"), Rev::new("1-a"));
-        let gone = queue.refresh(looked, vec![document("theirs", "2")]);
+        queue.add("new".to_owned(), accepted_at(3), Rev::new("1-a"));
+        let gone = queue.refresh(looked, vec![document("theirs", 2)]);
         assert_eq!(gone, ["old"]);
         assert!(queue.contains("theirs") && queue.contains("new"));
-        assert_eq!(queue.position("3", "new"), 1);
+        assert_eq!(queue.position(at(3), "new"), 1);
     }
 }

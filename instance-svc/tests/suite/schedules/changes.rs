@@ -10,13 +10,11 @@ use hamlet_proto::hamlet::instance::v1::{
     BlockInstanceRequest, DeleteInstanceRequest, Instance, UnblockInstanceRequest,
     UndeleteInstanceRequest,
 };
-use instance_svc::{
-    clock,
-    domain::{
-        change::{Change, ChangeKind},
-        instance::InstanceDocument,
-        record::Record,
-    },
+use instance_svc::domain::{
+    change::{Change, ChangeKind},
+    instance::InstanceDocument,
+    record::Record,
+    time::Time,
 };
 use serde_json::{Map, Value};
 use test_kit::dice::Rng;
@@ -162,7 +160,7 @@ pub(crate) struct State {
 /// The state of a soft deletion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Deletion {
-    purge_at: String,
+    purge_at: Time,
     blocked_before: Option<String>,
 }
 
@@ -192,11 +190,7 @@ impl State {
                 .get("public_name")
                 .and_then(Value::as_str)
                 .and_then(number),
-            record
-                .debug_until
-                .as_deref()
-                .and_then(clock::parse)
-                .map(|time| time.unix_timestamp() - THEN),
+            record.debug_until.map(|time| time.to_unix().0 - THEN),
         ];
         let [update, ..] = told;
         if told.iter().any(|other| *other != update) {
@@ -206,10 +200,10 @@ impl State {
             return Err("its copies differ from its document".to_owned());
         }
         let blocked = document.blocked.then(|| document.blocking_reason.clone());
-        let deleted = match (&record.deleted_at, &record.purge_at, &record.blocked_before) {
+        let deleted = match (record.deleted_at, record.purge_at, &record.blocked_before) {
             (None, None, None) => None,
             (Some(_), Some(purge_at), Some(before)) => Some(Deletion {
-                purge_at: purge_at.clone(),
+                purge_at,
                 blocked_before: before.blocked.then(|| before.reason.clone()),
             }),
             half => return Err(format!("its deletion is incomplete: {half:?}")),
@@ -248,7 +242,7 @@ impl State {
                 };
                 state.blocked = Some("DELETED".to_owned());
                 state.deleted = Some(Deletion {
-                    purge_at: change.record.purge_at()?.to_owned(),
+                    purge_at: change.record.purge_at()?,
                     blocked_before,
                 });
             }

@@ -349,7 +349,7 @@ impl<'a> Schedule<'a> {
             let mut open = log.open().await.unwrap();
             // Scheduled destructions, by a clock that is ahead of all others.
             let now = self.replicas.iter().map(|member| member.clock.now()).max();
-            open.extend(log.due(&now.unwrap()).await.unwrap());
+            open.extend(log.due(now.unwrap()).await.unwrap());
             open.retain(|found| found.body.domain.contains(&mark));
             if open.is_empty() {
                 let all = self.world.all_operations().await.into_iter();
