@@ -33,6 +33,7 @@ pub enum Since {
 pub struct ChangesQuery {
     since: Since,
     include_docs: bool,
+    all_leaves: bool,
     filter: Filter,
 }
 
@@ -50,6 +51,7 @@ impl ChangesQuery {
         Self {
             since,
             include_docs: false,
+            all_leaves: false,
             filter: Filter::None,
         }
     }
@@ -58,6 +60,13 @@ impl ChangesQuery {
     #[must_use]
     pub fn include_docs(mut self) -> Self {
         self.include_docs = true;
+        self
+    }
+
+    /// Reports all leaves of each document, deleted ones too, and not the winning revision alone.
+    #[must_use]
+    pub fn all_leaves(mut self) -> Self {
+        self.all_leaves = true;
         self
     }
 
@@ -85,7 +94,7 @@ pub struct Change {
     pub seq: String,
     /// The id of the document.
     pub id: String,
-    /// The winning revision alone.
+    /// The winning revision alone, or all leaves if they were requested.
     #[serde(deserialize_with = "revisions", rename = "changes")]
     pub revs: Vec<Rev>,
     /// Whether the document is deleted.
@@ -207,6 +216,9 @@ impl Database {
         }
         if query.include_docs {
             request = request.query("include_docs", "true");
+        }
+        if query.all_leaves {
+            request = request.query("style", "all_docs");
         }
         request = match &query.filter {
             Filter::None => request.json(&json!({})),

@@ -27,6 +27,12 @@ impl Membership {
         self.belongs(node) && self.all_nodes.iter().any(|it| it == node)
     }
 
+    /// Whether every node that belongs to the cluster is connected.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.cluster_nodes.iter().all(|node| self.has(node))
+    }
+
     /// Whether `node` belongs to the cluster, connected or not.
     #[must_use]
     pub fn belongs(&self, node: &str) -> bool {

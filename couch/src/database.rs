@@ -7,7 +7,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::document::{Document, Leaf, Rev, WITHDRAWN, Write, decode, decode_leaves, encode};
+use crate::document::{
+    Document, Leaf, REMOVED, Rev, WITHDRAWN, Write, decode, decode_leaves, encode, split,
+};
 use crate::error::{Call, Result};
 use crate::names::{DbName, encode_document_id};
 use crate::server::Couch;
@@ -87,6 +89,27 @@ impl Database {
         self.read(id, Some(rev)).await
     }
 
+    /// Reads the winning revision of a document, and whether its tree has other leaves, live or deleted.
+    pub(crate) async fn get_and_see_rivals(
+        &self,
+        id: &str,
+    ) -> Result<Option<(Document<Value>, bool)>> {
+        let call = self.call("get document");
+        let request = Request::new(&call, Method::GET, self.path(&encode_document_id(id)?))
+            .query("conflicts", "true")
+            .query("deleted_conflicts", "true");
+        let response = self.couch.transport.send_idempotent(&request).await?;
+        if response.status == StatusCode::NOT_FOUND && !response.is_database_missing() {
+            return Ok(None);
+        }
+        let document: Value = response.success(&call)?.json(&call)?;
+        let has_rivals = ["_conflicts", "_deleted_conflicts"]
+            .iter()
+            .any(|member| document.get(member).is_some());
+        let (id, rev, body) = split(&call, document)?;
+        Ok(Some((Document { id, rev, body }, has_rivals)))
+    }
+
     async fn read<T: DeserializeOwned>(
         &self,
         id: &str,
@@ -148,6 +171,19 @@ impl Database {
         let call = self.call("withdraw document");
         let request = Request::new(&call, Method::PUT, self.path(&encode_document_id(id)?))
             .json(&json!({ "_id": id, "_rev": rev, "_deleted": true, WITHDRAWN: true }));
+        write_outcome(&call, &self.couch.transport.send_once(&request).await?)
+    }
+
+    /// Writes the marked tombstone of a document whose id is never used again. Without `rev` it is the first
+    /// revision; the outcome for a document that exists or has existed is then [`Write::Conflict`].
+    pub(crate) async fn write_removal(&self, id: &str, rev: Option<&Rev>) -> Result<Write> {
+        let call = self.call("remove document");
+        let mut tombstone = json!({ "_id": id, "_deleted": true, REMOVED: true });
+        if let (Some(rev), Some(members)) = (rev, tombstone.as_object_mut()) {
+            members.insert("_rev".to_owned(), json!(rev));
+        }
+        let request =
+            Request::new(&call, Method::PUT, self.path(&encode_document_id(id)?)).json(&tombstone);
         write_outcome(&call, &self.couch.transport.send_once(&request).await?)
     }
 

@@ -116,10 +116,23 @@ impl Leaf {
                 .get(WITHDRAWN)
                 .is_some_and(|it| *it == Value::Bool(true))
     }
+
+    /// Whether this leaf is the tombstone of a document that was removed for good
+    /// ([`Database::remove_for_good`](crate::Database::remove_for_good)).
+    #[must_use]
+    pub fn is_removal(&self) -> bool {
+        self.deleted
+            && self
+                .body
+                .get(REMOVED)
+                .is_some_and(|it| *it == Value::Bool(true))
+    }
 }
 
 /// The member that marks the tombstone of a lost race.
 pub(crate) const WITHDRAWN: &str = "withdrawn";
+/// The member that marks the tombstone of a document whose id is never used again.
+pub(crate) const REMOVED: &str = "removed_for_good";
 
 /// The members that CouchDB adds to a document.
 const COUCHDB_MEMBERS: [&str; 9] = [

@@ -22,17 +22,19 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::database::Database;
-use crate::document::{Leaf, Rev, Write, encode};
+use crate::document::{Document, Leaf, Rev, Write, encode};
 use crate::error::{Call, Error, Result};
 use crate::random::Random;
 
 mod claim;
 mod exchange;
+mod removal;
 #[cfg(test)]
 mod simulation;
 
 use claim::{claim, release};
-use exchange::{compare_and_delete, compare_and_set};
+use exchange::{Deletion, compare_and_delete, compare_and_set};
+use removal::{remove_for_good, remove_returned};
 
 /// The outcome of a claim.
 #[must_use = "a claim can be lost"]
@@ -59,6 +61,8 @@ pub(crate) trait DocumentStore: Sync {
     fn put(&self, rev: Option<&Rev>, body: &Value) -> impl Future<Output = Result<Write>> + Send;
     fn delete(&self, rev: &Rev) -> impl Future<Output = Result<Write>> + Send;
     fn withdraw(&self, rev: &Rev) -> impl Future<Output = Result<Write>> + Send;
+    /// Writes the tombstone of a removal for good: as the successor of `rev`, or as the first revision.
+    fn remove(&self, rev: Option<&Rev>) -> impl Future<Output = Result<Write>> + Send;
     fn leaves(&self) -> impl Future<Output = Result<Vec<Leaf>>> + Send;
 }
 
@@ -172,6 +176,9 @@ impl DocumentStore for StoredDocument<'_> {
     async fn withdraw(&self, rev: &Rev) -> Result<Write> {
         self.database.withdraw(self.id, rev).await
     }
+    async fn remove(&self, rev: Option<&Rev>) -> Result<Write> {
+        self.database.write_removal(self.id, rev).await
+    }
     async fn leaves(&self) -> Result<Vec<Leaf>> {
         self.database.leaves(self.id).await
     }
@@ -270,7 +277,79 @@ impl Database {
     /// As [`Database::compare_and_set`].
     pub async fn compare_and_delete(&self, id: &str, rev: &Rev) -> Result<Exchange> {
         let context = self.race_context("compare and delete document");
-        compare_and_delete(&StoredDocument { database: self, id }, &context, rev).await
+        let document = StoredDocument { database: self, id };
+        compare_and_delete(&document, &context, rev, Deletion::Plain).await
+    }
+
+    /// Removes the document for good if it is still at `rev`, as [`Database::remove_for_good`] does whatever its
+    /// revision.
+    ///
+    /// # Errors
+    /// As [`Database::compare_and_set`].
+    pub async fn compare_and_remove(&self, id: &str, rev: &Rev) -> Result<Exchange> {
+        let context = self.race_context("compare and remove document");
+        let document = StoredDocument { database: self, id };
+        compare_and_delete(&document, &context, rev, Deletion::ForGood).await
+    }
+
+    /// Removes a document whose id is never used again: deletes every live leaf, with a tombstone that is marked.
+    /// A leaf that a node brings back later, because it was away, is known by the mark
+    /// ([`Database::get_unless_removed`]). A document that does not exist gets such a tombstone, too. Idempotent.
+    /// Returns whether there was a live leaf.
+    ///
+    /// # Errors
+    /// The last transient error if a live leaf may remain.
+    pub async fn remove_for_good(&self, id: &str) -> Result<bool> {
+        let context = self.race_context("remove document");
+        remove_for_good(&StoredDocument { database: self, id }, &context).await
+    }
+
+    /// Reads the winning revision of a document whose id is never used again after its removal. If the document
+    /// was [removed for good](Database::remove_for_good) and a node has brought a leaf back, that leaf is deleted
+    /// and the result is `None`. Costs one request, and more only where leaves compete.
+    ///
+    /// # Errors
+    /// As [`Database::get`], and when a leaf that returned cannot be deleted.
+    pub async fn get_unless_removed<T: DeserializeOwned>(
+        &self,
+        id: &str,
+    ) -> Result<Option<Document<T>>> {
+        let Some((document, had_rivals)) = self.get_and_see_rivals(id).await? else {
+            return Ok(None);
+        };
+        if had_rivals && self.remove_returned(id).await? {
+            return Ok(None);
+        }
+        Self::deserialize(&self.call("get document"), &document.body)
+            .map(|body| Some(document.map(|_| body)))
+    }
+
+    /// Deletes the leaves of a document that returned after it was
+    /// [removed for good](Database::remove_for_good). Returns whether it was.
+    ///
+    /// # Errors
+    /// When such a leaf cannot be deleted.
+    pub async fn remove_returned(&self, id: &str) -> Result<bool> {
+        let document = StoredDocument { database: self, id };
+        let Some(returned) = remove_returned(&document).await? else {
+            return Ok(false);
+        };
+        if returned > 0 {
+            self.report_returned(id);
+        }
+        Ok(true)
+    }
+
+    /// Counts and logs a document that came back with a node of the database and is removed again.
+    pub fn report_returned(&self, id: &str) {
+        let database = self.name().as_str();
+        metrics::counter!("hamlet_returned_documents_total", "database" => database.to_owned())
+            .increment(1);
+        tracing::warn!(
+            database,
+            id,
+            "a document that was removed came back with a node of the database; it is removed again"
+        );
     }
 
     /// Releases a claim: deletes every live leaf for which `is_mine` holds. Idempotent. Returns whether there

@@ -161,15 +161,29 @@ impl<S: DocumentStore> Settling<'_, S> {
     }
 }
 
+/// How a document is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deletion {
+    /// Its id may be used again.
+    Plain,
+    /// Its id is never used again.
+    ForGood,
+}
+
 pub(crate) async fn compare_and_delete(
     store: &impl DocumentStore,
     context: &RaceContext<'_>,
     base: &Rev,
+    deletion: Deletion,
 ) -> Result<Exchange> {
     let mut last = None;
     let mut unanswered = false;
     loop {
-        let open = match keep_transient(store.delete(base).await, &mut last)? {
+        let deleted = match deletion {
+            Deletion::Plain => store.delete(base).await,
+            Deletion::ForGood => store.remove(Some(base)).await,
+        };
+        let open = match keep_transient(deleted, &mut last)? {
             Some(Write::Committed(rev)) => return Ok(Exchange::Won(rev)),
             Some(Write::Conflict) if !unanswered => return Ok(Exchange::Lost),
             Some(Write::Contested(_) | Write::Conflict) => true,

@@ -23,10 +23,10 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    ClaimOutcome, DocumentStore, Exchange, RaceContext, claim, compare_and_delete, compare_and_set,
-    rank, release,
+    ClaimOutcome, Deletion, DocumentStore, Exchange, RaceContext, claim, compare_and_delete,
+    compare_and_set, rank, release, remove_for_good, remove_returned,
 };
-use crate::document::{Leaf, Rev, WITHDRAWN, Write};
+use crate::document::{Leaf, REMOVED, Rev, WITHDRAWN, Write};
 use crate::error::{Call, Error, Result};
 use crate::random::Random;
 
@@ -77,7 +77,8 @@ impl Tree {
         let leaves = self.leaves();
         let parent = match onto {
             Some(rev) => Some(leaves.iter().find(|leaf| leaf.rev == *rev)?.rev.clone()),
-            None if leaves.iter().any(|leaf| !leaf.deleted) => return None,
+            // A deleted document takes no second deletion.
+            None if leaves.iter().any(|leaf| deleted || !leaf.deleted) => return None,
             None => leaves
                 .iter()
                 .max_by_key(|leaf| rank(&leaf.rev))
@@ -118,6 +119,9 @@ struct SimulatedFaults {
     lost_percent: u64,
     /// Whether single nodes go down for a while.
     outages: bool,
+    /// The percentage of writes at which the node that takes the request dies: before its own commit, or after it
+    /// and before another node has the write. It comes back some time later.
+    death_percent: u64,
 }
 
 #[derive(Clone)]
@@ -189,6 +193,11 @@ impl Cluster {
     }
 
     async fn write(&self, onto: Option<&Rev>, deleted: bool, body: &Value) -> Result<Write> {
+        if self.random.next_u64() % 100 < self.faults.death_percent
+            && self.die_at(onto, deleted, body)
+        {
+            return Err(lost_response());
+        }
         let lost = self.random.next_u64() % 100 < self.faults.lost_percent;
         if lost && self.pick(2) == 0 {
             // The network delays the request, and the client gives up.
@@ -206,6 +215,28 @@ impl Cluster {
             return Err(lost_response());
         }
         response.ok_or_else(lost_response)
+    }
+
+    /// A node takes a write and dies. Returns whether it did: it does not while another node is away.
+    fn die_at(&self, onto: Option<&Rev>, deleted: bool, body: &Value) -> bool {
+        let at = self.pick(3);
+        let committed = self.pick(3) > 0;
+        let away = self.random.millis(50, 4000);
+        let mut nodes = self.nodes.lock().unwrap();
+        if nodes.iter().any(|node| !node.up) {
+            return false;
+        }
+        if committed {
+            let _rev = nodes[at].tree.write(onto, deleted, body);
+        }
+        nodes[at].up = false;
+        drop(nodes);
+        let cluster = self.clone();
+        tokio::spawn(async move {
+            sleep(away).await;
+            cluster.nodes.lock().unwrap()[at].up = true;
+        });
+        true
     }
 
     async fn coordinate(&self, onto: Option<Rev>, deleted: bool, body: Value) -> Option<Write> {
@@ -264,6 +295,9 @@ impl DocumentStore for Cluster {
     async fn withdraw(&self, rev: &Rev) -> Result<Write> {
         self.write(Some(rev), true, &json!({ WITHDRAWN: true }))
             .await
+    }
+    async fn remove(&self, rev: Option<&Rev>) -> Result<Write> {
+        self.write(rev, true, &json!({ REMOVED: true })).await
     }
     async fn leaves(&self) -> Result<Vec<Leaf>> {
         sleep(self.random.millis(0, 25)).await;
@@ -398,6 +432,7 @@ fn outages_lost_responses_and_crashes_never_lead_to_two_owners() {
             let faults = SimulatedFaults {
                 lost_percent: seed % 4 * 8,
                 outages: seed % 3 != 0,
+                ..SimulatedFaults::default()
             };
             let cluster = Cluster::new(seed, faults);
             let replication = cluster.replicate();
@@ -505,6 +540,7 @@ fn lost_responses_never_lead_to_two_winners_of_a_compare_and_set() {
         let faults = SimulatedFaults {
             lost_percent: seed % 4 * 8,
             outages: seed % 3 != 0,
+            ..SimulatedFaults::default()
         };
         let cluster = Cluster::new(seed, faults);
         let base = cluster.seed_document(&json!({ "writer": null }));
@@ -529,7 +565,8 @@ fn a_deletion_and_an_update_never_both_win() {
         let deletion = {
             let (cluster, base) = (cluster.clone(), base.clone());
             tokio::spawn(async move {
-                compare_and_delete(&cluster, &context(&cluster.random), &base).await
+                let context = context(&cluster.random);
+                compare_and_delete(&cluster, &context, &base, Deletion::Plain).await
             })
         };
         let update = exchanges(&cluster, &base, 1).await.remove(0).unwrap();
@@ -544,4 +581,97 @@ fn a_deletion_and_an_update_never_both_win() {
         );
         replication.abort();
     });
+}
+
+/// How the document of a life is deleted at its end.
+#[derive(Clone, Copy, PartialEq)]
+enum End {
+    ForGood,
+    Plain,
+}
+
+/// One document's life while nodes die: it is made, changed and deleted. A writer whose request got no response may
+/// give up; another one goes on, with other content. Returns the leaves once all nodes are back.
+async fn live_and_die(seed: u64, end: End) -> (Cluster, Vec<Leaf>) {
+    let faults = SimulatedFaults {
+        death_percent: 30,
+        ..SimulatedFaults::default()
+    };
+    let cluster = Cluster::new(seed, faults);
+    let replication = cluster.replicate();
+    // One attempt of a writer that gives up then: what it wrote may be on a node that is away.
+    for writer in 0..cluster.pick(3) {
+        let _outcome = cluster.put(None, &json!({ "writer": writer })).await;
+    }
+    let context = context(&cluster.random);
+    let made = claim(&cluster, &context, &json!({ "writer": 7 }), |_| Ok(false))
+        .await
+        .unwrap();
+    if let ClaimOutcome::Won(rev) = made {
+        let changed = json!({ "writer": 7, "changed": true });
+        let _outcome = compare_and_set(&cluster, &context, &rev, &changed).await;
+    }
+    match end {
+        End::ForGood => {
+            remove_for_good(&cluster, &context).await.unwrap();
+        }
+        End::Plain => {
+            release(&cluster, &context, |_| Ok(true)).await.unwrap();
+        }
+    }
+    sleep(Duration::from_secs(10)).await;
+    let leaves = cluster.replicated_leaves();
+    replication.abort();
+    (cluster, leaves)
+}
+
+#[test]
+fn a_leaf_that_returns_after_a_removal_is_known_and_removed_again() {
+    let returned = Arc::new(Mutex::new(0));
+    for_seeds(6000..7000, |seed| {
+        let returned = Arc::clone(&returned);
+        async move {
+            let (cluster, leaves) = live_and_die(seed, End::ForGood).await;
+            assert!(
+                leaves.iter().any(Leaf::is_removal),
+                "seed {seed}: {leaves:?}"
+            );
+            if leaves.iter().all(|leaf| leaf.deleted) {
+                return;
+            }
+            *returned.lock().unwrap() += 1;
+            let calm = Cluster {
+                faults: SimulatedFaults::default(),
+                ..cluster
+            };
+            let removed = remove_returned(&calm).await.unwrap();
+            assert!(removed.is_some_and(|count| count > 0), "seed {seed}");
+            let after = calm.replicated_leaves();
+            assert!(
+                after.iter().all(|leaf| leaf.deleted),
+                "seed {seed}: {after:?}"
+            );
+        }
+    });
+    assert!(*returned.lock().unwrap() > 20, "hardly a leaf returned");
+}
+
+#[test]
+fn without_the_mark_nobody_can_know_a_leaf_that_returned() {
+    let unknown = Arc::new(Mutex::new(0));
+    for_seeds(6000..7000, |seed| {
+        let unknown = Arc::clone(&unknown);
+        async move {
+            let (cluster, leaves) = live_and_die(seed, End::Plain).await;
+            let alive = leaves.iter().any(|leaf| !leaf.deleted);
+            if alive
+                && remove_returned(&cluster)
+                    .await
+                    .is_ok_and(|found| found.is_none())
+            {
+                *unknown.lock().unwrap() += 1;
+            }
+        }
+    });
+    assert!(*unknown.lock().unwrap() > 20, "the model lost its teeth");
 }
