@@ -249,6 +249,12 @@ pub(crate) fn destroyed(task: Task<'_, DestroyWork>) -> DeleteInstanceResult {
         domain: task.envelope.domain.clone(),
         removed: removed(&task.work.removed),
         leftovers: task.work.leftovers.clone(),
+        last_look_time: task.work.last_look.as_ref().map(|look| timestamp(look.at)),
+        last_look_found: task
+            .work
+            .last_look
+            .as_ref()
+            .map_or_else(Vec::new, |look| look.found.clone()),
         ..DeleteInstanceResult::default()
     }
 }

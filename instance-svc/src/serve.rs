@@ -22,7 +22,7 @@ use service_kit::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    actions::{adopt::Adoption, derive::Deriver},
+    actions::{adopt::Adoption, derive::Deriver, returned::Returned},
     api::{Parts, Shared, directory::Directory, instances::Instances, operations::OperationsApi},
     config::Config,
     error::Error,
@@ -39,6 +39,9 @@ use crate::{
 
 /// The default pause between the two checks for orphans.
 pub const ORPHAN_GRACE: Duration = Duration::from_secs(10);
+
+/// How many times rarer than for operations a replica looks for what nodes of the database bring back.
+const RETURNED_EVERY: u32 = 5;
 
 /// Why serving ended with an error.
 #[derive(Debug, thiserror::Error)]
@@ -111,6 +114,7 @@ async fn run(
     let mut adoption = Adoption::new(store.clone(), clock.clone());
     adoption.adopt_unrecorded().await?;
     let look_every = dependencies.engine.scan_every;
+    let returned = Returned::new(store.clone());
     let sealing = Sealing::new(dependencies.cluster_key.clone());
     let created = CreatedInstances::default();
     let orphans = Orphans {
@@ -125,19 +129,18 @@ async fn run(
             config: config.clone(),
             sealing: sealing.clone(),
             created: created.clone(),
-            clock: clock.clone(),
         },
         destroy: Destruction {
             store: store.clone(),
             peers: dependencies.peers.clone(),
             created: created.clone(),
+            clock: clock.clone(),
         },
         change: Changing {
             store: store.clone(),
             sealing: sealing.clone(),
             config: config.clone(),
             created,
-            clock: clock.clone(),
         },
         orphans: OrphanRemoval(orphans.clone()),
     };
@@ -181,10 +184,11 @@ async fn run(
             door.clone(),
         ))
         .with(TenantServiceServer::with_interceptor(directory, door));
-    let (served, (), ()) = tokio::join!(
+    let (served, (), (), ()) = tokio::join!(
         server.serve(listener, shutdown.clone()),
         engine.run(),
-        adoption.follow(look_every, shutdown)
+        adoption.follow(look_every, shutdown.clone()),
+        returned.follow(look_every * RETURNED_EVERY, shutdown)
     );
     Ok(served?)
 }

@@ -6,6 +6,7 @@ mod feed;
 mod found;
 mod instances;
 mod operations;
+mod returned;
 pub(crate) mod scan;
 mod vault;
 
@@ -17,7 +18,7 @@ use serde_json::{Map, Value};
 
 pub use self::operations::OperationLog;
 use self::operations::{DUE_OPERATIONS, OPEN_OPERATIONS, OPERATIONS_BY_TIME};
-pub(crate) use self::{found::Found, operations::Settled};
+pub(crate) use self::{found::Found, operations::Settled, returned::LeafFeed};
 use crate::{
     domain::{
         databases::{INSTANCES_INDEXES, INSTANCES_VIEWS, SETTINGS},
@@ -66,6 +67,18 @@ impl Store {
     /// [`couch::Error::NoSuchCluster`] when the configuration does not list it.
     pub fn couch(&self, location: DatabaseLocation<'_>) -> Result<&Couch, couch::Error> {
         self.couch.at(location.couch_cluster)
+    }
+
+    /// Whether all nodes of the servers that hold something of an instance are connected.
+    ///
+    /// # Errors
+    /// When a server does not answer.
+    pub async fn is_whole(&self, location: DatabaseLocation<'_>) -> Result<bool, couch::Error> {
+        let (global, own) = tokio::try_join!(
+            self.couch.global().membership(),
+            self.couch(location)?.membership()
+        )?;
+        Ok(global.is_whole() && own.is_whole())
     }
 
     /// Makes the global databases with their indexes and views. May be repeated.

@@ -172,6 +172,13 @@ impl Outcome<'_> {
                 if !self.only_checked && result.leftovers.is_empty() {
                     known.push(("last look", "nothing is left".to_owned()));
                 }
+                if let Some(when) = &result.last_look_time {
+                    let found = match result.last_look_found.as_slice() {
+                        [] => "nothing came back".to_owned(),
+                        found => format!("removed again: {}", found.join(", ")),
+                    };
+                    known.push(("looked again", format!("{when}: {found}")));
+                }
                 return facts(&known);
             };
             let (verb, when) = if self.only_checked {

@@ -5,10 +5,18 @@
 //! documents have the same name, that is logged and neither is preferred. An instance that one of our
 //! operations has is skipped until that operation has ended. An operation that takes the instance during the
 //! adoption wins, by the record's revision.
+//!
+//! A node of the database that was away may bring back the document of an instance that was destroyed. So a
+//! document without a record is adopted only if it was seen for a while, if neither it nor its record was removed
+//! for good, and if the instance has a database: an instance without one is none, and is an orphan.
 
-use std::{collections::BTreeSet, collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::Duration,
+};
 
 use couch::{ClaimOutcome, DocId, Document, Exchange};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -26,6 +34,34 @@ use crate::{
 /// How many instances are checked together.
 const BATCH: usize = 200;
 
+/// How long a new document without a record is left alone: its writer may make its databases after it.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How often a document that waits for its first database is looked at.
+const BARE_EVERY: Duration = Duration::from_secs(60);
+
+/// A document that could not be checked yet.
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    /// When it is looked at next.
+    next: Instant,
+    /// Whether it was seen before without a record.
+    is_known: bool,
+}
+
+/// What came of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Checked {
+    /// Nothing is left to do.
+    Done,
+    /// An operation of ours has the instance.
+    Busy,
+    /// It has no record, and is new.
+    New,
+    /// It has no record and no database.
+    Bare,
+}
+
 /// Adopts instances. There is one in each process.
 #[derive(Debug)]
 pub(crate) struct Adoption {
@@ -37,7 +73,7 @@ pub(crate) struct Adoption {
     /// The position up to which the feed of changes was read; `None` until all instances were checked once.
     since: Option<String>,
     /// The instances that could not be checked yet.
-    pending: BTreeSet<String>,
+    pending: BTreeMap<String, Pending>,
 }
 
 impl Adoption {
@@ -47,13 +83,16 @@ impl Adoption {
             clock,
             id: format!("adoption-{}", DocId::ascending().into_string()),
             since: None,
-            pending: BTreeSet::new(),
+            pending: BTreeMap::new(),
         }
     }
 
-    /// Adopts every instance without a record.
+    /// Adopts every instance without a record. None of them counts as new.
     pub(crate) async fn adopt_unrecorded(&mut self) -> Result<(), Error> {
         let unrecorded = self.store.unrecorded_instances().await?;
+        for id in &unrecorded {
+            self.note(id, Duration::ZERO, true);
+        }
         self.look_at_all(&unrecorded).await
     }
 
@@ -82,7 +121,13 @@ impl Adoption {
             self.since = Some(since);
             return Ok(());
         };
-        let waiting: Vec<String> = std::mem::take(&mut self.pending).into_iter().collect();
+        let now = Instant::now();
+        let waiting: Vec<String> = self
+            .pending
+            .iter()
+            .filter(|(_, pending)| pending.next <= now)
+            .map(|(id, _)| id.clone())
+            .collect();
         self.look_at_all(&waiting).await?;
         loop {
             let (changed, next) = self.store.changed_instances(&since, BATCH).await?;
@@ -104,10 +149,20 @@ impl Adoption {
                 result = self.look_at(batch).await;
             }
             if result.is_err() {
-                self.pending.extend(batch.iter().cloned());
+                for id in batch {
+                    let is_known = self.pending.get(id).is_some_and(|it| it.is_known);
+                    self.note(id, Duration::ZERO, is_known);
+                }
             }
         }
         result
+    }
+
+    /// Has an instance checked again, after a while.
+    fn note(&mut self, id: &str, after: Duration, is_known: bool) {
+        let next = Instant::now() + after;
+        self.pending
+            .insert(id.to_owned(), Pending { next, is_known });
     }
 
     async fn look_at(&mut self, ids: &[String]) -> Result<(), Error> {
@@ -118,6 +173,10 @@ impl Adoption {
         // look like a document of other software.
         let mut records = self.store.records(&ids).await?;
         let documents = self.store.readable_instances(&ids).await?;
+        let found: Vec<String> = documents
+            .iter()
+            .map(|document| document.id.clone())
+            .collect();
         let wanted: Vec<Wanted> = documents
             .iter()
             .flat_map(|document| document.body.wanted())
@@ -127,23 +186,33 @@ impl Adoption {
         for document in documents {
             let record = records.remove(&document.id);
             let id = document.id.clone();
-            if !self.adopt(document, record, &claims).await? {
-                self.pending.insert(id);
+            match self.adopt(document, record, &claims).await? {
+                Checked::Done => {
+                    self.pending.remove(&id);
+                }
+                Checked::Busy => self.note(&id, Duration::ZERO, true),
+                Checked::New => self.note(&id, GRACE, true),
+                Checked::Bare => self.note(&id, BARE_EVERY, true),
             }
+        }
+        // What is gone needs no further look.
+        let found: HashSet<&str> = found.iter().map(String::as_str).collect();
+        for id in ids.iter().filter(|id| !found.contains(*id)) {
+            self.pending.remove(*id);
         }
         Ok(())
     }
 
-    /// Adopts one instance. Returns whether that is done; if not, it has to be checked again.
+    /// Adopts one instance.
     async fn adopt(
         &self,
         document: Document<InstanceDocument>,
         record: Option<Document<Record>>,
         claims: &HashMap<String, Claim>,
-    ) -> Result<bool, Error> {
+    ) -> Result<Checked, Error> {
         let Document { id, body, .. } = document;
         if body.deleting {
-            return Ok(true);
+            return Ok(Checked::Done);
         }
         let missing: Vec<Wanted> = body
             .wanted()
@@ -155,6 +224,20 @@ impl Adoption {
             })
             .collect();
         let Some(record) = record else {
+            if !self
+                .pending
+                .get(&id)
+                .is_some_and(|pending| pending.is_known)
+            {
+                return Ok(Checked::New);
+            }
+            if !self.store.is_instance_of_others(&id).await? {
+                return Ok(Checked::Done);
+            }
+            if !self.store.has_database(body.location()).await? {
+                tracing::debug!(domain = body.domain, instance = id, "has no database yet");
+                return Ok(Checked::Bare);
+            }
             self.claim(&id, &missing).await?;
             let record = Record {
                 created_at: Some(self.clock.now()),
@@ -163,18 +246,24 @@ impl Adoption {
             };
             self.store.write_record(&id, &record).await?;
             tracing::info!(domain = body.domain, instance = id, "adopted");
-            return Ok(true);
+            return Ok(Checked::Done);
         };
         let following = record.body.following(&body);
         if missing.is_empty() && following == record.body {
-            return Ok(true);
+            return Ok(Checked::Done);
         }
         match require_idle(&self.store, &body.domain, &record.body).await {
             Ok(()) => {
-                self.bring_up_to_date(&id, &missing, record, following)
-                    .await
+                let is_done = self
+                    .bring_up_to_date(&id, &missing, record, following)
+                    .await?;
+                Ok(if is_done {
+                    Checked::Done
+                } else {
+                    Checked::Busy
+                })
             }
-            Err(Error::Busy { .. }) => Ok(false),
+            Err(Error::Busy { .. }) => Ok(Checked::Busy),
             Err(error) => Err(error),
         }
     }

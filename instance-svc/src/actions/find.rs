@@ -1,7 +1,7 @@
 //! Finding one instance by a name.
 
 use crate::{
-    domain::{name::Name, spec::InvalidField},
+    domain::{claim::Claim, name::Name, spec::InvalidField},
     error::Error,
     operations::taking::{forget_ended, require_idle},
     store::{Found, Store},
@@ -24,17 +24,54 @@ pub(crate) fn parse_resource_name(field: &str, text: &str) -> Result<Name, Error
         .map_err(|wrong: crate::domain::name::InvalidName| invalid(wrong.to_string()).into())
 }
 
+/// The claims of a host, the winning one first. A claim that a node of the database has brought back may hide the
+/// valid one; so the others are read as well, but only when the caller finds no instance of the first.
+#[derive(Debug)]
+pub(crate) struct Candidates<'a> {
+    store: &'a Store,
+    host: &'a str,
+    winner: Option<Claim>,
+    others: Option<Vec<Claim>>,
+}
+
+impl<'a> Candidates<'a> {
+    pub(crate) const fn new(store: &'a Store, host: &'a str) -> Self {
+        Self {
+            store,
+            host,
+            winner: None,
+            others: None,
+        }
+    }
+
+    /// The next claim to try.
+    pub(crate) async fn next(&mut self) -> Result<Option<Claim>, Error> {
+        let Some(winner) = &self.winner else {
+            self.winner = self.store.claim_of(self.host).await?;
+            return Ok(self.winner.clone());
+        };
+        if self.others.is_none() {
+            let mut others = self.store.live_claims(self.host).await?;
+            others.retain(|other| other.instance != winner.instance);
+            self.others = Some(others);
+        }
+        Ok(self.others.as_mut().and_then(Vec::pop))
+    }
+}
+
 /// Finds an instance by its domain or an alias.
 ///
 /// # Errors
 /// [`Error::NoSuchInstance`].
 pub(crate) async fn by_name(store: &Store, name: &Name) -> Result<Found, Error> {
     let missing = || Error::NoSuchInstance(name.to_string());
-    let claim = store.claim_of(name.host()).await?.ok_or_else(missing)?;
-    let mut found = store
-        .found(&claim.instance, claim.kind)
-        .await?
-        .ok_or_else(missing)?;
+    let mut candidates = Candidates::new(store, name.host());
+    let mut found = loop {
+        let claim = candidates.next().await?.ok_or_else(missing)?;
+        if let Some(found) = store.found(&claim.instance, claim.kind).await? {
+            break found;
+        }
+    };
     if let Some(record) = &mut found.record {
         // An instance is freed after the end of its operation is reported.
         forget_ended(store, &mut record.body).await?;
@@ -50,11 +87,15 @@ pub(crate) async fn by_name(store: &Store, name: &Name) -> Result<Found, Error> 
 /// [`Error::NoSuchInstance`], [`Error::Busy`].
 pub(crate) async fn idle_by_name(store: &Store, name: &Name) -> Result<Found, Error> {
     let missing = || Error::NoSuchInstance(name.to_string());
-    let claim = store.claim_of(name.host()).await?.ok_or_else(missing)?;
-    let found = store
-        .found_without_settings(&claim.instance, claim.kind)
-        .await?;
-    let Some(found) = found else {
+    let mut candidates = Candidates::new(store, name.host());
+    let found = loop {
+        let claim = candidates.next().await?.ok_or_else(missing)?;
+        let found = store
+            .found_without_settings(&claim.instance, claim.kind)
+            .await?;
+        if let Some(found) = found {
+            break found;
+        }
         if let Some(creation) = store.operation(&claim.operation).await?
             && !creation.body.phase.is_end()
         {
@@ -63,7 +104,6 @@ pub(crate) async fn idle_by_name(store: &Store, name: &Name) -> Result<Found, Er
                 operation: claim.operation,
             });
         }
-        return Err(missing());
     };
     if let Some(record) = &found.record {
         require_idle(store, &found.document.body.domain, &record.body).await?;

@@ -13,4 +13,5 @@ pub(crate) mod register_passphrase;
 pub(crate) mod request;
 pub(crate) mod resolve;
 pub(crate) mod retry;
+pub(crate) mod returned;
 pub(crate) mod soft_delete;

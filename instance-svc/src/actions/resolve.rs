@@ -3,6 +3,7 @@
 use service_kit::contexts::Contexts;
 
 use crate::{
+    actions::find::Candidates,
     domain::{
         claim::redirect_id,
         instance::InstanceDocument,
@@ -127,16 +128,19 @@ struct Claimed {
 
 /// The instance of a claim. A claim without an existing instance belongs to a creation that has not ended.
 async fn claimed(store: &Store, id: &str) -> Result<Option<Claimed>, Error> {
-    let Some(claim) = store.claim_of(id).await? else {
-        return Ok(None);
-    };
-    let (document, record) = tokio::try_join!(
-        store.instance(&claim.instance),
-        store.record(&claim.instance)
-    )?;
-    Ok(document.map(|document| Claimed {
-        id: claim.instance,
-        document: document.body,
-        record: record.map(|record| record.body),
-    }))
+    let mut candidates = Candidates::new(store, id);
+    while let Some(claim) = candidates.next().await? {
+        let (document, record) = tokio::try_join!(
+            store.instance(&claim.instance),
+            store.record(&claim.instance)
+        )?;
+        if let Some(document) = document {
+            return Ok(Some(Claimed {
+                id: claim.instance,
+                document: document.body,
+                record: record.map(|record| record.body),
+            }));
+        }
+    }
+    Ok(None)
 }

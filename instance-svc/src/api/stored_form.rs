@@ -22,6 +22,7 @@ use crate::{
         instance::{InstanceDocument, owner_contact, settings_document},
         location::DatabaseLocation,
         record::Record,
+        seed::Seed,
         spec::Spec,
     },
     messages,
@@ -129,7 +130,7 @@ fn created(spec: &Spec) -> String {
         couch_cluster: 1,
         prefix: "cozyabc",
     };
-    let drawn = InstanceDocument::draw(spec, location).unwrap();
+    let drawn = InstanceDocument::new(spec, location, &Seed::draw().unwrap());
     let mut document: Map<String, Value> =
         serde_json::from_value(serde_json::to_value(drawn).unwrap()).unwrap();
     for secret in [

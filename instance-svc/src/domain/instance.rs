@@ -11,6 +11,7 @@ use super::{
     fields::AuthMode,
     location::DatabaseLocation,
     passphrase::Credentials,
+    seed::Seed,
     spec::Spec,
     token::Audience,
 };
@@ -157,22 +158,20 @@ impl InstanceDocument {
         }
     }
 
-    /// The document of a new instance, with secrets drawn at random.
-    ///
-    /// # Errors
-    /// When the system provides no randomness.
-    pub fn draw(spec: &Spec, location: DatabaseLocation<'_>) -> Result<Self, getrandom::Error> {
-        Ok(Self {
+    /// The document of a new instance, with secrets derived from `seed`.
+    #[must_use]
+    pub fn new(spec: &Spec, location: DatabaseLocation<'_>, seed: &Seed) -> Self {
+        Self {
             prefix: location.prefix.to_owned(),
             password_defined: Some(false),
             indexes_version: INDEXES_VERSION,
             couch_cluster: location.couch_cluster,
-            register_token: random_base64::<16>()?,
-            session_secret: random_base64::<64>()?,
-            oauth_secret: random_base64::<128>()?,
-            cli_secret: random_base64::<128>()?,
+            register_token: seed.base64::<16>("register_token"),
+            session_secret: seed.base64::<64>("session_secret"),
+            oauth_secret: seed.base64::<128>("oauth_secret"),
+            cli_secret: seed.base64::<128>("cli_secret"),
             ..spec.documents().instance
-        })
+        }
     }
 
     /// The feature sets that other software requested.
@@ -239,12 +238,6 @@ impl InstanceDocument {
     }
 }
 
-fn random_base64<const LENGTH: usize>() -> Result<String, getrandom::Error> {
-    let mut bytes = [0_u8; LENGTH];
-    getrandom::fill(&mut bytes)?;
-    Ok(STANDARD.encode(bytes))
-}
-
 /// The id of the owner's settings.
 pub const SETTINGS_ID: &str = "io.cozy.settings.instance";
 
@@ -303,7 +296,7 @@ mod tests {
         passphrase::{Chosen, Credentials},
     };
 
-    use super::{DatabaseLocation, InstanceDocument, Spec, owner_contact, settings_document};
+    use super::{DatabaseLocation, InstanceDocument, Seed, Spec, owner_contact, settings_document};
 
     const LOCATION: DatabaseLocation<'_> = DatabaseLocation {
         couch_cluster: 0,
@@ -325,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_new_document_has_the_fields_of_the_model_and_no_other() {
-        let document = InstanceDocument::draw(&spec(), LOCATION).unwrap();
+        let document = InstanceDocument::new(&spec(), LOCATION, &Seed::draw().unwrap());
         let json = serde_json::to_value(&document).unwrap();
         let names: Vec<_> = json
             .as_object()
@@ -390,7 +383,7 @@ mod tests {
 
     #[test]
     fn debug_shows_no_secret() {
-        let document = InstanceDocument::draw(&spec(), LOCATION).unwrap();
+        let document = InstanceDocument::new(&spec(), LOCATION, &Seed::draw().unwrap());
         let shown = format!("{document:?}");
         assert!(!shown.contains(&document.session_secret), "{shown}");
         assert!(!shown.contains(&document.register_token), "{shown}");

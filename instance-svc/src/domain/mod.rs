@@ -17,6 +17,7 @@ pub mod record;
 pub mod removed;
 pub mod scope;
 pub mod sealed;
+pub mod seed;
 pub mod spec;
 pub mod state;
 pub mod time;

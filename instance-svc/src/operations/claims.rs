@@ -11,10 +11,10 @@ use super::{
     engine::{Early, StepError, Task},
 };
 use crate::{
-    clock::Clock,
     domain::{
         claim::{Claim, Wanted},
         operation::{Envelope, Phase},
+        time::Time,
     },
     error::Error,
     store::Store,
@@ -22,7 +22,7 @@ use crate::{
 
 /// How long a claim is left alone whose operation has failed or is unknown, before the operation that meets it
 /// removes it. An unknown operation may be about to be written.
-const GRACE: Duration = Duration::from_secs(2);
+pub(crate) const GRACE: Duration = Duration::from_secs(2);
 
 /// A claim that was won in parallel with the write that accepts its operation, before the outcome of that write
 /// is known.
@@ -42,7 +42,6 @@ impl EarlyClaim {
     /// `None` when the claim is not won at once; the step then decides.
     pub(super) async fn make(
         store: &Store,
-        clock: &Clock,
         task: Task<'_, CreateWork>,
     ) -> Option<Box<dyn Early<CreateWork>>> {
         let wanted = task.work.spec.wanted();
@@ -50,7 +49,12 @@ impl EarlyClaim {
             return None;
         };
         let begun = Instant::now();
-        let claim = of_operation(only, task.id, task.envelope, clock);
+        // Differs from the claim of the step, which another process may make if this one does not learn whether its
+        // operation was accepted: that claim must not be given back.
+        let claim = Claim {
+            created_at: head_start(task.envelope.created_at),
+            ..of_operation(only, task.id, task.envelope)
+        };
         match store.claim(&only.id, &claim).await {
             Ok(ClaimOutcome::Won(_)) => Some(Box::new(Self {
                 store: store.clone(),
@@ -99,19 +103,22 @@ impl Early<CreateWork> for EarlyClaim {
     }
 }
 
-/// The claim of a name that an operation wants for its instance.
-pub(super) fn of_operation(
-    wanted: &Wanted,
-    id: &str,
-    operation: &Envelope,
-    clock: &Clock,
-) -> Claim {
+/// The time in the claim of a head start: just before that of the operation.
+fn head_start(accepted: Time) -> Time {
+    accepted
+        .checked_sub(Duration::from_micros(1))
+        .unwrap_or(accepted)
+}
+
+/// The claim of a name that an operation wants for its instance. It is the same in every try, so that a repeated
+/// write makes the same revision.
+pub(super) fn of_operation(wanted: &Wanted, id: &str, operation: &Envelope) -> Claim {
     Claim {
         name: wanted.name.clone(),
         kind: wanted.kind,
         instance: operation.instance.clone(),
         operation: id.to_owned(),
-        created_at: clock.now(),
+        created_at: operation.created_at,
     }
 }
 
@@ -154,15 +161,33 @@ pub(super) async fn claim(store: &Store, id: &str, claim: &Claim) -> Result<(), 
     }
 }
 
+/// Removes the abandoned ones among the claims that compete for a name. A node of the database may have brought one
+/// back, which then hides the valid one.
+///
+/// # Errors
+/// When the database fails.
+pub(crate) async fn remove_abandoned(store: &Store, id: &str) -> Result<(), Error> {
+    for claim in store.live_claims(id).await? {
+        if is_abandoned(store, &claim).await? {
+            store.release_returned(id, &claim).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Whether a claim is abandoned: its instance does not exist, and its operation has failed, is unknown, or
 /// creates another instance. The last happens when one request is sent twice: both draw an instance id, and one
-/// is accepted.
-async fn is_abandoned(store: &Store, claim: &Claim) -> Result<bool, StepError> {
-    let live = store
-        .operation(&claim.operation)
-        .await?
-        .is_some_and(|operation| {
-            operation.body.phase != Phase::Failed && operation.body.instance == claim.instance
-        });
-    Ok(!live && store.instance(&claim.instance).await?.is_none())
+/// is accepted. The claim of an operation that succeeded is abandoned when the instance has no record either: it was
+/// destroyed since, and a node of the database brought the claim back.
+async fn is_abandoned(store: &Store, claim: &Claim) -> Result<bool, couch::Error> {
+    let operation = store.operation(&claim.operation).await?;
+    let phase = operation
+        .filter(|operation| operation.body.instance == claim.instance)
+        .map(|operation| operation.body.phase);
+    let is_held = match phase {
+        None | Some(Phase::Failed) => false,
+        Some(Phase::Succeeded) => store.record(&claim.instance).await?.is_some(),
+        Some(Phase::Queued | Phase::Running | Phase::Unwinding) => true,
+    };
+    Ok(!is_held && store.instance(&claim.instance).await?.is_none())
 }

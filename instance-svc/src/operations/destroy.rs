@@ -10,12 +10,22 @@ use serde::{Deserialize, Serialize};
 use super::{
     Peers, Work,
     create::{cluster_of, remove_databases},
-    engine::{Detail, Kind, Report, Step, StepError, Task, kind::position_of, nothing},
+    engine::{
+        Detail, Kind, Report, Step, StepError, Task,
+        kind::{Afterwards, LookFuture, Looked, position_of},
+        nothing,
+    },
     holdings::{self, Holder, Holdings},
     taking::{self, Conditions, CreatedInstances},
 };
 use crate::{
-    domain::{operation::OperationFailure, record::Record, removed::Removed, time::Time},
+    clock::Clock,
+    domain::{
+        operation::{OperationFailure, Phase},
+        record::Record,
+        removed::Removed,
+        time::Time,
+    },
     error::Error,
     messages,
     store::Store,
@@ -27,6 +37,7 @@ pub struct Destruction {
     pub(crate) store: Store,
     pub(crate) peers: Peers,
     pub(crate) created: CreatedInstances,
+    pub(crate) clock: Clock,
 }
 
 /// What is to be destroyed, and the results so far.
@@ -47,7 +58,26 @@ pub struct DestroyWork {
     /// What the last check still found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub leftovers: Vec<String>,
+    /// Whether a node of the database was away at the end: it may bring something back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub node_away: bool,
+    /// The look after that node was back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_look: Option<LastLook>,
 }
+
+/// A look at what is left of an instance after its destruction has ended.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct LastLook {
+    /// When it was.
+    pub at: Time,
+    /// What it found and removed, one line for each item.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub found: Vec<String>,
+}
+
+/// How often an ended destruction looks whether all nodes of the database are back.
+const NODES_EVERY: Duration = Duration::from_secs(30);
 
 const BYTES: usize = position_of::<Destruction>("bytes");
 const DATABASES: usize = position_of::<Destruction>("databases");
@@ -87,6 +117,19 @@ impl Kind for Destruction {
     /// No limit: a destruction that has begun may have taken and flagged the instance.
     fn patience(&self, _: Task<'_, DestroyWork>) -> Option<Duration> {
         None
+    }
+
+    fn afterwards(task: Task<'_, DestroyWork>, end: Phase) -> Afterwards {
+        if task.work.node_away && end == Phase::Succeeded {
+            Afterwards::LookAgain
+        } else {
+            Afterwards::Nothing
+        }
+    }
+
+    /// Waits until all nodes of the database are back, and removes what they have brought back.
+    fn look_again<'a>(&'a self, task: Task<'a, DestroyWork>) -> LookFuture<'a, DestroyWork> {
+        Box::pin(self.look_after_return(task))
     }
 
     fn respond<'a>(
@@ -191,9 +234,43 @@ impl Destruction {
             Holdings { databases, .. } if !databases.is_empty() => DATABASES,
             Holdings { documents, .. } if !documents.is_empty() => UNPUBLISH,
             Holdings { claims, .. } if !claims.is_empty() => CLAIMS,
-            _ => return Ok(Box::new(move |work| work.leftovers = described)),
+            _ => {
+                let node_away = !self.store.is_whole(task.envelope.location()).await?;
+                return Ok(Box::new(move |work| {
+                    work.leftovers = described;
+                    work.node_away = node_away;
+                }));
+            }
         };
         Err(StepError::Again(again, described.join(", ")))
+    }
+
+    async fn look_after_return(
+        &self,
+        task: Task<'_, DestroyWork>,
+    ) -> Result<Looked<DestroyWork>, StepError> {
+        if !self.store.is_whole(task.envelope.location()).await? {
+            return Ok(Looked::Again(NODES_EVERY));
+        }
+        let left = Holdings::of(&self.store, &self.peers, holder(task)).await?;
+        let found = left.describe();
+        if !found.is_empty() {
+            tracing::warn!(
+                operation = task.id,
+                found = found.join(", "),
+                "something of a destroyed instance came back; it is removed"
+            );
+            // What is removed here was counted when it was removed first.
+            let _bytes = self.remove_bytes(task).await?;
+            let _databases = self.remove_databases(task).await?;
+            let _document = self.unpublish(task).await?;
+            let _record = self.remove_record(task).await?;
+            let _claims = self.release_names(task).await?;
+        }
+        let at = self.clock.now();
+        Ok(Looked::Over(Box::new(move |work| {
+            work.last_look = Some(LastLook { at, found });
+        })))
     }
 
     /// Releases the names, in reverse order.

@@ -8,7 +8,7 @@
 //! The decisions are pure functions in [`crate::domain::operation`].
 
 pub mod change;
-mod claims;
+pub(crate) mod claims;
 pub mod create;
 pub mod destroy;
 pub mod engine;

@@ -1,7 +1,7 @@
 //! Secrets that an operation carries in its document, encrypted, until it has written them to their
 //! destination.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use service_kit::secret::{Keyring, Secret};
 
 use crate::{
@@ -9,6 +9,7 @@ use crate::{
         instance::InstanceDocument,
         passphrase::{Credentials, register::Refused},
         sealed::{self, Sealed},
+        seed::Seed,
     },
     error::Error,
 };
@@ -100,25 +101,52 @@ impl Sealing {
 
     /// Encrypts for the operation `id`.
     pub(crate) fn seal(&self, id: &str, carried: &Carried) -> Result<Sealed, Error> {
-        let plain = serde_json::to_vec(carried)?;
+        self.seal_json(id, carried)
+    }
+
+    /// Encrypts the seed of the creation of an instance.
+    pub(crate) fn seal_seed(&self, instance: &str, seed: &Seed) -> Result<Sealed, Error> {
+        self.seal_json(instance, seed)
+    }
+
+    fn seal_json(&self, context: &str, plain: &impl Serialize) -> Result<Sealed, Error> {
+        let plain = serde_json::to_vec(plain)?;
         let key = self.keys.current();
-        Ok(sealed::seal(bytes(&key), id, &plain)?)
+        Ok(sealed::seal(bytes(&key), context, &plain)?)
     }
 
     /// Decrypts what the operation `id` carries, if it carries anything.
     pub(crate) fn open(&self, id: &str, sealed: Option<&Sealed>) -> Result<Option<Carried>, Error> {
+        self.open_json(id, sealed)
+    }
+
+    /// Decrypts the seed of the creation of an instance, if there is one.
+    pub(crate) fn open_seed(
+        &self,
+        instance: &str,
+        sealed: Option<&Sealed>,
+    ) -> Result<Option<Seed>, Error> {
+        self.open_json(instance, sealed)
+    }
+
+    fn open_json<T: DeserializeOwned>(
+        &self,
+        context: &str,
+        sealed: Option<&Sealed>,
+    ) -> Result<Option<T>, Error> {
         let Some(sealed) = sealed else {
             return Ok(None);
         };
         let keys = self.keys.all();
-        let plain = sealed::open(keys.iter().map(bytes), id, sealed).or_else(|unreadable| {
-            // Another replica may have read a new key before this one.
-            if self.keys.refresh() {
-                sealed::open(self.keys.all().iter().map(bytes), id, sealed)
-            } else {
-                Err(unreadable)
-            }
-        })?;
+        let plain =
+            sealed::open(keys.iter().map(bytes), context, sealed).or_else(|unreadable| {
+                // Another replica may have read a new key before this one.
+                if self.keys.refresh() {
+                    sealed::open(self.keys.all().iter().map(bytes), context, sealed)
+                } else {
+                    Err(unreadable)
+                }
+            })?;
         Ok(Some(serde_json::from_slice(&plain)?))
     }
 }

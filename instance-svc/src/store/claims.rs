@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use couch::ClaimOutcome;
 
 use super::Store;
-use crate::domain::claim::Claim;
+use crate::{domain::claim::Claim, error::Error};
 
 impl Store {
     /// Claims a host. Of several claimants exactly one wins.
@@ -27,6 +27,27 @@ impl Store {
     /// Reads the claim of a host.
     pub async fn claim_of(&self, host: &str) -> Result<Option<Claim>, couch::Error> {
         Ok(self.claims.get(host).await?.map(|document| document.body))
+    }
+
+    /// All claims of a host that are alive. There are several while writers race, or when a node of the database has
+    /// brought one back.
+    pub async fn live_claims(&self, host: &str) -> Result<Vec<Claim>, Error> {
+        let leaves = self.claims.leaves(host).await?;
+        let alive = leaves.into_iter().filter(|leaf| !leaf.deleted);
+        alive
+            .map(|leaf| Ok(serde_json::from_value(leaf.body)?))
+            .collect()
+    }
+
+    /// Releases a claim that a node of the database has brought back.
+    ///
+    /// # Errors
+    /// When the database fails; the claim may still exist.
+    pub async fn release_returned(&self, host: &str, claim: &Claim) -> Result<(), couch::Error> {
+        if self.release(host, |found| found == claim).await? {
+            self.claims.report_returned(host);
+        }
+        Ok(())
     }
 
     /// Claims a host for an instance that holds it already, whichever operation claimed it before.

@@ -2,20 +2,20 @@
 
 use std::collections::{HashMap, HashSet};
 
-use couch::{AllDocs, ClaimOutcome, Document, Exchange, Rev, Row};
+use couch::{AllDocs, ClaimOutcome, DbName, Document, Exchange, Rev, Row};
 use futures::TryStreamExt as _;
-use serde_json::Value;
 
 use super::Store;
-use crate::domain::{instance::InstanceDocument, record::Record};
+use crate::domain::{instance::InstanceDocument, location::DatabaseLocation, record::Record};
 
 impl Store {
-    /// Reads the document of an instance.
+    /// Reads the document of an instance. One that was removed, and came back with a node of the database, is
+    /// removed again.
     pub async fn instance(
         &self,
         id: &str,
     ) -> Result<Option<Document<InstanceDocument>>, couch::Error> {
-        self.instances.get(id).await
+        self.instances.get_unless_removed(id).await
     }
 
     /// Reads the documents of some instances.
@@ -64,12 +64,12 @@ impl Store {
         }
     }
 
-    /// Removes the document of an instance. Returns whether there was one.
+    /// Removes the document of an instance for good. Returns whether there was one.
     ///
     /// # Errors
     /// When the database fails; the document may still exist.
     pub async fn unpublish(&self, id: &str) -> Result<bool, couch::Error> {
-        self.instances.release(id, |_: &Value| true).await
+        self.instances.remove_for_good(id).await
     }
 
     /// The instances without a record: other software made them.
@@ -85,6 +85,29 @@ impl Store {
         Ok(unknown)
     }
 
+    /// Whether other software made an instance that has no record: neither its document nor its record was removed
+    /// for good. What came back of an instance that was destroyed is removed again.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn is_instance_of_others(&self, id: &str) -> Result<bool, couch::Error> {
+        if self.instance(id).await?.is_none() {
+            return Ok(false);
+        }
+        if self.records.remove_returned(id).await? {
+            self.unpublish(id).await?;
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Whether there is a database of an instance.
+    pub async fn has_database(&self, location: DatabaseLocation<'_>) -> Result<bool, couch::Error> {
+        let below = format!("{}/", DbName::instance_prefix(location.prefix)?);
+        let found = self.couch(location)?.databases_with_prefix(&below).await?;
+        Ok(!found.is_empty())
+    }
+
     /// The number of instances: documents without design documents.
     pub async fn count_instances(&self) -> Result<u64, couch::Error> {
         let count = self
@@ -96,9 +119,9 @@ impl Store {
         Ok(count)
     }
 
-    /// Reads the record of an instance.
+    /// Reads the record of an instance, as [`Self::instance`] reads its document.
     pub async fn record(&self, id: &str) -> Result<Option<Document<Record>>, couch::Error> {
-        self.records.get(id).await
+        self.records.get_unless_removed(id).await
     }
 
     /// Writes the record of a new instance. An existing record is kept with its later changes: the writer may
@@ -129,12 +152,12 @@ impl Store {
         self.records.compare_and_set(id, rev, record).await
     }
 
-    /// Removes the record of an instance. Returns whether there was one.
+    /// Removes the record of an instance for good. Returns whether there was one.
     ///
     /// # Errors
     /// When the database fails; the record may still exist.
     pub async fn remove_record(&self, id: &str) -> Result<bool, couch::Error> {
-        self.records.release(id, |_: &Value| true).await
+        self.records.remove_for_good(id).await
     }
 
     /// Some records in the order of creation, beginning after `after`.

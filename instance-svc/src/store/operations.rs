@@ -88,9 +88,9 @@ impl<W: Work> OperationLog<W> {
             .await
     }
 
-    /// Reads an operation.
+    /// Reads an operation. One that was forgotten, and came back with a node of the database, is removed again.
     pub async fn read(&self, id: &str) -> Result<Option<Document<Operation<W>>>, couch::Error> {
-        self.operations.get(id).await
+        self.operations.get_unless_removed(id).await
     }
 
     /// Makes a transition: replaces an operation, if it is still at `rev`.
@@ -185,9 +185,9 @@ impl<W: Work> OperationLog<W> {
         self.find(query)
     }
 
-    /// Removes an ended operation, if it is still at `rev`.
+    /// Removes an ended operation for good, if it is still at `rev`.
     pub async fn forget(&self, id: &str, rev: &Rev) -> Result<Exchange, couch::Error> {
-        self.operations.compare_and_delete(id, rev).await
+        self.operations.compare_and_remove(id, rev).await
     }
 }
 
@@ -216,8 +216,8 @@ fn readable<W: Work>(found: Document<Value>) -> Option<Document<Operation<W>>> {
 }
 
 impl Store {
-    /// Reads an operation without its work.
+    /// Reads an operation without its work, as [`OperationLog::read`].
     pub async fn operation(&self, id: &str) -> Result<Option<Document<Envelope>>, couch::Error> {
-        self.operations.get(id).await
+        self.operations.get_unless_removed(id).await
     }
 }

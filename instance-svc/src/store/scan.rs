@@ -65,13 +65,13 @@ impl Store {
         everything(&self.operations)
     }
 
-    /// Removes the record of an instance, if it is still at `rev`.
+    /// Removes the record of an instance for good, if it is still at `rev`.
     pub(crate) async fn remove_record_at(
         &self,
         id: &str,
         rev: &Rev,
     ) -> Result<Exchange, couch::Error> {
-        self.records.compare_and_delete(id, rev).await
+        self.records.compare_and_remove(id, rev).await
     }
 }
 

@@ -21,8 +21,9 @@ fn instances(world: &World) -> couch::Database {
     world.couch.database(&DbName::global("instances").unwrap())
 }
 
-/// Writes a document as other software does, without Hamlet.
+/// Writes a document and makes a database as other software does, without Hamlet.
 async fn write(world: &World, id: &str, document: Value) {
+    world.make_a_database_for(&document).await;
     let written = instances(world)
         .claim(id, &document, |_: &Value| false)
         .await;

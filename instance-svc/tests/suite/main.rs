@@ -20,6 +20,7 @@ mod orphans;
 mod passphrase;
 mod reported_end;
 mod requests;
+mod returned;
 mod rolling_restart;
 mod schedules;
 mod soft_delete;

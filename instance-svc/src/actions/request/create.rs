@@ -15,6 +15,7 @@ use crate::{
         operation::Subject,
         passphrase::{Chosen, client},
         sealed::Sealed,
+        seed::Seed,
         spec::{InvalidField, Spec},
     },
     error::Error,
@@ -96,6 +97,8 @@ impl Plan for CreatePlan<'_> {
     async fn draft(&mut self, _: RequestOptions<'_>) -> Result<Draft, Error> {
         let couch_cluster = self.choose_cluster(&self.spec)?;
         self.check_flat_names(&self.spec)?;
+        let seed = Seed::draw()?;
+        let seed = self.with.sealing.seal_seed(&self.instance, &seed)?;
         Ok(Draft {
             subject: Subject {
                 instance: self.instance.clone(),
@@ -103,7 +106,7 @@ impl Plan for CreatePlan<'_> {
                 prefix: random_prefix()?,
                 couch_cluster,
             },
-            work: Work::Create(CreateWork::new(self.spec.clone())),
+            work: Work::Create(CreateWork::new(self.spec.clone(), seed)),
         })
     }
 

@@ -25,13 +25,12 @@ pub use self::work::{ChangeWork, Seen};
 use super::{
     Sealing, Work, claims,
     engine::{
-        Afterwards, Detail, Due, EarlyFuture, Kind, Report, Step, StepError, Task,
-        kind::position_of, nothing,
+        Afterwards, Detail, Due, EarlyFuture, Kind, LookFuture, Looked, Report, Step, StepError,
+        Task, kind::position_of, nothing,
     },
     taking::{self, Conditions, CreatedInstances, Standing},
 };
 use crate::{
-    clock::Clock,
     config::Config,
     domain::{
         change::{Change, ChangeKind},
@@ -52,7 +51,6 @@ pub struct Changing {
     pub(crate) sealing: Sealing,
     pub(crate) config: Config,
     pub(crate) created: CreatedInstances,
-    pub(crate) clock: Clock,
 }
 
 const TAKE: usize = position_of::<Changing>("take");
@@ -135,14 +133,11 @@ impl Kind for Changing {
         })
     }
 
-    fn look_again<'a>(
-        &'a self,
-        task: Task<'a, ChangeWork>,
-    ) -> BoxFuture<'a, Result<(), StepError>> {
+    fn look_again<'a>(&'a self, task: Task<'a, ChangeWork>) -> LookFuture<'a, ChangeWork> {
         Box::pin(async move {
-            let _nothing = self.release_stray(task).await?;
+            let report = self.release_stray(task).await?;
             taking::free(&self.store, task.id, task.envelope).await?;
-            Ok(())
+            Ok(Looked::Over(report))
         })
     }
 
@@ -225,7 +220,7 @@ impl Changing {
             return Ok(nothing());
         }
         for wanted in &change.added {
-            let claim = claims::of_operation(wanted, task.id, task.envelope, &self.clock);
+            let claim = claims::of_operation(wanted, task.id, task.envelope);
             claims::claim(&self.store, &wanted.id, &claim).await?;
         }
         if taking::has(&self.store, task.id, task.envelope).await? {

@@ -35,7 +35,7 @@ impl Changing {
             if written || !self.may_write(task, true).await? {
                 return Ok(());
             }
-            let settings = credentials.vault_settings(before, self.clock.now());
+            let settings = credentials.vault_settings(before, operation.created_at);
             match self
                 .store
                 .write_vault_settings(operation.location(), rev.as_ref(), &settings)

@@ -23,13 +23,12 @@ use super::{
     claims::{self, EarlyClaim},
     engine::{
         Detail, EarlyFuture, Kind, Report, Step, StepError, Task,
-        kind::{Afterwards, position_of},
+        kind::{Afterwards, LookFuture, Looked, position_of},
         nothing,
     },
     taking::CreatedInstances,
 };
 use crate::{
-    clock::Clock,
     config::Config,
     domain::{
         databases::{self, CONTACTS, OWN, SETTINGS},
@@ -39,6 +38,8 @@ use crate::{
         operation::{Envelope, Phase},
         passphrase::{Credentials, credentials::VAULT_SETTINGS_ID},
         record::Record,
+        sealed::Sealed,
+        seed::Seed,
         spec::Spec,
     },
     error::Error,
@@ -60,7 +61,6 @@ pub struct Creation {
     pub(crate) config: Config,
     pub(crate) sealing: Sealing,
     pub(crate) created: CreatedInstances,
-    pub(crate) clock: Clock,
 }
 
 /// What is to be created, and the results so far.
@@ -68,6 +68,10 @@ pub struct Creation {
 pub struct CreateWork {
     /// The request.
     pub spec: Box<Spec>,
+    /// The seed of the instance's secrets, sealed for the instance. Removed when the instance is published, or its
+    /// names are released. Absent from an operation that version 0.1.0 has written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<Sealed>,
     /// The ids of the claims that it has made, in that order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
@@ -85,9 +89,10 @@ pub struct CreateWork {
 impl CreateWork {
     /// The work of a creation of this instance.
     #[must_use]
-    pub fn new(spec: Spec) -> Self {
+    pub fn new(spec: Spec, seed: Sealed) -> Self {
         Self {
             spec: Box::new(spec),
+            seed: Some(seed),
             ..Self::default()
         }
     }
@@ -158,7 +163,7 @@ impl Kind for Creation {
     }
 
     fn begin_early<'a>(&'a self, task: Task<'a, CreateWork>) -> EarlyFuture<'a, CreateWork> {
-        Box::pin(EarlyClaim::make(&self.store, &self.clock, task))
+        Box::pin(EarlyClaim::make(&self.store, task))
     }
 
     fn afterwards(task: Task<'_, CreateWork>, end: Phase) -> Afterwards {
@@ -176,13 +181,10 @@ impl Kind for Creation {
         Box::pin(std::future::ready(()))
     }
 
-    fn look_again<'a>(
-        &'a self,
-        task: Task<'a, CreateWork>,
-    ) -> BoxFuture<'a, Result<(), StepError>> {
+    fn look_again<'a>(&'a self, task: Task<'a, CreateWork>) -> LookFuture<'a, CreateWork> {
         Box::pin(async move {
             if task.envelope.phase != Phase::Failed {
-                return Ok(());
+                return Ok(Looked::Over(nothing()));
             }
             let removed = remove_databases(&self.store, task.envelope.location()).await?;
             if removed > 0 {
@@ -193,8 +195,7 @@ impl Kind for Creation {
                 );
             }
             self.store.remove_record(&task.envelope.instance).await?;
-            let _nothing = self.release_names(task).await?;
-            Ok(())
+            Ok(Looked::Over(self.release_names(task).await?))
         })
     }
 
@@ -247,7 +248,7 @@ impl Creation {
             if task.work.names.contains(&wanted.id) {
                 continue;
             }
-            let claim = claims::of_operation(wanted, task.id, task.envelope, &self.clock);
+            let claim = claims::of_operation(wanted, task.id, task.envelope);
             claims::claim(&self.store, &wanted.id, &claim).await?;
         }
         let names: Vec<String> = wanted.into_iter().map(|wanted| wanted.id).collect();
@@ -264,7 +265,7 @@ impl Creation {
                 .release(&wanted.id, |claim| claim.operation == task.id)
                 .await?;
         }
-        Ok(nothing())
+        Ok(Box::new(|work| work.seed = None))
     }
 
     async fn remove_made(
@@ -455,8 +456,13 @@ impl Creation {
     }
 
     async fn publish(&self, task: Task<'_, CreateWork>) -> Result<Report<CreateWork>, StepError> {
-        let mut document = InstanceDocument::draw(&task.work.spec, task.envelope.location())
-            .map_err(Error::Randomness)?;
+        let (operation, work) = (task.envelope, task.work);
+        let sealed = work.seed.as_ref();
+        let seed = match self.sealing.open_seed(&operation.instance, sealed)? {
+            Some(seed) => seed,
+            None => Seed::draw().map_err(Error::Randomness)?,
+        };
+        let mut document = InstanceDocument::new(&work.spec, operation.location(), &seed);
         if let Some(credentials) = self.credentials(task)? {
             document.take_credentials(&credentials);
         }
@@ -465,6 +471,7 @@ impl Creation {
             .publish(&task.envelope.instance, document)
             .await?;
         Ok(Box::new(move |work| {
+            work.seed = None;
             work.published = InMemory::known(published);
         }))
     }

@@ -25,6 +25,19 @@ impl<K: Kinds> Inner<K> {
         };
         for ended in due {
             let id = ended.id.clone();
+            match self.log.read(&id).await {
+                Ok(Some(now)) if now.rev == ended.rev => {}
+                // The list lags, or shows what a node of the database has brought back.
+                Ok(_) => continue,
+                Err(error) => {
+                    tracing::warn!(
+                        operation = id,
+                        error = &error as &dyn std::error::Error,
+                        "an operation that is due cannot be read"
+                    );
+                    continue;
+                }
+            }
             if let Err(error) = self.fall_due(ended).await {
                 tracing::warn!(
                     operation = id,

@@ -184,11 +184,23 @@ pub(crate) const fn position_of<K: Kind>(name: &str) -> usize {
 pub enum Afterwards {
     /// Nothing.
     Nothing,
-    /// A second owner may have made something after the end: [`Kind::look_again`].
+    /// Something may appear after the end, made by a second owner or brought back by a node of the database:
+    /// [`Kind::look_again`].
     LookAgain,
-    /// Work falls due at this time, RFC 3339: [`Kind::fall_due`].
+    /// Work falls due at this time: [`Kind::fall_due`].
     FallsDue(Time),
 }
+
+/// What came of looking once more at an ended operation.
+pub enum Looked<W> {
+    /// There is nothing left to do. The report is written into the work.
+    Over(Report<W>),
+    /// It has to be looked at again, not before this time has passed.
+    Again(Duration),
+}
+
+/// A later look at an ended operation.
+pub type LookFuture<'a, W> = BoxFuture<'a, Result<Looked<W>, StepError>>;
 
 /// What is to be done for an ended operation that has fallen due.
 #[derive(Debug)]
@@ -278,12 +290,9 @@ pub trait Kind: Clone + fmt::Debug + Send + Sync + 'static {
     /// Looks once more at an ended operation.
     ///
     /// # Errors
-    /// When it has to be looked at again later.
-    fn look_again<'a>(
-        &'a self,
-        _task: Task<'a, Self::Work>,
-    ) -> BoxFuture<'a, Result<(), StepError>> {
-        Box::pin(std::future::ready(Ok(())))
+    /// When it has to be looked at again soon.
+    fn look_again<'a>(&'a self, _task: Task<'a, Self::Work>) -> LookFuture<'a, Self::Work> {
+        Box::pin(std::future::ready(Ok(Looked::Over(nothing()))))
     }
 
     /// What is to be done when an ended operation falls due.

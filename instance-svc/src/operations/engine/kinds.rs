@@ -8,9 +8,9 @@ use std::{fmt, time::Duration};
 use futures::future::BoxFuture;
 use prost_types::Any;
 
-use super::{
-    StepError,
-    kind::{Afterwards, Detail, Due, Early, EarlyFuture, Kind, Report, StepFuture, Task, nothing},
+use super::kind::{
+    Afterwards, Detail, Due, Early, EarlyFuture, Kind, LookFuture, Looked, Report, StepFuture,
+    Task, nothing,
 };
 use crate::{
     domain::{
@@ -54,7 +54,7 @@ pub trait Bound<'a, A>: Send + Sync {
     /// Cleans up after an end that is written and reported.
     fn tidy(&self) -> BoxFuture<'a, ()>;
     /// Looks once more at an ended operation.
-    fn look_again(&self) -> BoxFuture<'a, Result<(), StepError>>;
+    fn look_again(&self) -> LookFuture<'a, A>;
     /// What is to be done when an ended operation falls due.
     fn fall_due(&self, now: Time) -> BoxFuture<'a, Result<Due<A>, Error>>;
     /// The response of an operation that succeeded.
@@ -108,8 +108,14 @@ where
         self.kind.tidy(self.task)
     }
 
-    fn look_again(&self) -> BoxFuture<'a, Result<(), StepError>> {
-        self.kind.look_again(self.task)
+    fn look_again(&self) -> LookFuture<'a, K::All> {
+        let looked = self.kind.look_again(self.task);
+        Box::pin(async move {
+            Ok(match looked.await? {
+                Looked::Over(report) => Looked::Over(lift_report(report)),
+                Looked::Again(pause) => Looked::Again(pause),
+            })
+        })
     }
 
     fn fall_due(&self, now: Time) -> BoxFuture<'a, Result<Due<K::All>, Error>> {

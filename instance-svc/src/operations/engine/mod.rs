@@ -45,7 +45,8 @@ use self::{
 };
 pub use self::{
     kind::{
-        Afterwards, Detail, Due, Early, EarlyFuture, Kind, Report, Step, StepFuture, Task, nothing,
+        Afterwards, Detail, Due, Early, EarlyFuture, Kind, LookFuture, Looked, Report, Step,
+        StepFuture, Task, nothing,
     },
     kinds::{Bound, BoundTo, Describe, Described, Holds, KindFacts, Kinds},
     step_error::StepError,
@@ -483,10 +484,16 @@ impl<K: Kinds> Inner<K> {
             let Some(turn) = turn else {
                 return;
             };
-            let Some((id, operation, rev)) = self.waiting.pop_first() else {
+            let Some(first) = self.waiting.pop_first() else {
                 continue;
             };
-            match self.take(&id, operation, &rev).await {
+            let id = first.found.id.clone();
+            let taken = if first.accepted_here {
+                self.take(first.found).await
+            } else {
+                self.take_found(first.found).await
+            };
+            match taken {
                 Some(written) => self.start(id, written, turn),
                 None => self.forget(&id),
             }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use couch::{Exchange, Rev};
+use couch::{Document, Exchange};
 use tokio::time::Instant;
 
 use super::{Inner, Kinds, Written, drive::Held};
@@ -109,14 +109,17 @@ impl<K: Kinds> Inner<K> {
     /// Takes an operation without an owner. `None` when another replica was faster.
     pub(super) async fn take(
         &self,
-        id: &str,
-        mut operation: Operation<K::Work>,
-        rev: &Rev,
+        found: Document<Operation<K::Work>>,
     ) -> Option<Written<K::Work>> {
+        let Document {
+            id,
+            rev,
+            body: mut operation,
+        } = found;
         let at = Instant::now();
         operation.take_over(self.settings.replica.clone());
         operation.updated_at = self.settings.clock.now();
-        match self.log.transition(id, rev, &operation).await {
+        match self.log.transition(&id, &rev, &operation).await {
             Ok(Exchange::Won(rev)) => Some(Written { operation, rev, at }),
             Ok(Exchange::Lost) => None,
             Err(error) => {
@@ -124,6 +127,26 @@ impl<K: Kinds> Inner<K> {
                     operation = id,
                     error = &error as &dyn std::error::Error,
                     "could not be taken"
+                );
+                None
+            }
+        }
+    }
+
+    /// Takes an operation that a list shows. A list also shows one that was forgotten and that a node of the database
+    /// has brought back; reading it by id removes that one.
+    pub(super) async fn take_found(
+        &self,
+        found: Document<Operation<K::Work>>,
+    ) -> Option<Written<K::Work>> {
+        match self.log.read(&found.id).await {
+            Ok(Some(now)) if now.rev == found.rev => self.take(found).await,
+            Ok(_) => None,
+            Err(error) => {
+                tracing::warn!(
+                    operation = found.id,
+                    error = &error as &dyn std::error::Error,
+                    "could not be read before it is taken"
                 );
                 None
             }

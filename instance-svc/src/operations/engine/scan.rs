@@ -11,7 +11,7 @@ use couch::{Document, Exchange, Rev};
 use futures::TryStreamExt as _;
 use tokio::time::Instant;
 
-use super::{Inner, Kinds};
+use super::{Inner, Kinds, kind::Looked};
 use crate::{domain::operation::Operation, error::Error};
 
 /// How often ended operations are removed.
@@ -101,8 +101,8 @@ impl<K: Kinds> Inner<K> {
             return Some(found);
         }
         let turn = self.turns.try_turn(limited)?;
-        let Document { id, rev, body } = found;
-        if let Some(written) = self.take(&id, body, &rev).await {
+        let id = found.id.clone();
+        if let Some(written) = self.take_found(found).await {
             seen.remove(&id);
             Self::start(self, id, written, turn);
         }
@@ -142,15 +142,23 @@ impl<K: Kinds> Inner<K> {
         }
     }
 
-    /// Looks once more at an ended operation: a second owner may have made something after the end.
+    /// Looks once more at an ended operation.
     async fn look_again(&self, id: &str, mut operation: Operation<K::Work>, rev: &Rev) {
         let looked = self.kinds.bind(id, &operation).look_again().await;
-        if let Err(error) = looked {
-            tracing::warn!(operation = id, error = ?error, "could not be looked at once more");
-            return;
+        match looked {
+            Ok(Looked::Over(report)) => {
+                report(&mut operation.work);
+                operation.open = false;
+                operation.look_again = None;
+            }
+            Ok(Looked::Again(pause)) => {
+                operation.look_again = Some(self.settings.clock.after(pause));
+            }
+            Err(error) => {
+                tracing::warn!(operation = id, error = ?error, "could not be looked at once more");
+                return;
+            }
         }
-        operation.open = false;
-        operation.look_again = None;
         operation.beat += 1;
         operation.updated_at = self.settings.clock.now();
         match self.log.transition(id, rev, &operation).await {

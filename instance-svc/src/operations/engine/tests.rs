@@ -17,7 +17,8 @@ use test_kit::{database::Server, eventually};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Accepted, Afterwards, Detail, Engine, Kind, Settings, Step, StepError, StepFuture, Task,
+    Accepted, Afterwards, Detail, Engine, Kind, LookFuture, Looked, Settings, Step, StepError,
+    StepFuture, Task,
     failpoints::{Failpoints, Order},
     nothing, register_kinds,
 };
@@ -123,9 +124,9 @@ impl Kind for Stacking {
         Box::pin(std::future::ready(()))
     }
 
-    fn look_again<'a>(&'a self, task: Task<'a, StackWork>) -> BoxFuture<'a, Result<(), StepError>> {
+    fn look_again<'a>(&'a self, task: Task<'a, StackWork>) -> LookFuture<'a, StackWork> {
         self.note(task, "looked at");
-        Box::pin(std::future::ready(Ok(())))
+        Box::pin(std::future::ready(Ok(Looked::Over(nothing()))))
     }
 
     fn respond<'a>(

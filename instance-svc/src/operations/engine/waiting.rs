@@ -23,6 +23,16 @@ struct Entry<W> {
     rev: Rev,
     /// When this replica learned of it.
     since: Instant,
+    /// Whether this replica has accepted it, so that it is no document that a node of the database brought back.
+    accepted_here: bool,
+}
+
+/// The first operation of the queue.
+#[derive(Debug)]
+pub(super) struct First<W> {
+    pub(super) found: Document<Operation<W>>,
+    /// Whether this replica has accepted it.
+    pub(super) accepted_here: bool,
 }
 
 /// The queue, as this replica knows it.
@@ -58,6 +68,7 @@ impl<W> Waiting<W> {
             operation,
             rev,
             since: Instant::now(),
+            accepted_here: true,
         };
         self.lock().insert((entry.operation.created_at, id), entry);
         self.changed.send_replace(());
@@ -92,13 +103,15 @@ impl<W> Waiting<W> {
                     operation: document.body,
                     rev: document.rev,
                     since: looked,
+                    accepted_here: false,
                 };
                 (place, entry)
             })
             .collect();
         let mut gone = Vec::new();
         for (place, entry) in std::mem::take(&mut *entries) {
-            if fresh.contains_key(&place) {
+            if let Some(known) = fresh.get_mut(&place) {
+                known.accepted_here = entry.accepted_here;
                 continue;
             }
             // An operation added after the scan began may be missing from its result.
@@ -115,10 +128,17 @@ impl<W> Waiting<W> {
     }
 
     /// Removes and returns the first operation.
-    pub(super) fn pop_first(&self) -> Option<(String, Operation<W>, Rev)> {
+    pub(super) fn pop_first(&self) -> Option<First<W>> {
         let ((_, id), entry) = self.lock().pop_first()?;
         self.changed.send_replace(());
-        Some((id, entry.operation, entry.rev))
+        Some(First {
+            found: Document {
+                id,
+                rev: entry.rev,
+                body: entry.operation,
+            },
+            accepted_here: entry.accepted_here,
+        })
     }
 
     /// How many operations are ahead of this position.
@@ -180,7 +200,7 @@ mod tests {
         queue.add("c".to_owned(), accepted_at(1), Rev::new("1-a"));
         queue.add("a".to_owned(), accepted_at(2), Rev::new("1-a"));
         assert_eq!(queue.position(at(2), "b"), 2);
-        assert!(queue.pop_first().is_some_and(|(id, ..)| id == "c"));
+        assert!(queue.pop_first().is_some_and(|first| first.found.id == "c"));
         assert_eq!(queue.position(at(2), "b"), 1);
         assert!(queue.remove("a") && !queue.remove("a"));
         assert_eq!(queue.position(at(2), "b"), 0);

@@ -325,6 +325,7 @@ async fn a_token_of_other_software_is_valid_until_it_is_rotated() {
     });
     let instances = DbName::global("instances").unwrap();
     put(&world, &instances, "theirs", &stored).await;
+    world.make_a_database_for(&stored).await;
     let clock = Clock::adjustable();
     clock.jump(10 * 365 * 86_400_000);
     let replica = replica_at(&world, &clock).await;

@@ -49,7 +49,14 @@ fn waits(metadata: &OperationMetadata) -> bool {
 }
 
 /// Members that version 0.1.0 does not know, and drops when it writes the document back.
-const NEW: [&str; 3] = ["created", "labels", "last_operation"];
+const NEW: [&str; 6] = [
+    "created",
+    "labels",
+    "last_look",
+    "last_operation",
+    "node_away",
+    "seed",
+];
 
 /// Reads a document as version 0.1.0 does. No other member may get lost when that version writes the document
 /// back.

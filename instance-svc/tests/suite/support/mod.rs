@@ -210,6 +210,41 @@ impl World {
         assert!(written.committed().is_some(), "{id} was there already");
     }
 
+    /// Makes a database of the instance of a document, as other software does.
+    pub(crate) async fn make_a_database_for(&self, document: &serde_json::Value) {
+        let Some(prefix) = document["prefix"].as_str() else {
+            return;
+        };
+        let files = DbName::instance(prefix, "io.cozy.files").unwrap();
+        self.couch.create_database(&files).await.unwrap();
+    }
+
+    /// Writes what a node of the database brings back, as replication does: a first revision of a document.
+    pub(crate) async fn bring_back(&self, database: &str, id: &str, document: serde_json::Value) {
+        self.bring_back_at(database, id, 1, document).await;
+    }
+
+    /// The same, with a revision of this generation.
+    pub(crate) async fn bring_back_at(
+        &self,
+        database: &str,
+        id: &str,
+        generation: u32,
+        mut document: serde_json::Value,
+    ) {
+        document["_id"] = id.into();
+        document["_rev"] = format!("{generation}-{:032x}", hash_of(&document)).into();
+        let url = format!("{}/global%2F{database}/_bulk_docs", self.server.url());
+        let body = serde_json::json!({"new_edits": false, "docs": [document]});
+        let written = reqwest::Client::new().post(url).json(&body).send().await;
+        let written = written.unwrap();
+        assert_eq!(written.status(), 201);
+        assert_eq!(
+            written.json::<Vec<serde_json::Value>>().await.unwrap(),
+            [] as [serde_json::Value; 0]
+        );
+    }
+
     /// The number of requests that the database has served; unknown for a real one.
     pub(crate) fn served(&self) -> Option<u64> {
         self.server.served()
@@ -243,6 +278,14 @@ impl World {
         left.extend(contents.keys().map(|prefix| format!("contents: {prefix}")));
         left
     }
+}
+
+/// A number that differs between documents.
+fn hash_of(document: &serde_json::Value) -> u64 {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+    let mut hash = DefaultHasher::new();
+    document.to_string().hash(&mut hash);
+    hash.finish()
 }
 
 /// What a replica needs. Its connections belong to the runtime that calls this.
