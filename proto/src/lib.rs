@@ -5,6 +5,7 @@
 
 mod any;
 pub mod fields;
+#[cfg(feature = "json")]
 pub mod json;
 mod redacted;
 
