@@ -232,8 +232,10 @@ impl World {
         generation: u32,
         mut document: serde_json::Value,
     ) {
-        document["_id"] = id.into();
-        document["_rev"] = format!("{generation}-{:032x}", hash_of(&document)).into();
+        let rev = format!("{generation}-{:032x}", hash_of(&document));
+        let members = document.as_object_mut().unwrap();
+        members.insert("_id".to_owned(), id.into());
+        members.insert("_rev".to_owned(), rev.into());
         let url = format!("{}/global%2F{database}/_bulk_docs", self.server.url());
         let body = serde_json::json!({"new_edits": false, "docs": [document]});
         let written = reqwest::Client::new().post(url).json(&body).send().await;
