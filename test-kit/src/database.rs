@@ -14,8 +14,8 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 /// User and password of an embedded database that is started without a configuration.
-const USER: &str = "admin";
-const PASSWORD: &str = "password";
+pub(crate) const USER: &str = "admin";
+pub(crate) const PASSWORD: &str = "password";
 
 /// An embedded database on its own port. Dropping this value stops it.
 pub struct Embedded {

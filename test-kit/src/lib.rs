@@ -3,6 +3,7 @@
 //! - [`eventually()`] waits for a condition, with a deadline and a useful failure message
 //! - [`dice`] generates random numbers that a seed reproduces
 //! - [`database`] (feature `database`) provides a database: the embedded one, or the CouchDB that the environment names
+//! - [`cluster`] (feature `database`) models a cluster of three CouchDB nodes that can die, hang and come back
 //! - [`doors`] (feature `grpc`) provides clients with the cluster key or the admin credential
 //! - [`fake`] (feature `grpc`) serves any contract with the answers that a test sets, and records the calls
 //!
@@ -16,6 +17,8 @@
     reason = "in tests, a failed expectation is the test failing"
 )]
 
+#[cfg(feature = "database")]
+pub mod cluster;
 #[cfg(feature = "database")]
 pub mod database;
 pub mod dice;
