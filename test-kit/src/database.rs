@@ -13,6 +13,8 @@ use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+use crate::cluster::Cluster;
+
 /// User and password of an embedded database that is started without a configuration.
 pub(crate) const USER: &str = "admin";
 pub(crate) const PASSWORD: &str = "password";
@@ -120,6 +122,7 @@ impl std::fmt::Debug for Embedded {
 pub struct Server {
     urls: Vec<String>,
     embedded: Option<Embedded>,
+    cluster: Option<Cluster>,
     /// The fault rules of a real server. They have no effect.
     no_faults: Faults,
     /// Tests take turns on a real server, because they share it.
@@ -175,6 +178,7 @@ impl Server {
         Self {
             urls: vec![format!("http://{USER}:{PASSWORD}@{}", embedded.address)],
             embedded: Some(embedded),
+            cluster: None,
             no_faults: Faults::new(),
             _turn: None,
         }
@@ -187,9 +191,28 @@ impl Server {
                 .map(|url| url.trim_end_matches('/').to_owned())
                 .collect(),
             embedded: None,
+            cluster: None,
             no_faults: Faults::new(),
             _turn: turn,
         }
+    }
+
+    /// A model of a cluster of three nodes.
+    #[must_use]
+    pub fn modelled(cluster: Cluster) -> Self {
+        Self {
+            urls: cluster.urls(),
+            embedded: None,
+            cluster: Some(cluster),
+            no_faults: Faults::new(),
+            _turn: None,
+        }
+    }
+
+    /// The modelled cluster, if it is one.
+    #[must_use]
+    pub const fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.as_ref()
     }
 
     /// The URL of its first node, with user and password.

@@ -16,7 +16,10 @@ use hamlet_proto::{
 };
 use instance_svc::{Settings, operations::failpoints::Failpoints};
 use serde_json::{Map, Value, json};
-use test_kit::eventually;
+use test_kit::{
+    cluster::{Death, Moment},
+    eventually,
+};
 use tonic::Code;
 
 use crate::support::{Replica, World, failure, hasty, operation_id};
@@ -234,4 +237,33 @@ async fn an_operation_that_was_forgotten_and_comes_back_is_not_driven() {
         .unwrap()
         .into_inner();
     assert!(listed.operations.iter().all(|it| it.name != created.name));
+}
+
+/// What happened in a cluster of containers: the first node took the document of an instance and died before another
+/// node had it. Another replica published the instance through the second node, and destroyed it. Then the first node
+/// came back.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_published_on_a_dead_node_alone_stays_destroyed() {
+    let world = World::of_three_nodes(1).await;
+    let cluster = world.cluster().unwrap();
+    let first = world.replica("one", Failpoints::default()).await;
+    let second = world.replica("two", Failpoints::default()).await;
+    for round in 0..3 {
+        let domain = format!("storm-{round}.example");
+        cluster.schedule(Death::of_coordinator(0, Moment::AfterCommit).on("global%2Finstances/"));
+        let accepted = first.ask_to_create(&domain, "").await.unwrap();
+        eventually("the node dies", async || !cluster.is_live(0)).await;
+        assert_eq!(failure(&second.end_of(&accepted.name).await), None);
+        assert_eq!(failure(&second.destroy(&domain).await.unwrap()), None);
+        cluster.start_node(0).await;
+        cluster.sync_all().await;
+        // Longer than an adoption takes.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        cluster.sync_all().await;
+        assert_eq!(
+            second.get(&domain).await.unwrap_err().code(),
+            Code::NotFound
+        );
+        assert_eq!(world.leftovers().await, Vec::<String>::new());
+    }
 }

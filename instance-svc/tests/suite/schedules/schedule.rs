@@ -20,6 +20,7 @@ use tonic::{Code, Status};
 use super::{
     changes::Wish,
     faults::{random_failpoints, random_rule},
+    nodes::Nodes,
 };
 use crate::support::{self, World, process::Process};
 
@@ -99,6 +100,7 @@ pub(crate) struct Schedule<'a> {
     created: Vec<u64>,
     /// The number of requested changes.
     changes: u64,
+    nodes: Nodes,
 }
 
 impl<'a> Schedule<'a> {
@@ -113,6 +115,7 @@ impl<'a> Schedule<'a> {
             ended_before: HashMap::new(),
             created: Vec::new(),
             changes: 0,
+            nodes: Nodes::default(),
         }
     }
 
@@ -153,19 +156,54 @@ impl<'a> Schedule<'a> {
         if self.dice.u64(..3) > 0 {
             self.begin_with_an_instance().await;
         }
-        let acts = 5 + self.dice.u64(..5);
-        for _ in 0..acts {
-            self.act().await;
-            let pause = Duration::from_millis(self.dice.u64(..120));
-            tokio::time::sleep(pause).await;
+        match self.world.cluster() {
+            None => {
+                for _ in 0..5 + self.dice.u64(..5) {
+                    self.act().await;
+                    self.pause(120).await;
+                }
+            }
+            Some(cluster) => {
+                for _ in 0..10 + self.dice.u64(..10) {
+                    self.nodes.stir(cluster, &mut self.dice).await;
+                    self.act_in_a_storm().await;
+                    self.pause(1000).await;
+                }
+            }
         }
         // No more faults: old and new replicas drive the remaining operations to their end.
         self.world.faults().clear();
+        if let Some(cluster) = self.world.cluster() {
+            Nodes::calm(cluster).await;
+        }
         self.start(Failpoints::default()).await;
         self.wake().await;
-        let ended = self.settle().await?;
+        let mut ended = self.settle().await?;
+        if let Some(cluster) = self.world.cluster() {
+            cluster.sync_all().await;
+            ended = self.settle().await?;
+        }
         self.check(&ended).await?;
         Ok(Tally::of(ended.values()))
+    }
+
+    async fn pause(&mut self, longest: u64) {
+        let pause = Duration::from_millis(self.dice.u64(..longest));
+        tokio::time::sleep(pause).await;
+    }
+
+    /// As [`Self::act`], with more instances that come and go: the nodes of the database have the faults.
+    async fn act_in_a_storm(&mut self) {
+        let replica = self.dice.usize(..2);
+        let number = self.dice.u64(..DOMAINS);
+        match self.dice.u64(..20) {
+            0..=5 => self.create(replica, number).await,
+            6..=11 => self.destroy(replica, number).await,
+            12 => self.cancel(replica).await,
+            13..=17 => self.change(replica).await,
+            18 => self.freeze(replica),
+            _ => self.kill(replica).await,
+        }
     }
 
     async fn act(&mut self) {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use couch::DbName;
@@ -25,6 +25,9 @@ use super::{
     schedule::{Schedule, patiently},
 };
 use crate::support::{self, Replica, World};
+
+/// How long it may take until what a node of the database brought back is removed.
+const RETURNED: Duration = Duration::from_secs(20);
 
 /// The number of databases of an instance.
 const DATABASES: usize = 16;
@@ -251,7 +254,15 @@ async fn destroy(healthy: &Replica, domain: &str) -> Result<(), String> {
 impl Schedule<'_> {
     pub(crate) async fn check(&mut self, ended: &HashMap<String, Operation>) -> Result<(), String> {
         check_accepted(&self.accepted, ended)?;
-        let remains = Remains::settled(self.world).await;
+        let mut remains = Remains::settled(self.world).await;
+        // What a node brought back is removed a moment later.
+        if self.world.cluster().is_some() {
+            let end = Instant::now() + RETURNED;
+            while remains.check(ended).is_err() && Instant::now() < end {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                remains = Remains::settled(self.world).await;
+            }
+        }
         remains
             .check(ended)
             .and_then(|()| remains.check_changes(self, ended))

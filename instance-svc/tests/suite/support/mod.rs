@@ -46,6 +46,7 @@ use service_kit::{
 };
 pub(crate) use test_kit::fake::lifecycles::Contents;
 use test_kit::{
+    cluster::Cluster,
     database::{self, Server},
     doors::{cluster_key, listen},
     eventually,
@@ -126,7 +127,15 @@ fn neighbours(server: &Server, contents: &Contents) -> Fake {
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let server = Server::empty().await;
+        Self::on(Server::empty().await)
+    }
+
+    /// A world on a model of a cluster of three nodes.
+    pub(crate) async fn of_three_nodes(seed: u64) -> Self {
+        Self::on(Server::modelled(Cluster::start(seed).await))
+    }
+
+    fn on(server: Server) -> Self {
         let contents = Contents::default();
         Self {
             couch: server.couch(),
@@ -177,6 +186,11 @@ impl World {
     /// The faults of the database; a real one has none.
     pub(crate) const fn faults(&self) -> &Faults {
         self.server.faults()
+    }
+
+    /// The modelled cluster, if the database is one.
+    pub(crate) const fn cluster(&self) -> Option<&Cluster> {
+        self.server.cluster()
     }
 
     /// Whether the database can inject faults.
