@@ -1,6 +1,7 @@
 //! Test support for all crates. Only tests depend on it.
 //!
 //! - [`eventually()`] waits for a condition, with a deadline and a useful failure message
+//! - [`real_nodes`] (feature `database`) kills and starts the nodes of a real cluster
 //! - [`dice`] generates random numbers that a seed reproduces
 //! - [`database`] (feature `database`) provides a database: the embedded one, or the CouchDB that the environment names
 //! - [`cluster`] (feature `database`) models a cluster of three CouchDB nodes that can die, hang and come back
@@ -27,5 +28,7 @@ pub mod doors;
 pub mod eventually;
 #[cfg(feature = "grpc")]
 pub mod fake;
+#[cfg(feature = "database")]
+pub mod real_nodes;
 
 pub use eventually::{eventually, eventually_blocking};

@@ -6,7 +6,8 @@
 //! steps fail, run twice, or lose their owner. Meanwhile instances are created, cancelled, changed, softly
 //! deleted, restored and destroyed, and compete for each other's names.
 //!
-//! In a storm, the database is a model of a cluster of three nodes, which die, hang and come back.
+//! In a storm, the database is a model of a cluster of three nodes, which die, hang and come back. With
+//! `HAMLET_TEST_COUCHDB_CLUSTER`, `HAMLET_TEST_KILL_NODE` and `HAMLET_TEST_START_NODE` it is a real one.
 //!
 //! `HAMLET_TEST_SCHEDULES` and `HAMLET_TEST_STORMS` set how many are run (a few by default), `HAMLET_TEST_SEED` repeats
 //! one.
@@ -30,7 +31,7 @@ use std::sync::{
 
 use self::schedule::{Schedule, Tally};
 use crate::support::World;
-use test_kit::{database, dice};
+use test_kit::{database, dice, real_nodes::RealNodes};
 
 /// The default number of schedules.
 const SCHEDULES: u64 = 24;
@@ -122,6 +123,12 @@ async fn every_schedule_ends_with_instances_complete_or_absent() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_storm_ends_with_what_was_acknowledged_and_nothing_else() {
     let count = count("HAMLET_TEST_STORMS", STORMS);
-    let tally = run_all(count, STORMS_AT_ONCE, false, World::of_three_nodes).await;
+    let tally = match RealNodes::named() {
+        None => run_all(count, STORMS_AT_ONCE, false, World::of_three_nodes).await,
+        Some(nodes) => {
+            let world = |_| World::of_real_nodes(nodes.clone());
+            run_all(count, 1, false, world).await
+        }
+    };
     println!("{count} storms: {tally:?}");
 }

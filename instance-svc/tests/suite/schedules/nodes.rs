@@ -1,11 +1,19 @@
 //! Nodes of the database that die, hang and come back.
 
+use std::time::Duration;
+
 use test_kit::{
     cluster::{Cluster, Death, Moment},
     dice::Rng,
+    real_nodes::RealNodes,
 };
 
+use crate::support::NodesOf;
+
 const NODES: usize = 3;
+
+/// How long a real node may need to get what it missed: it can only be waited for.
+const SYNC: Duration = Duration::from_secs(6);
 
 /// The nodes of a modelled cluster. At most one is away at any time, so that a majority is there.
 #[derive(Debug, Default)]
@@ -16,12 +24,40 @@ pub(crate) struct Nodes {
 
 impl Nodes {
     /// Lets a node die or hang, or brings back the one that is away when its time has come.
-    pub(crate) async fn stir(&mut self, cluster: &Cluster, dice: &mut Rng) {
+    pub(crate) async fn stir(&mut self, nodes: NodesOf<'_>, dice: &mut Rng) {
+        match nodes {
+            NodesOf::Model(cluster) => self.stir_model(cluster, dice).await,
+            NodesOf::Real(nodes) => self.stir_real(nodes, dice).await,
+        }
+    }
+
+    async fn stir_real(&mut self, nodes: &RealNodes, dice: &mut Rng) {
+        if nodes.away().is_none() {
+            let delay = Duration::from_millis(dice.u64(..800));
+            nodes.kill_after(delay, dice.usize(..NODES));
+            self.back = Some(dice.u32(3..14));
+        } else if self.is_time() {
+            nodes.bring_back().await;
+        }
+    }
+
+    /// Whether the node that is away comes back now.
+    fn is_time(&mut self) -> bool {
+        let Some(left) = self.back.as_mut() else {
+            return false;
+        };
+        *left -= 1;
+        let is_time = *left == 0;
+        if is_time {
+            self.back = None;
+        }
+        is_time
+    }
+
+    async fn stir_model(&mut self, cluster: &Cluster, dice: &mut Rng) {
         if let Some(away) = (0..NODES).find(|node| !cluster.is_live(*node)) {
-            let back = self.back.get_or_insert_with(|| dice.u32(2..10));
-            *back -= 1;
-            if *back == 0 {
-                self.back = None;
+            self.back.get_or_insert_with(|| dice.u32(3..14));
+            if self.is_time() {
                 cluster.clear_deaths();
                 cluster.start_node(away).await;
                 cluster.resume(away).await;
@@ -42,13 +78,18 @@ impl Nodes {
         match dice.u64(..8) {
             0 => cluster.kill(node),
             1 => cluster.pause(node),
+            // The write that publishes an instance is the one whose return hurts most.
+            2..=4 => {
+                let death = Death::of_coordinator(node, Moment::AfterCommit);
+                cluster.schedule(death.on("global%2Finstances/"));
+            }
             drawn => {
                 let moment = if dice.u64(..4) > 0 {
                     Moment::AfterCommit
                 } else {
                     Moment::BeforeCommit
                 };
-                let death = if drawn == 2 {
+                let death = if drawn == 5 {
                     Death::of_replica(node, moment)
                 } else {
                     Death::of_coordinator(node, moment)
@@ -70,13 +111,21 @@ impl Nodes {
     }
 
     /// Brings every node back, and waits until all hold the same.
-    pub(crate) async fn calm(cluster: &Cluster) {
-        cluster.clear_deaths();
-        for node in 0..NODES {
-            cluster.start_node(node).await;
-            cluster.resume(node).await;
-            cluster.release_sync(node);
+    pub(crate) async fn calm(nodes: NodesOf<'_>) {
+        match nodes {
+            NodesOf::Model(cluster) => {
+                cluster.clear_deaths();
+                for node in 0..NODES {
+                    cluster.start_node(node).await;
+                    cluster.resume(node).await;
+                    cluster.release_sync(node);
+                }
+                cluster.sync_all().await;
+            }
+            NodesOf::Real(nodes) => {
+                nodes.bring_back().await;
+                tokio::time::sleep(SYNC).await;
+            }
         }
-        cluster.sync_all().await;
     }
 }

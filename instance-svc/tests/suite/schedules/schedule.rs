@@ -156,16 +156,16 @@ impl<'a> Schedule<'a> {
         if self.dice.u64(..3) > 0 {
             self.begin_with_an_instance().await;
         }
-        match self.world.cluster() {
+        match self.world.nodes() {
             None => {
                 for _ in 0..5 + self.dice.u64(..5) {
                     self.act().await;
                     self.pause(120).await;
                 }
             }
-            Some(cluster) => {
-                for _ in 0..10 + self.dice.u64(..10) {
-                    self.nodes.stir(cluster, &mut self.dice).await;
+            Some(nodes) => {
+                for _ in 0..12 + self.dice.u64(..12) {
+                    self.nodes.stir(nodes, &mut self.dice).await;
                     self.act_in_a_storm().await;
                     self.pause(1000).await;
                 }
@@ -173,14 +173,14 @@ impl<'a> Schedule<'a> {
         }
         // No more faults: old and new replicas drive the remaining operations to their end.
         self.world.faults().clear();
-        if let Some(cluster) = self.world.cluster() {
-            Nodes::calm(cluster).await;
+        if let Some(nodes) = self.world.nodes() {
+            Nodes::calm(nodes).await;
         }
         self.start(Failpoints::default()).await;
         self.wake().await;
         let mut ended = self.settle().await?;
-        if let Some(cluster) = self.world.cluster() {
-            cluster.sync_all().await;
+        if let Some(nodes) = self.world.nodes() {
+            Nodes::calm(nodes).await;
             ended = self.settle().await?;
         }
         self.check(&ended).await?;
@@ -197,10 +197,10 @@ impl<'a> Schedule<'a> {
         let replica = self.dice.usize(..2);
         let number = self.dice.u64(..DOMAINS);
         match self.dice.u64(..20) {
-            0..=5 => self.create(replica, number).await,
-            6..=11 => self.destroy(replica, number).await,
-            12 => self.cancel(replica).await,
-            13..=17 => self.change(replica).await,
+            0..=6 => self.create(replica, number).await,
+            7..=14 => self.destroy(replica, number).await,
+            15 => self.cancel(replica).await,
+            16..=17 => self.change(replica).await,
             18 => self.freeze(replica),
             _ => self.kill(replica).await,
         }

@@ -256,7 +256,7 @@ impl Schedule<'_> {
         check_accepted(&self.accepted, ended)?;
         let mut remains = Remains::settled(self.world).await;
         // What a node brought back is removed a moment later.
-        if self.world.cluster().is_some() {
+        if self.world.nodes().is_some() {
             let end = Instant::now() + RETURNED;
             while remains.check(ended).is_err() && Instant::now() < end {
                 tokio::time::sleep(Duration::from_millis(200)).await;

@@ -51,6 +51,7 @@ use test_kit::{
     doors::{cluster_key, listen},
     eventually,
     fake::{Fake, Script, lifecycles},
+    real_nodes::RealNodes,
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Status};
@@ -64,8 +65,19 @@ pub(crate) struct World {
     neighbours: Fake,
     /// The database server; replicas use its nodes in turn.
     server: Server,
+    /// The nodes of a real cluster, if a test may kill them.
+    real_nodes: Option<RealNodes>,
     /// The number of replicas started so far.
     replicas: AtomicUsize,
+}
+
+/// The nodes of the cluster under a storm.
+#[derive(Clone, Copy)]
+pub(crate) enum NodesOf<'a> {
+    /// A model, whose nodes die at chosen writes.
+    Model(&'a Cluster),
+    /// A real cluster, whose nodes are killed at any time.
+    Real(&'a RealNodes),
 }
 
 /// Clients of a replica.
@@ -142,6 +154,7 @@ impl World {
             neighbours: neighbours(&server, &contents),
             contents,
             server,
+            real_nodes: None,
             replicas: AtomicUsize::new(0),
         }
     }
@@ -186,6 +199,24 @@ impl World {
     /// The faults of the database; a real one has none.
     pub(crate) const fn faults(&self) -> &Faults {
         self.server.faults()
+    }
+
+    /// A world on the real cluster that the environment names, emptied.
+    pub(crate) async fn of_real_nodes(nodes: RealNodes) -> Self {
+        let server = Server::emptied(nodes.urls()).await;
+        Self {
+            real_nodes: Some(nodes),
+            ..Self::on(server)
+        }
+    }
+
+    /// The nodes of the database, if they can die.
+    pub(crate) fn nodes(&self) -> Option<NodesOf<'_>> {
+        match (&self.real_nodes, self.server.cluster()) {
+            (Some(real), _) => Some(NodesOf::Real(real)),
+            (None, Some(model)) => Some(NodesOf::Model(model)),
+            (None, None) => None,
+        }
     }
 
     /// The modelled cluster, if the database is one.
