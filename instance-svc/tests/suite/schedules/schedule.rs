@@ -321,8 +321,12 @@ impl<'a> Schedule<'a> {
         self.strike(replica).await;
     }
 
-    /// Pauses or kills a replica in the middle of its last request, or does nothing.
+    /// Pauses or kills a replica in the middle of its last request, or does nothing. In a storm, the nodes of the
+    /// database have the faults.
     async fn strike(&mut self, replica: usize) {
+        if self.world.nodes().is_some() {
+            return;
+        }
         let moment = Duration::from_millis(self.dice.u64(..60));
         match self.dice.u64(..6) {
             0 | 1 => {
