@@ -25,6 +25,11 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
+    /// The main domain.
+    pub(crate) fn domain(&self) -> &str {
+        &self.domain
+    }
+
     /// The prefix of the names of its databases. Instances from before prefixes were introduced use their
     /// domain.
     pub(crate) fn prefix(&self) -> &str {

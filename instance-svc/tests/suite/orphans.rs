@@ -69,6 +69,36 @@ impl Mess {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_without_any_database_is_an_orphan() {
+    let world = World::new().await;
+    let replica = world.replica("one", Failpoints::default()).await;
+    for domain in ["a.example", "whole.example"] {
+        assert_eq!(failure(&replica.create(domain).await.unwrap()), None);
+    }
+    let id = replica.get("a.example").await.unwrap().id;
+    let prefix = replica.get("a.example").await.unwrap().prefix;
+    let below = format!("{prefix}/");
+    for name in world.couch.databases_with_prefix(&below).await.unwrap() {
+        let name = DbName::new(name).unwrap();
+        assert_eq!(
+            world.couch.delete_database(&name).await.unwrap(),
+            couch::Removal::Deleted
+        );
+    }
+    world.contents.lock().unwrap().remove(&prefix);
+    assert_eq!(
+        names(&replica).await,
+        [(format!("global/instances/{id}"), 1)]
+    );
+    let purged = ask_to_purge(&replica, false).await;
+    let purged = replica.end_of(&purged.name).await;
+    assert_eq!(removed(&purged), [0, 0, 2, 1]);
+    assert_eq!(names(&replica).await, []);
+    assert_eq!(failure(&replica.create("a.example").await.unwrap()), None);
+    replica.get("whole.example").await.unwrap();
+}
+
 async fn orphans(replica: &Replica) -> Vec<Orphan> {
     let mut instances = replica.instances.clone();
     let answer = instances.list_orphans(ListOrphansRequest {}).await;

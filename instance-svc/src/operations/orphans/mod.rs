@@ -15,7 +15,7 @@ use std::{collections::BTreeSet, time::Duration};
 use couch::{Couch, DbName, Document};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
-use self::owners::Owners;
+use self::owners::{Owners, in_databases};
 use super::Peers;
 use crate::{
     domain::{
@@ -25,7 +25,10 @@ use crate::{
         removed::Removed,
     },
     error::Error,
-    store::{Store, scan::databases_by_prefix},
+    store::{
+        Store,
+        scan::{Owner, databases_by_prefix},
+    },
 };
 
 /// How many prefixes are removed between two checks of their owners.
@@ -74,6 +77,17 @@ impl Orphans {
                 reason: format!(
                     "there is no instance {} ({}), and no operation at work on it",
                     record.id, record.body.domain
+                ),
+                count: 1,
+            });
+        }
+        for bare in self.bare_instances().await? {
+            found.push(Orphan {
+                kind: OrphanKind::Document,
+                name: format!("global/instances/{}", bare.id),
+                reason: format!(
+                    "the instance {} has no database, so that it is none",
+                    bare.body.domain()
                 ),
                 count: 1,
             });
@@ -173,6 +187,41 @@ impl Orphans {
         self.keep_lost(&mut seen, |claim| &claim.body.instance)
             .await?;
         Ok(seen)
+    }
+
+    /// The documents of instances without any database. One may have come back with a node of the database after
+    /// version 0.1.0 destroyed the instance, or its databases were lost.
+    async fn bare_instances(&self) -> Result<Vec<Document<Owner>>, Error> {
+        let seen = self.without_databases().await?;
+        if seen.is_empty() {
+            return Ok(seen);
+        }
+        tokio::time::sleep(self.grace).await;
+        let mut still = self.without_databases().await?;
+        still.retain(|it| seen.iter().any(|seen| seen.id == it.id));
+        let mut bare = Vec::new();
+        for document in still {
+            // A list may show one that is gone.
+            if self.store.instance(&document.id).await?.is_some() {
+                bare.push(document);
+            }
+        }
+        Ok(bare)
+    }
+
+    async fn without_databases(&self) -> Result<Vec<Document<Owner>>, Error> {
+        // The operations are read first: an instance that one of them was still creating is left alone.
+        let owners = Owners::read(&self.store).await?;
+        let mut found: Vec<_> = self.store.all_owners().try_collect().await?;
+        let mut prefixes = BTreeSet::new();
+        for couch in self.couches() {
+            prefixes.extend(databases_by_prefix(couch).await?.into_keys());
+        }
+        found.retain(|document| {
+            let prefix = in_databases(document.body.prefix());
+            !prefixes.contains(&prefix) && !owners.are_busy_with(&document.id)
+        });
+        Ok(found)
     }
 
     /// Keeps those documents of instances whose instance does not exist and has no running operation.

@@ -67,6 +67,11 @@ impl Owners {
         Ok(false)
     }
 
+    /// Whether an operation is running on an instance.
+    pub(super) fn are_busy_with(&self, instance: &str) -> bool {
+        self.busy_instances.contains(instance)
+    }
+
     /// Whether an instance exists, or an operation is running on it.
     pub(super) async fn is_alive(&self, store: &Store, instance: &str) -> Result<bool, Error> {
         Ok(self.busy_instances.contains(instance) || store.instance(instance).await?.is_some())
@@ -74,7 +79,7 @@ impl Owners {
 }
 
 /// A prefix in the form used in names of databases.
-fn in_databases(prefix: &str) -> String {
+pub(super) fn in_databases(prefix: &str) -> String {
     // A prefix that is invalid in a name has no databases.
     DbName::instance_prefix(prefix).unwrap_or_else(|_| prefix.to_lowercase())
 }

@@ -40,6 +40,9 @@ impl Kind for OrphanRemoval {
         Step::<Self>::new("databases", |it, _| counted(it.0.remove_databases())).written_before(),
         Step::<Self>::new("records", |it, _| counted(it.0.remove_records())).written_before(),
         Step::<Self>::new("claims", |it, _| counted(it.0.remove_claims())).written_before(),
+        // The last one: version 0.1.0, which does not know it, ends before it.
+        Step::<Self>::new("instances", |it, _| counted(it.0.remove_bare_instances()))
+            .written_before(),
     ];
 
     fn name(_: &OrphanWork) -> &'static str {
@@ -131,6 +134,34 @@ impl Orphans {
                 Exchange::Won(_) => removed.documents += 1,
                 // It was changed or removed meanwhile, so it has an owner.
                 Exchange::Lost => {}
+            }
+        }
+        Ok(removed)
+    }
+
+    async fn remove_bare_instances(&self) -> Result<Removed, StepError> {
+        let mut removed = Removed::default();
+        for bare in self.bare_instances().await? {
+            let Some(found) = self.store.instance(&bare.id).await.map_err(Error::from)? else {
+                continue;
+            };
+            tracing::info!(
+                domain = bare.body.domain(),
+                instance = bare.id,
+                "an instance without any database is removed"
+            );
+            for gone in [
+                self.store.unpublish(&bare.id).await,
+                self.store.remove_record(&bare.id).await,
+            ] {
+                removed.documents += u64::from(gone.map_err(Error::from)?);
+            }
+            for name in found.body.wanted() {
+                let released = self
+                    .store
+                    .release(&name.id, |claim| claim.instance == bare.id)
+                    .await;
+                removed.claims += u64::from(released.map_err(Error::from)?);
             }
         }
         Ok(removed)
