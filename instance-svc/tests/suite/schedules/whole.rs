@@ -325,7 +325,12 @@ impl Schedule<'_> {
             let database = self.world.couch.database(&DbName::global(name).unwrap());
             for id in self.world.ids(name).await {
                 let leaves = database.leaves(&id).await.unwrap();
-                let alive = leaves.iter().filter(|leaf| !leaf.deleted).count();
+                let mut alive: Vec<_> = leaves.iter().filter(|leaf| !leaf.deleted).collect();
+                if self.world.nodes().is_some() && name == "hamlet-claims" {
+                    // A claim that its owner wrote twice, once on a node that died: both are released together.
+                    alive.dedup_by_key(|leaf| leaf.body.get("instance").cloned());
+                }
+                let alive = alive.len();
                 let stopped = ended
                     .values()
                     .filter(|it| it.instance == id && change_of(it).is_some() && it.taken_over)
