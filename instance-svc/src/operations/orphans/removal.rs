@@ -38,11 +38,9 @@ impl Kind for OrphanRemoval {
     const STEPS: &'static [Step<Self>] = &[
         Step::<Self>::new("contents", |it, _| counted(it.0.remove_contents())).written_before(),
         Step::<Self>::new("databases", |it, _| counted(it.0.remove_databases())).written_before(),
-        Step::<Self>::new("records", |it, _| counted(it.0.remove_records())).written_before(),
+        // Instances without any database, then records.
+        Step::<Self>::new("records", |it, _| counted(it.0.remove_documents())).written_before(),
         Step::<Self>::new("claims", |it, _| counted(it.0.remove_claims())).written_before(),
-        // The last one: version 0.1.0, which does not know it, ends before it.
-        Step::<Self>::new("instances", |it, _| counted(it.0.remove_bare_instances()))
-            .written_before(),
     ];
 
     fn name(_: &OrphanWork) -> &'static str {
@@ -119,6 +117,12 @@ impl Orphans {
                 removed.databases += databases.remove().await?;
             }
         }
+        Ok(removed)
+    }
+
+    async fn remove_documents(&self) -> Result<Removed, StepError> {
+        let mut removed = self.remove_bare_instances().await?;
+        removed += self.remove_records().await?;
         Ok(removed)
     }
 
