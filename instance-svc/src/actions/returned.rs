@@ -54,16 +54,10 @@ impl Returned {
 
     async fn look(&mut self) -> Result<(), Error> {
         for feed in &mut self.unique_ids {
-            while let Some(ids) = feed.next().await? {
-                for id in ids {
-                    feed.remove_returned(&id).await?;
-                }
-            }
+            feed.remove_returned().await?;
         }
-        while let Some(names) = self.claims.next().await? {
-            for name in names {
-                self.competing.entry(name).or_insert_with(Instant::now);
-            }
+        for name in self.claims.read().await? {
+            self.competing.entry(name).or_insert_with(Instant::now);
         }
         let known_for_long: Vec<String> = self
             .competing

@@ -1,5 +1,7 @@
 //! Documents that a node of the database brings back after they were removed.
 
+use std::collections::BTreeSet;
+
 use couch::{ChangesQuery, Database, Since};
 
 use super::Store;
@@ -12,6 +14,8 @@ const PAGE: usize = 1000;
 pub(crate) struct LeafFeed {
     database: Database,
     since: Since,
+    /// Documents that were reported and not looked at yet.
+    reported: BTreeSet<String>,
 }
 
 impl LeafFeed {
@@ -19,33 +23,42 @@ impl LeafFeed {
         Self {
             database,
             since: Since::Beginning,
+            reported: BTreeSet::new(),
         }
     }
 
-    /// The ids of the live documents with several leaves among the next changes; `None` when nothing has changed.
+    /// Reads the changes since the last call. Returns the ids of the live documents with several leaves. Changes made
+    /// during the read may be left for the next call, so that it ends also under load.
     ///
     /// # Errors
-    /// When the database fails. The same changes are read again then.
-    pub(crate) async fn next(&mut self) -> Result<Option<Vec<String>>, couch::Error> {
-        let query = ChangesQuery::since(self.since.clone()).all_leaves();
-        let (changes, next) = self.database.changes_page(&query, PAGE).await?;
-        if changes.is_empty() {
-            return Ok(None);
+    /// When the database fails. The rest is read by the next call.
+    pub(crate) async fn read(&mut self) -> Result<BTreeSet<String>, couch::Error> {
+        loop {
+            let query = ChangesQuery::since(self.since.clone()).all_leaves();
+            let (changes, next) = self.database.changes_page(&query, PAGE).await?;
+            self.since = Since::Sequence(next);
+            let is_last = changes.len() < PAGE;
+            let several = changes.into_iter().filter(|change| {
+                change.revs.len() > 1 && !change.deleted && !change.id.starts_with('_')
+            });
+            self.reported.extend(several.map(|change| change.id));
+            if is_last {
+                return Ok(std::mem::take(&mut self.reported));
+            }
         }
-        self.since = Since::Sequence(next);
-        let several = changes.into_iter().filter(|change| {
-            change.revs.len() > 1 && !change.deleted && !change.id.starts_with('_')
-        });
-        Ok(Some(several.map(|change| change.id).collect()))
     }
 
-    /// Removes a document again that was removed for good.
+    /// Reads the changes since the last call, and removes again what was removed for good.
     ///
     /// # Errors
-    /// When the database fails.
-    pub(crate) async fn remove_returned(&self, id: &str) -> Result<(), couch::Error> {
-        // Several leaves may also be a race that is not decided yet.
-        let _was_removed = self.database.remove_returned(id).await?;
+    /// When the database fails. The next call goes on.
+    pub(crate) async fn remove_returned(&mut self) -> Result<(), couch::Error> {
+        self.reported = self.read().await?;
+        while let Some(id) = self.reported.first() {
+            // Several leaves may also be a race that is not decided yet.
+            let _was_removed = self.database.remove_returned(id).await?;
+            self.reported.pop_first();
+        }
         Ok(())
     }
 }
