@@ -282,7 +282,8 @@ impl Database {
     }
 
     /// Removes the document for good if it is still at `rev`, as [`Database::remove_for_good`] does whatever its
-    /// revision.
+    /// revision. Only for a document that nobody needs any more: a removal that lost to another writer may leave its
+    /// mark beside what that writer wrote.
     ///
     /// # Errors
     /// As [`Database::compare_and_set`].

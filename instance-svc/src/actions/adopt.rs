@@ -214,15 +214,16 @@ impl Adoption {
         if body.deleting {
             return Ok(Checked::Done);
         }
-        let missing: Vec<Wanted> = body
-            .wanted()
-            .into_iter()
-            .filter(|wanted| {
-                claims
-                    .get(&wanted.id)
-                    .is_none_or(|claim| claim.instance != id)
-            })
-            .collect();
+        let is_of_another = |claim: Option<&Claim>| claim.is_none_or(|it| it.instance != id);
+        let mut missing = Vec::new();
+        for wanted in body.wanted() {
+            // The list of claims may lag, so what it lacks is read by its id.
+            if is_of_another(claims.get(&wanted.id))
+                && is_of_another(self.store.claim_of(&wanted.id).await?.as_ref())
+            {
+                missing.push(wanted);
+            }
+        }
         let Some(record) = record else {
             if !self
                 .pending
@@ -248,7 +249,16 @@ impl Adoption {
             tracing::info!(domain = body.domain, instance = id, "adopted");
             return Ok(Checked::Done);
         };
-        let following = record.body.following(&body);
+        if missing.is_empty() && record.body.following(&body) == record.body {
+            return Ok(Checked::Done);
+        }
+        // The lists may lag, so nothing is written before both documents are read by their id.
+        let (document, record) =
+            tokio::try_join!(self.store.instance(&id), self.store.record(&id))?;
+        let (Some(document), Some(record)) = (document, record) else {
+            return Ok(Checked::Done);
+        };
+        let following = record.body.following(&document.body);
         if missing.is_empty() && following == record.body {
             return Ok(Checked::Done);
         }

@@ -85,13 +85,15 @@ impl Store {
         Ok(unknown)
     }
 
-    /// Whether other software made an instance that has no record: neither its document nor its record was removed
+    /// Whether other software made an instance: it has no record, and neither its document nor a record was removed
     /// for good. What came back of an instance that was destroyed is removed again.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn is_instance_of_others(&self, id: &str) -> Result<bool, couch::Error> {
-        if self.instance(id).await?.is_none() {
+        // The list that showed no record may lag.
+        let (document, record) = tokio::try_join!(self.instance(id), self.record(id))?;
+        if document.is_none() || record.is_some() {
             return Ok(false);
         }
         if self.records.remove_returned(id).await? {

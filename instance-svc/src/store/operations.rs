@@ -185,7 +185,13 @@ impl<W: Work> OperationLog<W> {
         self.find(query)
     }
 
-    /// Removes an ended operation for good, if it is still at `rev`.
+    /// Deletes an operation that was refused after it was written, if it is still at `rev`. Another replica may be
+    /// driving it by now, so the tombstone has no mark: a deletion that lost must not remove what won.
+    pub async fn take_back(&self, id: &str, rev: &Rev) -> Result<Exchange, couch::Error> {
+        self.operations.compare_and_delete(id, rev).await
+    }
+
+    /// Removes an ended operation for good, if it is still at `rev`. Nobody drives it.
     pub async fn forget(&self, id: &str, rev: &Rev) -> Result<Exchange, couch::Error> {
         self.operations.compare_and_remove(id, rev).await
     }

@@ -70,13 +70,14 @@ impl Store {
         everything(&self.operations)
     }
 
-    /// Removes the record of an instance for good, if it is still at `rev`.
+    /// Deletes the record of an instance, if it is still at `rev`. The tombstone has no mark: a creation that was paused
+    /// may go on.
     pub(crate) async fn remove_record_at(
         &self,
         id: &str,
         rev: &Rev,
     ) -> Result<Exchange, couch::Error> {
-        self.records.compare_and_remove(id, rev).await
+        self.records.compare_and_delete(id, rev).await
     }
 }
 

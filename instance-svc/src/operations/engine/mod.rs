@@ -385,7 +385,7 @@ impl<K: Kinds> Inner<K> {
     /// Removes an operation that was written and then refused. If that fails, the replica that finds it later
     /// comes to the same refusal.
     async fn withdraw(&self, id: &str, rev: &Rev) {
-        match self.log.forget(id, rev).await {
+        match self.log.take_back(id, rev).await {
             Ok(Exchange::Won(_) | Exchange::Lost) => {}
             Err(error) => tracing::warn!(
                 operation = id,
