@@ -129,6 +129,7 @@ async fn run(
             config: config.clone(),
             sealing: sealing.clone(),
             created: created.clone(),
+            clock: clock.clone(),
         },
         destroy: Destruction {
             store: store.clone(),
@@ -141,6 +142,7 @@ async fn run(
             sealing: sealing.clone(),
             config: config.clone(),
             created,
+            clock: clock.clone(),
         },
         orphans: OrphanRemoval(orphans.clone()),
     };

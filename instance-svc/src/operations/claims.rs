@@ -11,10 +11,10 @@ use super::{
     engine::{Early, StepError, Task},
 };
 use crate::{
+    clock::Clock,
     domain::{
         claim::{Claim, Wanted},
         operation::{Envelope, Phase},
-        time::Time,
     },
     error::Error,
     store::Store,
@@ -42,6 +42,7 @@ impl EarlyClaim {
     /// `None` when the claim is not won at once; the step then decides.
     pub(super) async fn make(
         store: &Store,
+        clock: &Clock,
         task: Task<'_, CreateWork>,
     ) -> Option<Box<dyn Early<CreateWork>>> {
         let wanted = task.work.spec.wanted();
@@ -49,12 +50,7 @@ impl EarlyClaim {
             return None;
         };
         let begun = Instant::now();
-        // Differs from the claim of the step, which another process may make if this one does not learn whether its
-        // operation was accepted: that claim must not be given back.
-        let claim = Claim {
-            created_at: head_start(task.envelope.created_at),
-            ..of_operation(only, task.id, task.envelope)
-        };
+        let claim = of_operation(only, task.id, task.envelope, clock);
         match store.claim(&only.id, &claim).await {
             Ok(ClaimOutcome::Won(_)) => Some(Box::new(Self {
                 store: store.clone(),
@@ -103,22 +99,21 @@ impl Early<CreateWork> for EarlyClaim {
     }
 }
 
-/// The time in the claim of a head start: just before that of the operation.
-fn head_start(accepted: Time) -> Time {
-    accepted
-        .checked_sub(Duration::from_micros(1))
-        .unwrap_or(accepted)
-}
-
-/// The claim of a name that an operation wants for its instance. It is the same in every try, so that a repeated
-/// write makes the same revision.
-pub(super) fn of_operation(wanted: &Wanted, id: &str, operation: &Envelope) -> Claim {
+/// The claim of a name that an operation wants for its instance. Each try has its own time, so it makes a revision of
+/// its own: a try that lost may be withdrawn on a node that is away, and a tombstone below the same revision would
+/// delete what a later try has won.
+pub(super) fn of_operation(
+    wanted: &Wanted,
+    id: &str,
+    operation: &Envelope,
+    clock: &Clock,
+) -> Claim {
     Claim {
         name: wanted.name.clone(),
         kind: wanted.kind,
         instance: operation.instance.clone(),
         operation: id.to_owned(),
-        created_at: operation.created_at,
+        created_at: clock.now(),
     }
 }
 

@@ -31,6 +31,7 @@ use super::{
     taking::{self, Conditions, CreatedInstances, Standing},
 };
 use crate::{
+    clock::Clock,
     config::Config,
     domain::{
         change::{Change, ChangeKind},
@@ -51,6 +52,7 @@ pub struct Changing {
     pub(crate) sealing: Sealing,
     pub(crate) config: Config,
     pub(crate) created: CreatedInstances,
+    pub(crate) clock: Clock,
 }
 
 const TAKE: usize = position_of::<Changing>("take");
@@ -220,7 +222,7 @@ impl Changing {
             return Ok(nothing());
         }
         for wanted in &change.added {
-            let claim = claims::of_operation(wanted, task.id, task.envelope);
+            let claim = claims::of_operation(wanted, task.id, task.envelope, &self.clock);
             claims::claim(&self.store, &wanted.id, &claim).await?;
         }
         if taking::has(&self.store, task.id, task.envelope).await? {

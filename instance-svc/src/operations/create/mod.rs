@@ -29,6 +29,7 @@ use super::{
     taking::CreatedInstances,
 };
 use crate::{
+    clock::Clock,
     config::Config,
     domain::{
         databases::{self, CONTACTS, OWN, SETTINGS},
@@ -61,6 +62,7 @@ pub struct Creation {
     pub(crate) config: Config,
     pub(crate) sealing: Sealing,
     pub(crate) created: CreatedInstances,
+    pub(crate) clock: Clock,
 }
 
 /// What is to be created, and the results so far.
@@ -163,7 +165,7 @@ impl Kind for Creation {
     }
 
     fn begin_early<'a>(&'a self, task: Task<'a, CreateWork>) -> EarlyFuture<'a, CreateWork> {
-        Box::pin(EarlyClaim::make(&self.store, task))
+        Box::pin(EarlyClaim::make(&self.store, &self.clock, task))
     }
 
     fn afterwards(task: Task<'_, CreateWork>, end: Phase) -> Afterwards {
@@ -248,7 +250,7 @@ impl Creation {
             if task.work.names.contains(&wanted.id) {
                 continue;
             }
-            let claim = claims::of_operation(wanted, task.id, task.envelope);
+            let claim = claims::of_operation(wanted, task.id, task.envelope, &self.clock);
             claims::claim(&self.store, &wanted.id, &claim).await?;
         }
         let names: Vec<String> = wanted.into_iter().map(|wanted| wanted.id).collect();
