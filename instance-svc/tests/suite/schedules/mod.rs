@@ -39,7 +39,7 @@ const SCHEDULES: u64 = 24;
 const AT_ONCE: usize = 24;
 
 /// The default number of storms.
-const STORMS: u64 = 4;
+const STORMS: u64 = 1;
 /// How many storms run at once: each has a cluster of its own.
 const STORMS_AT_ONCE: usize = 6;
 
