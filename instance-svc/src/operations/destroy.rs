@@ -76,7 +76,8 @@ pub struct LastLook {
     pub found: Vec<String>,
 }
 
-/// How often an ended destruction looks whether all nodes of the database are back.
+/// How soon an ended destruction looks again whether all nodes of the database are back. The pause grows to an eighth
+/// of the time since its end, because a node may be away for days and each look is a write.
 const NODES_EVERY: Duration = Duration::from_secs(30);
 
 const BYTES: usize = position_of::<Destruction>("bytes");
@@ -250,7 +251,9 @@ impl Destruction {
         task: Task<'_, DestroyWork>,
     ) -> Result<Looked<DestroyWork>, StepError> {
         if !self.store.is_whole(task.envelope.location()).await? {
-            return Ok(Looked::Again(NODES_EVERY));
+            let ended = task.envelope.ended_at;
+            let since = ended.map_or(Duration::ZERO, |ended| self.clock.since(ended));
+            return Ok(Looked::Again(NODES_EVERY.max(since / 8)));
         }
         let left = Holdings::of(&self.store, &self.peers, holder(task)).await?;
         let found = left.describe();
