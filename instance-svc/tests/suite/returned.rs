@@ -11,8 +11,11 @@ use std::time::Duration;
 
 use couch::DbName;
 use hamlet_proto::{
-    google::longrunning::{DeleteOperationRequest, ListOperationsRequest},
-    hamlet::instance::v1::{Instance, ListInstancesRequest},
+    google::longrunning::{
+        DeleteOperationRequest, ListOperationsRequest, operation::Result as Outcome,
+    },
+    hamlet::instance::v1::{DeleteInstanceResult, Instance, ListInstancesRequest},
+    unpack,
 };
 use instance_svc::{Settings, operations::failpoints::Failpoints};
 use serde_json::{Map, Value, json};
@@ -254,7 +257,8 @@ async fn an_instance_published_on_a_dead_node_alone_stays_destroyed() {
         let accepted = first.ask_to_create(&domain, "").await.unwrap();
         eventually("the node dies", async || !cluster.is_live(0)).await;
         assert_eq!(failure(&second.end_of(&accepted.name).await), None);
-        assert_eq!(failure(&second.destroy(&domain).await.unwrap()), None);
+        let destroyed = second.destroy(&domain).await.unwrap();
+        assert_eq!(failure(&destroyed), None);
         cluster.start_node(0).await;
         cluster.sync_all().await;
         // Longer than an adoption takes.
@@ -265,5 +269,16 @@ async fn an_instance_published_on_a_dead_node_alone_stays_destroyed() {
             Code::NotFound
         );
         assert_eq!(world.leftovers().await, Vec::<String>::new());
+        if round == 0 {
+            eventually("the destruction has looked once more", async || {
+                let ended = second.end_of(&destroyed.name).await;
+                let Some(Outcome::Response(response)) = &ended.result else {
+                    panic!("{ended:#?}");
+                };
+                let result: DeleteInstanceResult = unpack(response).unwrap().unwrap();
+                result.last_look_time
+            })
+            .await;
+        }
     }
 }
