@@ -12,8 +12,8 @@ use crate::error::{Error, Result};
 /// The CouchDB of a service and how to use it. To be flattened into the flags of a service.
 #[derive(Clone, Debug, clap::Args)]
 pub struct CouchFlags {
-    /// The root URL of CouchDB. Name and password may stand in it, or in --couchdb-user and
-    /// --couchdb-password-file.
+    /// The root URL of CouchDB. Name and password are in --couchdb-user and --couchdb-password-file; in the URL,
+    /// everybody who lists the processes of this machine sees them.
     #[arg(
         long,
         env = "HAMLET_COUCHDB",

@@ -144,6 +144,9 @@ impl<S: DocumentStore> Settling<'_, S> {
             self.own.retain(|it| it != rev);
         }
         match written {
+            // Made by the same bytes as a leaf of ours that was withdrawn, perhaps on a node that is away. The
+            // tombstone would delete it when that node is back; a successor stays alive beside the tombstone.
+            Some(Write::Committed(rev)) if self.gone.contains(&rev) => self.own.push(rev),
             Some(Write::Committed(rev)) => {
                 for spare in std::mem::take(&mut self.own) {
                     keep_transient(self.store.withdraw(&spare).await, &mut self.last)?;

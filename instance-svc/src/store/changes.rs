@@ -42,8 +42,9 @@ impl Store {
             return database.compare_and_set(SETTINGS_ID, rev, settings).await;
         }
         couch.create_database(&name).await?;
-        let first: ClaimOutcome<Map<String, Value>> =
-            database.claim(SETTINGS_ID, settings, |_| false).await?;
+        let first: ClaimOutcome<Map<String, Value>> = database
+            .claim(SETTINGS_ID, settings, |found| found == settings)
+            .await?;
         Ok(match first {
             ClaimOutcome::Won(rev) => Exchange::Won(rev),
             ClaimOutcome::Taken(_) => Exchange::Lost,

@@ -36,7 +36,11 @@ impl Store {
         id: &str,
         document: InstanceDocument,
     ) -> Result<InstanceDocument, couch::Error> {
-        match self.instances.claim(id, &document, |_| false).await? {
+        match self
+            .instances
+            .claim(id, &document, |found| *found == document)
+            .await?
+        {
             ClaimOutcome::Won(_) => Ok(document),
             ClaimOutcome::Taken(published) => Ok(published),
         }

@@ -39,7 +39,7 @@ impl Store {
                 .await;
         }
         let first: ClaimOutcome<Map<String, Value>> = database
-            .claim(VAULT_SETTINGS_ID, settings, |_| false)
+            .claim(VAULT_SETTINGS_ID, settings, |found| found == settings)
             .await?;
         Ok(match first {
             ClaimOutcome::Won(rev) => Exchange::Won(rev),

@@ -99,15 +99,20 @@ impl Inner {
         let mut others = self.nodes_with(db);
         let own = others.contains(&at);
         others.retain(|node| *node != at);
-        if own && let Some(other) = self.pick(&others) {
-            // If it fails, the node alone answers, as if the other had just died.
-            let _ = self.merge(db, document, at, other).await;
+        // A coordinator asks all nodes and takes the first answer of another one. The node answers alone only if
+        // the others are away.
+        while own && let Some(other) = self.pick(&others) {
+            if self.merge(db, document, at, other).await == Ok(true) {
+                break;
+            }
+            others.retain(|node| *node != other);
         }
         self.ask(at, call).await
     }
 
-    /// Gives each of two nodes the leaves of a document that only the other has.
-    async fn merge(&self, db: &str, document: &str, a: usize, b: usize) -> Result<(), String> {
+    /// Gives each of two nodes the leaves of a document that only the other has. Returns `false` when one of them went
+    /// away meanwhile.
+    async fn merge(&self, db: &str, document: &str, a: usize, b: usize) -> Result<bool, String> {
         self.until_arrived(db, a, Some(document)).await;
         self.until_arrived(db, b, Some(document)).await;
         let lock = self.lock(db);
@@ -117,11 +122,11 @@ impl Inner {
         let leaves = Call::new(Method::GET, &target);
         let (from_a, from_b) = tokio::join!(self.ask(a, &leaves), self.ask(b, &leaves));
         if from_a.body == from_b.body {
-            return Ok(());
+            return Ok((self.pulse(a), self.pulse(b)) == pulses);
         }
         let (from_a, from_b) = (leaves_of(&from_a)?, leaves_of(&from_b)?);
         if !self.nodes_with(db).contains(&a) || (self.pulse(a), self.pulse(b)) != pulses {
-            return Ok(());
+            return Ok(false);
         }
         for (from, other, to) in [(&from_a, &from_b, b), (&from_b, &from_a, a)] {
             let there: BTreeSet<&str> = other.iter().map(rev_of).collect();
@@ -134,7 +139,7 @@ impl Inner {
                 self.store(db, to, missing).await?;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Stores revisions of another node as they are.
