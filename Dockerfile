@@ -67,7 +67,7 @@ RUN set -eu; \
             || { echo "BINARIES: $program is missing in $from" >&2; exit 1; }; \
     done; \
     # Folders for volumes: a new volume takes the owner of the folder that it is mounted on.
-    mkdir -p /folders/hamlet/couchdb /folders/hamlet/cluster /folders/hamlet/admin /folders/hamlet/contents; \
+    mkdir -p /folders/hamlet/couchdb /folders/hamlet/cluster /folders/hamlet/admin /folders/hamlet/contents /folders/hamlet/state; \
     mkdir -p /folders/opt/couchdb/data; \
     # Certificates by which registries of apps are known; a slim runtime image has none.
     mkdir /certificates; \

@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use embedded_couchdb::program::{Flags, run};
+use process_kit::{arguments, folder};
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    folder::keep_files_private();
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_default_env()
@@ -14,7 +15,9 @@ async fn main() -> ExitCode {
         )
         .with_writer(std::io::stderr)
         .init();
-    match run(Flags::parse()).await {
+    let args: Vec<_> = std::env::args_os().collect();
+    let flags: Flags = arguments::parse(&args).unwrap_or_else(|error| error.exit());
+    match run(flags).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             #[expect(clippy::print_stderr, reason = "the error message of the program")]

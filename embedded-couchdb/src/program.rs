@@ -38,7 +38,8 @@ pub struct Flags {
         global = true,
         env = "HAMLET_LISTEN",
         value_name = "ADDR",
-        default_value = "127.0.0.1:5984"
+        default_value = "127.0.0.1:5984",
+        value_parser = process_kit::address::parse
     )]
     listen: SocketAddr,
     /// Folder for the data; created if it is missing.
@@ -152,7 +153,7 @@ fn variable(name: &str) -> Option<String> {
 
 fn file_of(name: &str) -> Result<(String, PathBuf), String> {
     let file_variable = format!("{name}_FILE");
-    match std::env::var_os(&file_variable) {
+    match std::env::var_os(&file_variable).filter(|path| !path.is_empty()) {
         Some(path) => Ok((file_variable, path.into())),
         None => Err(format!("set {name} or {file_variable}")),
     }

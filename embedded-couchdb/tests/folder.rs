@@ -12,6 +12,8 @@
 mod process;
 mod support;
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use std::time::Duration;
 
 use embedded_couchdb::{Config, Error, Server};
@@ -72,6 +74,8 @@ async fn an_error_names_a_folder_that_cannot_be_created() {
 #[tokio::test]
 async fn a_file_that_is_no_database_is_refused() {
     let folder = tempfile::tempdir().unwrap();
+    // Otherwise a line warns of what others may enter.
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
     std::fs::write(
         folder.path().join("couch.sqlite"),
         "this is no database, and long enough to show it",

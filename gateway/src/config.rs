@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use process_kit::address;
+
 use service_kit::{duration, secret::Keyring, tls::Tls};
 
 /// The settings of the gateway.
@@ -12,7 +14,8 @@ pub struct Config {
         long,
         env = "HAMLET_LISTEN",
         value_name = "ADDR",
-        default_value = "127.0.0.1:8080"
+        default_value = "127.0.0.1:8080",
+        value_parser = address::parse
     )]
     pub listen: SocketAddr,
     /// Where the admin door listens, which needs the admin credential.
@@ -20,7 +23,8 @@ pub struct Config {
         long,
         env = "HAMLET_ADMIN_LISTEN",
         value_name = "ADDR",
-        default_value = "127.0.0.1:6060"
+        default_value = "127.0.0.1:6060",
+        value_parser = address::parse
     )]
     pub admin_listen: SocketAddr,
     /// Where the instance service is: the address of each of its replicas, separated by commas, or a name that

@@ -1,7 +1,10 @@
 //! The instance service as a program: its flags, and what becomes of them.
 
+use std::path::PathBuf;
+
 use clap::{ArgMatches, FromArgMatches as _, Parser};
 use couch::{CouchFlags, DocId};
+use process_kit::folder::Folder;
 use service_kit::{
     config::Tables,
     peer,
@@ -47,6 +50,10 @@ pub struct Flags {
         value_name = "URL"
     )]
     apps_service: String,
+    /// A folder on this machine by which a restarted process proves that the one before it is dead: it takes up that
+    /// one's operations at once, and not after their leases have lapsed. Several processes may share it.
+    #[arg(long, env = "HAMLET_STATE_DIR", value_name = "DIR")]
+    state_dir: Option<PathBuf>,
     #[command(flatten)]
     instances: Config,
 }
@@ -74,15 +81,30 @@ impl Program for Flags {
         );
         let listener = self.service.listen().await?;
         tracing::info!(address = %listener.local_addr()?, "instance service listens");
+        let slot = self
+            .state_dir
+            .as_deref()
+            .map(Folder::take_slot)
+            .transpose()?;
+        let engine = match &slot {
+            Some(slot) => Settings {
+                alone: true,
+                ..Settings::new(slot.replica()?)
+            },
+            // Nothing proves that a process of the same name is dead, so every start has a name of its own.
+            None => Settings::new(DocId::ascending().into_string()),
+        };
         let dependencies = Dependencies {
             couch,
             peers,
             contexts: tables.contexts,
             cluster_key,
-            // Nothing proves that a process of the same name is dead, so every start has a name of its own.
-            engine: Settings::new(DocId::ascending().into_string()),
+            engine,
             orphan_grace: ORPHAN_GRACE,
         };
-        Ok(serve(self.instances, dependencies, listener, shutdown).await?)
+        let served = serve(self.instances, dependencies, listener, shutdown).await;
+        // Nobody may take the slot before this process has stopped driving its operations.
+        drop(slot);
+        Ok(served?)
     }
 }

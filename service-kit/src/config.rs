@@ -17,6 +17,8 @@ use std::{
 use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, builder::Resettable};
 use toml::de::{DeTable, DeValue};
 
+use process_kit::arguments;
+
 use crate::{
     clusters::{self, CouchCluster, TableError},
     contexts::{self, Contexts},
@@ -104,9 +106,8 @@ pub fn load<A: CommandFactory + FromArgMatches>(
     let args: Vec<OsString> = args.into_iter().collect();
     let command = A::command();
     let Some(path) = file_named_by(&args) else {
-        let args = parse(command, &args)?;
         return Ok(Loaded {
-            args,
+            args: parse(command, &args)?,
             tables: Tables::default(),
         });
     };
@@ -150,7 +151,7 @@ pub fn defaults<A: clap::Args>() -> A {
 }
 
 fn parse<A: FromArgMatches>(mut command: Command, args: &[OsString]) -> Result<A, clap::Error> {
-    let matches = command.try_get_matches_from_mut(args)?;
+    let matches = arguments::matches(&mut command, args)?;
     A::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
@@ -272,7 +273,7 @@ impl File {
 
     /// Names the line of the file when one of its values is the cause of `error`.
     fn blame(&self, command: &Command, args: &[OsString], error: clap::Error) -> Error {
-        let fails = |command: &Command| command.clone().try_get_matches_from(args).err();
+        let fails = |command: &Command| arguments::matches(&mut command.clone(), args).err();
         if !error.use_stderr() || fails(command).is_some() {
             return Error::CommandLine(error);
         }

@@ -36,6 +36,26 @@ pub struct Context {
     /// Whether app hosts are `slug.instance` or `name-slug.parent`.
     #[serde(default)]
     pub subdomains: Subdomains,
+    /// The name of whoever runs the installation, for the owners of its instances.
+    #[serde(default, deserialize_with = "line")]
+    pub operator_name: String,
+    /// How owners reach them: a mail address, a telephone number.
+    #[serde(default, deserialize_with = "line")]
+    pub operator_contact: String,
+    /// A page of theirs.
+    #[serde(default, deserialize_with = "web_link")]
+    pub operator_link: String,
+}
+
+/// Who runs an installation, as owners see it. Each part may be empty, not all of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operator {
+    /// Their name.
+    pub name: String,
+    /// How owners reach them.
+    pub contact: String,
+    /// A page of theirs.
+    pub link: String,
 }
 
 /// How the host of an app is made from that of its instance.
@@ -51,6 +71,30 @@ pub enum Subdomains {
 
 const fn yes() -> bool {
     true
+}
+
+/// A text that fits into a line of a page.
+fn line<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    const LONGEST: usize = 200;
+    let text = String::deserialize(from)?;
+    if text.len() > LONGEST || text.contains(char::is_control) {
+        return Err(D::Error::custom(format!(
+            "the text about the operator is longer than {LONGEST} bytes or has more than one line"
+        )));
+    }
+    Ok(text)
+}
+
+fn web_link<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let link = line(from)?;
+    let is_usable = link.is_empty()
+        || Url::parse(&link).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+    if is_usable {
+        return Ok(link);
+    }
+    Err(D::Error::custom(
+        "operator_link: is no address; it looks like https://example.org/help",
+    ))
 }
 
 /// Checks each URL at the start: otherwise a wrong one would only fail with the first installation.
@@ -111,6 +155,9 @@ impl Default for Context {
             init_administrative_folder: true,
             init_photos_folder: true,
             subdomains: Subdomains::Nested,
+            operator_name: String::new(),
+            operator_contact: String::new(),
+            operator_link: String::new(),
         }
     }
 }
@@ -147,6 +194,22 @@ impl Contexts {
             .unwrap_or_default()
     }
 
+    /// Who runs the installation: as the context says, or else as the default one says.
+    #[must_use]
+    pub fn operator(&self, name: &str) -> Option<Operator> {
+        [name, DEFAULT].iter().find_map(|name| {
+            let context = self.get(name);
+            let operator = Operator {
+                name: context.operator_name,
+                contact: context.operator_contact,
+                link: context.operator_link,
+            };
+            let parts = [&operator.name, &operator.contact, &operator.link];
+            let is_told = parts.iter().any(|part| !part.is_empty());
+            is_told.then_some(operator)
+        })
+    }
+
     /// Where a context looks up apps: its own registries, then those of the default one.
     #[must_use]
     pub fn registries(&self, name: &str) -> Vec<String> {
@@ -171,6 +234,27 @@ mod tests {
             registries: registries.iter().map(|&text| text.to_owned()).collect(),
             ..Context::default()
         }
+    }
+
+    #[test]
+    fn a_context_without_an_operator_has_that_of_the_default_one() {
+        let run_by = |name: &str| Context {
+            operator_name: name.to_owned(),
+            ..Context::default()
+        };
+        let contexts = Contexts::new(
+            [
+                ("default".to_owned(), run_by("Us")),
+                ("school".to_owned(), run_by("The school")),
+                ("plain".to_owned(), run_by("")),
+            ]
+            .into(),
+        );
+        let name = |context: &str| contexts.operator(context).map(|it| it.name);
+        assert_eq!(name("school").as_deref(), Some("The school"));
+        assert_eq!(name("plain").as_deref(), Some("Us"));
+        assert_eq!(name("unknown").as_deref(), Some("Us"));
+        assert_eq!(Contexts::default().operator(""), None);
     }
 
     #[test]

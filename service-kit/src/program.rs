@@ -15,6 +15,7 @@ use std::{
 };
 
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
+use process_kit::{address, arguments, folder};
 use secret::{Keyring, Rule};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -70,7 +71,7 @@ pub struct ServiceFlags {
     #[command(flatten)]
     telemetry: TelemetryFlags,
     /// Where the service listens.
-    #[arg(long, env = "HAMLET_LISTEN", value_name = "ADDR")]
+    #[arg(long, env = "HAMLET_LISTEN", value_name = "ADDR", value_parser = address::parse)]
     listen: SocketAddr,
     #[command(flatten)]
     credentials: CredentialFlags,
@@ -220,11 +221,20 @@ pub async fn run<P: Program>(args: impl IntoIterator<Item = OsString>) -> ExitCo
 }
 
 async fn serve<P: Program>(args: Vec<OsString>) -> Result<(), BoxError> {
+    folder::keep_files_private();
+    let shown = arguments::shown_passwords(&args);
     let loaded = config::load::<Serving<P>>(args).unwrap_or_else(|error| error.exit());
     let Serving(program) = loaded.args;
     let shutdown =
         shutdown::on_signal().map_err(|error| format!("cannot listen to signals: {error}"))?;
     let telemetry = telemetry::init(P::NAME, program.telemetry(), &shutdown).await?;
+    for flag in shown {
+        tracing::warn!(
+            flag,
+            "holds a password, and everybody who lists the processes of this machine sees it: put it into a file, and \
+             name that with --couchdb-password-file"
+        );
+    }
     let served = program.serve(loaded.tables, shutdown).await;
     telemetry.end().await;
     served

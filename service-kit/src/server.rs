@@ -108,6 +108,17 @@ pub enum Error {
     Listener(#[from] io::Error),
 }
 
+/// The services that the doors of the gateway let through, and health, which it serves itself.
+pub const PUBLIC_SERVICES: [&str; 7] = [
+    "google.longrunning.Operations",
+    "grpc.health.v1.Health",
+    "hamlet.apps.v1.AppsService",
+    "hamlet.files.v1.FilesService",
+    "hamlet.instance.v1.InstanceService",
+    "hamlet.instance.v1.OperationService",
+    "hamlet.instance.v1.TenantService",
+];
+
 /// Builds a gRPC server, which also serves health and reflection.
 #[derive(Debug)]
 pub struct GrpcServer {
@@ -123,6 +134,14 @@ impl GrpcServer {
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(hamlet_proto::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            // The details of errors.
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET);
+        // What callers can reach through the gateway. The services between services are for nobody else.
+        let reflection = PUBLIC_SERVICES
+            .iter()
+            .fold(reflection, |reflection, name| {
+                reflection.with_service_name(*name)
+            })
             .build_v1()?;
         let mut routes = RoutesBuilder::default();
         routes.add_service(health).add_service(reflection);

@@ -37,6 +37,26 @@ pub fn to_status<E: ServiceError + 'static>(error: &E) -> Status {
     status.build()
 }
 
+/// The longest text of a status, in bytes. A status travels in headers, and peers refuse long ones; so a text that
+/// repeats what a caller sent is cut here.
+const LONGEST_TEXT: usize = 1000;
+
+/// The longest text of all field violations together, in bytes.
+const LONGEST_DETAILS: usize = 3000;
+
+/// A text of at most `longest` bytes; what is cut is shown as an ellipsis.
+fn cut(mut text: String, longest: usize) -> String {
+    if text.len() > longest {
+        let mut end = longest;
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
 /// Collects the parts of a status.
 #[derive(Debug)]
 #[must_use = "a status has to be built"]
@@ -46,6 +66,8 @@ pub struct StatusBuilder {
     reason: String,
     metadata: HashMap<String, String>,
     details: ErrorDetails,
+    /// The size of the field violations, in bytes.
+    details_size: usize,
 }
 
 impl StatusBuilder {
@@ -54,10 +76,11 @@ impl StatusBuilder {
     pub fn new(code: Code, reason: &str, message: impl Into<String>) -> Self {
         Self {
             code,
-            message: message.into(),
+            message: cut(message.into(), LONGEST_TEXT),
             reason: reason.to_owned(),
             metadata: HashMap::new(),
             details: ErrorDetails::new(),
+            details_size: 0,
         }
     }
 
@@ -72,6 +95,19 @@ impl StatusBuilder {
         .field(field, wrong)
     }
 
+    /// A request with several wrong fields, each with what is wrong and what would be right.
+    pub fn invalid_fields<'a>(fields: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> Self {
+        let told: Vec<_> = fields
+            .clone()
+            .map(|(field, wrong)| format!("{field}: {wrong}"))
+            .collect();
+        let message = told.join("; ");
+        fields.fold(
+            Self::new(Code::InvalidArgument, "INVALID_FIELD", message),
+            |status, (field, wrong)| status.field(field, wrong),
+        )
+    }
+
     /// A call that the contract has and the server does not implement yet. `message` says what to do
     /// instead.
     pub fn unimplemented(message: impl Into<String>) -> Self {
@@ -80,14 +116,20 @@ impl StatusBuilder {
 
     /// Adds a value to the metadata of the `ErrorInfo`, for programs.
     pub fn with(mut self, key: &str, value: impl Into<String>) -> Self {
-        self.metadata.insert(key.to_owned(), value.into());
+        let value = cut(value.into(), LONGEST_TEXT);
+        self.metadata.insert(key.to_owned(), value);
         self
     }
 
     /// Adds a field violation: what would be right in this field of the request.
     pub fn field(mut self, field: &str, description: impl Into<String>) -> Self {
-        self.details
-            .add_bad_request_violation(field, description.into());
+        let field = cut(field.to_owned(), LONGEST_TEXT / 5);
+        let description = cut(description.into(), LONGEST_TEXT);
+        let size = field.len() + description.len();
+        if self.details_size + size <= LONGEST_DETAILS {
+            self.details_size += size;
+            self.details.add_bad_request_violation(field, description);
+        }
         self
     }
 

@@ -4,6 +4,8 @@ use std::{error::Error, ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+use process_kit::arguments;
+
 use crate::{couchdb, secrets};
 
 /// Prepares an installation of Hamlet. Every command may be repeated: what is done is left as it is.
@@ -60,7 +62,9 @@ pub fn command() -> clap::Command {
 
 /// Runs the program. Exit codes: 0 success, 1 failure, 2 usage error.
 pub async fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let done = match Flags::parse_from(args).command {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let flags: Flags = arguments::parse(&args).unwrap_or_else(|error| error.exit());
+    let done = match flags.command {
         Command::Secrets { files } => secrets::make_missing(&files).map_err(CommandError::from),
         Command::RenewSecrets { files } => secrets::renew(&files).map_err(CommandError::from),
         Command::Couchdb(settings) => couchdb::set_up(&settings).await.map_err(CommandError::from),

@@ -9,6 +9,7 @@ use std::{
 
 use couch::{Clusters, Couch, CouchConfig};
 use instance_svc::{Dependencies, Peers};
+use process_kit::folder::{self, Folder};
 use service_kit::{
     config::Tables,
     contexts::Contexts,
@@ -22,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     demo::{self, Demo},
     door,
-    folder::{self, Folder},
+    folder::{keyring, publish_admin_address},
     settings::Settings,
 };
 
@@ -151,8 +152,8 @@ impl Installation {
         admin: TcpListener,
     ) -> Result<(), Error> {
         let overlap = settings.overlap.get();
-        let credential = self.folder.keyring("admin-credential", overlap)?;
-        let cluster_key = self.folder.keyring("cluster-key", overlap)?;
+        let credential = keyring(&self.folder, "admin-credential", overlap)?;
+        let cluster_key = keyring(&self.folder, "cluster-key", overlap)?;
         let (public_address, admin_address) = addresses(&public, &admin)?;
         let couch = database_kit::connect_members(
             self.start_database(settings).await?,
@@ -184,7 +185,7 @@ impl Installation {
             error = self.services.first_end() => return Err(error),
             error = self.database.first_end() => return Err(error),
         }
-        let _published = self.folder.publish_admin_address(admin_address)?;
+        let _published = publish_admin_address(&self.folder, admin_address)?;
         #[expect(clippy::print_stdout, reason = "scripts wait for this line")]
         {
             println!("ready public={public_address} admin={admin_address}");
@@ -214,9 +215,7 @@ impl Installation {
             )?);
         }
         const USER: &str = "hamlet";
-        let password = self
-            .folder
-            .keyring("couchdb-password", settings.overlap.get())?;
+        let password = keyring(&self.folder, "couchdb-password", settings.overlap.get())?;
         let mut server = embedded_couchdb::Config::new(self.folder.join("couchdb"), USER, "");
         server.password = password.clone();
         let server = embedded_couchdb::Server::open(server).await?;
@@ -265,7 +264,10 @@ impl Installation {
         self.services.start(
             "apps service",
             apps_svc::serve(
-                apps_svc::Config { contents },
+                apps_svc::Config {
+                    contents,
+                    sources: settings.sources.clone(),
+                },
                 apps_svc::Dependencies {
                     couch: couch.clone(),
                     contexts: contexts.clone(),

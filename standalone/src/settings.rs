@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use couch::CouchOptions;
+use process_kit::address;
 use service_kit::{
     config::FileArg, program::OverlapFlag, secret::Secret, telemetry::TelemetryFlags,
 };
@@ -31,7 +32,8 @@ pub(crate) struct Settings {
         long,
         env = "HAMLET_LISTEN",
         default_value = "127.0.0.1:8080",
-        value_name = "ADDR"
+        value_name = "ADDR",
+        value_parser = address::parse
     )]
     pub(crate) listen: SocketAddr,
     /// Where administrators connect; port 0 picks a free one.
@@ -39,11 +41,12 @@ pub(crate) struct Settings {
         long,
         env = "HAMLET_ADMIN_LISTEN",
         default_value = "127.0.0.1:6060",
-        value_name = "ADDR"
+        value_name = "ADDR",
+        value_parser = address::parse
     )]
     pub(crate) admin_listen: SocketAddr,
-    /// Another CouchDB instead of the embedded one: http://host:5984. Name and password may stand in the
-    /// URL, or in --couchdb-user and --couchdb-password-file.
+    /// Another CouchDB instead of the embedded one: http://host:5984. Name and password are in --couchdb-user and
+    /// --couchdb-password-file; in the URL, everybody who lists the processes of this machine sees them.
     #[arg(
         long,
         env = "HAMLET_COUCHDB",
@@ -61,6 +64,9 @@ pub(crate) struct Settings {
     /// examples/apps that lies beside the program or in the working directory.
     #[arg(long, env = "HAMLET_APP_FOLDER", value_name = "DIR")]
     pub(crate) app_folder: Option<PathBuf>,
+    /// Where apps may come from.
+    #[command(flatten)]
+    pub(crate) sources: apps_svc::SourceFlags,
     /// The instance service's settings.
     #[command(flatten)]
     pub(crate) instances: instance_svc::Config,

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use process_kit::folder;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::Error;
@@ -95,10 +96,15 @@ pub(crate) fn lock_folder(data: &Path) -> Result<Folder, Error> {
         source,
     })?;
     match lock.try_lock() {
-        Ok(()) => Ok(Folder {
-            file: data.join("couch.sqlite"),
-            _lock: lock,
-        }),
+        Ok(()) => {
+            if let Err(error) = folder::warn_if_open(data) {
+                tracing::debug!(%error, "the mode of the data folder is unknown");
+            }
+            Ok(Folder {
+                file: data.join("couch.sqlite"),
+                _lock: lock,
+            })
+        }
         Err(TryLockError::WouldBlock) => Err(Error::InUse {
             path: data.to_owned(),
         }),
@@ -109,12 +115,25 @@ pub(crate) fn lock_folder(data: &Path) -> Result<Folder, Error> {
     }
 }
 
+/// Takes the rights of other users from the files of an earlier version. SQLite gives the files beside the first the
+/// mode of the first.
+fn make_private(file: &Path) -> Result<(), Error> {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut path = file.as_os_str().to_owned();
+        path.push(suffix);
+        let path = PathBuf::from(path);
+        folder::make_private(&path).map_err(|source| Error::Folder { path, source })?;
+    }
+    Ok(())
+}
+
 /// Opens the file for writing, and creates the tables if it is new.
 pub(crate) fn open_writer(file: &Path, max_pages: Option<u32>) -> Result<Connection, Error> {
     let store = |source| Error::Store {
         path: file.to_owned(),
         source,
     };
+    make_private(file)?;
     let conn = Connection::open(file).map_err(store)?;
     conn.busy_timeout(Duration::from_secs(10)).map_err(store)?;
     let format: i64 = conn

@@ -5,6 +5,9 @@
 /// may also not know yet of databases that were just created.
 pub const INSTANCE_INCOMPLETE: &str = "INSTANCE_INCOMPLETE";
 
+/// A passphrase in plain text is too easy to guess.
+pub const PASSPHRASE_WEAK: &str = "PASSPHRASE_WEAK";
+
 /// A register token is not the one of the instance.
 pub const REGISTER_TOKEN_WRONG: &str = "REGISTER_TOKEN_WRONG";
 /// A register token was used already.

@@ -63,7 +63,12 @@ pub struct TelemetryFlags {
     #[arg(long, env = "HAMLET_OTLP_ENDPOINT", value_name = "URL")]
     pub otlp_endpoint: Option<String>,
     /// The address on which metrics are served to Prometheus, at the path /metrics. By default none.
-    #[arg(long, env = "HAMLET_METRICS_LISTEN", value_name = "ADDR")]
+    #[arg(
+        long,
+        env = "HAMLET_METRICS_LISTEN",
+        value_name = "ADDR",
+        value_parser = process_kit::address::parse
+    )]
     pub metrics_listen: Option<SocketAddr>,
 }
 

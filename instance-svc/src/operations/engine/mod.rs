@@ -64,7 +64,7 @@ pub struct Settings {
     /// The name of this replica; it is unique.
     pub replica: String,
     /// Whether no other process of this name can be alive, so that its operations can be taken over at once.
-    /// The lock on a data folder proves it.
+    /// The lock on a folder proves it.
     pub alone: bool,
     /// How long a lease lasts without a sign of life. It is longer than any single call to a database or
     /// service.
