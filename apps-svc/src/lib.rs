@@ -16,6 +16,6 @@ mod serve;
 mod sources;
 mod store;
 
-pub use config::Config;
+pub use config::{Config, SourceFlags};
 pub use error::Error;
 pub use serve::{Dependencies, ServeError, serve};

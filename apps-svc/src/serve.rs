@@ -100,10 +100,13 @@ async fn run(
         up = database_kit::wait_until_up(&dependencies.couch) => up?,
         () = shutdown.cancelled() => return Ok(()),
     }
+    let mut roots = config.sources.app_roots;
+    roots.extend(dependencies.app_folder.clone());
     let sources = Sources {
-        client: Client::new()?,
+        client: Client::new(&config.sources.app_networks)?,
         contexts: dependencies.contexts,
         app_folder: dependencies.app_folder,
+        roots,
         limits: Limits::default(),
     };
     let shared = Shared::new(dependencies.couch, contents.clone(), sources);

@@ -213,6 +213,30 @@ impl Store {
         }
     }
 
+    /// Replaces the document of an app.
+    ///
+    /// # Errors
+    /// [`Error::Changed`] when the app has been changed in the meantime.
+    pub(crate) async fn replace(
+        &self,
+        old: &AppDocument,
+        new: Draft,
+        kind: AppType,
+    ) -> Result<AppDocument, Error> {
+        let database = self.database(kind.doctype())?;
+        let Value::Object(body) = new.body else {
+            return Err(Error::Stored(new.id));
+        };
+        match database.compare_and_set(&old.id, &old.rev, &body).await? {
+            Exchange::Won(rev) => Ok(AppDocument {
+                id: new.id,
+                rev,
+                body,
+            }),
+            Exchange::Lost => Err(Error::Changed { slug: new.id }),
+        }
+    }
+
     /// Removes an app: first its triggers and permissions, then its document, so that an interrupted removal can be
     /// retried.
     ///

@@ -9,7 +9,7 @@
 
 mod support;
 
-use apps_svc::{Config, Dependencies};
+use apps_svc::{Config, Dependencies, SourceFlags};
 use hamlet_proto::hamlet::apps::v1::{
     App, InstallAppRequest, PurgeContentsRequest, apps_service_client::AppsServiceClient,
 };
@@ -45,6 +45,7 @@ impl Replica {
         };
         let config = Config {
             contents: world.contents.clone(),
+            sources: SourceFlags::default(),
         };
         let (listener, address) = listen().await;
         let stop = CancellationToken::new();

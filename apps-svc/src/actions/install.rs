@@ -60,13 +60,7 @@ pub(crate) async fn install(
 }
 
 async fn run(shared: &Shared, tenant: &Tenant, asked: Install) -> Result<AppDocument, Error> {
-    let source = Source::parse(&asked.source).map_err(|wrong| match wrong {
-        Wrong::Invalid(wrong) => Error::Field {
-            field: "source",
-            wrong,
-        },
-        Wrong::NotBuilt(why) => Error::NotBuilt(why),
-    })?;
+    let source = parse_source(&asked.source)?;
     let store = shared.store(tenant)?;
     let known = known_slug(&asked, &source)?;
     if let Some(slug) = &known
@@ -104,9 +98,7 @@ async fn run(shared: &Shared, tenant: &Tenant, asked: Install) -> Result<AppDocu
     if let Some(found) = store.app(asked.kind, &slug).await? {
         return settle(found, &slug, &source);
     }
-    let now = OffsetDateTime::now_utc()
-        .format(&Rfc3339)
-        .map_err(|error| Error::Stored(error.to_string()))?;
+    let now = now()?;
     let (package, tree) = hash(package).await?;
     let version = match &package.version {
         Some(version) => version.clone(),
@@ -149,6 +141,24 @@ async fn run(shared: &Shared, tenant: &Tenant, asked: Install) -> Result<AppDocu
             settle(app, &slug, &source)
         }
     }
+}
+
+/// The source of a request.
+pub(super) fn parse_source(text: &str) -> Result<Source, Error> {
+    Source::parse(text).map_err(|wrong| match wrong {
+        Wrong::Invalid(wrong) => Error::Field {
+            field: "source",
+            wrong,
+        },
+        Wrong::NotBuilt(why) => Error::NotBuilt(why),
+    })
+}
+
+/// The present time, as documents hold it.
+pub(super) fn now() -> Result<String, Error> {
+    OffsetDateTime::now_utc()
+        .format(&Rfc3339)
+        .map_err(|error| Error::Stored(error.to_string()))
 }
 
 /// The slug, when it is known before the app is fetched.
@@ -229,7 +239,8 @@ async fn repair(
     Ok(())
 }
 
-fn would_be(draft: Draft) -> Result<AppDocument, Error> {
+/// A document that is not stored.
+pub(super) fn would_be(draft: Draft) -> Result<AppDocument, Error> {
     match draft.body {
         Value::Object(body) => Ok(AppDocument {
             id: draft.id,
@@ -240,7 +251,8 @@ fn would_be(draft: Draft) -> Result<AppDocument, Error> {
     }
 }
 
-async fn hash(mut package: Package) -> Result<(Package, Tree), Error> {
+/// Hashes the files of a package, which become its tree.
+pub(super) async fn hash(mut package: Package) -> Result<(Package, Tree), Error> {
     let files = std::mem::take(&mut package.files);
     let tree = tokio::task::spawn_blocking(move || Tree::of(&files)).await??;
     Ok((package, tree))

@@ -1,9 +1,11 @@
 //! What can be done with apps: one action per file.
 
+pub(crate) mod check;
 pub(crate) mod install;
 pub(crate) mod list;
 pub(crate) mod sweep;
 pub(crate) mod uninstall;
+pub(crate) mod update;
 
 use std::sync::Arc;
 

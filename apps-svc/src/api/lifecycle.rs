@@ -2,14 +2,15 @@
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use hamlet_proto::hamlet::apps::v1::{
-    Contents, ListContentsRequest, PrepareDatabasesRequest, PrepareDatabasesResponse,
-    PreparedDatabase, PurgeContentsRequest, PurgeContentsResponse,
+    App, CheckAppRequest, Contents, ListContentsRequest, PrepareDatabasesRequest,
+    PrepareDatabasesResponse, PreparedDatabase, PurgeContentsRequest, PurgeContentsResponse,
     apps_lifecycle_service_server::AppsLifecycleService,
 };
-use service_kit::caller::Caller;
+use service_kit::{caller::Caller, status::invalid_field};
 use tonic::{Request, Response, Status};
 
-use crate::actions::Shared;
+use super::convert;
+use crate::actions::{Shared, check::check};
 
 /// Handles the calls of the instance service.
 #[derive(Clone, Debug)]
@@ -34,6 +35,17 @@ impl AppsLifecycleService for Lifecycle {
             })
             .collect();
         Ok(Response::new(PrepareDatabasesResponse { databases }))
+    }
+
+    async fn check_app(&self, request: Request<CheckAppRequest>) -> Result<Response<App>, Status> {
+        let caller = Caller::of(&request)?;
+        caller.require_internal()?;
+        let tenant = caller.tenant()?.clone();
+        let asked = request.into_inner();
+        let kind = convert::kind(asked.kind)
+            .ok_or_else(|| invalid_field("kind", "is not known; give a web app or a konnector"))?;
+        let app = check(&self.0, &tenant, &asked.source, kind).await?;
+        Ok(Response::new(convert::app(kind, &app, &tenant.locale)))
     }
 
     async fn purge_contents(

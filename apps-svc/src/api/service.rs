@@ -5,7 +5,8 @@ use std::time::Duration;
 use hamlet_proto::hamlet::{
     apps::v1::{
         App, GetAppRequest, InstallAppRequest, ListAppsRequest, ListAppsResponse,
-        UninstallAppRequest, UninstallAppResponse, apps_service_server::AppsService,
+        UninstallAppRequest, UninstallAppResponse, UpdateAppRequest,
+        apps_service_server::AppsService,
     },
     instance::v1::Tenant,
 };
@@ -19,6 +20,7 @@ use crate::{
         install::{self, Install},
         list,
         uninstall::{self, Uninstall},
+        update::{self, Update},
     },
     domain::{app_type::AppType, slug},
     error::Error,
@@ -66,6 +68,17 @@ fn check_request_id(text: &str) -> Result<(), Status> {
             "is not usable; give up to 128 printable ASCII characters without spaces, best a UUID",
         )
     })
+}
+
+fn checked_limit(limit: Option<prost_types::Duration>) -> Result<Duration, Status> {
+    let Some(limit) = limit else {
+        return Ok(TIME_LIMIT);
+    };
+    let limit = Duration::try_from(limit).ok();
+    let limit = limit
+        .filter(|limit| !limit.is_zero())
+        .ok_or_else(|| invalid_field("time_limit", "is not more than zero; give 30s"))?;
+    Ok(limit.min(LONGEST_TIME_LIMIT))
 }
 
 fn checked_kind(kind: i32) -> Result<AppType, Status> {
@@ -128,14 +141,7 @@ impl AppsService for Apps {
         let asked = request.into_inner();
         check_request_id(&asked.request_id)?;
         let kind = checked_kind(asked.kind)?;
-        let time_limit = match asked.time_limit {
-            None => TIME_LIMIT,
-            Some(limit) => Duration::try_from(limit)
-                .ok()
-                .filter(|limit| !limit.is_zero())
-                .ok_or_else(|| invalid_field("time_limit", "is not more than zero; give 30s"))?
-                .min(LONGEST_TIME_LIMIT),
-        };
+        let time_limit = checked_limit(asked.time_limit)?;
         let install = Install {
             source: asked.source,
             slug: asked.slug,
@@ -144,6 +150,26 @@ impl AppsService for Apps {
             time_limit,
         };
         let app = install::install(&self.0, &tenant, install).await?;
+        Ok(Response::new(convert::app(kind, &app, &tenant.locale)))
+    }
+
+    async fn update_app(
+        &self,
+        request: Request<UpdateAppRequest>,
+    ) -> Result<Response<App>, Status> {
+        let (tenant, _) = self.tenant(&request)?;
+        let asked = request.into_inner();
+        check_request_id(&asked.request_id)?;
+        let kind = checked_kind(asked.kind)?;
+        let update = Update {
+            slug: checked_slug(asked.slug)?,
+            kind,
+            source: asked.source,
+            etag: asked.etag,
+            validate_only: asked.validate_only,
+            time_limit: checked_limit(asked.time_limit)?,
+        };
+        let app = update::update(&self.0, &tenant, update).await?;
         Ok(Response::new(convert::app(kind, &app, &tenant.locale)))
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{app_type::AppType, permissions, slug, version};
+use super::{app_type::AppType, path, permissions, slug, version};
 
 /// The largest manifest, in bytes.
 pub(crate) const LARGEST: usize = 2 << 20;
@@ -107,6 +107,10 @@ impl Manifest {
                 "version: {shown:?} is no version; one looks like 1.2.3"
             ));
         }
+        stays_inside(&given, &["icon", "screenshots"])?;
+        if let Some(Value::Object(partnership)) = given.get("partnership") {
+            stays_inside(partnership, &["icon"]).map_err(|wrong| format!("partnership.{wrong}"))?;
+        }
         let own_slug = Some(text("slug").to_owned()).filter(|text| slug::wrong(text).is_none());
         let permissions = permissions::read(given.get("permissions"))?;
         given.retain(|name, _| !name.starts_with('_') && !SERVER_OWNED.contains(&name.as_str()));
@@ -138,6 +142,22 @@ impl Manifest {
     }
 }
 
+/// Checks that these members are paths in the app. A path may begin with a slash, which is the top of the app.
+fn stays_inside(members: &Map<String, Value>, names: &[&str]) -> Result<(), String> {
+    for name in names {
+        let texts: Vec<&str> = match members.get(*name) {
+            Some(Value::String(text)) => vec![text],
+            Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect(),
+            _ => continue,
+        };
+        for text in texts {
+            path::plain(text.trim_start_matches('/').as_bytes())
+                .map_err(|wrong| format!("{name}: {wrong}"))?;
+        }
+    }
+    Ok(())
+}
+
 fn check_type(kind: AppType, given: &Map<String, Value>) -> Result<(), String> {
     let other = match kind {
         AppType::Webapp => AppType::Konnector,
@@ -162,14 +182,16 @@ fn webapp(members: &mut Map<String, Value>) -> Result<Vec<Trigger>, String> {
 
     let routes = match object(members, "routes")? {
         Some(routes) => each(routes, "routes", |route| {
-            fields(
+            let route = fields(
                 route,
                 &[
                     ("folder", json!("")),
                     ("index", json!("")),
                     ("public", json!(false)),
                 ],
-            )
+            )?;
+            stays_inside(&route, &["folder", "index"])?;
+            Ok(route)
         })?,
         None => json!({"/": {"folder": "/", "index": "index.html", "public": false}}),
     };
@@ -187,6 +209,7 @@ fn webapp(members: &mut Map<String, Value>) -> Result<Vec<Trigger>, String> {
                     ("trigger", json!("")),
                 ],
             )?;
+            stays_inside(&service, &["file"])?;
             triggers.extend(trigger(name, &service)?);
             let mut service = service;
             service.insert("trigger_id".to_owned(), json!(""));
@@ -380,5 +403,30 @@ mod tests {
         );
         assert!(wrong(json!({"permissions": {"all": {"type": "io.cozy.*"}}})).contains("too wide"));
         assert!(wrong(json!([])).contains("no JSON object"));
+        for outside in [
+            json!({"icon": "../../etc/passwd"}),
+            json!({"screenshots": ["a.png", "/../b.png"]}),
+            json!({"partnership": {"icon": "a/../../b"}}),
+            json!({"routes": {"/": {"folder": "/../../.."}}}),
+            json!({"routes": {"/": {"folder": "/", "index": "../x.html"}}}),
+            json!({"services": {"s": {"file": "services/../../s.js"}}}),
+        ] {
+            assert!(wrong(outside.clone()).contains(".."), "{outside}");
+        }
+    }
+
+    #[test]
+    fn paths_in_the_app_are_kept_as_they_are() {
+        let manifest = Manifest::from_json(
+            AppType::Webapp,
+            json!({
+                "icon": "/public/icon.svg",
+                "routes": {"/": {"folder": "/", "index": "index.html"}, "/p": {"folder": "/public/"}},
+                "services": {"s": {"file": "services/s.js"}},
+            }),
+        )
+        .unwrap();
+        assert_eq!(manifest.members["icon"], "/public/icon.svg");
+        assert_eq!(manifest.members["routes"]["/p"]["folder"], "/public/");
     }
 }

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use reqwest::{StatusCode, redirect};
+use ipnet::IpNet;
+use reqwest::{Response, StatusCode, header::LOCATION, redirect};
 use sha2::{Digest as _, Sha256};
-use url::Url;
+use tokio::time::timeout;
+use url::{Host, Url};
 
+use super::address::{Allowed, NotPublic};
 use crate::error::Error;
 
 /// The timeout of a request to a registry.
@@ -15,38 +18,100 @@ const ARCHIVE_PATIENCE: Duration = Duration::from_secs(60);
 /// How many redirects are followed.
 const REDIRECTIONS: usize = 5;
 
-/// An HTTP client. Clones share its connection pool.
+/// An HTTP client. Clones share its connection pools.
 #[derive(Clone, Debug)]
-pub(crate) struct Client(reqwest::Client);
+pub(crate) struct Client {
+    /// For servers that the configuration names: any address may be used.
+    trusted: reqwest::Client,
+    /// For all others.
+    checked: reqwest::Client,
+    allowed: Allowed,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{}", reason(.0))]
+    Request(#[from] reqwest::Error),
+    #[error("does not answer in time")]
+    Late,
+    #[error("redirects too often")]
+    Redirects,
+    #[error("redirects from https to http")]
+    Downgrade,
+    #[error("redirects to what is no address of the web")]
+    Target,
+    #[error("{0}; the configuration can allow its network (--app-networks)")]
+    NotPublic(#[from] NotPublic),
+}
 
 impl Client {
-    /// Creates a client.
+    /// Creates a client that downloads from public addresses and from these networks.
     ///
     /// # Errors
     /// When the certificates of the system cannot be loaded.
-    pub(crate) fn new() -> Result<Self, reqwest::Error> {
+    pub(crate) fn new(networks: &[IpNet]) -> Result<Self, reqwest::Error> {
         // Another part of the process may have installed a provider already. Either one works.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let redirect = redirect::Policy::custom(|attempt| {
-            let downgrade = attempt.url().scheme() != "https"
-                && attempt.previous().iter().any(|url| url.scheme() == "https");
-            if downgrade {
-                attempt.error("it redirects from https to http")
-            } else if attempt.previous().len() > REDIRECTIONS {
-                attempt.error("it redirects too often")
-            } else {
-                attempt.follow()
-            }
-        });
-        reqwest::Client::builder()
-            .redirect(redirect)
-            .connect_timeout(Duration::from_secs(5))
-            .user_agent(concat!("hamlet/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map(Self)
+        let allowed = Allowed::new(networks);
+        let builder = || {
+            reqwest::Client::builder()
+                // Each redirect is checked here before it is followed.
+                .redirect(redirect::Policy::none())
+                .connect_timeout(Duration::from_secs(5))
+                .user_agent(concat!("hamlet/", env!("CARGO_PKG_VERSION")))
+        };
+        Ok(Self {
+            trusted: builder().build()?,
+            checked: builder()
+                // A proxy would connect to addresses that nobody here has checked.
+                .no_proxy()
+                .dns_resolver(allowed.clone())
+                .build()?,
+            allowed,
+        })
     }
 
-    /// The answer of a registry; `None` for 404.
+    /// The answer to a request, after redirects. A server of the same origin as `trusted` may have any address.
+    async fn get(&self, url: &Url, trusted: Option<&Url>) -> Result<Response, Failure> {
+        let mut url = url.clone();
+        for _ in 0..=REDIRECTIONS {
+            let is_trusted = trusted.is_some_and(|it| it.origin() == url.origin());
+            let client = if is_trusted {
+                &self.trusted
+            } else {
+                self.check_host(&url)?;
+                &self.checked
+            };
+            let answer = client.get(url.clone()).send().await?;
+            if !answer.status().is_redirection() {
+                return Ok(answer);
+            }
+            let Some(target) = answer.headers().get(LOCATION) else {
+                return Ok(answer);
+            };
+            let target = target.to_str().ok().and_then(|it| url.join(it).ok());
+            let target = target.filter(|it| matches!(it.scheme(), "http" | "https"));
+            let target = target.ok_or(Failure::Target)?;
+            if url.scheme() == "https" && target.scheme() != "https" {
+                return Err(Failure::Downgrade);
+            }
+            url = target;
+        }
+        Err(Failure::Redirects)
+    }
+
+    /// Checks an address that stands in the URL itself: the resolver does not see it.
+    fn check_host(&self, url: &Url) -> Result<(), NotPublic> {
+        let address = match url.host() {
+            Some(Host::Ipv4(address)) => address.into(),
+            Some(Host::Ipv6(address)) => address.into(),
+            Some(Host::Domain(_)) | None => return Ok(()),
+        };
+        self.allowed.has(address).then_some(()).ok_or(NotPublic)
+    }
+
+    /// The answer of a registry of the configuration; `None` for 404.
     ///
     /// # Errors
     /// For any status other than 200 and 404, and for an answer that is too large.
@@ -55,30 +120,36 @@ impl Client {
             registry: shown(url),
             why,
         };
-        let request = self.0.get(url.clone()).timeout(REGISTRY_PATIENCE);
-        let answer = request.send().await.map_err(|error| fail(reason(&error)))?;
-        match answer.status() {
-            StatusCode::OK => {}
-            StatusCode::NOT_FOUND => return Ok(None),
-            status => return Err(fail(format!("answered {status}"))),
-        }
-        match collect(answer, largest).await {
-            Ok(Some(bytes)) => Ok(Some(bytes)),
-            Ok(None) => Err(fail(format!(
+        let answered = async {
+            let answer = self.get(url, Some(url)).await?;
+            let status = answer.status();
+            let bytes = match status {
+                StatusCode::OK => collect(answer, largest).await?,
+                _ => None,
+            };
+            Ok::<_, Failure>((status, bytes))
+        };
+        let answered = timeout(REGISTRY_PATIENCE, answered).await;
+        match answered.map_err(|_| Failure::Late).flatten() {
+            Ok((StatusCode::OK, Some(bytes))) => Ok(Some(bytes)),
+            Ok((StatusCode::OK, None)) => Err(fail(format!(
                 "answered with more than {} MiB",
                 largest >> 20
             ))),
-            Err(error) => Err(fail(reason(&error))),
+            Ok((StatusCode::NOT_FOUND, _)) => Ok(None),
+            Ok((status, _)) => Err(fail(format!("answered {status}"))),
+            Err(failure) => Err(fail(failure.to_string())),
         }
     }
 
-    /// Downloads an archive and verifies its checksum.
+    /// Downloads an archive and verifies its checksum. `registry` is the registry of the configuration that named it.
     ///
     /// # Errors
     /// When the download fails, the archive is too large, or its checksum is not the expected one.
     pub(crate) async fn archive(
         &self,
         url: &Url,
+        registry: Option<&Url>,
         sha256: Option<&str>,
         largest: usize,
     ) -> Result<Vec<u8>, Error> {
@@ -86,9 +157,21 @@ impl Client {
             host: shown(url),
             why,
         };
-        let request = self.0.get(url.clone()).timeout(ARCHIVE_PATIENCE);
-        let answer = request.send().await.map_err(|error| fail(reason(&error)))?;
-        match answer.status() {
+        let answered = async {
+            let answer = self.get(url, registry).await?;
+            let status = answer.status();
+            let bytes = match status {
+                StatusCode::OK => collect(answer, largest).await?,
+                _ => None,
+            };
+            Ok::<_, Failure>((status, bytes))
+        };
+        let answered = timeout(ARCHIVE_PATIENCE, answered).await;
+        let (status, bytes) = answered
+            .map_err(|_| Failure::Late)
+            .flatten()
+            .map_err(|failure| fail(format!("it {failure}")))?;
+        match status {
             StatusCode::OK => {}
             status @ (StatusCode::NOT_FOUND | StatusCode::GONE) => {
                 return Err(Error::NotFound {
@@ -98,10 +181,7 @@ impl Client {
             }
             status => return Err(fail(format!("it answered {status}"))),
         }
-        let Some(bytes) = collect(answer, largest)
-            .await
-            .map_err(|error| fail(reason(&error)))?
-        else {
+        let Some(bytes) = bytes else {
             return Err(Error::Archive(format!(
                 "it is larger than {} MiB",
                 largest >> 20
@@ -121,10 +201,7 @@ impl Client {
 }
 
 /// Reads the whole body; `None` when it exceeds the limit.
-async fn collect(
-    mut answer: reqwest::Response,
-    largest: usize,
-) -> Result<Option<Vec<u8>>, reqwest::Error> {
+async fn collect(mut answer: Response, largest: usize) -> Result<Option<Vec<u8>>, reqwest::Error> {
     if answer
         .content_length()
         .is_some_and(|length| length > largest as u64)
@@ -148,14 +225,29 @@ pub(super) fn shown(url: &Url) -> String {
 
 /// The cause of an error, without the URL.
 fn reason(error: &reqwest::Error) -> String {
+    if is_not_public(error) {
+        return format!("{NotPublic}; the configuration can allow its network (--app-networks)");
+    }
     if error.is_timeout() {
         return "does not answer in time".to_owned();
     }
     if error.is_connect() {
         return "cannot be reached".to_owned();
     }
-    if error.is_redirect() {
-        return "redirects too often, or from https to http".to_owned();
-    }
     "breaks off its answer".to_owned()
+}
+
+/// Whether the resolver refused the name.
+fn is_not_public(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let inner = error.downcast_ref::<std::io::Error>();
+        if error.is::<NotPublic>()
+            || inner.is_some_and(|it| it.get_ref().is_some_and(|it| it.is::<NotPublic>()))
+        {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }

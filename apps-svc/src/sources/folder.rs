@@ -12,18 +12,42 @@ use crate::{
     error::Error,
 };
 
-/// Reads the files of an app, except `.git`.
+/// Reads the files of an app below one of these folders, except `.git`. A message names files by their path in the app:
+/// it tells nothing of the server's other files.
 ///
 /// # Errors
-/// When the folder cannot be read, a limit is exceeded, or it contains a symbolic link, which could lead anywhere.
-pub(crate) async fn read(folder: PathBuf, limits: Limits) -> Result<Files, Error> {
+/// When the folder is not below one of `roots`, it cannot be read, a limit is exceeded, or it contains a symbolic link,
+/// which could lead anywhere.
+pub(crate) async fn read(
+    folder: PathBuf,
+    roots: Vec<PathBuf>,
+    limits: Limits,
+) -> Result<Files, Error> {
     tokio::task::spawn_blocking(move || {
-        let top = fs::canonicalize(&folder).map_err(|error| unreadable(&folder, &error))?;
+        let outside = || Error::Field {
+            field: "source",
+            wrong: "is in none of the folders that the configuration allows (--app-roots); put the app into one, or \
+                    give a registry or an address"
+                .to_owned(),
+        };
+        // Whether a folder outside exists is not told, so both checks have the same error.
+        let is_below = |path: &Path| {
+            let mut real = roots.iter().filter_map(|root| fs::canonicalize(root).ok());
+            real.any(|root| path.starts_with(root)) || roots.iter().any(|root| path.starts_with(root))
+        };
+        let top = match fs::canonicalize(&folder) {
+            Ok(top) => top,
+            Err(error) if is_below(&folder) => return Err(unreadable("the folder", &error)),
+            Err(_) => return Err(outside()),
+        };
+        let mut real = roots.iter().filter_map(|root| fs::canonicalize(root).ok());
+        if !real.any(|root| top.starts_with(root)) {
+            return Err(outside());
+        }
         if !top.is_dir() {
-            return Err(Error::Archive(format!(
-                "{} is no folder; give the folder that holds the manifest",
-                folder.display()
-            )));
+            return Err(Error::Archive(
+                "it is no folder; give the folder that holds the manifest".to_owned(),
+            ));
         }
         let mut files = Collector::new(limits);
         walk(&top, "", &mut files)?;
@@ -33,9 +57,14 @@ pub(crate) async fn read(folder: PathBuf, limits: Limits) -> Result<Files, Error
 }
 
 fn walk(folder: &Path, below: &str, files: &mut Collector) -> Result<(), Error> {
-    let entries = fs::read_dir(folder).map_err(|error| unreadable(folder, &error))?;
+    let here = if below.is_empty() {
+        "the folder"
+    } else {
+        below
+    };
+    let entries = fs::read_dir(folder).map_err(|error| unreadable(here, &error))?;
     for entry in entries {
-        let entry = entry.map_err(|error| unreadable(folder, &error))?;
+        let entry = entry.map_err(|error| unreadable(here, &error))?;
         let name = entry.file_name();
         if name == ".git" {
             continue;
@@ -44,8 +73,7 @@ fn walk(folder: &Path, below: &str, files: &mut Collector) -> Result<(), Error> 
         let path = entry.path();
         let Some(name) = name.to_str() else {
             return Err(Error::Archive(format!(
-                "{} has no UTF-8 name",
-                path.display()
+                "{here} holds a file without a UTF-8 name"
             )));
         };
         let inner = if below.is_empty() {
@@ -57,28 +85,27 @@ fn walk(folder: &Path, below: &str, files: &mut Collector) -> Result<(), Error> 
         // This is the type of the entry itself, not of a link's target.
         let kind = entry
             .file_type()
-            .map_err(|error| unreadable(&path, &error))?;
+            .map_err(|error| unreadable(&inner, &error))?;
         if kind.is_symlink() {
-            return Err(Error::Archive(format!("{} is a link", path.display())));
+            return Err(Error::Archive(format!("{inner} is a link")));
         } else if kind.is_dir() {
             walk(&path, &inner, files)?;
         } else if kind.is_file() {
-            let file = File::open(&path).map_err(|error| unreadable(&path, &error))?;
+            let file = File::open(&path).map_err(|error| unreadable(&inner, &error))?;
             let size = file
                 .metadata()
-                .map_err(|error| unreadable(&path, &error))?
+                .map_err(|error| unreadable(&inner, &error))?
                 .len();
             files.add(inner, size, file)?;
         } else {
             return Err(Error::Archive(format!(
-                "{} is neither a file nor a folder",
-                path.display()
+                "{inner} is neither a file nor a folder"
             )));
         }
     }
     Ok(())
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Error {
-    Error::Archive(format!("{} cannot be read: {error}", path.display()))
+fn unreadable(what: &str, error: &io::Error) -> Error {
+    Error::Archive(format!("{what} cannot be read: {}", error.kind()))
 }

@@ -1,5 +1,6 @@
 //! Fetches apps from their sources and validates them.
 
+mod address;
 mod download;
 mod folder;
 mod registry;
@@ -7,6 +8,7 @@ mod registry;
 use std::path::PathBuf;
 
 use service_kit::contexts::Contexts;
+use url::Url;
 
 use crate::{
     archive::{Files, Limits},
@@ -43,6 +45,8 @@ pub(crate) struct Sources {
     pub(crate) contexts: Contexts,
     /// A folder of apps, for contexts without registries.
     pub(crate) app_folder: Option<PathBuf>,
+    /// The folders below which apps may be installed by `file://`; the app folder is one of them.
+    pub(crate) roots: Vec<PathBuf>,
     /// Limits on the size of an app.
     pub(crate) limits: Limits,
 }
@@ -66,13 +70,9 @@ impl Sources {
             }
             Source::Web(archive) => self.get_from_web(archive, kind).await,
             Source::Folder(path) => {
-                let files = folder::read(path.clone(), self.limits).await?;
+                let files = folder::read(path.clone(), self.roots.clone(), self.limits).await?;
                 let manifest = manifest_of(&files, kind)?.ok_or_else(|| {
-                    Error::Manifest(format!(
-                        "{} holds no {}",
-                        path.display(),
-                        kind.manifest_name()
-                    ))
+                    Error::Manifest(format!("the folder holds no {}", kind.manifest_name()))
                 })?;
                 Ok(Package {
                     manifest,
@@ -97,7 +97,12 @@ impl Sources {
             let manifest = Manifest::from_json(kind, offer.manifest).map_err(Error::Manifest)?;
             let packed = self
                 .client
-                .archive(&offer.url, Some(&offer.sha256), self.limits.packed)
+                .archive(
+                    &offer.url,
+                    Url::parse(registry).ok().as_ref(),
+                    Some(&offer.sha256),
+                    self.limits.packed,
+                )
                 .await?;
             let files = unpack(packed, self.limits).await?;
             let files = crate::archive::below(files, &offer.folder)?;
@@ -134,14 +139,13 @@ impl Sources {
             .unwrap_or(false)
         {
             return Err(not_found(format!(
-                "no registry is configured, and {} holds no such {}",
-                folder.display(),
+                "no registry is configured, and the app folder of the server holds no such {}",
                 kind.as_str()
             )));
         }
-        let files = folder::read(path, self.limits).await?;
+        let files = folder::read(path, vec![folder.clone()], self.limits).await?;
         let manifest = manifest_of(&files, kind)?
-            .ok_or_else(|| not_found(format!("{} has just changed", folder.display())))?;
+            .ok_or_else(|| not_found("the app folder of the server has just changed".to_owned()))?;
         let offered = Version::parse(&manifest.version);
         let wanted = match (&app.version, &offered) {
             (Some(wanted), _) => wanted.as_str() == manifest.version,
@@ -150,8 +154,7 @@ impl Sources {
         };
         if !wanted {
             return Err(not_found(format!(
-                "{} holds version {} of it only",
-                folder.display(),
+                "the app folder of the server holds version {} of it only",
                 manifest.version
             )));
         }
@@ -166,7 +169,12 @@ impl Sources {
     async fn get_from_web(&self, archive: &WebArchive, kind: AppType) -> Result<Package, Error> {
         let packed = self
             .client
-            .archive(&archive.url, archive.sha256.as_deref(), self.limits.packed)
+            .archive(
+                &archive.url,
+                None,
+                archive.sha256.as_deref(),
+                self.limits.packed,
+            )
             .await?;
         let files = unpack(packed, self.limits).await?;
         let name = kind.manifest_name();

@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use apps_svc::{Config, Dependencies};
+use apps_svc::{Config, Dependencies, SourceFlags};
 use couch::{Couch, CouchConfig, Database, DbName, DocId};
 use hamlet_proto::hamlet::{
     apps::v1::{
@@ -90,6 +90,27 @@ impl World {
     /// A fixture whose instance has no databases yet.
     pub(crate) async fn bare(app_folder: Option<PathBuf>) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let sources = SourceFlags {
+            app_roots: vec![fixtures(), folder.path().to_owned()],
+            // Where the registry is.
+            app_networks: vec!["127.0.0.0/8".parse().unwrap()],
+        };
+        Self::start(folder, app_folder, sources).await
+    }
+
+    /// A fixture to which apps come from these sources only.
+    pub(crate) async fn with_sources(sources: SourceFlags) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let world = Self::start(folder, None, sources).await;
+        world.prepare().await;
+        world
+    }
+
+    async fn start(
+        folder: tempfile::TempDir,
+        app_folder: Option<PathBuf>,
+        sources: SourceFlags,
+    ) -> Self {
         let stop = CancellationToken::new();
         let server = Server::shared().await;
         let couch = Couch::connect(&CouchConfig::new(server.url())).unwrap();
@@ -108,6 +129,7 @@ impl World {
         let (listener, address) = listen().await;
         let config = Config {
             contents: contents.clone(),
+            sources,
         };
         tokio::spawn(apps_svc::serve(
             config,

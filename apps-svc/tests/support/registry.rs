@@ -83,6 +83,14 @@ impl Registry {
                 .insert("location", "/round/again".parse().unwrap());
             return answer;
         }
+        if path.starts_with("/away/") {
+            let mut answer = with(StatusCode::FOUND, Vec::new());
+            let target = format!("http://127.0.0.2:{}/home.tar", self.address.port());
+            answer
+                .headers_mut()
+                .insert("location", target.parse().unwrap());
+            return answer;
+        }
         let file = super::fixtures()
             .join("registry")
             .join(path.trim_start_matches('/'));
