@@ -1,8 +1,15 @@
 //! The health of the gateway, and of the services as it sees them.
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use http::{Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use service_kit::peer::Channel;
 use tokio::time::{sleep, timeout};
@@ -17,7 +24,11 @@ use tonic_health::{
 };
 use tower::util::BoxCloneSyncService;
 
-use crate::{route::Service, services::Services};
+use crate::{
+    answer::{Body, http::plain},
+    route::Service,
+    services::Services,
+};
 
 /// The name of the gRPC service.
 pub(crate) const SERVICE: &str = "grpc.health.v1.Health";
@@ -33,10 +44,45 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 pub(crate) type HealthService =
     BoxCloneSyncService<Request<Incoming>, Response<tonic::body::Body>, Infallible>;
 
+/// Where load balancers and container platforms ask whether the process lives.
+const LIVE_PATH: &str = "/healthz";
+/// Where they ask whether it can do its work.
+const READY_PATH: &str = "/readyz";
+
+/// Which of the services served at the last look.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Readiness(Arc<[AtomicBool; 3]>);
+
+impl Readiness {
+    /// Answers a question about the health, whatever the host; `None` when the request asks for something else.
+    pub(crate) fn answer<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
+        if ![Method::GET, Method::HEAD].contains(request.method()) {
+            return None;
+        }
+        match request.uri().path() {
+            LIVE_PATH => Some(plain(StatusCode::OK, "ok")),
+            READY_PATH => {
+                let names = [INSTANCES, FILES, APPS];
+                let down = names.iter().zip(self.0.iter());
+                let down = down.filter(|(_, serves)| !serves.load(Ordering::Relaxed));
+                let down: Vec<_> = down.map(|(name, _)| *name).collect();
+                Some(if down.is_empty() {
+                    plain(StatusCode::OK, "ready")
+                } else {
+                    let text = format!("not serving: {}", down.join(", "));
+                    plain(StatusCode::SERVICE_UNAVAILABLE, &text)
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Keeps the health up to date. The gateway's own health has the empty name, that of a service the name of
 /// its main gRPC service.
 pub(crate) struct Health {
     reporter: HealthReporter,
+    readiness: Readiness,
     services: [(&'static str, HealthClient<Channel>); 3],
 }
 
@@ -46,6 +92,7 @@ impl Health {
         let (reporter, service) = tonic_health::server::health_reporter();
         let health = Self {
             reporter,
+            readiness: Readiness::default(),
             services: [
                 (INSTANCES, client(Service::Instances)),
                 (FILES, client(Service::Files)),
@@ -53,6 +100,11 @@ impl Health {
             ],
         };
         (health, BoxCloneSyncService::new(service))
+    }
+
+    /// What the doors answer about the health.
+    pub(crate) fn readiness(&self) -> Readiness {
+        self.readiness.clone()
     }
 
     /// Polls the services until `shutdown`; then everything is NOT_SERVING.
@@ -72,8 +124,12 @@ impl Health {
 
     async fn keep_asking(&mut self, known: &mut [Option<bool>; 3]) {
         loop {
-            for ((name, client), known) in self.services.iter_mut().zip(known.iter_mut()) {
+            let ready = self.readiness.0.iter();
+            for (((name, client), known), ready) in
+                self.services.iter_mut().zip(known.iter_mut()).zip(ready)
+            {
                 let serves = serves(client, name).await;
+                ready.store(serves, Ordering::Relaxed);
                 if *known == Some(serves) {
                     continue;
                 }

@@ -99,6 +99,7 @@ async fn run(
     let services = Services::new(&config, secrets.tls.as_ref())?;
     let directory = Arc::new(Directory::new(&config, &services, &secrets.cluster_key)?);
     let forwarder = |limits| Forwarder::new(&config, &services, &secrets.cluster_key, limits);
+    let (health, health_service) = Health::new(&services);
     let onboarding = Onboarding {
         tenants: Tenants::new(&services, &secrets.cluster_key)?,
         directory: Arc::clone(&directory),
@@ -109,11 +110,12 @@ async fn run(
         directory: Arc::clone(&directory),
         forwarder: forwarder(forward::Limits::of_public(&config))?,
         pages,
+        readiness: health.readiness(),
     };
     // Connections and limits of its own: a busy public door cannot lock administrators out.
     let admin_forwarder = forwarder(forward::Limits::of_admin(&config))?;
-    let (health, health_service) = Health::new(&services);
     let admin_door = AdminDoor {
+        readiness: health.readiness(),
         directory,
         forwarder: admin_forwarder,
         credential: Credential::new(secrets.admin_credential),

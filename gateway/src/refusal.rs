@@ -68,7 +68,9 @@ impl Refusal {
                 domain,
                 reason: reason.clone(),
             }),
-            InstanceState::Deleting => Some(Self::Deleting { domain }),
+            InstanceState::Deleting | InstanceState::Deleted { .. } => {
+                Some(Self::Deleting { domain })
+            }
         }
     }
 }

@@ -40,6 +40,8 @@ pub(crate) enum TenantError {
     Token(DeadToken),
     /// A field is wrong: its name in the contract, and what is wrong with it.
     Field(String, String),
+    /// The passphrase is too easy to guess: what is wrong with it.
+    Weak(String),
     /// It cannot be reached, or failed otherwise.
     OutOfReach,
 }
@@ -47,7 +49,9 @@ pub(crate) enum TenantError {
 impl From<Status> for TenantError {
     fn from(refused: Status) -> Self {
         use tonic_types::StatusExt as _;
-        match status::reason(&refused).as_deref() {
+        let reason = status::reason(&refused);
+        let is_weak = reason.as_deref() == Some(reasons::PASSPHRASE_WEAK);
+        match reason.as_deref() {
             Some(reasons::REGISTER_TOKEN_WRONG) => return Self::Token(DeadToken::Wrong),
             Some(reasons::REGISTER_TOKEN_USED) => return Self::Token(DeadToken::Used),
             Some(reasons::REGISTER_TOKEN_EXPIRED) => return Self::Token(DeadToken::Expired),
@@ -58,6 +62,7 @@ impl From<Status> for TenantError {
             .and_then(|wrong| wrong.field_violations.into_iter().next());
         match violation {
             Some(wrong) if wrong.field == "register_token" => Self::Token(DeadToken::Malformed),
+            Some(wrong) if is_weak => Self::Weak(wrong.description),
             Some(wrong) => Self::Field(wrong.field, wrong.description),
             None => {
                 if refused.code() != Code::NotFound {

@@ -9,13 +9,14 @@ use ::http::{
     },
 };
 use bytes::Bytes;
+use hamlet_proto::hamlet::instance::v1::Operator;
 use serde_json::json;
 
 use super::{
     Body,
     accept::{self, MediaType},
 };
-use crate::pages::{Page, Pages};
+use crate::pages::{FAVICON, Page, Pages};
 
 /// The outcome of content negotiation: the form and language in which a request is answered.
 #[derive(Clone, Debug)]
@@ -45,14 +46,25 @@ impl Negotiated {
             .unwrap_or_else(|| pages.language_of(locale).to_owned())
     }
 
-    /// Answers with a page, or with its content in the negotiated media type. The language is that of the
-    /// instance's `locale` when the request names none.
+    /// As [`Self::page_by`], for a page of nobody's.
     pub(crate) fn page(&self, pages: &Pages, page: &Page<'_>, locale: &str) -> Response<Body> {
+        self.page_by(pages, page, locale, None)
+    }
+
+    /// Answers with a page, or with its content in the negotiated media type. The language is that of the
+    /// instance's `locale` when the request names none. The operator is named at the end of the page.
+    pub(crate) fn page_by(
+        &self,
+        pages: &Pages,
+        page: &Page<'_>,
+        locale: &str,
+        operator: Option<&Operator>,
+    ) -> Response<Body> {
         let language = self.language(pages, locale);
         let text = pages.text(page, &language);
         let status = page.status();
         let body = match self.media_type {
-            MediaType::Html => pages.html(page, &text, &language),
+            MediaType::Html => pages.html(page, &text, &language, operator),
             MediaType::Text => format!("{}\n\n{}\n", text.title, text.paragraphs.join("\n\n")),
             MediaType::Json | MediaType::JsonApi => {
                 let document = match page.document() {
@@ -226,6 +238,15 @@ pub(crate) fn script(text: &'static str, head_only: bool) -> Response<Body> {
         HeaderValue::from_static("text/javascript; charset=utf-8"),
     );
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=300"));
+    response
+}
+
+/// The icon of all pages.
+pub(crate) fn favicon(head_only: bool) -> Response<Body> {
+    let mut response = script(FAVICON, head_only);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("image/svg+xml"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=86400"));
     response
 }
 

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{FutureExt as _, future::BoxFuture, future::Shared};
 use hamlet_proto::hamlet::instance::v1::{
-    ResolveHostRequest, ResolveHostResponse, Tenant,
+    Operator, ResolveHostRequest, ResolveHostResponse, Tenant,
     directory_service_client::DirectoryServiceClient, resolve_host_response::HostState,
 };
 use http::HeaderValue;
@@ -17,6 +17,8 @@ use service_kit::{
 };
 use tokio::sync::Semaphore;
 use tonic::{Code, service::interceptor::InterceptedService};
+
+use prost_types::Timestamp;
 
 use self::cache::Cache;
 use tracing::Instrument as _;
@@ -32,8 +34,14 @@ const QUESTIONS: usize = 128;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum InstanceState {
     Active,
-    Blocked { reason: String },
+    Blocked {
+        reason: String,
+    },
     Deleting,
+    /// Deleted softly; it can be brought back until then.
+    Deleted {
+        until: Option<Timestamp>,
+    },
 }
 
 /// What a host resolves to: an instance, or one of its apps.
@@ -47,6 +55,8 @@ pub(crate) struct HostEntry {
     pub(crate) app_slug: String,
     /// Whether the owner has yet to choose a passphrase.
     pub(crate) onboarding: bool,
+    /// Who runs the installation; `None` when the configuration does not say.
+    pub(crate) operator: Option<Operator>,
 }
 
 /// The outcome of resolving a host.
@@ -156,8 +166,10 @@ fn read(response: ResolveHostResponse) -> Resolution {
         HostState::Blocked => InstanceState::Blocked {
             reason: response.blocking_reason,
         },
-        // The public sees no difference between a soft deletion and a destruction.
-        HostState::Deleting | HostState::Deleted => InstanceState::Deleting,
+        HostState::Deleting => InstanceState::Deleting,
+        HostState::Deleted => InstanceState::Deleted {
+            until: response.purge_time,
+        },
         HostState::Unspecified => {
             tracing::error!("the instance service does not say whether an instance may be used");
             return Resolution::OutOfReach;
@@ -176,5 +188,6 @@ fn read(response: ResolveHostResponse) -> Resolution {
         state,
         app_slug: response.app_slug,
         onboarding: response.onboarding,
+        operator: response.operator,
     }))
 }

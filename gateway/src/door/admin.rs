@@ -17,7 +17,7 @@ use crate::{
     credential::{Credential, CredentialError},
     directory::{Directory, HostEntry, Resolution},
     forward::Forwarder,
-    health::{self, HealthService},
+    health::{self, HealthService, Readiness},
     host::Host,
     refusal::Refusal,
     route,
@@ -30,12 +30,16 @@ pub(crate) struct AdminDoor {
     pub(crate) forwarder: Forwarder,
     pub(crate) credential: Credential,
     pub(crate) health: HealthService,
+    pub(crate) readiness: Readiness,
 }
 
 impl Handler for AdminDoor {
     const DOOR: &'static str = "admin";
 
     async fn handle(&self, mut request: Request<Incoming>) -> Response<Body> {
+        if let Some(answer) = self.readiness.answer(&request) {
+            return answer;
+        }
         let host = match Host::of(&request) {
             Ok(host) => host,
             Err(malformed) => return plain(StatusCode::BAD_REQUEST, &malformed.to_string()),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::{
@@ -10,16 +10,21 @@ use crate::{
     answer::{
         Body,
         grpc::{self, is_grpc},
-        http::{Negotiated, plain, redirect},
+        http::{Negotiated, favicon, plain, redirect, see_other},
     },
     directory::{Directory, HostEntry, InstanceState, Resolution},
     forward::Forwarder,
+    health::Readiness,
     host::Host,
-    onboarding::{Onboarding, Step},
-    pages::{Page, Pages},
+    onboarding::{CHOOSE_PATH, Onboarding, Step},
+    pages::{FAVICON_PATH, Page, Pages},
     refusal::Refusal,
     route,
 };
+
+/// Where password managers ask for the page on which a passphrase is changed
+/// (<https://w3c.github.io/webappsec-change-password-url/>).
+const CHANGE_PASSWORD_PATH: &str = "/.well-known/change-password";
 
 /// Resolves the host, refuses blocked and deleted instances, forwards gRPC and serves pages.
 pub(crate) struct PublicDoor {
@@ -27,12 +32,16 @@ pub(crate) struct PublicDoor {
     pub(crate) directory: Arc<Directory>,
     pub(crate) forwarder: Forwarder,
     pub(crate) pages: Arc<Pages>,
+    pub(crate) readiness: Readiness,
 }
 
 impl Handler for PublicDoor {
     const DOOR: &'static str = "public";
 
     async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
+        if let Some(answer) = self.readiness.answer(&request) {
+            return answer;
+        }
         let host = match Host::of(&request) {
             Ok(host) => host,
             Err(malformed) => return plain(StatusCode::BAD_REQUEST, &malformed.to_string()),
@@ -85,7 +94,14 @@ impl PublicDoor {
         let show = |page: &Page<'_>, locale: &str| asked.page(&self.pages, page, locale);
         match &answer {
             Resolution::Found(entry) => match page_of(entry, &request) {
-                Found::Page(page) => show(&page, &entry.tenant.locale),
+                Found::Page(page) => asked.page_by(
+                    &self.pages,
+                    &page,
+                    &entry.tenant.locale,
+                    entry.operator.as_ref(),
+                ),
+                Found::Favicon => favicon(request.method() == Method::HEAD),
+                Found::ChangePassword => see_other(CHOOSE_PATH),
                 Found::Step(step) => {
                     self.onboarding
                         .answer(step, host, entry, &asked, request)
@@ -117,14 +133,28 @@ fn is_for_people(path: &str) -> bool {
 enum Found<'a> {
     Page(Page<'a>),
     Step(Step),
+    /// The icon of all pages.
+    Favicon,
+    /// Where password managers look for the page on which a passphrase is changed.
+    ChangePassword,
 }
 
 fn page_of<'a>(entry: &'a HostEntry, request: &Request<Incoming>) -> Found<'a> {
     let domain = entry.tenant.domain.as_str();
     let path = request.uri().path();
+    if path == FAVICON_PATH || path == "/favicon.ico" {
+        return Found::Favicon;
+    }
+    if path == CHANGE_PASSWORD_PATH && entry.state == InstanceState::Active {
+        return Found::ChangePassword;
+    }
     Found::Page(match &entry.state {
         InstanceState::Deleting => Page::Deleting { domain },
         InstanceState::Blocked { reason } => Page::Blocked { domain, reason },
+        InstanceState::Deleted { until } => Page::Deleted {
+            domain,
+            until: until.as_ref(),
+        },
         InstanceState::Active if !entry.app_slug.is_empty() => Page::App {
             domain,
             app: &entry.app_slug,

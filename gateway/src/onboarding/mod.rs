@@ -13,7 +13,7 @@ use hamlet_proto::hamlet::instance::v1::PassphraseParameters;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde_json::json;
-use service_kit::passphrase;
+use service_kit::{passphrase, status::reasons};
 
 use self::submission::{Submission, Unreadable};
 use crate::{
@@ -27,7 +27,8 @@ use crate::{
     tenants::{DeadToken, TenantError, Tenants},
 };
 
-const CHOOSE_PATH: &str = "/auth/passphrase";
+/// The page on which a passphrase is chosen.
+pub(crate) const CHOOSE_PATH: &str = "/auth/passphrase";
 const DONE_PATH: &str = "/auth/done";
 
 /// A step of onboarding, each with a path of its own.
@@ -101,7 +102,8 @@ impl Onboarding {
     }
 
     fn page(&self, entry: &HostEntry, asked: &Negotiated, page: &Page<'_>) -> Response<Body> {
-        asked.page(&self.pages, page, &entry.tenant.locale)
+        let operator = entry.operator.as_ref();
+        asked.page_by(&self.pages, page, &entry.tenant.locale, operator)
     }
 
     async fn start(
@@ -210,12 +212,13 @@ impl Onboarding {
                 "error_hint"
             }
             TenantError::Field(..) => "error_field",
+            TenantError::Weak(_) => "error_weak",
             TenantError::Token(_) | TenantError::OutOfReach => "error_later",
         };
         let token = &submission.register_token;
         let checked = match refusal {
             TenantError::Token(_) => Err(refusal),
-            TenantError::Field(..) | TenantError::OutOfReach => {
+            TenantError::Field(..) | TenantError::Weak(_) | TenantError::OutOfReach => {
                 self.tenants.check(entry, token).await
             }
         };
@@ -256,7 +259,7 @@ const fn closed<'a>(domain: &'a str, refusal: &TenantError) -> Page<'a> {
         TenantError::Token(DeadToken::Malformed) => Page::BrokenLink { domain },
         TenantError::Token(DeadToken::Wrong | DeadToken::Used) => Page::DeadLink { domain },
         TenantError::Token(DeadToken::Expired) => Page::ExpiredLink { domain },
-        TenantError::Field(..) | TenantError::OutOfReach => Page::OutOfReach,
+        TenantError::Field(..) | TenantError::Weak(_) | TenantError::OutOfReach => Page::OutOfReach,
     }
 }
 
@@ -315,6 +318,14 @@ fn refuse(asked: &Negotiated, submission: &Submission, refusal: &TenantError) ->
             let mut document = errors(status, "INVALID_FIELD", "Invalid Parameter", &detail);
             if let Some(source) = document.pointer_mut("/errors/0/source") {
                 *source = json!({"parameter": parameter});
+            }
+            asked.json_api(status, &document)
+        }
+        TenantError::Weak(wrong) => {
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            let mut document = errors(status, reasons::PASSPHRASE_WEAK, "Invalid Parameter", wrong);
+            if let Some(source) = document.pointer_mut("/errors/0/source") {
+                *source = json!({"parameter": "passphrase"});
             }
             asked.json_api(status, &document)
         }

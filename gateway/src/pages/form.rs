@@ -37,6 +37,7 @@ pub(super) fn html(form: &PassphraseForm<'_>, say: impl Fn(&str) -> String) -> S
          <input type=\"hidden\" name=\"register_token\" value=\"{token}\">\n\
          <input type=\"hidden\" name=\"iterations\" value=\"0\">\n\
          <input type=\"text\" autocomplete=\"username\" value=\"{domain}\" readonly hidden>\n\
+         <noscript><p class=\"help\">{no_script}</p></noscript>\n\
          <label for=\"passphrase\">{passphrase}</label>\n\
          <input id=\"passphrase\" name=\"passphrase\" type=\"password\" autocomplete=\"new-password\" maxlength=\"1024\" required autofocus>\n\
          <label id=\"show-line\" class=\"line\" hidden><input id=\"show\" type=\"checkbox\"> {show}</label>\n\
@@ -57,6 +58,7 @@ pub(super) fn html(form: &PassphraseForm<'_>, say: impl Fn(&str) -> String) -> S
         weak = say("error_weak"),
         same = say("error_hint"),
         later = say("error_later"),
+        no_script = say("form_no_script"),
         passphrase = say("form_passphrase"),
         show = say("form_show"),
         hint_label = say("form_hint"),

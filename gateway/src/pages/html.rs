@@ -1,5 +1,7 @@
 //! The one template of all pages.
 
+use hamlet_proto::hamlet::instance::v1::Operator;
+
 /// The text of a page in one language, not escaped.
 #[derive(Clone, Debug)]
 pub(crate) struct Text {
@@ -7,8 +9,36 @@ pub(crate) struct Text {
     pub(crate) paragraphs: Vec<String>,
 }
 
-/// A whole page. `style` has to be the text whose hash is in the policy; `more` is HTML after the text.
-pub(super) fn page(text: &Text, language: &str, style: &str, more: &str) -> String {
+/// Where the icon of all pages lies.
+pub(crate) const FAVICON_PATH: &str = "/favicon.svg";
+
+/// The end of a page: who runs the installation.
+pub(super) fn footer(operator: Option<&Operator>) -> String {
+    let Some(operator) = operator else {
+        return "Hamlet".to_owned();
+    };
+    let named = if operator.name.is_empty() {
+        &operator.link
+    } else {
+        &operator.name
+    };
+    let name = if operator.link.is_empty() {
+        escape(named)
+    } else {
+        let link = escape(&operator.link);
+        format!(
+            "<a href=\"{link}\" rel=\"noreferrer\">{}</a>",
+            escape(named)
+        )
+    };
+    let parts = [name, escape(&operator.contact)];
+    let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    parts.join(" · ")
+}
+
+/// A whole page. `style` has to be the text whose hash is in the policy; `more` is HTML after the text, `footer` is
+/// HTML at the end.
+pub(super) fn page(text: &Text, language: &str, style: &str, more: &str, footer: &str) -> String {
     let title = escape(&text.title);
     let language = escape(language);
     let paragraphs: String = text
@@ -19,8 +49,9 @@ pub(super) fn page(text: &Text, language: &str, style: &str, more: &str) -> Stri
     format!(
         "<!doctype html>\n<html lang=\"{language}\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"robots\" content=\"noindex\">\n<title>{title}</title>\n<style>{style}</style>\n</head>\n\
-         <body>\n<main>\n<h1>{title}</h1>\n{paragraphs}{more}</main>\n<footer>Hamlet</footer>\n</body>\n</html>\n"
+         <meta name=\"robots\" content=\"noindex\">\n<title>{title}</title>\n\
+         <link rel=\"icon\" href=\"{FAVICON_PATH}\" type=\"image/svg+xml\">\n<style>{style}</style>\n</head>\n\
+         <body>\n<main>\n<h1>{title}</h1>\n{paragraphs}{more}</main>\n<footer>{footer}</footer>\n</body>\n</html>\n"
     )
 }
 

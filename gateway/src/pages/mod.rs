@@ -7,15 +7,21 @@ mod html;
 use std::collections::HashMap;
 
 use base64::Engine as _;
+use hamlet_proto::hamlet::instance::v1::Operator;
 use http::{HeaderValue, StatusCode};
+use prost_types::Timestamp;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 pub(crate) use self::form::{PassphraseForm, SCRIPT_PATH, SUBMIT_PATH};
+pub(crate) use self::html::FAVICON_PATH;
 use self::html::Text;
 
 /// The script of the form with the passphrase.
 pub(crate) const SCRIPT: &str = include_str!("passphrase.js");
+
+/// The icon of all pages.
+pub(crate) const FAVICON: &str = include_str!("favicon.svg");
 
 /// The language when none of the reader's is available.
 const FALLBACK: &str = "en";
@@ -38,8 +44,13 @@ pub(crate) enum Page<'a> {
     Unknown { host: &'a str },
     /// The instance is being destroyed.
     Deleting { domain: &'a str },
-    /// The instance is blocked.
+    /// The instance is blocked. The reason is a code, or a text for the owner.
     Blocked { domain: &'a str, reason: &'a str },
+    /// The instance was deleted softly.
+    Deleted {
+        domain: &'a str,
+        until: Option<&'a Timestamp>,
+    },
     /// The host cannot be resolved now.
     OutOfReach,
     /// The instance is ready.
@@ -83,9 +94,10 @@ impl Page<'_> {
                 reason: "PAYMENT_FAILED",
                 ..
             } => StatusCode::PAYMENT_REQUIRED,
-            Self::Unknown { .. } | Self::Deleting { .. } | Self::NoPath { .. } => {
-                StatusCode::NOT_FOUND
-            }
+            Self::Unknown { .. }
+            | Self::Deleting { .. }
+            | Self::Deleted { .. }
+            | Self::NoPath { .. } => StatusCode::NOT_FOUND,
             Self::WrongMethod { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::App { .. } => StatusCode::NOT_IMPLEMENTED,
             Self::Blocked { .. } | Self::OutOfReach => StatusCode::SERVICE_UNAVAILABLE,
@@ -97,9 +109,10 @@ impl Page<'_> {
         match self {
             Self::Unknown { .. } => "INSTANCE_NOT_FOUND",
             Self::Deleting { .. } => "INSTANCE_DELETING",
-            // The reason itself is the code, as in the compatible API.
-            Self::Blocked { reason: "", .. } => "UNKNOWN",
-            Self::Blocked { reason, .. } => reason,
+            Self::Deleted { .. } => "INSTANCE_DELETED",
+            // A reason that is a code is the code, as in the compatible API.
+            Self::Blocked { reason, .. } if is_code(reason) => reason,
+            Self::Blocked { .. } => "UNKNOWN",
             Self::OutOfReach => "DIRECTORY_OUT_OF_REACH",
             Self::Ready { .. } | Self::Waiting { .. } | Self::Choose { .. } | Self::Done { .. } => {
                 "OK"
@@ -119,6 +132,7 @@ impl Page<'_> {
         match self {
             Self::Unknown { .. } => "Instance not found",
             Self::Deleting { .. } => "Instance is being destroyed",
+            Self::Deleted { .. } => "Instance was deleted",
             Self::Blocked { .. } => "Blocked",
             Self::OutOfReach => "Try again later",
             Self::Ready { .. } | Self::Waiting { .. } | Self::Done { .. } => "Instance",
@@ -164,6 +178,7 @@ impl Page<'_> {
         match self {
             Self::Unknown { .. } => "unknown",
             Self::Deleting { .. } => "deleting",
+            Self::Deleted { .. } => "deleted",
             Self::Blocked { reason, .. } => match *reason {
                 "PAYMENT_FAILED" => "blocked_payment",
                 "LOGIN_FAILED" => "blocked_login",
@@ -190,6 +205,7 @@ impl Page<'_> {
         match self {
             Self::Unknown { host: name }
             | Self::Deleting { domain: name }
+            | Self::Deleted { domain: name, .. }
             | Self::Blocked { domain: name, .. }
             | Self::Ready { domain: name }
             | Self::Waiting { domain: name }
@@ -204,6 +220,24 @@ impl Page<'_> {
             Self::WrongMethod { allow } => allow,
             Self::OutOfReach => "",
         }
+    }
+}
+
+/// Whether a blocking reason is a code such as `PAYMENT_FAILED`, and not a text for the owner.
+fn is_code(reason: &str) -> bool {
+    reason.starts_with(|it: char| it.is_ascii_uppercase())
+        && reason
+            .bytes()
+            .all(|it| it.is_ascii_uppercase() || it.is_ascii_digit() || it == b'_')
+}
+
+/// A point in time for a reader of any language.
+fn shown(time: &Timestamp) -> String {
+    // `2026-12-29T14:05:00Z`
+    let text = time.to_string();
+    match text.split_once('T') {
+        Some((date, clock)) => format!("{date} {} UTC", clock.get(..5).unwrap_or(clock)),
+        None => text,
     }
 }
 
@@ -226,7 +260,7 @@ impl Pages {
         let style = base64::engine::general_purpose::STANDARD.encode(Sha256::digest(STYLE));
         let policy = |more: &str| {
             let policy = format!(
-                "default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; frame-ancestors 'none'; {more}"
+                "default-src 'none'; img-src 'self'; style-src 'sha256-{style}'; base-uri 'none'; frame-ancestors 'none'; {more}"
             );
             HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static(
                 "default-src 'none'; frame-ancestors 'none'",
@@ -264,15 +298,32 @@ impl Pages {
             Page::App { app, .. } => app,
             _ => "",
         };
-        let fill = |text: &String| text.replace("{app}", app).replace("{name}", page.name());
+        let until = match page {
+            Page::Deleted {
+                until: Some(until), ..
+            } => shown(until),
+            _ => "…".to_owned(),
+        };
+        let fill = |text: &String| {
+            text.replace("{until}", &until)
+                .replace("{app}", app)
+                .replace("{name}", page.name())
+        };
         let texts = [language, FALLBACK]
             .iter()
             .find_map(|language| self.locales.get(language)?.get(page.key()));
         let mut filled = texts.into_iter().flatten().map(fill);
-        Text {
-            title: filled.next().unwrap_or_else(|| page.summary().to_owned()),
-            paragraphs: filled.collect(),
+        let title = filled.next().unwrap_or_else(|| page.summary().to_owned());
+        let mut paragraphs: Vec<String> = filled.collect();
+        if let Page::Blocked { reason, .. } = page
+            && !reason.is_empty()
+            && !is_code(reason)
+        {
+            let given = self.say("blocked_reason", language);
+            // Last, so that nothing of the reason is taken for a slot.
+            paragraphs.insert(1.min(paragraphs.len()), given.replace("{reason}", reason));
         }
+        Text { title, paragraphs }
     }
 
     /// The single text of a key.
@@ -285,12 +336,18 @@ impl Pages {
     }
 
     /// The page as HTML.
-    pub(crate) fn html(&self, page: &Page<'_>, text: &Text, language: &str) -> String {
+    pub(crate) fn html(
+        &self,
+        page: &Page<'_>,
+        text: &Text,
+        language: &str,
+        operator: Option<&Operator>,
+    ) -> String {
         let form = match page {
             Page::Choose { form } => form::html(form, |key| self.say(key, language)),
             _ => String::new(),
         };
-        html::page(text, language, STYLE, &form)
+        html::page(text, language, STYLE, &form, &html::footer(operator))
     }
 }
 
@@ -328,7 +385,7 @@ mod tests {
             let form = form(error);
             let page = Page::Choose { form: &form };
             assert_eq!(page.status(), status);
-            let html = pages.html(&page, &pages.text(&page, "de"), "de");
+            let html = pages.html(&page, &pages.text(&page, "de"), "de", None);
             assert_eq!(html.contains("role=\"alert\" hidden"), error.is_none());
             if let Some(key) = error {
                 assert!(html.contains(&pages.locales["de"][key][0]), "{key}");
@@ -352,7 +409,7 @@ mod tests {
                 assert_eq!(text.len(), other.len(), "{language} {key}");
                 for (one, two) in text.iter().zip(other) {
                     assert!(!two.is_empty());
-                    for slot in ["{name}", "{app}"] {
+                    for slot in ["{name}", "{app}", "{until}", "{reason}"] {
                         assert_eq!(
                             one.contains(slot),
                             two.contains(slot),
@@ -372,6 +429,10 @@ mod tests {
             Page::Unknown { host: domain },
             Page::Deleting { domain },
             Page::Blocked { domain, reason: "" },
+            Page::Deleted {
+                domain,
+                until: None,
+            },
             Page::Blocked {
                 domain,
                 reason: "PAYMENT_FAILED",
@@ -424,8 +485,64 @@ mod tests {
             domain: "<b>.example",
             app: "\"><script>'&",
         };
-        let html = pages.html(&page, &pages.text(&page, "en"), "en");
+        let html = pages.html(&page, &pages.text(&page, "en"), "en", None);
         assert!(!html.contains("<script") && !html.contains("<b>"));
         assert!(html.contains("&quot;&gt;&lt;script&gt;&#39;&amp;"));
+    }
+
+    #[test]
+    fn a_blocking_reason_is_a_code_or_a_text_for_the_owner() {
+        let pages = Pages::new().unwrap();
+        let domain = "a.example";
+        let reason = "Rechnung 42 <offen> {name}";
+        let page = Page::Blocked { domain, reason };
+        assert_eq!(page.code(), "UNKNOWN");
+        let text = pages.text(&page, "de");
+        assert!(text.paragraphs[1].contains(reason), "{text:?}");
+        let html = pages.html(&page, &text, "de", None);
+        assert!(html.contains("Rechnung 42 &lt;offen&gt; {name}"), "{html}");
+        for code in ["PAYMENT_FAILED", "UNKNOWN", "OTHER_2"] {
+            let page = Page::Blocked {
+                domain,
+                reason: code,
+            };
+            assert_eq!(page.code(), code);
+            assert!(
+                !pages
+                    .text(&page, "en")
+                    .paragraphs
+                    .iter()
+                    .any(|it| it.contains(code))
+            );
+        }
+    }
+
+    #[test]
+    fn an_instance_that_was_deleted_softly_says_until_when_it_can_be_brought_back() {
+        let pages = Pages::new().unwrap();
+        let until = prost_types::Timestamp {
+            seconds: 1_798_553_100,
+            nanos: 5,
+        };
+        let page = Page::Deleted {
+            domain: "a.example",
+            until: Some(&until),
+        };
+        let told = pages.text(&page, "fr").paragraphs.join(" ");
+        assert!(told.contains("2026-12-29 14:05 UTC"), "{told}");
+    }
+
+    #[test]
+    fn the_operator_is_named_at_the_end_of_a_page() {
+        let operator = hamlet_proto::hamlet::instance::v1::Operator {
+            name: "<Us>".to_owned(),
+            contact: "help@example.org".to_owned(),
+            link: "https://example.org/?a=1&b=2".to_owned(),
+        };
+        assert_eq!(
+            super::html::footer(Some(&operator)),
+            "<a href=\"https://example.org/?a=1&amp;b=2\" rel=\"noreferrer\">&lt;Us&gt;</a> · help@example.org"
+        );
+        assert_eq!(super::html::footer(None), "Hamlet");
     }
 }

@@ -2,6 +2,8 @@
 
 use http::Request;
 
+use hamlet_proto::hamlet::instance::v1::{Operator, resolve_host_response::HostState};
+use prost_types::Timestamp;
 use test_kit::fake::active_instance;
 
 use crate::support::{Answer, World, http};
@@ -34,6 +36,21 @@ async fn town() -> World {
     world.directory.block("blocked.example", "");
     world.directory.block("unpaid.example", "PAYMENT_FAILED");
     world.directory.delete("going.example");
+    world
+        .directory
+        .block("late.example", "Invoice 42 <unpaid> & overdue");
+    let mut deleted = active_instance("deleted.example");
+    deleted.set_state(HostState::Deleted);
+    deleted.purge_time = Some(Timestamp {
+        seconds: 1_798_553_100,
+        nanos: 0,
+    });
+    deleted.operator = Some(Operator {
+        name: "The school".to_owned(),
+        contact: "help@school.example".to_owned(),
+        link: "https://school.example/help".to_owned(),
+    });
+    world.directory.set("deleted.example", deleted);
     let mut app = active_instance("alice.example");
     app.app_slug = "drive".to_owned();
     world.directory.set("drive.alice.example", app);
@@ -65,7 +82,7 @@ async fn every_state_has_its_answer_for_people_and_for_programs() {
             "drive.alice.example/",
             501,
             "NOT_BUILT_YET",
-            "The app drive cannot be opened yet",
+            "The app drive cannot be opened here",
         ),
         (
             "nobody.example/",
@@ -86,6 +103,12 @@ async fn every_state_has_its_answer_for_people_and_for_programs() {
             "This instance is blocked",
         ),
         (
+            "late.example/",
+            503,
+            "UNKNOWN",
+            "The reason given: Invoice 42 &lt;unpaid&gt; &amp; overdue",
+        ),
+        (
             "unpaid.example/",
             402,
             "PAYMENT_FAILED",
@@ -102,11 +125,18 @@ async fn every_state_has_its_answer_for_people_and_for_programs() {
         assert_eq!(page.headers["content-language"], "en");
         let policy = page.headers["content-security-policy"].to_str().unwrap();
         assert!(
-            policy.starts_with("default-src 'none'; style-src 'sha256-"),
+            policy.starts_with("default-src 'none'; img-src 'self'; style-src 'sha256-"),
             "{policy}"
         );
+        // Nothing comes from elsewhere.
+        let links = html.matches("href=").count();
+        assert_eq!(
+            html.matches("href=\"/favicon.svg\"").count(),
+            links,
+            "{html}"
+        );
         assert!(
-            !html.contains("<script") && !html.contains("src=") && !html.contains("href="),
+            !html.contains("<script") && !html.contains("src="),
             "{html}"
         );
 
@@ -131,6 +161,52 @@ async fn every_state_has_its_answer_for_people_and_for_programs() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_free_blocking_reason_reaches_the_owner_and_programs() {
+    let world = town().await;
+    let answer = get(&world, "late.example/", "application/json", "").await;
+    let document: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+    let detail = document["errors"][0]["detail"].as_str().unwrap();
+    assert!(detail.contains("Invoice 42 <unpaid> & overdue"), "{detail}");
+}
+
+#[tokio::test]
+async fn an_instance_that_was_deleted_softly_says_until_when_and_by_whom_it_can_be_brought_back() {
+    let world = town().await;
+    let page = get(&world, "deleted.example/", BROWSER, "en").await;
+    assert_eq!(page.http_status, 404);
+    let html = page.text();
+    for told in [
+        "This instance was deleted",
+        "until 2026-12-29 14:05 UTC",
+        "<a href=\"https://school.example/help\" rel=\"noreferrer\">The school</a>",
+        "help@school.example",
+    ] {
+        assert!(html.contains(told), "{told}: {html}");
+    }
+    let answer = get(&world, "deleted.example/", "application/json", "en").await;
+    let document: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(document["errors"][0]["code"], "INSTANCE_DELETED");
+}
+
+#[tokio::test]
+async fn browsers_and_password_managers_find_what_they_look_for() {
+    let world = town().await;
+    for url in [
+        "alice.example/favicon.svg",
+        "blocked.example/favicon.ico",
+        "drive.alice.example/favicon.ico",
+    ] {
+        let icon = get(&world, url, "image/*", "").await;
+        assert_eq!(icon.http_status, 200, "{url}");
+        assert_eq!(icon.headers["content-type"], "image/svg+xml");
+    }
+    let path = "alice.example/.well-known/change-password";
+    let change = get(&world, path, BROWSER, "").await;
+    assert_eq!(change.http_status, 303);
+    assert_eq!(change.headers["location"], "/auth/passphrase");
 }
 
 #[tokio::test]
