@@ -60,6 +60,16 @@ pub struct Config {
         value_parser = clap::value_parser!(u16).range(1..=3650)
     )]
     pub register_link_days: u16,
+    /// How hard a passphrase in plain text has to be to guess, from 0 (anything) to 4 (very hard), by the scores of
+    /// zxcvbn. A browser sends no plain text; its page has a check of its own.
+    #[arg(
+        long,
+        env = "HAMLET_PASSPHRASE_SCORE",
+        default_value_t = 2,
+        value_name = "SCORE",
+        value_parser = clap::value_parser!(u8).range(..=4)
+    )]
+    pub passphrase_score: u8,
     /// When this is not empty, instances can be neither added nor destroyed.
     #[arg(
         long,

@@ -4,6 +4,7 @@ use service_kit::status::{ServiceError, StatusBuilder, is_transient, reasons, to
 use tonic::{Code, Status};
 
 use crate::domain::{
+    holder::Holder,
     operation::OperationFailure,
     passphrase::{credentials::DeriveError, register::Refused},
     record::Refusal,
@@ -17,9 +18,25 @@ pub enum Error {
     /// A field of the request cannot be used.
     #[error(transparent)]
     Field(#[from] InvalidField),
+    /// Several fields of the request cannot be used.
+    #[error("{}", list(.0))]
+    Fields(Vec<InvalidField>),
+    /// A passphrase is too easy to guess.
+    #[error(transparent)]
+    WeakPassphrase(InvalidField),
     /// No instance has this name.
     #[error("no instance is called {0}; `hamlet instances ls` shows those that exist")]
     NoSuchInstance(String),
+    /// An instance has this host, and another port.
+    #[error(
+        "no instance is called {given}; {own} has that host: name its port, or leave the port out"
+    )]
+    OtherPort {
+        /// What was given.
+        given: String,
+        /// The instance's own name.
+        own: String,
+    },
     /// No operation has this name.
     #[error("no operation is called {0}; operations are removed some time after their end")]
     NoSuchOperation(String),
@@ -32,10 +49,17 @@ pub enum Error {
         domain: String,
     },
     /// A name belongs to an instance, or is being claimed.
-    #[error("the name {0} is taken")]
-    NameTaken(String),
+    #[error("the name {name} is taken {by}")]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// By what.
+        by: Holder,
+    },
     /// Another operation has the instance.
-    #[error("operations/{operation} is at work on {domain}; wait for its end")]
+    #[error(
+        "operations/{operation} is at work on {domain}; `hamlet operations wait {operation}` follows it to its end"
+    )]
     Busy {
         /// The instance's domain.
         domain: String,
@@ -43,7 +67,7 @@ pub enum Error {
         operation: String,
     },
     /// The state of the instance does not allow it.
-    #[error("{domain} {why}")]
+    #[error("{domain} {why}{}", way_out(domain, *.why))]
     Refused {
         /// The instance's domain.
         domain: String,
@@ -73,10 +97,15 @@ pub enum Error {
     #[error("the request id was used with other arguments; make a new one")]
     RequestIdReused,
     /// The instance changed since it was read.
-    #[error("{0} has changed since it was read; read it again")]
+    #[error(
+        "{0} has changed since it was read; `hamlet instances show {0}` tells its present etag"
+    )]
     EtagMismatch(String),
     /// The instance has no register token.
-    #[error("the owner of {0} has chosen a passphrase already; there is no register link")]
+    #[error(
+        "the owner of {0} has chosen a passphrase already, so there is no register link; `hamlet instances \
+         set-passphrase {0}` sets another one"
+    )]
     NoRegisterToken(String),
     /// No CouchDB server of the configuration takes new instances.
     #[error(
@@ -84,7 +113,9 @@ pub enum Error {
     )]
     NoOpenCluster,
     /// The time of the register token has passed.
-    #[error("the register link of {0} has expired; make a new one by rotating it")]
+    #[error(
+        "the register link of {0} has expired; `hamlet instances register-link {0} --rotate` makes a new one"
+    )]
     RegisterLinkExpired(String),
     /// A register token does not open an instance.
     #[error("{}", refusal_of(*.0))]
@@ -139,18 +170,59 @@ pub enum Error {
     Json(#[from] serde_json::Error),
 }
 
+impl From<Vec<InvalidField>> for Error {
+    fn from(mut fields: Vec<InvalidField>) -> Self {
+        match (fields.pop(), fields.is_empty()) {
+            (Some(only), true) => Self::Field(only),
+            (last, _) => {
+                fields.extend(last);
+                Self::Fields(fields)
+            }
+        }
+    }
+}
+
+/// The command that helps when the state of an instance does not allow something.
+fn way_out(domain: &str, why: Refusal) -> String {
+    match why {
+        Refusal::Locked => format!(": `hamlet instances modify {domain} --unlock`"),
+        Refusal::Deleted => format!(": `hamlet instances undelete {domain}`"),
+        Refusal::NotDeleted | Refusal::NotDue => String::new(),
+    }
+}
+
+fn list(fields: &[InvalidField]) -> String {
+    let fields: Vec<_> = fields.iter().map(ToString::to_string).collect();
+    fields.join("; ")
+}
+
 impl ServiceError for Error {
     fn status(&self) -> StatusBuilder {
         let (code, reason) = match self {
             Self::Field(InvalidField { field, wrong }) => {
                 return StatusBuilder::invalid_field(field, wrong.clone());
             }
+            Self::WeakPassphrase(InvalidField { field, wrong }) => {
+                return StatusBuilder::new(
+                    Code::InvalidArgument,
+                    reasons::PASSPHRASE_WEAK,
+                    self.to_string(),
+                )
+                .field(field, wrong.clone());
+            }
+            Self::Fields(fields) => {
+                let fields = fields.iter();
+                let fields = fields.map(|field| (field.field.as_str(), field.wrong.as_str()));
+                return StatusBuilder::invalid_fields(fields);
+            }
             Self::Database(error) => return database_kit::status(error),
             Self::Ended(failure) => (Code::from_i32(failure.code), failure.reason.as_str()),
-            Self::NoSuchInstance(_) => (Code::NotFound, "INSTANCE_NOT_FOUND"),
+            Self::NoSuchInstance(_) | Self::OtherPort { .. } => {
+                (Code::NotFound, "INSTANCE_NOT_FOUND")
+            }
             Self::NoSuchOperation(_) => (Code::NotFound, "OPERATION_NOT_FOUND"),
             Self::Alias { .. } => (Code::InvalidArgument, "NAME_IS_ALIAS"),
-            Self::NameTaken(_) => (Code::AlreadyExists, "NAME_TAKEN"),
+            Self::NameTaken { .. } => (Code::AlreadyExists, "NAME_TAKEN"),
             Self::Busy { .. } => (Code::Aborted, "INSTANCE_BUSY"),
             Self::Refused { why, .. } => (Code::FailedPrecondition, reason_of(*why)),
             Self::NotCancellable { .. } => (Code::FailedPrecondition, "NOT_CANCELLABLE"),
@@ -181,7 +253,18 @@ impl ServiceError for Error {
             Self::Busy { operation, .. } => {
                 status.with("operation", format!("operations/{operation}"))
             }
-            Self::NameTaken(name) => status.with("name", name.clone()),
+            Self::NameTaken { name, by } => {
+                let status = status.with("name", name.clone());
+                match by {
+                    Holder::Instance(domain) | Holder::Deleted { domain, .. } => {
+                        status.with("domain", domain.clone())
+                    }
+                    Holder::Operation { operation, .. } => {
+                        status.with("operation", operation.clone())
+                    }
+                    Holder::Claimed => status,
+                }
+            }
             Self::Alias { .. } => status.field("name", "is an alias; name the main domain"),
             _ => status,
         }

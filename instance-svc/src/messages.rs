@@ -10,13 +10,17 @@ use hamlet_proto::{
 };
 use prost::Message as _;
 use prost_types::Any;
-use service_kit::status;
+use service_kit::{
+    contexts::{Contexts, Subdomains},
+    status,
+};
 use tonic::{Code, Status};
 
 use crate::{
     clock::Clock,
     config::Config,
     domain::{
+        change::Change,
         fields::{Asked, Documents},
         instance::InstanceDocument,
         operation::Phase,
@@ -26,7 +30,12 @@ use crate::{
         spec::{InvalidField, Spec},
     },
     error::Error,
-    operations::{Operation, create::CreateWork, destroy::DestroyWork, engine::Task},
+    operations::{
+        Operation, Work,
+        create::{APPS_STEP, AppOutcome, CreateWork},
+        destroy::DestroyWork,
+        engine::Task,
+    },
     store::Found,
 };
 
@@ -37,11 +46,17 @@ pub(crate) fn spec(request: CreateInstanceRequest) -> Result<Spec, Status> {
     let instance = request
         .instance
         .ok_or_else(|| status::invalid_field("instance", "is missing; give at least its domain"))?;
-    Ok(Spec {
-        asked: Asked::at_creation(&instance).map_err(Error::from)?,
+    let (asked, mut wrong) = Asked::at_creation(&instance);
+    let spec = Spec {
+        asked,
         apps: request.apps,
         trace: request.trace,
-    })
+    };
+    if wrong.is_empty() {
+        return Ok(spec);
+    }
+    wrong.extend(spec.check().err().unwrap_or_default());
+    Err(Error::from(wrong).into())
 }
 
 /// The instance that would be created from a spec.
@@ -52,6 +67,23 @@ pub(crate) fn preview(spec: &Spec) -> Instance {
         instance.couch_cluster = None;
     }
     instance
+}
+
+/// An instance that an operation is creating. `None` when the operation is of another kind.
+pub(crate) fn being_created(id: &str, operation: &Operation) -> Option<Instance> {
+    let Work::Create(work) = &operation.work else {
+        return None;
+    };
+    let mut instance = Instance {
+        id: operation.instance.clone(),
+        prefix: operation.prefix.clone(),
+        operation: format!("operations/{id}"),
+        create_time: Some(timestamp(operation.created_at)),
+        couch_cluster: i32::try_from(operation.couch_cluster).ok(),
+        ..work.spec.documents().show_before_creation()
+    };
+    instance.set_state(pb::instance::State::Creating);
+    Some(instance)
 }
 
 /// An instance in a list: without the fields that its settings document holds.
@@ -142,7 +174,13 @@ pub(crate) fn orphan(orphan: Orphan) -> pb::Orphan {
     }
 }
 
-/// Parses `operations/{id}`.
+/// The length of an operation's id, in characters.
+pub(crate) const OPERATION_ID_LENGTH: usize = 32;
+
+/// The id in the name of an operation.
+///
+/// # Errors
+/// When the name has another form.
 pub(crate) fn operation_id(name: &str) -> Result<String, InvalidField> {
     match name.strip_prefix("operations/") {
         Some(id) if !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
@@ -200,6 +238,44 @@ fn failure(operation: &Operation) -> rpc::Status {
     })
 }
 
+/// A context of the configuration.
+pub(crate) fn context(contexts: &Contexts, name: &str) -> pb::Context {
+    let context = contexts.get(name);
+    pb::Context {
+        name: name.to_owned(),
+        registries: contexts.registries(name),
+        init_administrative_folder: context.init_administrative_folder,
+        init_photos_folder: context.init_photos_folder,
+        subdomains: match context.subdomains {
+            Subdomains::Nested => "nested",
+            Subdomains::Flat => "flat",
+        }
+        .to_owned(),
+        operator: operator(contexts, name),
+    }
+}
+
+/// Who runs the installation, as a context says.
+pub(crate) fn operator(contexts: &Contexts, name: &str) -> Option<pb::Operator> {
+    contexts.operator(name).map(|it| pb::Operator {
+        name: it.name,
+        contact: it.contact,
+        link: it.link,
+    })
+}
+
+/// What came of each app.
+pub(crate) fn apps(apps: &[AppOutcome]) -> Vec<pb::AppOutcome> {
+    apps.iter()
+        .map(|app| pb::AppOutcome {
+            source: app.source.clone(),
+            slug: app.slug.clone(),
+            version: app.version.clone(),
+            error: app.error.clone(),
+        })
+        .collect()
+}
+
 /// The result of a creation; `document` is the instance, if it is to be included.
 pub(crate) fn created(
     task: Task<'_, CreateWork>,
@@ -211,17 +287,7 @@ pub(crate) fn created(
         .unwrap_or_default();
     CreateInstanceResult {
         instance: document.map(|document| just_created(task, document)),
-        apps: task
-            .work
-            .apps
-            .iter()
-            .map(|app| pb::AppOutcome {
-                source: app.source.clone(),
-                slug: app.slug.clone(),
-                version: app.version.clone(),
-                error: app.error.clone(),
-            })
-            .collect(),
+        apps: apps(&task.work.apps),
         register_link: link.link,
         register_token: link.token,
         warnings: task.envelope.warnings.clone(),
@@ -301,6 +367,22 @@ fn metadata(operation: &Operation, position: Option<usize>) -> OperationMetadata
         queue_position: position.and_then(|position| i32::try_from(position).ok()),
         cancel_requested: operation.cancel_requested,
         cancellable: operation.phase != Phase::Unwinding && operation.refuses_cancel().is_none(),
+        warnings: operation.warnings.clone(),
+        end_time: operation.ended_at.map(timestamp),
+        changed_fields: match &operation.work {
+            Work::Change(work) => work.change.asked.paths(),
+            Work::Create(_) | Work::Destroy(_) | Work::PurgeOrphans(_) => Vec::new(),
+        },
+    }
+}
+
+/// What a step works on.
+fn detail(operation: &Operation, step: &str) -> String {
+    match &operation.work {
+        Work::Create(work) if step == APPS_STEP => work.spec.apps.join(", "),
+        Work::Create(_) | Work::Destroy(_) | Work::Change(_) | Work::PurgeOrphans(_) => {
+            String::new()
+        }
     }
 }
 
@@ -329,6 +411,7 @@ fn steps(operation: &Operation) -> Vec<pb::Step> {
                 name: step.name.to_owned(),
                 state: state.into(),
                 duration,
+                detail: detail(operation, step.name),
             }
         })
         .collect()
@@ -341,5 +424,23 @@ pub(crate) fn checked<M: prost::Message + prost::Name>(response: &M) -> longrunn
         metadata: None,
         done: true,
         result: Some(longrunning::operation::Result::Response(pack(response))),
+    }
+}
+
+/// As [`checked`], for a change: with the fields that it would set, and warnings.
+pub(crate) fn checked_change<M: prost::Message + prost::Name>(
+    response: &M,
+    change: &Change,
+    warnings: Vec<String>,
+) -> longrunning::Operation {
+    let metadata = OperationMetadata {
+        kind: change.kind.name().to_owned(),
+        warnings,
+        changed_fields: change.asked.paths(),
+        ..OperationMetadata::default()
+    };
+    longrunning::Operation {
+        metadata: Some(pack(&metadata)),
+        ..checked(response)
     }
 }

@@ -22,7 +22,11 @@ use service_kit::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    actions::{adopt::Adoption, derive::Deriver, returned::Returned},
+    actions::{
+        adopt::{Adoption, BareInstances},
+        derive::Deriver,
+        returned::Returned,
+    },
     api::{Parts, Shared, directory::Directory, instances::Instances, operations::OperationsApi},
     config::Config,
     error::Error,
@@ -111,7 +115,8 @@ async fn run(
     let store = Store::new(dependencies.couch)?;
     store.prepare().await?;
     let clock = dependencies.engine.clock.clone();
-    let mut adoption = Adoption::new(store.clone(), clock.clone());
+    let bare = BareInstances::default();
+    let mut adoption = Adoption::new(store.clone(), clock.clone(), bare.clone());
     adoption.adopt_unrecorded().await?;
     let look_every = dependencies.engine.scan_every;
     let returned = Returned::new(store.clone());
@@ -164,6 +169,7 @@ async fn run(
         clock,
         peers: dependencies.peers,
         orphans,
+        bare,
     });
     let door = Authenticate::new(dependencies.cluster_key);
     let directory = Directory(shared.clone());

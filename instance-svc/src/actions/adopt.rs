@@ -12,6 +12,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -47,6 +51,18 @@ struct Pending {
     next: Instant,
     /// Whether it was seen before without a record.
     is_known: bool,
+    /// Whether it had no database.
+    is_bare: bool,
+}
+
+/// How many documents of instances have neither a record nor a database, as the adoption of this process saw last.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct BareInstances(Arc<AtomicU64>);
+
+impl BareInstances {
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// What came of a check.
@@ -74,13 +90,15 @@ pub(crate) struct Adoption {
     since: Option<String>,
     /// The instances that could not be checked yet.
     pending: BTreeMap<String, Pending>,
+    bare: BareInstances,
 }
 
 impl Adoption {
-    pub(crate) fn new(store: Store, clock: Clock) -> Self {
+    pub(crate) fn new(store: Store, clock: Clock, bare: BareInstances) -> Self {
         Self {
             store,
             clock,
+            bare,
             id: format!("adoption-{}", DocId::ascending().into_string()),
             since: None,
             pending: BTreeMap::new(),
@@ -91,7 +109,7 @@ impl Adoption {
     pub(crate) async fn adopt_unrecorded(&mut self) -> Result<(), Error> {
         let unrecorded = self.store.unrecorded_instances().await?;
         for id in &unrecorded {
-            self.note(id, Duration::ZERO, true);
+            self.note(id, Duration::ZERO, Some(Checked::Busy));
         }
         self.look_at_all(&unrecorded).await
     }
@@ -150,19 +168,26 @@ impl Adoption {
             }
             if result.is_err() {
                 for id in batch {
-                    let is_known = self.pending.get(id).is_some_and(|it| it.is_known);
-                    self.note(id, Duration::ZERO, is_known);
+                    self.note(id, Duration::ZERO, None);
                 }
             }
         }
+        let bare = self.pending.values().filter(|it| it.is_bare).count();
+        self.bare.0.store(bare as u64, Ordering::Relaxed);
         result
     }
 
-    /// Has an instance checked again, after a while.
-    fn note(&mut self, id: &str, after: Duration, is_known: bool) {
-        let next = Instant::now() + after;
-        self.pending
-            .insert(id.to_owned(), Pending { next, is_known });
+    /// Has an instance checked again, after a while. `None` when it could not be checked: what is known of it stays.
+    fn note(&mut self, id: &str, after: Duration, checked: Option<Checked>) {
+        let before = self.pending.get(id);
+        let pending = Pending {
+            next: Instant::now() + after,
+            is_known: checked.is_some() || before.is_some_and(|it| it.is_known),
+            is_bare: checked.map_or(before.is_some_and(|it| it.is_bare), |it| {
+                it == Checked::Bare
+            }),
+        };
+        self.pending.insert(id.to_owned(), pending);
     }
 
     async fn look_at(&mut self, ids: &[String]) -> Result<(), Error> {
@@ -186,14 +211,17 @@ impl Adoption {
         for document in documents {
             let record = records.remove(&document.id);
             let id = document.id.clone();
-            match self.adopt(document, record, &claims).await? {
+            let checked = self.adopt(document, record, &claims).await?;
+            let after = match checked {
                 Checked::Done => {
                     self.pending.remove(&id);
+                    continue;
                 }
-                Checked::Busy => self.note(&id, Duration::ZERO, true),
-                Checked::New => self.note(&id, GRACE, true),
-                Checked::Bare => self.note(&id, BARE_EVERY, true),
-            }
+                Checked::Busy => Duration::ZERO,
+                Checked::New => GRACE,
+                Checked::Bare => BARE_EVERY,
+            };
+            self.note(&id, after, Some(checked));
         }
         // What is gone needs no further look.
         let found: HashSet<&str> = found.iter().map(String::as_str).collect();
@@ -217,11 +245,13 @@ impl Adoption {
         let is_of_another = |claim: Option<&Claim>| claim.is_none_or(|it| it.instance != id);
         let mut missing = Vec::new();
         for wanted in body.wanted() {
-            // The list of claims may lag, so what it lacks is read by its id.
-            if is_of_another(claims.get(&wanted.id))
-                && is_of_another(self.store.claim_of(&wanted.id).await?.as_ref())
-            {
-                missing.push(wanted);
+            // The list of claims may lag, so what it lacks is read by its id. While writers race for a name, and when a
+            // node of the database has brought a claim back, the instance's own claim may not be the winning one.
+            if is_of_another(claims.get(&wanted.id)) {
+                let live = self.store.live_claims(&wanted.id).await?;
+                if live.iter().all(|claim| claim.instance != id) {
+                    missing.push(wanted);
+                }
             }
         }
         let Some(record) = record else {

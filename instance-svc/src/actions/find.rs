@@ -1,10 +1,18 @@
 //! Finding one instance by a name.
 
 use crate::{
-    domain::{claim::Claim, name::Name, spec::InvalidField},
+    domain::{
+        claim::Claim,
+        instance::InstanceDocument,
+        name::{InvalidName, Name},
+        spec::InvalidField,
+    },
     error::Error,
-    operations::taking::{forget_ended, require_idle},
-    store::{Found, Store},
+    operations::{
+        Operation, Work,
+        taking::{forget_ended, require_idle},
+    },
+    store::{Found, OperationLog, Store},
 };
 
 /// Parses `instances/{domain}`, given in this field of a request.
@@ -21,7 +29,29 @@ pub(crate) fn parse_resource_name(field: &str, text: &str) -> Result<Name, Error
     })?;
     domain
         .parse()
-        .map_err(|wrong: crate::domain::name::InvalidName| invalid(wrong.to_string()).into())
+        .map_err(|wrong: InvalidName| invalid(wrong.to_string()).into())
+}
+
+/// Refuses a name that has the host of an instance and another port.
+fn require_port(name: &Name, document: &InstanceDocument) -> Result<(), Error> {
+    let Ok(main) = document.domain.parse::<Name>() else {
+        // Other software checks less.
+        return Ok(());
+    };
+    let aliases = document
+        .domain_aliases
+        .iter()
+        .filter_map(|it| it.parse().ok());
+    let own = aliases
+        .chain([main.clone()])
+        .find(|own: &Name| own.host() == name.host());
+    match own {
+        Some(own) if !name.means(&own, &main) => Err(Error::OtherPort {
+            given: name.to_string(),
+            own: own.to_string(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// The claims of a host, the winning one first. A claim that a node of the database has brought back may hide the
@@ -59,10 +89,31 @@ impl<'a> Candidates<'a> {
     }
 }
 
-/// Finds an instance by its domain or an alias.
+/// The creation that has a name and whose instance does not exist yet: its operation's id, and the operation.
 ///
 /// # Errors
-/// [`Error::NoSuchInstance`].
+/// When the database fails.
+pub(crate) async fn creation_of(
+    store: &Store,
+    log: &OperationLog<Work>,
+    name: &Name,
+) -> Result<Option<(String, Operation)>, Error> {
+    let Some(claim) = store.claim_of(name.host()).await? else {
+        return Ok(None);
+    };
+    let found = log.read(&claim.operation).await?;
+    let found = found.filter(|found| {
+        matches!(found.body.work, Work::Create(_))
+            && found.body.instance == claim.instance
+            && !found.body.phase.is_end()
+    });
+    Ok(found.map(|found| (found.id, found.body)))
+}
+
+/// Finds an instance by its domain or an alias. The port may be left out.
+///
+/// # Errors
+/// [`Error::NoSuchInstance`], [`Error::OtherPort`].
 pub(crate) async fn by_name(store: &Store, name: &Name) -> Result<Found, Error> {
     let missing = || Error::NoSuchInstance(name.to_string());
     let mut candidates = Candidates::new(store, name.host());
@@ -72,6 +123,7 @@ pub(crate) async fn by_name(store: &Store, name: &Name) -> Result<Found, Error> 
             break found;
         }
     };
+    require_port(name, &found.document.body)?;
     if let Some(record) = &mut found.record {
         // An instance is freed after the end of its operation is reported.
         forget_ended(store, &mut record.body).await?;
@@ -84,7 +136,7 @@ pub(crate) async fn by_name(store: &Store, name: &Name) -> Result<Found, Error> 
 /// this check only avoids operations that would fail.
 ///
 /// # Errors
-/// [`Error::NoSuchInstance`], [`Error::Busy`].
+/// [`Error::NoSuchInstance`], [`Error::OtherPort`], [`Error::Busy`].
 pub(crate) async fn idle_by_name(store: &Store, name: &Name) -> Result<Found, Error> {
     let missing = || Error::NoSuchInstance(name.to_string());
     let mut candidates = Candidates::new(store, name.host());
@@ -105,6 +157,7 @@ pub(crate) async fn idle_by_name(store: &Store, name: &Name) -> Result<Found, Er
             });
         }
     };
+    require_port(name, &found.document.body)?;
     if let Some(record) = &found.record {
         require_idle(store, &found.document.body.domain, &record.body).await?;
     }

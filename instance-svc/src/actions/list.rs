@@ -5,8 +5,8 @@ use couch::Document;
 use crate::{
     domain::{instance::InstanceDocument, record::Record},
     error::Error,
-    operations::taking::forget_ended,
-    store::Store,
+    operations::{Operation, Work, taking::forget_ended},
+    store::{OperationLog, Store},
 };
 
 /// One row of a list.
@@ -63,6 +63,22 @@ pub(crate) async fn list(
         })
         .collect();
     Ok(Page { rows, next })
+}
+
+/// The creations whose instances do not exist yet, the oldest first. They follow the last page of a list.
+pub(crate) async fn creations(
+    store: &Store,
+    log: &OperationLog<Work>,
+) -> Result<Vec<Document<Operation>>, Error> {
+    let mut open = log.open().await?;
+    open.retain(|found| matches!(found.body.work, Work::Create(_)) && !found.body.phase.is_end());
+    if open.is_empty() {
+        return Ok(open);
+    }
+    let ids: Vec<&str> = open.iter().map(|it| it.body.instance.as_str()).collect();
+    let existing = store.instances(&ids).await?;
+    open.retain(|found| !existing.contains_key(&found.body.instance));
+    Ok(open)
 }
 
 /// The records of a page, and the id after which the next page begins. Hidden instances do not shorten a page.

@@ -4,7 +4,7 @@ use couch::Document;
 use futures::TryStreamExt as _;
 
 use crate::{
-    domain::{spec::InvalidField, time::Time},
+    domain::{operation_filter::OperationFilter, spec::InvalidField, time::Time},
     error::Error,
     operations::{Engine, Operation},
 };
@@ -18,8 +18,8 @@ pub(crate) struct Page {
     pub next: Option<String>,
 }
 
-/// Lists operations, beginning after `token`, the position of the last one of the previous page. `done`
-/// restricts the list to ended or to unfinished operations.
+/// Lists the operations that `filter` shows, beginning after `token`, the position of the last one of the previous
+/// page.
 ///
 /// Reads one page and the operations accepted at the very time at which the page begins, not all that are
 /// stored.
@@ -30,11 +30,11 @@ pub(crate) async fn list(
     engine: &Engine,
     token: &str,
     size: usize,
-    done: Option<bool>,
+    filter: &OperationFilter,
 ) -> Result<Page, Error> {
     let after = parse(token)?;
     // Unfinished operations are few and have an index of their own.
-    let open = done == Some(false);
+    let open = filter.done == Some(false);
     let until = after.map(|(created_at, _)| created_at);
     let mut found = std::pin::pin!(engine.log().newest(until, open, size.saturating_add(1)));
     let mut operations = Vec::new();
@@ -53,7 +53,7 @@ pub(crate) async fn list(
         let seen = after.is_some_and(|(created_at, id)| {
             operation.body.created_at == created_at && operation.id.as_str() >= id
         });
-        let wanted = done.is_none_or(|done| done == operation.body.phase.is_end());
+        let wanted = filter.shows(&operation.body, operation.body.kind());
         if seen || !wanted {
             continue;
         }

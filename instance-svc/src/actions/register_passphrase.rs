@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use service_kit::contexts::Contexts;
 use tokio::time::Instant;
 
 use super::{
@@ -40,6 +41,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub(crate) struct RegisterPassphrase<'a> {
     /// The store.
     pub store: &'a Store,
+    /// The configured contexts.
+    pub contexts: &'a Contexts,
     /// Accepts the request for the change.
     pub requests: Requests<'a>,
     /// Hashes passphrases.
@@ -116,7 +119,10 @@ impl RegisterPassphrase<'_> {
             }),
             sealing: self.sealing,
         };
-        let with = Changes { store: self.store };
+        let with = Changes {
+            store: self.store,
+            contexts: self.contexts,
+        };
         let plan = ChangePlan::new(with, &name, (), passphrase_change("")).carrying(carry);
         let options = RequestOptions {
             request_id: "",

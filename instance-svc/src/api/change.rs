@@ -14,7 +14,7 @@ use tonic::Status;
 
 use super::Shared;
 use crate::{
-    actions::request::Answer,
+    actions::request::{Answer, change::ChangePreview},
     domain::{
         change::{Change, ChangeKind},
         fields::Asked,
@@ -45,14 +45,16 @@ pub(super) fn update(request: UpdateInstanceRequest) -> Result<Change, Status> {
     })
 }
 
-/// The change that blocks access.
+/// The change that blocks access. Without a reason, the one that is there stays.
 pub(super) fn block(request: &pb::BlockInstanceRequest) -> Change {
+    let blocked = Asked::default().with("blocked", true);
     Change {
         kind: ChangeKind::Block,
         etag: request.etag.clone(),
-        asked: Asked::default()
-            .with("blocked", true)
-            .with("blocking_reason", request.reason.as_str()),
+        asked: match request.reason.as_str() {
+            "" => blocked,
+            reason => blocked.with("blocking_reason", reason),
+        },
         ..Change::default()
     }
 }
@@ -79,13 +81,17 @@ pub(super) fn keep(keep: Option<&prost_types::Duration>) -> Result<Option<Durati
 pub(super) async fn answer(
     shared: &Shared,
     kind: ChangeKind,
-    answer: Answer<Found>,
+    answer: Answer<ChangePreview>,
 ) -> Result<longrunning::Operation, Error> {
-    let found = match answer {
+    let ChangePreview {
+        found,
+        change,
+        warnings,
+    } = match answer {
         Answer::Accepted { id, operation } => {
             return super::operations::show(shared, &id, &operation, Detail::Whole).await;
         }
-        Answer::Preview(found) => found,
+        Answer::Preview(preview) => preview,
     };
     let domain = found.document.body.domain.clone();
     Ok(match kind {
@@ -110,7 +116,7 @@ pub(super) async fn answer(
             ..not_changed_yet(&found)
         }),
         ChangeKind::Update | ChangeKind::Block | ChangeKind::Unblock | ChangeKind::Undelete => {
-            messages::checked(&not_changed_yet(&found))
+            messages::checked_change(&not_changed_yet(&found), &change, warnings)
         }
     })
 }

@@ -49,6 +49,12 @@ impl DirectoryService for Directory {
             redirect_domain: resolved.redirect.clone().unwrap_or_default(),
             canonical_host: resolved.canonical_host.clone(),
             onboarding: document.register_token_hex().is_some(),
+            purge_time: resolved
+                .record
+                .as_ref()
+                .and_then(|record| record.purge_at)
+                .map(messages::timestamp),
+            operator: messages::operator(&self.0.contexts, &document.context),
         }))
     }
 
@@ -97,7 +103,7 @@ impl TenantService for Directory {
         &self,
         request: Request<RegisterPassphraseRequest>,
     ) -> Result<Response<RegisterPassphraseResponse>, Status> {
-        let tenant = Caller::of(&request)?.tenant()?.id.clone();
+        let tenant = Caller::of(&request)?.tenant()?.clone();
         passphrase::register(&self.0, &tenant, request.into_inner()).await?;
         Ok(Response::new(RegisterPassphraseResponse {}))
     }

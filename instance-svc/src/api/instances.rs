@@ -1,6 +1,10 @@
 //! `hamlet.instance.v1.InstanceService`.
 
-use std::{pin::Pin, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    pin::Pin,
+    time::Duration,
+};
 
 use futures::{Stream, stream};
 use hamlet_proto::{
@@ -9,21 +13,21 @@ use hamlet_proto::{
         BlockInstanceRequest, CleanSessionsRequest, CountInstancesRequest, CountInstancesResponse,
         CreateInstanceRequest, CreateInstanceResult, CreateTokenRequest, DeleteInstanceRequest,
         DeleteInstanceResult, GetInstanceRequest, GetRegisterLinkRequest, Instance,
-        ListInstancesRequest, ListInstancesResponse, ListOrphansRequest, Orphan,
-        PurgeOrphansRequest, PurgeOrphansResult, RegisterLink, RotateRegisterLinkRequest,
-        SetPassphraseRequest, Token, UnblockInstanceRequest, UndeleteInstanceRequest,
-        UpdateInstanceRequest, instance_service_server::InstanceService,
+        ListContextsRequest, ListContextsResponse, ListInstancesRequest, ListInstancesResponse,
+        ListOrphansRequest, Orphan, PurgeOrphansRequest, PurgeOrphansResult, RegisterLink,
+        RotateRegisterLinkRequest, SetPassphraseRequest, Token, UnblockInstanceRequest,
+        UndeleteInstanceRequest, UpdateInstanceRequest, instance_service_server::InstanceService,
     },
 };
 use serde::Serialize;
-use service_kit::{caller::Caller, secret::Secret, status};
+use service_kit::{caller::Caller, contexts::DEFAULT, secret::Secret, status};
 use tonic::{Request, Response, Status};
 
-use super::{Shared, change, operations::show, passphrase, tokens};
+use super::{Shared, change, operations::show, page_token, passphrase, tokens};
 use crate::{
     actions::{
         find,
-        list::list,
+        list::{creations, list},
         request::{
             Answer, Plan, RequestOptions, Requests,
             change::{ChangePlan, Changes},
@@ -113,6 +117,7 @@ impl Instances {
         let kind = change.kind;
         let with = Changes {
             store: &self.0.store,
+            contexts: &self.0.contexts,
         };
         let answer = self
             .ask(ChangePlan::new(with, name, arguments, change), options)
@@ -151,6 +156,8 @@ impl InstanceService for Instances {
             contexts: &self.0.contexts,
             deriver: &self.0.deriver,
             sealing: &self.0.sealing,
+            passphrase_score: self.0.config.passphrase_score,
+            peers: &self.0.peers,
         };
         let plan = CreatePlan::new(with, spec, &first_passphrase)?;
         let options = RequestOptions {
@@ -162,6 +169,7 @@ impl InstanceService for Instances {
             messages::checked(&CreateInstanceResult {
                 instance: Some(messages::preview(&preview.spec)),
                 warnings: preview.warnings,
+                apps: messages::apps(&preview.apps),
                 ..CreateInstanceResult::default()
             })
         })
@@ -174,8 +182,19 @@ impl InstanceService for Instances {
     ) -> Result<Response<Instance>, Status> {
         Caller::of(&request)?.require_admin()?;
         let name = find::parse_resource_name("name", &request.into_inner().name)?;
-        let found = find::by_name(&self.0.store, &name).await?;
-        Ok(Response::new(messages::instance(&found)))
+        let missing = match find::by_name(&self.0.store, &name).await {
+            Ok(found) => return Ok(Response::new(messages::instance(&found))),
+            Err(missing @ Error::NoSuchInstance(_)) => missing,
+            Err(error) => return Err(error.into()),
+        };
+        let log = self.0.engine.log();
+        match find::creation_of(&self.0.store, log, &name).await? {
+            Some((id, operation)) => {
+                let instance = messages::being_created(&id, &operation);
+                Ok(Response::new(instance.ok_or(missing)?))
+            }
+            None => Err(missing.into()),
+        }
     }
 
     async fn list_instances(
@@ -195,21 +214,32 @@ impl InstanceService for Instances {
             }
         };
         let token = request.page_token;
-        if !token.bytes().all(|byte| byte.is_ascii_alphanumeric()) || token.len() > 64 {
-            return Err(status::invalid_field(
-                "page_token",
-                "is not one that this server gave; use the next_page_token of the page before",
-            ));
-        }
-        let after = (!token.is_empty()).then_some(token.as_str());
+        let after = match token.as_str() {
+            "" => None,
+            token => Some(page_token::read(token).ok_or_else(|| {
+                status::invalid_field(
+                    "page_token",
+                    "is not one that this server gave; use the next_page_token of the page before",
+                )
+            })?),
+        };
         let page = list(&self.0.store, after, size, request.show_deleted).await?;
+        let mut instances: Vec<Instance> = page
+            .rows
+            .into_iter()
+            .map(|row| messages::listed(row.id, row.document, row.record))
+            .collect();
+        if page.next.is_none() {
+            let creations = creations(&self.0.store, self.0.engine.log()).await?;
+            let shown = creations
+                .iter()
+                .filter_map(|found| messages::being_created(&found.id, &found.body));
+            let known: HashSet<String> = instances.iter().map(|it| it.id.clone()).collect();
+            instances.extend(shown.filter(|it| !known.contains(&it.id)));
+        }
         Ok(Response::new(ListInstancesResponse {
-            instances: page
-                .rows
-                .into_iter()
-                .map(|row| messages::listed(row.id, row.document, row.record))
-                .collect(),
-            next_page_token: page.next.unwrap_or_default(),
+            instances,
+            next_page_token: page.next.as_deref().map(page_token::of).unwrap_or_default(),
         }))
     }
 
@@ -221,7 +251,24 @@ impl InstanceService for Instances {
         let count = self.0.store.count_instances().await.map_err(Error::from)?;
         Ok(Response::new(CountInstancesResponse {
             count: i64::try_from(count).unwrap_or(i64::MAX),
+            without_database_count: i64::try_from(self.0.bare.count()).unwrap_or(i64::MAX),
+            server_version: env!("CARGO_PKG_VERSION").to_owned(),
         }))
+    }
+
+    async fn list_contexts(
+        &self,
+        request: Request<ListContextsRequest>,
+    ) -> Result<Response<ListContextsResponse>, Status> {
+        Caller::of(&request)?.require_admin()?;
+        let contexts = &self.0.contexts;
+        let mut names: BTreeSet<&str> = contexts.names().collect();
+        names.insert(DEFAULT);
+        let contexts = names
+            .into_iter()
+            .map(|name| messages::context(contexts, name))
+            .collect();
+        Ok(Response::new(ListContextsResponse { contexts }))
     }
 
     async fn delete_instance(

@@ -4,6 +4,7 @@ mod change;
 pub(crate) mod directory;
 pub(crate) mod instances;
 pub(crate) mod operations;
+mod page_token;
 mod passphrase;
 #[cfg(test)]
 mod stored_form;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use service_kit::{contexts::Contexts, secret::Keyring};
 
 use crate::{
-    actions::derive::Deriver,
+    actions::{adopt::BareInstances, derive::Deriver},
     clock::Clock,
     config::Config,
     operations::{Engine, Peers, Sealing, orphans::Orphans},
@@ -37,6 +38,7 @@ pub(crate) struct Parts {
     pub(crate) clock: Clock,
     pub(crate) peers: Peers,
     pub(crate) orphans: Orphans,
+    pub(crate) bare: BareInstances,
 }
 
 impl Shared {

@@ -18,7 +18,7 @@ use tonic::{Request, Response, Status};
 use super::Shared;
 use crate::{
     actions::{cancel::cancel, follow::follow, forget::forget, list_operations, retry::retry},
-    domain::operation::Phase,
+    domain::{operation::Phase, operation_filter::OperationFilter, spec::InvalidField},
     error::Error,
     messages,
     operations::{self, engine::Detail},
@@ -26,6 +26,8 @@ use crate::{
 
 /// How long [`Operations::wait_operation`] waits by default.
 const WAIT: Duration = Duration::from_secs(60);
+/// The fewest characters of an id that stand for it.
+const SHORTEST_ID: usize = 6;
 const DEFAULT_PAGE: usize = 100;
 const LARGEST_PAGE: usize = 1000;
 
@@ -49,6 +51,26 @@ pub(crate) async fn show(
 }
 
 impl OperationsApi {
+    /// The id of the operation with this name. The beginning of an id will do, if no other id begins so.
+    async fn id_of(&self, name: &str) -> Result<String, Error> {
+        let given = messages::operation_id(name)?;
+        if given.len() >= messages::OPERATION_ID_LENGTH || given.len() < SHORTEST_ID {
+            return Ok(given);
+        }
+        let mut found = self.0.engine.log().ids_beginning(&given).await?.into_iter();
+        match (found.next(), found.next()) {
+            (Some(id), None) => Ok(id),
+            (None, _) => Err(Error::NoSuchOperation(name.to_owned())),
+            (Some(_), Some(_)) => Err(InvalidField {
+                field: "name".to_owned(),
+                wrong: format!(
+                    "{given} is the beginning of several operations; write more of the id"
+                ),
+            }
+            .into()),
+        }
+    }
+
     async fn read(&self, id: &str) -> Result<operations::Operation, Error> {
         if let Some(driven) = self.0.engine.follow(id) {
             return Ok((**driven.borrow()).clone());
@@ -81,17 +103,8 @@ impl Operations for OperationsApi {
                 "is no collection; use operations, or leave it out",
             ));
         }
-        let wanted = match request.filter.replace(' ', "").as_str() {
-            "" => None,
-            "done=true" => Some(true),
-            "done=false" => Some(false),
-            _ => {
-                return Err(status::invalid_field(
-                    "filter",
-                    "is not understood; use done=true or done=false",
-                ));
-            }
-        };
+        let filter = OperationFilter::parse(&request.filter)
+            .map_err(|wrong| status::invalid_field("filter", wrong))?;
         let size = match usize::try_from(request.page_size) {
             Ok(0) => DEFAULT_PAGE,
             Ok(size) => size.min(LARGEST_PAGE),
@@ -102,7 +115,8 @@ impl Operations for OperationsApi {
                 ));
             }
         };
-        let page = list_operations::list(&self.0.engine, &request.page_token, size, wanted).await?;
+        let page =
+            list_operations::list(&self.0.engine, &request.page_token, size, &filter).await?;
         // A list shows the state of operations; their results are read by name.
         let mut operations = Vec::with_capacity(page.operations.len());
         for found in &page.operations {
@@ -119,7 +133,7 @@ impl Operations for OperationsApi {
         request: Request<GetOperationRequest>,
     ) -> Result<Response<Operation>, Status> {
         Caller::of(&request)?.require_admin()?;
-        let id = messages::operation_id(&request.into_inner().name).map_err(Error::from)?;
+        let id = self.id_of(&request.into_inner().name).await?;
         let operation = self.read(&id).await?;
         Ok(Response::new(self.show(&id, &operation).await?))
     }
@@ -130,7 +144,7 @@ impl Operations for OperationsApi {
     ) -> Result<Response<Operation>, Status> {
         Caller::of(&request)?.require_admin()?;
         let request = request.into_inner();
-        let id = messages::operation_id(&request.name).map_err(Error::from)?;
+        let id = self.id_of(&request.name).await?;
         let timeout = match request.timeout {
             None => WAIT,
             Some(timeout) => Duration::try_from(timeout).map_err(|_| {
@@ -162,7 +176,7 @@ impl Operations for OperationsApi {
         request: Request<DeleteOperationRequest>,
     ) -> Result<Response<()>, Status> {
         Caller::of(&request)?.require_admin()?;
-        let id = messages::operation_id(&request.into_inner().name).map_err(Error::from)?;
+        let id = self.id_of(&request.into_inner().name).await?;
         forget(&self.0.engine, &id).await?;
         Ok(Response::new(()))
     }
@@ -172,7 +186,7 @@ impl Operations for OperationsApi {
         request: Request<CancelOperationRequest>,
     ) -> Result<Response<()>, Status> {
         Caller::of(&request)?.require_admin()?;
-        let id = messages::operation_id(&request.into_inner().name).map_err(Error::from)?;
+        let id = self.id_of(&request.into_inner().name).await?;
         cancel(&self.0.engine, &id).await?;
         Ok(Response::new(()))
     }
@@ -187,7 +201,7 @@ impl OperationService for OperationsApi {
         request: Request<WatchOperationRequest>,
     ) -> Result<Response<Self::WatchOperationStream>, Status> {
         Caller::of(&request)?.require_admin()?;
-        let id = messages::operation_id(&request.into_inner().name).map_err(Error::from)?;
+        let id = self.id_of(&request.into_inner().name).await?;
         // An unknown operation is an error of the call itself, not of the stream.
         let _ = self.read(&id).await?;
         let api = self.clone();
@@ -203,7 +217,7 @@ impl OperationService for OperationsApi {
         request: Request<RetryOperationRequest>,
     ) -> Result<Response<Operation>, Status> {
         Caller::of(&request)?.require_admin()?;
-        let id = messages::operation_id(&request.into_inner().name).map_err(Error::from)?;
+        let id = self.id_of(&request.into_inner().name).await?;
         let operation = retry(&self.0.engine, &id).await?;
         Ok(Response::new(self.show(&id, &operation).await?))
     }

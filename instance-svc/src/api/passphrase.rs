@@ -4,7 +4,7 @@ use hamlet_proto::{
     google::longrunning::Operation,
     hamlet::instance::v1::{
         CheckRegisterTokenRequest, CleanSessionsRequest, PassphraseParameters, RegisterLink,
-        RegisterPassphraseRequest, RotateRegisterLinkRequest, SetPassphraseRequest,
+        RegisterPassphraseRequest, RotateRegisterLinkRequest, SetPassphraseRequest, Tenant,
     },
 };
 use service_kit::{secret::Secret, status::invalid_field};
@@ -30,6 +30,7 @@ use crate::{
             client::{Iterations, is_login_hash},
             credentials::{check_hint, check_plain},
             register::RegisterToken,
+            strength::check_strength,
             vault::VaultKeys,
         },
         time::Time,
@@ -87,6 +88,9 @@ pub(super) async fn set(
     let passphrase = Secret::new(std::mem::take(&mut request.passphrase));
     let name = find::parse_resource_name("name", &request.name)?;
     check_plain("passphrase", passphrase.expose()).map_err(Error::from)?;
+    let least = shared.config.passphrase_score;
+    check_strength("passphrase", passphrase.expose(), &[name.domain()], least)
+        .map_err(Error::WeakPassphrase)?;
     let arguments = (&request.etag, passphrase.expose());
     let change = passphrase_change(&request.etag);
     let kind = change.kind;
@@ -144,15 +148,25 @@ pub(super) async fn check(
 /// Sets the first passphrase.
 pub(super) async fn register(
     shared: &Shared,
-    instance: &str,
+    tenant: &Tenant,
     request: RegisterPassphraseRequest,
 ) -> Result<(), Status> {
     let token = token(&request.register_token)?;
     let hint = request.hint.clone();
     let chosen = chosen(request)?;
+    if let Chosen::Plain(passphrase) = &chosen {
+        let known = [tenant.domain.as_str(), hint.as_str()];
+        check_strength(
+            "passphrase",
+            passphrase,
+            &known,
+            shared.config.passphrase_score,
+        )
+        .map_err(Error::WeakPassphrase)?;
+    }
     let key = shared.key.current();
     registrations(shared, &key)
-        .choose(instance, &token, chosen, hint)
+        .choose(&tenant.id, &token, chosen, hint)
         .await?;
     Ok(())
 }
@@ -208,12 +222,14 @@ fn requests<'a>(shared: &'a Shared, key: &'a Secret) -> Requests<'a> {
 fn changes(shared: &Shared) -> Changes<'_> {
     Changes {
         store: &shared.store,
+        contexts: &shared.contexts,
     }
 }
 
 fn registrations<'a>(shared: &'a Shared, key: &'a Secret) -> RegisterPassphrase<'a> {
     RegisterPassphrase {
         store: &shared.store,
+        contexts: &shared.contexts,
         requests: requests(shared, key),
         deriver: &shared.deriver,
         sealing: &shared.sealing,

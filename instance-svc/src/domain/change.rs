@@ -19,7 +19,7 @@ use super::{
     fields::{Asked, Documents, Now},
     instance::InstanceDocument,
     record::{Blocking, Record, Refusal},
-    spec::{InvalidField, first_of},
+    spec::InvalidField,
 };
 
 /// The blocking reason of a softly deleted instance.
@@ -102,17 +102,17 @@ impl Change {
     /// documents of the instance.
     ///
     /// # Errors
-    /// Names the first invalid field.
+    /// All invalid fields; at least one.
     pub fn check(
         mut self,
         document: &InstanceDocument,
         record: &Record,
-    ) -> Result<Self, InvalidField> {
+    ) -> Result<Self, Vec<InvalidField>> {
         let now = Now {
             instance: document,
             record,
         };
-        self.asked = self.asked.check(Some(now)).map_err(first_of)?;
+        self.asked = self.asked.check(Some(now))?;
         Ok(self)
     }
 

@@ -1,6 +1,6 @@
 //! Names of instances: the hosts under which an instance can be reached.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, net::Ipv4Addr, str::FromStr};
 
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 use service_kit::contexts::Subdomains;
@@ -30,6 +30,12 @@ pub enum InvalidName {
          characters, separated by single dots, 253 characters in all"
     )]
     Host(String),
+    /// Its last label is a number, and it is no IPv4 address as it is usually written.
+    #[error(
+        "{0:?} ends in a number, so a browser takes it for an IPv4 address; use a host name whose last label is a \
+         word, or an address such as 192.0.2.1"
+    )]
+    Number(String),
     /// The port is invalid.
     #[error("{0:?} is not a port; use a number from 1 to 65535")]
     Port(String),
@@ -46,6 +52,21 @@ impl Name {
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// The port; `None` when the name has none.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        let (_, port) = self.domain.rsplit_once(':')?;
+        port.parse().ok()
+    }
+
+    /// Whether this name, as somebody wrote it, means the host `own` of an instance whose main domain is `main`. The
+    /// port may be left out; if it is given, it is that of `own` or of `main`.
+    #[must_use]
+    pub fn means(&self, own: &Self, main: &Self) -> bool {
+        self.host == own.host
+            && (self.port().is_none() || self.port() == own.port() || self.port() == main.port())
     }
 
     /// The part before the first dot of the domain.
@@ -88,6 +109,12 @@ impl FromStr for Name {
                 DnsLength::Verify,
             )
             .map_err(|_| invalid())?;
+        if ascii.ends_with('.') {
+            return Err(invalid());
+        }
+        if ends_in_number(&ascii) && !is_canonical_address(&ascii) {
+            return Err(InvalidName::Number(shorten(host)));
+        }
         let (unicode, valid) = Uts46::new().to_unicode(
             ascii.as_bytes(),
             AsciiDenyList::STD3,
@@ -103,6 +130,23 @@ impl FromStr for Name {
             host: ascii.into_owned(),
         })
     }
+}
+
+/// Whether a browser reads a host as an IPv4 address: its last label is a number, decimal or hexadecimal. The source
+/// is "ends in a number" of the URL Standard (<https://url.spec.whatwg.org/#ends-in-a-number-checker>).
+fn ends_in_number(host: &str) -> bool {
+    let last = host.rsplit('.').next().unwrap_or_default();
+    let is_decimal = !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit());
+    is_decimal
+        || last
+            .strip_prefix("0x")
+            .is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// Whether a host is an IPv4 address in the form in which browsers show it.
+fn is_canonical_address(host: &str) -> bool {
+    host.parse::<Ipv4Addr>()
+        .is_ok_and(|address| address.to_string() == host)
 }
 
 fn parse_port(text: &str) -> Result<u16, InvalidName> {
@@ -214,6 +258,25 @@ mod tests {
     }
 
     #[test]
+    fn a_host_may_be_named_with_its_port_or_without_one() {
+        let (main, alias) = (name("bücher.localhost:8080"), name("www.example.org"));
+        for right in [
+            "bücher.localhost:8080",
+            "BÜCHER.localhost",
+            "xn--bcher-kva.localhost.:8080",
+        ] {
+            assert!(name(right).means(&main, &main), "{right}");
+        }
+        for right in ["www.example.org", "WWW.example.org:8080"] {
+            assert!(name(right).means(&alias, &main), "{right}");
+        }
+        for wrong in ["bücher.localhost:8081", "other.localhost:8080"] {
+            assert!(!name(wrong).means(&main, &main), "{wrong}");
+        }
+        assert!(!name("www.example.org:443").means(&alias, &main));
+    }
+
+    #[test]
     fn an_invalid_host_is_refused() {
         for wrong in [
             "",
@@ -236,6 +299,9 @@ mod tests {
             "xn--.com",
             "a\nb",
             "a\0b",
+            "alice.localhost..",
+            "alice.localhost...",
+            "alice.localhost..:8080",
         ] {
             assert!(wrong.parse::<Name>().is_err(), "{wrong:?}");
         }
@@ -248,6 +314,38 @@ mod tests {
                 matches!(port.parse::<Name>(), Err(InvalidName::Port(_))),
                 "{port}"
             );
+        }
+    }
+
+    #[test]
+    fn a_host_that_browsers_read_as_another_address_is_refused() {
+        for number in [
+            "256.256.256.256",
+            "1.2.3",
+            "123",
+            "0x7f.1",
+            "foo.123",
+            "foo.0x7F",
+            "foo.0x",
+            "01.2.3.4",
+            "1.2.3.4.5",
+            "foo.１２３",
+            "123:8080",
+            "foo.123.",
+        ] {
+            assert!(
+                matches!(number.parse::<Name>(), Err(InvalidName::Number(_))),
+                "{number}"
+            );
+        }
+        for word in [
+            "192.0.2.1",
+            "127.0.0.1:8080",
+            "123.example",
+            "foo.1a",
+            "foo.0xg",
+        ] {
+            assert!(word.parse::<Name>().is_ok(), "{word}");
         }
     }
 

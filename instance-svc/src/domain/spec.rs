@@ -43,23 +43,24 @@ pub(super) fn invalid(field: &str, wrong: impl Into<String>) -> InvalidField {
     }
 }
 
-/// The first of several invalid fields: callers are told of one at a time.
-pub(super) fn first_of(wrong: Vec<InvalidField>) -> InvalidField {
-    wrong
-        .into_iter()
-        .next()
-        .unwrap_or_else(|| invalid("instance", "cannot be used"))
-}
-
 impl Spec {
     /// Checks the request and brings names into their canonical form.
     ///
     /// # Errors
-    /// Names the first invalid field.
-    pub fn check(mut self) -> Result<Self, InvalidField> {
-        self.asked = self.asked.check(None).map_err(first_of)?;
-        self.check_apps()?;
-        Ok(self)
+    /// All invalid fields; at least one.
+    pub fn check(mut self) -> Result<Self, Vec<InvalidField>> {
+        let mut wrong = self.check_apps();
+        match self.asked.check(None) {
+            Ok(asked) if wrong.is_empty() => {
+                self.asked = asked;
+                Ok(self)
+            }
+            Ok(_) => Err(wrong),
+            Err(mut fields) => {
+                fields.append(&mut wrong);
+                Err(fields)
+            }
+        }
     }
 
     /// The main domain.
@@ -139,25 +140,29 @@ impl Spec {
         names
     }
 
-    fn check_apps(&self) -> Result<(), InvalidField> {
+    fn check_apps(&self) -> Vec<InvalidField> {
         if self.apps.len() > MOST_APPS {
-            return Err(invalid(
-                "apps",
-                format!("names more than {MOST_APPS} apps; install the others afterwards"),
-            ));
+            let wrong = format!("names more than {MOST_APPS} apps; install the others afterwards");
+            return vec![invalid("apps", wrong)];
         }
-        for (position, app) in self.apps.iter().enumerate() {
-            let field = format!("apps[{position}]");
-            if app.is_empty() {
-                return Err(invalid(
-                    &field,
-                    "is empty; give a slug such as home, or an address such as registry://home/stable",
-                ));
-            }
-            formats::text::check(app).map_err(|wrong| invalid(&field, wrong))?;
-            if self.apps.iter().take(position).any(|other| other == app) {
-                return Err(invalid(&field, format!("names {app:?} a second time")));
-            }
+        let apps = self.apps.iter().enumerate();
+        apps.filter_map(|(position, app)| {
+            let wrong = self.check_app(position, app).err()?;
+            Some(invalid(&format!("apps[{position}]"), wrong))
+        })
+        .collect()
+    }
+
+    fn check_app(&self, position: usize, app: &str) -> Result<(), String> {
+        if app.is_empty() {
+            return Err(
+                "is empty; give a slug such as home, or an address such as registry://home/stable"
+                    .to_owned(),
+            );
+        }
+        formats::text::check(app)?;
+        if self.apps.iter().take(position).any(|other| other == app) {
+            return Err(format!("names {app:?} a second time"));
         }
         Ok(())
     }
@@ -364,9 +369,24 @@ mod tests {
             }),
         ];
         for (field, change) in cases {
-            let error = spec(change).check().unwrap_err();
-            assert_eq!(error.field, field, "{error}");
+            let wrong = spec(change).check().unwrap_err();
+            let fields: Vec<_> = wrong.iter().map(|wrong| wrong.field.as_str()).collect();
+            assert_eq!(fields, [field], "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn all_wrong_fields_are_named_at_once() {
+        let wrong = spec(|spec| {
+            ask(spec, "email", "bob");
+            ask(spec, "locale", "French");
+            spec.apps = vec!["home".into(), String::new(), "home".into()];
+        })
+        .check()
+        .unwrap_err();
+        let fields: Vec<_> = wrong.iter().map(|wrong| wrong.field.as_str()).collect();
+        let expected = ["instance.locale", "instance.email", "apps[1]", "apps[2]"];
+        assert_eq!(fields, expected);
     }
 
     #[test]

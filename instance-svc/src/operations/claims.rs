@@ -14,6 +14,7 @@ use crate::{
     clock::Clock,
     domain::{
         claim::{Claim, Wanted},
+        holder::Holder,
         operation::{Envelope, Phase},
     },
     error::Error,
@@ -140,8 +141,8 @@ pub(super) async fn claim(store: &Store, id: &str, claim: &Claim) -> Result<(), 
         };
         // Asked before the look: a look that took long shows what was there when it began.
         let is_over = since.elapsed() >= GRACE;
-        if !is_abandoned(store, &holder).await? {
-            return Err(Error::NameTaken(claim.name.clone()).into());
+        if !is_abandoned(store, id, &holder).await? {
+            return Err(taken(store, &claim.name, &holder).await?.into());
         }
         if !is_over {
             tokio::time::sleep(GRACE / 4).await;
@@ -156,6 +157,35 @@ pub(super) async fn claim(store: &Store, id: &str, claim: &Claim) -> Result<(), 
     }
 }
 
+/// The error of a name that is taken: by what.
+pub(crate) async fn taken(store: &Store, name: &str, claim: &Claim) -> Result<Error, couch::Error> {
+    let (document, record) = tokio::try_join!(
+        store.instance(&claim.instance),
+        store.record(&claim.instance)
+    )?;
+    let record = record.map(|record| record.body);
+    let by = match document.map(|document| document.body) {
+        Some(document) if record.as_ref().is_some_and(|it| it.deleted_at.is_some()) => {
+            Holder::Deleted {
+                domain: document.domain,
+                until: record.and_then(|record| record.purge_at),
+            }
+        }
+        Some(document) => Holder::Instance(document.domain),
+        None => match store.operation(&claim.operation).await? {
+            Some(operation) if !operation.body.phase.is_end() => Holder::Operation {
+                operation: operation.id,
+                domain: operation.body.domain,
+            },
+            Some(_) | None => Holder::Claimed,
+        },
+    };
+    Ok(Error::NameTaken {
+        name: name.to_owned(),
+        by,
+    })
+}
+
 /// Removes the abandoned ones among the claims that compete for a name. A node of the database may have brought one
 /// back, which then hides the valid one.
 ///
@@ -163,26 +193,33 @@ pub(super) async fn claim(store: &Store, id: &str, claim: &Claim) -> Result<(), 
 /// When the database fails.
 pub(crate) async fn remove_abandoned(store: &Store, id: &str) -> Result<(), Error> {
     for claim in store.live_claims(id).await? {
-        if is_abandoned(store, &claim).await? {
+        if is_abandoned(store, id, &claim).await? {
             store.release_returned(id, &claim).await?;
         }
     }
     Ok(())
 }
 
-/// Whether a claim is abandoned: its instance does not exist, and its operation has failed, is unknown, or
-/// creates another instance. The last happens when one request is sent twice: both draw an instance id, and one
-/// is accepted. The claim of an operation that succeeded is abandoned when the instance has no record either: it was
-/// destroyed since, and a node of the database brought the claim back.
-async fn is_abandoned(store: &Store, claim: &Claim) -> Result<bool, couch::Error> {
+/// Whether the claim with this id is abandoned: its operation has ended, is unknown, or is about another instance, and
+/// its instance does not exist or does not have the name. An operation is about another instance when one request is
+/// sent twice: both draw an instance id, and one is accepted. An instance does not have the name when the change failed
+/// that wanted it, or when it has given the name up since, and a node of the database brought the claim back.
+async fn is_abandoned(store: &Store, id: &str, claim: &Claim) -> Result<bool, couch::Error> {
     let operation = store.operation(&claim.operation).await?;
-    let phase = operation
+    let is_at_work = operation
         .filter(|operation| operation.body.instance == claim.instance)
-        .map(|operation| operation.body.phase);
-    let is_held = match phase {
-        None | Some(Phase::Failed) => false,
-        Some(Phase::Succeeded) => store.record(&claim.instance).await?.is_some(),
-        Some(Phase::Queued | Phase::Running | Phase::Unwinding) => true,
-    };
-    Ok(!is_held && store.instance(&claim.instance).await?.is_none())
+        .is_some_and(|operation| match operation.body.phase {
+            Phase::Queued | Phase::Running | Phase::Unwinding => true,
+            Phase::Succeeded | Phase::Failed => false,
+        });
+    if is_at_work {
+        return Ok(false);
+    }
+    let (document, record) = tokio::try_join!(
+        store.instance(&claim.instance),
+        store.record(&claim.instance)
+    )?;
+    let names = document.map(|it| it.body.wanted()).into_iter();
+    let mut names = names.chain(record.map(|it| it.body.wanted())).flatten();
+    Ok(!names.any(|name| name.id == id))
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use hamlet_proto::hamlet::{
     apps::v1::{
-        self as apps, App, GetAppRequest, InstallAppRequest,
+        self as apps, App, CheckAppRequest, GetAppRequest, InstallAppRequest,
         apps_lifecycle_service_client::AppsLifecycleServiceClient,
         apps_service_client::AppsServiceClient,
     },
@@ -108,6 +108,16 @@ impl Peers {
         );
         request.set_timeout(limit);
         Ok(self.apps.clone().install_app(request).await?.into_inner())
+    }
+
+    /// What an installation of this app would install.
+    pub(crate) async fn check_app(&self, tenant: &Tenant, source: &str) -> Result<App, Status> {
+        let request = CheckAppRequest {
+            source: source.to_owned(),
+            ..CheckAppRequest::default()
+        };
+        let mut apps = self.apps_lifecycle.clone();
+        Ok(apps.check_app(call(request, tenant)).await?.into_inner())
     }
 
     /// The prefixes under which either service keeps contents, each with its number of objects. With a tenant,

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use couch::{
-    ClaimOutcome, Clusters, Database, DbName, Document, Exchange, Find, Rev, design::Index,
+    AllDocs, ClaimOutcome, Clusters, Database, DbName, Document, Exchange, Find, Rev, design::Index,
 };
 use futures::{Stream, TryStreamExt as _};
 use serde_json::{Value, json};
@@ -91,6 +91,12 @@ impl<W: Work> OperationLog<W> {
     /// Reads an operation. One that was forgotten, and came back with a node of the database, is removed again.
     pub async fn read(&self, id: &str) -> Result<Option<Document<Operation<W>>>, couch::Error> {
         self.operations.get_unless_removed(id).await
+    }
+
+    /// The ids that begin so; two at most. Operations that are gone again may be among them.
+    pub async fn ids_beginning(&self, prefix: &str) -> Result<Vec<String>, couch::Error> {
+        let rows = self.operations.all_docs(AllDocs::prefix(prefix).limit(2));
+        rows.map_ok(|row| row.id).try_collect().await
     }
 
     /// Makes a transition: replaces an operation, if it is still at `rev`.

@@ -308,8 +308,10 @@ async fn a_blocked_instance_says_why_until_it_is_unblocked() {
     let replica = world.replica("one", Failpoints::default()).await;
     assert_eq!(failure(&replica.create("a.example").await.unwrap()), None);
     for (given, kept) in [
-        ("PAYMENT_FAILED", "PAYMENT_FAILED"),
         ("", "UNKNOWN"),
+        ("PAYMENT_FAILED", "PAYMENT_FAILED"),
+        // Without a reason, the one that is there stays.
+        ("", "PAYMENT_FAILED"),
         ("a reason of our own", "a reason of our own"),
     ] {
         let accepted = replica
@@ -405,7 +407,7 @@ async fn names_are_added_and_released() {
         .unwrap();
     assert_eq!(
         failure(&operation),
-        Some("the name y.example is taken"),
+        Some("the name y.example is taken by the instance b.example"),
         "{operation:?}"
     );
     assert_eq!(world.documents("a.example").await, before);

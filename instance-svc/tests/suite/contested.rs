@@ -3,6 +3,7 @@
 //! in the end, even if the writer dies right after such a write.
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     reason = "a failed expectation is the test failing"
 )]
@@ -69,12 +70,28 @@ async fn a_name_that_another_creation_wins_is_taken() {
     if !world.is_embedded() {
         return;
     }
-    let replica = world.replica("one", Failpoints::default()).await;
-    // An existing instance, whose claim the race shows beside ours.
+    // It does not see what other software writes.
+    let replica = world
+        .replica_with(Settings {
+            scan_every: Duration::from_secs(3600),
+            ..hasty("one", Failpoints::default())
+        })
+        .await;
+    // An existing instance that has the name, too. The race shows its claim beside ours.
     assert_eq!(
         failure(&replica.create("theirs.example").await.unwrap()),
         None
     );
+    let instances = couch::DbName::global("instances").unwrap();
+    let instances = world.couch.database(&instances);
+    let id = replica.get("theirs.example").await.unwrap().id;
+    let found: Option<couch::Document<serde_json::Value>> = instances.get(&id).await.unwrap();
+    let mut found = found.unwrap();
+    found.body["domain_aliases"] = serde_json::json!(["ours.example"]);
+    let written = instances
+        .compare_and_set(&id, &found.rev, &found.body)
+        .await;
+    assert!(matches!(written, Ok(couch::Exchange::Won(_))));
     let claims = couch::DbName::global("hamlet-claims").unwrap();
     let theirs: Option<couch::Document<serde_json::Value>> = world
         .couch
@@ -89,7 +106,7 @@ async fn a_name_that_another_creation_wins_is_taken() {
             .add(contested("hamlet-claims/", 0, side, Some(&theirs)));
         // The name is read while it is claimed, so either request may report the conflict.
         let lost = match replica.create("ours.example").await {
-            Ok(ended) => failure(&ended).unwrap().to_owned(),
+            Ok(ended) => failure(&ended).expect("the name is another's").to_owned(),
             Err(refused) => refused.message().to_owned(),
         };
         assert!(lost.contains("is taken"), "{side:?}: {lost}");

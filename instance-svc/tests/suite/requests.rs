@@ -141,7 +141,13 @@ async fn an_instance_is_read_by_all_its_names_and_destroyed_by_one() {
     );
 
     let mut instances = replica.instances.clone();
-    for name in ["élodie.example", "XN--LODIE-9RA.example:1", "e.example"] {
+    let wrong = GetInstanceRequest {
+        name: "instances/élodie.example:1".to_owned(),
+    };
+    let wrong = instances.get_instance(wrong).await.unwrap_err();
+    assert_eq!(wrong.code(), Code::NotFound);
+    assert!(wrong.message().contains("élodie.example:8080"), "{wrong:?}");
+    for name in ["élodie.example", "XN--LODIE-9RA.example:8080", "e.example"] {
         let found = instances
             .get_instance(GetInstanceRequest {
                 name: format!("instances/{name}"),

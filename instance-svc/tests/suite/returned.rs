@@ -14,7 +14,9 @@ use hamlet_proto::{
     google::longrunning::{
         DeleteOperationRequest, ListOperationsRequest, operation::Result as Outcome,
     },
-    hamlet::instance::v1::{DeleteInstanceResult, Instance, ListInstancesRequest},
+    hamlet::instance::v1::{
+        CountInstancesRequest, DeleteInstanceResult, Instance, ListInstancesRequest,
+    },
     unpack,
 };
 use instance_svc::{Settings, operations::failpoints::Failpoints};
@@ -155,6 +157,14 @@ async fn a_document_without_a_database_is_no_instance() {
     );
     assert_eq!(world.ids("hamlet-claims").await, Vec::<String>::new());
     assert_eq!(world.ids("hamlet-instances").await, Vec::<String>::new());
+    let counted = replica
+        .instances
+        .clone()
+        .count_instances(CountInstancesRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!((counted.count, counted.without_database_count), (1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     NODE_NAMES, changes,
     route::Route,
-    state::Inner,
+    state::{Inner, Life},
     wire::{Answer, Call, encoded},
 };
 
@@ -96,18 +96,27 @@ impl Inner {
 
     /// A majority read: the coordinator and one more node exchange what they have of the document first.
     async fn read(&self, at: usize, db: &str, document: &str, call: &Call) -> Answer {
-        let mut others = self.nodes_with(db);
-        let own = others.contains(&at);
-        others.retain(|node| *node != at);
-        // A coordinator asks all nodes and takes the first answer of another one. The node answers alone only if
-        // the others are away.
-        while own && let Some(other) = self.pick(&others) {
-            if self.merge(db, document, at, other).await == Ok(true) {
-                break;
+        // A coordinator asks all nodes and takes the first answer of another one. It answers alone only if the others
+        // are away. One that hangs meanwhile has their answers when it goes on.
+        loop {
+            self.until_awake(at).await;
+            let pulse = self.pulse(at);
+            let mut others = self.nodes_with(db);
+            let own = others.contains(&at);
+            others.retain(|node| *node != at);
+            while own && let Some(other) = self.pick(&others) {
+                if self.merge(db, document, at, other).await == Ok(true) {
+                    return self.ask(at, call).await;
+                }
+                others.retain(|node| *node != other);
             }
-            others.retain(|node| *node != other);
+            if self.pulse(at) == pulse {
+                return self.ask(at, call).await;
+            }
+            if self.pulse(at).life == Life::Dead {
+                return Answer::no_database();
+            }
         }
-        self.ask(at, call).await
     }
 
     /// Gives each of two nodes the leaves of a document that only the other has. Returns `false` when one of them went

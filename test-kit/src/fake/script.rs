@@ -52,6 +52,8 @@ pub struct Script {
     pub watches: VecDeque<Watch>,
     /// The instances. Pages contain at most two.
     pub instances: Vec<Instance>,
+    /// How many documents of instances have no database.
+    pub instances_without_database: i64,
     /// After this number of pages of instances, the request for the next page hangs.
     pub pages: Option<usize>,
     /// The operations.

@@ -1,9 +1,9 @@
 //! Requests to change an existing instance.
 
 use serde::Serialize;
-use service_kit::secret::Secret;
+use service_kit::{contexts::Contexts, secret::Secret};
 
-use super::{Draft, Plan, RequestOptions, arguments_mac};
+use super::{Draft, Plan, RequestOptions, arguments_mac, unknown_context};
 use crate::{
     actions::find,
     domain::{
@@ -27,6 +27,8 @@ use crate::{
 pub(crate) struct Changes<'a> {
     /// The store.
     pub store: &'a Store,
+    /// The configured contexts.
+    pub contexts: &'a Contexts,
 }
 
 /// A secret that a change carries.
@@ -60,6 +62,17 @@ impl Carry for CarryNothing {
     async fn seal(&mut self, _: &str, _: &Found) -> Result<Option<Sealed>, Error> {
         Ok(None)
     }
+}
+
+/// A preview of a change.
+#[derive(Debug)]
+pub(crate) struct ChangePreview {
+    /// The instance as it would be after the change.
+    pub found: Found,
+    /// The change.
+    pub change: Change,
+    /// Warnings for the administrator.
+    pub warnings: Vec<String>,
 }
 
 /// A requested change. `A` is what the caller gave; it is compared when the same request id comes again.
@@ -109,8 +122,7 @@ where
     A: Serialize + Send + Sync,
     C: Carry,
 {
-    /// The instance as it would be after the change.
-    type Preview = Found;
+    type Preview = ChangePreview;
 
     fn verb(&self) -> &'static str {
         match self.change.kind {
@@ -177,6 +189,13 @@ where
         Ok(draft)
     }
 
+    /// Warns of a context that is not configured.
+    async fn check(&self) -> Result<Vec<String>, Error> {
+        let context = self.change.asked.text("context_name");
+        let warning = context.and_then(|context| unknown_context(self.with.contexts, context));
+        Ok(warning.into_iter().collect())
+    }
+
     async fn seal(&mut self, id: &str) -> Result<Option<Sealed>, Error> {
         match &self.found {
             Some(found) => self.carry.seal(id, found).await,
@@ -184,7 +203,7 @@ where
         }
     }
 
-    async fn preview(self, _: Vec<String>) -> Result<Found, Error> {
+    async fn preview(self, warnings: Vec<String>) -> Result<ChangePreview, Error> {
         let mut found = self
             .found
             .ok_or_else(|| Error::NoSuchInstance(self.name.to_string()))?;
@@ -198,6 +217,10 @@ where
         if let Some(settings) = &mut found.settings {
             change.apply_to_settings(&mut settings.body);
         }
-        Ok(found)
+        Ok(ChangePreview {
+            found,
+            change,
+            warnings,
+        })
     }
 }

@@ -1,25 +1,30 @@
 //! Requests to create an instance.
 
+use hamlet_proto::hamlet::instance::v1::Tenant;
 use service_kit::{
     contexts::{Contexts, Subdomains},
     languages::TRANSLATED,
     secret::Secret,
 };
 
-use super::{Draft, Plan, RequestOptions, arguments_mac};
+use super::{Draft, Plan, RequestOptions, arguments_mac, unknown_context};
 use crate::{
     actions::derive::Deriver,
     domain::{
         locale,
         name::{Name, app_hosts},
         operation::Subject,
-        passphrase::{Chosen, client},
+        passphrase::{Chosen, client, strength::check_strength},
         sealed::Sealed,
         seed::Seed,
         spec::{InvalidField, Spec},
     },
     error::Error,
-    operations::{Sealing, Work, create::CreateWork, sealing::Carried},
+    operations::{
+        Peers, Sealing, Work, claims,
+        create::{AppOutcome, CreateWork},
+        sealing::Carried,
+    },
     store::Store,
 };
 
@@ -34,6 +39,10 @@ pub(crate) struct Creations<'a> {
     pub deriver: &'a Deriver,
     /// Seals the result.
     pub sealing: &'a Sealing,
+    /// How hard a passphrase has to be to guess.
+    pub passphrase_score: u8,
+    /// The other services.
+    pub peers: &'a Peers,
 }
 
 /// A requested creation.
@@ -54,20 +63,38 @@ pub(crate) struct CreatePreview {
     pub spec: Spec,
     /// Warnings for the administrator.
     pub warnings: Vec<String>,
+    /// What would come of each app.
+    pub apps: Vec<AppOutcome>,
 }
 
 impl<'a> CreatePlan<'a> {
     /// The plan for a request. `passphrase` is empty when none is given.
     ///
     /// # Errors
-    /// Names an invalid field.
+    /// Names all invalid fields.
     pub(crate) fn new(
         with: Creations<'a>,
         spec: Spec,
         passphrase: &'a Secret,
     ) -> Result<Self, Error> {
-        let spec = spec.check()?;
-        let chosen = Chosen::at_creation(passphrase.expose(), spec.is_passwordless())?;
+        let chosen = Chosen::at_creation(passphrase.expose(), spec.is_passwordless());
+        let (spec, chosen) = match (spec.check(), chosen) {
+            (Ok(spec), Ok(chosen)) => (spec, chosen),
+            (Ok(_), Err(wrong)) => return Err(wrong.into()),
+            (Err(fields), chosen) => {
+                return Err(fields
+                    .into_iter()
+                    .chain(chosen.err())
+                    .collect::<Vec<_>>()
+                    .into());
+            }
+        };
+        if let Some(Chosen::Plain(passphrase)) = &chosen {
+            let text = |path| spec.asked.text(path).unwrap_or_default();
+            let known = [spec.domain(), text("email"), text("public_name")];
+            check_strength("passphrase", passphrase, &known, with.passphrase_score)
+                .map_err(Error::WeakPassphrase)?;
+        }
         Ok(Self {
             with,
             spec,
@@ -134,9 +161,33 @@ impl Plan for CreatePlan<'_> {
     }
 
     async fn preview(self, warnings: Vec<String>) -> Result<CreatePreview, Error> {
+        let tenant = Tenant {
+            domain: self.spec.domain().to_owned(),
+            context: self.spec.context().to_owned(),
+            locale: self.spec.locale().to_owned(),
+            ..Tenant::default()
+        };
+        let mut apps = Vec::with_capacity(self.spec.apps.len());
+        for source in &self.spec.apps {
+            let source = source.clone();
+            apps.push(match self.with.peers.check_app(&tenant, &source).await {
+                Ok(app) => AppOutcome {
+                    source,
+                    slug: app.slug,
+                    version: app.version,
+                    error: String::new(),
+                },
+                Err(status) => AppOutcome {
+                    source,
+                    error: status.message().to_owned(),
+                    ..AppOutcome::default()
+                },
+            });
+        }
         Ok(CreatePreview {
             spec: self.spec,
             warnings,
+            apps,
         })
     }
 }
@@ -207,13 +258,7 @@ impl CreatePlan<'_> {
     /// names. The claims decide later, or have already decided for this `instance`.
     async fn look_at_names(&self, spec: &Spec, instance: &str) -> Result<Vec<String>, Error> {
         let mut warnings = Vec::new();
-        if !self.with.contexts.knows(spec.context()) {
-            warnings.push(format!(
-                "the context {:?} is not configured: the settings of the default context apply{}",
-                spec.context(),
-                configured(self.with.contexts)
-            ));
-        }
+        warnings.extend(unknown_context(self.with.contexts, spec.context()));
         if !locale::has_names(spec.locale()) {
             warnings.push(format!(
                 "there are no names of directories in {}: they get English ones; names are there in {}",
@@ -241,7 +286,7 @@ impl CreatePlan<'_> {
                 && claim.instance != instance
                 && self.with.store.instance(&claim.instance).await?.is_some()
             {
-                return Err(Error::NameTaken(name.to_string()));
+                return Err(claims::taken(self.with.store, name.domain(), claim).await?);
             }
         }
         for (name, app) in &parents {
@@ -256,16 +301,6 @@ impl CreatePlan<'_> {
             }
         }
         Ok(warnings)
-    }
-}
-
-/// The configured contexts, phrased as the end of a sentence about an unknown one.
-fn configured(contexts: &Contexts) -> String {
-    let names: Vec<&str> = contexts.names().collect();
-    if names.is_empty() {
-        String::new()
-    } else {
-        format!("; configured are {}", names.join(", "))
     }
 }
 

@@ -11,7 +11,7 @@ pub(crate) mod secret;
 
 use hmac::{Hmac, Mac as _};
 use serde::Serialize;
-use service_kit::secret::Secret;
+use service_kit::{contexts::Contexts, secret::Secret};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -97,6 +97,22 @@ pub(crate) trait Plan: Send + Sync {
         self,
         warnings: Vec<String>,
     ) -> impl Future<Output = Result<Self::Preview, Error>> + Send;
+}
+
+/// The warning of a context that is not configured.
+fn unknown_context(contexts: &Contexts, context: &str) -> Option<String> {
+    if contexts.knows(context) {
+        return None;
+    }
+    let names: Vec<&str> = contexts.names().collect();
+    let configured = if names.is_empty() {
+        String::new()
+    } else {
+        format!("; configured are {}", names.join(", "))
+    };
+    Some(format!(
+        "the context {context:?} is not configured: the settings of the default context apply{configured}"
+    ))
 }
 
 /// Accepts requests for operations.

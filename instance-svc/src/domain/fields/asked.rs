@@ -21,50 +21,67 @@ use crate::domain::spec::InvalidField;
 pub struct Asked(BTreeMap<String, Value>);
 
 impl Asked {
-    /// The values that a message sets for a creation.
-    ///
-    /// # Errors
-    /// Names the first field that cannot be set at creation, or whose value is invalid.
-    pub fn at_creation(message: &pb::Instance) -> Result<Self, InvalidField> {
+    /// The values that a message sets for a creation, and the fields that cannot be set at creation or that the
+    /// contract does not allow.
+    #[must_use]
+    pub fn at_creation(message: &pb::Instance) -> (Self, Vec<InvalidField>) {
         let refused = |path| invalid(path, "cannot be chosen at creation; leave it out");
-        if let Some(rule) = BY_SERVICE.iter().find(|rule| (rule.refused)(message)) {
-            return Err(refused(rule.path));
-        }
+        let by_service = BY_SERVICE.iter().filter(|rule| (rule.refused)(message));
+        let mut wrong: Vec<_> = by_service.map(|rule| refused(rule.path)).collect();
         let mut asked = Self::default();
         for rule in SETTABLE {
-            let (path, value) = (rule.path(), rule.ask(message)?);
-            if value == rule.none() {
-                continue;
+            let path = rule.path();
+            let value = match rule.ask(message) {
+                Ok(value) if value == rule.none() => continue,
+                Ok(value) => value,
+                Err(invalid) => {
+                    wrong.push(invalid);
+                    continue;
+                }
+            };
+            if fields::by_path(path).is_some_and(|field| field.at_creation) {
+                asked.0.insert(path.to_owned(), value);
+            } else {
+                wrong.push(refused(path));
             }
-            if !fields::by_path(path).is_some_and(|field| field.at_creation) {
-                return Err(refused(path));
-            }
-            asked.0.insert(path.to_owned(), value);
         }
-        Ok(asked)
+        (asked, wrong)
     }
 
     /// The values of a message for the fields of the mask of a change.
     ///
     /// # Errors
-    /// Names the first path that cannot be changed, or whose value is invalid.
-    pub fn by_mask(message: &pb::Instance, mask: &[String]) -> Result<Self, InvalidField> {
+    /// Every path that cannot be changed, or whose value is invalid; at least one.
+    pub fn by_mask(message: &pb::Instance, mask: &[String]) -> Result<Self, Vec<InvalidField>> {
         let mut asked = Self::default();
+        let mut wrong = Vec::new();
         for path in mask {
-            let (rule, entry) = changeable(path).map_err(|why| InvalidField {
-                field: "update_mask".to_owned(),
-                wrong: format!("{path:?} {why}"),
-            })?;
-            let value = rule.ask(message)?;
-            match entry {
-                Some(entry) => asked.insert_entry(path, value.get(entry)),
-                None if rule.has_entries() => asked.insert_all(path, &value),
-                None => {
-                    asked.0.insert(path.clone(), value);
-                }
+            if let Err(invalid) = asked.ask(message, path) {
+                wrong.push(invalid);
             }
         }
-        Ok(asked)
+        if wrong.is_empty() {
+            Ok(asked)
+        } else {
+            Err(wrong)
+        }
+    }
+
+    /// Takes the value of one path of a mask.
+    fn ask(&mut self, message: &pb::Instance, path: &str) -> Result<(), InvalidField> {
+        let (rule, entry) = changeable(path).map_err(|why| InvalidField {
+            field: "update_mask".to_owned(),
+            wrong: format!("{path:?} {why}"),
+        })?;
+        let value = rule.ask(message)?;
+        match entry {
+            Some(entry) => self.insert_entry(path, value.get(entry)),
+            None if rule.has_entries() => self.insert_all(path, &value),
+            None => {
+                self.0.insert(path.to_owned(), value);
+            }
+        }
+        Ok(())
     }
 
     /// Inserts an entry of a map; an empty string clears it.
@@ -118,6 +135,12 @@ impl Asked {
     /// The values by path.
     pub(crate) const fn values(&self) -> &BTreeMap<String, Value> {
         &self.0
+    }
+
+    /// The paths of the values, in the order of their names.
+    #[must_use]
+    pub fn paths(&self) -> Vec<String> {
+        self.0.keys().cloned().collect()
     }
 
     /// The requested string, if any.

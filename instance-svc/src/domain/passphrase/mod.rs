@@ -9,12 +9,14 @@
 //! - [`server`]: the hash that the instance document holds
 //! - [`vault`]: the keys of the owner's password vault
 //! - [`credentials`]: all of these together, and the documents that hold them
+//! - [`strength`]: how hard a passphrase in plain text is to guess
 //! - [`register`]: the token with which the first passphrase is set
 
 pub mod client;
 pub mod credentials;
 pub mod register;
 pub mod server;
+pub mod strength;
 pub mod vault;
 
 pub use credentials::{Chosen, Credentials};

@@ -116,6 +116,9 @@ pub struct AppOutcome {
     pub error: String,
 }
 
+/// The step that installs apps.
+pub(crate) const APPS_STEP: &str = "apps";
+
 /// Where a creation resumes when its databases are incomplete.
 const DATABASES: usize = position_of::<Creation>("databases");
 
@@ -130,7 +133,7 @@ impl Kind for Creation {
         Step::<Self>::new("databases", |it, task| Box::pin(it.make_databases(task)))
             .undone_by(|it, task| Box::pin(it.remove_made(task))),
         // Installing may take long, and each app has its own result.
-        Step::<Self>::new("apps", |it, task| Box::pin(it.install_apps(task)))
+        Step::<Self>::new(APPS_STEP, |it, task| Box::pin(it.install_apps(task)))
             .undone_by(|it, task| Box::pin(it.purge_contents(task)))
             .written_before_if(|work| !work.spec.apps.is_empty())
             .abandoned_on_cancel(),

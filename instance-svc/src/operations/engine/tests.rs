@@ -303,9 +303,9 @@ async fn an_id_with_other_arguments_is_refused_and_refused_operations_are_remove
     let checked = std::future::ready(Ok(Vec::new()));
     let reused = engine.accept("x".to_owned(), other, checked).await;
     assert!(matches!(reused, Ok(Accepted::Reused)));
-    let refusal = std::future::ready(Err(Error::NameTaken("a block".to_owned())));
+    let refusal = std::future::ready(Err(Error::NoSuchInstance("a block".to_owned())));
     let refused = engine.accept("y".to_owned(), stack(""), refusal).await;
-    assert!(matches!(refused, Err(Error::NameTaken(_))));
+    assert!(matches!(refused, Err(Error::NoSuchInstance(_))));
     assert!(playground.log.read("y").await.unwrap().is_none());
 }
 

@@ -85,7 +85,7 @@ async fn a_new_passphrase_invalidates_everything_that_depended_on_the_old_one() 
     let again = client.set_passphrase(request.clone()).await.unwrap();
     assert_eq!(again.get_ref().name, ended.name);
     let other = SetPassphraseRequest {
-        passphrase: "another".to_owned(),
+        passphrase: "quite another one of four".to_owned(),
         ..request
     };
     let reused = client.set_passphrase(other).await.unwrap_err();

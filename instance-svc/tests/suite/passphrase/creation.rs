@@ -122,7 +122,7 @@ async fn a_request_id_cannot_be_reused_with_another_passphrase() {
     let first = create(&replica, request.clone()).await.unwrap();
     let again = create(&replica, request.clone()).await.unwrap();
     assert_eq!(first.name, again.name);
-    for other in ["", "another"] {
+    for other in ["", "quite another one of four"] {
         let other = CreateInstanceRequest {
             passphrase: other.to_owned(),
             ..request.clone()

@@ -100,11 +100,13 @@ impl Remains {
         self.check_claims(ended)
     }
 
-    /// The names claimed for creations that were never accepted, because claims are written first. Other
-    /// creations can take these names.
-    fn never_accepted(&self, ended: &HashMap<String, Operation>) -> BTreeSet<String> {
+    /// The names claimed for creations that were never accepted, because claims are written first, and those of
+    /// creations that failed, whose claim a node brought back when nobody else had the name. Other creations can take
+    /// these names, and `orphans` lists them.
+    fn abandoned(&self, ended: &HashMap<String, Operation>) -> BTreeSet<String> {
         let claims = self.claims.iter().filter(|(_, claim)| {
-            !ended.contains_key(&claim.operation)
+            let operation = ended.get(&claim.operation);
+            operation.is_none_or(|it| it.phase == Phase::Failed)
                 && !is_adopted(claim)
                 && !self.instances.contains_key(&claim.instance)
         });
@@ -136,7 +138,7 @@ impl Remains {
         if wanted.len() != listed.len() {
             return Err(format!("two instances have one name: {listed:#?}"));
         }
-        let left = self.never_accepted(ended);
+        let left = self.abandoned(ended);
         let claims = self.claims.iter().filter(|(id, _)| !left.contains(*id));
         let claimed = claims.map(|(id, claim)| {
             let kind = format!("{:?}", claim.kind);
@@ -272,7 +274,7 @@ impl Schedule<'_> {
         for member in std::mem::take(&mut self.replicas) {
             member.process.kill().await;
         }
-        let left = remains.never_accepted(ended);
+        let left = remains.abandoned(ended);
         self.check_destruction(&remains, &left).await
     }
 
@@ -281,7 +283,7 @@ impl Schedule<'_> {
     async fn check_destruction(
         &self,
         remains: &Remains,
-        never_accepted: &BTreeSet<String>,
+        abandoned: &BTreeSet<String>,
     ) -> Result<(), String> {
         let calm = Settings {
             scan_every: Duration::from_millis(100),
@@ -299,7 +301,7 @@ impl Schedule<'_> {
             }
             destroy(&healthy, domain).await?;
         }
-        for domain in never_accepted {
+        for domain in abandoned {
             let asked = patiently(async || healthy.ask_to_create(domain, "").await).await;
             let asked = asked.map_err(|status| format!("{domain} is lost: {status}"))?;
             if let Some(failed) = support::failure(&healthy.end_of(&asked.name).await) {

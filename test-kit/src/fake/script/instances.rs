@@ -33,6 +33,8 @@ fn read(stage: &Stage<'_>) {
     stage.answer(|script, _: CountInstancesRequest| {
         Ok(CountInstancesResponse {
             count: i64::try_from(script.instances.len()).expect("few instances"),
+            without_database_count: script.instances_without_database,
+            server_version: "9.9.9".to_owned(),
         })
     });
     stage.answer(|script, _: GetRegisterLinkRequest| Ok(script.link.clone()));

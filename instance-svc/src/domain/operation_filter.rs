@@ -1,0 +1,98 @@
+//! The filter of a list of operations: `done=false AND domain="bob.example" AND kind=create`, a part of AIP-160.
+
+use super::{name::Name, operation::Envelope};
+
+/// Which operations a list shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OperationFilter {
+    /// Ended ones, or those that have not ended.
+    pub done: Option<bool>,
+    /// Those about the instance with this host.
+    pub host: Option<String>,
+    /// Those of this kind, by its name in the contract.
+    pub kind: Option<String>,
+}
+
+impl OperationFilter {
+    /// Reads a filter; an empty text shows everything.
+    ///
+    /// # Errors
+    /// What is wrong, and what would be right.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut filter = Self::default();
+        if text.trim().is_empty() {
+            return Ok(filter);
+        }
+        for term in text.split(" AND ") {
+            let (field, value) = term.split_once('=').ok_or_else(|| {
+                format!(
+                    "{term:?} is no condition; write done=false, domain=\"bob.example\" or kind=create, joined by AND"
+                )
+            })?;
+            let value = value.trim();
+            let value = value
+                .strip_prefix('"')
+                .and_then(|rest| rest.strip_suffix('"'))
+                .unwrap_or(value);
+            match field.trim() {
+                "done" => {
+                    let done = value
+                        .parse()
+                        .map_err(|_| format!("done: {value:?} is neither true nor false"))?;
+                    filter.done = Some(done);
+                }
+                "domain" => {
+                    let name: Name = value.parse().map_err(|wrong| format!("domain: {wrong}"))?;
+                    filter.host = Some(name.host().to_owned());
+                }
+                "kind" => filter.kind = Some(value.to_owned()),
+                other => {
+                    return Err(format!(
+                        "{other:?} is no field to filter by; there are done, domain and kind"
+                    ));
+                }
+            }
+        }
+        Ok(filter)
+    }
+
+    /// Whether an operation of this kind is shown.
+    #[must_use]
+    pub fn shows(&self, operation: &Envelope, kind: &str) -> bool {
+        let is_of_host = |host: &String| {
+            let domain = operation.domain.parse::<Name>();
+            domain.is_ok_and(|domain| domain.host() == host)
+        };
+        self.done
+            .is_none_or(|done| done == operation.phase.is_end())
+            && self.host.as_ref().is_none_or(is_of_host)
+            && self.kind.as_ref().is_none_or(|wanted| wanted == kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::OperationFilter;
+
+    #[test]
+    fn a_filter_is_a_list_of_conditions() {
+        let read =
+            OperationFilter::parse("done = false AND domain=\"BOB.example:80\" AND kind=create");
+        let expected = OperationFilter {
+            done: Some(false),
+            host: Some("bob.example".to_owned()),
+            kind: Some("create".to_owned()),
+        };
+        assert_eq!(read, Ok(expected));
+        assert_eq!(OperationFilter::parse(" "), Ok(OperationFilter::default()));
+        for wrong in [
+            "done",
+            "done=maybe",
+            "domain=a b",
+            "phase=3",
+            "done=true OR done=false",
+        ] {
+            assert!(OperationFilter::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}
