@@ -1,6 +1,6 @@
 //! Finds the server and the credential for it.
 //!
-//! Flags come first. Without them a local `hamletd` is found by its data folder: `HAMLET_DATA`, or `hamlet-data` in the
+//! Flags come first, then the installation that `--at` or `hamlet use` names. Without them a local `hamletd` is found by its data folder: `HAMLET_DATA`, or `hamlet-data` in the
 //! working directory or in one of the folders above it. A credential of a data folder is sent to the server of that
 //! folder and to no other.
 
@@ -13,7 +13,10 @@ use std::{
 use http::Uri;
 use service_kit::secret::Secret;
 
-use crate::error::CommandError;
+use crate::{
+    client_file::{ClientFile, Installation},
+    error::CommandError,
+};
 
 /// The default name of the data folder.
 const FOLDER: &str = "hamlet-data";
@@ -42,10 +45,23 @@ pub(crate) struct Server {
 pub(crate) fn find(
     server: Option<&str>,
     credential_file: Option<&Path>,
+    at: Option<&str>,
 ) -> Result<Server, CommandError> {
     // An empty variable counts as not set.
     let server = server.filter(|server| !server.is_empty());
     let credential_file = credential_file.filter(|file| !file.as_os_str().is_empty());
+    if server.is_none() && credential_file.is_none() {
+        let file = ClientFile::read()?;
+        if let Some(name) = at.or(file.chosen.as_deref()) {
+            let Installation {
+                server,
+                credential_file,
+            } = file.get(name)?;
+            let url = with_scheme(server);
+            check(&url)?;
+            return with_credential(url, credential_file.clone());
+        }
+    }
     let folder = data_folder();
     let url = match (server, credential_file, &folder) {
         (Some(url), _, _) => with_scheme(url),
@@ -66,6 +82,10 @@ pub(crate) fn find(
             )));
         }
     };
+    with_credential(url, credential_file)
+}
+
+fn with_credential(url: String, credential_file: PathBuf) -> Result<Server, CommandError> {
     let credential = Secret::from_file(&credential_file).map_err(|error| {
         CommandError::Usage(format!(
             "cannot read the admin credential in {}: {error}",

@@ -13,6 +13,9 @@ pub(crate) enum CommandError {
     /// The command was valid and did not succeed.
     #[error("{0}")]
     Failed(String),
+    /// What was asked for does not exist.
+    #[error("{0}")]
+    NotFound(String),
     /// No server was found, it cannot be reached, or it did not answer in time.
     #[error("{0}")]
     Unavailable(String),
@@ -63,6 +66,7 @@ impl CommandError {
             | Self::Json(_)
             | Self::Answer(_) => 1,
             Self::Usage(_) => 2,
+            Self::NotFound(_) => 3,
             Self::NotAllowed(_) => 5,
             Self::Unavailable(_) => 6,
             Self::Interrupted(_) => 130,

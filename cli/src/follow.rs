@@ -13,13 +13,14 @@ use hamlet_proto::{
     },
     unpack,
 };
+use indicatif::{ProgressBar, ProgressStyle};
 use prost_types::Any;
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{Code, Status, Streaming};
 
 use crate::{
     error::CommandError,
-    output::{say, text::clean},
+    output::text::clean,
     session::{AdminChannel, RECONNECT_WITHIN, RETRY_PAUSE, Session, is_lost},
 };
 
@@ -162,58 +163,87 @@ pub(crate) fn result(operation: Operation) -> Result<Succeeded, CommandError> {
     }
 }
 
-/// Prints progress on a terminal: each step once.
+/// Shows progress at a terminal, in one line that is gone at the end: the step at work, what it works on, and the time.
 #[derive(Debug)]
 struct Progress {
-    /// How many steps were printed.
-    shown: usize,
-    /// The last line about the phase.
-    phase: String,
-    terminal: bool,
+    /// `None` when standard error is no terminal.
+    line: Option<ProgressBar>,
+    /// The last trouble that was told.
+    trouble: String,
 }
+
+/// How often the line is drawn.
+const TICK: Duration = Duration::from_millis(120);
 
 impl Progress {
     fn new() -> Self {
+        let line = io::stderr().is_terminal().then(|| {
+            let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}")
+                .unwrap_or_else(|_| ProgressStyle::default_spinner());
+            let line = ProgressBar::new_spinner().with_style(style);
+            line.enable_steady_tick(TICK);
+            line
+        });
         Self {
-            shown: 0,
-            phase: String::new(),
-            terminal: io::stderr().is_terminal(),
+            line,
+            trouble: String::new(),
         }
     }
 
     fn show(&mut self, state: &Operation) -> Result<(), CommandError> {
-        let Some(metadata) = state.metadata.as_ref().filter(|_| self.terminal) else {
+        let (Some(line), Some(metadata)) = (&self.line, &state.metadata) else {
             return Ok(());
         };
         let metadata: OperationMetadata = unpack(metadata)?.unwrap_or_default();
-        let done = metadata
+        let step = metadata
             .steps
             .iter()
-            .take_while(|step| step.state() == step::State::Done)
-            .count();
-        for step in metadata.steps.iter().take(done).skip(self.shown) {
-            say(&format!("  {} done", clean(&step.name)));
-        }
-        self.shown = self.shown.max(done);
-        let now = match metadata.phase() {
+            .find(|step| step.state() == step::State::Running)
+            .or_else(|| {
+                let mut steps = metadata.steps.iter();
+                steps.find(|step| step.state() == step::State::Pending)
+            });
+        let step = step.map(|step| match step.detail.as_str() {
+            "" => clean(&step.name).into_owned(),
+            detail => format!("{}: {}", clean(&step.name), clean(detail)),
+        });
+        let (message, trouble) = match metadata.phase() {
             Phase::Queued => match metadata.queue_position {
-                Some(before) if before > 0 => format!("waiting in line: {before} before it"),
-                _ => "waiting in line".to_owned(),
+                Some(before) if before > 0 => (
+                    format!("waiting in line: {before} before it"),
+                    String::new(),
+                ),
+                _ => ("waiting in line".to_owned(), String::new()),
             },
-            Phase::Waiting => format!(
-                "trying again after {} tries: {}",
-                metadata.attempt,
-                clean(&metadata.last_error)
+            Phase::Waiting => (
+                step.unwrap_or_default(),
+                format!(
+                    "trying again after {} tries: {}",
+                    metadata.attempt,
+                    clean(&metadata.last_error)
+                ),
             ),
-            Phase::Unwinding => format!("taking back: {}", clean(&metadata.last_error)),
-            _ => String::new(),
+            Phase::Unwinding => (
+                "taking back".to_owned(),
+                format!("taking back: {}", clean(&metadata.last_error)),
+            ),
+            _ => (step.unwrap_or_default(), String::new()),
         };
-        if now != self.phase {
-            if !now.is_empty() {
-                say(&format!("  {now}"));
+        line.set_message(message);
+        if trouble != self.trouble {
+            if !trouble.is_empty() {
+                line.println(format!("  {trouble}"));
             }
-            self.phase = now;
+            self.trouble = trouble;
         }
         Ok(())
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(line) = &self.line {
+            line.finish_and_clear();
+        }
     }
 }

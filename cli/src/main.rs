@@ -4,7 +4,7 @@
 //! - [`commands`]: one file a command, with its arguments, its help and what it does
 //! - [`flags`], [`fields`], [`values`]: arguments that commands share, and the parsers of values
 //! - [`calls`], [`change`], [`follow`]: calls that commands share, changes, and waiting for their operations
-//! - [`session`], [`discovery`]: the connection, and how the server and its credential are found
+//! - [`session`], [`discovery`], [`client_file`]: the connection, and how the server and its credential are found
 //! - [`passphrase`], [`terminal`]: what is read from files, standard input and the terminal
 //! - [`views`], [`output`]: what is printed, and how
 //! - [`error`], [`report`], [`argument_names`]: errors, their exit codes, and how they are printed
@@ -12,6 +12,7 @@
 mod argument_names;
 mod calls;
 mod change;
+mod client_file;
 mod commands;
 mod discovery;
 mod error;
@@ -26,17 +27,33 @@ mod terminal;
 mod values;
 mod views;
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
 use clap::{CommandFactory as _, FromArgMatches as _};
+use process_kit::arguments;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{argument_names::ArgumentNames, commands::Cli, error::CommandError, report::report};
+use crate::{
+    argument_names::ArgumentNames, commands::Cli, error::CommandError, flags::format::Format,
+    report::report,
+};
 
 fn main() -> ExitCode {
-    let command = Cli::command();
+    let mut command = Cli::command();
+    let args: Vec<_> = std::env::args_os().collect();
     // Ends the program when the arguments are invalid, or help is asked for.
-    let matches = command.clone().get_matches();
+    let matches = match arguments::matches(&mut command, &args) {
+        Ok(matches) => matches,
+        Err(error) => {
+            if error.use_stderr() && wants_json(&args) {
+                let text = error.to_string();
+                let message = text.trim().strip_prefix("error: ").unwrap_or(text.trim());
+                output::say(&report::usage_document(message));
+                return ExitCode::from(2);
+            }
+            error.exit()
+        }
+    };
     let names = ArgumentNames::of(&command, &matches);
     let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
@@ -46,13 +63,31 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .map_err(|error| CommandError::Failed(format!("cannot start: {error}")));
+    let format = if wants_json(&args) {
+        Format::Json
+    } else {
+        cli.format()
+    };
     match runtime.and_then(|runtime| runtime.block_on(until_interrupted(cli))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            report(&error, &names);
+            report(&error, &names, format);
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// Whether arguments that cannot be read ask for JSON.
+fn wants_json(args: &[OsString]) -> bool {
+    let words: Vec<_> = args.iter().map(|arg| arg.to_string_lossy()).collect();
+    words.iter().any(|word| {
+        matches!(
+            word.as_ref(),
+            "--json" | "-ojson" | "-o=json" | "--output=json"
+        )
+    }) || words
+        .windows(2)
+        .any(|pair| matches!(pair, [flag, value] if (flag == "-o" || flag == "--output") && value == "json"))
 }
 
 /// Runs the command. Ctrl-C drops it, so that the terminal gets its mode back.

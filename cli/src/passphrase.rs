@@ -37,7 +37,8 @@ pub(crate) async fn file(path: &Path) -> Result<Secret, CommandError> {
             "is larger than 64 KiB; that is no passphrase".to_owned(),
         ));
     }
-    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let line = without_mark(&text);
+    let line = line.strip_suffix('\n').unwrap_or(line);
     let line = line.strip_suffix('\r').unwrap_or(line);
     if line.contains('\n') {
         return Err(wrong(
@@ -56,7 +57,7 @@ pub(crate) async fn file(path: &Path) -> Result<Secret, CommandError> {
 /// When there is no line, or it is empty.
 pub(crate) async fn standard_input(asked_by: &str) -> Result<Secret, CommandError> {
     match terminal::line().await {
-        Ok(Some(line)) => not_empty(Secret::new(line), asked_by),
+        Ok(Some(line)) => not_empty(Secret::new(without_mark(&line)), asked_by),
         Ok(None) => Err(CommandError::Usage(format!(
             "{asked_by}: standard input holds no passphrase; write it on one line"
         ))),
@@ -88,6 +89,11 @@ pub(crate) async fn prompt() -> Result<Secret, CommandError> {
             "aborted: the two differ; nothing was changed".to_owned(),
         ))
     }
+}
+
+/// A text without the mark of its encoding, which some editors of Windows put first.
+fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 fn not_empty(passphrase: Secret, from: &str) -> Result<Secret, CommandError> {

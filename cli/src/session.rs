@@ -4,6 +4,9 @@
 
 use std::{error::Error as _, time::Duration};
 
+use hamlet_proto::hamlet::instance::v1::{
+    CountInstancesRequest, instance_service_client::InstanceServiceClient,
+};
 use http::Uri;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tonic::{
@@ -61,7 +64,11 @@ impl Session {
     /// # Errors
     /// As [`discovery::find`]; or the credential is not printable ASCII.
     pub(crate) fn find(flags: &GlobalFlags) -> Result<Self, CommandError> {
-        let server = discovery::find(flags.server.as_deref(), flags.credential_file.as_deref())?;
+        let server = discovery::find(
+            flags.server.as_deref(),
+            flags.credential_file.as_deref(),
+            flags.at.as_deref(),
+        )?;
         let mut bearer: MetadataValue<Ascii> = format!("Bearer {}", server.credential.expose())
             .parse()
             .map_err(|_| {
@@ -79,6 +86,22 @@ impl Session {
     /// The server's address.
     pub(crate) fn url(&self) -> &str {
         &self.server.url
+    }
+
+    /// The version of the server.
+    ///
+    /// # Errors
+    /// When it cannot be reached, or does not tell.
+    pub(crate) async fn server_version(&self) -> Result<String, CommandError> {
+        let channel = self.channel().await?;
+        let answer = self
+            .call(async || {
+                InstanceServiceClient::new(channel.clone())
+                    .count_instances(CountInstancesRequest {})
+                    .await
+            })
+            .await?;
+        Ok(answer.server_version)
     }
 
     /// A connection for calls that are not routed by an instance.

@@ -37,6 +37,39 @@ fn seconds(seconds: i64) -> Timestamp {
     Timestamp { seconds, nanos: 0 }
 }
 
+/// The original's list of settings, whose special keys set fields.
+#[test]
+fn special_settings_set_the_fields_of_their_names() {
+    let fake = changing("update", &instance("bob.example"));
+    fake.run(
+        "instances modify bob.example --settings context:foo,offer:premium,locale:de,uuid:u1,oidc_id:o1,tos:1.0.0 \
+         --settings tos_latest:2.0.0,auto_update:false,auth_mode:two_factor_mail",
+    )
+    .done();
+    let update = fake.asked::<UpdateInstanceRequest>().remove(0);
+    assert_eq!(
+        update.update_mask.unwrap().paths.join(" "),
+        "auth_mode context locale no_auto_update oidc_id tos_latest tos_signed uuid settings.offer"
+    );
+    let sent = update.instance.unwrap();
+    assert_eq!((sent.context.as_str(), sent.locale.as_str()), ("foo", "de"));
+    assert!(sent.no_auto_update);
+    assert_eq!(sent.auth_mode(), AuthMode::TwoFactorMail);
+    assert_eq!(sent.settings.len(), 1);
+    for (wrong, told) in [
+        ("--settings auto_update:often", "neither true nor false"),
+        ("--settings auth_mode:none", "two_factor_mail"),
+        ("--settings uuid:a --uuid b", "give it once"),
+        ("--settings locale:de --locale fr", "give it once"),
+        ("--setting offer", "NAME=VALUE"),
+    ] {
+        let refused = fake
+            .run(&format!("instances modify bob.example {wrong}"))
+            .failed(2);
+        assert!(refused.contains(told), "{wrong}: {refused}");
+    }
+}
+
 #[test]
 fn a_creation_takes_all_that_is_known_of_an_instance() {
     let result = CreateInstanceResult {
@@ -81,7 +114,7 @@ fn a_modification_names_the_fields_that_change_and_no_other() {
              --context-name school --deleting=false --disk-quota 10GB --domain-aliases a.example,b.example \
              --email b@example.org --franceconnect_id f1 --locale de --lock --magic_link=false --no-auto-update \
              --oidc_id o1 --old-domain old.example --onboarding-finished --phone +49 --public-name Bob \
-             --settings offer:x,a:b:c --sponsorships s,t --tos 1 --tos-latest 2 --tz Europe/Berlin --uuid u1 \
+             --settings offer:x,a:b:c --setting note=x,y:z --sponsorships s,t --tos 1 --tos-latest 2 --tz Europe/Berlin --uuid u1 \
              --etag e1 --request-id 6f1c2a52-6f0e-4d0c-9a3e-0d5c2b1f7a10",
         )
         .done();
@@ -98,7 +131,7 @@ fn a_modification_names_the_fields_that_change_and_no_other() {
         paths.join(" "),
         "auth_mode blocked blocking_reason context deleting disk_quota_bytes domain_aliases email franceconnect_id \
          locale locked magic_link no_auto_update oidc_id old_domain onboarding_finished phone public_name \
-         sponsorships timezone tos_latest tos_signed uuid settings.a settings.offer"
+         sponsorships timezone tos_latest tos_signed uuid settings.a settings.note settings.offer"
     );
     let sent = update.instance.clone().unwrap();
     assert_eq!(sent.name, "instances/bob.example");
@@ -118,6 +151,7 @@ fn a_modification_names_the_fields_that_change_and_no_other() {
     assert_eq!(sent.phone, "+49");
     assert_eq!(sent.public_name, "Bob");
     assert_eq!(sent.settings["a"], "b:c");
+    assert_eq!(sent.settings["note"], "x,y:z");
     assert_eq!(sent.settings["offer"], "x");
     assert_eq!(sent.sponsorships, ["s", "t"]);
     assert_eq!(
@@ -180,7 +214,8 @@ fn blocking_and_bringing_back() {
     assert_eq!(blocks[0].reason, "PAYMENT_FAILED");
     assert_eq!(blocks[0].etag, "e1");
     assert!(blocks[1].validate_only);
-    assert_eq!(blocks[1].reason, "UNKNOWN");
+    // The reason that is there stays.
+    assert_eq!(blocks[1].reason, "");
     assert_eq!(
         (unblocks[0].etag.as_str(), unblocks[0].request_id.as_str()),
         ("e2", ID)

@@ -50,6 +50,7 @@ fn running() -> Operation {
                 name: "claims".to_owned(),
                 state: step::State::Done.into(),
                 duration: None,
+                detail: String::new(),
             }],
             ..OperationMetadata::default()
         })),
@@ -194,6 +195,7 @@ fn a_trace_is_told_beside_the_data() {
                 seconds: 0,
                 nanos: 12_000_000,
             }),
+            detail: String::new(),
         }],
         ..OperationMetadata::default()
     }));
@@ -293,9 +295,9 @@ fn a_list_is_fetched_page_by_page() {
     let rows = fake.run("instances ls").done();
     assert_eq!(
         rows,
-        "a.example       fr  10GB  onboarding  v38  cozy00\n\
-         bücher.example  fr  10GB  onboarding  v38  cozy00\n\
-         c.example       fr  10GB  onboarding  v38  cozy00\n"
+        "a.example       onboarding  waiting  fr  10GB  -\n\
+         bücher.example  onboarding  waiting  fr  10GB  -\n\
+         c.example       onboarding  waiting  fr  10GB  -\n"
     );
     assert_eq!(fake.called("ListInstances"), 2);
     let items = json_lines(&fake.run("instances ls -o json").done());
@@ -419,9 +421,10 @@ fn an_alias_or_nothing_cannot_be_destroyed() {
         instances: vec![bob],
         ..Script::default()
     });
-    let told = fake
-        .run_typing("instances destroy robert.example", "bob.example\n")
-        .failed(1);
+    let refused = fake.run_typing("instances destroy robert.example", "bob.example\n");
+    // Nobody is asked about what will be refused.
+    assert!(!refused.err.contains("Type"), "{refused:#?}");
+    let told = refused.failed(2);
     assert!(told.contains("main domain"), "{told}");
     let destroyed = fake.run_typing("instances destroy nobody.example", "nobody.example\n");
     // Nobody is asked about what is not there.
@@ -525,10 +528,7 @@ fn files_and_apps_are_asked_of_the_instance_that_the_domain_names() {
 fn operations_are_listed_shown_and_waited_for() {
     let fake = accepting(vec![(vec![ended(&created())], WatchEnd::Stop)]);
     let rows = fake.run("operations ls").done();
-    assert_eq!(
-        rows,
-        "operations/op-1  create  bob.example  running  -  -  -  -\n"
-    );
+    assert_eq!(rows, "op-1  create  bob.example  running  -  -  -  -\n");
     let shown = fake.run("operations show op-1 -o json").done();
     let document: Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(document["metadata"]["kind"], "create");
@@ -550,8 +550,69 @@ fn status_tells_what_serves_and_what_does_not() {
     );
     assert_eq!(document["health"]["hamlet.apps.v1.AppsService"], "unknown");
     assert_eq!(document["instances"], "1");
-    let told = status.failed(6);
+    assert_eq!(document["withoutDatabase"], "0");
+    let error: Value = serde_json::from_str(&status.err).unwrap();
+    assert_eq!(error["error"]["code"], "UNAVAILABLE");
+    let told = fake.run("status").failed(6);
     assert!(told.contains("hamlet.files.v1.FilesService"), "{told}");
+}
+
+#[test]
+fn with_json_an_error_is_json_too() {
+    use tonic_types::{ErrorDetails, StatusExt as _};
+    let mut details = ErrorDetails::new();
+    details.set_error_info("INVALID_FIELD", "hamlet", std::collections::HashMap::new());
+    details.add_bad_request_violation("instance.locale", "is no language\u{202e}");
+    let fake = Server::start(Script {
+        refuse: Some(Status::with_error_details(
+            Code::InvalidArgument,
+            "instance.locale: is no language\u{202e}",
+            details,
+        )),
+        ..Script::default()
+    });
+    let refused = fake.run("instances add bob.example -o json");
+    assert_eq!((refused.code, refused.err.lines().count()), (Some(2), 1));
+    let error: Value = serde_json::from_str(&refused.err).unwrap();
+    let error = &error["error"];
+    assert_eq!(error["code"], "INVALID_ARGUMENT");
+    assert_eq!(error["reason"], "INVALID_FIELD");
+    let violation = &error["fieldViolations"][0];
+    assert_eq!(violation["field"], "instance.locale");
+    assert_eq!(violation["argument"], "--locale");
+    assert!(!refused.err.contains('\u{202e}'), "{refused:#?}");
+
+    // A command line that cannot be read, and a server that is not there.
+    for (wrong, code, name) in [
+        ("instances add --output json", 2, "INVALID_ARGUMENT"),
+        ("instances ls --json --limit 0", 2, "INVALID_ARGUMENT"),
+        (
+            "instances ls -o json --server 127.0.0.1:1",
+            6,
+            "UNAVAILABLE",
+        ),
+    ] {
+        let refused = fake.run(wrong);
+        assert_eq!(refused.code, Some(code), "{wrong}: {refused:#?}");
+        let error: Value = serde_json::from_str(&refused.err).unwrap();
+        assert_eq!(error["error"]["code"], name, "{wrong}");
+    }
+}
+
+#[test]
+fn status_counts_instances_without_a_database_and_names_the_command_that_lists_them() {
+    let fake = Server::start(Script {
+        instances_without_database: 2,
+        ..Script::default()
+    });
+    let status = fake.run("status");
+    assert!(
+        status
+            .out
+            .contains("2 (hamlet instances orphans lists them)"),
+        "{}",
+        status.out
+    );
 }
 
 #[test]

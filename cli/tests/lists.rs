@@ -175,7 +175,8 @@ fn a_check_that_finds_something_fails() {
     assert!(check.files_consistency && check.fail_fast && !check.index_integrity);
     let json = fake.run("instances fsck bob.example --json");
     assert_eq!(json_lines(&json.out)[1]["path"], "/b b");
-    json.failed(1);
+    assert_eq!(json.code, Some(1));
+    assert!(json.err.contains("2 findings"), "{}", json.err);
 }
 
 #[test]
@@ -240,6 +241,7 @@ fn operations_tell_their_place_steps_tries_and_last_error() {
         name: name.to_owned(),
         state: state.into(),
         duration: None,
+        detail: String::new(),
     };
     let operation = |id: &str, metadata: OperationMetadata| Operation {
         name: format!("operations/{id}"),
@@ -294,9 +296,9 @@ fn operations_tell_their_place_steps_tries_and_last_error() {
     });
     assert_eq!(
         fake.run("operations ls --running").done(),
-        "operations/a  create  a.example  queued   2  -          -  -\n\
-         operations/b  create  b.example  waiting  -  databases  3  the database is away\n\
-         operations/c  destroy  c.example  failed   -  -          -  the name is taken\n"
+        "a  create  a.example  queued   -  -  2 before it        -\n\
+         b  create  b.example  waiting  -  -  databases (try 3)  the database is away\n\
+         c  destroy  c.example  failed   -  -  -                  the name is taken\n"
     );
     let lists = fake.asked::<ListOperationsRequest>();
     let filters: Vec<_> = lists.iter().map(|list| list.filter.as_str()).collect();

@@ -8,6 +8,7 @@ use crate::{error::CommandError, flags::global::GlobalFlags, output};
 /// Print a script that completes commands in a shell.
 #[derive(Args, Debug)]
 #[command(
+    visible_alias = "completion",
     after_help = "Examples:\n  hamlet completions bash > ~/.local/share/bash-completion/completions/hamlet\n  hamlet completions fish > ~/.config/fish/completions/hamlet.fish"
 )]
 pub(crate) struct Completions {

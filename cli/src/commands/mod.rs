@@ -1,19 +1,26 @@
 //! The commands: one file a command, with its arguments, its help and what it does; one folder a group.
 //!
-//! A new command is a file and its two lines in the `mod.rs` beside it.
+//! A new command is a file and its lines in the `mod.rs` beside it.
 
 mod apps;
 mod completions;
+mod contexts;
 mod files;
 mod group;
 mod instances;
+mod man;
 mod operations;
 mod status;
+mod use_server;
+mod version;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
+use hamlet_proto::hamlet::apps::v1::app;
 
-use self::group::command_group;
-use crate::{error::CommandError, flags::global::GlobalFlags};
+use crate::{
+    error::CommandError,
+    flags::{format::Format, global::GlobalFlags},
+};
 
 /// Administers an installation of Hamlet.
 ///
@@ -47,25 +54,55 @@ pub(crate) struct Cli {
 }
 
 impl Cli {
+    /// The format that answers and errors have.
+    pub(crate) fn format(&self) -> Format {
+        self.global.output
+    }
+
     /// Runs the command that was given.
     pub(crate) async fn run(self) -> Result<(), CommandError> {
         self.command.run(&self.global).await
     }
 }
 
-command_group! {
-    /// The groups of commands, and commands without a group.
-    Command {
-        #[command(subcommand)]
-        Instances(instances::Instances),
-        #[command(subcommand)]
-        Operations(operations::Operations),
-        #[command(subcommand)]
-        Files(files::Files),
-        #[command(subcommand)]
-        Apps(apps::Apps),
-        Status(status::Status),
-        Completions(completions::Completions),
+/// The groups of commands, and commands without a group.
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[command(subcommand)]
+    Instances(instances::Instances),
+    #[command(subcommand)]
+    Operations(operations::Operations),
+    #[command(subcommand)]
+    Files(files::Files),
+    #[command(subcommand)]
+    Apps(apps::Apps),
+    /// The same for konnectors, which run on the server.
+    #[command(subcommand, visible_alias = "konnector")]
+    Konnectors(apps::Apps),
+    #[command(subcommand)]
+    Contexts(contexts::Contexts),
+    Status(status::Status),
+    Version(version::Version),
+    Use(use_server::Use),
+    Completions(completions::Completions),
+    Man(man::Man),
+}
+
+impl Command {
+    async fn run(self, global: &GlobalFlags) -> Result<(), CommandError> {
+        match self {
+            Self::Instances(group) => group.run(global).await,
+            Self::Operations(group) => group.run(global).await,
+            Self::Files(group) => group.run(global).await,
+            Self::Apps(group) => group.run(global, app::Kind::Webapp).await,
+            Self::Konnectors(group) => group.run(global, app::Kind::Konnector).await,
+            Self::Contexts(group) => group.run(global).await,
+            Self::Status(command) => command.run(global).await,
+            Self::Version(command) => command.run(global).await,
+            Self::Use(command) => command.run(global),
+            Self::Completions(command) => command.run(global).await,
+            Self::Man(command) => command.run(),
+        }
     }
 }
 

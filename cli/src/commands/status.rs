@@ -2,7 +2,7 @@
 
 use clap::Args;
 use hamlet_proto::hamlet::instance::v1::{
-    CountInstancesRequest, instance_service_client::InstanceServiceClient,
+    CountInstancesRequest, CountInstancesResponse, instance_service_client::InstanceServiceClient,
 };
 use tonic::Code;
 use tonic_health::pb::{
@@ -47,12 +47,7 @@ impl Status {
         for service in SERVICES {
             health.push((service, health_of(service, &session, &channel).await?));
         }
-        show(
-            &session,
-            global.output,
-            &health,
-            counted.as_ref().ok().map(|answer| answer.count),
-        )?;
+        show(&session, global.output, &health, counted.as_ref().ok())?;
         counted?;
         let down: Vec<_> = health
             .iter()
@@ -104,10 +99,11 @@ fn show(
     session: &Session,
     format: Format,
     health: &[(&str, &str)],
-    instances: Option<i64>,
+    counted: Option<&CountInstancesResponse>,
 ) -> Result<(), CommandError> {
     let version = env!("CARGO_PKG_VERSION");
-    let instances = instances.map(|count| count.to_string());
+    let instances = counted.map(|answer| answer.count.to_string());
+    let bare = counted.map_or(0, |answer| answer.without_database_count);
     // The document is no message of the contracts.
     let document = serde_json::json!({
         "address": session.url(),
@@ -116,6 +112,7 @@ fn show(
             .map(|(name, state)| ((*name).to_owned(), serde_json::Value::from(*state)))
             .collect::<serde_json::Map<_, _>>(),
         "instances": instances,
+        "withoutDatabase": counted.map(|answer| answer.without_database_count.to_string()),
         "clientVersion": version,
     });
     output::document(format, &document, session.url(), || {
@@ -126,6 +123,12 @@ fn show(
                 .map(|(name, state)| (*name, (*state).to_owned())),
         );
         known.push(("instances", instances.clone().unwrap_or_default()));
+        if bare > 0 {
+            known.push((
+                "without a database",
+                format!("{bare} (hamlet instances orphans lists them)"),
+            ));
+        }
         known.push(("version of hamlet", version.to_owned()));
         facts(&known)
     })

@@ -16,7 +16,10 @@ use super::{
 };
 use crate::{
     error::CommandError,
-    output::table::facts,
+    output::{
+        self,
+        table::{all_facts, facts},
+    },
     values::{self, auth_mode::AuthMode, quota},
 };
 
@@ -68,8 +71,12 @@ pub(crate) struct FieldFlags {
     /// The owner's name as others see it.
     #[arg(long, value_name = "NAME", value_parser = values::names::not_empty)]
     public_name: Option<String>,
-    /// Further settings, KEY:VALUE, several separated by commas.
-    #[arg(long, value_name = "SETTINGS", value_delimiter = ',', value_parser = values::settings::parse)]
+    /// One further setting, NAME=VALUE. The value may be any text. Repeat it for several.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = values::settings::alone)]
+    setting: Vec<(String, String)>,
+    /// Further settings, KEY:VALUE, several separated by commas. As in the original, context, locale, uuid, oidc_id,
+    /// tos, tos_latest, auto_update and auth_mode set the field of that name.
+    #[arg(long, value_name = "SETTINGS", value_delimiter = ',', value_parser = values::settings::of_list)]
     settings: Vec<(String, String)>,
     /// Who pays, separated by commas.
     #[arg(long, value_name = "SPONSORS", value_delimiter = ',', value_parser = values::names::sponsor)]
@@ -93,8 +100,17 @@ impl FieldFlags {
     ///
     /// # Errors
     /// When a key of a map was given twice.
-    pub(crate) fn into_patch(self) -> Result<Patch, CommandError> {
+    pub(crate) fn into_patch(mut self) -> Result<Patch, CommandError> {
         let mut patch = Patch::default();
+        let mut settings = Vec::new();
+        for (key, value) in std::mem::take(&mut self.settings)
+            .into_iter()
+            .chain(std::mem::take(&mut self.setting))
+        {
+            if let Some(further) = self.take_special(key, value)? {
+                settings.push(further);
+            }
+        }
         set!(
             patch.auth_mode = self
                 .auth_mode
@@ -113,7 +129,7 @@ impl FieldFlags {
         set!(patch.old_domain = self.old_domain);
         set!(patch.phone = self.phone);
         set!(patch.public_name = self.public_name);
-        set_keys!(patch.settings = self.settings);
+        set_keys!(patch.settings = settings);
         set!(patch.sponsorships = given(self.sponsorships));
         set!(patch.timezone = self.tz);
         set!(patch.tos_latest = self.tos_latest);
@@ -121,6 +137,63 @@ impl FieldFlags {
         set!(patch.uuid = self.uuid);
         Ok(patch)
     }
+}
+
+/// The language of an instance that is created without one.
+pub(crate) const DEFAULT_LOCALE: &str = "en";
+
+impl FieldFlags {
+    /// Takes a setting that stands for a field, by the names of the original; gives back any other one.
+    fn take_special(
+        &mut self,
+        key: String,
+        value: String,
+    ) -> Result<Option<(String, String)>, CommandError> {
+        let wrong = |why| CommandError::Usage(format!("--settings: {key}: {why}"));
+        let (field, flag) = match key.as_str() {
+            "context" => (&mut self.context_name, "context-name"),
+            "locale" => {
+                // At a creation, the flag has a default.
+                self.locale = self.locale.take().filter(|it| it != DEFAULT_LOCALE);
+                (&mut self.locale, "locale")
+            }
+            "uuid" => (&mut self.uuid, "uuid"),
+            "oidc_id" => (&mut self.oidc_id, "oidc_id"),
+            "tos" => (&mut self.tos, "tos"),
+            "tos_latest" => (&mut self.tos_latest, "tos-latest"),
+            "auto_update" => {
+                if self.no_auto_update.is_some() {
+                    return Err(both(&key, "no-auto-update"));
+                }
+                self.no_auto_update = Some(!values::settings::boolean(&value).map_err(wrong)?);
+                return Ok(None);
+            }
+            "auth_mode" => {
+                if self.auth_mode.is_some() {
+                    return Err(both(&key, "auth-mode"));
+                }
+                let mode = <AuthMode as clap::ValueEnum>::from_str(&value, false);
+                self.auth_mode = Some(mode.map_err(|_| {
+                    wrong(format!(
+                        "{value:?} is no mode; write basic, two_factor_mail or two_factor_oidc"
+                    ))
+                })?);
+                return Ok(None);
+            }
+            _ => return Ok(Some((key, value))),
+        };
+        if field.is_some() {
+            return Err(both(&key, flag));
+        }
+        *field = Some(value);
+        Ok(None)
+    }
+}
+
+fn both(key: &str, flag: &str) -> CommandError {
+    CommandError::Usage(format!(
+        "--settings {key} and --{flag} contradict each other, or it is given twice; give it once"
+    ))
 }
 
 /// Reads one label.
@@ -145,10 +218,6 @@ fn given(list: Vec<String>) -> Option<Vec<String>> {
 
 /// A field as `instances show` prints it.
 struct Row {
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "a test compares it with the table of fields")
-    )]
     path: &'static str,
     label: &'static str,
     value: RowValue,
@@ -259,6 +328,48 @@ pub(crate) fn describe(label: &str, instance: &Instance) -> String {
     facts(&rows)
 }
 
+/// What a change did to an instance, for people: the first line is `label` and the domain, then a line for each field
+/// in `changed`, a path of the contract. A field without a row of its own shows in the state. A server that does not say
+/// what has changed has the whole instance described.
+pub(crate) fn describe_change(label: &str, instance: &Instance, changed: &[String]) -> String {
+    if changed.is_empty() {
+        return describe(label, instance);
+    }
+    let mut rows = vec![(label, instance.domain.clone())];
+    let mut shows_state = false;
+    for path in changed {
+        let (field, key) = match path.split_once('.') {
+            Some((field, key)) => (field, Some(key)),
+            None => (path.as_str(), None),
+        };
+        let Some(row) = ROWS.iter().find(|row| row.path == field) else {
+            shows_state = true;
+            continue;
+        };
+        match row.value {
+            RowValue::Text(text) => rows.push((row.label, text(instance))),
+            RowValue::Map(map) => {
+                let mut pairs: Vec<_> = map(instance).iter().collect();
+                pairs.retain(|(name, _)| key.is_none_or(|key| key == *name));
+                pairs.sort();
+                match (pairs.is_empty(), key) {
+                    (true, Some(key)) => rows.push((row.label, format!("{key}: cleared"))),
+                    (true, None) => rows.push((row.label, String::new())),
+                    (false, _) => rows.extend(
+                        pairs
+                            .into_iter()
+                            .map(|(key, value)| (row.label, format!("{key}: {value}"))),
+                    ),
+                }
+            }
+        }
+    }
+    if shows_state {
+        rows.insert(1, ("state", words::state(instance.state()).to_owned()));
+    }
+    all_facts(&rows)
+}
+
 /// The position of the instance's CouchDB cluster, unless it is the first.
 pub(crate) fn other_cluster(instance: &Instance) -> Option<i32> {
     instance.couch_cluster.filter(|cluster| *cluster != 0)
@@ -269,7 +380,7 @@ fn when(is: bool, text: &str) -> String {
 }
 
 fn time(time: Option<&Timestamp>) -> String {
-    time.map(ToString::to_string).unwrap_or_default()
+    output::time::moment(time)
 }
 
 /// How the owner authenticates, unless by a passphrase alone.

@@ -1,6 +1,9 @@
 //! Enums in words.
 
-use hamlet_proto::hamlet::instance::v1::instance::{AuthMode, State};
+use hamlet_proto::hamlet::instance::v1::{
+    Instance,
+    instance::{AuthMode, State},
+};
 
 /// A state in one word.
 pub(crate) const fn state(state: State) -> &'static str {
@@ -13,6 +16,15 @@ pub(crate) const fn state(state: State) -> &'static str {
         State::Blocked => "blocked",
         State::Deleting => "deleting",
         State::Deleted => "deleted",
+    }
+}
+
+/// Whether the owner has chosen a passphrase; empty for an instance that does not exist yet.
+pub(crate) fn owner(instance: &Instance) -> &'static str {
+    match instance.state() {
+        State::Creating => "",
+        _ if instance.onboarding_finished || instance.password_defined == Some(true) => "arrived",
+        _ => "waiting",
     }
 }
 

@@ -9,6 +9,10 @@ use crate::error::CommandError;
 pub(crate) enum Format {
     /// Columns or lines for people.
     Table,
+    /// The same with more columns, where a list has more.
+    Wide,
+    /// A list as comma-separated values, with a header.
+    Csv,
     /// The contract's JSON form: one document, or one line an item of a list.
     Json,
     /// The same as YAML.
@@ -26,21 +30,26 @@ impl Format {
         match self {
             _ if !json => Ok(self),
             Self::Table | Self::Json => Ok(Self::Json),
-            Self::Yaml | Self::Name => Err(CommandError::Usage(
+            Self::Wide | Self::Csv | Self::Yaml | Self::Name => Err(CommandError::Usage(
                 "--json and --output contradict each other; give one".to_owned(),
             )),
         }
     }
 
-    /// Checks that the format has room for chosen fields: `name` prints names alone.
+    /// Checks that the format has room for chosen fields: `name` prints names alone, and `wide` chooses itself.
     ///
     /// # Errors
-    /// When `--fields` was given with `-o name`.
+    /// When `--fields` was given with one of them.
     pub(crate) fn check_fields(self, fields_given: bool) -> Result<(), CommandError> {
-        if self == Self::Name && fields_given {
-            return Err(CommandError::Usage(
-                "--fields and --output name contradict each other; give one".to_owned(),
-            ));
+        let contradicts = match self {
+            Self::Name => "name",
+            Self::Wide => "wide",
+            Self::Table | Self::Csv | Self::Json | Self::Yaml => return Ok(()),
+        };
+        if fields_given {
+            return Err(CommandError::Usage(format!(
+                "--fields and --output {contradicts} contradict each other; give one"
+            )));
         }
         Ok(())
     }

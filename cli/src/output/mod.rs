@@ -1,7 +1,9 @@
 //! What is printed: data on standard output, everything else on standard error.
 
+mod csv;
 pub(crate) mod table;
 pub(crate) mod text;
+pub(crate) mod time;
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -41,7 +43,9 @@ pub(crate) fn one<M: Message + Name>(
 ) -> Result<(), CommandError> {
     match format {
         // These formats do not need the message's JSON.
-        Format::Table | Format::Name => document(format, &Value::Null, name, table),
+        Format::Table | Format::Wide | Format::Csv | Format::Name => {
+            document(format, &Value::Null, name, table)
+        }
         Format::Json | Format::Yaml => document(format, &to_json(message)?, name, table),
     }
 }
@@ -54,7 +58,10 @@ pub(crate) fn document(
     table: impl FnOnce() -> String,
 ) -> Result<(), CommandError> {
     match format {
-        Format::Table => print(&table()),
+        Format::Table | Format::Wide => print(&table()),
+        Format::Csv => Err(CommandError::Usage(
+            "--output csv is for lists; use table, json, yaml or name here".to_owned(),
+        )),
         Format::Name => print(&format!("{}\n", clean(name))),
         // A single document is indented, so that people can read it too.
         Format::Json => print(&indented(document)),
@@ -110,6 +117,9 @@ fn yaml(document: &Value) -> Result<String, CommandError> {
 pub(crate) struct ListPrinter {
     format: Format,
     table: Table,
+    /// The header of a CSV that is not printed yet.
+    header: Vec<String>,
+    items: usize,
 }
 
 impl ListPrinter {
@@ -117,9 +127,29 @@ impl ListPrinter {
     pub(crate) fn new(format: Format, columns: &[&str]) -> Self {
         Self {
             format,
-            // Programs read rows without a header.
-            table: Table::new(columns, io::stdout().is_terminal()),
+            // Programs read rows without a header, and whole cells.
+            table: Table::new(columns, io::stdout().is_terminal()).fitting(table::width()),
+            header: columns.iter().map(|name| (*name).to_owned()).collect(),
+            items: 0,
         }
+    }
+
+    /// Ends the list: says at a terminal when there was nothing in it.
+    pub(crate) fn end(mut self, nothing: &str) -> Result<(), CommandError> {
+        self.flush()?;
+        if self.items == 0 && io::stdout().is_terminal() {
+            say(nothing);
+        }
+        Ok(())
+    }
+
+    /// Prints a record of a CSV, after the header.
+    fn print_record(&mut self, cells: &[String]) -> Result<(), CommandError> {
+        let header = std::mem::take(&mut self.header);
+        if !header.is_empty() {
+            print(&csv::record(&header))?;
+        }
+        print(&csv::record(cells))
     }
 
     /// Adds an item. In a table it is printed by the next [`flush`](Self::flush), in other formats at once.
@@ -129,11 +159,13 @@ impl ListPrinter {
         name: &str,
         cells: impl FnOnce() -> Vec<String>,
     ) -> Result<(), CommandError> {
+        self.items += 1;
         match self.format {
-            Format::Table => {
+            Format::Table | Format::Wide => {
                 self.table.push(cells());
                 Ok(())
             }
+            Format::Csv => self.print_record(&cells()),
             Format::Name => print(&format!("{}\n", clean(name))),
             Format::Json => print(&format!("{}\n", clean_json(&to_json(message)?.to_string()))),
             Format::Yaml => print(&format!("---\n{}", yaml(&to_json(message)?)?)),
@@ -142,12 +174,14 @@ impl ListPrinter {
 
     /// Adds an item of which only some fields are wanted. It has no name.
     pub(crate) fn push_values(&mut self, values: &FieldValues) -> Result<(), CommandError> {
+        self.items += 1;
+        let cells = || values.iter().map(|(_, value)| cell(value)).collect();
         match self.format {
-            Format::Table | Format::Name => {
-                self.table
-                    .push(values.iter().map(|(_, value)| cell(value)).collect());
+            Format::Table | Format::Wide | Format::Name => {
+                self.table.push(cells());
                 Ok(())
             }
+            Format::Csv => self.print_record(&cells()),
             Format::Json => {
                 let line = object(values).to_string();
                 print(&format!("{}\n", clean_json(&line)))

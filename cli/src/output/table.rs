@@ -1,6 +1,8 @@
 //! Aligned columns.
 
-use unicode_width::UnicodeWidthStr as _;
+use std::io::{self, IsTerminal as _};
+
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use super::text::clean;
 
@@ -10,6 +12,40 @@ use super::text::clean;
 pub(crate) struct Table {
     widths: Vec<usize>,
     rows: Vec<Vec<String>>,
+    /// The width that lines may have; cells are cut so that they fit.
+    fit: Option<usize>,
+}
+
+/// The gap between two columns.
+const GAP: usize = 2;
+
+/// No column is cut below this width.
+const NARROWEST: usize = 8;
+
+/// The width of the terminal; `None` when standard output is none.
+pub(crate) fn width() -> Option<usize> {
+    let stdout = io::stdout();
+    if !stdout.is_terminal() {
+        return None;
+    }
+    let size = rustix::termios::tcgetwinsize(&stdout).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+/// A text of at most `width` columns; what is cut is shown as an ellipsis.
+fn cut(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut short = String::new();
+    for character in text.chars() {
+        if short.width() + character.width().unwrap_or(0) + 1 > width {
+            break;
+        }
+        short.push(character);
+    }
+    short.push('…');
+    short
 }
 
 impl Table {
@@ -18,11 +54,33 @@ impl Table {
         let mut table = Self {
             widths: vec![0; columns.len()],
             rows: Vec::new(),
+            fit: None,
         };
         if with_header {
             table.push(columns.iter().map(|name| name.to_uppercase()).collect());
         }
         table
+    }
+
+    /// The table with lines of at most this width.
+    pub(crate) fn fitting(self, width: Option<usize>) -> Self {
+        Self { fit: width, ..self }
+    }
+
+    /// The widths of the columns. The widest give way where a line would be too long.
+    fn fitted(&self) -> Vec<usize> {
+        let mut widths = self.widths.clone();
+        let Some(most) = self.fit else {
+            return widths;
+        };
+        let gaps = GAP * widths.len().saturating_sub(1);
+        while widths.iter().sum::<usize>() + gaps > most {
+            match widths.iter_mut().max() {
+                Some(widest) if *widest > NARROWEST => *widest -= 1,
+                _ => break,
+            }
+        }
+        widths
     }
 
     /// Adds a row. An empty cell becomes `-`, so that programs can count columns.
@@ -46,12 +104,17 @@ impl Table {
     /// Removes the rows that were added since the last call, as aligned lines.
     pub(crate) fn take(&mut self) -> String {
         let mut text = String::new();
+        let widths = self.fitted();
         for row in self.rows.drain(..) {
             let last = row.len().saturating_sub(1);
-            for (column, (cell, width)) in row.iter().zip(&self.widths).enumerate() {
-                text.push_str(cell);
+            for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+                let cell = match self.fit {
+                    Some(_) => cut(cell, *width),
+                    None => cell.clone(),
+                };
+                text.push_str(&cell);
                 if column < last {
-                    let gap = width.saturating_sub(cell.width()) + 2;
+                    let gap = width.saturating_sub(cell.width()) + GAP;
                     text.extend(std::iter::repeat_n(' ', gap));
                 }
             }
@@ -81,6 +144,8 @@ fn lines<'a>(facts: impl Iterator<Item = &'a (&'a str, String)>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use unicode_width::UnicodeWidthStr as _;
+
     use super::{Table, all_facts, facts};
 
     #[test]
@@ -91,6 +156,16 @@ mod tests {
         assert_eq!(table.take(), "日本  x\nabc   -\n");
         table.push(vec!["d".to_owned(), "e".to_owned()]);
         assert_eq!(table.take(), "d     e\n", "a later page keeps the width");
+    }
+
+    #[test]
+    fn at_a_terminal_the_widest_columns_give_way() {
+        let mut table = Table::new(&["a", "b", "c"], false).fitting(Some(30));
+        table.push(vec!["short".to_owned(), "x".repeat(40), "日本".repeat(10)]);
+        let line = table.take();
+        assert!(line.starts_with("short  xxxxxxxxx"), "{line}");
+        assert_eq!(line.matches('…').count(), 2, "{line}");
+        assert!(line.trim_end().width() <= 30, "{line}");
     }
 
     #[test]

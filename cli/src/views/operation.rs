@@ -1,5 +1,7 @@
 //! An operation: as a whole, and as a row of a list.
 
+use std::io::{self, IsTerminal as _};
+
 use hamlet_proto::{
     google::longrunning::{Operation, operation},
     hamlet::instance::v1::{
@@ -13,7 +15,7 @@ use prost_types::{Duration, Timestamp};
 use crate::{
     error::CommandError,
     flags::format::Format,
-    output::{self, ListPrinter, table::facts},
+    output::{self, ListPrinter, table::facts, time},
 };
 
 /// The columns of a list of operations.
@@ -22,24 +24,40 @@ pub(crate) const COLUMNS: [&str; 8] = [
     "kind",
     "domain",
     "phase",
-    "line",
+    "accepted",
+    "took",
     "step",
-    "tries",
     "last error",
 ];
+
+/// How much of an id a list shows: all commands take the beginning of one.
+const SHORT_ID: usize = 12;
+
+/// The id of an operation, and at a terminal its beginning.
+fn id(operation: &Operation) -> String {
+    let id = operation
+        .name
+        .strip_prefix("operations/")
+        .unwrap_or(&operation.name);
+    if io::stdout().is_terminal() {
+        id.chars().take(SHORT_ID).collect()
+    } else {
+        id.to_owned()
+    }
+}
 
 /// Adds an operation to a list with [`COLUMNS`].
 pub(crate) fn push(list: &mut ListPrinter, operation: &Operation) -> Result<(), CommandError> {
     let metadata = metadata(operation)?;
     list.push(&without_secrets(operation)?, &operation.name, || {
         vec![
-            operation.name.clone(),
+            id(operation),
             metadata.kind.clone(),
             metadata.domain.clone(),
             phase(operation, &metadata).to_owned(),
-            number(metadata.queue_position),
-            current_step(&metadata),
-            tries(operation, &metadata),
+            time::age(metadata.create_time.as_ref()),
+            time::took(metadata.create_time.as_ref(), metadata.end_time.as_ref()),
+            where_it_is(operation, &metadata),
             last_error(operation, &metadata),
         ]
     })
@@ -58,8 +76,8 @@ pub(crate) fn print(format: Format, operation: &Operation) -> Result<(), Command
             ("in line before it", number(metadata.queue_position)),
         ];
         known.extend(metadata.steps.iter().map(|step| ("step", describe(step))));
-        let time =
-            |time: &Option<Timestamp>| time.as_ref().map(ToString::to_string).unwrap_or_default();
+        let time = |time: &Option<Timestamp>| time::moment(time.as_ref());
+        let took = time::took(metadata.create_time.as_ref(), metadata.end_time.as_ref());
         let cancelling = if metadata.cancel_requested {
             "asked for"
         } else if metadata.cancellable && !operation.done {
@@ -72,9 +90,14 @@ pub(crate) fn print(format: Format, operation: &Operation) -> Result<(), Command
             ("last error", last_error(operation, &metadata)),
             ("next try", time(&metadata.next_try_time)),
             ("cancelling", cancelling.to_owned()),
+            ("sets", metadata.changed_fields.join(", ")),
             ("accepted", time(&metadata.create_time)),
             ("changed", time(&metadata.update_time)),
+            ("ended", time(&metadata.end_time)),
+            ("took", took),
         ]);
+        let warnings = metadata.warnings.iter();
+        known.extend(warnings.map(|warning| ("warning", warning.clone())));
         facts(&known)
     })
 }
@@ -133,6 +156,17 @@ fn phase(operation: &Operation, metadata: &OperationMetadata) -> &'static str {
         (None, Phase::Waiting) => "waiting",
         (None, Phase::Unwinding) => "unwinding",
         (None, _) => "running",
+    }
+}
+
+/// The step at work with its tries, or the place in the line.
+fn where_it_is(operation: &Operation, metadata: &OperationMetadata) -> String {
+    if let Some(before) = metadata.queue_position {
+        return format!("{before} before it");
+    }
+    match (current_step(metadata), tries(operation, metadata)) {
+        (step, tries) if tries.is_empty() || step.is_empty() => step,
+        (step, tries) => format!("{step} (try {tries})"),
     }
 }
 

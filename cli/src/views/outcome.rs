@@ -11,10 +11,10 @@ use hamlet_proto::{
 use super::operation;
 use crate::{
     error::CommandError,
-    fields::instance::describe,
+    fields::instance::describe_change,
     flags::format::Format,
     follow::Succeeded,
-    output::{self, say, table::facts, text::clean},
+    output::{self, say, table::facts, text::clean, time},
 };
 
 /// Prints the outcome of an operation.
@@ -26,6 +26,8 @@ pub(crate) fn print(format: Format, succeeded: &Succeeded) -> Result<(), Command
     say_durations(&metadata);
     let outcome = Outcome {
         kind: &metadata.kind,
+        changed: &metadata.changed_fields,
+        warnings: &metadata.warnings,
         only_checked: false,
     };
     outcome.print(format, succeeded)
@@ -40,8 +42,11 @@ pub(crate) fn print_checked(
     kind: &str,
     succeeded: &Succeeded,
 ) -> Result<(), CommandError> {
+    let metadata = operation::metadata(&succeeded.operation)?;
     let outcome = Outcome {
         kind,
+        changed: &metadata.changed_fields,
+        warnings: &metadata.warnings,
         only_checked: true,
     };
     outcome.print(format, succeeded)
@@ -61,6 +66,9 @@ fn say_durations(metadata: &OperationMetadata) {
 struct Outcome<'a> {
     /// The kind of the operation.
     kind: &'a str,
+    /// The fields that a change sets or clears.
+    changed: &'a [String],
+    warnings: &'a [String],
     only_checked: bool,
 }
 
@@ -73,9 +81,12 @@ impl Outcome<'_> {
         if let Some(result) = unpack::<DeleteInstanceResult>(response)? {
             return self.destroyed(format, &result);
         }
+        for warning in self.warnings {
+            say(&format!("warning: {}", clean(warning)));
+        }
         if let Some(instance) = unpack::<Instance>(response)? {
             return output::one(format, &instance, &instance.name, || {
-                describe(self.verb("changed"), &instance)
+                describe_change(self.verb("changed"), &instance, self.changed)
             });
         }
         if let Some(link) = unpack::<RegisterLink>(response)? {
@@ -127,8 +138,13 @@ impl Outcome<'_> {
             say(&format!("warning: {}", clean(warning)));
         }
         for app in result.apps.iter().filter(|app| !app.error.is_empty()) {
+            let verb = if self.only_checked {
+                "cannot be"
+            } else {
+                "was not"
+            };
             say(&format!(
-                "warning: the app {} was not installed: {}",
+                "warning: the app {} {verb} installed: {}",
                 clean(&app.source),
                 clean(&app.error)
             ));
@@ -147,18 +163,20 @@ impl Outcome<'_> {
                 ("apps", apps.join(", ")),
                 ("register token", result.register_token.clone()),
                 ("register link", result.register_link.clone()),
-                (
-                    "link expires",
-                    expires.map(ToString::to_string).unwrap_or_default(),
-                ),
+                ("link expires", time::moment(expires)),
             ])
         })?;
         let failed = result.apps.len() - apps.len();
         if failed == 0 {
             return Ok(());
         }
+        let kept = if self.only_checked {
+            ""
+        } else {
+            "; the instance is kept, and `hamlet apps install` puts them in later"
+        };
         Err(CommandError::Failed(format!(
-            "{failed} of {} apps could not be installed; the instance is kept",
+            "{failed} of {} apps could not be installed{kept}",
             result.apps.len()
         )))
     }
@@ -177,6 +195,7 @@ impl Outcome<'_> {
                         [] => "nothing came back".to_owned(),
                         found => format!("removed again: {}", found.join(", ")),
                     };
+                    let when = time::moment(Some(when));
                     known.push(("looked again", format!("{when}: {found}")));
                 }
                 return facts(&known);
@@ -186,7 +205,10 @@ impl Outcome<'_> {
             } else {
                 ("deleted softly", "is destroyed on")
             };
-            facts(&[(verb, result.domain.clone()), (when, purge.to_string())])
+            facts(&[
+                (verb, result.domain.clone()),
+                (when, time::moment(Some(purge))),
+            ])
         })?;
         if result.leftovers.is_empty() {
             return Ok(());
@@ -248,7 +270,7 @@ pub(crate) fn print_link(format: Format, link: &RegisterLink) -> Result<(), Comm
         .as_ref()
         .filter(|_| format == Format::Table)
     {
-        say(&format!("it works until {expires}"));
+        say(&format!("it works until {}", time::moment(Some(expires))));
     }
     Ok(())
 }

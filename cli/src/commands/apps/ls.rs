@@ -1,7 +1,9 @@
 //! `hamlet apps ls`.
 
 use clap::Args;
-use hamlet_proto::hamlet::apps::v1::{ListAppsRequest, apps_service_client::AppsServiceClient};
+use hamlet_proto::hamlet::apps::v1::{
+    ListAppsRequest, app, apps_service_client::AppsServiceClient,
+};
 
 use crate::{
     error::CommandError, flags::global::GlobalFlags, output::ListPrinter, session::Session, values,
@@ -10,7 +12,7 @@ use crate::{
 /// How many apps to ask for at once.
 const PAGE_SIZE: i32 = 200;
 
-/// List installed web apps, sorted by slug.
+/// List those that are installed, sorted by slug.
 ///
 /// Columns: slug, version, state, source.
 #[derive(Args, Debug)]
@@ -25,7 +27,11 @@ pub(crate) struct Ls {
 }
 
 impl Ls {
-    pub(super) async fn run(self, global: &GlobalFlags) -> Result<(), CommandError> {
+    pub(super) async fn run(
+        self,
+        global: &GlobalFlags,
+        kind: app::Kind,
+    ) -> Result<(), CommandError> {
         let session = Session::find(global)?;
         let format = global.output;
         let channel = session.channel_for(&self.domain).await?;
@@ -35,7 +41,7 @@ impl Ls {
             let request = ListAppsRequest {
                 page_size: PAGE_SIZE,
                 page_token,
-                ..ListAppsRequest::default()
+                kind: kind.into(),
             };
             let page = session
                 .call(async || {
@@ -57,7 +63,7 @@ impl Ls {
             list.flush()?;
             page_token = page.next_page_token;
             if page_token.is_empty() {
-                return Ok(());
+                return list.end("no app is installed");
             }
         }
     }

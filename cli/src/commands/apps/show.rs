@@ -1,7 +1,10 @@
 //! `hamlet apps show`.
 
 use clap::Args;
-use hamlet_proto::hamlet::apps::v1::{GetAppRequest, apps_service_client::AppsServiceClient};
+use hamlet_proto::hamlet::apps::v1::{
+    App, GetAppRequest, app, apps_service_client::AppsServiceClient,
+};
+use tonic::Code;
 
 use crate::{
     error::CommandError,
@@ -24,21 +27,14 @@ pub(crate) struct Show {
 }
 
 impl Show {
-    pub(super) async fn run(self, global: &GlobalFlags) -> Result<(), CommandError> {
+    pub(super) async fn run(
+        self,
+        global: &GlobalFlags,
+        kind: app::Kind,
+    ) -> Result<(), CommandError> {
         let session = Session::find(global)?;
         let format = global.output;
-        let channel = session.channel_for(&self.domain).await?;
-        let request = GetAppRequest {
-            slug: self.slug,
-            ..GetAppRequest::default()
-        };
-        let app = session
-            .call(async || {
-                AppsServiceClient::new(channel.clone())
-                    .get_app(request.clone())
-                    .await
-            })
-            .await?;
+        let app = get(&session, &self.domain, &self.slug, kind).await?;
         output::one(format, &app, &app.slug, || {
             facts(&[
                 ("slug", app.slug.clone()),
@@ -50,5 +46,39 @@ impl Show {
                 ("checksum", app.checksum.clone()),
             ])
         })
+    }
+}
+
+async fn get(
+    session: &Session,
+    domain: &str,
+    slug: &str,
+    kind: app::Kind,
+) -> Result<App, CommandError> {
+    let channel = session.channel_for(domain).await?;
+    let request = GetAppRequest {
+        slug: slug.to_owned(),
+        kind: kind.into(),
+    };
+    session
+        .call(async || {
+            AppsServiceClient::new(channel.clone())
+                .get_app(request.clone())
+                .await
+        })
+        .await
+}
+
+/// An app of an instance; `None` when the instance does not have it, or has gone meanwhile.
+pub(in crate::commands) async fn find(
+    session: &Session,
+    domain: &str,
+    slug: &str,
+    kind: app::Kind,
+) -> Result<Option<App>, CommandError> {
+    match get(session, domain, slug, kind).await {
+        Ok(app) => Ok(Some(app)),
+        Err(CommandError::Refused(status)) if status.code() == Code::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }

@@ -67,7 +67,7 @@ impl Ls {
             list.flush()?;
             page_token = page.next_page_token;
             if page_token.is_empty() {
-                return Ok(());
+                return list.end("the directory is empty");
             }
         }
     }

@@ -15,7 +15,10 @@ use super::disabled::refuse_if_disabled;
 use crate::{
     change::ChangeRequest,
     error::CommandError,
-    fields::{help_order::sort_flags, instance::FieldFlags},
+    fields::{
+        help_order::sort_flags,
+        instance::{DEFAULT_LOCALE, FieldFlags},
+    },
     flags::{global::GlobalFlags, request::RequestFlags},
     passphrase,
     session::Session,
@@ -90,7 +93,7 @@ fn adapt_fields(command: Command) -> Command {
         .mut_arg("disk_quota", |flag| {
             flag.help("How much may be stored: 10GB, \"512 MiB\" or bytes; no limit by default")
         })
-        .mut_arg("locale", |flag| flag.default_value("en"))
+        .mut_arg("locale", |flag| flag.default_value(DEFAULT_LOCALE))
         .mut_args(accept_empty);
     sort_flags(
         command,

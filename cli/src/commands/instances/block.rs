@@ -17,14 +17,15 @@ use crate::{
 /// Refuse access to an instance, with a reason.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  hamlet instances block bob.localhost:8080 --reason PAYMENT_FAILED"
+    after_help = "Examples:\n  hamlet instances block bob.localhost:8080 --reason PAYMENT_FAILED\n  hamlet instances block bob.localhost:8080 --reason Unpaid"
 )]
 pub(crate) struct Block {
     #[command(flatten)]
     target: Target,
-    /// LOGIN_FAILED, PAYMENT_FAILED, UNKNOWN or a reason of your own.
-    #[arg(long, default_value = "UNKNOWN", value_parser = values::names::not_empty)]
-    reason: String,
+    /// LOGIN_FAILED, PAYMENT_FAILED, UNKNOWN, or a text that the owner sees. Without it the reason that is there stays,
+    /// or is UNKNOWN.
+    #[arg(long, value_parser = values::names::not_empty)]
+    reason: Option<String>,
 }
 
 impl Block {
@@ -40,7 +41,7 @@ impl Block {
         );
         let request = BlockInstanceRequest {
             name: instance_name(&self.target.domain),
-            reason: self.reason,
+            reason: self.reason.unwrap_or_default(),
             etag: self.target.condition.into_etag(),
             request_id: change.request_id.clone(),
             validate_only: change.dry_run,

@@ -59,7 +59,13 @@ impl Destroy {
         };
         if !self.force && !change.dry_run {
             let instance = get_instance(&session, &channel, &domain).await?;
-            confirm(&domain, &instance, self.keep.as_ref()).await?;
+            if !is_host_of(&domain, &instance.domain) {
+                return Err(CommandError::Usage(format!(
+                    "DOMAIN: {domain} only leads to {}; name the instance by its main domain",
+                    instance.domain
+                )));
+            }
+            confirm(&instance, self.keep.as_ref()).await?;
             if request.etag.is_empty() {
                 // Another instance may have taken the name since the question.
                 request.etag = instance.etag;
@@ -75,12 +81,8 @@ impl Destroy {
     }
 }
 
-/// Asks for the domain again. Domains are compared in their canonical form.
-async fn confirm(
-    asked: &str,
-    instance: &Instance,
-    keep: Option<&Duration>,
-) -> Result<(), CommandError> {
+/// Asks for the domain again. Any spelling of it will do, with its port or without one.
+async fn confirm(instance: &Instance, keep: Option<&Duration>) -> Result<(), CommandError> {
     let main = &instance.domain;
     say(&match keep {
         None => format!(
@@ -98,10 +100,7 @@ async fn confirm(
         |why: &str| CommandError::Failed(format!("aborted: {why}; nothing was destroyed"));
     match terminal::line().await {
         Ok(None) => Err(aborted("nothing was typed")),
-        Ok(Some(typed)) if is_same(&typed, main) && is_same(asked, main) => Ok(()),
-        Ok(Some(typed)) if is_same(&typed, main) => Err(aborted(&format!(
-            "{asked} only leads to {main}; name the instance by its main domain"
-        ))),
+        Ok(Some(typed)) if is_host_of(&typed, main) => Ok(()),
         Ok(Some(_)) => Err(aborted(&format!("that is not {main}"))),
         Err(error) => Err(aborted(&format!("cannot read what is typed: {error}"))),
     }
@@ -112,6 +111,13 @@ fn for_people(duration: &Duration) -> String {
     humantime::format_duration(std::time::Duration::from_secs(seconds)).to_string()
 }
 
-fn is_same(one: &str, other: &str) -> bool {
-    canonical(one).is_ok_and(|one| canonical(other).is_ok_and(|other| one == other))
+/// Whether a text names the host of a domain, with the same port or without one.
+fn is_host_of(text: &str, domain: &str) -> bool {
+    let (Ok(text), Ok(domain)) = (canonical(text), canonical(domain)) else {
+        return false;
+    };
+    text == domain
+        || domain
+            .rsplit_once(':')
+            .is_some_and(|(host, _)| text == host)
 }

@@ -14,22 +14,26 @@ use crate::{
         columns::{self, Column},
         words,
     },
-    flags::global::GlobalFlags,
-    output::{self, ListPrinter, say},
+    flags::{format::Format, global::GlobalFlags},
+    output::{self, ListPrinter, say, time},
     session::{AdminChannel, Session},
     values::{self, quota},
 };
 
 /// The columns without `--fields`.
-const COLUMNS: [&str; 6] = ["domain", "locale", "quota", "state", "indexes", "prefix"];
+const COLUMNS: [&str; 6] = ["domain", "state", "owner", "locale", "quota", "created"];
+/// The columns that `-o wide` adds.
+const WIDE: [&str; 5] = ["email", "aliases", "context", "indexes", "prefix"];
 
 /// List instances, in the order of their creation.
 ///
-/// Columns: domain, locale, quota, state, version of the indexes, prefix of the databases.
+/// Columns: domain, state, whether its owner has arrived, locale, quota, when it was created. `-o wide` adds the
+/// owner's mail address, aliases, context, version of the indexes and prefix of the databases. Instances that are being
+/// created come last.
 #[derive(Args, Debug)]
 #[command(
     visible_alias = "list",
-    after_help = "Examples:\n  hamlet instances ls\n  hamlet instances ls --fields domain,disk_quota\n  hamlet instances ls --json --deleted | jq -r .domain\n  hamlet instances ls --limit 100"
+    after_help = "Examples:\n  hamlet instances ls\n  hamlet instances ls --fields domain,disk_quota\n  hamlet instances ls --json --deleted | jq -r .domain\n  hamlet instances ls --limit 100\n  hamlet instances ls -o wide\n  hamlet instances ls -o csv > instances.csv"
 )]
 pub(crate) struct Ls {
     #[arg(long, value_name = "FIELDS", value_delimiter = ',', value_parser = columns::parse, help = columns::help())]
@@ -64,8 +68,10 @@ impl Ls {
         let format = global.output.or_json(self.json)?;
         format.check_fields(!self.fields.is_empty())?;
         let channel = session.channel().await?;
+        let is_wide = format == Format::Wide;
         let columns: Vec<&str> = if self.fields.is_empty() {
-            COLUMNS.to_vec()
+            let more = WIDE.iter().filter(|_| is_wide);
+            COLUMNS.iter().chain(more).copied().collect()
         } else {
             self.fields.iter().map(|column| column.name).collect()
         };
@@ -90,7 +96,7 @@ impl Ls {
                 .await?;
             for instance in &page.instances {
                 if self.fields.is_empty() {
-                    list.push(instance, &instance.name, || row(instance))?;
+                    list.push(instance, &instance.name, || row(instance, is_wide))?;
                 } else {
                     list.push_values(&read(&session, &channel, instance, &self.fields).await?)?;
                 }
@@ -99,7 +105,8 @@ impl Ls {
             list.flush()?;
             page_token = page.next_page_token;
             if page_token.is_empty() {
-                return Ok(());
+                return list
+                    .end("there are no instances; `hamlet instances add DOMAIN` creates one");
             }
             if left == 0 {
                 say(&format!(
@@ -111,15 +118,25 @@ impl Ls {
     }
 }
 
-fn row(instance: &Instance) -> Vec<String> {
-    vec![
+fn row(instance: &Instance, is_wide: bool) -> Vec<String> {
+    let mut cells = vec![
         instance.domain.clone(),
+        words::state(instance.state()).to_owned(),
+        words::owner(instance).to_owned(),
         instance.locale.clone(),
         quota::show(instance.disk_quota_bytes),
-        words::state(instance.state()).to_owned(),
-        format!("v{}", instance.indexes_version),
-        instance.prefix.clone(),
-    ]
+        time::age(instance.create_time.as_ref()),
+    ];
+    if is_wide {
+        cells.extend([
+            instance.email.clone(),
+            instance.domain_aliases.join(","),
+            instance.context.clone(),
+            format!("v{}", instance.indexes_version),
+            instance.prefix.clone(),
+        ]);
+    }
+    cells
 }
 
 /// The values of some fields of a listed instance. Fields that lists do not have cost a call.

@@ -23,7 +23,7 @@ use crate::{
 #[command(
     defer(adapt_fields),
     visible_alias = "update",
-    after_help = "Examples:\n  hamlet instances modify bob.localhost:8080 --locale fr --tz Europe/Paris\n  hamlet instances modify bob.localhost:8080 --settings offer:premium --unset phone,settings.partner\n  hamlet instances modify bob.localhost:8080 --blocked --blocking-reason PAYMENT_FAILED\n  hamlet instances modify bob.localhost:8080 --lock"
+    after_help = "Examples:\n  hamlet instances modify bob.localhost:8080 --locale fr --tz Europe/Paris\n  hamlet instances modify bob.localhost:8080 --settings context:foo,offer:premium --unset phone,settings.partner\n  hamlet instances modify bob.localhost:8080 --blocked --blocking-reason PAYMENT_FAILED\n  hamlet instances modify bob.localhost:8080 --lock"
 )]
 pub(crate) struct Modify {
     #[command(flatten)]
@@ -71,7 +71,9 @@ fn adapt_fields(command: Command) -> Command {
         })
         .mut_arg("settings", |flag| {
             flag.help(
-                "Further settings, KEY:VALUE, several separated by commas. Other settings stay as they are",
+                "Further settings, KEY:VALUE, several separated by commas; other settings stay as they are. As in the \
+                 original, context, locale, uuid, oidc_id, tos, tos_latest, auto_update and auth_mode set the field of \
+                 that name",
             )
         });
     sort_flags(command, &["etag", "dry-run", "request-id"], &["unset"])

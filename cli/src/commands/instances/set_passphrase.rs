@@ -9,10 +9,11 @@ use hamlet_proto::hamlet::instance::v1::{
 use service_kit::secret::Secret;
 
 use crate::{
-    calls::instance_name,
+    calls::{get_instance, instance_name},
     change::ChangeRequest,
     error::CommandError,
     flags::{global::GlobalFlags, target::Target},
+    output::{say, text::clean},
     passphrase,
     session::Session,
     terminal,
@@ -20,7 +21,9 @@ use crate::{
 
 /// Set the passphrase, whether there was one or not. All sessions end.
 ///
-/// Asks for it twice on a terminal, without showing it; else reads one line of standard input.
+/// Asks for it twice on a terminal, without showing it; else reads one line of standard input. Whoever replaces the
+/// passphrase of an owner makes what lies in the owner's password vault unreadable for ever: that is asked about first,
+/// unless --force is given.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  hamlet instances set-passphrase bob.localhost:8080\n  hamlet instances set-passphrase bob.localhost:8080 --passphrase-file ./passphrase"
@@ -34,18 +37,32 @@ pub(crate) struct SetPassphrase {
     /// The file that holds the passphrase on its only line; - is standard input.
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
+    /// Do not ask before an owner's passphrase is replaced.
+    #[arg(long)]
+    force: bool,
 }
 
 impl SetPassphrase {
     pub(super) async fn run(self, global: &GlobalFlags) -> Result<(), CommandError> {
         let session = Session::find(global)?;
-        let secret = match (self.passphrase, self.passphrase_file) {
-            (Some(given), _) => passphrase::argument(given, "PASSPHRASE")?,
-            (None, Some(file)) => passphrase::file(&file).await?,
-            (None, None) if terminal::is_interactive() => passphrase::prompt().await?,
-            (None, None) => passphrase::standard_input("PASSPHRASE").await?,
+        let given = match (self.passphrase, self.passphrase_file) {
+            (Some(given), _) => Some(passphrase::argument(given, "PASSPHRASE")?),
+            (None, Some(file)) => Some(passphrase::file(&file).await?),
+            // Whoever can be asked is told first what is lost.
+            (None, None) if terminal::is_interactive() => None,
+            (None, None) => Some(passphrase::standard_input("PASSPHRASE").await?),
         };
         let channel = session.channel().await?;
+        if !self.force && !self.target.request.dry_run {
+            let instance = get_instance(&session, &channel, &self.target.domain).await?;
+            if instance.password_defined == Some(true) {
+                confirm(&instance.domain).await?;
+            }
+        }
+        let secret = match given {
+            Some(secret) => secret,
+            None => passphrase::prompt().await?,
+        };
         let change = ChangeRequest::new(
             &session,
             &channel,
@@ -67,5 +84,27 @@ impl SetPassphrase {
                     .await
             })
             .await
+    }
+}
+
+/// Says what is lost, and asks. Without a terminal there is nobody to ask.
+async fn confirm(domain: &str) -> Result<(), CommandError> {
+    let lost = format!(
+        "{} has an owner with a passphrase. A new one ends all sessions, and what lies in the owner's password vault \
+         can never be read again.",
+        clean(domain)
+    );
+    if !terminal::is_interactive() {
+        return Err(CommandError::Usage(format!(
+            "{lost} Give --force if that is meant"
+        )));
+    }
+    say(&format!("{lost}\nType yes to go on:"));
+    let aborted = |why: &str| CommandError::Failed(format!("aborted: {why}; nothing was changed"));
+    match terminal::line().await {
+        Ok(Some(typed)) if typed.trim() == "yes" => Ok(()),
+        Ok(Some(_)) => Err(aborted("that is not yes")),
+        Ok(None) => Err(aborted("nothing was typed")),
+        Err(error) => Err(aborted(&format!("cannot read what is typed: {error}"))),
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     flags::global::GlobalFlags,
     output::ListPrinter,
     session::Session,
+    values,
     views::operation::{COLUMNS, push},
 };
 
@@ -18,17 +19,28 @@ const PAGE_SIZE: i32 = 200;
 
 /// List operations, newest first.
 ///
-/// Columns: operation, kind, domain, phase, how many go before it in the line, the step at work, how often that
-/// step was tried, why the last try failed.
+/// Columns: operation, kind, domain, phase, when it was accepted, how long it took or has taken so far, the step at work
+/// or how many go before it in the line, why the last try failed. At a terminal an id is shown by its beginning, which
+/// every command takes.
 #[derive(Args, Debug)]
 #[command(
     visible_alias = "list",
-    after_help = "Examples:\n  hamlet operations ls\n  hamlet operations ls --running"
+    after_help = "Examples:\n  hamlet operations ls\n  hamlet operations ls --running\n  hamlet operations ls --domain bob.localhost:8080 --kind update --limit 5"
 )]
 pub(crate) struct Ls {
     /// Only those that have not ended.
     #[arg(long)]
     running: bool,
+    /// Only those about this instance, by its main domain.
+    #[arg(long, value_parser = values::domain::parse)]
+    domain: Option<String>,
+    /// Only those of this kind: create, update, block, unblock, delete, undelete, destroy, register-link, passphrase,
+    /// sessions or orphans.
+    #[arg(long, value_parser = values::names::not_empty)]
+    kind: Option<String>,
+    /// End after so many.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
 }
 
 impl Ls {
@@ -37,11 +49,13 @@ impl Ls {
         let channel = session.channel().await?;
         let mut list = ListPrinter::new(global.output, &COLUMNS);
         let mut page_token = String::new();
+        let filter = self.filter();
+        let mut left = self.limit.unwrap_or(u64::MAX);
         loop {
             let request = ListOperationsRequest {
-                page_size: PAGE_SIZE,
+                page_size: i32::try_from(left).map_or(PAGE_SIZE, |left| PAGE_SIZE.min(left)),
                 page_token,
-                filter: if self.running { "done=false" } else { "" }.to_owned(),
+                filter: filter.clone(),
                 ..ListOperationsRequest::default()
             };
             let page = session
@@ -53,12 +67,24 @@ impl Ls {
                 .await?;
             for operation in &page.operations {
                 push(&mut list, operation)?;
+                left = left.saturating_sub(1);
             }
             list.flush()?;
             page_token = page.next_page_token;
-            if page_token.is_empty() {
-                return Ok(());
+            if page_token.is_empty() || left == 0 {
+                return list.end("there are no such operations");
             }
         }
+    }
+
+    fn filter(&self) -> String {
+        let quoted = |field, value: &String| format!("{field}=\"{value}\"");
+        let terms = [
+            self.running.then(|| "done=false".to_owned()),
+            self.domain.as_ref().map(|domain| quoted("domain", domain)),
+            self.kind.as_ref().map(|kind| quoted("kind", kind)),
+        ];
+        let terms: Vec<String> = terms.into_iter().flatten().collect();
+        terms.join(" AND ")
     }
 }

@@ -1,0 +1,86 @@
+//! The instances whose apps a command changes: one, or all.
+
+use hamlet_proto::hamlet::{
+    apps::v1::App,
+    instance::v1::{ListInstancesRequest, instance_service_client::InstanceServiceClient},
+};
+
+use crate::{
+    error::CommandError,
+    output::{ListPrinter, say, text::clean},
+    session::Session,
+};
+
+/// How many instances to ask for at once.
+const PAGE_SIZE: i32 = 200;
+
+/// The domains of all instances.
+pub(in crate::commands) async fn all_domains(
+    session: &Session,
+) -> Result<Vec<String>, CommandError> {
+    let channel = session.channel().await?;
+    let mut domains = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let request = ListInstancesRequest {
+            page_size: PAGE_SIZE,
+            page_token,
+            show_deleted: false,
+        };
+        let page = session
+            .call(async || {
+                InstanceServiceClient::new(channel.clone())
+                    .list_instances(request.clone())
+                    .await
+            })
+            .await?;
+        domains.extend(page.instances.into_iter().map(|instance| instance.domain));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            return Ok(domains);
+        }
+    }
+}
+
+/// Changes the apps of instances one after the other, and prints a line for each. An instance where it fails does not
+/// keep the others from it.
+///
+/// # Errors
+/// When it failed for any of them; the only one's own error if there was but one.
+pub(crate) async fn change_each(
+    domains: &[String],
+    list: &mut ListPrinter,
+    change: impl AsyncFn(&str) -> Result<App, CommandError>,
+) -> Result<(), CommandError> {
+    let mut failed = 0;
+    for domain in domains {
+        match change(domain).await {
+            Ok(app) => {
+                list.push(&app, &format!("{domain}/apps/{}", app.slug), || {
+                    vec![
+                        domain.clone(),
+                        app.slug.clone(),
+                        app.version.clone(),
+                        app.state.clone(),
+                    ]
+                })?;
+                list.flush()?;
+            }
+            Err(error) if domains.len() == 1 => return Err(error),
+            Err(error) => {
+                failed += 1;
+                say(&format!("{}: {}", clean(domain), clean(&error.to_string())));
+            }
+        }
+    }
+    match failed {
+        0 => Ok(()),
+        _ => Err(CommandError::Failed(format!(
+            "it failed for {failed} of {} instances",
+            domains.len()
+        ))),
+    }
+}
+
+/// The columns of [`change_each`].
+pub(crate) const COLUMNS: [&str; 4] = ["domain", "slug", "version", "state"];

@@ -1,0 +1,92 @@
+//! `hamlet apps update`.
+
+use clap::Args;
+use hamlet_proto::hamlet::apps::v1::{
+    UpdateAppRequest, app, apps_service_client::AppsServiceClient,
+};
+
+use super::{
+    install::split,
+    targets::{self, COLUMNS},
+};
+use crate::{
+    error::CommandError,
+    flags::{global::GlobalFlags, request::RequestFlags},
+    output::ListPrinter,
+    session::Session,
+    values,
+};
+
+/// Bring one to the latest version of its source.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  hamlet apps update bob.localhost:8080 home\n  hamlet apps update bob.localhost:8080 home --source registry://home/beta\n  hamlet apps update --all-domains home --dry-run"
+)]
+pub(crate) struct Update {
+    /// The instance's domain (not with --all-domains), and the app's slug.
+    #[arg(value_names = ["DOMAIN", "SLUG"], num_args = 1..=2, required = true)]
+    words: Vec<String>,
+    /// In every instance that has it, one after the other.
+    #[arg(long)]
+    all_domains: bool,
+    /// The source from now on.
+    #[arg(long, value_name = "SOURCE", value_parser = values::apps::source)]
+    source: Option<String>,
+    #[command(flatten)]
+    request: RequestFlags,
+}
+
+impl Update {
+    pub(super) async fn run(
+        self,
+        global: &GlobalFlags,
+        kind: app::Kind,
+    ) -> Result<(), CommandError> {
+        let (domain, slug) = split(self.words, self.all_domains, "SLUG")?;
+        let slug = values::names::slug(&slug)
+            .map_err(|wrong| CommandError::Usage(format!("SLUG: {wrong}")))?;
+        let session = Session::find(global)?;
+        let domains = match domain {
+            Some(domain) => vec![domain],
+            None => with_app(&session, &slug, kind).await?,
+        };
+        let mut list = ListPrinter::new(global.output, &COLUMNS);
+        targets::change_each(&domains, &mut list, async |domain| {
+            let channel = session.channel_for(domain).await?;
+            let request = UpdateAppRequest {
+                slug: slug.clone(),
+                kind: kind.into(),
+                source: self.source.clone().unwrap_or_default(),
+                request_id: self.request.request_id.clone().unwrap_or_default(),
+                validate_only: self.request.dry_run,
+                ..UpdateAppRequest::default()
+            };
+            session
+                .call(async || {
+                    AppsServiceClient::new(channel.clone())
+                        .update_app(request.clone())
+                        .await
+                })
+                .await
+        })
+        .await
+    }
+}
+
+/// The domains of the instances that have an app.
+async fn with_app(
+    session: &Session,
+    slug: &str,
+    kind: app::Kind,
+) -> Result<Vec<String>, CommandError> {
+    let mut found = Vec::new();
+    for domain in targets::all_domains(session).await? {
+        if super::show::find(session, &domain, slug, kind)
+            .await?
+            .is_some()
+        {
+            found.push(domain);
+        }
+    }
+    Ok(found)
+}

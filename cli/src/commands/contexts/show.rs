@@ -1,0 +1,48 @@
+//! `hamlet contexts show`.
+
+use clap::Args;
+
+use super::{contexts, operator};
+use crate::{
+    error::CommandError,
+    flags::global::GlobalFlags,
+    output::{self, table::facts},
+    session::Session,
+    values,
+};
+
+/// Show one.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  hamlet contexts show default")]
+pub(crate) struct Show {
+    /// Its name.
+    #[arg(value_parser = values::names::not_empty)]
+    name: String,
+}
+
+impl Show {
+    pub(super) async fn run(self, global: &GlobalFlags) -> Result<(), CommandError> {
+        let session = Session::find(global)?;
+        let mut all = contexts(&session).await?.into_iter();
+        let context = all.find(|it| it.name == self.name).ok_or_else(|| {
+            CommandError::NotFound(format!(
+                "no context is called {}; `hamlet contexts ls` shows those that exist",
+                self.name
+            ))
+        })?;
+        output::one(global.output, &context, &context.name, || {
+            let yes = |is: bool| if is { "yes" } else { "no" }.to_owned();
+            facts(&[
+                ("name", context.name.clone()),
+                ("subdomains", context.subdomains.clone()),
+                ("registries", context.registries.join(", ")),
+                (
+                    "directory for papers",
+                    yes(context.init_administrative_folder),
+                ),
+                ("directories for photos", yes(context.init_photos_folder)),
+                ("operator", operator(&context)),
+            ])
+        })
+    }
+}
