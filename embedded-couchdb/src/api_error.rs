@@ -104,6 +104,16 @@ impl ApiError {
         )
     }
 
+    /// There is no room for what does not make any.
+    pub(crate) fn disk_full() -> Self {
+        // CouchDB spells it so.
+        Self::new(
+            StatusCode::INSUFFICIENT_STORAGE,
+            "insufficent_storage",
+            "no space left on the device that holds the databases",
+        )
+    }
+
     pub(crate) fn body(&self) -> Json {
         obj([
             ("error", self.error.as_ref().into()),
@@ -115,12 +125,7 @@ impl ApiError {
 impl From<rusqlite::Error> for ApiError {
     fn from(error: rusqlite::Error) -> Self {
         if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) {
-            // CouchDB spells it so.
-            return Self::new(
-                StatusCode::INSUFFICIENT_STORAGE,
-                "insufficent_storage",
-                "no space left on the device that holds the databases",
-            );
+            return Self::disk_full();
         }
         tracing::error!(error = %error, "the store failed");
         Self::internal("the store failed; the server's log says why")

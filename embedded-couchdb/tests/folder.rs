@@ -37,6 +37,7 @@ async fn a_folder_in_use_is_refused_with_a_message_of_one_line() {
 #[tokio::test]
 async fn a_newer_format_is_refused_and_not_changed() {
     let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
     assert!(
         Program::start(folder.path(), &[])
             .await
@@ -171,6 +172,59 @@ async fn a_full_disk_is_an_error_and_corrupts_nothing() {
         .query_row("PRAGMA integrity_check", [], |row| row.get(0))
         .unwrap();
     assert_eq!(verdict, "ok");
+}
+
+/// On a full disk, deletions and the documents of an installation use the room that is kept aside. When enough is
+/// deleted, everything is written again.
+#[tokio::test]
+async fn on_a_full_disk_room_can_be_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = Program::start(folder.path(), &["--max-pages", "3000"]).await;
+    let client = &program.client;
+    for name in ["big", "small", "global%2Fhamlet-operations"] {
+        client
+            .put(&format!("/{name}"), &Value::Null)
+            .await
+            .expect(201);
+    }
+    let rev = client.put("/small/doc", &json!({})).await.json()["rev"].clone();
+    let filler = "x".repeat(1 << 20);
+    let mut written = 0;
+    while client
+        .put(&format!("/big/doc-{written}"), &json!({"filler": filler}))
+        .await
+        .status
+        == 201
+    {
+        written += 1;
+        assert!(written < 100, "the disk never filled up");
+    }
+    for round in 0..3 {
+        client
+            .put(&format!("/small/more-{round}"), &json!({}))
+            .await
+            .expect(507);
+        client
+            .put(
+                &format!("/global%2Fhamlet-operations/{round}"),
+                &json!({"work": "destroy"}),
+            )
+            .await
+            .expect(201);
+    }
+    let rev = rev.as_str().unwrap();
+    client
+        .delete(&format!("/small/doc?rev={rev}"))
+        .await
+        .expect(200);
+    client.delete("/big").await.expect(200);
+    // The documents of a deleted database go step by step.
+    let end = std::time::Instant::now() + Duration::from_secs(30);
+    while client.put("/small/again", &json!({})).await.status != 201 {
+        assert!(std::time::Instant::now() < end, "there is no room again");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(program.terminate().await.success());
 }
 
 async fn check(client: &support::Client, written: &[String]) {

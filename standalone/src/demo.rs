@@ -51,14 +51,21 @@ impl Demo<'_> {
         let door = self.door.clone();
         let mut instances = InstanceServiceClient::new(door.clone());
         let domain = format!("{NAME}:{}", self.public.port());
-        let name = format!("instances/{domain}");
-        let known = instances
-            .get_instance(GetInstanceRequest { name: name.clone() })
-            .await;
+        // An earlier start may have had another port.
+        let name = format!("instances/{NAME}");
+        let known = instances.get_instance(GetInstanceRequest { name }).await;
         let domain = match known {
             Ok(instance) => {
                 let instance = instance.into_inner();
                 say(&format!("{} is there already", instance.domain));
+                if instance.domain != domain {
+                    say(&format!(
+                        "warning: its links lead to {}, and browsers reach this installation at port {}; start it with \
+                         --listen and the port of the instance, or give it an alias",
+                        instance.domain,
+                        self.public.port()
+                    ));
+                }
                 instance.domain
             }
             Err(status) if status.code() == Code::NotFound => {

@@ -122,6 +122,7 @@ Tables have no flags. What a file holds that nobody knows, or that cannot be use
 | `registries` | `[]` | Where apps are looked up, in this order; the registries of `[contexts.default]` follow |
 | `init_administrative_folder` | `true` | Whether a new instance gets a directory for papers |
 | `init_photos_folder` | `true` | Whether a new instance gets directories for photos |
+| `operator_name`, `operator_contact`, `operator_link` | none | Who runs the installation, for the owners of its instances: a name, a mail address or telephone number, a page; without them, those of `[contexts.default]` |
 | `subdomains` | `\"nested\"` | Whether the hosts of apps are `slug.instance` (`\"nested\"`) or `name-slug.parent` (`\"flat\"`); with flat ones, no name of an instance may have a hyphen before its first dot |
 
 Instances that name no context, or one that the file does not know, have the settings of `[contexts.default]`.

@@ -263,7 +263,7 @@ fn instances() -> Vec<Case> {
     for call in [DELETE, UNDELETE, BLOCK, UNBLOCK] {
         cases.extend([
             field(call, alice(json!({"requestId": "a\tb"})), "request_id", "best a UUID"),
-            state(call, alice(json!({"etag": "0123"})), Code::Aborted, "ETAG_MISMATCH", "read it again"),
+            state(call, alice(json!({"etag": "0123"})), Code::Aborted, "ETAG_MISMATCH", "tells its present etag"),
         ]);
     }
     let reason = "instance.blocking_reason";
@@ -315,13 +315,13 @@ fn secrets() -> Vec<Case> {
     }
     cases.extend([
         field(ROTATE, alice(json!({"requestId": "a b"})), "request_id", "best a UUID"),
-        state(ROTATE, alice(json!({"etag": "0123"})), Code::Aborted, "ETAG_MISMATCH", "read it again"),
+        state(ROTATE, alice(json!({"etag": "0123"})), Code::Aborted, "ETAG_MISMATCH", "tells its present etag"),
         field(PASSPHRASE, alice(json!({})), "passphrase", "give a passphrase"),
         field(PASSPHRASE, alice(json!({"passphrase": "ends with\n"})), "passphrase", "leave it out"),
         field(PASSPHRASE, alice(json!({"passphrase": "a\u{0}b"})), "passphrase", "leave it out"),
         field(PASSPHRASE, alice(json!({"passphrase": long(5000)})), "passphrase", "use a shorter one"),
-        field(PASSPHRASE, alice(json!({"passphrase": "fine", "requestId": "\u{e9}"})), "request_id", "best a UUID"),
-        state(PASSPHRASE, alice(json!({"passphrase": "fine", "etag": "0123"})), Code::Aborted, "ETAG_MISMATCH", "read it again"),
+        field(PASSPHRASE, alice(json!({"passphrase": "four words of no order", "requestId": "\u{e9}"})), "request_id", "best a UUID"),
+        state(PASSPHRASE, alice(json!({"passphrase": "four words of no order", "etag": "0123"})), Code::Aborted, "ETAG_MISMATCH", "tells its present etag"),
         field(SESSIONS, alice(json!({"requestId": long(129)})), "request_id", "up to 128"),
         field(TOKEN, alice(json!({"scopes": ["*"]})), "audience", "say who may use the token"),
         field(TOKEN, alice(json!({"audience": 9, "scopes": ["*"]})), "audience", "say who may use the token"),
@@ -406,7 +406,7 @@ fn operations() -> Vec<Case> {
     }
     cases.extend([
         field(LIST_OPERATIONS, json!({"name": "instances"}), "name", "use operations"),
-        field(LIST_OPERATIONS, json!({"filter": "kind=create"}), "filter", "use done=true"),
+        field(LIST_OPERATIONS, json!({"filter": "phase=3"}), "filter", "there are done, domain and kind"),
         field(LIST_OPERATIONS, json!({"pageSize": -1}), "page_size", "use 0"),
         field(LIST_OPERATIONS, json!({"pageToken": "?"}), "page_token", "next_page_token"),
         field(WAIT, json!({"name": "operations/0123456789abcdef", "timeout": "-1s"}), "timeout", "give a time"),

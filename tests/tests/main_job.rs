@@ -165,7 +165,7 @@ fn an_unusable_folder_is_reported_in_one_line() {
     let data = place.path().join("data");
     let _daemon = Options::new(&data).start();
     let told = refusal(&Options::new(&data));
-    assert!(told.contains("in use by another hamletd"), "{told}");
+    assert!(told.contains("in use by another process"), "{told}");
 }
 
 #[test]

@@ -77,6 +77,16 @@ fn all_ended(cli: &Cli) -> Vec<Value> {
     cli.run("operations ls -o json").done().json_lines()
 }
 
+/// An operation without what versions after 0.1.0 tell of it.
+fn as_it_was(mut operation: Value) -> Value {
+    if let Some(metadata) = operation["metadata"].as_object_mut() {
+        for newer in ["endTime", "changedFields", "warnings"] {
+            metadata.remove(newer);
+        }
+    }
+    operation
+}
+
 #[test]
 fn what_had_ended_is_shown_as_before() {
     let folder = tempfile::tempdir().unwrap();
@@ -98,7 +108,7 @@ fn what_had_ended_is_shown_as_before() {
     for expected in answers["operations"].as_array().unwrap() {
         let name = expected["name"].as_str().unwrap();
         let shown = cli.run(&format!("operations show {name} -o json"));
-        assert_eq!(&shown.json(), expected);
+        assert_eq!(&as_it_was(shown.json()), expected);
     }
 }
 
@@ -149,7 +159,7 @@ async fn what_was_at_work_comes_to_its_end() {
     for expected in answers["operations"].as_array().unwrap() {
         let name = expected["name"].as_str().unwrap();
         let shown = cli.run(&format!("operations show {name} -o json"));
-        assert_eq!(&shown.json(), expected);
+        assert_eq!(&as_it_was(shown.json()), expected);
     }
     eventually_blocking("the end of all orphans", || {
         let orphans = cli.run("instances orphans -o json").done();

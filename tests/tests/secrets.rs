@@ -245,7 +245,7 @@ fn no_secret_leaks_during_the_lifecycle_of_an_instance() {
         let _ = life.types(words).done();
     }
     let set = life.types(&format!(
-        "instances set-passphrase alice.example --passphrase-file {second} -o json"
+        "instances set-passphrase alice.example --force --passphrase-file {second} -o json"
     ));
     let _ = set.done();
     secrets.extend(life.stored("alice.example", "after a new passphrase"));

@@ -357,6 +357,7 @@ fn sorted(value: Value) -> Value {
 mod tests {
     #![allow(
         clippy::unwrap_used,
+        clippy::indexing_slicing,
         reason = "a failed expectation is the test failing"
     )]
 

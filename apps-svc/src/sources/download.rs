@@ -1,6 +1,6 @@
 //! Downloads with limits on size, time and redirects.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use ipnet::IpNet;
 use reqwest::{Response, StatusCode, header::LOCATION, redirect};
@@ -241,10 +241,11 @@ fn reason(error: &reqwest::Error) -> String {
 fn is_not_public(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        let inner = error.downcast_ref::<std::io::Error>();
-        if error.is::<NotPublic>()
-            || inner.is_some_and(|it| it.get_ref().is_some_and(|it| it.is::<NotPublic>()))
-        {
+        // The resolver's error travels inside of an `io::Error`, which does not name it as its source.
+        let inner = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        if error.is::<NotPublic>() || matches!(inner, Some(inner) if inner.is::<NotPublic>()) {
             return true;
         }
         cause = error.source();

@@ -2,9 +2,11 @@
 
 use http::StatusCode;
 
+use super::document::is_of_installation;
 use super::{
     app::App, incoming, request::ApiRequest, response::ApiResponse, revisions::doc_options, root,
 };
+use crate::storage::transaction::Transaction;
 use crate::{
     api_error::ApiError,
     json::{Json, obj},
@@ -80,7 +82,8 @@ pub(crate) async fn bulk_docs(
             }
         })
         .collect::<Result<Vec<NewDoc>, ApiError>>()?;
-    let results = app.store.write(move |transaction| {
+    let makes_room = is_of_installation(&name) || new.iter().all(|doc| doc.deleted);
+    let work = move |transaction: &mut Transaction<'_>| {
         let mut db = databases::open(transaction.conn, &name)?;
         let mut results: Vec<(usize, Json)> = Vec::with_capacity(new.len());
         // CouchDB stores documents in the order of their ids and responds in the order of the request.
@@ -121,15 +124,17 @@ pub(crate) async fn bulk_docs(
         db.store(transaction)?;
         results.sort_by_key(|(place, _)| *place);
         Ok(results.into_iter().map(|(_, result)| result).collect())
-    });
-    Ok(ApiResponse::json(
-        StatusCode::CREATED,
-        &Json::Arr(results.await?),
-    ))
+    };
+    let results = if makes_room {
+        app.store.write_making_room(work).await?
+    } else {
+        app.store.write(work).await?
+    };
+    Ok(ApiResponse::json(StatusCode::CREATED, &Json::Arr(results)))
 }
 
 fn save_local(
-    transaction: &crate::storage::transaction::Transaction<'_>,
+    transaction: &Transaction<'_>,
     db: &databases::Database,
     doc: &NewDoc,
 ) -> Result<Json, ApiError> {

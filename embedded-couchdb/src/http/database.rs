@@ -31,7 +31,7 @@ pub(crate) async fn database(
         Method::PUT => create(app, request, name).await,
         Method::DELETE => {
             app.store
-                .write(move |transaction| databases::delete(transaction, &name))
+                .write_making_room(move |transaction| databases::delete(transaction, &name))
                 .await?;
             Ok(ApiResponse::ok(&obj([("ok", true.into())])))
         }

@@ -9,6 +9,7 @@ use super::{
     response::ApiResponse,
     revisions::{doc_options, leaf_of, open_revs},
 };
+use crate::storage::transaction::Transaction;
 use crate::{
     api_error::ApiError,
     json::{Json, obj},
@@ -167,14 +168,23 @@ async fn save(
     new: NewDoc,
     origin: Origin,
 ) -> Result<(String, Rev), ApiError> {
-    app.store
-        .write(move |transaction| {
-            let mut db = databases::open(transaction.conn, &name)?;
-            let rev = documents::save(transaction, &mut db, &new, origin)?;
-            db.store(transaction)?;
-            Ok((new.id, rev))
-        })
-        .await
+    let makes_room = new.deleted || is_of_installation(&name);
+    let work = move |transaction: &mut Transaction<'_>| {
+        let mut db = databases::open(transaction.conn, &name)?;
+        let rev = documents::save(transaction, &mut db, &new, origin)?;
+        db.store(transaction)?;
+        Ok((new.id.clone(), rev))
+    };
+    if makes_room {
+        app.store.write_making_room(work).await
+    } else {
+        app.store.write(work).await
+    }
+}
+
+/// Whether a database holds what an installation needs to remove something: operations, records, claims.
+pub(crate) fn is_of_installation(name: &str) -> bool {
+    name.starts_with("global/")
 }
 
 /// The response to a write.
@@ -204,7 +214,7 @@ async fn delete(
     let rev = request.named_rev()?;
     let (id, rev) = app
         .store
-        .write(move |transaction| {
+        .write_making_room(move |transaction| {
             let mut db = databases::open(transaction.conn, &name)?;
             match documents::find(transaction.conn, db.id, &id)? {
                 None => return Err(ApiError::missing()),
@@ -212,11 +222,11 @@ async fn delete(
                 Some(_) => {}
             }
             let new = NewDoc {
-                id,
+                id: id.clone(),
                 deleted: true,
                 body: Vec::new(),
                 attachments: Vec::new(),
-                history: rev.into_iter().collect(),
+                history: rev.iter().cloned().collect(),
             };
             let rev = documents::save(transaction, &mut db, &new, Origin::Edit)?;
             db.store(transaction)?;

@@ -8,6 +8,7 @@ pub(crate) mod index_def;
 pub(crate) mod indexes;
 pub(crate) mod locals;
 pub(crate) mod readers;
+mod reserve;
 pub(crate) mod revtree;
 pub(crate) mod schema;
 pub(crate) mod settings;
@@ -22,6 +23,7 @@ use schema::Folder;
 use transaction::{Notifier, Transaction};
 use writer::Writer;
 
+use self::reserve::Reserve;
 use crate::{Error, api_error::ApiError};
 
 /// The open store.
@@ -38,11 +40,13 @@ impl Store {
         let conn = schema::open_writer(&folder.file, max_pages)?;
         let notifier = Arc::new(Notifier::default());
         let readers = Readers::start(&folder.file, 4)?;
-        let writer =
-            Writer::start(conn, Arc::clone(&notifier)).map_err(|source| Error::Folder {
+        let reserve = Reserve::new(data, max_pages);
+        let writer = Writer::start(conn, reserve, Arc::clone(&notifier)).map_err(|source| {
+            Error::Folder {
                 path: data.to_owned(),
                 source,
-            })?;
+            }
+        })?;
         Ok(Self {
             writer,
             readers,
@@ -57,6 +61,15 @@ impl Store {
         work: impl FnOnce(&Connection) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<T, ApiError> {
         self.readers.read(work).await
+    }
+
+    /// The same for a write that makes room, or that an installation needs for that: it may use the room that is kept
+    /// aside for a full disk.
+    pub(crate) async fn write_making_room<T: Send + 'static>(
+        &self,
+        work: impl Fn(&mut Transaction<'_>) -> Result<T, ApiError> + Send + Sync + 'static,
+    ) -> Result<T, ApiError> {
+        self.writer.write_making_room(work).await
     }
 
     /// Runs `work` in a transaction and returns when it is on disk.

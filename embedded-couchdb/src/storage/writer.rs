@@ -10,12 +10,14 @@ use std::{
     thread::JoinHandle,
 };
 
+use http::StatusCode;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::{
     chores::{self, ChoreProgress},
     index_def::IndexDef,
+    reserve::Reserve,
     transaction::{Notifier, Transaction},
 };
 use crate::api_error::ApiError;
@@ -24,7 +26,15 @@ use crate::api_error::ApiError;
 const MAX_BATCH: usize = 256;
 
 type Reply = Box<dyn FnOnce(Option<ApiError>) + Send>;
-type Job = Box<dyn FnOnce(&mut Transaction<'_>) -> (Option<ApiError>, Reply) + Send>;
+/// Runs in a transaction, or is told why it cannot.
+type Run =
+    Box<dyn FnOnce(Result<&mut Transaction<'_>, ApiError>) -> (Option<ApiError>, Reply) + Send>;
+
+struct Job {
+    /// Whether it may use the room that is kept aside for a full disk.
+    makes_room: bool,
+    run: Run,
+}
 
 /// The handle of the writer thread.
 pub(crate) struct Writer {
@@ -33,13 +43,19 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn start(conn: Connection, notifier: Arc<Notifier>) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        conn: Connection,
+        reserve: Reserve,
+        notifier: Arc<Notifier>,
+    ) -> std::io::Result<Self> {
         let (jobs, waiting) = channel();
         let thread = std::thread::Builder::new()
             .name("couch-writer".into())
             .spawn(move || {
                 WriterThread {
                     conn,
+                    reserve,
+                    found_full: false,
                     notifier,
                     indexes: HashMap::new(),
                     chores_left: true,
@@ -57,9 +73,37 @@ impl Writer {
         &self,
         work: impl FnOnce(&mut Transaction<'_>) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<T, ApiError> {
+        self.submit(false, work).await
+    }
+
+    /// As [`Self::write`], for a write that may use the room that is kept aside. It is tried again once when the disk
+    /// is found to be full: that room is free then.
+    pub(crate) async fn write_making_room<T: Send + 'static>(
+        &self,
+        work: impl Fn(&mut Transaction<'_>) -> Result<T, ApiError> + Send + Sync + 'static,
+    ) -> Result<T, ApiError> {
+        let work = Arc::new(work);
+        let again = Arc::clone(&work);
+        match self
+            .submit(true, move |transaction| work(transaction))
+            .await
+        {
+            Err(error) if error.status == StatusCode::INSUFFICIENT_STORAGE => {
+                self.submit(true, move |transaction| again(transaction))
+                    .await
+            }
+            done => done,
+        }
+    }
+
+    async fn submit<T: Send + 'static>(
+        &self,
+        makes_room: bool,
+        work: impl FnOnce(&mut Transaction<'_>) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
         let (answer, answered) = oneshot::channel();
-        let job: Job = Box::new(move |transaction| {
-            let result = work(transaction);
+        let run: Run = Box::new(move |transaction| {
+            let result = transaction.and_then(work);
             let refused = result.as_ref().err().cloned();
             let reply: Reply = Box::new(move |not_committed| {
                 // The caller may have been cancelled.
@@ -68,6 +112,7 @@ impl Writer {
             (refused, reply)
         });
         let stopped = || ApiError::internal("the server is shutting down");
+        let job = Job { makes_room, run };
         self.jobs.send(job).map_err(|_| stopped())?;
         answered.await.map_err(|_| stopped())?
     }
@@ -84,8 +129,15 @@ impl Drop for Writer {
     }
 }
 
+fn is_full(error: &ApiError) -> bool {
+    error.status == StatusCode::INSUFFICIENT_STORAGE
+}
+
 struct WriterThread {
     conn: Connection,
+    reserve: Reserve,
+    /// Whether a job of this transaction found the disk full.
+    found_full: bool,
     notifier: Arc<Notifier>,
     indexes: HashMap<i64, Arc<Vec<IndexDef>>>,
     chores_left: bool,
@@ -114,6 +166,7 @@ impl WriterThread {
     }
 
     fn batch(&mut self, first: Job, waiting: &Receiver<Job>) {
+        let is_short = self.reserve.is_short(&self.conn);
         let mut replies: Vec<Reply> = Vec::new();
         let mut touched = HashSet::new();
         let mut lost = self
@@ -123,7 +176,8 @@ impl WriterThread {
             .map(ApiError::from);
         let mut next = Some(first);
         while let Some(job) = next {
-            let (reply, gone) = self.one(job, &mut touched);
+            let refused = is_short && !job.makes_room;
+            let (reply, gone) = self.one(job, refused, &mut touched);
             replies.push(reply);
             if gone.is_some() {
                 lost = lost.or(gone);
@@ -138,12 +192,16 @@ impl WriterThread {
         if lost.is_none() {
             lost = self.conn.execute_batch("COMMIT").err().map(ApiError::from);
         }
+        let found_full = std::mem::take(&mut self.found_full) || lost.as_ref().is_some_and(is_full);
         if lost.is_some() {
             if !self.conn.is_autocommit() {
                 // If even the rollback fails, there is nothing left to undo.
                 let _ = self.conn.execute_batch("ROLLBACK");
             }
             self.indexes.clear();
+        }
+        if found_full {
+            self.reserve.give_out(&self.conn);
         }
         for reply in replies {
             reply(lost.clone());
@@ -154,7 +212,12 @@ impl WriterThread {
     }
 
     /// Runs one job in a savepoint. The second value is the error if the whole transaction is lost.
-    fn one(&mut self, job: Job, touched: &mut HashSet<i64>) -> (Reply, Option<ApiError>) {
+    fn one(
+        &mut self,
+        job: Job,
+        refused: bool,
+        touched: &mut HashSet<i64>,
+    ) -> (Reply, Option<ApiError>) {
         let before = self
             .conn
             .prepare_cached("SAVEPOINT job")
@@ -164,7 +227,14 @@ impl WriterThread {
             indexes: &mut self.indexes,
             touched,
         };
-        let (refused, reply) = job(&mut transaction);
+        let (refused, reply) = if refused {
+            (job.run)(Err(ApiError::disk_full()))
+        } else {
+            (job.run)(Ok(&mut transaction))
+        };
+        if refused.as_ref().is_some_and(is_full) {
+            self.found_full = true;
+        }
         self.chores_left = true;
         if refused.is_some() {
             self.indexes.clear();

@@ -144,13 +144,13 @@ impl Operations for OperationsApi {
     ) -> Result<Response<Operation>, Status> {
         Caller::of(&request)?.require_admin()?;
         let request = request.into_inner();
-        let id = self.id_of(&request.name).await?;
         let timeout = match request.timeout {
             None => WAIT,
             Some(timeout) => Duration::try_from(timeout).map_err(|_| {
                 status::invalid_field("timeout", "is negative; give a time such as 30s")
             })?,
         };
+        let id = self.id_of(&request.name).await?;
         let mut states = std::pin::pin!(follow(self.0.engine.clone(), id.clone()));
         let end = tokio::time::sleep(timeout);
         tokio::pin!(end);
