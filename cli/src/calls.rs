@@ -74,6 +74,7 @@ pub(crate) async fn create_token(
     global: &GlobalFlags,
     request: CreateTokenRequest,
 ) -> Result<(), CommandError> {
+    global.output.check_single()?;
     let session = Session::find(global)?;
     for scope in request.scopes.iter().filter(|scope| scope.contains(',')) {
         say(&format!(

@@ -48,10 +48,14 @@ impl<'a> ChangeRequest<'a> {
     }
 
     /// Requests it by `method`, follows its operation to the end and prints the outcome.
+    ///
+    /// # Errors
+    /// As the change; and before it is requested, when its outcome has no such format.
     pub(crate) async fn make(
         self,
         method: impl AsyncFn() -> Result<Response<Operation>, Status>,
     ) -> Result<(), CommandError> {
+        self.format.check_single()?;
         let accepted = tokio::select! {
             biased;
             answer = self.session.call(method) => answer.map_err(|error| self.unanswered(error))?,

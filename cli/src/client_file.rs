@@ -86,8 +86,8 @@ impl ClientFile {
                 format!("there are {}", known.join(", "))
             };
             CommandError::Usage(format!(
-                "no installation is called {name}; {known}; `hamlet use {name} --server URL --credential-file FILE` \
-                 gives the name"
+                "no installation is called {name}; {known}; `hamlet use {name} --url URL --credential FILE` stores \
+                 it"
             ))
         })
     }

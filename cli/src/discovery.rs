@@ -1,6 +1,7 @@
 //! Finds the server and the credential for it.
 //!
-//! Flags come first, then the installation that `--at` or `hamlet use` names. Without them a local `hamletd` is found by its data folder: `HAMLET_DATA`, or `hamlet-data` in the
+//! `--at` comes first, then `--server` and `--credential-file`, `HAMLET_DATA`, and the installation that `hamlet use`
+//! chose. Without them a local `hamletd` is found by its data folder: `HAMLET_DATA`, or `hamlet-data` in the
 //! working directory or in one of the folders above it. A credential of a data folder is sent to the server of that
 //! folder and to no other.
 
@@ -50,17 +51,20 @@ pub(crate) fn find(
     // An empty variable counts as not set.
     let server = server.filter(|server| !server.is_empty());
     let credential_file = credential_file.filter(|file| !file.as_os_str().is_empty());
-    if server.is_none() && credential_file.is_none() {
-        let file = ClientFile::read()?;
-        if let Some(name) = at.or(file.chosen.as_deref()) {
-            let Installation {
-                server,
-                credential_file,
-            } = file.get(name)?;
-            let url = with_scheme(server);
-            check(&url)?;
-            return with_credential(url, credential_file.clone());
-        }
+    let file = ClientFile::read()?;
+    let named = match at.filter(|name| !name.is_empty()) {
+        Some(name) => Some(name),
+        // A server, a credential or a folder that somebody names comes before what was chosen once.
+        None if server.is_some() || credential_file.is_some() || named_folder().is_some() => None,
+        None => file.chosen.as_deref(),
+    };
+    if let Some(name) = named {
+        let Installation {
+            server,
+            credential_file,
+        } = file.get(name)?;
+        let url = checked(name, server)?;
+        return with_credential(url, credential_file.clone());
     }
     let folder = data_folder();
     let url = match (server, credential_file, &folder) {
@@ -69,7 +73,7 @@ pub(crate) fn find(
         (None, Some(_), None) => DEFAULT_SERVER.to_owned(),
         (None, _, folder) => url_in(folder.as_deref())?,
     };
-    check(&url)?;
+    check("--server", &url)?;
     let credential_file = match (credential_file, &folder) {
         (Some(file), _) => file.to_owned(),
         (None, Some(folder)) if address_in(folder).is_some_and(|own| is_same(&url, own)) => {
@@ -99,17 +103,27 @@ fn with_credential(url: String, credential_file: PathBuf) -> Result<Server, Comm
     })
 }
 
+/// The address of an admin door, with its scheme. An error names `what` holds it.
+///
+/// # Errors
+/// When it is no such address.
+pub(crate) fn checked(what: &str, url: &str) -> Result<String, CommandError> {
+    let url = with_scheme(url);
+    check(what, &url)?;
+    Ok(url)
+}
+
 /// Refuses a text that is not the address of an admin door.
-fn check(url: &str) -> Result<(), CommandError> {
+fn check(what: &str, url: &str) -> Result<(), CommandError> {
     let wrong = || {
         CommandError::Usage(format!(
-            "--server: {url} is no address; it looks like {DEFAULT_SERVER}"
+            "{what}: {url} is no address; it looks like {DEFAULT_SERVER}"
         ))
     };
     let uri: Uri = url.parse().map_err(|_| wrong())?;
     if uri.scheme_str() == Some("https") {
         return Err(CommandError::Usage(format!(
-            "--server: {url}: the admin door speaks plain http; reach another machine through a tunnel, such as \
+            "{what}: {url}: the admin door speaks plain http; reach another machine through a tunnel, such as \
              `ssh -L 6060:127.0.0.1:6060 HOST`, and name {DEFAULT_SERVER}"
         )));
     }
@@ -180,9 +194,16 @@ fn looked_at() -> String {
     format!("looked for {FOLDER} here and in the folders above, and at HAMLET_DATA")
 }
 
+/// The folder that HAMLET_DATA names.
+fn named_folder() -> Option<PathBuf> {
+    env::var_os("HAMLET_DATA")
+        .filter(|named| !named.is_empty())
+        .map(PathBuf::from)
+}
+
 fn data_folder() -> Option<PathBuf> {
-    if let Some(named) = env::var_os("HAMLET_DATA").filter(|named| !named.is_empty()) {
-        return Some(PathBuf::from(named));
+    if let Some(named) = named_folder() {
+        return Some(named);
     }
     let here = env::current_dir().ok()?;
     folder_above(&here)
@@ -258,8 +279,8 @@ mod tests {
             "http://h:1/x",
             "http://h?x",
         ] {
-            assert!(check(wrong).is_err(), "{wrong}");
+            assert!(check("--server", wrong).is_err(), "{wrong}");
         }
-        assert!(check("http://h:1").is_ok());
+        assert!(check("--server", "http://h:1").is_ok());
     }
 }

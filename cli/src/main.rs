@@ -47,7 +47,9 @@ fn main() -> ExitCode {
         Err(error) => {
             if error.use_stderr() && wants_json(&args) {
                 let text = error.to_string();
-                let message = text.trim().strip_prefix("error: ").unwrap_or(text.trim());
+                // The rest is how the command is used.
+                let message = text.split("\n\n").next().unwrap_or(&text).trim();
+                let message = message.strip_prefix("error: ").unwrap_or(message);
                 output::say(&report::usage_document(message));
                 return ExitCode::from(2);
             }

@@ -64,11 +64,8 @@ impl Session {
     /// # Errors
     /// As [`discovery::find`]; or the credential is not printable ASCII.
     pub(crate) fn find(flags: &GlobalFlags) -> Result<Self, CommandError> {
-        let server = discovery::find(
-            flags.server.as_deref(),
-            flags.credential_file.as_deref(),
-            flags.at.as_deref(),
-        )?;
+        let (server, at) = (flags.server.as_deref(), flags.at.as_deref());
+        let server = discovery::find(server, flags.credential_file.as_deref(), at)?;
         let mut bearer: MetadataValue<Ascii> = format!("Bearer {}", server.credential.expose())
             .parse()
             .map_err(|_| {

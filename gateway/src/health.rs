@@ -59,6 +59,14 @@ impl Readiness {
         if ![Method::GET, Method::HEAD].contains(request.method()) {
             return None;
         }
+        let is_head = request.method() == Method::HEAD;
+        let plain = |status, text: &str| {
+            let mut response = plain(status, text);
+            if is_head {
+                *response.body_mut() = Body::Empty;
+            }
+            response
+        };
         match request.uri().path() {
             LIVE_PATH => Some(plain(StatusCode::OK, "ok")),
             READY_PATH => {

@@ -86,6 +86,7 @@ impl Cli {
         let mut command = Command::new(program("hamlet"));
         command
             .args(words.split_whitespace())
+            .env_remove("HAMLET_AT")
             .env("HAMLET_SERVER", &self.server)
             .env("HAMLET_CREDENTIAL_FILE", &self.credential_file)
             .stdin(Stdio::null());

@@ -24,9 +24,9 @@ use crate::{
 
 /// Administers an installation of Hamlet.
 ///
-/// The server and its credential are found by themselves when a hamletd runs on this machine: in the folder that
-/// HAMLET_DATA names, or in the folder hamlet-data here or above. A credential found there is sent to that server only;
-/// for another one, name --server and --credential-file.
+/// The server is the first of these: the installation that --at names, the one of --server and --credential-file, the
+/// hamletd of the folder that HAMLET_DATA names, the installation that `hamlet use` chose, the hamletd of the folder
+/// hamlet-data here or above. A credential found in such a folder is sent to that server only.
 ///
 /// Data goes to stdout, everything else to stderr. A header and progress are shown on a terminal only; an empty cell
 /// of a table is a dash.
@@ -76,7 +76,7 @@ enum Command {
     Files(files::Files),
     #[command(subcommand)]
     Apps(apps::Apps),
-    /// The same for konnectors, which run on the server.
+    /// See, install, update and remove konnectors, which run on the server.
     #[command(subcommand, visible_alias = "konnector")]
     Konnectors(apps::Apps),
     #[command(subcommand)]

@@ -1,31 +1,42 @@
 //! `hamlet use`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 
 use crate::{
     client_file::{ClientFile, Installation},
+    discovery,
     error::CommandError,
     flags::global::GlobalFlags,
     output::{ListPrinter, say, text::clean},
     values,
 };
 
-/// Choose the installation that commands speak to, of those that have a name.
+/// Choose the installation that commands use.
 ///
-/// With --server and --credential-file, gives these the name first. Without a name, lists the installations. They are
-/// kept in hamlet/client.json in the folder of configurations (XDG_CONFIG_HOME, or ~/.config), which holds the paths of
-/// credentials and not their contents. --at NAME speaks to one without choosing it.
+/// With --url and --credential, store them under NAME first. Without a name, list the installations. They are kept in
+/// hamlet/client.json in the folder of configurations (XDG_CONFIG_HOME, or ~/.config), which holds the paths of
+/// credentials and not their contents. --at NAME uses one for a single command. HAMLET_AT, HAMLET_SERVER and HAMLET_DATA
+/// come before what is chosen here.
 #[derive(Args, Debug)]
 #[command(
     name = "use",
-    after_help = "Examples:\n  hamlet use\n  hamlet use production --server http://127.0.0.1:6060 --credential-file /etc/hamlet/credential\n  hamlet use production\n  hamlet use --none"
+    after_help = "Examples:\n  hamlet use\n  hamlet use production --url http://127.0.0.1:6060 --credential /etc/hamlet/credential\n  hamlet use production\n  hamlet use --none"
 )]
 pub(crate) struct Use {
     /// The name of the installation.
     #[arg(value_parser = values::names::not_empty)]
     name: Option<String>,
+    /// The address of its admin door.
+    #[arg(long, value_name = "URL", requires_all = ["name", "credential"])]
+    url: Option<String>,
+    /// The file with its admin credential.
+    #[arg(long, value_name = "FILE", requires_all = ["name", "url"])]
+    credential: Option<PathBuf>,
     /// Choose none: a local hamletd is looked for again.
     #[arg(long, conflicts_with_all = ["name", "forget"])]
     none: bool,
@@ -49,36 +60,32 @@ impl Use {
             file.forget(&name)?;
             return file.write();
         }
-        if let Some(installation) = given(global)? {
+        if let (Some(url), Some(credential)) = (self.url, self.credential) {
+            let installation = Installation {
+                server: discovery::checked("--url", &url)?,
+                credential_file: absolute(&credential)?,
+            };
             file.installations.insert(name.clone(), installation);
         }
         file.get(&name)?;
         file.chosen = Some(name.clone());
         file.write()?;
-        say(&format!("commands speak to {} now", clean(&name)));
+        say(&format!("commands use {} now", clean(&name)));
+        let wins = ["HAMLET_AT", "HAMLET_SERVER", "HAMLET_DATA"]
+            .into_iter()
+            .find(|name| env::var_os(name).is_some_and(|value| !value.is_empty()));
+        if let Some(variable) = wins {
+            say(&format!(
+                "warning: {variable} is set here, and comes before what is chosen"
+            ));
+        }
         Ok(())
     }
 }
 
-/// The installation that the flags name; `None` without flags.
-fn given(global: &GlobalFlags) -> Result<Option<Installation>, CommandError> {
-    match (&global.server, &global.credential_file) {
-        (Some(server), Some(file)) => Ok(Some(Installation {
-            server: server.clone(),
-            credential_file: absolute(file)?,
-        })),
-        (None, None) => Ok(None),
-        (Some(_), None) | (None, Some(_)) => Err(CommandError::Usage(
-            "--server and --credential-file: give both, or none for a name that is known"
-                .to_owned(),
-        )),
-    }
-}
-
 fn absolute(file: &Path) -> Result<PathBuf, CommandError> {
-    std::path::absolute(file).map_err(|error| {
-        CommandError::Usage(format!("--credential-file: {}: {error}", file.display()))
-    })
+    std::path::absolute(file)
+        .map_err(|error| CommandError::Usage(format!("--credential: {}: {error}", file.display())))
 }
 
 fn list(file: &ClientFile, global: &GlobalFlags) -> Result<(), CommandError> {
@@ -96,7 +103,5 @@ fn list(file: &ClientFile, global: &GlobalFlags) -> Result<(), CommandError> {
             ("chosen", if chosen { "yes" } else { "" }.into()),
         ])?;
     }
-    list.end(
-        "no installation has a name; `hamlet use NAME --server URL --credential-file FILE` gives one",
-    )
+    list.end("no installation has a name; `hamlet use NAME --url URL --credential FILE` stores one")
 }

@@ -71,7 +71,7 @@ pub(crate) struct FieldFlags {
     /// The owner's name as others see it.
     #[arg(long, value_name = "NAME", value_parser = values::names::not_empty)]
     public_name: Option<String>,
-    /// One further setting, NAME=VALUE. The value may be any text. Repeat it for several.
+    /// One further setting, NAME=VALUE, of those that --settings takes; the value may have commas. Repeat it for several.
     #[arg(long, value_name = "NAME=VALUE", value_parser = values::settings::alone)]
     setting: Vec<(String, String)>,
     /// Further settings, KEY:VALUE, several separated by commas. As in the original, context, locale, uuid, oidc_id,
@@ -150,13 +150,13 @@ impl FieldFlags {
         value: String,
     ) -> Result<Option<(String, String)>, CommandError> {
         let wrong = |why| CommandError::Usage(format!("--settings: {key}: {why}"));
+        let is_special = ["context", "locale", "uuid", "oidc_id", "tos", "tos_latest"];
+        if value.is_empty() && is_special.contains(&key.as_str()) {
+            return Err(wrong("is empty; write a value, or leave it out".to_owned()));
+        }
         let (field, flag) = match key.as_str() {
             "context" => (&mut self.context_name, "context-name"),
-            "locale" => {
-                // At a creation, the flag has a default.
-                self.locale = self.locale.take().filter(|it| it != DEFAULT_LOCALE);
-                (&mut self.locale, "locale")
-            }
+            "locale" => (&mut self.locale, "locale"),
             "uuid" => (&mut self.uuid, "uuid"),
             "oidc_id" => (&mut self.oidc_id, "oidc_id"),
             "tos" => (&mut self.tos, "tos"),

@@ -36,6 +36,24 @@ impl Format {
         }
     }
 
+    /// Checks that one document can be printed in the format.
+    ///
+    /// # Errors
+    /// When the format is for lists.
+    pub(crate) fn check_single(self) -> Result<(), CommandError> {
+        match self {
+            Self::Csv => Err(CommandError::Usage(
+                "--output csv is for lists; use table, json, yaml or name here".to_owned(),
+            )),
+            Self::Table | Self::Wide | Self::Json | Self::Yaml | Self::Name => Ok(()),
+        }
+    }
+
+    /// Whether it is for people.
+    pub(crate) const fn is_table(self) -> bool {
+        matches!(self, Self::Table | Self::Wide)
+    }
+
     /// Checks that the format has room for chosen fields: `name` prints names alone, and `wide` chooses itself.
     ///
     /// # Errors

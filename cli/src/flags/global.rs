@@ -20,14 +20,8 @@ pub(crate) struct GlobalFlags {
         value_name = "FILE"
     )]
     pub(crate) credential_file: Option<PathBuf>,
-    /// The installation with this name, as `hamlet use` gave it.
-    #[arg(
-        long,
-        global = true,
-        env = "HAMLET_AT",
-        value_name = "NAME",
-        conflicts_with_all = ["server", "credential_file"]
-    )]
+    /// The installation with this name, as `hamlet use` stored it.
+    #[arg(long, global = true, env = "HAMLET_AT", value_name = "NAME")]
     pub(crate) at: Option<String>,
     /// How answers look: for people, or for programs.
     #[arg(

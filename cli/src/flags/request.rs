@@ -30,6 +30,14 @@ impl RequestFlags {
     }
 }
 
+/// How a change is requested that can be repeated without an id: the same again changes nothing.
+#[derive(Args, Debug, Default)]
+pub(crate) struct DryRunFlag {
+    /// Check everything and change nothing.
+    #[arg(long, visible_alias = "validate-only")]
+    pub(crate) dry_run: bool,
+}
+
 /// The condition under which a change is made.
 #[derive(Args, Debug, Default)]
 pub(crate) struct EtagFlag {

@@ -59,9 +59,7 @@ pub(crate) fn document(
 ) -> Result<(), CommandError> {
     match format {
         Format::Table | Format::Wide => print(&table()),
-        Format::Csv => Err(CommandError::Usage(
-            "--output csv is for lists; use table, json, yaml or name here".to_owned(),
-        )),
+        Format::Csv => format.check_single(),
         Format::Name => print(&format!("{}\n", clean(name))),
         // A single document is indented, so that people can read it too.
         Format::Json => print(&indented(document)),
@@ -117,7 +115,7 @@ fn yaml(document: &Value) -> Result<String, CommandError> {
 pub(crate) struct ListPrinter {
     format: Format,
     table: Table,
-    /// The header of a CSV that is not printed yet.
+    /// The header of a CSV, until it is printed.
     header: Vec<String>,
     items: usize,
 }
@@ -137,17 +135,31 @@ impl ListPrinter {
     /// Ends the list: says at a terminal when there was nothing in it.
     pub(crate) fn end(mut self, nothing: &str) -> Result<(), CommandError> {
         self.flush()?;
+        if self.format == Format::Csv {
+            self.print_header()?;
+            return Ok(());
+        }
         if self.items == 0 && io::stdout().is_terminal() {
             say(nothing);
         }
         Ok(())
     }
 
+    /// Prints the header of a CSV, once.
+    fn print_header(&mut self) -> Result<(), CommandError> {
+        let header = std::mem::take(&mut self.header);
+        if header.is_empty() {
+            return Ok(());
+        }
+        print(&csv::record(&header))
+    }
+
     /// Prints a record of a CSV, after the header.
     fn print_record(&mut self, cells: &[String]) -> Result<(), CommandError> {
-        let header = std::mem::take(&mut self.header);
-        if !header.is_empty() {
-            print(&csv::record(&header))?;
+        self.print_header()?;
+        if io::stdout().is_terminal() {
+            let cells: Vec<_> = cells.iter().map(|cell| clean(cell).into_owned()).collect();
+            return print(&csv::record(&cells));
         }
         print(&csv::record(cells))
     }

@@ -5,6 +5,8 @@ use std::io::{self, IsTerminal as _};
 use jiff::{Timestamp as Moment, tz::TimeZone};
 use prost_types::Timestamp;
 
+use crate::flags::format::Format;
+
 /// A point in time; empty when it is not set.
 pub(crate) fn moment(time: Option<&Timestamp>) -> String {
     let Some(time) = time else {
@@ -16,11 +18,13 @@ pub(crate) fn moment(time: Option<&Timestamp>) -> String {
     }
 }
 
-/// How long ago it was, for a column at a terminal; the point in time for programs.
-pub(crate) fn age(time: Option<&Timestamp>) -> String {
+/// How long ago it was, for a column at a terminal; the point in time in UTC for programs.
+pub(crate) fn age(time: Option<&Timestamp>, format: Format) -> String {
     match time.and_then(at) {
-        Some(moment) if io::stdout().is_terminal() => span(seconds_between(moment, Moment::now())),
-        _ => moment(time),
+        Some(moment) if format.is_table() && io::stdout().is_terminal() => {
+            span(seconds_between(moment, Moment::now()))
+        }
+        _ => time.map(ToString::to_string).unwrap_or_default(),
     }
 }
 

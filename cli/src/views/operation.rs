@@ -34,12 +34,12 @@ pub(crate) const COLUMNS: [&str; 8] = [
 const SHORT_ID: usize = 12;
 
 /// The id of an operation, and at a terminal its beginning.
-fn id(operation: &Operation) -> String {
+fn id(operation: &Operation, format: Format) -> String {
     let id = operation
         .name
         .strip_prefix("operations/")
         .unwrap_or(&operation.name);
-    if io::stdout().is_terminal() {
+    if format.is_table() && io::stdout().is_terminal() {
         id.chars().take(SHORT_ID).collect()
     } else {
         id.to_owned()
@@ -47,15 +47,19 @@ fn id(operation: &Operation) -> String {
 }
 
 /// Adds an operation to a list with [`COLUMNS`].
-pub(crate) fn push(list: &mut ListPrinter, operation: &Operation) -> Result<(), CommandError> {
+pub(crate) fn push(
+    list: &mut ListPrinter,
+    operation: &Operation,
+    format: Format,
+) -> Result<(), CommandError> {
     let metadata = metadata(operation)?;
     list.push(&without_secrets(operation)?, &operation.name, || {
         vec![
-            id(operation),
+            id(operation, format),
             metadata.kind.clone(),
             metadata.domain.clone(),
             phase(operation, &metadata).to_owned(),
-            time::age(metadata.create_time.as_ref()),
+            time::age(metadata.create_time.as_ref(), format),
             time::took(metadata.create_time.as_ref(), metadata.end_time.as_ref()),
             where_it_is(operation, &metadata),
             last_error(operation, &metadata),

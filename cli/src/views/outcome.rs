@@ -265,11 +265,7 @@ pub(crate) fn print_link(format: Format, link: &RegisterLink) -> Result<(), Comm
     output::one(format, link, &link.link, || {
         format!("{}\n", clean(&link.link))
     })?;
-    if let Some(expires) = link
-        .expire_time
-        .as_ref()
-        .filter(|_| format == Format::Table)
-    {
+    if let Some(expires) = link.expire_time.as_ref().filter(|_| format.is_table()) {
         say(&format!("it works until {}", time::moment(Some(expires))));
     }
     Ok(())

@@ -43,10 +43,12 @@ pub(crate) fn hamlet(folder: &Path, arguments: &str) -> Command {
     command
         .args(arguments.split_whitespace())
         .current_dir(folder)
+        .env("XDG_CONFIG_HOME", folder)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     for variable in [
+        "HAMLET_AT",
         "HAMLET_SERVER",
         "HAMLET_CREDENTIAL_FILE",
         "HAMLET_DATA",

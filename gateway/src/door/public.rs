@@ -145,7 +145,10 @@ fn page_of<'a>(entry: &'a HostEntry, request: &Request<Incoming>) -> Found<'a> {
     if path == FAVICON_PATH || path == "/favicon.ico" {
         return Found::Favicon;
     }
-    if path == CHANGE_PASSWORD_PATH && entry.state == InstanceState::Active {
+    // Only an owner who has yet to choose one has such a page. The standard wants 404 otherwise.
+    let has_page = entry.onboarding && entry.app_slug.is_empty();
+    let reads = [Method::GET, Method::HEAD].contains(request.method());
+    if path == CHANGE_PASSWORD_PATH && has_page && reads && entry.state == InstanceState::Active {
         return Found::ChangePassword;
     }
     Found::Page(match &entry.state {

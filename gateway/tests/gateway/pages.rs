@@ -203,10 +203,13 @@ async fn browsers_and_password_managers_find_what_they_look_for() {
         assert_eq!(icon.http_status, 200, "{url}");
         assert_eq!(icon.headers["content-type"], "image/svg+xml");
     }
-    let path = "alice.example/.well-known/change-password";
-    let change = get(&world, path, BROWSER, "").await;
+    let path = ".well-known/change-password";
+    let change = get(&world, &format!("new.example/{path}"), BROWSER, "").await;
     assert_eq!(change.http_status, 303);
     assert_eq!(change.headers["location"], "/auth/passphrase");
+    // An owner who has arrived has no page for it.
+    let none = get(&world, &format!("alice.example/{path}"), BROWSER, "").await;
+    assert_eq!(none.http_status, 404);
 }
 
 #[tokio::test]

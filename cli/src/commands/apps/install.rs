@@ -8,7 +8,7 @@ use hamlet_proto::hamlet::apps::v1::{
 use super::targets::{self, COLUMNS};
 use crate::{
     error::CommandError,
-    flags::{global::GlobalFlags, request::RequestFlags},
+    flags::{global::GlobalFlags, request::DryRunFlag},
     output::ListPrinter,
     session::Session,
     values,
@@ -20,6 +20,7 @@ use crate::{
 #[derive(Args, Debug)]
 #[command(
     visible_alias = "add",
+    override_usage = "hamlet apps install [OPTIONS] DOMAIN SOURCE\n       hamlet apps install [OPTIONS] --all-domains SOURCE",
     after_help = "Examples:\n  hamlet apps install bob.localhost:8080 home\n  hamlet apps install bob.localhost:8080 registry://drive/stable --slug files\n  hamlet apps install --all-domains home\n  hamlet konnectors install bob.localhost:8080 registry://bank/stable"
 )]
 pub(crate) struct Install {
@@ -34,7 +35,7 @@ pub(crate) struct Install {
     #[arg(long, value_parser = values::names::slug)]
     slug: Option<String>,
     #[command(flatten)]
-    request: RequestFlags,
+    request: DryRunFlag,
 }
 
 impl Install {
@@ -58,17 +59,18 @@ impl Install {
                 source: source.clone(),
                 slug: self.slug.clone().unwrap_or_default(),
                 kind: kind.into(),
-                request_id: self.request.request_id.clone().unwrap_or_default(),
+                request_id: String::new(),
                 validate_only: self.request.dry_run,
                 time_limit: None,
             };
-            session
+            let installed = session
                 .call(async || {
                     AppsServiceClient::new(channel.clone())
                         .install_app(request.clone())
                         .await
                 })
-                .await
+                .await?;
+            Ok(Some(installed))
         })
         .await
     }

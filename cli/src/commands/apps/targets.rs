@@ -2,7 +2,9 @@
 
 use hamlet_proto::hamlet::{
     apps::v1::App,
-    instance::v1::{ListInstancesRequest, instance_service_client::InstanceServiceClient},
+    instance::v1::{
+        ListInstancesRequest, instance::State, instance_service_client::InstanceServiceClient,
+    },
 };
 
 use crate::{
@@ -34,7 +36,12 @@ pub(in crate::commands) async fn all_domains(
                     .await
             })
             .await?;
-        domains.extend(page.instances.into_iter().map(|instance| instance.domain));
+        // One that is being created or destroyed cannot be changed.
+        let settled = page
+            .instances
+            .into_iter()
+            .filter(|instance| !matches!(instance.state(), State::Creating | State::Deleting));
+        domains.extend(settled.map(|instance| instance.domain));
         page_token = page.next_page_token;
         if page_token.is_empty() {
             return Ok(domains);
@@ -42,20 +49,22 @@ pub(in crate::commands) async fn all_domains(
     }
 }
 
-/// Changes the apps of instances one after the other, and prints a line for each. An instance where it fails does not
-/// keep the others from it.
+/// Changes the apps of instances one after the other, and prints a line for each. `change` returns `None` where there is
+/// nothing to change. When it fails for one instance, it goes on with the next.
 ///
 /// # Errors
-/// When it failed for any of them; the only one's own error if there was but one.
+/// When it failed for any of them, with its own error if there is only one; when there was nothing to change in all.
 pub(crate) async fn change_each(
     domains: &[String],
     list: &mut ListPrinter,
-    change: impl AsyncFn(&str) -> Result<App, CommandError>,
+    change: impl AsyncFn(&str) -> Result<Option<App>, CommandError>,
 ) -> Result<(), CommandError> {
-    let mut failed = 0;
+    let (mut failed, mut changed) = (0, 0);
     for domain in domains {
         match change(domain).await {
-            Ok(app) => {
+            Ok(None) => {}
+            Ok(Some(app)) => {
+                changed += 1;
                 list.push(&app, &format!("{domain}/apps/{}", app.slug), || {
                     vec![
                         domain.clone(),
@@ -74,6 +83,9 @@ pub(crate) async fn change_each(
         }
     }
     match failed {
+        0 if changed == 0 => Err(CommandError::NotFound(
+            "no instance has it; nothing was changed".to_owned(),
+        )),
         0 => Ok(()),
         _ => Err(CommandError::Failed(format!(
             "it failed for {failed} of {} instances",

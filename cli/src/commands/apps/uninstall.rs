@@ -1,14 +1,17 @@
 //! `hamlet apps uninstall`.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use clap::Args;
 use hamlet_proto::hamlet::apps::v1::{
-    UninstallAppRequest, app, apps_service_client::AppsServiceClient,
+    App, UninstallAppRequest, UninstallAppResponse, app, apps_service_client::AppsServiceClient,
 };
+use tonic::{Code, Response};
 
 use super::targets::COLUMNS;
 use crate::{
     error::CommandError,
-    flags::{global::GlobalFlags, request::RequestFlags},
+    flags::{global::GlobalFlags, request::DryRunFlag},
     output::ListPrinter,
     session::Session,
     values,
@@ -28,7 +31,7 @@ pub(crate) struct Uninstall {
     #[arg(value_parser = values::names::slug)]
     slug: String,
     #[command(flatten)]
-    request: RequestFlags,
+    request: DryRunFlag,
 }
 
 impl Uninstall {
@@ -42,15 +45,29 @@ impl Uninstall {
         let request = UninstallAppRequest {
             slug: self.slug,
             kind: kind.into(),
-            request_id: self.request.request_id.unwrap_or_default(),
+            request_id: String::new(),
             validate_only: self.request.dry_run,
             etag: String::new(),
         };
+        let tries = AtomicU32::new(0);
+        let slug = request.slug.clone();
         let removed = session
             .call(async || {
-                AppsServiceClient::new(channel.clone())
+                let first = tries.fetch_add(1, Ordering::Relaxed) == 0;
+                let answer = AppsServiceClient::new(channel.clone())
                     .uninstall_app(request.clone())
-                    .await
+                    .await;
+                match answer {
+                    // The answer to the first try was lost: the app is gone because of it.
+                    Err(status) if !first && status.code() == Code::NotFound => {
+                        let app = App {
+                            slug: slug.clone(),
+                            ..App::default()
+                        };
+                        Ok(Response::new(UninstallAppResponse { app: Some(app) }))
+                    }
+                    answer => answer,
+                }
             })
             .await?;
         let app = removed.app.unwrap_or_default();

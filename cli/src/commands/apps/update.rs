@@ -5,13 +5,15 @@ use hamlet_proto::hamlet::apps::v1::{
     UpdateAppRequest, app, apps_service_client::AppsServiceClient,
 };
 
+use tonic::Code;
+
 use super::{
     install::split,
     targets::{self, COLUMNS},
 };
 use crate::{
     error::CommandError,
-    flags::{global::GlobalFlags, request::RequestFlags},
+    flags::{global::GlobalFlags, request::DryRunFlag},
     output::ListPrinter,
     session::Session,
     values,
@@ -20,6 +22,7 @@ use crate::{
 /// Bring one to the latest version of its source.
 #[derive(Args, Debug)]
 #[command(
+    override_usage = "hamlet apps update [OPTIONS] DOMAIN SLUG\n       hamlet apps update [OPTIONS] --all-domains SLUG",
     after_help = "Examples:\n  hamlet apps update bob.localhost:8080 home\n  hamlet apps update bob.localhost:8080 home --source registry://home/beta\n  hamlet apps update --all-domains home --dry-run"
 )]
 pub(crate) struct Update {
@@ -33,7 +36,7 @@ pub(crate) struct Update {
     #[arg(long, value_name = "SOURCE", value_parser = values::apps::source)]
     source: Option<String>,
     #[command(flatten)]
-    request: RequestFlags,
+    request: DryRunFlag,
 }
 
 impl Update {
@@ -46,9 +49,10 @@ impl Update {
         let slug = values::names::slug(&slug)
             .map_err(|wrong| CommandError::Usage(format!("SLUG: {wrong}")))?;
         let session = Session::find(global)?;
+        let all_domains = domain.is_none();
         let domains = match domain {
             Some(domain) => vec![domain],
-            None => with_app(&session, &slug, kind).await?,
+            None => targets::all_domains(&session).await?,
         };
         let mut list = ListPrinter::new(global.output, &COLUMNS);
         targets::change_each(&domains, &mut list, async |domain| {
@@ -57,36 +61,28 @@ impl Update {
                 slug: slug.clone(),
                 kind: kind.into(),
                 source: self.source.clone().unwrap_or_default(),
-                request_id: self.request.request_id.clone().unwrap_or_default(),
+                request_id: String::new(),
                 validate_only: self.request.dry_run,
                 ..UpdateAppRequest::default()
             };
-            session
+            let updated = session
                 .call(async || {
                     AppsServiceClient::new(channel.clone())
                         .update_app(request.clone())
                         .await
                 })
-                .await
+                .await;
+            match updated {
+                Ok(app) => Ok(Some(app)),
+                // Not every instance has it.
+                Err(CommandError::Refused(status))
+                    if all_domains && status.code() == Code::NotFound =>
+                {
+                    Ok(None)
+                }
+                Err(error) => Err(error),
+            }
         })
         .await
     }
-}
-
-/// The domains of the instances that have an app.
-async fn with_app(
-    session: &Session,
-    slug: &str,
-    kind: app::Kind,
-) -> Result<Vec<String>, CommandError> {
-    let mut found = Vec::new();
-    for domain in targets::all_domains(session).await? {
-        if super::show::find(session, &domain, slug, kind)
-            .await?
-            .is_some()
-        {
-            found.push(domain);
-        }
-    }
-    Ok(found)
 }

@@ -8,7 +8,7 @@ use tokio_stream::StreamExt as _;
 
 use crate::{
     error::CommandError,
-    flags::{format::Format, global::GlobalFlags},
+    flags::global::GlobalFlags,
     output::{self, ListPrinter, text::clean},
     session::Session,
     values,
@@ -35,6 +35,7 @@ impl Tree {
     pub(super) async fn run(self, global: &GlobalFlags) -> Result<(), CommandError> {
         let session = Session::find(global)?;
         let format = global.output;
+        format.check_single()?;
         let channel = session.channel_for(&self.domain).await?;
         let request = WalkTreeRequest {
             path: self.path,
@@ -51,7 +52,7 @@ impl Tree {
         while let Some(entry) = entries.next().await {
             let entry = entry.map_err(|status| session.stream_error(status, "tree"))?;
             let file = entry.file.clone().unwrap_or_default();
-            if format == Format::Table {
+            if format.is_table() {
                 output::print(&line(&entry, &file))?;
             } else {
                 list.push(&entry, &file.path, Vec::new)?;

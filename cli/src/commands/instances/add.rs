@@ -93,7 +93,9 @@ fn adapt_fields(command: Command) -> Command {
         .mut_arg("disk_quota", |flag| {
             flag.help("How much may be stored: 10GB, \"512 MiB\" or bytes; no limit by default")
         })
-        .mut_arg("locale", |flag| flag.default_value(DEFAULT_LOCALE))
+        .mut_arg("locale", |flag| {
+            flag.help("The language, such as fr, fr-FR or de_AT; en by default")
+        })
         .mut_args(accept_empty);
     sort_flags(
         command,
@@ -118,7 +120,10 @@ impl Add {
     pub(super) async fn run(self, global: &GlobalFlags) -> Result<(), CommandError> {
         refuse_if_disabled("add")?;
         let session = Session::find(global)?;
-        let patch = self.fields.into_patch()?;
+        let mut patch = self.fields.into_patch()?;
+        if patch.instance.locale.is_empty() {
+            DEFAULT_LOCALE.clone_into(&mut patch.instance.locale);
+        }
         let passphrase = self.passphrase.read().await?;
         let channel = session.channel().await?;
         let change = ChangeRequest::new(&session, &channel, global.output, "create", self.request);

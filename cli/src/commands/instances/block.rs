@@ -22,8 +22,8 @@ use crate::{
 pub(crate) struct Block {
     #[command(flatten)]
     target: Target,
-    /// LOGIN_FAILED, PAYMENT_FAILED, UNKNOWN, or a text that the owner sees. Without it the reason that is there stays,
-    /// or is UNKNOWN.
+    /// LOGIN_FAILED, PAYMENT_FAILED, UNKNOWN, another code of capital letters for programs, or a text that the owner sees.
+    /// Without it the reason that is there stays, or is UNKNOWN.
     #[arg(long, value_parser = values::names::not_empty)]
     reason: Option<String>,
 }

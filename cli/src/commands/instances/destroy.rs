@@ -65,7 +65,7 @@ impl Destroy {
                     instance.domain
                 )));
             }
-            confirm(&instance, self.keep.as_ref()).await?;
+            confirm(session.url(), &instance, self.keep.as_ref()).await?;
             if request.etag.is_empty() {
                 // Another instance may have taken the name since the question.
                 request.etag = instance.etag;
@@ -82,15 +82,19 @@ impl Destroy {
 }
 
 /// Asks for the domain again. Any spelling of it will do, with its port or without one.
-async fn confirm(instance: &Instance, keep: Option<&Duration>) -> Result<(), CommandError> {
+async fn confirm(
+    server: &str,
+    instance: &Instance,
+    keep: Option<&Duration>,
+) -> Result<(), CommandError> {
     let main = &instance.domain;
     say(&match keep {
         None => format!(
-            "This destroys {} and all that it holds, for ever.",
+            "This destroys {} at {server} and all that it holds, for ever.",
             clean(main)
         ),
         Some(keep) => format!(
-            "This blocks {} and destroys it, with all that it holds, in {}, unless it is brought back before.",
+            "This blocks {} at {server} and destroys it, with all that it holds, in {}, unless it is brought back before.",
             clean(main),
             for_people(keep)
         ),

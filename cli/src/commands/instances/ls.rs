@@ -96,7 +96,7 @@ impl Ls {
                 .await?;
             for instance in &page.instances {
                 if self.fields.is_empty() {
-                    list.push(instance, &instance.name, || row(instance, is_wide))?;
+                    list.push(instance, &instance.name, || row(instance, format))?;
                 } else {
                     list.push_values(&read(&session, &channel, instance, &self.fields).await?)?;
                 }
@@ -118,16 +118,16 @@ impl Ls {
     }
 }
 
-fn row(instance: &Instance, is_wide: bool) -> Vec<String> {
+fn row(instance: &Instance, format: Format) -> Vec<String> {
     let mut cells = vec![
         instance.domain.clone(),
         words::state(instance.state()).to_owned(),
         words::owner(instance).to_owned(),
         instance.locale.clone(),
         quota::show(instance.disk_quota_bytes),
-        time::age(instance.create_time.as_ref()),
+        time::age(instance.create_time.as_ref(), format),
     ];
-    if is_wide {
+    if format == Format::Wide {
         cells.extend([
             instance.email.clone(),
             instance.domain_aliases.join(","),

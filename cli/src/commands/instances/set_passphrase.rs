@@ -53,10 +53,16 @@ impl SetPassphrase {
             (None, None) => Some(passphrase::standard_input("PASSPHRASE").await?),
         };
         let channel = session.channel().await?;
+        let mut etag = self.target.condition.into_etag();
         if !self.force && !self.target.request.dry_run {
             let instance = get_instance(&session, &channel, &self.target.domain).await?;
-            if instance.password_defined == Some(true) {
-                confirm(&instance.domain).await?;
+            // Other software may leave the second unknown.
+            if instance.onboarding_finished || instance.password_defined == Some(true) {
+                confirm(session.url(), &instance.domain).await?;
+            }
+            if etag.is_empty() {
+                // The owner may arrive while somebody thinks about the question.
+                etag = instance.etag;
             }
         }
         let secret = match given {
@@ -73,7 +79,7 @@ impl SetPassphrase {
         let request = SetPassphraseRequest {
             name: instance_name(&self.target.domain),
             passphrase: secret.expose().to_owned(),
-            etag: self.target.condition.into_etag(),
+            etag,
             request_id: change.request_id.clone(),
             validate_only: change.dry_run,
         };
@@ -88,9 +94,9 @@ impl SetPassphrase {
 }
 
 /// Says what is lost, and asks. Without a terminal there is nobody to ask.
-async fn confirm(domain: &str) -> Result<(), CommandError> {
+async fn confirm(server: &str, domain: &str) -> Result<(), CommandError> {
     let lost = format!(
-        "{} has an owner with a passphrase. A new one ends all sessions, and what lies in the owner's password vault \
+        "{} at {server} has an owner with a passphrase. A new one ends all sessions, and what lies in the owner's password vault \
          can never be read again.",
         clean(domain)
     );

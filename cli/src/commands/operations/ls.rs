@@ -66,7 +66,7 @@ impl Ls {
                 })
                 .await?;
             for operation in &page.operations {
-                push(&mut list, operation)?;
+                push(&mut list, operation, global.output)?;
                 left = left.saturating_sub(1);
             }
             list.flush()?;
