@@ -21,7 +21,11 @@ pub(crate) async fn claim(
     let mut contended = false;
     loop {
         match keep_transient(store.put(onto.as_ref(), body).await, &mut last)? {
-            Some(Write::Committed(rev)) if !tries.withdrawn.contains(&rev) => {
+            Some(Write::Committed(rev))
+                if !tries.withdrawn.contains(&rev)
+                    && (onto.is_none()
+                        || tries.is_alone(store, &rev, &is_mine, &mut last).await?) =>
+            {
                 if contended {
                     let mine = |leaf: &Leaf| Ok(tries.made(leaf) || is_mine(leaf)?);
                     withdraw_spares(store, &rev, &mine).await?;
@@ -80,6 +84,24 @@ struct Tries {
 impl Tries {
     fn made(&self, leaf: &Leaf) -> bool {
         self.alive.contains(&leaf.rev)
+    }
+
+    /// Whether no read shows a leaf of another. A claimant that built upon a leaf which a minority of the nodes took asks
+    /// this before it wins: another may have won on the majority of them since it last looked. Who won without such a
+    /// leaf never gives way.
+    async fn is_alone(
+        &self,
+        store: &impl DocumentStore,
+        won: &Rev,
+        is_mine: &(impl Fn(&Leaf) -> Result<bool> + Sync),
+        last: &mut Option<Error>,
+    ) -> Result<bool> {
+        let Some(leaves) = keep_transient(store.leaves().await, last)? else {
+            return Ok(false);
+        };
+        let mine = |leaf: &Leaf| Ok(leaf.rev == *won || self.made(leaf) || is_mine(leaf)?);
+        let (_, others) = partition(&leaves, &mine)?;
+        Ok(others.is_empty())
     }
 
     /// Withdraws these leaves. A leaf whose withdrawal fails is found again by the next read.

@@ -58,7 +58,7 @@ fn winners(ends: &[Result<ClaimOutcome<Value>>]) -> Vec<usize> {
 fn on_a_healthy_cluster_a_claim_has_one_owner_and_only_its_leaves_live() {
     let contested = Arc::new(Mutex::new(0));
     let spares = Arc::new(Mutex::new(0));
-    for_seeds(0..400, |seed| {
+    for_seeds(0..1500, |seed| {
         let (contested, spares) = (Arc::clone(&contested), Arc::clone(&spares));
         async move {
             let cluster = Cluster::new(seed, SimulatedFaults::default());
@@ -88,7 +88,10 @@ fn on_a_healthy_cluster_a_claim_has_one_owner_and_only_its_leaves_live() {
         }
     });
     let spares = *spares.lock().unwrap();
-    assert!(spares < 40, "{spares} leaves are left behind in 400 races");
+    assert!(
+        spares < 150,
+        "{spares} leaves are left behind in 1500 races"
+    );
     // Races without 202 would test nothing.
     assert!(
         *contested.lock().unwrap() > 100,
@@ -99,7 +102,7 @@ fn on_a_healthy_cluster_a_claim_has_one_owner_and_only_its_leaves_live() {
 #[test]
 fn outages_lost_responses_and_crashes_never_lead_to_two_owners() {
     let owned_in = Arc::new(Mutex::new(0));
-    for_seeds(1000..1600, |seed| {
+    for_seeds(10_000..10_600, |seed| {
         let owned = Arc::clone(&owned_in);
         async move {
             let faults = SimulatedFaults {
