@@ -28,7 +28,8 @@ pub struct SourceFlags {
     )]
     pub app_roots: Vec<PathBuf>,
     /// Networks from which apps may be downloaded although their addresses are not public, such as 10.1.0.0/16,
-    /// separated by commas. The registries of the configuration need no entry.
+    /// separated by commas. The registries of the configuration need no entry. A proxy that the environment names is used
+    /// for registries alone: what it reaches for others could not be checked.
     #[arg(
         long,
         env = "HAMLET_APP_NETWORKS",

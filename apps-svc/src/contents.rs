@@ -101,7 +101,6 @@ impl Contents {
     ///
     /// # Errors
     /// When the folder cannot be used.
-    /// When the folder cannot be used.
     pub(crate) fn open(folder: &FolderPath) -> Result<Self, Error> {
         let unusable = |source: std::io::Error| {
             Error::Contents(StoreError::Generic {
@@ -155,6 +154,22 @@ impl Contents {
     ) -> Result<(), Error> {
         self.remove_below(&pointers(prefix, kind, slug)?).await?;
         Ok(())
+    }
+
+    /// The keys of the pointers of an app.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(crate) async fn forms(
+        &self,
+        prefix: &str,
+        kind: AppType,
+        slug: &str,
+    ) -> Result<Vec<String>, Error> {
+        let folder = pointers(prefix, kind, slug)?;
+        let found: Vec<ObjectMeta> = self.store.list(Some(&folder)).try_collect().await?;
+        let keys = found.iter().filter_map(|object| object.location.filename());
+        Ok(keys.map(str::to_owned).collect())
     }
 
     /// Removes one pointer of an app: that of an installation which lost against a competing one. Idempotent.

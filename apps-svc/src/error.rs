@@ -75,8 +75,8 @@ pub enum Error {
         /// What happened.
         why: String,
     },
-    /// The time limit of the installation was exceeded.
-    #[error("the installation took longer than {0} s")]
+    /// The time limit of an installation or an update was exceeded.
+    #[error("it took longer than {0} s")]
     TooLate(u64),
     /// The database failed.
     #[error("the database failed")]

@@ -175,6 +175,18 @@ impl Store {
         Ok(())
     }
 
+    /// All triggers of the instance, those of other software included.
+    pub(crate) async fn triggers(&self) -> Result<Vec<AppDocument>, Error> {
+        let triggers = self.database(TRIGGERS)?;
+        let found: Result<Vec<AppDocument>, couch::Error> = triggers
+            .all_docs_with_bodies(AllDocs::new())
+            .try_collect()
+            .await;
+        let mut found = found?;
+        found.retain(|document| !document.id.starts_with("_design/"));
+        Ok(found)
+    }
+
     /// Removes a trigger. Idempotent.
     pub(crate) async fn remove_trigger(&self, id: &str) -> Result<(), Error> {
         delete(&self.database(TRIGGERS)?, id).await
@@ -183,6 +195,12 @@ impl Store {
     /// Writes the permissions of an app. They have no effect until the app is published. Idempotent.
     pub(crate) async fn write_permission(&self, permission: &Draft) -> Result<(), Error> {
         write(&self.database(PERMISSIONS)?, permission, "/source_id").await
+    }
+
+    /// Removes the permissions of an app that Hamlet wrote. Idempotent.
+    pub(crate) async fn remove_permission(&self, kind: AppType, slug: &str) -> Result<(), Error> {
+        let id = permission_id(&self.prefix, kind, slug);
+        delete(&self.database(PERMISSIONS)?, &id).await
     }
 
     /// Publishes an app, unless one with that slug exists.
@@ -258,9 +276,9 @@ impl Store {
                 delete(&self.database(TRIGGERS)?, id).await?;
             }
         }
-        let permissions = self.database(PERMISSIONS)?;
         // The permission document that Hamlet writes is known by its id. For other software, CouchDB generates the id.
-        delete(&permissions, &permission_id(&self.prefix, kind, slug)).await?;
+        self.remove_permission(kind, slug).await?;
+        let permissions = self.database(PERMISSIONS)?;
         let query = Find::new(json!({
             "source_id": kind.document_id(slug),
             "type": kind.permission_type(),

@@ -4,28 +4,24 @@
 //! the document of the app, which makes it visible. Document ids are derived from instance and slug, so an installation
 //! that was interrupted at any point is completed by a retry.
 
-use std::{
-    hash::{DefaultHasher, Hash as _, Hasher as _},
-    time::Duration,
-};
+use std::time::Duration;
 
 use hamlet_proto::hamlet::instance::v1::Tenant;
 use serde_json::Value;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::Shared;
+use super::{Shared, belongings::repair};
 use crate::{
     contents::Tree,
     domain::{
         app_type::AppType,
         document::{Draft, Installation, folder_suffix},
-        manifest::Manifest,
         slug,
         source::{Source, Wrong},
     },
     error::Error,
     sources::Package,
-    store::{AppDocument, Published, Store},
+    store::{AppDocument, Published},
 };
 
 /// A request to install an app.
@@ -88,13 +84,7 @@ async fn run(shared: &Shared, tenant: &Tenant, asked: Install) -> Result<AppDocu
                 wrong: "is empty, and the manifest names none; give a slug such as home".to_owned(),
             })?,
     };
-    let place = shared
-        .locks
-        .get(place_of(&tenant.prefix, &slug) % shared.locks.len());
-    let _alone = match place {
-        Some(lock) => Some(lock.lock().await),
-        None => None,
-    };
+    let _alone = shared.alone(&tenant.prefix, &slug).await;
     if let Some(found) = store.app(asked.kind, &slug).await? {
         return settle(found, &slug, &source);
     }
@@ -198,47 +188,6 @@ fn settle(found: AppDocument, slug: &str, wanted: &Source) -> Result<AppDocument
     })
 }
 
-/// Makes triggers, permissions and contents match the app's document, which another installation published while `ours`
-/// was running.
-async fn repair(
-    shared: &Shared,
-    store: &Store,
-    ours: &Installation<'_>,
-    app: &AppDocument,
-) -> Result<(), Error> {
-    let text = |name: &str| {
-        app.body
-            .get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
-    let manifest = Manifest::from_json(ours.kind, Value::Object(app.body.clone()))
-        .map_err(|wrong| Error::Stored(format!("{}: {wrong}", app.id)))?;
-    let theirs = Installation {
-        source: text("source"),
-        version: text("version"),
-        checksum: text("checksum"),
-        now: text("created_at"),
-        manifest: &manifest,
-        ..*ours
-    };
-    let triggers = theirs.triggers();
-    store.write_triggers(&triggers).await?;
-    for spare in ours.triggers() {
-        if triggers.iter().all(|trigger| trigger.id != spare.id) {
-            store.remove_trigger(&spare.id).await?;
-        }
-    }
-    store.write_permission(&theirs.permission()).await?;
-    if theirs.form() != ours.form() {
-        shared
-            .contents
-            .forget_form(store.prefix(), ours.kind, ours.slug, &ours.form())
-            .await?;
-    }
-    Ok(())
-}
-
 /// A document that is not stored.
 pub(super) fn would_be(draft: Draft) -> Result<AppDocument, Error> {
     match draft.body {
@@ -256,10 +205,4 @@ pub(super) async fn hash(mut package: Package) -> Result<(Package, Tree), Error>
     let files = std::mem::take(&mut package.files);
     let tree = tokio::task::spawn_blocking(move || Tree::of(&files)).await??;
     Ok((package, tree))
-}
-
-fn place_of(prefix: &str, slug: &str) -> usize {
-    let mut hasher = DefaultHasher::new();
-    (prefix, slug).hash(&mut hasher);
-    usize::try_from(hasher.finish() % super::LOCKS as u64).unwrap_or_default()
 }

@@ -1,5 +1,6 @@
 //! What can be done with apps: one action per file.
 
+mod belongings;
 pub(crate) mod check;
 pub(crate) mod install;
 pub(crate) mod list;
@@ -7,10 +8,13 @@ pub(crate) mod sweep;
 pub(crate) mod uninstall;
 pub(crate) mod update;
 
-use std::sync::Arc;
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::Arc,
+};
 
 use couch::Clusters;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, MutexGuard, Semaphore};
 
 use hamlet_proto::hamlet::instance::v1::Tenant;
 
@@ -18,7 +22,7 @@ use crate::{contents::Contents, error::Error, sources::Sources, store::Store};
 
 /// Maximum number of concurrent installations. Each may hold a whole unpacked app in memory.
 const AT_ONCE: usize = 4;
-/// Number of locks that serialize installations of one slug. Different slugs may share a lock.
+/// Number of locks that serialize changes of one slug. Different slugs may share a lock.
 const LOCKS: usize = 64;
 
 /// The dependencies of the actions. Clones share them.
@@ -49,5 +53,16 @@ impl Shared {
     pub(crate) fn store(&self, tenant: &Tenant) -> Result<Store, Error> {
         let couch = self.couch.at(i64::from(tenant.couch_cluster))?;
         Ok(Store::new(couch.clone(), &tenant.prefix))
+    }
+
+    /// Waits until no other task of this process changes the app of this slug. Other replicas may.
+    async fn alone(&self, prefix: &str, slug: &str) -> Option<MutexGuard<'_, ()>> {
+        let mut hasher = DefaultHasher::new();
+        (prefix, slug).hash(&mut hasher);
+        let place = usize::try_from(hasher.finish() % LOCKS as u64).unwrap_or_default();
+        match self.locks.get(place) {
+            Some(lock) => Some(lock.lock().await),
+            None => None,
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Uninstalls an app.
 
-use super::Shared;
+use super::{Shared, belongings::Found};
 use crate::{
     domain::app_type::AppType,
     error::Error,
@@ -29,6 +29,7 @@ pub(crate) async fn uninstall(
     store: &Store,
     asked: Uninstall,
 ) -> Result<AppDocument, Error> {
+    let _alone = shared.alone(store.prefix(), &asked.slug).await;
     let Some(app) = store.app(asked.kind, &asked.slug).await? else {
         return Err(Error::NotInstalled { slug: asked.slug });
     };
@@ -36,7 +37,10 @@ pub(crate) async fn uninstall(
         return Err(Error::Changed { slug: asked.slug });
     }
     if !asked.validate_only {
+        // An update that was interrupted may have left more than the document names.
+        let found = Found::of(shared, store, asked.kind, &asked.slug).await?;
         store.remove(asked.kind, &asked.slug, &app).await?;
+        found.remove(shared, store, asked.kind, &asked.slug).await?;
         shared
             .contents
             .forget(store.prefix(), asked.kind, &asked.slug)

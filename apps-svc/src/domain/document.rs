@@ -134,8 +134,13 @@ impl Installation<'_> {
     }
 
     fn trigger_id(&self, service: &str) -> String {
-        derived_id(&["io.cozy.triggers", self.prefix, self.slug, service])
+        trigger_id(self.prefix, self.slug, service)
     }
+}
+
+/// The id of the trigger of a service. It is deterministic, as that of the permission.
+pub(crate) fn trigger_id(prefix: &str, slug: &str, service: &str) -> String {
+    derived_id(&["io.cozy.triggers", prefix, slug, service])
 }
 
 /// The id of an app's permission document. It is deterministic, so an installation that is retried after a crash

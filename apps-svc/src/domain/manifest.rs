@@ -107,7 +107,7 @@ impl Manifest {
                 "version: {shown:?} is no version; one looks like 1.2.3"
             ));
         }
-        stays_inside(&given, &["icon", "screenshots"])?;
+        stays_inside(&given, &["icon", "screenshots", "on_delete_account"])?;
         if let Some(Value::Object(partnership)) = given.get("partnership") {
             stays_inside(partnership, &["icon"]).map_err(|wrong| format!("partnership.{wrong}"))?;
         }
@@ -407,6 +407,7 @@ mod tests {
         for outside in [
             json!({"icon": "../../etc/passwd"}),
             json!({"screenshots": ["a.png", "/../b.png"]}),
+            json!({"on_delete_account": "../../x.js"}),
             json!({"partnership": {"icon": "a/../../b"}}),
             json!({"routes": {"/": {"folder": "/../../.."}}}),
             json!({"routes": {"/": {"folder": "/", "index": "../x.html"}}}),

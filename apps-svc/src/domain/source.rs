@@ -1,6 +1,9 @@
 //! The sources of apps.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Component, PathBuf},
+};
 
 use url::Url;
 
@@ -136,9 +139,14 @@ fn folder(text: &str, rest: &str) -> Result<Source, String> {
     if url.query().is_some() || url.fragment().is_some() {
         return Err(format!("{text:?} has a ? or a #; {FOLDER_FORM}"));
     }
-    url.to_file_path()
-        .map(Source::Folder)
-        .map_err(|()| format!("{text:?} is no path; {FOLDER_FORM}"))
+    let path = url
+        .to_file_path()
+        .map_err(|()| format!("{text:?} is no path; {FOLDER_FORM}"))?;
+    // An address has no `..` any more, but a slash in it may be encoded.
+    if path.components().any(|part| part == Component::ParentDir) {
+        return Err(format!("{text:?} has a .. in it; {FOLDER_FORM}"));
+    }
+    Ok(Source::Folder(path))
 }
 
 fn web(text: &str) -> Result<Source, String> {
@@ -249,6 +257,7 @@ mod tests {
             "registry://../stable",
             "file://host/apps",
             "file:///apps?x",
+            "file:///apps/..%2F..%2Fetc",
             "ftp://x.example/a",
             "http://user:password@x.example/a",
             "http://x.example/a#123",

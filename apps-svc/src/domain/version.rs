@@ -1,6 +1,6 @@
 //! Versions and channels of registries.
 
-use std::fmt;
+use std::{cmp::Reverse, fmt};
 
 /// A channel of a registry. `beta` also contains the versions of `stable`; `dev` contains all versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,6 +70,23 @@ impl Version {
         self.channel
     }
 
+    /// Whether this one came before the other. Versions of the channel dev have no order among themselves.
+    pub(crate) fn is_older_than(&self, other: &Self) -> bool {
+        self.order() < other.order()
+    }
+
+    /// The three numbers, then the channel, the most stable last, then the number of a beta.
+    fn order(&self) -> ([u32; 3], Reverse<Channel>, u32) {
+        let (core, rest) = self.text.split_once('-').unwrap_or((&self.text, ""));
+        // `parse` lets only numbers of up to five digits through.
+        let number = |text: &str| text.parse().unwrap_or(0);
+        let mut numbers = core.split('.').map(number);
+        let mut next = || numbers.next().unwrap_or(0);
+        let core = [next(), next(), next()];
+        let beta = rest.strip_prefix("beta.").map_or(0, number);
+        (core, Reverse(self.channel), beta)
+    }
+
     /// The version in the form of registries.
     pub(crate) fn as_str(&self) -> &str {
         &self.text
@@ -97,4 +114,32 @@ pub(crate) fn is_plain(text: &str) -> bool {
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'+' | b'_'))
         && !text.contains("..")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Version;
+
+    #[test]
+    fn versions_have_the_order_of_their_release() {
+        let ordered = [
+            "1.9.9",
+            "1.10.0-dev.0a",
+            "1.10.0-beta.2",
+            "1.10.0-beta.10",
+            "1.10.0",
+            "2.0.0-beta.1",
+        ];
+        let versions: Vec<Version> = ordered.iter().filter_map(|it| Version::parse(it)).collect();
+        assert_eq!(versions.len(), ordered.len());
+        for (at, older) in versions.iter().enumerate() {
+            for (place, newer) in versions.iter().enumerate() {
+                assert_eq!(
+                    older.is_older_than(newer),
+                    at < place,
+                    "{older:?} {newer:?}"
+                );
+            }
+        }
+    }
 }

@@ -30,20 +30,19 @@ pub(crate) async fn read(
                     give a registry or an address"
                 .to_owned(),
         };
-        // Whether a folder outside exists is not told, so both checks have the same error.
-        let is_below = |path: &Path| {
+        let is_allowed = |path: &Path| {
             let mut real = roots.iter().filter_map(|root| fs::canonicalize(root).ok());
-            real.any(|root| path.starts_with(root)) || roots.iter().any(|root| path.starts_with(root))
+            real.any(|root| path.starts_with(root))
         };
         let top = match fs::canonicalize(&folder) {
-            Ok(top) => top,
-            Err(error) if is_below(&folder) => return Err(unreadable("the folder", &error)),
-            Err(_) => return Err(outside()),
+            Ok(top) if is_allowed(&top) => top,
+            // Whether a folder outside exists is not told: a link may lead there, so the nearest folder decides that
+            // does exist.
+            Err(error) if nearest(&folder).is_some_and(|it| is_allowed(&it)) => {
+                return Err(unreadable("the folder", &error));
+            }
+            Ok(_) | Err(_) => return Err(outside()),
         };
-        let mut real = roots.iter().filter_map(|root| fs::canonicalize(root).ok());
-        if !real.any(|root| top.starts_with(root)) {
-            return Err(outside());
-        }
         if !top.is_dir() {
             return Err(Error::Archive(
                 "it is no folder; give the folder that holds the manifest".to_owned(),
@@ -54,6 +53,20 @@ pub(crate) async fn read(
         files.finish()
     })
     .await?
+}
+
+/// The nearest folder above a path that exists and can be reached, without links. Where a link leads nowhere, there is
+/// none.
+fn nearest(path: &Path) -> Option<PathBuf> {
+    for above in path.ancestors() {
+        if let Ok(real) = fs::canonicalize(above) {
+            return Some(real);
+        }
+        if fs::symlink_metadata(above).is_ok_and(|found| found.is_symlink()) {
+            return None;
+        }
+    }
+    None
 }
 
 fn walk(folder: &Path, below: &str, files: &mut Collector) -> Result<(), Error> {

@@ -1,0 +1,130 @@
+//! What an app has besides its document: contents, triggers and permissions. They are written before the document that
+//! makes the app visible, and must match the one that was published.
+
+use serde_json::Value;
+
+use super::Shared;
+use crate::{
+    domain::{
+        app_type::AppType,
+        document::{Installation, trigger_id},
+        manifest::Manifest,
+    },
+    error::Error,
+    store::{AppDocument, Store},
+};
+
+/// Triggers and contents of an app that were found before a change, and that may be of no version that is in force.
+#[derive(Debug)]
+pub(super) struct Found {
+    triggers: Vec<String>,
+    forms: Vec<String>,
+}
+
+impl Found {
+    /// All that an app has now.
+    pub(super) async fn of(
+        shared: &Shared,
+        store: &Store,
+        kind: AppType,
+        slug: &str,
+    ) -> Result<Self, Error> {
+        let triggers = match kind {
+            AppType::Webapp => triggers(store, slug).await?,
+            // Services belong to web apps.
+            AppType::Konnector => Vec::new(),
+        };
+        let forms = shared.contents.forms(store.prefix(), kind, slug).await?;
+        Ok(Self { triggers, forms })
+    }
+
+    /// What of it this version does not have.
+    pub(super) fn without(mut self, kept: &Installation<'_>) -> Self {
+        let form = kept.form();
+        let triggers = kept.triggers();
+        self.triggers
+            .retain(|id| triggers.iter().all(|trigger| trigger.id != *id));
+        self.forms.retain(|found| *found != form);
+        self
+    }
+
+    /// Whether there is nothing.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.triggers.is_empty() && self.forms.is_empty()
+    }
+
+    /// Removes it. Idempotent.
+    pub(super) async fn remove(
+        &self,
+        shared: &Shared,
+        store: &Store,
+        kind: AppType,
+        slug: &str,
+    ) -> Result<(), Error> {
+        for id in &self.triggers {
+            store.remove_trigger(id).await?;
+        }
+        for form in &self.forms {
+            shared
+                .contents
+                .forget_form(store.prefix(), kind, slug, form)
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+/// The triggers of an app that Hamlet wrote, those of earlier versions included. Other software gives other ids.
+async fn triggers(store: &Store, slug: &str) -> Result<Vec<String>, Error> {
+    let mut triggers = store.triggers().await?;
+    triggers.retain(|found| {
+        let message = found.body.get("message");
+        let text = |name: &str| {
+            let value = message.and_then(|message| message.get(name));
+            value.and_then(Value::as_str).unwrap_or_default()
+        };
+        text("slug") == slug && found.id == trigger_id(store.prefix(), slug, text("name"))
+    });
+    Ok(triggers.into_iter().map(|found| found.id).collect())
+}
+
+/// Makes triggers, permissions and contents match the app's document, which another change published while `ours` was
+/// running.
+pub(super) async fn repair(
+    shared: &Shared,
+    store: &Store,
+    ours: &Installation<'_>,
+    app: &AppDocument,
+) -> Result<(), Error> {
+    let text = |name: &str| {
+        app.body
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    let manifest = Manifest::from_json(ours.kind, Value::Object(app.body.clone()))
+        .map_err(|wrong| Error::Stored(format!("{}: {wrong}", app.id)))?;
+    let theirs = Installation {
+        source: text("source"),
+        version: text("version"),
+        checksum: text("checksum"),
+        now: text("created_at"),
+        manifest: &manifest,
+        ..*ours
+    };
+    let triggers = theirs.triggers();
+    store.write_triggers(&triggers).await?;
+    for spare in ours.triggers() {
+        if triggers.iter().all(|trigger| trigger.id != spare.id) {
+            store.remove_trigger(&spare.id).await?;
+        }
+    }
+    store.write_permission(&theirs.permission()).await?;
+    if theirs.form() != ours.form() {
+        shared
+            .contents
+            .forget_form(store.prefix(), ours.kind, ours.slug, &ours.form())
+            .await?;
+    }
+    Ok(())
+}
