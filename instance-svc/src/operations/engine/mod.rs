@@ -24,7 +24,7 @@ mod turns;
 mod waiting;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -154,6 +154,9 @@ struct Inner<K: Kinds> {
     waiting: Waiting<K::Work>,
     /// The operations that this replica drives, and those that it accepted and that wait for a turn.
     driven: Mutex<HashMap<String, Driven<K::Work>>>,
+    /// The operations that are being accepted. Their documents may be there already, owned by this replica, and the
+    /// first scan must not take them for those of a process before this one.
+    accepting: Mutex<HashSet<String>>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -179,6 +182,33 @@ struct Driven<W> {
     nudged: Arc<Notify>,
 }
 
+/// An operation that is being accepted, until this is dropped.
+struct Accepting<'a> {
+    all: &'a Mutex<HashSet<String>>,
+    id: String,
+}
+
+impl<'a> Accepting<'a> {
+    fn begin(all: &'a Mutex<HashSet<String>>, id: &str) -> Self {
+        all.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id.to_owned());
+        Self {
+            all,
+            id: id.to_owned(),
+        }
+    }
+}
+
+impl Drop for Accepting<'_> {
+    fn drop(&mut self) {
+        self.all
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.id);
+    }
+}
+
 impl<K: Kinds> Engine<K> {
     /// An engine that drives nothing until [`Engine::run`] is called.
     #[must_use]
@@ -195,6 +225,7 @@ impl<K: Kinds> Engine<K> {
             settings,
             waiting: Waiting::new(),
             driven: Mutex::default(),
+            accepting: Mutex::default(),
             tasks: TaskTracker::new(),
             shutdown,
         }))
@@ -213,6 +244,7 @@ impl<K: Kinds> Engine<K> {
         mut operation: Operation<K::Work>,
         check: impl Future<Output = Result<Vec<String>, Error>>,
     ) -> Result<Accepted<K::Work>, Error> {
+        let _accepting = Accepting::begin(&self.0.accepting, &id);
         let limited = self.0.kinds.bind(&id, &operation).takes_a_turn();
         // New operations do not overtake those that wait already.
         let turn = if limited && !self.0.waiting.is_empty() {

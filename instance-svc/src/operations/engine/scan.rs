@@ -90,7 +90,9 @@ impl<K: Kinds> Inner<K> {
         let free = match &operation.owner {
             None => true,
             // It is owned by this replica but not driven: the previous process left it, or it was let go.
-            Some(owner) if first && *owner == self.settings.replica => true,
+            Some(owner) if first && *owner == self.settings.replica => {
+                !self.is_accepting(&found.id)
+            }
             Some(_) => self.has_lapsed(&found.id, &found.rev, seen),
         };
         if !free {
@@ -107,6 +109,13 @@ impl<K: Kinds> Inner<K> {
             Self::start(self, id, written, turn);
         }
         None
+    }
+
+    fn is_accepting(&self, id: &str) -> bool {
+        self.accepting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(id)
     }
 
     /// Tells the driver of an operation that a mark was set through another replica.
