@@ -199,9 +199,8 @@ pub static FIELDS: &[Field] = &[
         .flag("disk-quota"),
     Field::new("domain", Kept::Document("domain")).at_creation_only(),
     Field::new("domain_aliases", Kept::Document("domain_aliases")).flag("domain-aliases"),
-    Field::new("email", Kept::Settings("email"))
-        .flag("email")
-        .not_listed(),
+    // Lists show the copy in the record.
+    Field::new("email", Kept::Settings("email")).flag("email"),
     Field::by_service("etag", Kept::Derived).not_listed(),
     Field::by_service("feature_sets", Kept::Document("feature_sets")),
     Field::new("franceconnect_id", Kept::Document("franceconnect_id")).flag("franceconnect_id"),

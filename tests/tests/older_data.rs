@@ -83,6 +83,10 @@ fn as_it_was(mut operation: Value) -> Value {
         for newer in ["endTime", "changedFields", "warnings"] {
             metadata.remove(newer);
         }
+        let steps = metadata.get_mut("steps").and_then(Value::as_array_mut);
+        for step in steps.into_iter().flatten() {
+            step.as_object_mut().unwrap().remove("detail");
+        }
     }
     operation
 }
@@ -99,7 +103,10 @@ fn what_had_ended_is_shown_as_before() {
     let listed = cli.run("instances ls -o json").done().json_lines();
     for expected in answers["listed"].as_array().unwrap() {
         let found = listed.iter().find(|it| it["domain"] == expected["domain"]);
-        assert_eq!(found, Some(expected));
+        let mut found = found.unwrap().clone();
+        // Lists of version 0.1.0 did not show it.
+        found.as_object_mut().unwrap().remove("email");
+        assert_eq!(found, *expected);
     }
     for expected in answers["shown"].as_array().unwrap() {
         let domain = expected["domain"].as_str().unwrap();

@@ -20,6 +20,7 @@ use std::{
 };
 
 use couch::{ClaimOutcome, DocId, Document, Exchange};
+use serde_json::Value;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -271,6 +272,7 @@ impl Adoption {
             }
             self.claim(&id, &missing).await?;
             let record = Record {
+                email: Some(self.email(&body).await?),
                 created_at: Some(self.clock.now()),
                 created_by: self.id.clone(),
                 ..Record::default().following(&body)
@@ -279,7 +281,8 @@ impl Adoption {
             tracing::info!(domain = body.domain, instance = id, "adopted");
             return Ok(Checked::Done);
         };
-        if missing.is_empty() && record.body.following(&body) == record.body {
+        let is_known = record.body.email.is_some();
+        if missing.is_empty() && is_known && record.body.following(&body) == record.body {
             return Ok(Checked::Done);
         }
         // The lists may lag, so nothing is written before both documents are read by their id.
@@ -288,7 +291,10 @@ impl Adoption {
         let (Some(document), Some(record)) = (document, record) else {
             return Ok(Checked::Done);
         };
-        let following = record.body.following(&document.body);
+        let mut following = record.body.following(&document.body);
+        if following.email.is_none() {
+            following.email = Some(self.email(&document.body).await?);
+        }
         if missing.is_empty() && following == record.body {
             return Ok(Checked::Done);
         }
@@ -306,6 +312,14 @@ impl Adoption {
             Err(Error::Busy { .. }) => Ok(Checked::Busy),
             Err(error) => Err(error),
         }
+    }
+
+    /// The owner's mail address, from the owner's settings; empty when there is none.
+    async fn email(&self, document: &InstanceDocument) -> Result<String, Error> {
+        let settings = self.store.settings(document.location()).await?;
+        let email = settings.as_ref().and_then(|it| it.body.get("email"));
+        let email = email.and_then(Value::as_str).unwrap_or_default();
+        Ok(email.to_owned())
     }
 
     /// Claims missing names, writes the record, and releases names that the instance no longer has. Returns

@@ -365,7 +365,7 @@ fn what_an_update_writes() {
         concat!(
             r#"{"domain":"alice.example:8080","domain_aliases":["zoe.example","alt.example"],"#,
             r#""old_domain":"was.example","prefix":"cozyabc","locale":"fr-FR","context":"dev","#,
-            r#""created_at":"2026-01-01T00:00:00.000001Z","created_by":"0123456789abcdef","#,
+            r#""email":"alice@example.org","created_at":"2026-01-01T00:00:00.000001Z","created_by":"0123456789abcdef","#,
             r#""operation":"fedcba9876543210","locked":true,"#,
             r#""deleted_at":"2026-01-02T00:00:00.000000Z","purge_at":"2026-02-01T00:00:00.000000Z","#,
             r#""blocked_before":{"blocked":true,"reason":"PAYMENT_FAILED"},"#,
@@ -398,7 +398,7 @@ fn what_an_update_writes() {
         json(&record),
         concat!(
             r#"{"domain":"alice.example:8080","old_domain":"was.example","prefix":"cozyabc","#,
-            r#""locale":"fr-FR","created_at":"2026-01-01T00:00:00.000001Z","#,
+            r#""locale":"fr-FR","email":"","created_at":"2026-01-01T00:00:00.000001Z","#,
             r#""created_by":"0123456789abcdef","operation":"fedcba9876543210","#,
             r#""deleted_at":"2026-01-02T00:00:00.000000Z","purge_at":"2026-02-01T00:00:00.000000Z","#,
             r#""blocked_before":{"blocked":true,"reason":"PAYMENT_FAILED"},"#,

@@ -197,6 +197,8 @@ impl Change {
     pub fn changes_record(&self) -> bool {
         self.record != RecordPatch::default()
             || self.asked.touches(|kept| matches!(kept, Kept::Record(_)))
+            // Nobody but the change itself writes this copy.
+            || self.asked.text("email").is_some()
     }
 
     /// Whether [`Self::settle`] needs the instance document.

@@ -15,6 +15,8 @@ pub fn etag(document_rev: &str, record: Option<&Record>, settings_rev: Option<&s
             operation: None,
             last_operation: None,
             created: false,
+            // A copy of the settings, which count by their revision.
+            email: None,
             ..record.clone()
         };
         // Strings, booleans and lists of strings can always be written as JSON.
@@ -45,6 +47,7 @@ mod tests {
             operation: Some("o".to_owned()),
             last_operation: Some("n".to_owned()),
             created: true,
+            email: Some("a@example.org".to_owned()),
             ..idle.clone()
         };
         let locked = Record {

@@ -29,6 +29,10 @@ pub struct Record {
     /// The context.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub context: String,
+    /// The owner's mail address, a copy from the owner's settings. `None` when they were not read yet. Other software may
+    /// have changed the settings since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
     /// When the creation was requested. Every record that is stored has it; an instance without a record does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Time>,

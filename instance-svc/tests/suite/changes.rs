@@ -208,12 +208,17 @@ fn fields() -> Vec<Field> {
         },
         label("labels"),
         label("labels.customer"),
-        setting(
-            "email",
-            |i| i.email = "b@example.org".into(),
-            "email",
-            "b@example.org",
-        ),
+        Field {
+            // Lists show a copy.
+            record: json!({"email": "b@example.org"}),
+            cleared: Some((json!({}), json!({"email": null}), json!({"email": ""}))),
+            ..setting(
+                "email",
+                |i| i.email = "b@example.org".into(),
+                "email",
+                "b@example.org",
+            )
+        },
         setting(
             "public_name",
             |i| i.public_name = "Bob".into(),

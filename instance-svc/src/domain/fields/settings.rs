@@ -9,7 +9,7 @@ use super::{
     Documents, formats, own_setting,
     rule::{CheckContext, Entries, Rule, invalid},
 };
-use crate::domain::spec::InvalidField;
+use crate::domain::{record::Record, spec::InvalidField};
 
 /// The path of the settings that have no field of their own.
 pub(super) const PATH: &str = "settings";
@@ -21,6 +21,15 @@ pub(super) struct Setting {
     shown: fn(&pb::Instance) -> &String,
     shown_mut: fn(&mut pb::Instance) -> &mut String,
     check: fn(&str) -> Result<(), String>,
+    /// Its copy in the record, for lists.
+    copied: Option<Copied>,
+}
+
+/// How the copy of a setting is read and written.
+#[derive(Clone, Copy)]
+struct Copied {
+    read: fn(&Record) -> Option<&str>,
+    write: fn(&mut Record, String),
 }
 
 /// The owner's time zone.
@@ -31,6 +40,7 @@ pub(super) const fn timezone() -> Setting {
         shown: |message| &message.timezone,
         shown_mut: |message| &mut message.timezone,
         check: formats::timezone::check,
+        copied: None,
     }
 }
 
@@ -42,6 +52,10 @@ pub(super) const fn email() -> Setting {
         shown: |message| &message.email,
         shown_mut: |message| &mut message.email,
         check: formats::email::check,
+        copied: Some(Copied {
+            read: |record| record.email.as_deref(),
+            write: |record, text| record.email = Some(text),
+        }),
     }
 }
 
@@ -53,6 +67,7 @@ pub(super) const fn public_name() -> Setting {
         shown: |message| &message.public_name,
         shown_mut: |message| &mut message.public_name,
         check: formats::text::check,
+        copied: None,
     }
 }
 
@@ -64,6 +79,7 @@ pub(super) const fn phone() -> Setting {
         shown: |message| &message.phone,
         shown_mut: |message| &mut message.phone,
         check: formats::phone::check,
+        copied: None,
     }
 }
 
@@ -98,13 +114,21 @@ impl Rule for Setting {
     }
 
     fn write(&self, text: String, documents: &mut Documents) {
+        if let Some(copied) = self.copied {
+            (copied.write)(&mut documents.record, text.clone());
+        }
         let text = Some(text.as_str()).filter(|text| !text.is_empty());
         set(self.key, text, documents);
     }
 
     fn read(&self, documents: &Documents, message: &mut pb::Instance) {
+        let copy = || {
+            let copied = self.copied.filter(|_| documents.settings.is_empty())?;
+            (copied.read)(&documents.record)
+        };
         // Other software may store other types than strings here; they are not shown.
-        if let Some(text) = documents.settings.get(self.key).and_then(Value::as_str) {
+        let text = documents.settings.get(self.key).and_then(Value::as_str);
+        if let Some(text) = text.or_else(copy) {
             text.clone_into((self.shown_mut)(message));
         }
     }

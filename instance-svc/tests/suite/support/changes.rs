@@ -389,6 +389,7 @@ pub(crate) async fn require_done(world: &World, kind: ChangeKind, prepared: &Pre
             before
                 .with_instance(json!({"domain_aliases": [alias], "locale": "de"}))
                 .with_settings(json!({"email": null}))
+                .with_record(json!({"email": ""}))
                 .with_record(json!({"domain_aliases": [alias], "locale": "de"}))
                 .with_claims(&[(&alias, "alias"), (domain, "domain")])
         }
