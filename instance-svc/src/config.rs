@@ -70,6 +70,15 @@ pub struct Config {
         value_parser = clap::value_parser!(u8).range(..=4)
     )]
     pub passphrase_score: u8,
+    /// The port by which browsers reach the public door, if it is in the domains of instances. A new instance whose domain
+    /// has another port is warned of, since its links lead nowhere.
+    #[arg(
+        long,
+        env = "HAMLET_PUBLIC_PORT",
+        value_name = "PORT",
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
+    pub public_port: Option<u16>,
     /// When this is not empty, instances can be neither added nor destroyed.
     #[arg(
         long,

@@ -28,9 +28,7 @@ pub enum Error {
     #[error("no instance is called {0}; `hamlet instances ls` shows those that exist")]
     NoSuchInstance(String),
     /// An instance has this host, and another port.
-    #[error(
-        "no instance is called {given}; {own} has that host: name its port, or leave the port out"
-    )]
+    #[error("no instance is called {given}; write {own}, which has that host")]
     OtherPort {
         /// What was given.
         given: String,
@@ -260,7 +258,7 @@ impl ServiceError for Error {
                         status.with("domain", domain.clone())
                     }
                     Holder::Operation { operation, .. } => {
-                        status.with("operation", operation.clone())
+                        status.with("operation", format!("operations/{operation}"))
                     }
                     Holder::Claimed => status,
                 }

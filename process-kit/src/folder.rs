@@ -128,14 +128,17 @@ impl Folder {
     }
 
     /// The name of the process that holds this folder among those that share a database: random, drawn once, kept in
-    /// the folder. A copy of the folder gets another name, so two processes never have the same.
+    /// the folder. A copy of the folder gets another name. A clone of the whole disk gets one where the machine has another
+    /// `/etc/machine-id`; clones with the same one must not share a database.
     ///
     /// # Errors
     /// When the name cannot be read or written.
     pub fn replica(&self) -> Result<String, Error> {
         let path = self.join("replica");
         let meta = self.lock.metadata().map_err(unusable(&path))?;
-        let here = format!("{}:{}", meta.dev(), meta.ino());
+        // Containers may have none.
+        let machine = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+        let here = format!("{}:{}:{}", meta.dev(), meta.ino(), machine.trim());
         let known = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),

@@ -44,7 +44,7 @@ const LONGEST_TEXT: usize = 1000;
 /// The longest text of all field violations together, in bytes.
 const LONGEST_DETAILS: usize = 3000;
 
-/// A text of at most `longest` bytes; what is cut is shown as an ellipsis.
+/// A text of at most `longest` bytes, and an ellipsis for what was cut.
 fn cut(mut text: String, longest: usize) -> String {
     if text.len() > longest {
         let mut end = longest;
@@ -129,6 +129,11 @@ impl StatusBuilder {
         if self.details_size + size <= LONGEST_DETAILS {
             self.details_size += size;
             self.details.add_bad_request_violation(field, description);
+        } else if self.details_size < LONGEST_DETAILS {
+            // No further one is added after this.
+            self.details_size = LONGEST_DETAILS;
+            self.details
+                .add_bad_request_violation("…", "more is wrong; mend these fields first");
         }
         self
     }

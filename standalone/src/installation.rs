@@ -278,13 +278,18 @@ impl Installation {
                 self.stop_services.clone(),
             ),
         );
+        let mut config = settings.instances.clone();
+        // A free port that was picked is for tries and tests, whose domains may have any.
+        if config.public_port.is_none() && settings.listen.port() != 0 {
+            config.public_port = Some(settings.listen.port());
+        }
         let mut engine = instance_svc::Settings::new(self.folder.replica()?);
         // The lock on the folder proves that the previous process with this replica name has ended.
         engine.alone = true;
         self.services.start(
             "instance service",
             instance_svc::serve(
-                settings.instances.clone(),
+                config,
                 Dependencies {
                     couch,
                     peers: Peers::new(

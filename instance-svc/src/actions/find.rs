@@ -5,6 +5,7 @@ use crate::{
         claim::Claim,
         instance::InstanceDocument,
         name::{InvalidName, Name},
+        operation::Phase,
         spec::InvalidField,
     },
     error::Error,
@@ -45,13 +46,17 @@ fn require_port(name: &Name, document: &InstanceDocument) -> Result<(), Error> {
     let own = aliases
         .chain([main.clone()])
         .find(|own: &Name| own.host() == name.host());
-    match own {
-        Some(own) if !name.means(&own, &main) => Err(Error::OtherPort {
-            given: name.to_string(),
-            own: own.to_string(),
-        }),
-        _ => Ok(()),
+    own.map_or(Ok(()), |own| require_own_port(name, &own, &main))
+}
+
+fn require_own_port(name: &Name, own: &Name, main: &Name) -> Result<(), Error> {
+    if name.means(own, main) {
+        return Ok(());
     }
+    Err(Error::OtherPort {
+        given: name.to_string(),
+        own: own.to_string(),
+    })
 }
 
 /// The claims of a host, the winning one first. A claim that a node of the database has brought back may hide the
@@ -92,7 +97,7 @@ impl<'a> Candidates<'a> {
 /// The creation that has a name and whose instance does not exist yet: its operation's id, and the operation.
 ///
 /// # Errors
-/// When the database fails.
+/// [`Error::OtherPort`]; otherwise when the database fails.
 pub(crate) async fn creation_of(
     store: &Store,
     log: &OperationLog<Work>,
@@ -105,8 +110,13 @@ pub(crate) async fn creation_of(
     let found = found.filter(|found| {
         matches!(found.body.work, Work::Create(_))
             && found.body.instance == claim.instance
-            && !found.body.phase.is_end()
+            && matches!(found.body.phase, Phase::Queued | Phase::Running)
     });
+    if let Some(found) = &found
+        && let (Ok(own), Ok(main)) = (claim.name.parse(), found.body.domain.parse())
+    {
+        require_own_port(name, &own, &main)?;
+    }
     Ok(found.map(|found| (found.id, found.body)))
 }
 

@@ -3,7 +3,7 @@
 use couch::Document;
 
 use crate::{
-    domain::{instance::InstanceDocument, record::Record},
+    domain::{instance::InstanceDocument, operation::Phase, record::Record},
     error::Error,
     operations::{Operation, Work, taking::forget_ended},
     store::{OperationLog, Store},
@@ -65,13 +65,21 @@ pub(crate) async fn list(
     Ok(Page { rows, next })
 }
 
-/// The creations whose instances do not exist yet, the oldest first. They follow the last page of a list.
+/// The creations whose instances do not exist yet, in the order of the ids of those instances, beginning after `after`.
+/// They follow the instances in a list. Whoever reads both reads them first: an instance that is created meanwhile is
+/// then in both and not in none.
 pub(crate) async fn creations(
     store: &Store,
     log: &OperationLog<Work>,
+    after: Option<&str>,
 ) -> Result<Vec<Document<Operation>>, Error> {
     let mut open = log.open().await?;
-    open.retain(|found| matches!(found.body.work, Work::Create(_)) && !found.body.phase.is_end());
+    open.retain(|found| {
+        matches!(found.body.work, Work::Create(_))
+            && matches!(found.body.phase, Phase::Queued | Phase::Running)
+            && after.is_none_or(|after| found.body.instance.as_str() > after)
+    });
+    open.sort_by(|a, b| a.body.instance.cmp(&b.body.instance));
     if open.is_empty() {
         return Ok(open);
     }

@@ -9,6 +9,11 @@ use crate::{
     operations::{Engine, Operation},
 };
 
+/// How many operations a page looks at, at most.
+const LOOKED_AT_MOST: usize = 5000;
+/// How many to read at once when the filter shows few of them.
+const READ_AT_ONCE: usize = 500;
+
 /// A page of the list.
 #[derive(Debug)]
 pub(crate) struct Page {
@@ -21,8 +26,8 @@ pub(crate) struct Page {
 /// Lists the operations that `filter` shows, beginning after `token`, the position of the last one of the previous
 /// page.
 ///
-/// Reads one page and the operations accepted at the very time at which the page begins, not all that are
-/// stored.
+/// Reads one page and the operations accepted at the very time at which the page begins. With a filter, it reads up to
+/// [`LOOKED_AT_MOST`] operations, so a page may have fewer than `size`, or none, and yet have a next one.
 ///
 /// # Errors
 /// When `token` is not valid.
@@ -36,10 +41,21 @@ pub(crate) async fn list(
     // Unfinished operations are few and have an index of their own.
     let open = filter.done == Some(false);
     let until = after.map(|(created_at, _)| created_at);
-    let mut found = std::pin::pin!(engine.log().newest(until, open, size.saturating_add(1)));
+    let is_sparse = filter.host.is_some() || filter.kind.is_some();
+    let read_at_once = match is_sparse {
+        true => READ_AT_ONCE,
+        false => size.saturating_add(1),
+    };
+    let mut found = std::pin::pin!(engine.log().newest(until, open, read_at_once));
     let mut operations = Vec::new();
+    let mut looked_at = 0;
+    let mut last = None;
     let mut more = false;
     while let Some(mut operation) = found.try_next().await? {
+        if looked_at == LOOKED_AT_MOST {
+            more = true;
+            break;
+        }
         if !operation.body.phase.is_end() {
             // A list may lag. An operation whose end was reported must appear as ended here.
             match engine.follow(&operation.id) {
@@ -53,20 +69,21 @@ pub(crate) async fn list(
         let seen = after.is_some_and(|(created_at, id)| {
             operation.body.created_at == created_at && operation.id.as_str() >= id
         });
-        let wanted = filter.shows(&operation.body, operation.body.kind());
-        if seen || !wanted {
+        if seen {
             continue;
         }
-        if operations.len() == size {
+        let wanted = filter.shows(&operation.body, operation.body.kind());
+        if wanted && operations.len() == size {
             more = true;
             break;
         }
-        operations.push(operation);
+        looked_at += 1;
+        last = Some(format!("{}!{}", operation.body.created_at, operation.id));
+        if wanted {
+            operations.push(operation);
+        }
     }
-    let next = operations
-        .last()
-        .filter(|_| more)
-        .map(|last| format!("{}!{}", last.body.created_at, last.id));
+    let next = last.filter(|_| more);
     Ok(Page { operations, next })
 }
 

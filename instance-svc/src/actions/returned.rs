@@ -66,8 +66,9 @@ impl Returned {
             .map(|(name, _)| name.clone())
             .collect();
         for name in known_for_long {
-            claims::remove_abandoned(&self.store, &name).await?;
-            self.competing.remove(&name);
+            if !claims::remove_abandoned(&self.store, &name).await? {
+                self.competing.remove(&name);
+            }
         }
         Ok(())
     }

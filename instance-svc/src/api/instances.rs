@@ -23,7 +23,12 @@ use serde::Serialize;
 use service_kit::{caller::Caller, contexts::DEFAULT, secret::Secret, status};
 use tonic::{Request, Response, Status};
 
-use super::{Shared, change, operations::show, page_token, passphrase, tokens};
+use super::{
+    Shared, change,
+    operations::show,
+    page_token::{self, Position},
+    passphrase, tokens,
+};
 use crate::{
     actions::{
         find,
@@ -157,6 +162,8 @@ impl InstanceService for Instances {
             deriver: &self.0.deriver,
             sealing: &self.0.sealing,
             passphrase_score: self.0.config.passphrase_score,
+            app_time_limit: self.0.config.app_time_limit,
+            public_port: self.0.config.public_port,
             peers: &self.0.peers,
         };
         let plan = CreatePlan::new(with, spec, &first_passphrase)?;
@@ -193,7 +200,12 @@ impl InstanceService for Instances {
                 let instance = messages::being_created(&id, &operation);
                 Ok(Response::new(instance.ok_or(missing)?))
             }
-            None => Err(missing.into()),
+            // It may have come into being between the two reads.
+            None => match find::by_name(&self.0.store, &name).await {
+                Ok(found) => Ok(Response::new(messages::instance(&found))),
+                Err(Error::NoSuchInstance(_)) => Err(missing.into()),
+                Err(error) => Err(error.into()),
+            },
         }
     }
 
@@ -223,23 +235,44 @@ impl InstanceService for Instances {
                 )
             })?),
         };
-        let page = list(&self.0.store, after, size, request.show_deleted).await?;
-        let mut instances: Vec<Instance> = page
-            .rows
-            .into_iter()
-            .map(|row| messages::listed(row.id, row.document, row.record))
-            .collect();
-        if page.next.is_none() {
-            let creations = creations(&self.0.store, self.0.engine.log()).await?;
-            let shown = creations
-                .iter()
-                .filter_map(|found| messages::being_created(&found.id, &found.body));
-            let known: HashSet<String> = instances.iter().map(|it| it.id.clone()).collect();
-            instances.extend(shown.filter(|it| !known.contains(&it.id)));
+        let (store, log) = (&self.0.store, self.0.engine.log());
+        let after_creation = match after {
+            Some(Position::Creation(id)) => Some(id),
+            Some(Position::Instance(_)) | None => None,
+        };
+        let mut creations = creations(store, log, after_creation).await?;
+        let (mut instances, next) = match after {
+            Some(Position::Creation(_)) => (Vec::new(), None),
+            Some(Position::Instance(_)) | None => {
+                let after = after.map(|(Position::Instance(id) | Position::Creation(id))| id);
+                let page = list(store, after, size, request.show_deleted).await?;
+                let rows = page.rows.into_iter();
+                let listed = rows.map(|row| messages::listed(row.id, row.document, row.record));
+                (listed.collect::<Vec<Instance>>(), page.next)
+            }
+        };
+        if let Some(next) = next {
+            return Ok(Response::new(ListInstancesResponse {
+                instances,
+                next_page_token: page_token::of(Position::Instance(&next)),
+            }));
         }
+        let known: HashSet<String> = instances.iter().map(|it| it.id.clone()).collect();
+        creations.retain(|found| !known.contains(&found.body.instance));
+        let room = size.saturating_sub(instances.len());
+        let is_last = creations.len() <= room;
+        creations.truncate(room);
+        let next = (!is_last).then(|| {
+            let last = creations.last().map_or("", |last| &last.body.instance);
+            page_token::of(Position::Creation(last))
+        });
+        let shown = creations
+            .iter()
+            .filter_map(|found| messages::being_created(&found.id, &found.body));
+        instances.extend(shown);
         Ok(Response::new(ListInstancesResponse {
             instances,
-            next_page_token: page.next.as_deref().map(page_token::of).unwrap_or_default(),
+            next_page_token: next.unwrap_or_default(),
         }))
     }
 

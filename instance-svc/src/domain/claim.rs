@@ -7,8 +7,8 @@ use super::{name::Name, time::Time};
 /// The document of a name in `global/hamlet-claims`. Its `_id` is the canonical host, so the database itself
 /// refuses a second owner.
 ///
-/// A claim names the operation that made it. If that operation has failed or does not exist, any other
-/// operation may remove the claim.
+/// A claim names the operation that made it. When that operation is not at work, and the instance does not exist or does
+/// not have the name, the claim is abandoned: whoever wants the name may remove it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub struct Claim {
     /// The name in the form that the instance's documents use.

@@ -34,7 +34,17 @@ impl OperationFilter {
                 .strip_prefix('"')
                 .and_then(|rest| rest.strip_suffix('"'))
                 .unwrap_or(value);
-            match field.trim() {
+            let field = field.trim();
+            let is_given = match field {
+                "done" => filter.done.is_some(),
+                "domain" => filter.host.is_some(),
+                "kind" => filter.kind.is_some(),
+                _ => false,
+            };
+            if is_given {
+                return Err(format!("{field} is there twice; give it once"));
+            }
+            match field {
                 "done" => {
                     let done = value
                         .parse()
@@ -90,6 +100,7 @@ mod tests {
             "done=maybe",
             "domain=a b",
             "phase=3",
+            "done=true AND done=false",
             "done=true OR done=false",
         ] {
             assert!(OperationFilter::parse(wrong).is_err(), "{wrong}");

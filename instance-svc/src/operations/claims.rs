@@ -187,24 +187,31 @@ pub(crate) async fn taken(store: &Store, name: &str, claim: &Claim) -> Result<Er
 }
 
 /// Removes the abandoned ones among the claims that compete for a name. A node of the database may have brought one
-/// back, which then hides the valid one.
+/// back, which then hides the valid one. Returns whether several are left: an operation may still be at work.
 ///
 /// # Errors
 /// When the database fails.
-pub(crate) async fn remove_abandoned(store: &Store, id: &str) -> Result<(), Error> {
+pub(crate) async fn remove_abandoned(store: &Store, id: &str) -> Result<bool, Error> {
+    let mut left = 0;
     for claim in store.live_claims(id).await? {
         if is_abandoned(store, id, &claim).await? {
             store.release_returned(id, &claim).await?;
+        } else {
+            left += 1;
         }
     }
-    Ok(())
+    Ok(left > 1)
 }
 
 /// Whether the claim with this id is abandoned: its operation has ended, is unknown, or is about another instance, and
 /// its instance does not exist or does not have the name. An operation is about another instance when one request is
 /// sent twice: both draw an instance id, and one is accepted. An instance does not have the name when the change failed
 /// that wanted it, or when it has given the name up since, and a node of the database brought the claim back.
-async fn is_abandoned(store: &Store, id: &str, claim: &Claim) -> Result<bool, couch::Error> {
+pub(crate) async fn is_abandoned(
+    store: &Store,
+    id: &str,
+    claim: &Claim,
+) -> Result<bool, couch::Error> {
     let operation = store.operation(&claim.operation).await?;
     let is_at_work = operation
         .filter(|operation| operation.body.instance == claim.instance)

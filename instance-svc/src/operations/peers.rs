@@ -111,13 +111,20 @@ impl Peers {
     }
 
     /// What an installation of this app would install.
-    pub(crate) async fn check_app(&self, tenant: &Tenant, source: &str) -> Result<App, Status> {
-        let request = CheckAppRequest {
+    pub(crate) async fn check_app(
+        &self,
+        tenant: &Tenant,
+        source: &str,
+        limit: Duration,
+    ) -> Result<App, Status> {
+        let asked = CheckAppRequest {
             source: source.to_owned(),
             ..CheckAppRequest::default()
         };
+        let mut request = for_tenant(asked, tenant);
+        request.set_timeout(limit);
         let mut apps = self.apps_lifecycle.clone();
-        Ok(apps.check_app(call(request, tenant)).await?.into_inner())
+        Ok(apps.check_app(request).await?.into_inner())
     }
 
     /// The prefixes under which either service keeps contents, each with its number of objects. With a tenant,

@@ -10,11 +10,12 @@ use std::collections::BTreeMap;
 use crate::support::{Contents, Replica, World, failure, steps::step};
 use hamlet_proto::{
     google::longrunning::{Operation, operation::Result as Outcome},
-    hamlet::instance::v1::{DeleteInstanceRequest, DeleteInstanceResult},
+    hamlet::instance::v1::{DeleteInstanceRequest, DeleteInstanceResult, instance::State},
     unpack,
 };
 use instance_svc::operations::failpoints::{Failpoints, Order, Point};
 use test_kit::eventually;
+use tonic::Status;
 
 /// The prefix of the only instance.
 async fn prefix(world: &World) -> String {
@@ -136,7 +137,11 @@ async fn an_instance_destroyed_before_its_creation_ends_stays_destroyed() {
     let faulty = world.replica("faulty", failpoints).await;
     let created = faulty.ask_to_create("a.example", "").await.unwrap();
     eventually("the instance is published", async || {
-        healthy.get("a.example").await
+        let shown = healthy.get("a.example").await?;
+        match shown.state() {
+            State::Creating => Err(Status::not_found("it is being created")),
+            _ => Ok(shown),
+        }
     })
     .await;
     let destroyed = healthy.destroy("a.example").await.unwrap();

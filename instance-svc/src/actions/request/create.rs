@@ -1,5 +1,8 @@
 //! Requests to create an instance.
 
+use std::time::Duration;
+
+use futures::{StreamExt as _, stream};
 use hamlet_proto::hamlet::instance::v1::Tenant;
 use service_kit::{
     contexts::{Contexts, Subdomains},
@@ -22,7 +25,7 @@ use crate::{
     error::Error,
     operations::{
         Peers, Sealing, Work, claims,
-        create::{AppOutcome, CreateWork},
+        create::{APPS_AT_ONCE, AppOutcome, CreateWork},
         sealing::Carried,
     },
     store::Store,
@@ -43,6 +46,10 @@ pub(crate) struct Creations<'a> {
     pub passphrase_score: u8,
     /// The other services.
     pub peers: &'a Peers,
+    /// How long the installation of one app may take.
+    pub app_time_limit: Duration,
+    /// The port of the public door, when it is known.
+    pub public_port: Option<u16>,
 }
 
 /// A requested creation.
@@ -167,23 +174,26 @@ impl Plan for CreatePlan<'_> {
             locale: self.spec.locale().to_owned(),
             ..Tenant::default()
         };
-        let mut apps = Vec::with_capacity(self.spec.apps.len());
-        for source in &self.spec.apps {
-            let source = source.clone();
-            apps.push(match self.with.peers.check_app(&tenant, &source).await {
-                Ok(app) => AppOutcome {
-                    source,
-                    slug: app.slug,
-                    version: app.version,
-                    error: String::new(),
-                },
-                Err(status) => AppOutcome {
-                    source,
-                    error: status.message().to_owned(),
-                    ..AppOutcome::default()
-                },
-            });
-        }
+        let (tenant, limit) = (&tenant, self.with.app_time_limit);
+        let apps = stream::iter(self.spec.apps.clone())
+            .map(|source| async move {
+                match self.with.peers.check_app(tenant, &source, limit).await {
+                    Ok(app) => AppOutcome {
+                        source,
+                        slug: app.slug,
+                        version: app.version,
+                        error: String::new(),
+                    },
+                    Err(status) => AppOutcome {
+                        source,
+                        error: status.message().to_owned(),
+                        ..AppOutcome::default()
+                    },
+                }
+            })
+            .buffered(APPS_AT_ONCE)
+            .collect()
+            .await;
         Ok(CreatePreview {
             spec: self.spec,
             warnings,
@@ -230,6 +240,17 @@ impl CreatePlan<'_> {
         .into())
     }
 
+    /// The warning for a name with a port at which no public door is.
+    fn out_of_reach(&self, name: &Name) -> Option<String> {
+        let (port, public) = (name.port()?, self.with.public_port?);
+        (port != public).then(|| {
+            format!(
+                "links to {name} lead nowhere unless something forwards port {port}: the public door is at port \
+                 {public}"
+            )
+        })
+    }
+
     /// Refuses names with a hyphen where a hyphen separates the instance from the app.
     fn check_flat_names(&self, spec: &Spec) -> Result<(), InvalidField> {
         if self.with.contexts.get(spec.context()).subdomains != Subdomains::Flat {
@@ -267,6 +288,7 @@ impl CreatePlan<'_> {
             ));
         }
         let names = spec.names();
+        warnings.extend(names.iter().filter_map(|name| self.out_of_reach(name)));
         let parents: Vec<_> = names
             .iter()
             .flat_map(|name| {
@@ -285,6 +307,7 @@ impl CreatePlan<'_> {
             if let Some(claim) = claims.get(name.host())
                 && claim.instance != instance
                 && self.with.store.instance(&claim.instance).await?.is_some()
+                && !claims::is_abandoned(self.with.store, name.host(), claim).await?
             {
                 return Err(claims::taken(self.with.store, name.domain(), claim).await?);
             }

@@ -19,6 +19,14 @@ fn parse(path: &str, text: &str) -> Result<Name, InvalidField> {
         .map_err(|wrong: InvalidName| invalid(path, wrong.to_string()))
 }
 
+/// A name that an instance gets.
+fn parse_new(path: &str, text: &str) -> Result<Name, InvalidField> {
+    let name = parse(path, text)?;
+    name.require_reachable()
+        .map_err(|wrong| invalid(path, wrong.to_string()))?;
+    Ok(name)
+}
+
 /// The main domain that the instance has, or will have.
 fn domain(context: &CheckContext<'_>) -> Result<Name, InvalidField> {
     parse("domain", context.text("domain", |now| &now.domain))
@@ -39,7 +47,7 @@ impl Rule for Domain {
     }
 
     fn check(&self, text: String, _: &CheckContext<'_>) -> Result<String, InvalidField> {
-        Ok(parse(Rule::path(self), &text)?.domain().to_owned())
+        Ok(parse_new(Rule::path(self), &text)?.domain().to_owned())
     }
 
     /// The domain is required, so the check refuses the empty default.
@@ -89,7 +97,13 @@ impl Rule for Aliases {
         let mut taken = vec![domain.host().to_owned()];
         let mut canonical = Vec::new();
         for alias in &aliases {
-            let alias = parse(Rule::path(self), alias)?;
+            let is_kept = context
+                .now
+                .is_some_and(|now| now.instance.domain_aliases.contains(alias));
+            let alias = match is_kept {
+                true => parse(Rule::path(self), alias)?,
+                false => parse_new(Rule::path(self), alias)?,
+            };
             if alias.host() == domain.host() {
                 return Err(
                     self.invalid(format!("{alias} is the instance's own host; name another"))

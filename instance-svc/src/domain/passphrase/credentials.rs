@@ -71,8 +71,8 @@ impl Chosen {
     }
 }
 
-/// Checks a passphrase in plain text. As in the model, the server has no rule of strength; it only refuses what
-/// must be a mistake.
+/// Checks a passphrase in plain text. This refuses only what must be a mistake; how hard it is to guess is asked
+/// elsewhere.
 ///
 /// # Errors
 /// What is wrong, for the field `field`. The passphrase itself is not repeated.

@@ -49,7 +49,7 @@ use crate::{
 };
 
 /// How many apps are installed at once.
-const APPS_AT_ONCE: usize = 4;
+pub(crate) const APPS_AT_ONCE: usize = 4;
 
 /// How long it can take until every node of a cluster knows a new database.
 const HEARD_AFTER: Duration = Duration::from_secs(5);
@@ -441,6 +441,9 @@ impl Creation {
 
     async fn write_record(&self, task: Task<'_, CreateWork>) -> Result<(), StepError> {
         let (operation, spec) = (task.envelope, &task.work.spec);
+        let mut record = spec.documents().record;
+        // That there is none is known, too.
+        record.email.get_or_insert_default();
         let record = Record {
             prefix: operation.prefix.clone(),
             created_at: Some(operation.created_at),
@@ -452,7 +455,7 @@ impl Creation {
                     .created_at
                     .checked_add(self.config.register_link_life()),
             },
-            ..spec.documents().record
+            ..record
         };
         self.store
             .write_record(&operation.instance, &record)
