@@ -7,6 +7,7 @@
 //! - [`session`], [`discovery`], [`client_file`]: the connection, and how the server and its credential are found
 //! - [`passphrase`], [`terminal`]: what is read from files, standard input and the terminal
 //! - [`views`], [`output`]: what is printed, and how
+//! - [`completion`]: what a shell offers while a command is typed
 //! - [`error`], [`report`], [`argument_names`]: errors, their exit codes, and how they are printed
 
 mod argument_names;
@@ -14,6 +15,7 @@ mod calls;
 mod change;
 mod client_file;
 mod commands;
+mod completion;
 mod discovery;
 mod error;
 mod fields;
@@ -39,6 +41,7 @@ use crate::{
 };
 
 fn main() -> ExitCode {
+    completion::complete_if_asked();
     let mut command = Cli::command();
     let args: Vec<_> = std::env::args_os().collect();
     // Ends the program when the arguments are invalid, or help is asked for.

@@ -493,11 +493,17 @@ fn files_and_apps_are_asked_of_the_instance_that_the_domain_names() {
             state: "ready".to_owned(),
             ..App::default()
         }],
+        instances: vec![instance("bücher.example:8080")],
         ..Script::default()
     });
+    // Calls are routed by the host, so the port is asked about first.
+    let told = fake.run("files tree Bücher.example:9090").failed(3);
+    assert!(told.contains("bücher.example:9090"), "{told}");
+    assert_eq!(fake.called("WalkTree"), 0);
     let tree = fake.run("files tree Bücher.example:8080").done();
     assert_eq!(tree, "/\n  Fotos/\n    a.jpg\n");
-    assert_eq!(fake.calls(), ["WalkTree xn--bcher-kva.example:8080"]);
+    let calls = fake.calls();
+    assert_eq!(calls.last().unwrap(), "WalkTree xn--bcher-kva.example:8080");
     let shallow = fake.run("files tree bob.example / --max-depth 1").done();
     assert_eq!(shallow, "/\n  Fotos/\n");
     let entries = json_lines(&fake.run("files tree bob.example -o json").done());
@@ -687,7 +693,38 @@ fn every_command_has_a_manual_and_needs_no_server_for_it() {
         assert!(manual.contains("Examples:"), "{manual}");
     }
     let script = run(hamlet(place.path(), "completions bash")).done();
-    assert!(script.contains("register-link"));
+    assert!(script.contains("HAMLET_COMPLETE"));
+}
+
+#[test]
+fn a_shell_completes_commands_names_of_fields_and_domains() {
+    let fake = Server::start(Script {
+        instances: vec![instance("alice.example"), instance("bob.example")],
+        ..Script::default()
+    });
+    let complete = |words: &[&str]| {
+        let mut command = fake.hamlet("--");
+        command.env("HAMLET_COMPLETE", "fish").arg("hamlet");
+        let offered = run({
+            command.args(words);
+            command
+        });
+        let lines: Vec<String> = offered.done().lines().map(str::to_owned).collect();
+        let words = lines.iter().filter_map(|line| line.split('\t').next());
+        words.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert!(complete(&["instances", "reg"]).contains(&"register-link".to_owned()));
+    assert_eq!(complete(&["instances", "show", "a"]), ["alice.example"]);
+    assert_eq!(complete(&["instances", "add", "a"]), Vec::<String>::new());
+    let fields = complete(&["instances", "ls", "--fields", "domain,disk"]);
+    assert_eq!(fields, ["domain,disk_quota"]);
+
+    // Without a server there is nothing to offer, and nothing is said.
+    let place = tempfile::tempdir().unwrap();
+    let mut command = hamlet(place.path(), "-- hamlet instances show a");
+    command.env("HAMLET_COMPLETE", "fish");
+    let alone = run(command);
+    assert_eq!((alone.code, alone.err.as_str()), (Some(0), ""));
 }
 
 #[test]

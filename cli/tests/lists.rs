@@ -82,6 +82,11 @@ fn what_lists_leave_out_is_asked_for_instance_by_instance() {
         fake.run("instances ls --fields domain,email").done(),
         "a.example  a@example.org\nb.example  -\nc.example  -\n"
     );
+    assert_eq!(fake.called("GetInstance"), 0, "lists have it");
+    assert_eq!(
+        fake.run("instances ls --fields domain,public_name").done(),
+        "a.example  -\nb.example  -\nc.example  -\n"
+    );
     assert_eq!(fake.called("GetInstance"), 3);
     assert_eq!(
         fake.run("instances show a.example --fields email,domain")
@@ -162,6 +167,7 @@ fn a_check_that_finds_something_fails() {
             finding("index_missing", "/a"),
             finding("content_mismatch", "/b b"),
         ],
+        instances: vec![instance("bücher.example:8080")],
         ..Script::default()
     });
     let checked = fake.run("instances fsck Bücher.example:8080 --files-consistency --fail-fast");
@@ -170,7 +176,11 @@ fn a_check_that_finds_something_fails() {
         "index_missing     /a    id1  more about it\ncontent_mismatch  /b b  id1  more about it\n"
     );
     assert!(checked.failed(1).contains("2 findings"));
-    assert_eq!(fake.calls(), ["CheckTree xn--bcher-kva.example:8080"]);
+    let calls = fake.calls();
+    assert_eq!(
+        calls.last().unwrap(),
+        "CheckTree xn--bcher-kva.example:8080"
+    );
     let check = fake.asked::<CheckTreeRequest>()[0];
     assert!(check.files_consistency && check.fail_fast && !check.index_integrity);
     let json = fake.run("instances fsck bob.example --json");

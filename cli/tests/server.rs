@@ -62,6 +62,51 @@ fn data_folder(folder: &Path, address: Option<&str>, credential: &str) {
 }
 
 #[test]
+fn an_installation_has_a_name_and_is_chosen_by_it() {
+    let (near, far) = (
+        Server::start(Script::default()),
+        Server::start(Script::default()),
+    );
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    fs::write(folder.join("credential"), ADMIN_CREDENTIAL).unwrap();
+    let none = run(hamlet(folder, "--at near instances count")).failed(2);
+    assert!(
+        none.contains("none has a name yet") && none.contains("hamlet use near --url"),
+        "{none}"
+    );
+    for (name, url) in [("near", near.url()), ("far", far.url())] {
+        run(hamlet(
+            folder,
+            &format!("use {name} --url {url} --credential credential"),
+        ))
+        .done();
+    }
+    let list = run(hamlet(folder, "use -o csv")).done();
+    assert!(
+        list.contains(&near.url()) && list.contains(&far.url()),
+        "{list}"
+    );
+    let kept = fs::read_to_string(folder.join("hamlet/client.json")).unwrap();
+    assert!(!kept.contains(ADMIN_CREDENTIAL), "{kept}");
+
+    // The one that was stored last is chosen. It is the one that is asked when it is away.
+    drop(far);
+    run(hamlet(folder, "instances count")).failed(6);
+    run(hamlet(folder, "--at near instances count")).done();
+    run(hamlet(folder, "use near")).done();
+    run(hamlet(folder, "instances count")).done();
+    let wrong = run(hamlet(folder, "use neer")).failed(2);
+    assert!(wrong.contains("far, near"), "{wrong}");
+
+    run(hamlet(folder, "use --none")).done();
+    run(hamlet(folder, "instances count")).failed(6);
+    run(hamlet(folder, "use --forget near")).done();
+    let gone = run(hamlet(folder, "--at near instances count")).failed(2);
+    assert!(gone.contains("far"), "{gone}");
+}
+
+#[test]
 fn a_local_hamletd_is_found_from_its_folder_and_from_below() {
     let fake = Server::start(Script::default());
     let place = tempfile::tempdir().unwrap();

@@ -1,11 +1,13 @@
 //! `hamlet completions`.
 
-use clap::{Args, CommandFactory as _};
+use clap::Args;
 
-use super::Cli;
-use crate::{error::CommandError, flags::global::GlobalFlags, output};
+use crate::{completion, error::CommandError, flags::global::GlobalFlags, output};
 
-/// Print a script that completes commands in a shell.
+/// Print a script by which a shell completes commands.
+///
+/// It completes flags, names of fields, and the domains of the installation that commands use. The shell calls hamlet
+/// for it, so load the script anew after an update.
 #[derive(Args, Debug)]
 #[command(
     visible_alias = "completion",
@@ -23,8 +25,6 @@ impl Completions {
         reason = "commands are run alike, and most wait for a server"
     )]
     pub(super) async fn run(self, _global: &GlobalFlags) -> Result<(), CommandError> {
-        let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "hamlet", &mut script);
-        output::print(&String::from_utf8_lossy(&script))
+        output::print(&completion::script(self.shell)?)
     }
 }

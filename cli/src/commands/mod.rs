@@ -59,6 +59,11 @@ impl Cli {
         self.global.output
     }
 
+    /// The flags of every command.
+    pub(crate) fn into_global(self) -> GlobalFlags {
+        self.global
+    }
+
     /// Runs the command that was given.
     pub(crate) async fn run(self) -> Result<(), CommandError> {
         self.command.run(&self.global).await

@@ -54,7 +54,10 @@ impl Install {
         };
         let mut list = ListPrinter::new(global.output, &COLUMNS);
         targets::change_each(&domains, &mut list, async |domain| {
-            let channel = session.channel_for(domain).await?;
+            let channel = match self.all_domains {
+                true => session.channel_for_known(domain).await?,
+                false => session.channel_for(domain).await?,
+            };
             let request = InstallAppRequest {
                 source: source.clone(),
                 slug: self.slug.clone().unwrap_or_default(),

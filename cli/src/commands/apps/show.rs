@@ -10,7 +10,7 @@ use crate::{
     error::CommandError,
     flags::global::GlobalFlags,
     output::{self, table::facts},
-    session::Session,
+    session::{AdminChannel, Session},
     values,
 };
 
@@ -34,7 +34,8 @@ impl Show {
     ) -> Result<(), CommandError> {
         let session = Session::find(global)?;
         let format = global.output;
-        let app = get(&session, &self.domain, &self.slug, kind).await?;
+        let channel = session.channel_for(&self.domain).await?;
+        let app = get(&session, channel, &self.slug, kind).await?;
         output::one(format, &app, &app.slug, || {
             facts(&[
                 ("slug", app.slug.clone()),
@@ -51,11 +52,10 @@ impl Show {
 
 async fn get(
     session: &Session,
-    domain: &str,
+    channel: AdminChannel,
     slug: &str,
     kind: app::Kind,
 ) -> Result<App, CommandError> {
-    let channel = session.channel_for(domain).await?;
     let request = GetAppRequest {
         slug: slug.to_owned(),
         kind: kind.into(),
@@ -76,7 +76,8 @@ pub(in crate::commands) async fn find(
     slug: &str,
     kind: app::Kind,
 ) -> Result<Option<App>, CommandError> {
-    match get(session, domain, slug, kind).await {
+    let channel = session.channel_for_known(domain).await?;
+    match get(session, channel, slug, kind).await {
         Ok(app) => Ok(Some(app)),
         Err(CommandError::Refused(status)) if status.code() == Code::NotFound => Ok(None),
         Err(error) => Err(error),

@@ -56,7 +56,10 @@ impl Update {
         };
         let mut list = ListPrinter::new(global.output, &COLUMNS);
         targets::change_each(&domains, &mut list, async |domain| {
-            let channel = session.channel_for(domain).await?;
+            let channel = match self.all_domains {
+                true => session.channel_for_known(domain).await?,
+                false => session.channel_for(domain).await?,
+            };
             let request = UpdateAppRequest {
                 slug: slug.clone(),
                 kind: kind.into(),

@@ -1,0 +1,145 @@
+//! Completion in a shell: the script that a shell loads calls this program, which completes commands, flags, the names of
+//! fields, and the domains of the installation that commands use.
+
+use std::{ffi::OsStr, time::Duration};
+
+use clap::{Arg, Command, CommandFactory as _, Parser as _};
+use clap_complete::{ArgValueCompleter, CompleteEnv, CompletionCandidate, Shell, env::Shells};
+use hamlet_proto::hamlet::instance::v1::{
+    ListInstancesRequest, instance_service_client::InstanceServiceClient,
+};
+use tokio::time::timeout;
+
+use crate::{
+    commands::Cli,
+    error::CommandError,
+    fields::{columns, unset},
+    output::text::clean,
+    session::Session,
+};
+
+/// The variable by which a shell asks for completion.
+const VARIABLE: &str = "HAMLET_COMPLETE";
+/// How long the server may take; a person waits for it with a finger on the key.
+const WITHIN: Duration = Duration::from_millis(800);
+/// How many domains to offer.
+const MOST: usize = 100;
+/// How many instances to ask for at once.
+const PAGE_SIZE: i32 = 1000;
+
+/// Completes and ends the program, when a shell asks for it.
+pub(crate) fn complete_if_asked() {
+    CompleteEnv::with_factory(|| with_completers(Cli::command()))
+        .var(VARIABLE)
+        .bin("hamlet")
+        .complete();
+}
+
+/// The script that a shell loads.
+///
+/// # Errors
+/// When this shell is not known.
+pub(crate) fn script(shell: Shell) -> Result<String, CommandError> {
+    let name = shell.to_string();
+    let shells = Shells::builtins();
+    let completer = shells
+        .completer(&name)
+        .ok_or_else(|| CommandError::Usage(format!("SHELL: {name} cannot be completed")))?;
+    let mut script = Vec::new();
+    completer
+        .write_registration(VARIABLE, "hamlet", "hamlet", "hamlet", &mut script)
+        .map_err(|error| CommandError::Failed(format!("cannot write the script: {error}")))?;
+    Ok(String::from_utf8_lossy(&script).into_owned())
+}
+
+fn with_completers(command: Command) -> Command {
+    // A new instance gets a domain that nobody has.
+    let is_new = command.get_name() == "add";
+    command
+        .mut_args(|arg| match completer_of(&arg, is_new) {
+            Some(completer) => arg.add(completer),
+            None => arg,
+        })
+        .mut_subcommands(with_completers)
+}
+
+fn completer_of(arg: &Arg, is_new: bool) -> Option<ArgValueCompleter> {
+    let value = arg.get_value_names()?.first()?.as_str();
+    match arg.get_id().as_str() {
+        "fields" => Some(ArgValueCompleter::new(|typed: &OsStr| {
+            listed(typed, columns::available().into_iter().map(str::to_owned))
+        })),
+        "unset" => Some(ArgValueCompleter::new(|typed: &OsStr| {
+            listed(typed, unset::names().into_iter())
+        })),
+        _ if value == "DOMAIN" && !is_new => Some(ArgValueCompleter::new(domains)),
+        _ => None,
+    }
+}
+
+/// Completes the last name of a list with commas.
+fn listed(typed: &OsStr, names: impl Iterator<Item = String>) -> Vec<CompletionCandidate> {
+    let typed = typed.to_string_lossy();
+    let (before, last) = match typed.rfind(',') {
+        Some(comma) => typed.split_at(comma + 1),
+        None => ("", typed.as_ref()),
+    };
+    names
+        .filter(|name| name.starts_with(last))
+        .map(|name| CompletionCandidate::new(format!("{before}{name}")))
+        .collect()
+}
+
+/// Completes a domain. Without a server that answers at once, there is nothing to offer.
+fn domains(typed: &OsStr) -> Vec<CompletionCandidate> {
+    let typed = typed.to_string_lossy().to_lowercase();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let Ok(runtime) = runtime else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    let asked = runtime.block_on(async { timeout(WITHIN, read_domains(&typed, &mut found)).await });
+    // What was found before the time was over, or before an error, is offered. A message would land in the line that
+    // somebody types.
+    match asked {
+        Ok(Ok(()) | Err(_)) | Err(_) => {}
+    }
+    found.into_iter().map(CompletionCandidate::new).collect()
+}
+
+async fn read_domains(typed: &str, found: &mut Vec<String>) -> Result<(), CommandError> {
+    // The environment and what `hamlet use` chose say which server; the line that is typed is not complete yet.
+    let flags = Cli::try_parse_from(["hamlet", "status"])
+        .map_err(|error| CommandError::Usage(error.to_string()))?
+        .into_global();
+    let session = Session::find(&flags)?;
+    let channel = session.channel().await?;
+    let mut page_token = String::new();
+    loop {
+        let request = ListInstancesRequest {
+            page_size: PAGE_SIZE,
+            page_token,
+            show_deleted: true,
+        };
+        let page = session
+            .call(async || {
+                InstanceServiceClient::new(channel.clone())
+                    .list_instances(request.clone())
+                    .await
+            })
+            .await?;
+        let domains = page.instances.into_iter().map(|instance| instance.domain);
+        found.extend(
+            domains
+                .filter(|domain| domain.starts_with(typed))
+                .map(|domain| clean(&domain).to_string()),
+        );
+        found.truncate(MOST);
+        page_token = page.next_page_token;
+        if page_token.is_empty() || found.len() == MOST {
+            return Ok(());
+        }
+    }
+}
