@@ -20,7 +20,11 @@ use hamlet_tests::{
     programs::root,
 };
 use serde_json::Value;
-use test_kit::{dice, eventually::eventually_within, eventually_blocking};
+use test_kit::{
+    dice,
+    eventually::{eventually_blocking_within, eventually_within},
+    eventually_blocking,
+};
 
 /// A takeover waits until the lease has expired and the longest call has timed out.
 const TAKEOVER: Duration = Duration::from_secs(180);
@@ -116,6 +120,40 @@ async fn many_simultaneous_adds_of_one_name_have_one_winner() {
     assert_eq!(won.load(Ordering::SeqCst), 1);
     cluster.settle(TAKEOVER);
     assert_eq!(leftovers(&cluster).await, Vec::<String>::new());
+}
+
+/// The lock on a slot of the state folder proves that the process before is dead. Without it, its lease would have to
+/// lapse, which takes 35 seconds.
+#[test]
+fn an_instance_service_that_is_restarted_takes_up_its_operations_at_once() {
+    let state = tempfile::tempdir().unwrap();
+    let folder = state.path().display().to_string();
+    let mut cluster = Cluster::new()
+        .flags(move |part| match part {
+            Part::Instances => vec![format!("--state-dir={folder}")],
+            Part::Database | Part::Files | Part::Apps | Part::Gateway => Vec::new(),
+        })
+        .start();
+    let (cli, watching) = (cluster.cli_at(0), cluster.cli_at(0));
+    let running = || {
+        let listed = watching.run("operations ls --running -o name");
+        listed.done().out.lines().count()
+    };
+    cluster.signal(Part::Files, 0, "STOP");
+    thread::scope(|scope| {
+        let adding = scope.spawn(|| cli.run("instances add a.example"));
+        eventually_blocking("a creation that waits for the files service", || {
+            (running() == 1).then_some(())
+        });
+        cluster.stop(Part::Instances, 0, "KILL");
+        cluster.signal(Part::Files, 0, "CONT");
+        cluster.start_one(Part::Instances, 0);
+        cluster.wait_for(Part::Instances, 0);
+        eventually_blocking_within(Duration::from_secs(20), "the end of the creation", || {
+            (running() == 0).then_some(())
+        });
+        let _ = adding.join().unwrap().done();
+    });
 }
 
 /// Twenty creations and destructions, four at a time, while each replica of a service is killed once and restarted.
