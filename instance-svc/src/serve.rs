@@ -116,7 +116,12 @@ async fn run(
     store.prepare().await?;
     let clock = dependencies.engine.clock.clone();
     let bare = BareInstances::default();
-    let mut adoption = Adoption::new(store.clone(), clock.clone(), bare.clone());
+    let mut adoption = Adoption::new(
+        store.clone(),
+        clock.clone(),
+        bare.clone(),
+        config.public_port,
+    );
     adoption.adopt_unrecorded().await?;
     let look_every = dependencies.engine.scan_every;
     let returned = Returned::new(store.clone());

@@ -29,6 +29,7 @@ use crate::{
     domain::{
         claim::{Claim, Wanted},
         instance::InstanceDocument,
+        name::Name,
         record::Record,
     },
     error::Error,
@@ -92,14 +93,25 @@ pub(crate) struct Adoption {
     /// The instances that could not be checked yet.
     pending: BTreeMap<String, Pending>,
     bare: BareInstances,
+    /// The port of the public door, when it is known.
+    public_port: Option<u16>,
+    /// How many instances have another port, as the check of all of them finds, and the domain of one.
+    elsewhere: (usize, String),
 }
 
 impl Adoption {
-    pub(crate) fn new(store: Store, clock: Clock, bare: BareInstances) -> Self {
+    pub(crate) fn new(
+        store: Store,
+        clock: Clock,
+        bare: BareInstances,
+        public_port: Option<u16>,
+    ) -> Self {
         Self {
             store,
             clock,
             bare,
+            public_port,
+            elsewhere: (0, String::new()),
             id: format!("adoption-{}", DocId::ascending().into_string()),
             since: None,
             pending: BTreeMap::new(),
@@ -136,8 +148,10 @@ impl Adoption {
             // Changes made during this full check are reported by the feed afterwards.
             let since = self.store.present_sequence().await?;
             let everything = self.store.instance_ids().await?;
+            self.elsewhere = (0, String::new());
             self.look_at_all(&everything).await?;
             self.since = Some(since);
+            self.warn_of_ports();
             return Ok(());
         };
         let now = Instant::now();
@@ -157,6 +171,21 @@ impl Adoption {
             if last {
                 return Ok(());
             }
+        }
+    }
+
+    /// Warns when instances have another port than the public door, which may have been moved since.
+    fn warn_of_ports(&self) {
+        let (count, example) = &self.elsewhere;
+        if let Some(port) = self.public_port
+            && *count > 0
+        {
+            tracing::warn!(
+                count,
+                example,
+                port,
+                "instances have another port than the public door; their links lead nowhere unless something forwards it"
+            );
         }
     }
 
@@ -210,6 +239,12 @@ impl Adoption {
         let claims: Vec<&str> = wanted.iter().map(|wanted| wanted.id.as_str()).collect();
         let claims = self.store.claims_of(&claims).await?;
         for document in documents {
+            let port = document.body.domain.parse().ok();
+            let port = port.and_then(|name: Name| name.port());
+            if port.is_some() && self.public_port.is_some() && port != self.public_port {
+                self.elsewhere.0 += 1;
+                self.elsewhere.1.clone_from(&document.body.domain);
+            }
             let record = records.remove(&document.id);
             let id = document.id.clone();
             let checked = self.adopt(document, record, &claims).await?;
