@@ -126,21 +126,21 @@ impl Contents {
         kind: AppType,
         slug: &str,
         key: &str,
-        tree: Tree,
+        tree: &Tree,
     ) -> Result<(), Error> {
         let pointer = pointers(prefix, kind, slug)?.join(key);
         let _storing = self.sweeping.read().await;
-        for (sha256, content) in tree.blobs {
+        for (sha256, content) in &tree.blobs {
             self.put_once(
-                &Path::from_iter(["apps", "sha256", &sha256]),
-                content.into(),
+                &Path::from_iter(["apps", "sha256", sha256]),
+                content.clone().into(),
             )
             .await?;
         }
         let list = Path::from_iter(["apps", "trees", &tree.hash]);
-        self.put_once(&list, tree.json.into()).await?;
+        self.put_once(&list, tree.json.clone().into()).await?;
         self.store
-            .put(&pointer, PutPayload::from(tree.hash.into_bytes()))
+            .put(&pointer, PutPayload::from(tree.hash.clone().into_bytes()))
             .await?;
         Ok(())
     }
@@ -443,7 +443,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let contents = Contents::open(folder.path()).unwrap();
         let blobs = folder.path().join("apps/sha256");
-        let keep = |prefix, tree| contents.keep(prefix, AppType::Webapp, "home", "key", tree);
+        let keep = async |prefix, tree: Tree| {
+            let kind = AppType::Webapp;
+            contents.keep(prefix, kind, "home", "key", &tree).await
+        };
         keep("a", tree(&[("x", "same"), ("y", "same"), ("z", "mine")]))
             .await
             .unwrap();

@@ -75,6 +75,14 @@ const VIEWS: [View; 4] = [
 /// The document of an installed app.
 pub(crate) type AppDocument = Document<Map<String, Value>>;
 
+/// A text in the document of an app; empty when it has none.
+pub(crate) fn text<'a>(app: &'a AppDocument, name: &str) -> &'a str {
+    app.body
+        .get(name)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
+
 /// The apps of one instance.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
@@ -142,6 +150,26 @@ impl Store {
     ) -> Result<Option<AppDocument>, Error> {
         let database = self.database(kind.doctype())?;
         Ok(database.get(&kind.document_id(slug)).await?)
+    }
+
+    /// The document of an app that has to be installed, at this revision unless `etag` is empty.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`], [`Error::Changed`].
+    pub(crate) async fn require(
+        &self,
+        kind: AppType,
+        slug: &str,
+        etag: &str,
+    ) -> Result<AppDocument, Error> {
+        let slug = slug.to_owned();
+        match self.app(kind, &slug).await? {
+            None => Err(Error::NotInstalled { slug }),
+            Some(app) if !etag.is_empty() && etag != app.rev.as_str() => {
+                Err(Error::Changed { slug })
+            }
+            Some(app) => Ok(app),
+        }
     }
 
     /// Returns up to `limit` apps whose slugs come after `after`, sorted by slug.

@@ -9,15 +9,19 @@
 
 mod support;
 
+use std::time::Duration;
+
 use apps_svc::{Config, Dependencies, SourceFlags};
 use hamlet_proto::hamlet::apps::v1::{
-    App, InstallAppRequest, PurgeContentsRequest, apps_service_client::AppsServiceClient,
+    App, InstallAppRequest, PurgeContentsRequest, UninstallAppRequest, UpdateAppRequest,
+    apps_service_client::AppsServiceClient,
 };
 use service_kit::{
     caller::{Door, for_tenant},
     contexts::{Context, Contexts},
     peer::{self, Peer},
     secret::Secret,
+    status::reason,
 };
 use support::World;
 use test_kit::doors::listen;
@@ -69,6 +73,16 @@ impl Replica {
         };
         let request = for_tenant(asked, &world.tenant);
         Ok(self.apps.clone().install_app(request).await?.into_inner())
+    }
+
+    async fn update(&self, world: &World, source: &str) -> Result<App, Status> {
+        let asked = UpdateAppRequest {
+            slug: "drive".to_owned(),
+            source: source.to_owned(),
+            ..UpdateAppRequest::default()
+        };
+        let request = for_tenant(asked, &world.tenant);
+        Ok(self.apps.clone().update_app(request).await?.into_inner())
     }
 }
 
@@ -126,4 +140,45 @@ async fn replicas_that_install_the_same_at_once_both_find_it() {
     );
     assert_eq!(one.unwrap(), two.unwrap());
     assert_whole(&world).await;
+}
+
+#[tokio::test]
+async fn an_update_and_a_removal_by_two_replicas_leave_nothing_or_a_whole_app() {
+    for (round, with_etag) in [false, true].into_iter().cycle().take(20).enumerate() {
+        let world = World::new().await;
+        let second = Replica::beside(&world).await;
+        let installed = world.install("registry://drive/1.0.0").await.unwrap();
+        let etag = if with_etag {
+            installed.etag
+        } else {
+            String::new()
+        };
+        let request = world.request(UninstallAppRequest {
+            slug: "drive".to_owned(),
+            etag,
+            ..UninstallAppRequest::default()
+        });
+        let mut apps = world.apps(Door::Admin);
+        let removal = async {
+            // The update fetches first. The rounds meet it at different steps.
+            let pause = Duration::from_millis(4 * u64::try_from(round).unwrap());
+            tokio::time::sleep(pause).await;
+            apps.uninstall_app(request).await
+        };
+        let (updated, removed) =
+            tokio::join!(second.update(&world, "registry://drive/1.1.0"), removal);
+        match (updated, removed) {
+            (Ok(_), Err(refused)) if with_etag => {
+                assert_eq!(reason(&refused).unwrap(), "APP_CHANGED");
+                assert_whole(&world).await;
+            }
+            (_, removed) => {
+                removed.unwrap();
+                for doctype in ["io.cozy.apps", "io.cozy.permissions", "io.cozy.triggers"] {
+                    let left = world.documents(doctype).await;
+                    assert!(left.is_empty(), "round {round}: {left:?}");
+                }
+            }
+        }
+    }
 }

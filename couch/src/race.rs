@@ -6,7 +6,8 @@
 //! - 202 means that fewer nodes took the write. Another writer may have the majority. The leaf stays and may
 //!   become the winner later.
 //! - A quarter of the races of two writers end with 201 and 202. Sometimes three writers all get 202.
-//! - A majority read sees every majority write. Both are CouchDB's defaults.
+//! - A majority read sees every majority write. Both are CouchDB's defaults. A read of all leaves is answered by a
+//!   majority whose leaves are the same, and otherwise by all nodes that can be reached.
 //!
 //! The functions of this module share these rules:
 //!

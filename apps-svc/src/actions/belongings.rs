@@ -1,6 +1,7 @@
 //! What an app has besides its document: contents, triggers and permissions. They are written before the document that
 //! makes the app visible, and must match the one that was published.
 
+use hamlet_proto::hamlet::instance::v1::Tenant;
 use serde_json::Value;
 
 use super::Shared;
@@ -11,7 +12,7 @@ use crate::{
         manifest::Manifest,
     },
     error::Error,
-    store::{AppDocument, Store},
+    store::{AppDocument, Store, text},
 };
 
 /// Triggers and contents of an app that were found before a change, and that may be of no version that is in force.
@@ -38,6 +39,15 @@ impl Found {
         Ok(Self { triggers, forms })
     }
 
+    /// All that an installation writes, whether it has done so or not.
+    pub(super) fn made_by(installation: &Installation<'_>) -> Self {
+        let triggers = installation.triggers();
+        Self {
+            triggers: triggers.into_iter().map(|trigger| trigger.id).collect(),
+            forms: vec![installation.form()],
+        }
+    }
+
     /// What of it this version does not have.
     pub(super) fn without(mut self, kept: &Installation<'_>) -> Self {
         let form = kept.form();
@@ -53,6 +63,14 @@ impl Found {
         self.triggers.is_empty() && self.forms.is_empty()
     }
 
+    /// Removes the triggers. Idempotent.
+    pub(super) async fn remove_triggers(&self, store: &Store) -> Result<(), Error> {
+        for id in &self.triggers {
+            store.remove_trigger(id).await?;
+        }
+        Ok(())
+    }
+
     /// Removes it. Idempotent.
     pub(super) async fn remove(
         &self,
@@ -61,9 +79,7 @@ impl Found {
         kind: AppType,
         slug: &str,
     ) -> Result<(), Error> {
-        for id in &self.triggers {
-            store.remove_trigger(id).await?;
-        }
+        self.remove_triggers(store).await?;
         for form in &self.forms {
             shared
                 .contents
@@ -96,35 +112,49 @@ pub(super) async fn repair(
     ours: &Installation<'_>,
     app: &AppDocument,
 ) -> Result<(), Error> {
-    let text = |name: &str| {
-        app.body
-            .get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
-    let manifest = Manifest::from_json(ours.kind, Value::Object(app.body.clone()))
-        .map_err(|wrong| Error::Stored(format!("{}: {wrong}", app.id)))?;
+    let manifest = manifest_of(ours.kind, app)?;
     let theirs = Installation {
-        source: text("source"),
-        version: text("version"),
-        checksum: text("checksum"),
-        now: text("created_at"),
+        source: text(app, "source"),
+        version: text(app, "version"),
+        checksum: text(app, "checksum"),
+        now: text(app, "created_at"),
         manifest: &manifest,
         ..*ours
     };
-    let triggers = theirs.triggers();
-    store.write_triggers(&triggers).await?;
-    for spare in ours.triggers() {
-        if triggers.iter().all(|trigger| trigger.id != spare.id) {
-            store.remove_trigger(&spare.id).await?;
-        }
-    }
+    store.write_triggers(&theirs.triggers()).await?;
     store.write_permission(&theirs.permission()).await?;
-    if theirs.form() != ours.form() {
-        shared
-            .contents
-            .forget_form(store.prefix(), ours.kind, ours.slug, &ours.form())
-            .await?;
-    }
-    Ok(())
+    Found::made_by(ours)
+        .without(&theirs)
+        .remove(shared, store, ours.kind, ours.slug)
+        .await
+}
+
+/// Writes again the triggers and permissions of the app's document, which a removal took away before it found that the
+/// app had been replaced.
+pub(super) async fn restore(
+    store: &Store,
+    tenant: &Tenant,
+    kind: AppType,
+    slug: &str,
+    app: &AppDocument,
+) -> Result<(), Error> {
+    let manifest = manifest_of(kind, app)?;
+    let published = Installation {
+        domain: &tenant.domain,
+        prefix: &tenant.prefix,
+        kind,
+        slug,
+        source: text(app, "source"),
+        version: text(app, "version"),
+        checksum: text(app, "checksum"),
+        now: text(app, "created_at"),
+        manifest: &manifest,
+    };
+    store.write_triggers(&published.triggers()).await?;
+    store.write_permission(&published.permission()).await
+}
+
+fn manifest_of(kind: AppType, app: &AppDocument) -> Result<Manifest, Error> {
+    Manifest::from_json(kind, Value::Object(app.body.clone()))
+        .map_err(|wrong| Error::Stored(format!("{}: {wrong}", app.id)))
 }

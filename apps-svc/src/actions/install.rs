@@ -8,20 +8,16 @@ use std::time::Duration;
 
 use hamlet_proto::hamlet::instance::v1::Tenant;
 use serde_json::Value;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{Shared, belongings::repair};
+use super::{
+    Shared,
+    belongings::repair,
+    fetch::{fetch, parse_source},
+};
 use crate::{
-    contents::Tree,
-    domain::{
-        app_type::AppType,
-        document::{Draft, Installation, folder_suffix},
-        slug,
-        source::{Source, Wrong},
-    },
+    domain::{app_type::AppType, document::Draft, slug, source::Source},
     error::Error,
-    sources::Package,
-    store::{AppDocument, Published},
+    store::{AppDocument, Published, text},
 };
 
 /// A request to install an app.
@@ -64,18 +60,10 @@ async fn run(shared: &Shared, tenant: &Tenant, asked: Install) -> Result<AppDocu
     {
         return settle(found, slug, &source);
     }
-    let Ok(_turn) = shared.at_once.acquire().await else {
-        return Err(Error::Stored(
-            "the line of installations is closed".to_owned(),
-        ));
-    };
-    let package = shared
-        .sources
-        .get(&source, asked.kind, &tenant.context)
-        .await?;
+    let fetched = fetch(shared, tenant, &source, asked.kind).await?;
     let slug = match known {
         Some(slug) => slug,
-        None => package
+        None => fetched
             .manifest
             .own_slug
             .clone()
@@ -88,23 +76,7 @@ async fn run(shared: &Shared, tenant: &Tenant, asked: Install) -> Result<AppDocu
     if let Some(found) = store.app(asked.kind, &slug).await? {
         return settle(found, &slug, &source);
     }
-    let now = now()?;
-    let (package, tree) = hash(package).await?;
-    let version = match &package.version {
-        Some(version) => version.clone(),
-        None => format!("{}-{}", package.manifest.version, folder_suffix(&tree.hash)),
-    };
-    let installation = Installation {
-        domain: &tenant.domain,
-        prefix: &tenant.prefix,
-        kind: asked.kind,
-        slug: &slug,
-        source: &source.to_string(),
-        version: &version,
-        checksum: &package.checksum,
-        now: &now,
-        manifest: &package.manifest,
-    };
+    let installation = fetched.installation(tenant, asked.kind, &slug);
     if asked.validate_only {
         return would_be(installation.app());
     }
@@ -115,14 +87,15 @@ async fn run(shared: &Shared, tenant: &Tenant, asked: Install) -> Result<AppDocu
             asked.kind,
             &slug,
             &installation.form(),
-            tree,
+            &fetched.tree,
         )
         .await?;
     store.write_triggers(&installation.triggers()).await?;
     store.write_permission(&installation.permission()).await?;
     match store.publish(asked.kind, &installation.app()).await? {
         Published::Ours(app) => {
-            tracing::info!(domain = tenant.domain, slug, version, "app installed");
+            let (domain, version) = (&tenant.domain, &fetched.version);
+            tracing::info!(domain, slug, version, "app installed");
             Ok(app)
         }
         Published::Theirs(app) => {
@@ -131,24 +104,6 @@ async fn run(shared: &Shared, tenant: &Tenant, asked: Install) -> Result<AppDocu
             settle(app, &slug, &source)
         }
     }
-}
-
-/// The source of a request.
-pub(super) fn parse_source(text: &str) -> Result<Source, Error> {
-    Source::parse(text).map_err(|wrong| match wrong {
-        Wrong::Invalid(wrong) => Error::Field {
-            field: "source",
-            wrong,
-        },
-        Wrong::NotBuilt(why) => Error::NotBuilt(why),
-    })
-}
-
-/// The present time, as documents hold it.
-pub(super) fn now() -> Result<String, Error> {
-    OffsetDateTime::now_utc()
-        .format(&Rfc3339)
-        .map_err(|error| Error::Stored(error.to_string()))
 }
 
 /// The slug, when it is known before the app is fetched.
@@ -170,11 +125,7 @@ fn known_slug(asked: &Install, source: &Source) -> Result<Option<String>, Error>
 
 /// Decides about an installed app of the same slug: the same source is success, another source is an error.
 fn settle(found: AppDocument, slug: &str, wanted: &Source) -> Result<AppDocument, Error> {
-    let from = found
-        .body
-        .get("source")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
+    let from = text(&found, "source");
     if Source::parse(from).is_ok_and(|from| from == *wanted) {
         return Ok(found);
     }
@@ -198,11 +149,4 @@ pub(super) fn would_be(draft: Draft) -> Result<AppDocument, Error> {
         }),
         _ => Err(Error::Stored(draft.id)),
     }
-}
-
-/// Hashes the files of a package, which become its tree.
-pub(super) async fn hash(mut package: Package) -> Result<(Package, Tree), Error> {
-    let files = std::mem::take(&mut package.files);
-    let tree = tokio::task::spawn_blocking(move || Tree::of(&files)).await??;
-    Ok((package, tree))
 }

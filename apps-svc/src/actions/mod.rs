@@ -2,6 +2,7 @@
 
 mod belongings;
 pub(crate) mod check;
+mod fetch;
 pub(crate) mod install;
 pub(crate) mod list;
 pub(crate) mod sweep;

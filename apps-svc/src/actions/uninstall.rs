@@ -1,11 +1,12 @@
 //! Uninstalls an app.
 
-use super::{Shared, belongings::Found};
-use crate::{
-    domain::app_type::AppType,
-    error::Error,
-    store::{AppDocument, Store},
+use hamlet_proto::hamlet::instance::v1::Tenant;
+
+use super::{
+    Shared,
+    belongings::{Found, restore},
 };
+use crate::{domain::app_type::AppType, error::Error, store::AppDocument};
 
 /// A request to uninstall an app.
 #[derive(Debug)]
@@ -26,25 +27,35 @@ pub(crate) struct Uninstall {
 /// [`Error::NotInstalled`] when there is no such app, [`Error::Changed`] when its revision is not the expected one.
 pub(crate) async fn uninstall(
     shared: &Shared,
-    store: &Store,
+    tenant: &Tenant,
     asked: Uninstall,
 ) -> Result<AppDocument, Error> {
-    let _alone = shared.alone(store.prefix(), &asked.slug).await;
-    let Some(app) = store.app(asked.kind, &asked.slug).await? else {
-        return Err(Error::NotInstalled { slug: asked.slug });
-    };
-    if !asked.etag.is_empty() && asked.etag != app.rev.as_str() {
-        return Err(Error::Changed { slug: asked.slug });
-    }
-    if !asked.validate_only {
+    let store = shared.store(tenant)?;
+    let (kind, slug) = (asked.kind, asked.slug.as_str());
+    let _alone = shared.alone(store.prefix(), slug).await;
+    loop {
+        let app = store.require(kind, slug, &asked.etag).await?;
+        if asked.validate_only {
+            return Ok(app);
+        }
         // An update that was interrupted may have left more than the document names.
-        let found = Found::of(shared, store, asked.kind, &asked.slug).await?;
-        store.remove(asked.kind, &asked.slug, &app).await?;
-        found.remove(shared, store, asked.kind, &asked.slug).await?;
-        shared
-            .contents
-            .forget(store.prefix(), asked.kind, &asked.slug)
-            .await?;
+        let found = Found::of(shared, &store, kind, slug).await?;
+        found.remove_triggers(&store).await?;
+        match store.remove(kind, slug, &app).await {
+            Ok(()) => {
+                let contents = &shared.contents;
+                contents.forget(store.prefix(), kind, slug).await?;
+                return Ok(app);
+            }
+            // Another replica has replaced it. It is to go all the same.
+            Err(Error::Changed { .. }) if asked.etag.is_empty() => {}
+            Err(Error::Changed { slug: changed }) => {
+                if let Some(now) = store.app(kind, slug).await? {
+                    restore(&store, tenant, kind, slug, &now).await?;
+                }
+                return Err(Error::Changed { slug: changed });
+            }
+            Err(error) => return Err(error),
+        }
     }
-    Ok(app)
 }

@@ -4,26 +4,21 @@
 //! permissions are written, and last the document of the app, which makes it visible. What only earlier versions had is
 //! removed afterwards. An update that was interrupted is completed by a retry, which finds what is left.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use hamlet_proto::hamlet::instance::v1::Tenant;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     Shared,
     belongings::{Found, repair},
-    install::{hash, now, parse_source, would_be},
+    fetch::{Fetched, fetch, parse_source},
+    install::would_be,
 };
 use crate::{
-    contents::Tree,
-    domain::{
-        app_type::AppType,
-        document::{Installation, folder_suffix},
-        version::Version,
-    },
+    domain::{app_type::AppType, document::Installation, version::Version},
     error::Error,
-    sources::Package,
-    store::{AppDocument, Store},
+    store::{AppDocument, Store, text},
 };
 
 /// A request to update an app.
@@ -60,47 +55,21 @@ pub(crate) async fn update(
 
 async fn run(shared: &Shared, tenant: &Tenant, asked: Update) -> Result<AppDocument, Error> {
     let store = shared.store(tenant)?;
-    let app = present(&store, &asked).await?;
+    let app = store.require(asked.kind, &asked.slug, &asked.etag).await?;
     let source = match asked.source.as_str() {
         "" => parse_source(text(&app, "source"))?,
         given => parse_source(given)?,
     };
-    let Ok(turn) = Arc::clone(&shared.at_once).acquire_owned().await else {
-        return Err(Error::Stored(
-            "the line of installations is closed".to_owned(),
-        ));
-    };
-    let package = shared
-        .sources
-        .get(&source, asked.kind, &tenant.context)
-        .await?;
-    let (package, tree) = hash(package).await?;
+    let fetched = fetch(shared, tenant, &source, asked.kind).await?;
     let work = Work {
         shared: shared.clone(),
         tenant: tenant.clone(),
         store,
-        source: source.to_string(),
+        fetched,
         asked,
     };
     // A caller that leaves, or the end of the time limit, does not stop it half-way.
-    tokio::spawn(async move {
-        let done = work.run(package, tree).await;
-        drop(turn);
-        done
-    })
-    .await?
-}
-
-/// The app, if it is there and as the request wants it.
-async fn present(store: &Store, asked: &Update) -> Result<AppDocument, Error> {
-    let slug = || asked.slug.clone();
-    let Some(app) = store.app(asked.kind, &asked.slug).await? else {
-        return Err(Error::NotInstalled { slug: slug() });
-    };
-    if !asked.etag.is_empty() && asked.etag != app.rev.as_str() {
-        return Err(Error::Changed { slug: slug() });
-    }
-    Ok(app)
+    tokio::spawn(async move { work.run().await }).await?
 }
 
 /// The part of an update that writes.
@@ -108,38 +77,24 @@ struct Work {
     shared: Shared,
     tenant: Tenant,
     store: Store,
-    source: String,
+    fetched: Fetched,
     asked: Update,
 }
 
 impl Work {
-    async fn run(&self, package: Package, tree: Tree) -> Result<AppDocument, Error> {
+    async fn run(&self) -> Result<AppDocument, Error> {
         let (shared, store, asked) = (&self.shared, &self.store, &self.asked);
         let _alone = shared.alone(store.prefix(), &asked.slug).await;
-        let app = present(store, asked).await?;
-        let version = match &package.version {
-            Some(version) => version.clone(),
-            None => format!("{}-{}", package.manifest.version, folder_suffix(&tree.hash)),
-        };
-        let now = now()?;
-        let next = Installation {
-            domain: &self.tenant.domain,
-            prefix: &self.tenant.prefix,
-            kind: asked.kind,
-            slug: &asked.slug,
-            source: &self.source,
-            version: &version,
-            checksum: &package.checksum,
-            now: &now,
-            manifest: &package.manifest,
-        };
+        let app = store.require(asked.kind, &asked.slug, &asked.etag).await?;
+        let next = self
+            .fetched
+            .installation(&self.tenant, asked.kind, &asked.slug);
         let spare = Found::of(shared, store, asked.kind, &asked.slug)
             .await?
             .without(&next);
-        let is_same = text(&app, "source") == self.source
-            && text(&app, "version") == version
-            && text(&app, "checksum") == package.checksum;
-        if is_same && spare.is_empty() || self.would_go_back(&app, &version) {
+        let is_same = ["source", "version", "checksum"].map(|name| text(&app, name))
+            == [next.source, next.version, next.checksum];
+        if is_same && spare.is_empty() || self.would_go_back(&app) {
             return Ok(app);
         }
         let mut draft = next.app();
@@ -151,7 +106,13 @@ impl Work {
         }
         shared
             .contents
-            .keep(store.prefix(), asked.kind, &asked.slug, &next.form(), tree)
+            .keep(
+                store.prefix(),
+                asked.kind,
+                &asked.slug,
+                &next.form(),
+                &self.fetched.tree,
+            )
             .await?;
         store.write_triggers(&next.triggers()).await?;
         store.write_permission(&next.permission()).await?;
@@ -174,7 +135,7 @@ impl Work {
         tracing::info!(
             domain = self.tenant.domain,
             slug = asked.slug,
-            version,
+            version = next.version,
             "app updated"
         );
         Ok(updated)
@@ -182,9 +143,9 @@ impl Work {
 
     /// Whether the same source has an older version than the one that is installed. A source that is asked for
     /// expressly may have one.
-    fn would_go_back(&self, app: &AppDocument, offered: &str) -> bool {
+    fn would_go_back(&self, app: &AppDocument) -> bool {
         let versions = (
-            Version::parse(offered),
+            Version::parse(&self.fetched.version),
             Version::parse(text(app, "version")),
         );
         match versions {
@@ -199,13 +160,9 @@ impl Work {
     async fn give_way(&self, ours: &Installation<'_>) -> Result<(), Error> {
         let (shared, store) = (&self.shared, &self.store);
         if store.app(ours.kind, ours.slug).await?.is_none() {
-            for trigger in ours.triggers() {
-                store.remove_trigger(&trigger.id).await?;
-            }
             store.remove_permission(ours.kind, ours.slug).await?;
-            shared
-                .contents
-                .forget_form(store.prefix(), ours.kind, ours.slug, &ours.form())
+            Found::made_by(ours)
+                .remove(shared, store, ours.kind, ours.slug)
                 .await?;
         }
         // It may have been installed again meanwhile.
@@ -214,12 +171,4 @@ impl Work {
             None => Ok(()),
         }
     }
-}
-
-/// A text in the document of an app; empty when it has none.
-fn text<'a>(app: &'a AppDocument, name: &str) -> &'a str {
-    app.body
-        .get(name)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
 }

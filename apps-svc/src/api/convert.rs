@@ -2,10 +2,13 @@
 
 use hamlet_proto::hamlet::apps::v1::{App, app};
 use prost_types::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::{domain::app_type::AppType, store::AppDocument};
+use crate::{
+    domain::app_type::AppType,
+    store::{AppDocument, text},
+};
 
 /// The kind of app that a request names; web app by default. `None` for an unknown number.
 pub(super) fn kind(number: i32) -> Option<AppType> {
@@ -18,11 +21,10 @@ pub(super) fn kind(number: i32) -> Option<AppType> {
 
 /// An installed app, with its title in the language of the instance.
 pub(super) fn app(kind: AppType, document: &AppDocument, locale: &str) -> App {
-    let body = &document.body;
-    let text = |name: &str| text(body, name).to_owned();
+    let text = |name: &str| text(document, name).to_owned();
     App {
         slug: text("slug"),
-        display_name: title(body, locale).to_owned(),
+        display_name: title(document, locale).to_owned(),
         kind: match kind {
             AppType::Webapp => app::Kind::Webapp.into(),
             AppType::Konnector => app::Kind::Konnector.into(),
@@ -38,16 +40,13 @@ pub(super) fn app(kind: AppType, document: &AppDocument, locale: &str) -> App {
     }
 }
 
-fn text<'a>(body: &'a Map<String, Value>, name: &str) -> &'a str {
-    body.get(name).and_then(Value::as_str).unwrap_or_default()
-}
-
-fn title<'a>(body: &'a Map<String, Value>, locale: &str) -> &'a str {
-    body.get("locales")
+fn title<'a>(app: &'a AppDocument, locale: &str) -> &'a str {
+    app.body
+        .get("locales")
         .and_then(|locales| locales.get(locale))
         .and_then(|texts| texts.get("name"))
         .and_then(Value::as_str)
-        .unwrap_or_else(|| text(body, "name"))
+        .unwrap_or_else(|| text(app, "name"))
 }
 
 fn timestamp(text: &str) -> Option<Timestamp> {

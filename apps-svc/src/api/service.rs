@@ -177,7 +177,7 @@ impl AppsService for Apps {
         &self,
         request: Request<UninstallAppRequest>,
     ) -> Result<Response<UninstallAppResponse>, Status> {
-        let (tenant, store) = self.tenant(&request)?;
+        let (tenant, _) = self.tenant(&request)?;
         let asked = request.into_inner();
         check_request_id(&asked.request_id)?;
         let kind = checked_kind(asked.kind)?;
@@ -187,7 +187,7 @@ impl AppsService for Apps {
             etag: asked.etag,
             validate_only: asked.validate_only,
         };
-        let app = uninstall::uninstall(&self.0, &store, uninstall).await?;
+        let app = uninstall::uninstall(&self.0, &tenant, uninstall).await?;
         Ok(Response::new(UninstallAppResponse {
             app: Some(convert::app(kind, &app, &tenant.locale)),
         }))

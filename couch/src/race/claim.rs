@@ -89,6 +89,9 @@ impl Tries {
     /// Whether no read shows a leaf of another. A claimant that built upon a leaf which a minority of the nodes took asks
     /// this before it wins: another may have won on the majority of them since it last looked. Who won without such a
     /// leaf never gives way.
+    ///
+    /// Both majorities share a node. The other's leaf came to it before ours, or it would have been refused there. So the
+    /// read shows it, unless that node goes away in between.
     async fn is_alone(
         &self,
         store: &impl DocumentStore,
