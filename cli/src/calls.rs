@@ -1,9 +1,12 @@
 //! Calls that several commands make.
 
+use std::ops::ControlFlow;
+
 use hamlet_proto::{
     google::longrunning::{GetOperationRequest, Operation, operations_client::OperationsClient},
     hamlet::instance::v1::{
-        CreateTokenRequest, GetInstanceRequest, Instance, UpdateInstanceRequest,
+        CreateTokenRequest, GetInstanceRequest, Instance, ListInstancesRequest,
+        ListInstancesResponse, UpdateInstanceRequest,
         instance_service_client::InstanceServiceClient,
     },
 };
@@ -16,6 +19,9 @@ use crate::{
     output::{self, say, text::clean},
     session::{AdminChannel, Session},
 };
+
+/// How many instances to ask for at once.
+const PAGE_SIZE: i32 = 500;
 
 /// The resource name of an instance.
 pub(crate) fn instance_name(domain: &str) -> String {
@@ -38,6 +44,59 @@ pub(crate) async fn get_instance(
                 .await
         })
         .await
+}
+
+/// A connection for calls that are routed by an instance, as somebody typed its domain. Calls are routed by the host alone;
+/// so a port is asked about first, and one that the instance does not have is refused, as by all commands.
+///
+/// # Errors
+/// When there is no such instance, or the server cannot be reached.
+pub(crate) async fn channel_for(
+    session: &Session,
+    domain: &str,
+) -> Result<AdminChannel, CommandError> {
+    if domain.contains(':') {
+        let channel = session.channel().await?;
+        get_instance(session, &channel, domain).await?;
+    }
+    session.channel_of(domain).await
+}
+
+/// Reads one page of the list of instances.
+pub(crate) async fn list_instances(
+    session: &Session,
+    channel: &AdminChannel,
+    request: ListInstancesRequest,
+) -> Result<ListInstancesResponse, CommandError> {
+    session
+        .call(async || {
+            InstanceServiceClient::new(channel.clone())
+                .list_instances(request.clone())
+                .await
+        })
+        .await
+}
+
+/// Reads the list of instances page by page, until its end or until `each` has enough.
+pub(crate) async fn each_page(
+    session: &Session,
+    show_deleted: bool,
+    mut each: impl FnMut(Vec<Instance>) -> ControlFlow<()>,
+) -> Result<(), CommandError> {
+    let channel = session.channel().await?;
+    let mut page_token = String::new();
+    loop {
+        let request = ListInstancesRequest {
+            page_size: PAGE_SIZE,
+            page_token,
+            show_deleted,
+        };
+        let page = list_instances(session, &channel, request).await?;
+        page_token = page.next_page_token;
+        if each(page.instances).is_break() || page_token.is_empty() {
+            return Ok(());
+        }
+    }
 }
 
 /// Changes the fields of an instance that `paths` names, and prints the outcome.

@@ -1,16 +1,14 @@
 //! Completion in a shell: the script that a shell loads calls this program, which completes commands, flags, the names of
 //! fields, and the domains of the installation that commands use.
 
-use std::{ffi::OsStr, time::Duration};
+use std::{ffi::OsStr, ops::ControlFlow, time::Duration};
 
 use clap::{Arg, Command, CommandFactory as _, Parser as _};
 use clap_complete::{ArgValueCompleter, CompleteEnv, CompletionCandidate, Shell, env::Shells};
-use hamlet_proto::hamlet::instance::v1::{
-    ListInstancesRequest, instance_service_client::InstanceServiceClient,
-};
 use tokio::time::timeout;
 
 use crate::{
+    calls,
     commands::Cli,
     error::CommandError,
     fields::{columns, unset},
@@ -24,8 +22,6 @@ const VARIABLE: &str = "HAMLET_COMPLETE";
 const WITHIN: Duration = Duration::from_millis(800);
 /// How many domains to offer.
 const MOST: usize = 100;
-/// How many instances to ask for at once.
-const PAGE_SIZE: i32 = 1000;
 
 /// Completes and ends the program, when a shell asks for it.
 pub(crate) fn complete_if_asked() {
@@ -115,31 +111,18 @@ async fn read_domains(typed: &str, found: &mut Vec<String>) -> Result<(), Comman
         .map_err(|error| CommandError::Usage(error.to_string()))?
         .into_global();
     let session = Session::find(&flags)?;
-    let channel = session.channel().await?;
-    let mut page_token = String::new();
-    loop {
-        let request = ListInstancesRequest {
-            page_size: PAGE_SIZE,
-            page_token,
-            show_deleted: true,
-        };
-        let page = session
-            .call(async || {
-                InstanceServiceClient::new(channel.clone())
-                    .list_instances(request.clone())
-                    .await
-            })
-            .await?;
-        let domains = page.instances.into_iter().map(|instance| instance.domain);
+    calls::each_page(&session, true, |instances| {
+        let domains = instances.into_iter().map(|instance| instance.domain);
         found.extend(
             domains
                 .filter(|domain| domain.starts_with(typed))
                 .map(|domain| clean(&domain).to_string()),
         );
         found.truncate(MOST);
-        page_token = page.next_page_token;
-        if page_token.is_empty() || found.len() == MOST {
-            return Ok(());
+        match found.len() {
+            MOST => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
         }
-    }
+    })
+    .await
 }

@@ -5,7 +5,7 @@
 use std::{error::Error as _, time::Duration};
 
 use hamlet_proto::hamlet::instance::v1::{
-    CountInstancesRequest, GetInstanceRequest, instance_service_client::InstanceServiceClient,
+    CountInstancesRequest, instance_service_client::InstanceServiceClient,
 };
 use http::Uri;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -106,33 +106,8 @@ impl Session {
         self.connect(self.endpoint()?).await
     }
 
-    /// A connection for calls that are routed by an instance, as somebody typed its domain: a port that it does not have
-    /// is refused, as by all commands.
-    ///
-    /// # Errors
-    /// When there is no such instance, or the server cannot be reached.
-    pub(crate) async fn channel_for(&self, instance: &str) -> Result<AdminChannel, CommandError> {
-        // Calls are routed by the host alone.
-        if instance.contains(':') {
-            let channel = self.channel().await?;
-            let request = GetInstanceRequest {
-                name: format!("instances/{instance}"),
-            };
-            self.call(async || {
-                InstanceServiceClient::new(channel.clone())
-                    .get_instance(request.clone())
-                    .await
-            })
-            .await?;
-        }
-        self.channel_for_known(instance).await
-    }
-
     /// A connection for calls that are routed by an instance: its domain is their `:authority`.
-    pub(crate) async fn channel_for_known(
-        &self,
-        instance: &str,
-    ) -> Result<AdminChannel, CommandError> {
+    pub(crate) async fn channel_of(&self, instance: &str) -> Result<AdminChannel, CommandError> {
         let origin: Uri = domain::origin(instance).map_err(CommandError::Usage)?;
         self.connect(self.endpoint()?.origin(origin)).await
     }

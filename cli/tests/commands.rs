@@ -31,7 +31,7 @@ use prost::{Message, Name};
 use serde_json::Value;
 use support::{
     answers::{checked, instance, json_lines},
-    program::{Server, finish, hamlet, run},
+    program::{Server, finish, run},
 };
 use test_kit::{
     doors::ADMIN_CREDENTIAL,
@@ -647,84 +647,6 @@ fn wrong_use_is_told_before_anything_is_sent() {
         assert!(run.out.is_empty() && !run.err.is_empty(), "{wrong}");
     }
     assert!(fake.calls().is_empty());
-}
-
-#[test]
-fn every_command_has_a_manual_and_needs_no_server_for_it() {
-    let place = tempfile::tempdir().unwrap();
-    for command in [
-        "instances add",
-        "instances ls",
-        "instances show",
-        "instances count",
-        "instances modify",
-        "instances destroy",
-        "instances undelete",
-        "instances block",
-        "instances unblock",
-        "instances set-disk-quota",
-        "instances set-passphrase",
-        "instances auth-mode",
-        "instances debug",
-        "instances show-db-prefix",
-        "instances token-cli",
-        "instances token-app",
-        "instances token-konnector",
-        "instances token-oauth",
-        "instances refresh-token-oauth",
-        "instances clean-sessions",
-        "instances fsck",
-        "instances register-link",
-        "instances orphans",
-        "operations ls",
-        "operations show",
-        "operations wait",
-        "operations cancel",
-        "operations retry",
-        "files tree",
-        "files ls",
-        "apps ls",
-        "apps show",
-        "status",
-        "completions",
-    ] {
-        let manual = run(hamlet(place.path(), &format!("{command} --help"))).done();
-        assert!(manual.contains(&format!("hamlet {command}")), "{manual}");
-        assert!(manual.contains("Examples:"), "{manual}");
-    }
-    let script = run(hamlet(place.path(), "completions bash")).done();
-    assert!(script.contains("HAMLET_COMPLETE"));
-}
-
-#[test]
-fn a_shell_completes_commands_names_of_fields_and_domains() {
-    let fake = Server::start(Script {
-        instances: vec![instance("alice.example"), instance("bob.example")],
-        ..Script::default()
-    });
-    let complete = |words: &[&str]| {
-        let mut command = fake.hamlet("--");
-        command.env("HAMLET_COMPLETE", "fish").arg("hamlet");
-        let offered = run({
-            command.args(words);
-            command
-        });
-        let lines: Vec<String> = offered.done().lines().map(str::to_owned).collect();
-        let words = lines.iter().filter_map(|line| line.split('\t').next());
-        words.map(str::to_owned).collect::<Vec<_>>()
-    };
-    assert!(complete(&["instances", "reg"]).contains(&"register-link".to_owned()));
-    assert_eq!(complete(&["instances", "show", "a"]), ["alice.example"]);
-    assert_eq!(complete(&["instances", "add", "a"]), Vec::<String>::new());
-    let fields = complete(&["instances", "ls", "--fields", "domain,disk"]);
-    assert_eq!(fields, ["domain,disk_quota"]);
-
-    // Without a server there is nothing to offer, and nothing is said.
-    let place = tempfile::tempdir().unwrap();
-    let mut command = hamlet(place.path(), "-- hamlet instances show a");
-    command.env("HAMLET_COMPLETE", "fish");
-    let alone = run(command);
-    assert_eq!((alone.code, alone.err.as_str()), (Some(0), ""));
 }
 
 #[test]

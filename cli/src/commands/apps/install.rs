@@ -7,6 +7,7 @@ use hamlet_proto::hamlet::apps::v1::{
 
 use super::targets::{self, COLUMNS};
 use crate::{
+    calls,
     error::CommandError,
     flags::{global::GlobalFlags, request::DryRunFlag},
     output::ListPrinter,
@@ -55,8 +56,8 @@ impl Install {
         let mut list = ListPrinter::new(global.output, &COLUMNS);
         targets::change_each(&domains, &mut list, async |domain| {
             let channel = match self.all_domains {
-                true => session.channel_for_known(domain).await?,
-                false => session.channel_for(domain).await?,
+                true => session.channel_of(domain).await?,
+                false => calls::channel_for(&session, domain).await?,
             };
             let request = InstallAppRequest {
                 source: source.clone(),

@@ -6,7 +6,8 @@ use hamlet_proto::hamlet::apps::v1::{
 };
 
 use crate::{
-    error::CommandError, flags::global::GlobalFlags, output::ListPrinter, session::Session, values,
+    calls, error::CommandError, flags::global::GlobalFlags, output::ListPrinter, session::Session,
+    values,
 };
 
 /// How many apps to ask for at once.
@@ -34,7 +35,7 @@ impl Ls {
     ) -> Result<(), CommandError> {
         let session = Session::find(global)?;
         let format = global.output;
-        let channel = session.channel_for(&self.domain).await?;
+        let channel = calls::channel_for(&session, &self.domain).await?;
         let mut list = ListPrinter::new(format, &["slug", "version", "state", "source"]);
         let mut page_token = String::new();
         loop {

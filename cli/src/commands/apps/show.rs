@@ -7,6 +7,7 @@ use hamlet_proto::hamlet::apps::v1::{
 use tonic::Code;
 
 use crate::{
+    calls,
     error::CommandError,
     flags::global::GlobalFlags,
     output::{self, table::facts},
@@ -34,7 +35,7 @@ impl Show {
     ) -> Result<(), CommandError> {
         let session = Session::find(global)?;
         let format = global.output;
-        let channel = session.channel_for(&self.domain).await?;
+        let channel = calls::channel_for(&session, &self.domain).await?;
         let app = get(&session, channel, &self.slug, kind).await?;
         output::one(format, &app, &app.slug, || {
             facts(&[
@@ -76,7 +77,7 @@ pub(in crate::commands) async fn find(
     slug: &str,
     kind: app::Kind,
 ) -> Result<Option<App>, CommandError> {
-    let channel = session.channel_for_known(domain).await?;
+    let channel = session.channel_of(domain).await?;
     match get(session, channel, slug, kind).await {
         Ok(app) => Ok(Some(app)),
         Err(CommandError::Refused(status)) if status.code() == Code::NotFound => Ok(None),

@@ -1,52 +1,31 @@
 //! The instances whose apps a command changes: one, or all.
 
-use hamlet_proto::hamlet::{
-    apps::v1::App,
-    instance::v1::{
-        ListInstancesRequest, instance::State, instance_service_client::InstanceServiceClient,
-    },
-};
+use std::ops::ControlFlow;
+
+use hamlet_proto::hamlet::{apps::v1::App, instance::v1::instance::State};
 
 use crate::{
+    calls,
     error::CommandError,
     output::{ListPrinter, say, text::clean},
     session::Session,
 };
 
-/// How many instances to ask for at once.
-const PAGE_SIZE: i32 = 200;
-
 /// The domains of all instances.
 pub(in crate::commands) async fn all_domains(
     session: &Session,
 ) -> Result<Vec<String>, CommandError> {
-    let channel = session.channel().await?;
     let mut domains = Vec::new();
-    let mut page_token = String::new();
-    loop {
-        let request = ListInstancesRequest {
-            page_size: PAGE_SIZE,
-            page_token,
-            show_deleted: false,
-        };
-        let page = session
-            .call(async || {
-                InstanceServiceClient::new(channel.clone())
-                    .list_instances(request.clone())
-                    .await
-            })
-            .await?;
+    calls::each_page(session, false, |instances| {
         // One that is being created or destroyed cannot be changed.
-        let settled = page
-            .instances
+        let settled = instances
             .into_iter()
             .filter(|instance| !matches!(instance.state(), State::Creating | State::Deleting));
         domains.extend(settled.map(|instance| instance.domain));
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            return Ok(domains);
-        }
-    }
+        ControlFlow::Continue(())
+    })
+    .await?;
+    Ok(domains)
 }
 
 /// Changes the apps of instances one after the other, and prints a line for each. `change` returns `None` where there is

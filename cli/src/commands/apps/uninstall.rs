@@ -10,6 +10,7 @@ use tonic::{Code, Response};
 
 use super::targets::COLUMNS;
 use crate::{
+    calls,
     error::CommandError,
     flags::{global::GlobalFlags, request::DryRunFlag},
     output::ListPrinter,
@@ -41,7 +42,7 @@ impl Uninstall {
         kind: app::Kind,
     ) -> Result<(), CommandError> {
         let session = Session::find(global)?;
-        let channel = session.channel_for(&self.domain).await?;
+        let channel = calls::channel_for(&session, &self.domain).await?;
         let request = UninstallAppRequest {
             slug: self.slug,
             kind: kind.into(),

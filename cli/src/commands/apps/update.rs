@@ -12,6 +12,7 @@ use super::{
     targets::{self, COLUMNS},
 };
 use crate::{
+    calls,
     error::CommandError,
     flags::{global::GlobalFlags, request::DryRunFlag},
     output::ListPrinter,
@@ -57,8 +58,8 @@ impl Update {
         let mut list = ListPrinter::new(global.output, &COLUMNS);
         targets::change_each(&domains, &mut list, async |domain| {
             let channel = match self.all_domains {
-                true => session.channel_for_known(domain).await?,
-                false => session.channel_for(domain).await?,
+                true => session.channel_of(domain).await?,
+                false => calls::channel_for(&session, domain).await?,
             };
             let request = UpdateAppRequest {
                 slug: slug.clone(),

@@ -7,6 +7,7 @@ use hamlet_proto::hamlet::files::v1::{
 };
 
 use crate::{
+    calls,
     error::CommandError,
     flags::global::GlobalFlags,
     output::ListPrinter,
@@ -38,7 +39,7 @@ impl Ls {
     pub(super) async fn run(self, global: &GlobalFlags) -> Result<(), CommandError> {
         let session = Session::find(global)?;
         let format = global.output;
-        let channel = session.channel_for(&self.domain).await?;
+        let channel = calls::channel_for(&session, &self.domain).await?;
         let mut list = ListPrinter::new(format, &["name", "kind", "size", "id"]);
         let mut page_token = String::new();
         loop {

@@ -7,6 +7,7 @@ use hamlet_proto::hamlet::files::v1::{
 use tokio_stream::StreamExt as _;
 
 use crate::{
+    calls,
     error::CommandError,
     flags::global::GlobalFlags,
     output::{self, ListPrinter, text::clean},
@@ -36,7 +37,7 @@ impl Tree {
         let session = Session::find(global)?;
         let format = global.output;
         format.check_single()?;
-        let channel = session.channel_for(&self.domain).await?;
+        let channel = calls::channel_for(&session, &self.domain).await?;
         let request = WalkTreeRequest {
             path: self.path,
             max_depth: self.max_depth.unwrap_or_default(),

@@ -5,7 +5,8 @@ use hamlet_proto::hamlet::files::v1::{CheckTreeRequest, files_service_client::Fi
 use tokio_stream::StreamExt as _;
 
 use crate::{
-    error::CommandError, flags::global::GlobalFlags, output::ListPrinter, session::Session, values,
+    calls, error::CommandError, flags::global::GlobalFlags, output::ListPrinter, session::Session,
+    values,
 };
 
 /// How many findings are aligned with each other.
@@ -40,7 +41,7 @@ impl Fsck {
     pub(super) async fn run(self, global: &GlobalFlags) -> Result<(), CommandError> {
         let session = Session::find(global)?;
         let format = global.output.or_json(self.json)?;
-        let channel = session.channel_for(&self.domain).await?;
+        let channel = calls::channel_for(&session, &self.domain).await?;
         let request = CheckTreeRequest {
             index_integrity: self.index_integrity,
             files_consistency: self.files_consistency,

@@ -1,14 +1,12 @@
 //! `hamlet instances ls`.
 
 use clap::Args;
-use hamlet_proto::hamlet::instance::v1::{
-    Instance, ListInstancesRequest, instance_service_client::InstanceServiceClient,
-};
+use hamlet_proto::hamlet::instance::v1::{Instance, ListInstancesRequest};
 use serde_json::Value;
 use tonic::Code;
 
 use crate::{
-    calls::get_instance,
+    calls::{get_instance, list_instances},
     error::CommandError,
     fields::{
         columns::{self, Column},
@@ -87,13 +85,7 @@ impl Ls {
                 page_token,
                 show_deleted: self.deleted,
             };
-            let page = session
-                .call(async || {
-                    InstanceServiceClient::new(channel.clone())
-                        .list_instances(request.clone())
-                        .await
-                })
-                .await?;
+            let page = list_instances(&session, &channel, request).await?;
             for instance in &page.instances {
                 if self.fields.is_empty() {
                     list.push(instance, &instance.name, || row(instance, format))?;
