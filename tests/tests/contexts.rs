@@ -83,6 +83,19 @@ async fn a_context_decides_on_directories_and_on_the_hosts_of_apps() {
         ))
         .done();
     assert!(warned.err.contains("configured are school"), "{warned:#?}");
+    for (context, is_warned) in [("scool", true), ("school", false)] {
+        for dry_run in ["--dry-run", ""] {
+            let modify = format!("instances modify {other} --context-name {context} {dry_run}");
+            let changed = cli.run(&modify).done();
+            let warned = changed.err.contains("configured are school");
+            assert_eq!(warned, is_warned, "{changed:#?}");
+        }
+    }
+    let cleared = cli.run(&format!("instances modify {other} --unset context-name"));
+    assert!(
+        !cleared.done().err.contains("warning"),
+        "the default context is known"
+    );
 }
 
 #[test]

@@ -191,7 +191,7 @@ where
 
     /// Warns of a context that is not configured.
     async fn check(&self) -> Result<Vec<String>, Error> {
-        let context = self.change.asked.text("context_name");
+        let context = self.change.asked.text("context");
         let warning = context.and_then(|context| unknown_context(self.with.contexts, context));
         Ok(warning.into_iter().collect())
     }
