@@ -106,6 +106,16 @@ fn each_value_is_validated_and_the_error_gives_advice() {
     let domain = daemon.domain("bob");
     for (flags, field, right) in [
         (
+            "--old-domain 0x7f.1",
+            "old_domain",
+            "whose last label is a word",
+        ),
+        (
+            "--domain-aliases a.example,foo.123",
+            "domain_aliases",
+            "whose last label is a word",
+        ),
+        (
             "--tz Europe/Pariss",
             "timezone",
             "did you mean Europe/Paris?",

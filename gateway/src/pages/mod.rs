@@ -320,8 +320,9 @@ impl Pages {
             && !is_code(reason)
         {
             let given = self.say("blocked_reason", language);
-            // Last, so that nothing of the reason is taken for a slot.
-            paragraphs.insert(1.min(paragraphs.len()), given.replace("{reason}", reason));
+            // Filled in last, so that nothing of the reason is taken for a slot; and the last paragraph, because a reason
+            // may end without a full stop, and JSON has all paragraphs in one line.
+            paragraphs.push(given.replace("{reason}", reason));
         }
         Text { title, paragraphs }
     }
@@ -498,7 +499,7 @@ mod tests {
         let page = Page::Blocked { domain, reason };
         assert_eq!(page.code(), "UNKNOWN");
         let text = pages.text(&page, "de");
-        assert!(text.paragraphs[1].contains(reason), "{text:?}");
+        assert!(text.paragraphs[2].ends_with(reason), "{text:?}");
         let html = pages.html(&page, &text, "de", None);
         assert!(html.contains("Rechnung 42 &lt;offen&gt; {name}"), "{html}");
         for code in ["PAYMENT_FAILED", "UNKNOWN", "OTHER_2"] {

@@ -27,6 +27,14 @@ fn parse_new(path: &str, text: &str) -> Result<Name, InvalidField> {
     Ok(name)
 }
 
+/// A name that the instance has already, or gets.
+fn parse_unless_kept(path: &str, text: &str, is_kept: bool) -> Result<Name, InvalidField> {
+    match is_kept {
+        true => parse(path, text),
+        false => parse_new(path, text),
+    }
+}
+
 /// The main domain that the instance has, or will have.
 fn domain(context: &CheckContext<'_>) -> Result<Name, InvalidField> {
     parse("domain", context.text("domain", |now| &now.domain))
@@ -100,10 +108,7 @@ impl Rule for Aliases {
             let is_kept = context
                 .now
                 .is_some_and(|now| now.instance.domain_aliases.contains(alias));
-            let alias = match is_kept {
-                true => parse(Rule::path(self), alias)?,
-                false => parse_new(Rule::path(self), alias)?,
-            };
+            let alias = parse_unless_kept(Rule::path(self), alias, is_kept)?;
             if alias.host() == domain.host() {
                 return Err(
                     self.invalid(format!("{alias} is the instance's own host; name another"))
@@ -163,7 +168,10 @@ impl Rule for OldDomain {
         if text.is_empty() {
             return Ok(text);
         }
-        let old = parse(Rule::path(self), &text)?;
+        let is_kept = context
+            .now
+            .is_some_and(|now| now.instance.old_domain == text);
+        let old = parse_unless_kept(Rule::path(self), &text, is_kept)?;
         if present.iter().any(|name| name.host() == old.host()) {
             return Err(self.invalid("is a present name of the instance; name a former one"));
         }
