@@ -70,7 +70,7 @@ async fn an_address_that_is_not_public_is_refused_before_anything_is_sent() {
     ] {
         let source = format!("http://{host}:{port}home.tar");
         let (reason, message) = world.refused(&source).await;
-        assert_eq!(reason, "DOWNLOAD_FAILED", "{host}: {message}");
+        assert_eq!(reason, "INVALID_FIELD", "{host}: {message}");
         assert!(
             message.contains("has no public address"),
             "{host}: {message}"
@@ -90,7 +90,7 @@ async fn a_redirect_is_checked_like_the_address_before_it() {
     .await;
     let source = world.registry.file("away/home.tar");
     let (reason, message) = world.refused(&source).await;
-    assert_eq!(reason, "DOWNLOAD_FAILED", "{message}");
+    assert_eq!(reason, "INVALID_FIELD", "{message}");
     assert!(message.contains("has no public address"), "{message}");
     assert_eq!(world.registry.asked().await, ["/away/home.tar"]);
 }

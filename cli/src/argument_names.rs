@@ -18,11 +18,11 @@ impl ArgumentNames {
             };
             (command, matches) = (next, below);
         }
-        let names = command.get_arguments().filter_map(|argument| {
+        let names = command.get_arguments().flat_map(|argument| {
             match (argument.get_long(), argument.get_value_names()) {
-                (Some(long), _) => Some(format!("--{long}")),
-                (None, Some(names)) => names.first().map(ToString::to_string),
-                (None, None) => Some(argument.get_id().as_str().to_uppercase()),
+                (Some(long), _) => vec![format!("--{long}")],
+                (None, Some(names)) => names.iter().map(ToString::to_string).collect(),
+                (None, None) => vec![argument.get_id().as_str().to_uppercase()],
             }
         });
         Self(names.collect())
@@ -60,6 +60,7 @@ fn other_arguments(field: &str) -> &'static [&'static str] {
         "validate_only" => &["--dry-run"],
         "path" => &["PATH"],
         "slug" => &["SLUG"],
+        "source" => &["SOURCE"],
         _ => &[],
     }
 }
@@ -101,5 +102,7 @@ mod tests {
             quota.of_field("instance.disk_quota_bytes").as_deref(),
             Some("SIZE")
         );
+        let install = names("hamlet apps install bob.example home");
+        assert_eq!(install.of_field("source").as_deref(), Some("SOURCE"));
     }
 }

@@ -15,6 +15,7 @@ use tonic::{
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Channel, Endpoint},
 };
+use tonic_types::StatusExt as _;
 
 use crate::{
     discovery::{self, Server},
@@ -168,6 +169,10 @@ impl Session {
             }
         }
         Err(CommandError::Unavailable(match lost {
+            // The server answers, and says what is out of reach.
+            Some(status) if status.get_details_error_info().is_some() => {
+                return Err(self.status_error(status));
+            }
             Some(status) => format!(
                 "{} does not answer: {}",
                 self.server.url,

@@ -38,6 +38,13 @@ fn apps_are_installed_updated_and_removed_after_the_creation() {
     let port = cli.run("apps uninstall alice.localhost:1 home");
     assert!(port.code == 3 && port.err.contains(&alice), "{port:#?}");
 
+    // What the configuration does not allow is no failure of a server, which would be tried again.
+    let inside = cli.run(&format!("apps install {alice} http://127.0.0.1:1/x.tar"));
+    assert!(
+        inside.code == 2 && inside.err.contains("SOURCE") && inside.err.contains("--app-networks"),
+        "{inside:#?}"
+    );
+
     run(&format!("apps uninstall {alice} home"));
     assert_eq!(cli.run(&format!("apps show {alice} home")).code, 3);
     let rest = run("apps update --all-domains home -o json");

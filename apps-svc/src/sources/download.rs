@@ -45,6 +45,17 @@ enum Failure {
     NotPublic(#[from] NotPublic),
 }
 
+impl Failure {
+    /// Whether the configuration does not allow the address, or that of a redirect.
+    fn is_not_public(&self) -> bool {
+        match self {
+            Self::NotPublic(_) => true,
+            Self::Request(error) => is_not_public(error),
+            _ => false,
+        }
+    }
+}
+
 impl Client {
     /// Creates a client that downloads from public addresses and from these networks.
     ///
@@ -170,7 +181,14 @@ impl Client {
         let (status, bytes) = answered
             .map_err(|_| Failure::Late)
             .flatten()
-            .map_err(|failure| fail(format!("it {failure}")))?;
+            .map_err(|failure| match failure.is_not_public() {
+                // Neither a later try nor another server helps.
+                true => Error::Field {
+                    field: "source",
+                    wrong: format!("cannot be downloaded from {}: it {failure}", shown(url)),
+                },
+                false => fail(format!("it {failure}")),
+            })?;
         match status {
             StatusCode::OK => {}
             status @ (StatusCode::NOT_FOUND | StatusCode::GONE) => {
