@@ -72,6 +72,23 @@ impl ApiError {
         )
     }
 
+    pub(crate) fn no_attachment() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "Document is missing attachment",
+        )
+    }
+
+    /// A stub names no attachment of the revision before.
+    pub(crate) fn missing_stub(id: &str, name: &str) -> Self {
+        Self::new(
+            StatusCode::PRECONDITION_FAILED,
+            "missing_stub",
+            format!("Invalid attachment stub in {id} for {name}"),
+        )
+    }
+
     pub(crate) fn unauthorized(reason: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", reason)
     }

@@ -5,6 +5,8 @@
 //! equal those of CouchDB. So a database that is replicated to a cluster keeps them, and the same edit on both
 //! sides is no conflict.
 
+use std::borrow::Cow;
+
 use md5::{Digest as _, Md5};
 
 use crate::json::Json;
@@ -185,7 +187,7 @@ pub(crate) struct Edit<'a> {
     /// The members of the document, without those that begin with `_`.
     pub(crate) body: &'a [(String, Json)],
     /// The name, content type and MD5 of each attachment, in the order of the document.
-    pub(crate) attachments: Vec<(&'a str, &'a str, Vec<u8>)>,
+    pub(crate) attachments: Vec<(&'a str, &'a str, Cow<'a, [u8]>)>,
 }
 
 /// The id of the revision of an edit, without the position.

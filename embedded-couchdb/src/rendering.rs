@@ -21,8 +21,23 @@ pub(crate) struct DocOptions {
     pub(crate) deleted_conflicts: bool,
     pub(crate) local_seq: bool,
     pub(crate) attachments: bool,
+    /// Whether and how attachments are compressed.
+    pub(crate) att_encoding_info: bool,
     /// The data of attachments is left out if one of these revisions or an ancestor has it.
-    pub(crate) atts_since: Option<Vec<String>>,
+    pub(crate) atts_since: Option<Vec<Rev>>,
+}
+
+impl DocOptions {
+    /// The options that count when a revision is named: not those that describe the other revisions.
+    pub(crate) fn of_revision(self) -> Self {
+        Self {
+            revs: self.revs,
+            attachments: self.attachments,
+            att_encoding_info: self.att_encoding_info,
+            atts_since: self.atts_since,
+            ..Self::default()
+        }
+    }
 }
 
 /// The JSON of a revision; `None` if its body is not stored.
@@ -124,7 +139,7 @@ pub(crate) fn sends_data(
     let newest = tree
         .path(rev)
         .iter()
-        .filter(|node| since.contains(&node.rev.to_string()))
+        .filter(|node| since.contains(&node.rev))
         .map(|node| node.rev.pos)
         .max()
         .unwrap_or(0);
@@ -142,14 +157,12 @@ fn attachment_members(
     let mut members = Vec::new();
     for attachment in attachments {
         let entry = if sends_data(tree, rev, attachment, options) {
-            obj([
-                ("content_type", attachment.content_type.as_str().into()),
-                ("revpos", attachment.revpos.into()),
-                ("digest", attachment.digest_text().into()),
-                ("data", STANDARD.encode(attachment.data(conn)?).into()),
-            ])
+            let mut members = attachment.describe(options.att_encoding_info);
+            let data = STANDARD.encode(attachment.plain(conn)?);
+            members.push(("data".to_owned(), data.into()));
+            Json::Obj(members)
         } else {
-            attachment.stub()
+            attachment.stub(options.att_encoding_info)
         };
         members.push((attachment.name.clone(), entry));
     }

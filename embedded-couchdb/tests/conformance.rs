@@ -3,7 +3,9 @@
 //! Each file `conformance/*.calls` is a recording: for each request a line with method and path, `@` lines for
 //! headers, `>` lines for the body, and `<` lines for CouchDB's response. Revisions and names of indexes are
 //! the real ones. `{db}` stands for a database of the recording, `{rev:ID}` for the latest revision of a
-//! document.
+//! document. A line `>64` is a part of the body in base64.
+//!
+//! In files whose name ends with `_raw`, all headers of a response are shown, and multipart bodies line by line.
 //!
 //! With `HAMLET_TEST_COUCHDB_URL` the requests are also sent to a real CouchDB. With
 //! `HAMLET_RECORD_CONFORMANCE=1` too, its responses replace those in the files.
@@ -21,6 +23,7 @@ mod support;
 
 use std::{fmt::Write as _, fs, path::PathBuf};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 use support::{Client, Embedded, Reply, Revs, mask, real_couchdb};
 
@@ -30,8 +33,13 @@ struct Call {
     method: String,
     path: String,
     headers: Vec<(String, String)>,
-    body: String,
+    body: Vec<Piece>,
     expected: Vec<String>,
+}
+
+enum Piece {
+    Text(String),
+    Base64(String),
 }
 
 fn parse(text: &str) -> (Vec<Call>, String) {
@@ -46,7 +54,11 @@ fn parse(text: &str) -> (Vec<Call>, String) {
                 .headers
                 .push((name.trim().to_owned(), value.trim().to_owned()));
         } else if let Some(body) = line.strip_prefix("> ") {
-            calls.last_mut().unwrap().body.push_str(body);
+            let piece = Piece::Text(body.to_owned());
+            calls.last_mut().unwrap().body.push(piece);
+        } else if let Some(body) = line.strip_prefix(">64 ") {
+            let piece = Piece::Base64(body.to_owned());
+            calls.last_mut().unwrap().body.push(piece);
         } else if let Some(answer) = line.strip_prefix("< ") {
             calls.last_mut().unwrap().expected.push(answer.to_owned());
         } else if line.is_empty() || line.starts_with('#') {
@@ -61,7 +73,7 @@ fn parse(text: &str) -> (Vec<Call>, String) {
                 method: method.to_owned(),
                 path: path.to_owned(),
                 headers: Vec::new(),
-                body: String::new(),
+                body: Vec::new(),
                 expected: Vec::new(),
             });
         }
@@ -115,7 +127,12 @@ fn shown(call: &Call, reply: &Reply, db_name: &str) -> Vec<String> {
     {
         return lines;
     }
-    match serde_json::from_str::<Value>(&text) {
+    body_lines(&text, db_name, &mut lines);
+    lines
+}
+
+fn body_lines(text: &str, db_name: &str, lines: &mut Vec<String>) {
+    match serde_json::from_str::<Value>(text) {
         Ok(mut value) => {
             mask(&mut value);
             lines.push(value.to_string().replace(db_name, "{name}"));
@@ -133,14 +150,122 @@ fn shown(call: &Call, reply: &Reply, db_name: &str) -> Vec<String> {
             }
         }
     }
+}
+
+/// The response in the format of the files that show everything.
+fn shown_whole(call: &Call, reply: &Reply, db_name: &str, host: &str) -> Vec<String> {
+    /// Those that say nothing about the request.
+    const LEFT_OUT: [&str; 7] = [
+        "cache-control",
+        "connection",
+        "date",
+        "server",
+        "x-couch-request-id",
+        "x-couch-stack-hash",
+        "x-couchdb-body-time",
+    ];
+    let boundaries = boundaries(reply);
+    let named = |text: &str| {
+        let mut text = text.to_owned();
+        for (n, boundary) in boundaries.iter().enumerate() {
+            text = text.replace(boundary, &format!("{{boundary{n}}}"));
+        }
+        text
+    };
+    let header = |name: &str| {
+        reply
+            .headers
+            .get(name)
+            .map_or("", |it| it.to_str().unwrap())
+    };
+    let content_type = header("content-type");
+    let mut headers: Vec<String> = reply
+        .headers
+        .iter()
+        .filter(|(name, _)| !LEFT_OUT.contains(&name.as_str()))
+        .filter_map(|(name, value)| {
+            let value = value.to_str().unwrap();
+            let value = match name.as_str() {
+                // JSON is written with other spaces, and in one piece or in several.
+                "content-length" | "transfer-encoding"
+                    if !content_type.starts_with("text/")
+                        && !content_type.starts_with("application/octet-stream") =>
+                {
+                    return None;
+                }
+                "location" => value
+                    .replace(&db_name.replace('/', "%2F"), "{name}")
+                    .replace(db_name, "{name unescaped}")
+                    .replace(host, "{host}"),
+                "etag" if call.path.contains("/_changes") || call.path.contains("/_local/") => {
+                    return None;
+                }
+                _ => named(value),
+            };
+            Some(format!("{name}: {value}"))
+        })
+        .collect();
+    headers.sort();
+    let mut lines = vec![reply.status.to_string()];
+    lines.append(&mut headers);
+    if call.method == "HEAD" || reply.body.is_empty() {
+        return lines;
+    }
+    if content_type.starts_with("multipart/") {
+        for line in split(&reply.body, b"\r\n") {
+            lines.push(match std::str::from_utf8(line) {
+                Ok(text) if !text.contains(|c: char| c < ' ') => {
+                    match serde_json::from_str::<Value>(text) {
+                        Ok(Value::Object(members)) => format!("|{}", Value::Object(members)),
+                        _ => format!("|{}", named(text)),
+                    }
+                }
+                _ => format!("|base64:{}", STANDARD.encode(line)),
+            });
+        }
+    } else if reply.body.starts_with(&[0x1f, 0x8b]) {
+        lines.push(format!("base64:{}", STANDARD.encode(&reply.body)));
+    } else {
+        body_lines(&reply.text(), db_name, &mut lines);
+    }
     lines
+}
+
+fn split<'a>(mut body: &'a [u8], at: &[u8]) -> Vec<&'a [u8]> {
+    let mut lines = Vec::new();
+    while let Some(end) = body.windows(at.len()).position(|window| window == at) {
+        lines.push(&body[..end]);
+        body = &body[end + at.len()..];
+    }
+    lines.push(body);
+    lines
+}
+
+/// The boundaries of a multipart response, from outside to inside.
+fn boundaries(reply: &Reply) -> Vec<String> {
+    let content_type = reply.headers.get("content-type");
+    let head = content_type.map_or("", |value| value.to_str().unwrap());
+    let text = format!("{head}\n{}", reply.text());
+    let mut found: Vec<String> = Vec::new();
+    for line in text.lines() {
+        if let Some((_, boundary)) = line.split_once("boundary=") {
+            let boundary = boundary.trim_matches('"').to_owned();
+            if !found.contains(&boundary) {
+                found.push(boundary);
+            }
+        }
+    }
+    found
 }
 
 /// The lines as JSON, so that the order of members is not compared.
 fn comparable(lines: &[String]) -> Vec<Result<Value, &str>> {
     lines
         .iter()
-        .map(|line| serde_json::from_str(line).map_err(|_| line.as_str()))
+        .map(|line| {
+            let json = line.strip_prefix('|').unwrap_or(line);
+            serde_json::from_str(json).map_err(|_| line.as_str())
+        })
         .collect()
 }
 
@@ -177,9 +302,20 @@ async fn replay(client: &Client, name: &str, text: &str) -> (String, Vec<String>
     let mut differences = Vec::new();
     for call in calls {
         let path = fill(&call.path, &db, &revs);
-        let body = fill(&call.body, &db, &revs);
-        let headers: Vec<(&str, &str)> = call
+        let body: Vec<u8> = call
+            .body
+            .iter()
+            .flat_map(|piece| match piece {
+                Piece::Text(text) => fill(text, &db, &revs).into_bytes(),
+                Piece::Base64(text) => STANDARD.decode(text).unwrap(),
+            })
+            .collect();
+        let filled: Vec<(String, String)> = call
             .headers
+            .iter()
+            .map(|(name, value)| (name.clone(), fill(value, &db, &revs)))
+            .collect();
+        let headers: Vec<(&str, &str)> = filled
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
@@ -194,27 +330,37 @@ async fn replay(client: &Client, name: &str, text: &str) -> (String, Vec<String>
             .into_iter()
             .filter(|(name, _)| *name != "Anonymous")
             .collect();
-        let reply = client
-            .call(&call.method, &path, &headers, body.as_bytes())
-            .await;
+        let reply = client.call(&call.method, &path, &headers, &body).await;
         if let Ok(value) = serde_json::from_slice(&reply.body) {
             remember(&value, &mut revs);
         }
-        let lines = shown(&call, &reply, &db_name);
+        let lines = if name.ends_with("_raw") {
+            shown_whole(&call, &reply, &db_name, &client.address)
+        } else {
+            shown(&call, &reply, &db_name)
+        };
         let _ = writeln!(heard, "{}{} {}", call.before, call.method, call.path);
         for (name, value) in &call.headers {
             let _ = writeln!(heard, "@{name}: {value}");
         }
-        if !call.body.is_empty() {
-            let _ = writeln!(heard, "> {}", call.body);
+        for piece in &call.body {
+            let _ = match piece {
+                Piece::Text(text) => writeln!(heard, "> {text}"),
+                Piece::Base64(text) => writeln!(heard, ">64 {text}"),
+            };
         }
         for line in &lines {
             let _ = writeln!(heard, "< {line}");
         }
         if comparable(&lines) != comparable(&call.expected) {
             differences.push(format!(
-                "{} {}\n  {}\n  expected {:#?}\n  heard    {:#?}",
-                call.method, call.path, call.body, call.expected, lines
+                "{} {}\n  {:?}\n  {}\n  expected {:#?}\n  heard    {:#?}",
+                call.method,
+                call.path,
+                call.headers,
+                String::from_utf8_lossy(&body),
+                call.expected,
+                lines
             ));
         }
     }

@@ -150,11 +150,11 @@ async fn a_failing_request_does_not_affect_others() {
                         .await
                         .expect(201);
                 } else {
-                    let body = json!({"_rev": "1-00000000000000000000000000000000"});
+                    let body = json!({"_attachments": {"missing": {"stub": true}}});
                     client
                         .put(&format!("{db}/doc-{n}"), &body)
                         .await
-                        .expect(409);
+                        .expect(412);
                 }
             })
         })
@@ -175,6 +175,34 @@ async fn a_failing_request_does_not_affect_others() {
         .json();
     assert_eq!(rows["rows"].as_array().unwrap().len(), 100);
     assert_ne!(rows["rows"][0], Value::Null);
+    server.stop().await;
+}
+
+/// An index of a database that is small is built by the request that defines it.
+#[tokio::test]
+async fn an_index_of_a_small_database_leaves_nothing_for_later() {
+    let server = Embedded::start().await;
+    let db = server.client.fresh("db").await;
+    let docs: Vec<Value> = (0..100)
+        .map(|n| json!({"_id": format!("doc-{n}"), "n": n}))
+        .collect();
+    server
+        .client
+        .post(&format!("{db}/_bulk_docs"), &json!({"docs": docs}))
+        .await
+        .expect(201);
+    server
+        .client
+        .post(
+            &format!("{db}/_index"),
+            &json!({"index": {"fields": ["n"]}}),
+        )
+        .await
+        .expect(200);
+    let conn = rusqlite::Connection::open(server.data.join("couch.sqlite")).unwrap();
+    let count = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(count("SELECT count(*) FROM chores"), 0);
+    assert_eq!(count("SELECT count(*) FROM index_rows"), 100);
     server.stop().await;
 }
 

@@ -213,7 +213,10 @@ fn begin(
     offset.write(out);
     if listing.update_seq {
         out.push_str(",\"update_seq\":");
-        write_string(&db.seq_text(db.seq), out);
+        match listing.set {
+            DocumentSet::Locals => Json::Null.write(out),
+            _ => write_string(&db.seq_text(db.seq), out),
+        }
     }
     out.push_str(",\"rows\":[");
     Ok(ListingState {
@@ -398,6 +401,10 @@ fn by_keys(
         }
         state.left -= 1;
         state.key += 1;
+        let is_local = key.as_str().is_some_and(|id| id.starts_with("_local/"));
+        if listing.set == DocumentSet::Locals && !is_local {
+            continue;
+        }
         separate(state, out);
         key_row(conn, db, listing, key, out)?;
         if out.len() - begun > CHUNK_BYTES {
@@ -421,7 +428,8 @@ fn key_row(
         missing(out);
         return Ok(());
     };
-    if listing.set == DocumentSet::Locals {
+    // A listing of documents shows local ones that are named.
+    if id.starts_with("_local/") && listing.set != DocumentSet::Designs {
         match crate::storage::locals::find(conn, db.id, id)? {
             Some((rev, body)) => {
                 let rev = format!("0-{rev}");

@@ -3,14 +3,11 @@
 use http::StatusCode;
 
 use super::document::is_of_installation;
-use super::{
-    app::App, incoming, request::ApiRequest, response::ApiResponse, revisions::doc_options, root,
-};
+use super::{app::App, incoming, request::ApiRequest, response::ApiResponse, root};
 use crate::storage::transaction::Transaction;
 use crate::{
     api_error::ApiError,
     json::{Json, obj},
-    rendering::{DocOptions, render_revision},
     storage::{
         databases,
         documents::{self, NewDoc, Origin},
@@ -18,7 +15,7 @@ use crate::{
     },
 };
 
-fn only_post(request: &ApiRequest) -> Result<(), ApiError> {
+pub(crate) fn only_post(request: &ApiRequest) -> Result<(), ApiError> {
     if request.method == http::Method::POST {
         Ok(())
     } else {
@@ -91,10 +88,6 @@ pub(crate) async fn bulk_docs(
         ordered.sort_by(|(_, a), (_, b)| a.id.cmp(&b.id));
         for (place, doc) in ordered {
             let id = Json::from(doc.id.as_str());
-            if doc.id.starts_with("_local/") {
-                results.push((place, save_local(transaction, &db, doc)?));
-                continue;
-            }
             match documents::save(transaction, &mut db, doc, origin) {
                 Ok(rev) if origin == Origin::Edit => {
                     let done = obj([
@@ -105,8 +98,13 @@ pub(crate) async fn bulk_docs(
                     results.push((place, done));
                 }
                 Ok(_) => {}
-                // An error of the store fails the whole request.
-                Err(failure) if failure.status.is_server_error() => return Err(failure),
+                // An error of the store fails the whole request, and so does a stub that stands for nothing.
+                Err(failure)
+                    if failure.status.is_server_error()
+                        || failure.status == StatusCode::PRECONDITION_FAILED =>
+                {
+                    return Err(failure);
+                }
                 Err(failure) => {
                     let mut members = vec![("id".to_owned(), id)];
                     if origin == Origin::Replication
@@ -131,150 +129,6 @@ pub(crate) async fn bulk_docs(
         app.store.write(work).await?
     };
     Ok(ApiResponse::json(StatusCode::CREATED, &Json::Arr(results)))
-}
-
-fn save_local(
-    transaction: &Transaction<'_>,
-    db: &databases::Database,
-    doc: &NewDoc,
-) -> Result<Json, ApiError> {
-    let edited = doc.history.first().and_then(|rev| rev.id.parse().ok());
-    let body = Json::Obj(doc.body.clone()).to_string();
-    let id = Json::from(doc.id.as_str());
-    match crate::storage::locals::save(transaction, db, &doc.id, edited, &body) {
-        Ok(rev) => Ok(obj([
-            ("ok", true.into()),
-            ("id", id),
-            ("rev", format!("0-{rev}").into()),
-        ])),
-        Err(failure) if failure.status.is_server_error() => Err(failure),
-        Err(failure) => Ok(obj([
-            ("id", id),
-            ("error", failure.error.as_ref().into()),
-            ("reason", failure.reason.as_ref().into()),
-        ])),
-    }
-}
-
-/// `/{db}/_bulk_get`
-pub(crate) async fn bulk_get(
-    app: &App,
-    request: &ApiRequest,
-    name: String,
-) -> Result<ApiResponse, ApiError> {
-    only_post(request)?;
-    let body = request.json_object()?;
-    let docs = body.get("docs").and_then(Json::as_arr);
-    let wanted = docs
-        .ok_or_else(|| ApiError::bad_request("Missing JSON list of 'docs'."))?
-        .to_vec();
-    let options = doc_options(&request.query)?;
-    let results = app.store.read(move |conn| {
-        let db = databases::open(conn, &name)?;
-        let mut out = String::from("{\"results\":[");
-        for (n, entry) in wanted.iter().enumerate() {
-            if n > 0 {
-                out.push(',');
-            }
-            let Some(id) = entry.get("id").and_then(Json::as_str) else {
-                let error = obj([
-                    ("id", entry.get("id").cloned().unwrap_or(Json::Null)),
-                    (
-                        "docs",
-                        Json::Arr(vec![obj([(
-                            "error",
-                            obj([
-                                ("id", Json::Null),
-                                ("rev", Json::Null),
-                                ("error", "bad_request".into()),
-                                ("reason", "document id missed".into()),
-                            ]),
-                        )])]),
-                    ),
-                ]);
-                error.write(&mut out);
-                continue;
-            };
-            out.push_str("{\"id\":");
-            crate::json::write_string(id, &mut out);
-            out.push_str(",\"docs\":[");
-            let found = documents::find(conn, db.id, id)?;
-            let rev = entry.get("rev").and_then(Json::as_str);
-            let mut options = options.clone();
-            if let Some(since) = entry.get("atts_since").and_then(Json::as_arr) {
-                options.atts_since = Some(
-                    since
-                        .iter()
-                        .filter_map(Json::as_str)
-                        .map(str::to_owned)
-                        .collect(),
-                );
-            }
-            bulk_get_one(conn, found.as_ref(), id, rev, &options, &mut out)?;
-            out.push_str("]}");
-        }
-        out.push_str("]}\n");
-        Ok(out)
-    });
-    Ok(ApiResponse::text(StatusCode::OK, results.await?))
-}
-
-fn bulk_get_one(
-    conn: &rusqlite::Connection,
-    found: Option<&documents::DocRow>,
-    id: &str,
-    rev: Option<&str>,
-    options: &DocOptions,
-    out: &mut String,
-) -> Result<(), ApiError> {
-    let error = |rev: &str, error: &str, reason: &str, out: &mut String| {
-        obj([(
-            "error",
-            obj([
-                ("id", id.into()),
-                ("rev", rev.into()),
-                ("error", error.into()),
-                ("reason", reason.into()),
-            ]),
-        )])
-        .write(out);
-    };
-    let rev_text = rev.unwrap_or("undefined");
-    let Some(row) = found else {
-        error(rev_text, "not_found", "missing", out);
-        return Ok(());
-    };
-    let revs = match rev {
-        // Without a revision, CouchDB returns all leaves in the reverse order of `open_revs`.
-        None => row
-            .tree
-            .leaves_in_tree_order()
-            .iter()
-            .rev()
-            .map(|leaf| leaf.rev.clone())
-            .collect(),
-        Some(text) => match Rev::parse(text) {
-            Ok(rev) => vec![rev],
-            Err(failure) => {
-                error(rev_text, &failure.error, &failure.reason, out);
-                return Ok(());
-            }
-        },
-    };
-    for (n, rev) in revs.iter().enumerate() {
-        if n > 0 {
-            out.push(',');
-        }
-        match render_revision(conn, row, rev, options)? {
-            Some(text) => {
-                out.push_str("{\"ok\":");
-                out.push_str(&text);
-                out.push('}');
-            }
-            None => error(rev_text, "not_found", "missing", out),
-        }
-    }
-    Ok(())
 }
 
 /// The format of the response about missing revisions.

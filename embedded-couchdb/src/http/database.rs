@@ -111,13 +111,14 @@ async fn post(app: &App, request: &ApiRequest, name: String) -> Result<ApiRespon
             Ok(rev)
         })
         .await?;
-    let status = if request.query.get("batch") == Some("ok") {
-        StatusCode::ACCEPTED
-    } else {
-        StatusCode::CREATED
-    };
+    if request.query.get("batch") == Some("ok") {
+        return Ok(ApiResponse::json(
+            StatusCode::ACCEPTED,
+            &obj([("ok", true.into()), ("id", id.into())]),
+        ));
+    }
     Ok(ApiResponse::json(
-        status,
+        StatusCode::CREATED,
         &obj([
             ("ok", true.into()),
             ("id", id.as_str().into()),

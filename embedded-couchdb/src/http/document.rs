@@ -1,22 +1,24 @@
 //! `/{db}/{id}`
 
 use http::{StatusCode, header};
+use rusqlite::Connection;
 
 use super::{
     app::App,
-    attachments, incoming, multipart,
+    form, incoming, multipart,
     request::{ApiRequest, decode},
     response::ApiResponse,
-    revisions::{doc_options, leaf_of, open_revs},
+    revisions::{doc_options, open_revs},
 };
 use crate::storage::transaction::Transaction;
 use crate::{
     api_error::ApiError,
     json::{Json, obj},
-    rendering::{meta_members, render_revision},
+    rendering::{DocOptions, meta_members, render_revision},
     storage::{
-        databases,
-        documents::{self, NewDoc, Origin},
+        databases::{self, Database},
+        documents::{self, Attachment, DocRow, NewDoc, Origin},
+        locals,
         revtree::Rev,
     },
 };
@@ -31,7 +33,12 @@ pub(crate) async fn document(
     match request.method.as_str() {
         "GET" | "HEAD" => {
             incoming::check_id(&id)?;
-            if request.query.get("open_revs").is_some() {
+            // An empty list asks for nothing in particular.
+            if request
+                .query
+                .get("open_revs")
+                .is_some_and(|list| list.trim() != "[]")
+            {
                 open_revs(app, request, name, id).await
             } else {
                 get(app, request, name, id).await
@@ -40,7 +47,7 @@ pub(crate) async fn document(
         "PUT" => put(app, request, name, id).await,
         "DELETE" => delete(app, request, name, id).await,
         "COPY" => copy(app, request, name, id).await,
-        "POST" => attachments::post_form(app, request, name, id).await,
+        "POST" => form::post_form(app, request, name, id).await,
         _ => Err(ApiError::method_not_allowed(
             "DELETE,GET,HEAD,POST,PUT,COPY",
         )),
@@ -55,20 +62,33 @@ async fn get(
 ) -> Result<ApiResponse, ApiError> {
     let options = doc_options(&request.query)?;
     let named = request.query.get("rev").map(Rev::parse).transpose()?;
-    let latest = request.query.on("latest")?;
-    let wants_multipart = options.attachments && request.accepts("multipart/related");
+    // CouchDB shows the winner then, whatever revision is named.
+    let latest = request.query.get("latest") == Some("true");
+    let options = if named.is_some() {
+        options.of_revision()
+    } else {
+        options
+    };
+    let wants_multipart = (options.attachments || options.atts_since.is_some())
+        && (request.header(header::ACCEPT).is_none()
+            || ["multipart/related", "multipart/*", "*/*"]
+                .iter()
+                .any(|kind| request.accepts(kind)));
     let found = app.store.read(move |conn| {
         let db = databases::open(conn, &name)?;
         let row = documents::find(conn, db.id, &id)?.ok_or_else(ApiError::missing)?;
         let rev = match named {
-            Some(rev) if latest => leaf_of(&row.tree, &rev).ok_or_else(ApiError::missing)?,
-            Some(rev) => rev,
-            None if row.deleted => return Err(ApiError::deleted()),
-            None => row
+            Some(rev) if !latest => rev,
+            _ if row.deleted => return Err(ApiError::deleted()),
+            _ => row
                 .tree
                 .winner()
                 .map(|node| node.rev.clone())
                 .ok_or_else(ApiError::missing)?,
+        };
+        let options = DocOptions {
+            att_encoding_info: options.att_encoding_info || wants_multipart,
+            ..options
         };
         if wants_multipart && let Some(parts) = multipart::related(conn, &row, &rev, &options)? {
             return Ok((rev, Err(parts), true));
@@ -82,11 +102,7 @@ async fn get(
     });
     let (rev, content, plain) = found.await?;
     let etag = format!("\"{rev}\"");
-    if plain
-        && request
-            .header(header::IF_NONE_MATCH)
-            .is_some_and(|seen| seen.contains(&etag))
-    {
+    if plain && request.has_seen(&etag) {
         return Ok(
             ApiResponse::text(StatusCode::NOT_MODIFIED, String::new()).with(header::ETAG, etag)
         );
@@ -109,9 +125,9 @@ async fn get(
 pub(crate) fn sent(request: &ApiRequest) -> Result<incoming::IncomingDoc, ApiError> {
     let kind = request.header(header::CONTENT_TYPE).unwrap_or_default();
     let mut doc = if kind.starts_with("multipart/related") {
-        multipart::parse_related(kind, &request.body)?
+        multipart::parse_related(kind, &request.body()?)?
     } else {
-        if request.body.is_empty() {
+        if request.sent_body.is_empty() {
             return Err(ApiError::bad_request("Missing request body"));
         }
         let json = request.json()?;
@@ -141,7 +157,7 @@ async fn put(
 ) -> Result<ApiResponse, ApiError> {
     incoming::check_id(&id)?;
     let doc = sent(request)?;
-    let (new, origin) = if request.query.flag("new_edits")? == Some(false) {
+    let (new, origin) = if request.query.get("new_edits") == Some("false") {
         (doc.into_replicated(id)?, Origin::Replication)
     } else {
         (doc.into_edit(id)?, Origin::Edit)
@@ -189,16 +205,19 @@ pub(crate) fn is_of_installation(name: &str) -> bool {
 
 /// The response to a write.
 pub(crate) fn saved(request: &ApiRequest, status: StatusCode, id: &str, rev: &Rev) -> ApiResponse {
-    ApiResponse::json(
+    let response = ApiResponse::json(
         status,
         &obj([
             ("ok", true.into()),
             ("id", id.into()),
             ("rev", rev.to_string().into()),
         ]),
-    )
-    .with(header::ETAG, format!("\"{rev}\""))
-    .with(
+    );
+    if id.starts_with("_local/") {
+        let database = request.raw_path.split('/').nth(1).unwrap_or_default();
+        return response.with(header::LOCATION, request.location(&[database, id]));
+    }
+    response.with(header::ETAG, format!("\"{rev}\"")).with(
         header::LOCATION,
         format!("{}{}", request.base(), request.raw_path),
     )
@@ -241,6 +260,54 @@ async fn delete(
     .with(header::ETAG, format!("\"{rev}\"")))
 }
 
+/// The members and the attachments of a revision.
+type StoredRevision = (Vec<(String, Json)>, Vec<Attachment>);
+
+/// Reads a stored revision.
+pub(crate) fn stored(
+    conn: &Connection,
+    row: &DocRow,
+    rev: &Rev,
+) -> Result<StoredRevision, ApiError> {
+    let node = row.tree.get(rev).and_then(|node| node.stored);
+    let body_row = node
+        .and_then(|stored| stored.body)
+        .ok_or_else(ApiError::missing)?;
+    let body = documents::body(conn, body_row)?;
+    Ok((members(&body.text)?, body.attachments))
+}
+
+/// Reads the revision to copy: the one that is named, or the winner.
+fn source(
+    conn: &Connection,
+    db: &Database,
+    id: &str,
+    rev: Option<Rev>,
+) -> Result<StoredRevision, ApiError> {
+    if id.starts_with("_local/") {
+        let (_, body) = locals::find(conn, db.id, id)?.ok_or_else(ApiError::missing)?;
+        return Ok((members(&body)?, Vec::new()));
+    }
+    let row = documents::find(conn, db.id, id)?.ok_or_else(ApiError::missing)?;
+    let rev = match rev {
+        Some(rev) => rev,
+        None if row.deleted => return Err(ApiError::deleted()),
+        None => row
+            .tree
+            .winner()
+            .map(|node| node.rev.clone())
+            .ok_or_else(ApiError::missing)?,
+    };
+    stored(conn, &row, &rev)
+}
+
+fn members(body: &str) -> Result<Vec<(String, Json)>, ApiError> {
+    match Json::parse(body.as_bytes()) {
+        Ok(Json::Obj(members)) => Ok(members),
+        _ => Err(ApiError::internal("a stored document cannot be read")),
+    }
+}
+
 async fn copy(
     app: &App,
     request: &ApiRequest,
@@ -264,36 +331,11 @@ async fn copy(
         .store
         .write(move |transaction| {
             let mut db = databases::open(transaction.conn, &name)?;
-            let row =
-                documents::find(transaction.conn, db.id, &id)?.ok_or_else(ApiError::missing)?;
-            let source = match source_rev {
-                Some(rev) => rev,
-                None if row.deleted => return Err(ApiError::deleted()),
-                None => row
-                    .tree
-                    .winner()
-                    .map(|node| node.rev.clone())
-                    .ok_or_else(ApiError::missing)?,
-            };
-            let stored = row
-                .tree
-                .get(&source)
-                .and_then(|node| node.stored)
-                .ok_or_else(ApiError::missing)?;
-            let body =
-                documents::body(transaction.conn, stored.body.ok_or_else(ApiError::missing)?)?;
-            let Ok(Json::Obj(members)) = Json::parse(body.text.as_bytes()) else {
-                return Err(ApiError::internal("a stored document cannot be read"));
-            };
-            let mut attachments = Vec::new();
-            for attachment in &body.attachments {
-                attachments.push(documents::NewAttachment {
-                    name: attachment.name.clone(),
-                    content_type: attachment.content_type.clone(),
-                    revpos: None,
-                    data: Some(attachment.data(transaction.conn)?),
-                });
-            }
+            let (members, attachments) = source(transaction.conn, &db, &id, source_rev)?;
+            let attachments = attachments
+                .iter()
+                .map(|attachment| attachment.copied(transaction.conn))
+                .collect::<Result<_, _>>()?;
             let new = NewDoc {
                 id: target,
                 deleted: false,

@@ -36,7 +36,7 @@ pub(crate) async fn changes(
 ) -> Result<ApiResponse, ApiError> {
     let body = match request.method {
         Method::GET | Method::HEAD => None,
-        Method::POST if request.body.is_empty() => None,
+        Method::POST if request.sent_body.is_empty() => None,
         Method::POST => {
             request.demand_json()?;
             Some(request.json_object()?)

@@ -1,12 +1,17 @@
 //! Parsing and validation of documents that clients send.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::{
+    Engine as _,
+    alphabet::STANDARD,
+    engine::{GeneralPurpose, GeneralPurposeConfig},
+};
 use http::StatusCode;
 
 use crate::{
     api_error::ApiError,
     json::Json,
     storage::{
+        attachment_data::Data,
         documents::{NewAttachment, NewDoc},
         revtree::Rev,
     },
@@ -33,10 +38,14 @@ pub(crate) struct IncomingDoc {
 #[derive(Clone, Debug)]
 pub(crate) struct FollowingAttachment {
     pub(crate) name: String,
-    /// The length of the sent data, in bytes.
-    pub(crate) length: usize,
+    /// The length of what is sent, in bytes.
+    pub(crate) sent_length: usize,
+    /// The length of the uncompressed data, in bytes, if the client says it.
+    pub(crate) length: Option<i64>,
     /// Whether the data is compressed, as CouchDB's replicator does with text.
-    pub(crate) encoded: bool,
+    pub(crate) is_gzip: bool,
+    /// The MD5 of what is sent, if the client says it.
+    pub(crate) digest: Option<[u8; 16]>,
 }
 
 /// Refuses the ids that CouchDB refuses.
@@ -85,7 +94,6 @@ pub(crate) fn parse(json: Json) -> Result<IncomingDoc, ApiError> {
             }
             "_rev" => match value {
                 Json::Str(rev) => doc.rev = Some(Rev::parse(&rev)?),
-                Json::Null => {}
                 _ => return Err(ApiError::bad_request("Invalid rev format")),
             },
             "_deleted" => match value {
@@ -99,6 +107,13 @@ pub(crate) fn parse(json: Json) -> Result<IncomingDoc, ApiError> {
             "_attachments" => attachments(value, &mut doc)?,
             "_revisions" => doc.revisions = Some(revisions(&value)?),
             "_revs_info" | "_local_seq" | "_conflicts" | "_deleted_conflicts" => {}
+            // CouchDB's replicator writes these into its documents, and they are replicated like others.
+            "_replication_id"
+            | "_replication_state"
+            | "_replication_state_time"
+            | "_replication_state_reason"
+            | "_replication_stats"
+            | "_access" => doc.body.push((key, value)),
             _ => {
                 return Err(ApiError::doc_validation(format!(
                     "Bad special document member: {key}"
@@ -110,6 +125,11 @@ pub(crate) fn parse(json: Json) -> Result<IncomingDoc, ApiError> {
 }
 
 fn revisions(value: &Json) -> Result<Vec<Rev>, ApiError> {
+    if value.as_obj().is_none() {
+        return Err(ApiError::doc_validation(
+            "Bad special document member: _revisions",
+        ));
+    }
     let start = value.get("start").and_then(Json::as_i64);
     let start = start
         .and_then(|start| u64::try_from(start).ok())
@@ -124,7 +144,7 @@ fn revisions(value: &Json) -> Result<Vec<Rev>, ApiError> {
             let id = id
                 .as_str()
                 .ok_or_else(|| ApiError::doc_validation("RevId isn't a string"))?;
-            let pos = start.checked_sub(age as u64).filter(|pos| *pos > 0);
+            let pos = start.checked_sub(age as u64);
             let pos = pos.ok_or_else(|| {
                 ApiError::doc_validation("_revisions.ids is longer than _revisions.start")
             })?;
@@ -140,64 +160,113 @@ fn attachments(value: Json, doc: &mut IncomingDoc) -> Result<(), ApiError> {
         ));
     };
     for (name, attachment) in list {
-        if name.starts_with('_') {
-            return Err(ApiError::bad_request(
-                "Attachment name starts with prohibited character '_'",
-            ));
+        check_attachment_name(&name)?;
+        // CouchDB drops what is no object.
+        if attachment.as_obj().is_some() {
+            one_attachment(name, &attachment, doc)?;
         }
-        let on = |key| attachment.get(key).and_then(Json::as_bool) == Some(true);
-        let kind = attachment
-            .get("content_type")
-            .and_then(Json::as_str)
-            .unwrap_or("application/octet-stream");
-        let revpos = attachment
-            .get("revpos")
-            .and_then(Json::as_i64)
-            .map(i64::unsigned_abs);
-        let encoded = match attachment.get("encoding").and_then(Json::as_str) {
-            None | Some("identity") => false,
-            Some("gzip") => true,
-            Some(other) => {
-                let reason = format!("{other} is not a supported content encoding.");
-                return Err(ApiError::bad_content_type(reason));
-            }
-        };
-        let data = if on("stub") {
-            None
-        } else if on("follows") {
-            let announced = if encoded { "encoded_length" } else { "length" };
-            let length = attachment.get(announced);
-            let length = length
-                .and_then(Json::as_i64)
-                .and_then(|n| usize::try_from(n).ok());
-            let length = length.ok_or_else(|| {
-                ApiError::bad_request("Missing length of an attachment that follows")
-            })?;
-            doc.following.push(FollowingAttachment {
-                name: name.clone(),
-                length,
-                encoded,
-            });
-            Some(Vec::new())
-        } else {
-            let data = attachment.get("data").and_then(Json::as_str);
-            let data = data.ok_or_else(|| {
-                ApiError::bad_request(format!("Invalid attachment data for {name}"))
-            })?;
-            let data = STANDARD.decode(data);
-            let data = data.map_err(|_| {
-                ApiError::bad_request(format!("Invalid attachment data for {name}"))
-            })?;
-            Some(if encoded { unpack(&data)? } else { data })
-        };
-        doc.attachments.push(NewAttachment {
-            name,
-            content_type: kind.to_owned(),
-            revpos,
-            data,
-        });
     }
     Ok(())
+}
+
+/// Refuses the names of attachments that CouchDB refuses.
+pub(crate) fn check_attachment_name(name: &str) -> Result<(), ApiError> {
+    if name.starts_with('_') {
+        return Err(ApiError::bad_request(format!(
+            "Attachment name '{name}' starts with prohibited character '_'"
+        )));
+    }
+    Ok(())
+}
+
+fn one_attachment(name: String, sent: &Json, doc: &mut IncomingDoc) -> Result<(), ApiError> {
+    let is = |key| sent.get(key).and_then(Json::as_bool) == Some(true);
+    let content_type = match sent.get("content_type") {
+        None => "application/octet-stream",
+        Some(Json::Str(kind)) => kind,
+        Some(_) => {
+            return Err(ApiError::bad_request(format!(
+                "content_type of attachment {name} must be a string"
+            )));
+        }
+    };
+    let mut new = NewAttachment {
+        content_type: content_type.to_owned(),
+        revpos: sent.get("revpos").map(revpos),
+        data: None,
+        name,
+    };
+    if is("follows") {
+        doc.following.push(following(&new.name, sent)?);
+    } else if !is("stub") {
+        new.data = Some(inline(&new.name, content_type, sent)?);
+    }
+    doc.attachments.push(new);
+    Ok(())
+}
+
+/// A generation. What is none equals no stored one.
+fn revpos(sent: &Json) -> u64 {
+    let number = match sent {
+        Json::Int(number) => u64::try_from(*number).ok(),
+        // As in Erlang, 2.0 is equal to 2. No generation is near the limit of exact floats.
+        Json::Float(number) if number.fract() == 0.0 => number.to_string().parse().ok(),
+        _ => None,
+    };
+    number.unwrap_or(u64::MAX)
+}
+
+fn following(name: &str, sent: &Json) -> Result<FollowingAttachment, ApiError> {
+    let is_gzip = match sent.get("encoding").and_then(Json::as_str) {
+        None | Some("identity") => false,
+        Some("gzip") => true,
+        Some(other) => {
+            let reason = format!("{other} is not a supported content encoding.");
+            return Err(ApiError::bad_content_type(reason));
+        }
+    };
+    let number = |key| sent.get(key).and_then(Json::as_i64);
+    let announced = number(if is_gzip { "encoded_length" } else { "length" });
+    let announced = announced.and_then(|length| usize::try_from(length).ok());
+    let sent_length = announced.ok_or_else(|| {
+        ApiError::bad_request(format!("the length of attachment {name} is missing"))
+    })?;
+    Ok(FollowingAttachment {
+        name: name.to_owned(),
+        sent_length,
+        length: number("length"),
+        is_gzip,
+        digest: sent
+            .get("digest")
+            .and_then(Json::as_str)
+            .and_then(|digest| {
+                base64::engine::general_purpose::STANDARD
+                    .decode(digest.strip_prefix("md5-")?)
+                    .ok()
+            })
+            .and_then(|digest| digest.try_into().ok()),
+    })
+}
+
+fn inline(name: &str, content_type: &str, sent: &Json) -> Result<Data, ApiError> {
+    /// As Erlang decodes: the bits that are left over at the end are not looked at.
+    const BASE64: GeneralPurpose = GeneralPurpose::new(
+        &STANDARD,
+        GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+    );
+    let invalid = || ApiError::bad_request(format!("Invalid attachment data for {name}"));
+    let text = sent
+        .get("data")
+        .and_then(Json::as_str)
+        .ok_or_else(invalid)?;
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+    let bytes = if text.as_bytes().iter().any(&is_space) {
+        let letters: Vec<u8> = text.bytes().filter(|byte| !is_space(byte)).collect();
+        BASE64.decode(letters)
+    } else {
+        BASE64.decode(text)
+    };
+    Data::plain(content_type, bytes.map_err(|_| invalid())?)
 }
 
 impl IncomingDoc {
@@ -228,7 +297,11 @@ impl IncomingDoc {
             deleted: self.deleted,
             body: self.body,
             attachments: self.attachments,
-            history: self.rev.into_iter().collect(),
+            history: self
+                .rev
+                .or_else(|| self.revisions?.into_iter().next())
+                .into_iter()
+                .collect(),
         })
     }
 
@@ -237,8 +310,12 @@ impl IncomingDoc {
         self.check_size()?;
         let history = match (self.revisions, self.rev) {
             (Some(revisions), _) if !revisions.is_empty() => revisions,
-            (_, Some(rev)) => vec![rev],
-            _ => Vec::new(),
+            (None, Some(rev)) => vec![rev],
+            _ => {
+                return Err(ApiError::bad_request(
+                    "When `new_edits: false`, the document needs `_rev` or `_revisions` specified",
+                ));
+            }
         };
         Ok(NewDoc {
             id,
@@ -304,27 +381,4 @@ fn check_design(id: &str, doc: &IncomingDoc) -> Result<(), ApiError> {
         }
     }
     Ok(())
-}
-
-/// The largest decompressed attachment, in bytes.
-const MAX_UNPACKED: u64 = 256 * 1024 * 1024;
-
-/// Decompresses the data of an attachment. This server stores all attachments uncompressed.
-pub(crate) fn unpack(data: &[u8]) -> Result<Vec<u8>, ApiError> {
-    use std::io::Read as _;
-    let mut out = Vec::new();
-    let read = flate2::read::GzDecoder::new(data)
-        .take(MAX_UNPACKED + 1)
-        .read_to_end(&mut out);
-    match read {
-        Ok(_) if out.len() as u64 <= MAX_UNPACKED => Ok(out),
-        Ok(_) => Err(ApiError::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "too_large",
-            "the request entity is too large",
-        )),
-        Err(_) => Err(ApiError::bad_request(
-            "an attachment said to be compressed is not",
-        )),
-    }
 }

@@ -1,25 +1,13 @@
-//! `/{db}/_local/{id}`
+//! `/{db}/_local/{id}`: what differs from other documents.
 
 use http::{Method, StatusCode};
 
-use super::{app::App, incoming, request::ApiRequest, response::ApiResponse};
+use super::{app::App, document, request::ApiRequest, response::ApiResponse, revisions::rev_list};
 use crate::{
     api_error::ApiError,
     json::{Json, obj},
-    storage::{databases, documents, locals},
+    storage::{databases, documents, locals, revtree::Rev},
 };
-
-/// Parses a revision `0-N` of a local document, which has no revision tree.
-fn number(rev: Option<&str>) -> Result<Option<i64>, ApiError> {
-    match rev {
-        None => Ok(None),
-        Some(text) => text
-            .strip_prefix("0-")
-            .and_then(|number| number.parse().ok())
-            .map(Some)
-            .ok_or_else(|| ApiError::bad_request("Invalid rev format")),
-    }
-}
 
 /// `/{db}/_local/{id}`
 pub(crate) async fn local(
@@ -28,55 +16,15 @@ pub(crate) async fn local(
     name: String,
     id: String,
 ) -> Result<ApiResponse, ApiError> {
+    if id == "_local/" {
+        return Err(invalid_id());
+    }
     match request.method {
-        Method::GET | Method::HEAD => {
-            let wanted = id.clone();
-            let found = app
-                .store
-                .read(move |conn| {
-                    let db = databases::open(conn, &name)?;
-                    locals::find(conn, db.id, &wanted)
-                })
-                .await?;
-            let (rev, body) = found.ok_or_else(ApiError::missing)?;
-            let mut text = documents::render(&id, &format!("0-{rev}"), false, &body, &[]);
-            text.push('\n');
-            Ok(ApiResponse::text(StatusCode::OK, text))
-        }
-        Method::PUT => {
-            let mut json = request.json()?;
-            let mut rev = request
-                .query
-                .get("rev")
-                .or(request.if_match())
-                .map(str::to_owned);
-            if let Json::Obj(members) = &mut json {
-                // Replicators send `_revisions`. A local document has no revision tree.
-                members.retain(|(key, _)| key != "_revisions");
-                // The form `0-N` passes the validation of ordinary revisions.
-                if let Some(at) = members.iter().position(|(key, _)| key == "_rev")
-                    && let (_, Json::Str(inner)) = members.remove(at)
-                {
-                    rev = Some(inner);
-                }
-            }
-            let doc = incoming::parse(json)?;
-            let edited = number(rev.as_deref())?;
-            let body = Json::Obj(doc.body).to_string();
-            let rev = save(app, name, id.clone(), edited, body).await?;
-            Ok(ApiResponse::json(
-                StatusCode::CREATED,
-                &obj([
-                    ("ok", true.into()),
-                    ("id", id.into()),
-                    ("rev", format!("0-{rev}").into()),
-                ]),
-            ))
-        }
+        Method::GET | Method::HEAD => get(app, request, name, id).await,
         Method::DELETE => {
             let gone = id.clone();
             app.store
-                .write(move |transaction| {
+                .write_making_room(move |transaction| {
                     let db = databases::open(transaction.conn, &name)?;
                     locals::delete(transaction, &db, &gone)
                 })
@@ -84,24 +32,57 @@ pub(crate) async fn local(
             Ok(ApiResponse::ok(&obj([
                 ("ok", true.into()),
                 ("id", id.into()),
-                ("rev", "0-0".into()),
+                ("rev", locals::revision(0).to_string().into()),
             ])))
         }
-        _ => Err(ApiError::method_not_allowed("DELETE,GET,HEAD,PUT,COPY")),
+        _ => document::document(app, request, name, id).await,
     }
 }
 
-async fn save(
+/// The error for `_local` without a name.
+pub(crate) fn invalid_id() -> ApiError {
+    ApiError::bad_request("Invalid _local document id.")
+}
+
+async fn get(
     app: &App,
+    request: &ApiRequest,
     name: String,
     id: String,
-    edited: Option<i64>,
-    body: String,
-) -> Result<i64, ApiError> {
-    app.store
-        .write(move |transaction| {
-            let db = databases::open(transaction.conn, &name)?;
-            locals::save(transaction, &db, &id, edited, &body)
+) -> Result<ApiResponse, ApiError> {
+    let with_revisions = request.query.get("revs") == Some("true");
+    let named = request.query.get("rev").map(Rev::parse).transpose()?;
+    // Only the latest revision can be asked for.
+    let is_absent = named.is_some() && request.query.get("latest") != Some("true");
+    let open_revs = match request.query.get("open_revs") {
+        None => None,
+        Some("all") => return Err(ApiError::missing()),
+        Some(list) => {
+            let list = Json::parse(list.as_bytes()).map_err(|_| ApiError::bad_json())?;
+            Some(rev_list(&list)?).filter(|revs| !revs.is_empty())
+        }
+    };
+    let wanted = id.clone();
+    let found = app
+        .store
+        .read(move |conn| {
+            let db = databases::open(conn, &name)?;
+            locals::find(conn, db.id, &wanted)
         })
-        .await
+        .await?;
+    if let Some(revs) = open_revs {
+        let missing = |rev: Rev| obj([("missing", rev.to_string().into())]);
+        let missing = revs.into_iter().map(missing).collect();
+        return Ok(ApiResponse::ok(&Json::Arr(missing)));
+    }
+    let (rev, body) = found.filter(|_| !is_absent).ok_or_else(ApiError::missing)?;
+    let mut extra = Vec::new();
+    if with_revisions {
+        let ids = Json::Arr(vec![rev.to_string().into()]);
+        extra.push(("_revisions", obj([("start", 0_i64.into()), ("ids", ids)])));
+    }
+    let rev = locals::revision(rev).to_string();
+    let mut text = documents::render(&id, &rev, false, &body, &extra);
+    text.push('\n');
+    Ok(ApiResponse::text(StatusCode::OK, text))
 }

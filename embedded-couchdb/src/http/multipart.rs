@@ -1,7 +1,10 @@
 //! Multipart bodies: documents with the data of their attachments, and several revisions at once.
 
+use std::cmp::Ordering;
+
 use bytes::Bytes;
 use http::{StatusCode, header};
+use md5::{Digest as _, Md5};
 use rusqlite::Connection;
 
 use super::{body::Body, incoming, response::ApiResponse};
@@ -10,6 +13,7 @@ use crate::{
     json::Json,
     rendering::{DocOptions, meta_members, sends_data},
     storage::{
+        attachment_data::Data,
         documents::{self, Attachment, DocRow},
         revtree::Rev,
     },
@@ -38,14 +42,15 @@ pub(crate) fn related(
     let mut files = Vec::new();
     let mut entries = Vec::new();
     for attachment in &body.attachments {
-        let mut entry = attachment.stub();
-        if sends_data(&row.tree, rev, attachment, options) {
-            if let Json::Obj(members) = &mut entry {
-                members.retain(|(key, _)| key != "stub");
-                members.push(("follows".to_owned(), true.into()));
-            }
-            files.push((attachment.clone(), attachment.data(conn)?));
-        }
+        let entry = if sends_data(&row.tree, rev, attachment, options) {
+            files.push((attachment.clone(), attachment.stored(conn)?));
+            let mut members = attachment.describe(true);
+            members.push(("length".to_owned(), attachment.length.into()));
+            members.push(("follows".to_owned(), true.into()));
+            Json::Obj(members)
+        } else {
+            attachment.stub(true)
+        };
         entries.push((attachment.name.clone(), entry));
     }
     if files.is_empty() {
@@ -63,11 +68,16 @@ pub(crate) fn related(
     Ok(Some(RelatedBody { document, files }))
 }
 
-fn boundary() -> String {
+pub(crate) fn boundary() -> String {
     uuid::Uuid::new_v4().simple().to_string()
 }
 
 impl RelatedBody {
+    /// The JSON of the document.
+    pub(crate) fn document(&self) -> &str {
+        &self.document
+    }
+
     fn write(&self, boundary: &str, out: &mut Vec<u8>) {
         let json = format!(
             "--{boundary}\r\nContent-Type: application/json\r\n\r\n{}",
@@ -75,10 +85,16 @@ impl RelatedBody {
         );
         out.extend_from_slice(json.as_bytes());
         for (attachment, data) in &self.files {
+            let encoding = if attachment.packed_length.is_some() {
+                "Content-Encoding: gzip\r\n"
+            } else {
+                ""
+            };
             let head = format!(
-                "\r\n--{boundary}\r\nContent-Disposition: attachment; filename=\"{}\"\r\nContent-Type: {}\r\nContent-Length: {}\r\n\r\n",
-                attachment.name.replace('"', "'"),
-                attachment.content_type,
+                "\r\n--{boundary}\r\nContent-Disposition: attachment; filename=\"{}\"\r\nContent-Type: {}\r\n\
+                 Content-Length: {}\r\n{encoding}\r\n",
+                single_line(&attachment.name),
+                single_line(&attachment.content_type),
                 data.len(),
             );
             out.extend_from_slice(head.as_bytes());
@@ -95,7 +111,12 @@ impl RelatedBody {
     }
 }
 
-fn multipart(kind: &str, boundary: &str, out: Vec<u8>) -> ApiResponse {
+/// The text without what would end the header that it is in.
+pub(crate) fn single_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
+pub(crate) fn multipart(kind: &str, boundary: &str, out: Vec<u8>) -> ApiResponse {
     ApiResponse {
         status: StatusCode::OK,
         headers: Vec::new(),
@@ -107,31 +128,26 @@ fn multipart(kind: &str, boundary: &str, out: Vec<u8>) -> ApiResponse {
     )
 }
 
-/// A part of a `multipart/mixed` body.
-pub(crate) enum MixedPart {
+/// A part of a body with several revisions.
+pub(crate) enum Part {
     Json(String),
     Related(RelatedBody),
+    /// A revision that is not there.
     Error(String),
 }
 
-/// A response with several revisions as `multipart/mixed`.
-pub(crate) fn mixed(parts: Vec<MixedPart>) -> ApiResponse {
-    let outer = boundary();
+/// The response to `open_revs`.
+pub(crate) fn revisions(parts: Vec<Part>) -> ApiResponse {
+    let (outer, inner) = (boundary(), boundary());
     let mut out = Vec::new();
     for part in parts {
         out.extend_from_slice(format!("--{outer}\r\n").as_bytes());
         match part {
-            MixedPart::Json(text) => out.extend_from_slice(
+            Part::Json(text) => out.extend_from_slice(
                 format!("Content-Type: application/json\r\n\r\n{text}").as_bytes(),
             ),
-            MixedPart::Error(text) => {
-                out.extend_from_slice(
-                    format!("Content-Type: application/json; error=\"true\"\r\n\r\n{text}")
-                        .as_bytes(),
-                );
-            }
-            MixedPart::Related(related) => {
-                let inner = boundary();
+            Part::Error(text) => out.extend_from_slice(&error_part(&text)),
+            Part::Related(related) => {
                 out.extend_from_slice(
                     format!("Content-Type: multipart/related; boundary=\"{inner}\"\r\n\r\n")
                         .as_bytes(),
@@ -145,61 +161,112 @@ pub(crate) fn mixed(parts: Vec<MixedPart>) -> ApiResponse {
     multipart("mixed", &outer, out)
 }
 
-/// Parses a `multipart/related` body.
+fn error_part(text: &str) -> Vec<u8> {
+    format!("Content-Type: application/json; error=\"true\"\r\n\r\n{text}").into_bytes()
+}
+
+/// A revision that `_bulk_get` found or not.
+pub(crate) struct BulkPart {
+    pub(crate) id: String,
+    pub(crate) rev: String,
+    pub(crate) part: Part,
+}
+
+/// The response to `_bulk_get`, whose form differs from that of `open_revs` in detail.
+pub(crate) fn bulk(kind: &str, parts: Vec<BulkPart>) -> ApiResponse {
+    let outer = boundary();
+    let mut out = Vec::new();
+    for BulkPart { id, rev, part } in parts {
+        out.extend_from_slice(format!("\r\n--{outer}\r\n").as_bytes());
+        let about = format!(
+            "X-Doc-Id: {}\r\nX-Rev-Id: {}\r\n",
+            single_line(&id),
+            single_line(&rev)
+        );
+        match part {
+            Part::Json(text) => out.extend_from_slice(
+                format!("{about}Content-Type: application/json\r\n\r\n{text}").as_bytes(),
+            ),
+            Part::Error(text) => out.extend_from_slice(&error_part(&text)),
+            Part::Related(related) => {
+                let inner = boundary();
+                out.extend_from_slice(
+                    format!("{about}Content-Type: multipart/related; boundary={inner}\r\n\r\n")
+                        .as_bytes(),
+                );
+                related.write(&inner, &mut out);
+            }
+        }
+    }
+    out.extend_from_slice(format!("\r\n--{outer}--\r\n").as_bytes());
+    multipart(kind, &outer, out)
+}
+
+/// Parses a `multipart/related` body. The parts follow in the order of the document; CouchDB does not look at their names.
 pub(crate) fn parse_related(
     content_type: &str,
     body: &[u8],
 ) -> Result<incoming::IncomingDoc, ApiError> {
-    let broken = || ApiError::bad_request("the multipart body cannot be read");
-    let boundary = content_type
-        .split(';')
-        .find_map(|parameter| parameter.trim().strip_prefix("boundary="))
-        .map(|boundary| boundary.trim_matches('"'))
-        .ok_or_else(broken)?;
-    let mut parts = parts(body, format!("--{boundary}").as_bytes())
-        .ok_or_else(broken)?
-        .into_iter();
+    let mut parts = parse(content_type, body)?.into_iter();
     let (_, json) = parts.next().ok_or_else(broken)?;
     let json = Json::parse(json).map_err(|_| ApiError::bad_json())?;
+    if json.as_obj().is_none() {
+        return Err(ApiError::bad_request("Document must be a JSON object"));
+    }
     let mut doc = incoming::parse(json)?;
-    let mut files: Vec<(Option<String>, &[u8])> =
-        parts.map(|(head, data)| (filename(&head), data)).collect();
     for following in std::mem::take(&mut doc.following) {
+        let (_, data) = parts.next().ok_or_else(broken)?;
         let name = &following.name;
-        // A part without a file name belongs to the next attachment in the order of the document.
-        let at = files
-            .iter()
-            .position(|(named, _)| named.as_ref() == Some(name))
-            .unwrap_or(0);
-        if at >= files.len() {
-            return Err(broken());
+        match data.len().cmp(&following.sent_length) {
+            Ordering::Greater => {
+                return Err(ApiError::bad_request("attachment longer than expected"));
+            }
+            Ordering::Less => {
+                return Err(ApiError::bad_request("attachment shorter than expected"));
+            }
+            Ordering::Equal => {}
         }
-        let (_, data) = files.remove(at);
-        if data.len() != following.length {
-            return Err(ApiError::bad_request(format!(
-                "the length of attachment {name} is not what was announced"
-            )));
+        if following
+            .digest
+            .is_some_and(|digest| digest != <[u8; 16]>::from(Md5::digest(data)))
+        {
+            return Err(ApiError::new(
+                StatusCode::BAD_REQUEST,
+                "content_md5_mismatch",
+                "Possible message corruption.",
+            ));
         }
-        let data = if following.encoded {
-            incoming::unpack(data)?
-        } else {
-            data.to_vec()
-        };
         if let Some(attachment) = doc
             .attachments
             .iter_mut()
             .find(|attachment| attachment.name == *name)
         {
-            attachment.data = Some(data);
+            attachment.data = Some(if following.is_gzip {
+                Data::gzipped(data.to_vec(), following.length)
+            } else {
+                Data::plain(&attachment.content_type, data.to_vec())?
+            });
         }
     }
     Ok(doc)
 }
 
-fn filename(head: &str) -> Option<String> {
-    let at = head.find("filename=\"")? + 10;
-    let rest = head.get(at..)?;
-    Some(rest.get(..rest.find('"')?)?.to_owned())
+fn broken() -> ApiError {
+    ApiError::bad_request("the multipart body cannot be read")
+}
+
+/// The head and the content of each part of a multipart body.
+pub(crate) fn parse<'a>(
+    content_type: &str,
+    body: &'a [u8],
+) -> Result<Vec<(String, &'a [u8])>, ApiError> {
+    let boundary = content_type
+        .split(';')
+        .find_map(|parameter| parameter.trim().strip_prefix("boundary="))
+        .map(|boundary| boundary.trim_matches('"'))
+        .filter(|boundary| !boundary.is_empty())
+        .ok_or_else(|| ApiError::bad_request("the boundary of the multipart body is missing"))?;
+    parts(body, format!("--{boundary}").as_bytes()).ok_or_else(broken)
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {

@@ -1,9 +1,15 @@
 //! A parsed request.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 
-use crate::{api_error::ApiError, json::Json, storage::revtree::Rev};
+use crate::{
+    api_error::ApiError,
+    json::Json,
+    storage::{attachment_data::unpack, revtree::Rev},
+};
 
 /// A request with its complete body.
 pub(crate) struct ApiRequest {
@@ -14,7 +20,8 @@ pub(crate) struct ApiRequest {
     pub(crate) raw_path: String,
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
+    /// The body as it was sent, perhaps compressed.
+    pub(crate) sent_body: Bytes,
 }
 
 impl ApiRequest {
@@ -35,6 +42,50 @@ impl ApiRequest {
         })
     }
 
+    /// Whether the client takes a compressed response (RFC 9110, section 12.5.3).
+    pub(crate) fn takes_gzip(&self) -> bool {
+        let accepted = self.header(header::ACCEPT_ENCODING).unwrap_or_default();
+        let weight = |coding: &str| {
+            accepted.split(',').find_map(|entry| {
+                let mut parts = entry.split(';').map(str::trim);
+                let is_it = parts.next()?.eq_ignore_ascii_case(coding);
+                let weight = parts.find_map(|part| part.strip_prefix("q="));
+                is_it.then(|| weight.map_or(1.0, |weight| weight.parse::<f32>().unwrap_or(0.0)))
+            })
+        };
+        weight("gzip").or_else(|| weight("*")).unwrap_or(0.0) > 0.0
+    }
+
+    /// Whether the client has what `etag` (in quotes) stands for.
+    pub(crate) fn has_seen(&self, etag: &str) -> bool {
+        self.header(header::IF_NONE_MATCH).is_some_and(|seen| {
+            seen.split(',').any(|one| {
+                let one = one.trim();
+                one.strip_prefix("W/").unwrap_or(one) == etag
+            })
+        })
+    }
+
+    /// The URL of a path below this server. The first segment is not encoded, as in CouchDB.
+    pub(crate) fn location(&self, segments: &[&str]) -> String {
+        /// What may stand in a segment of a path (RFC 3986, unreserved).
+        const SEGMENT: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
+            .remove(b'-')
+            .remove(b'.')
+            .remove(b'_')
+            .remove(b'~');
+        let mut url = self.base();
+        for (n, segment) in segments.iter().enumerate() {
+            url.push('/');
+            if n == 0 {
+                url.push_str(segment);
+            } else {
+                url.extend(percent_encoding::utf8_percent_encode(segment, SEGMENT));
+            }
+        }
+        url
+    }
+
     /// Refuses a body whose content type is not JSON.
     pub(crate) fn demand_json(&self) -> Result<(), ApiError> {
         let kind = self.header(header::CONTENT_TYPE).unwrap_or_default();
@@ -48,9 +99,26 @@ impl ApiRequest {
         }
     }
 
+    /// The body, uncompressed.
+    ///
+    /// # Errors
+    /// 415 for an unknown encoding, 400 for a body that is not encoded so, 413 for one that becomes too large.
+    pub(crate) fn body(&self) -> Result<Cow<'_, [u8]>, ApiError> {
+        // As CouchDB, this takes the names in lower case only.
+        match self.header(header::CONTENT_ENCODING) {
+            None | Some("identity") => Ok(Cow::Borrowed(&self.sent_body)),
+            Some("gzip") => {
+                unpack(&self.sent_body, "Request body is not properly gzipped.").map(Cow::Owned)
+            }
+            Some(other) => Err(ApiError::bad_content_type(format!(
+                "{other} is not a supported content encoding."
+            ))),
+        }
+    }
+
     /// The body as JSON.
     pub(crate) fn json(&self) -> Result<Json, ApiError> {
-        Json::parse(&self.body).map_err(|_| ApiError::bad_json())
+        Json::parse(&self.body()?).map_err(|_| ApiError::bad_json())
     }
 
     /// The body as a JSON object.

@@ -59,14 +59,20 @@ impl ApiResponse {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(header::SERVER, HeaderValue::from_static(SERVER));
-        headers.insert(
-            header::CACHE_CONTROL,
-            HeaderValue::from_static("must-revalidate"),
-        );
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        );
+        let is_multipart = self
+            .headers
+            .iter()
+            .any(|(name, value)| name == header::CONTENT_TYPE && value.starts_with("multipart/"));
+        if self.status != StatusCode::NOT_MODIFIED && !is_multipart {
+            headers.insert(
+                header::CACHE_CONTROL,
+                HeaderValue::from_static("must-revalidate"),
+            );
+            headers.insert(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/json"),
+            );
+        }
         let mut id = [0_u8; 5];
         // If the system has no random bytes, request ids repeat, which is harmless.
         let _ = getrandom::fill(&mut id);
@@ -81,7 +87,7 @@ impl ApiResponse {
         }
         // CouchDB closes the connection if it refuses a request without reading its body.
         if self.status == StatusCode::UNSUPPORTED_MEDIA_TYPE
-            && request.is_some_and(|request| !request.body.is_empty())
+            && request.is_some_and(|request| !request.sent_body.is_empty())
         {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

@@ -18,37 +18,65 @@ use crate::{
     },
 };
 
+/// Parses a list of revisions.
+pub(crate) fn rev_list(list: &Json) -> Result<Vec<Rev>, ApiError> {
+    list.as_arr()
+        .ok_or_else(|| ApiError::bad_request("Invalid list of revisions"))?
+        .iter()
+        .map(|rev| {
+            rev.as_str().map_or_else(
+                || Err(ApiError::bad_request("Invalid rev format")),
+                Rev::parse,
+            )
+        })
+        .collect()
+}
+
 /// Reads the options from the query.
 pub(crate) fn doc_options(query: &Query) -> Result<DocOptions, ApiError> {
-    let meta = query.on("meta")?;
+    // As CouchDB, this takes anything but `true` for `false` here.
+    let on = |key| query.get(key) == Some("true");
     let atts_since = match query.json(&["atts_since"])? {
-        Some(Json::Arr(list)) => Some(
-            list.iter()
-                .filter_map(Json::as_str)
-                .map(str::to_owned)
-                .collect(),
-        ),
-        Some(_) => return Err(ApiError::bad_request("atts_since must be a JSON array")),
+        Some(list) => Some(rev_list(&list)?),
         None => None,
     };
     Ok(DocOptions {
-        revs: query.on("revs")?,
-        revs_info: query.on("revs_info")? || meta,
-        conflicts: query.on("conflicts")? || meta,
-        deleted_conflicts: query.on("deleted_conflicts")? || meta,
-        local_seq: query.on("local_seq")?,
-        attachments: query.on("attachments")?,
+        revs: on("revs"),
+        revs_info: on("revs_info") || on("meta"),
+        conflicts: on("conflicts") || on("meta"),
+        deleted_conflicts: on("deleted_conflicts") || on("meta"),
+        local_seq: on("local_seq"),
+        attachments: on("attachments"),
+        att_encoding_info: on("att_encoding_info"),
         atts_since,
     })
 }
 
-/// The winner among the leaves that descend from a revision.
-pub(crate) fn leaf_of(tree: &RevTree, rev: &Rev) -> Option<Rev> {
-    let leaves = tree.leaves();
-    let following = leaves
+/// The leaves that descend from a revision, in the order of the tree; the revision itself if there are none.
+pub(crate) fn latest_of(tree: &RevTree, rev: Rev) -> Vec<Rev> {
+    let leaves: Vec<Rev> = tree
+        .leaves_in_tree_order()
         .iter()
-        .find(|leaf| tree.path(&leaf.rev).iter().any(|node| node.rev == *rev));
-    following.map(|leaf| leaf.rev.clone())
+        .filter(|leaf| tree.path(&leaf.rev).iter().any(|node| node.rev == rev))
+        .map(|leaf| leaf.rev.clone())
+        .collect();
+    if leaves.is_empty() { vec![rev] } else { leaves }
+}
+
+/// The revisions, or the latest that descend from them, each once, as CouchDB orders them: those that are stored, by
+/// generation and id, then the others.
+fn ordered(tree: &RevTree, revs: Vec<Rev>, latest: bool) -> Vec<Rev> {
+    let mut revs: Vec<Rev> = if latest {
+        revs.into_iter()
+            .flat_map(|rev| latest_of(tree, rev))
+            .collect()
+    } else {
+        revs
+    };
+    let is_absent = |rev: &Rev| tree.get(rev).is_none_or(|node| node.stored.is_none());
+    revs.sort_by_cached_key(|rev| (is_absent(rev), rev.clone()));
+    revs.dedup();
+    revs
 }
 
 enum Opened {
@@ -63,25 +91,13 @@ pub(crate) async fn open_revs(
     name: String,
     id: String,
 ) -> Result<ApiResponse, ApiError> {
-    let options = doc_options(&request.query)?;
-    let latest = request.query.on("latest")?;
+    let options = doc_options(&request.query)?.of_revision();
+    let latest = request.query.get("latest") == Some("true");
     let wanted = match request.query.get("open_revs") {
         Some("all") => None,
         Some(text) => {
             let list = Json::parse(text.as_bytes()).map_err(|_| ApiError::bad_json())?;
-            let list = list
-                .as_arr()
-                .ok_or_else(|| ApiError::bad_request("`open_revs` must be `all` or an array"))?;
-            let revs = list
-                .iter()
-                .map(|rev| {
-                    rev.as_str().map_or_else(
-                        || Err(ApiError::bad_request("Invalid rev format")),
-                        Rev::parse,
-                    )
-                })
-                .collect::<Result<Vec<_>, _>>()?;
-            Some(revs)
+            Some(rev_list(&list)?)
         }
         None => None,
     };
@@ -108,22 +124,16 @@ pub(crate) async fn open_revs(
             };
         };
         let revs = match wanted {
-            None => row
-                .tree
-                .leaves_in_tree_order()
-                .iter()
-                .map(|leaf| leaf.rev.clone())
-                .collect(),
-            Some(revs) => revs,
+            None => {
+                let leaves = row.tree.leaves();
+                let revs = leaves.iter().map(|leaf| leaf.rev.clone()).collect();
+                ordered(&row.tree, revs, false)
+            }
+            Some(revs) => ordered(&row.tree, revs, latest),
         };
         let mut opened = Vec::new();
         let mut parts = Vec::new();
-        for asked in revs {
-            let rev = if latest {
-                leaf_of(&row.tree, &asked).unwrap_or(asked)
-            } else {
-                asked
-            };
+        for rev in revs {
             match render_revision(conn, &row, &rev, &options)? {
                 Some(text) => {
                     if mixed {
@@ -138,7 +148,7 @@ pub(crate) async fn open_revs(
     });
     let (opened, parts): (Vec<Opened>, Vec<Option<multipart::RelatedBody>>) = opened.await?;
     if mixed {
-        return Ok(multipart::mixed(opened_parts(opened, parts)));
+        return Ok(multipart::revisions(opened_parts(opened, parts)));
     }
     let mut out = String::from("[");
     for (n, one) in opened.iter().enumerate() {
@@ -161,17 +171,17 @@ pub(crate) async fn open_revs(
 fn opened_parts(
     opened: Vec<Opened>,
     related: Vec<Option<multipart::RelatedBody>>,
-) -> Vec<multipart::MixedPart> {
+) -> Vec<multipart::Part> {
     let mut related = related.into_iter();
     opened
         .into_iter()
         .map(|one| match one {
             Opened::Ok(text) => match related.next().flatten() {
-                Some(parts) => multipart::MixedPart::Related(parts),
-                None => multipart::MixedPart::Json(text),
+                Some(parts) => multipart::Part::Related(parts),
+                None => multipart::Part::Json(text),
             },
             Opened::Missing(rev) => {
-                multipart::MixedPart::Error(obj([("missing", rev.into())]).to_string())
+                multipart::Part::Error(obj([("missing", rev.into())]).to_string())
             }
         })
         .collect()

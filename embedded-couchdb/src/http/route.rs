@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    all_docs, app::App, attachments, auth::Caller, bulk, database, document, feed, find, local,
-    request::ApiRequest, response::ApiResponse, root, session,
+    all_docs, app::App, attachments, auth::Caller, bulk, bulk_get, database, document, feed, find,
+    local, request::ApiRequest, response::ApiResponse, root, session,
 };
 use crate::{api_error::ApiError, storage::databases};
 
@@ -89,7 +89,7 @@ async fn in_database(
             all_docs::queries(app, request, name, all_docs::DocumentSet::Locals).await
         }
         [_, "_bulk_docs"] => bulk::bulk_docs(app, request, name).await,
-        [_, "_bulk_get"] => bulk::bulk_get(app, request, name).await,
+        [_, "_bulk_get"] => bulk_get::bulk_get(app, request, name).await,
         [_, "_revs_diff"] => bulk::revs_diff(app, request, name, bulk::MissingFormat::Diff).await,
         [_, "_missing_revs"] => {
             bulk::revs_diff(app, request, name, bulk::MissingFormat::Missing).await
@@ -99,9 +99,11 @@ async fn in_database(
         [_, "_find"] => find::find(app, request, name).await,
         [_, "_explain"] => find::explain(app, request, name).await,
         [_, "_index", rest @ ..] => find::index(app, request, name, rest).await,
-        [_, "_local", rest @ ..] if !rest.is_empty() => {
-            local::local(app, request, name, format!("_local/{}", rest.join("/"))).await
-        }
+        [_, "_local"] => Err(local::invalid_id()),
+        [_, "_local", id] => local::local(app, request, name, format!("_local/{id}")).await,
+        [_, "_local", ..] => Err(ApiError::bad_request(
+            "_local documents do not accept attachments.",
+        )),
         [_, id] if id.starts_with("_local/") => {
             local::local(app, request, name, (*id).to_owned()).await
         }

@@ -288,6 +288,6 @@ async fn read_request(request: Request<Incoming>) -> Result<ApiRequest, ApiError
         raw_path,
         query,
         headers: parts.headers,
-        body: body.freeze(),
+        sent_body: body.freeze(),
     })
 }

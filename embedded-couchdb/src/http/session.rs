@@ -76,7 +76,8 @@ fn log_in(app: &App, request: &ApiRequest) -> Result<ApiResponse, ApiError> {
         };
         (user, text("password"))
     } else if kind.starts_with("application/x-www-form-urlencoded") {
-        let form = String::from_utf8_lossy(&request.body);
+        let body = request.body()?;
+        let form = String::from_utf8_lossy(&body);
         let text = |key: &str| {
             form.split('&')
                 .filter_map(|pair| pair.split_once('='))

@@ -1,25 +1,25 @@
 //! Attachments. Their data is reference-counted by the stored revisions.
 
-use std::collections::HashSet;
+use std::{borrow::Cow, collections::HashSet};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use md5::{Digest as _, Md5};
 use rusqlite::Connection;
 
-use super::revtree::Rev;
-use crate::{
-    api_error::ApiError,
-    json::{Json, obj},
+use super::{
+    attachment_data::{Data, unpack},
+    revtree::Rev,
 };
+use crate::{api_error::ApiError, json::Json};
 
 /// An attachment to store.
 #[derive(Clone, Debug)]
 pub(crate) struct NewAttachment {
     pub(crate) name: String,
     pub(crate) content_type: String,
+    /// The generation of the revision that brought the data. An edit believes it of stubs only.
     pub(crate) revpos: Option<u64>,
     /// `None` for a stub, which keeps the attachment of the parent revision.
-    pub(crate) data: Option<Vec<u8>>,
+    pub(crate) data: Option<Data>,
 }
 
 /// A stored attachment.
@@ -28,22 +28,38 @@ pub(crate) struct Attachment {
     pub(crate) name: String,
     pub(crate) content_type: String,
     pub(crate) revpos: u64,
+    /// The length of the uncompressed data.
     pub(crate) length: i64,
-    /// The MD5 of the data.
+    /// The MD5 of what is stored.
     pub(crate) digest: Vec<u8>,
+    /// The length of what is stored, if that is compressed.
+    pub(crate) packed_length: Option<i64>,
     row: i64,
 }
 
 impl Attachment {
-    /// The stub of the attachment, without its data.
-    pub(crate) fn stub(&self) -> Json {
-        obj([
-            ("content_type", self.content_type.as_str().into()),
-            ("revpos", self.revpos.into()),
-            ("digest", self.digest_text().into()),
-            ("length", self.length.into()),
-            ("stub", true.into()),
-        ])
+    /// The description of the attachment, without its data. `encoding` adds whether and how it is compressed.
+    pub(crate) fn describe(&self, encoding: bool) -> Vec<(String, Json)> {
+        let mut members = vec![
+            ("content_type".to_owned(), self.content_type.as_str().into()),
+            ("revpos".to_owned(), self.revpos.into()),
+            ("digest".to_owned(), self.digest_text().into()),
+        ];
+        if let Some(packed_length) = self.packed_length
+            && encoding
+        {
+            members.push(("encoding".to_owned(), "gzip".into()));
+            members.push(("encoded_length".to_owned(), packed_length.into()));
+        }
+        members
+    }
+
+    /// The stub of the attachment.
+    pub(crate) fn stub(&self, encoding: bool) -> Json {
+        let mut members = self.describe(encoding);
+        members.push(("length".to_owned(), self.length.into()));
+        members.push(("stub".to_owned(), true.into()));
+        Json::Obj(members)
     }
 
     /// The digest in CouchDB's format.
@@ -51,17 +67,55 @@ impl Attachment {
         format!("md5-{}", STANDARD.encode(&self.digest))
     }
 
-    /// Reads the data.
-    pub(crate) fn data(&self, conn: &Connection) -> Result<Vec<u8>, ApiError> {
+    /// Reads the data as it is stored.
+    pub(crate) fn stored(&self, conn: &Connection) -> Result<Vec<u8>, ApiError> {
         Ok(conn
             .prepare_cached("SELECT data FROM attachments WHERE id = ?1")?
             .query_row([self.row], |row| row.get(0))?)
     }
+
+    /// Reads the data, uncompressed.
+    pub(crate) fn plain(&self, conn: &Connection) -> Result<Vec<u8>, ApiError> {
+        let stored = self.stored(conn)?;
+        if self.packed_length.is_some() {
+            unpack(&stored, "an attachment said to be compressed is not")
+        } else {
+            Ok(stored)
+        }
+    }
+
+    /// The attachment as one to store, with its data as it is stored.
+    pub(crate) fn copied(&self, conn: &Connection) -> Result<NewAttachment, ApiError> {
+        Ok(NewAttachment {
+            name: self.name.clone(),
+            content_type: self.content_type.clone(),
+            revpos: None,
+            data: Some(Data {
+                bytes: self.stored(conn)?,
+                is_gzip: self.packed_length.is_some(),
+                length: self.length,
+                digest: self.digest.as_slice().try_into().map_err(|_| damaged())?,
+            }),
+        })
+    }
+
+    /// The attachment as a stub that keeps it.
+    pub(crate) fn kept(&self) -> NewAttachment {
+        NewAttachment {
+            name: self.name.clone(),
+            content_type: self.content_type.clone(),
+            revpos: None,
+            data: None,
+        }
+    }
+}
+
+fn damaged() -> ApiError {
+    ApiError::internal("a stored list of attachments cannot be read")
 }
 
 /// Parses the stored list of attachments.
 pub(crate) fn parse(text: &str) -> Result<Vec<Attachment>, ApiError> {
-    let damaged = || ApiError::internal("a stored list of attachments cannot be read");
     let list = Json::parse(text.as_bytes()).map_err(|_| damaged())?;
     list.as_arr()
         .unwrap_or_default()
@@ -75,6 +129,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Attachment>, ApiError> {
                     Json::Int(length),
                     Json::Str(digest),
                     Json::Int(row),
+                    packed @ ..,
                 ],
             ) => Ok(Attachment {
                 name: name.clone(),
@@ -82,6 +137,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Attachment>, ApiError> {
                 revpos: revpos.unsigned_abs(),
                 length: *length,
                 digest: hex::decode(digest).map_err(|_| damaged())?,
+                packed_length: packed.first().and_then(Json::as_i64),
                 row: *row,
             }),
             _ => Err(damaged()),
@@ -94,7 +150,7 @@ pub(crate) fn stubs(attachments: &[Attachment]) -> Json {
     Json::Obj(
         attachments
             .iter()
-            .map(|attachment| (attachment.name.clone(), attachment.stub()))
+            .map(|attachment| (attachment.name.clone(), attachment.stub(false)))
             .collect(),
     )
 }
@@ -103,13 +159,13 @@ pub(crate) fn stubs(attachments: &[Attachment]) -> Json {
 pub(crate) fn digests<'a>(
     new: &'a [NewAttachment],
     kept: &'a [Attachment],
-) -> Vec<(&'a str, &'a str, Vec<u8>)> {
+) -> Vec<(&'a str, &'a str, Cow<'a, [u8]>)> {
     new.iter()
         .filter_map(|attachment| match &attachment.data {
             Some(data) => Some((
                 attachment.name.as_str(),
                 attachment.content_type.as_str(),
-                Md5::digest(data).to_vec(),
+                Cow::Borrowed(data.digest.as_slice()),
             )),
             None => kept
                 .iter()
@@ -118,11 +174,34 @@ pub(crate) fn digests<'a>(
                     (
                         old.name.as_str(),
                         old.content_type.as_str(),
-                        old.digest.clone(),
+                        Cow::Borrowed(old.digest.as_slice()),
                     )
                 }),
         })
         .collect()
+}
+
+/// The first stub that stands for nothing: for an unknown attachment, or for one of another generation.
+pub(crate) fn missing_stub<'a>(
+    new: &'a [NewAttachment],
+    kept: &[Attachment],
+) -> Option<&'a NewAttachment> {
+    new.iter().find(|attachment| {
+        attachment.data.is_none()
+            && !kept.iter().any(|old| {
+                old.name == attachment.name
+                    && attachment.revpos.is_none_or(|revpos| revpos == old.revpos)
+            })
+    })
+}
+
+/// Which generation new data belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Generation {
+    /// That of the new revision, whatever the client says.
+    OfRevision,
+    /// What the replicator says.
+    AsSent,
 }
 
 /// Stores new data, adds references to kept data, and returns the list of attachments to store.
@@ -131,6 +210,7 @@ pub(crate) fn store(
     new: &[NewAttachment],
     kept: &[Attachment],
     rev: &Rev,
+    generation: Generation,
 ) -> Result<Option<String>, ApiError> {
     let mut list = Vec::new();
     let mut named = HashSet::new();
@@ -138,17 +218,23 @@ pub(crate) fn store(
         .iter()
         .filter(|attachment| named.insert(attachment.name.as_str()))
     {
-        let (kind, revpos, length, digest, row) = match &attachment.data {
+        let stored = match &attachment.data {
             Some(data) => {
                 conn.prepare_cached("INSERT INTO attachments (refs, data) VALUES (1, ?1)")?
-                    .execute([data])?;
-                (
-                    attachment.content_type.clone(),
-                    attachment.revpos.unwrap_or(rev.pos),
-                    i64::try_from(data.len()).unwrap_or(i64::MAX),
-                    Md5::digest(data).to_vec(),
-                    conn.last_insert_rowid(),
-                )
+                    .execute([&data.bytes])?;
+                let packed = i64::try_from(data.bytes.len()).unwrap_or(i64::MAX);
+                Attachment {
+                    name: attachment.name.clone(),
+                    content_type: attachment.content_type.clone(),
+                    revpos: match generation {
+                        Generation::OfRevision => rev.pos,
+                        Generation::AsSent => attachment.revpos.unwrap_or(0),
+                    },
+                    length: data.length,
+                    digest: data.digest.to_vec(),
+                    packed_length: data.is_gzip.then_some(packed),
+                    row: conn.last_insert_rowid(),
+                }
             }
             None => {
                 let Some(old) = kept.iter().find(|old| old.name == attachment.name) else {
@@ -156,23 +242,19 @@ pub(crate) fn store(
                 };
                 conn.prepare_cached("UPDATE attachments SET refs = refs + 1 WHERE id = ?1")?
                     .execute([old.row])?;
-                (
-                    old.content_type.clone(),
-                    old.revpos,
-                    old.length,
-                    old.digest.clone(),
-                    old.row,
-                )
+                old.clone()
             }
         };
-        list.push(Json::Arr(vec![
-            attachment.name.as_str().into(),
-            kind.into(),
-            revpos.into(),
-            length.into(),
-            hex::encode(digest).into(),
-            row.into(),
-        ]));
+        let mut entry = vec![
+            stored.name.into(),
+            stored.content_type.into(),
+            stored.revpos.into(),
+            stored.length.into(),
+            hex::encode(stored.digest).into(),
+            stored.row.into(),
+        ];
+        entry.extend(stored.packed_length.map(Json::Int));
+        list.push(Json::Arr(entry));
     }
     Ok((!list.is_empty()).then(|| Json::Arr(list).to_string()))
 }

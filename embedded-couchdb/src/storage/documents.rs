@@ -3,9 +3,9 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
-    attachments,
+    attachments::{self, Generation},
     databases::Database,
-    indexes,
+    indexes, locals,
     revtree::{Added, Rev, RevTree, Stored},
     transaction::Transaction,
 };
@@ -197,26 +197,20 @@ pub(crate) fn save(
     new: &NewDoc,
     origin: Origin,
 ) -> Result<Rev, ApiError> {
+    if new.id.starts_with("_local/") {
+        return locals::save(transaction, db, new, origin);
+    }
     let there = find(transaction.conn, db.id, &new.id)?;
     let history = match origin {
         Origin::Edit => edited(there.as_ref(), new)?,
         Origin::Replication => new.history.clone(),
     };
-    let parent = match origin {
-        Origin::Edit => history.first(),
-        Origin::Replication => history.get(1),
+    let ancestors = match origin {
+        Origin::Edit => history.as_slice(),
+        Origin::Replication => history.get(1..).unwrap_or_default(),
     };
-    let kept = attachments_of(transaction.conn, there.as_ref(), parent)?;
-    let missing = new.attachments.iter().find(|attachment| {
-        attachment.data.is_none() && !kept.iter().any(|old| old.name == attachment.name)
-    });
-    if let Some(stub) = missing {
-        return Err(ApiError::new(
-            http::StatusCode::PRECONDITION_FAILED,
-            "missing_stub",
-            format!("Invalid attachment stub in {} for {}", new.id, stub.name),
-        ));
-    }
+    let parent = ancestors.first();
+    let kept = attachments_of(transaction.conn, there.as_ref(), ancestors)?;
     let (rev, path) = match origin {
         Origin::Edit => {
             let rev = Rev {
@@ -247,18 +241,31 @@ pub(crate) fn save(
             (rev, history)
         }
     };
-    insert(transaction, db, there.as_ref(), new, &kept, &rev, &path)?;
+    if let Some(stub) = attachments::missing_stub(&new.attachments, &kept) {
+        return Err(ApiError::missing_stub(&new.id, &stub.name));
+    }
+    let generation = match origin {
+        Origin::Edit => Generation::OfRevision,
+        Origin::Replication => Generation::AsSent,
+    };
+    let attachments =
+        attachments::store(transaction.conn, &new.attachments, &kept, &rev, generation)?;
+    insert(
+        transaction,
+        db,
+        there.as_ref(),
+        new,
+        attachments.as_deref(),
+        &path,
+    )?;
     Ok(rev)
 }
 
 /// The history that an edit continues: empty for a new document.
 fn edited(there: Option<&DocRow>, new: &NewDoc) -> Result<Vec<Rev>, ApiError> {
     let Some(there) = there else {
-        return if new.history.is_empty() {
-            Ok(Vec::new())
-        } else {
-            Err(ApiError::conflict())
-        };
+        // CouchDB takes a new document that names a revision as the successor of that.
+        return Ok(new.history.clone());
     };
     let leaf = match new.history.first() {
         Some(named) if there.tree.is_leaf(named) => named.clone(),
@@ -279,23 +286,19 @@ fn edited(there: Option<&DocRow>, new: &NewDoc) -> Result<Vec<Rev>, ApiError> {
         .collect())
 }
 
+/// The attachments of the nearest ancestor whose body is stored.
 fn attachments_of(
     conn: &Connection,
     there: Option<&DocRow>,
-    rev: Option<&Rev>,
+    ancestors: &[Rev],
 ) -> Result<Vec<Attachment>, ApiError> {
     let Some(there) = there else {
         return Ok(Vec::new());
     };
-    let row = match rev {
-        Some(rev) => there
-            .tree
-            .get(rev)
-            .and_then(|node| node.stored)
-            .and_then(|stored| stored.body),
-        None => None,
-    };
-    match row.or(there.body) {
+    let nearest = ancestors
+        .iter()
+        .find_map(|rev| there.tree.get(rev)?.stored?.body);
+    match nearest {
         Some(row) => Ok(body(conn, row)?.attachments),
         None => Ok(Vec::new()),
     }
@@ -306,12 +309,10 @@ fn insert(
     db: &mut Database,
     there: Option<&DocRow>,
     new: &NewDoc,
-    kept: &[Attachment],
-    rev: &Rev,
+    attachments: Option<&str>,
     path: &[Rev],
 ) -> Result<(), ApiError> {
     let text = Json::Obj(new.body.clone()).to_string();
-    let attachments = attachments::store(transaction.conn, &new.attachments, kept, rev)?;
     transaction
         .conn
         .prepare_cached("INSERT INTO bodies (body, attachments) VALUES (?1, ?2)")?
@@ -405,7 +406,7 @@ pub(crate) fn replace(
             Some(body) if !stored.deleted => Json::parse(body.text.as_bytes()).ok(),
             _ => None,
         };
-        indexes::follow_design_document(transaction, db.id, id, parsed.as_ref())?;
+        indexes::follow_design_document(transaction, db, id, parsed.as_ref())?;
     }
     Ok(())
 }
@@ -426,7 +427,7 @@ pub(crate) fn forget(
         .prepare_cached("DELETE FROM docs WHERE db = ?1 AND id = ?2")?
         .execute(params![db.id, there.id])?;
     if there.id.starts_with("_design/") {
-        indexes::follow_design_document(transaction, db.id, &there.id, None)?;
+        indexes::follow_design_document(transaction, db, &there.id, None)?;
     }
     count(db, Some((there.deleted, there.size)), None);
     Ok(())

@@ -4,8 +4,13 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{index_def::IndexDef, transaction::Transaction};
+use super::{databases::Database, documents, index_def::IndexDef, transaction::Transaction};
 use crate::{api_error::ApiError, json::Json};
+
+/// An index on a database with at most so many documents, and at most so many bytes in them, is built in the write that
+/// defines it. That costs about a millisecond.
+const SMALL_DOCUMENTS: i64 = 200;
+const SMALL_BYTES: i64 = 256 * 1024;
 
 /// The index definitions in a design document: the name and `map` of each.
 fn defined(ddoc: &Json) -> Vec<(&str, &Json)> {
@@ -98,7 +103,7 @@ pub(crate) fn add_row(conn: &Connection, index: i64, key: &[u8], id: &str) -> Re
 /// Creates the indexes that a design document defines now, and drops those that it no longer defines.
 pub(crate) fn follow_design_document(
     transaction: &mut Transaction<'_>,
-    db: i64,
+    db: &Database,
     id: &str,
     body: Option<&Json>,
 ) -> Result<(), ApiError> {
@@ -107,7 +112,7 @@ pub(crate) fn follow_design_document(
         .conn
         .prepare_cached("SELECT id, name, def FROM indexes WHERE db = ?1 AND ddoc = ?2")?;
     let there: Vec<(i64, String, String)> = statement
-        .query_map(params![db, id], |row| {
+        .query_map(params![db.id, id], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })?
         .collect::<Result<_, _>>()?;
@@ -141,17 +146,12 @@ pub(crate) fn follow_design_document(
             .prepare_cached(
                 "INSERT INTO indexes (db, ddoc, name, def, ready) VALUES (?1, ?2, ?3, ?4, 0)",
             )?
-            .execute(params![db, id, name, def])?;
+            .execute(params![db.id, id, name, def])?;
         let index = transaction.conn.last_insert_rowid();
-        let empty: bool = transaction
-            .conn
-            .prepare_cached("SELECT NOT EXISTS (SELECT 1 FROM docs WHERE db = ?1 AND id != ?2)")?
-            .query_row(params![db, id], |row| row.get(0))?;
-        if empty {
-            transaction
-                .conn
-                .prepare_cached("UPDATE indexes SET ready = 1 WHERE id = ?1")?
-                .execute([index])?;
+        let is_small = db.docs + db.deleted <= SMALL_DOCUMENTS && db.external <= SMALL_BYTES;
+        if is_small {
+            let def = IndexDef::new(index, id, name, map, false).ok_or_else(damaged)?;
+            build(transaction.conn, db.id, &def, "", || false)?;
         } else {
             transaction
                 .conn
@@ -159,8 +159,43 @@ pub(crate) fn follow_design_document(
                 .execute([index])?;
         }
     }
-    transaction.indexes.remove(&db);
+    transaction.indexes.remove(&db.id);
     Ok(())
+}
+
+/// Adds the rows of the documents after `after`, in the order of their ids, until `is_over`. Returns the id of the last
+/// document; `None` if the index is complete, which is stored.
+pub(crate) fn build(
+    conn: &Connection,
+    db: i64,
+    index: &IndexDef,
+    after: &str,
+    is_over: impl Fn() -> bool,
+) -> Result<Option<String>, ApiError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT docs.id, docs.tree, bodies.body, bodies.attachments, docs.deleted FROM docs LEFT JOIN bodies \
+         ON bodies.id = docs.body WHERE docs.db = ?1 AND docs.id > ?2 ORDER BY docs.id",
+    )?;
+    let mut rows = statement.query(params![db, after])?;
+    while let Some(row) = rows.next()? {
+        let id: String = row.get(0)?;
+        if !row.get::<_, bool>(4)? && !id.starts_with("_design/") {
+            let tree: Vec<u8> = row.get(1)?;
+            let body: String = row.get(2)?;
+            let attachments: Option<String> = row.get(3)?;
+            let tree = documents::tree(&tree)?;
+            let doc = documents::for_index(&id, &tree, &body, attachments.as_deref())?;
+            if let Some(key) = index.key(&doc) {
+                add_row(conn, index.id, &key, &id)?;
+            }
+        }
+        if is_over() {
+            return Ok(Some(id));
+        }
+    }
+    conn.prepare_cached("UPDATE indexes SET ready = 1 WHERE id = ?1")?
+        .execute([index.id])?;
+    Ok(None)
 }
 
 /// Whether an index is complete; `None` if it was dropped.

@@ -1,5 +1,6 @@
 //! The store: all databases in one SQLite file.
 
+pub(crate) mod attachment_data;
 pub(crate) mod attachments;
 pub(crate) mod chores;
 pub(crate) mod databases;

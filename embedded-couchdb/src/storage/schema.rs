@@ -12,7 +12,9 @@ use rusqlite::{Connection, OpenFlags};
 use crate::Error;
 
 /// The format version. It is raised with every change that an older program cannot read.
-pub(crate) const FORMAT: i64 = 1;
+///
+/// 1: the first. 2: attachments may be stored compressed.
+pub(crate) const FORMAT: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE dbs (
@@ -160,6 +162,9 @@ pub(crate) fn open_writer(file: &Path, max_pages: Option<u32>) -> Result<Connect
             "BEGIN IMMEDIATE; {TABLES} PRAGMA user_version={FORMAT}; COMMIT;"
         ))
         .map_err(store)?;
+    } else if format < FORMAT {
+        conn.execute_batch(&format!("PRAGMA user_version={FORMAT};"))
+            .map_err(store)?;
     }
     if let Some(pages) = max_pages {
         conn.query_row(&format!("PRAGMA max_page_count={pages}"), [], |_| Ok(()))

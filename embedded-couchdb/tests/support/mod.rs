@@ -194,10 +194,13 @@ impl Client {
         String,
     > {
         let mut sender = self.connection().await?;
-        let mut request = http::Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", &self.address);
+        let mut request = http::Request::builder().method(method).uri(path);
+        if !headers
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case("host"))
+        {
+            request = request.header("host", &self.address);
+        }
         if let Some(authorization) = &self.authorization
             && !headers
                 .iter()
