@@ -93,6 +93,10 @@ impl ApiError {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", reason)
     }
 
+    pub(crate) fn forbidden(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", reason)
+    }
+
     pub(crate) fn bad_content_type(reason: impl Into<Cow<'static, str>>) -> Self {
         Self::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,

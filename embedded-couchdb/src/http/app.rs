@@ -4,13 +4,14 @@ use std::sync::atomic::AtomicU64;
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::auth::Auth;
+use super::{auth::Auth, config::Settings};
 use crate::{faults::Faults, storage::Store};
 
 /// The state that all requests share.
 pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) auth: Auth,
+    pub(crate) settings: Settings,
     pub(crate) uuid: String,
     pub(crate) faults: Option<Faults>,
     pub(crate) requests: AtomicU64,

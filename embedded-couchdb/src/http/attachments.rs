@@ -12,6 +12,7 @@ use super::{
     ranges::{self, Wanted},
     request::ApiRequest,
     response::ApiResponse,
+    writing,
 };
 use crate::{
     api_error::ApiError,
@@ -206,17 +207,17 @@ async fn change(
         None
     };
     let location = request.location(&[&name, &id, &file]);
-    let (id, rev) = app
+    let database = name.clone();
+    let new = app
         .store
-        .write(move |transaction| {
-            let mut db = databases::open(transaction.conn, &name)?;
-            let row = documents::find(transaction.conn, db.id, &id)?;
-            let new = with_file(transaction.conn, row.as_ref(), id, rev, &file, new_file)?;
-            let rev = documents::save(transaction, &mut db, &new, Origin::Edit)?;
-            db.store(transaction)?;
-            Ok((new.id, rev))
+        .read(move |conn| {
+            let db = databases::open(conn, &database)?;
+            let row = documents::find(conn, db.id, &id)?;
+            with_file(conn, row.as_ref(), id, rev, &file, new_file)
         })
         .await?;
+    let id = new.id.clone();
+    let rev = writing::save(app, &request.caller, &name, new, Origin::Edit).await?;
     let response = obj([
         ("ok", true.into()),
         ("id", id.into()),

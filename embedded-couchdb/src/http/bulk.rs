@@ -2,9 +2,7 @@
 
 use http::StatusCode;
 
-use super::document::is_of_installation;
-use super::{app::App, incoming, request::ApiRequest, response::ApiResponse, root};
-use crate::storage::transaction::Transaction;
+use super::{app::App, incoming, request::ApiRequest, response::ApiResponse, root, writing};
 use crate::{
     api_error::ApiError,
     json::{Json, obj},
@@ -79,56 +77,46 @@ pub(crate) async fn bulk_docs(
             }
         })
         .collect::<Result<Vec<NewDoc>, ApiError>>()?;
-    let makes_room = is_of_installation(&name) || new.iter().all(|doc| doc.deleted);
-    let work = move |transaction: &mut Transaction<'_>| {
-        let mut db = databases::open(transaction.conn, &name)?;
-        let mut results: Vec<(usize, Json)> = Vec::with_capacity(new.len());
-        // CouchDB stores documents in the order of their ids and responds in the order of the request.
-        let mut ordered: Vec<(usize, &NewDoc)> = new.iter().enumerate().collect();
-        ordered.sort_by(|(_, a), (_, b)| a.id.cmp(&b.id));
-        for (place, doc) in ordered {
-            let id = Json::from(doc.id.as_str());
-            match documents::save(transaction, &mut db, doc, origin) {
-                Ok(rev) if origin == Origin::Edit => {
-                    let done = obj([
-                        ("ok", true.into()),
-                        ("id", id),
-                        ("rev", rev.to_string().into()),
-                    ]);
-                    results.push((place, done));
-                }
-                Ok(_) => {}
-                // An error of the store fails the whole request, and so does a stub that stands for nothing.
-                Err(failure)
-                    if failure.status.is_server_error()
-                        || failure.status == StatusCode::PRECONDITION_FAILED =>
-                {
-                    return Err(failure);
-                }
-                Err(failure) => {
-                    let mut members = vec![("id".to_owned(), id)];
-                    if origin == Origin::Replication
-                        && let Some(rev) = doc.history.first()
-                    {
-                        members.push(("rev".to_owned(), rev.to_string().into()));
-                    }
-                    if let Json::Obj(why) = failure.body() {
-                        members.extend(why);
-                    }
-                    results.push((place, Json::Obj(members)));
-                }
-            }
-        }
-        db.store(transaction)?;
-        results.sort_by_key(|(place, _)| *place);
-        Ok(results.into_iter().map(|(_, result)| result).collect())
-    };
-    let results = if makes_room {
-        app.store.write_making_room(work).await?
-    } else {
-        app.store.write(work).await?
-    };
+    let named: Vec<(String, Option<Rev>)> = new
+        .iter()
+        .map(|doc| (doc.id.clone(), doc.history.first().cloned()))
+        .collect();
+    let outcomes = writing::save_all(app, &request.caller, &name, new, origin).await?;
+    let results = named
+        .into_iter()
+        .zip(outcomes)
+        .filter_map(|((id, sent), outcome)| result(id, sent, outcome, origin))
+        .collect();
     Ok(ApiResponse::json(StatusCode::CREATED, &Json::Arr(results)))
+}
+
+/// The entry of a response for one document. Of replicated revisions, only those that were refused are named.
+fn result(
+    id: String,
+    sent: Option<Rev>,
+    outcome: Result<Rev, ApiError>,
+    origin: Origin,
+) -> Option<Json> {
+    match outcome {
+        Ok(_) if origin == Origin::Replication => None,
+        Ok(rev) => Some(obj([
+            ("ok", true.into()),
+            ("id", id.into()),
+            ("rev", rev.to_string().into()),
+        ])),
+        Err(failure) => {
+            let mut members = vec![("id".to_owned(), id.into())];
+            if origin == Origin::Replication
+                && let Some(rev) = sent
+            {
+                members.push(("rev".to_owned(), rev.to_string().into()));
+            }
+            if let Json::Obj(why) = failure.body() {
+                members.extend(why);
+            }
+            Some(Json::Obj(members))
+        }
+    }
 }
 
 /// The format of the response about missing revisions.

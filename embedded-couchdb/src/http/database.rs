@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode, header};
 
-use super::{app::App, clock, incoming, request::ApiRequest, response::ApiResponse, root};
+use super::users::USERS;
+use super::{app::App, clock, incoming, request::ApiRequest, response::ApiResponse, root, writing};
 use crate::{
     api_error::ApiError,
     json::{Json, obj},
@@ -102,15 +103,7 @@ async fn post(app: &App, request: &ApiRequest, name: String) -> Result<ApiRespon
     let doc = incoming::parse(request.json()?)?;
     let id = doc.id.clone().unwrap_or_else(root::new_id);
     let new = doc.into_edit(id.clone())?;
-    let rev = app
-        .store
-        .write(move |transaction| {
-            let mut db = databases::open(transaction.conn, &name)?;
-            let rev = documents::save(transaction, &mut db, &new, Origin::Edit)?;
-            db.store(transaction)?;
-            Ok(rev)
-        })
-        .await?;
+    let rev = writing::save(app, &request.caller, &name, new, Origin::Edit).await?;
     if request.query.get("batch") == Some("ok") {
         return Ok(ApiResponse::json(
             StatusCode::ACCEPTED,
@@ -187,7 +180,7 @@ pub(crate) async fn special(
             app.store
                 .read(move |conn| databases::open(conn, &name))
                 .await?;
-            let nodes = Json::Arr(vec!["nonode@nohost".into()]);
+            let nodes = Json::Arr(vec![root::NODE.into()]);
             Ok(ApiResponse::ok(&obj([(
                 "shards",
                 obj([("00000000-ffffffff", nodes)]),
@@ -226,9 +219,6 @@ fn only(request: &ApiRequest, method: &str) -> Result<(), ApiError> {
     }
 }
 
-/// The default security object: only administrators have access.
-const DEFAULT_SECURITY: &str = r#"{"members":{"roles":["_admin"]},"admins":{"roles":["_admin"]}}"#;
-
 async fn security(app: &App, request: &ApiRequest, name: String) -> Result<ApiResponse, ApiError> {
     match request.method {
         Method::GET | Method::HEAD => {
@@ -236,14 +226,16 @@ async fn security(app: &App, request: &ApiRequest, name: String) -> Result<ApiRe
                 .store
                 .read(move |conn| databases::open(conn, &name))
                 .await?;
-            Ok(ApiResponse::text(
-                StatusCode::OK,
-                format!("{}\n", db.security.as_deref().unwrap_or(DEFAULT_SECURITY)),
-            ))
+            Ok(ApiResponse::ok(&db.security()))
         }
         Method::PUT => {
+            if name == USERS && !app.settings.is_on("couchdb", "users_db_security_editable") {
+                return Err(ApiError::forbidden(
+                    "You can't edit the security object of the user database.",
+                ));
+            }
             let body = request.json_object()?;
-            for part in ["admins", "members"] {
+            for part in ["admins", "members", "readers"] {
                 check_group(&body, part)?;
             }
             app.store

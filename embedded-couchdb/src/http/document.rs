@@ -9,8 +9,8 @@ use super::{
     request::{ApiRequest, decode},
     response::ApiResponse,
     revisions::{doc_options, open_revs},
+    writing,
 };
-use crate::storage::transaction::Transaction;
 use crate::{
     api_error::ApiError,
     json::{Json, obj},
@@ -163,7 +163,8 @@ async fn put(
         (doc.into_edit(id)?, Origin::Edit)
     };
     let deleted = new.deleted;
-    let (id, rev) = save(app, name, new, origin).await?;
+    let id = new.id.clone();
+    let rev = writing::save(app, &request.caller, &name, new, origin).await?;
     if request.query.get("batch") == Some("ok") {
         return Ok(ApiResponse::json(
             StatusCode::ACCEPTED,
@@ -176,31 +177,6 @@ async fn put(
         StatusCode::CREATED
     };
     Ok(saved(request, status, &id, &rev))
-}
-
-async fn save(
-    app: &App,
-    name: String,
-    new: NewDoc,
-    origin: Origin,
-) -> Result<(String, Rev), ApiError> {
-    let makes_room = new.deleted || is_of_installation(&name);
-    let work = move |transaction: &mut Transaction<'_>| {
-        let mut db = databases::open(transaction.conn, &name)?;
-        let rev = documents::save(transaction, &mut db, &new, origin)?;
-        db.store(transaction)?;
-        Ok((new.id.clone(), rev))
-    };
-    if makes_room {
-        app.store.write_making_room(work).await
-    } else {
-        app.store.write(work).await
-    }
-}
-
-/// Whether a database holds what an installation needs to remove something: operations, records, claims.
-pub(crate) fn is_of_installation(name: &str) -> bool {
-    name.starts_with("global/")
 }
 
 /// The response to a write.
@@ -231,27 +207,25 @@ async fn delete(
 ) -> Result<ApiResponse, ApiError> {
     incoming::check_id(&id)?;
     let rev = request.named_rev()?;
-    let (id, rev) = app
-        .store
-        .write_making_room(move |transaction| {
-            let mut db = databases::open(transaction.conn, &name)?;
-            match documents::find(transaction.conn, db.id, &id)? {
-                None => return Err(ApiError::missing()),
-                Some(row) if row.deleted => return Err(ApiError::deleted()),
-                Some(_) => {}
+    let (database, wanted) = (name.clone(), id.clone());
+    app.store
+        .read(move |conn| {
+            let db = databases::open(conn, &database)?;
+            match documents::find(conn, db.id, &wanted)? {
+                None => Err(ApiError::missing()),
+                Some(row) if row.deleted => Err(ApiError::deleted()),
+                Some(_) => Ok(()),
             }
-            let new = NewDoc {
-                id: id.clone(),
-                deleted: true,
-                body: Vec::new(),
-                attachments: Vec::new(),
-                history: rev.iter().cloned().collect(),
-            };
-            let rev = documents::save(transaction, &mut db, &new, Origin::Edit)?;
-            db.store(transaction)?;
-            Ok((new.id, rev))
         })
         .await?;
+    let new = NewDoc {
+        id: id.clone(),
+        deleted: true,
+        body: Vec::new(),
+        attachments: Vec::new(),
+        history: rev.into_iter().collect(),
+    };
+    let rev = writing::save(app, &request.caller, &name, new, Origin::Edit).await?;
     Ok(ApiResponse::ok(&obj([
         ("ok", true.into()),
         ("id", id.into()),
@@ -327,27 +301,27 @@ async fn copy(
         .ok_or_else(|| ApiError::bad_request("invalid UTF-8 in Destination"))?;
     incoming::check_id(&target)?;
     let source_rev = request.query.get("rev").map(Rev::parse).transpose()?;
-    let (new_id, rev) = app
+    let database = name.clone();
+    let new = app
         .store
-        .write(move |transaction| {
-            let mut db = databases::open(transaction.conn, &name)?;
-            let (members, attachments) = source(transaction.conn, &db, &id, source_rev)?;
+        .read(move |conn| {
+            let db = databases::open(conn, &database)?;
+            let (members, attachments) = source(conn, &db, &id, source_rev)?;
             let attachments = attachments
                 .iter()
-                .map(|attachment| attachment.copied(transaction.conn))
+                .map(|attachment| attachment.copied(conn))
                 .collect::<Result<_, _>>()?;
-            let new = NewDoc {
+            Ok(NewDoc {
                 id: target,
                 deleted: false,
                 body: members,
                 attachments,
                 history: target_rev.into_iter().collect(),
-            };
-            let rev = documents::save(transaction, &mut db, &new, Origin::Edit)?;
-            db.store(transaction)?;
-            Ok((new.id, rev))
+            })
         })
         .await?;
+    let new_id = new.id.clone();
+    let rev = writing::save(app, &request.caller, &name, new, Origin::Edit).await?;
     Ok(ApiResponse::json(
         StatusCode::CREATED,
         &obj([

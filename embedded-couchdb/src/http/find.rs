@@ -6,7 +6,14 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use tokio::sync::mpsc;
 
-use super::{app::App, body::Body, request::ApiRequest, response::ApiResponse};
+use super::{
+    access::Access,
+    app::App,
+    body::Body,
+    request::ApiRequest,
+    response::ApiResponse,
+    users::{self, USERS},
+};
 use crate::{
     api_error::ApiError,
     erlang::printed,
@@ -42,7 +49,10 @@ pub(crate) async fn find(
     only_post(request)?;
     request.demand_json()?;
     let body = request.json_object()?;
-    let find = Find::parse(&body)?;
+    let mut find = Find::parse(&body)?;
+    if name == USERS && !request.caller.is_admin() {
+        find.only_id(&users::id_of(&request.caller));
+    }
     loop {
         let (name, find) = (name.clone(), find.clone());
         // Subscribes before the check, so that the completion of an index is not missed.
@@ -165,9 +175,11 @@ pub(crate) async fn index(
             }
             let ddoc = design_id(ddoc);
             let index = (*index).to_owned();
+            let caller = request.caller.clone();
             app.store
                 .write(move |transaction| {
                     let mut db = databases::open(transaction.conn, &name)?;
+                    Access::of(&caller, &db)?.demand_admin()?;
                     remove(transaction, &mut db, &ddoc, Some(&index))?;
                     db.store(transaction)
                 })
@@ -229,10 +241,12 @@ async fn create(app: &App, request: &ApiRequest, name: String) -> Result<ApiResp
     request.demand_json()?;
     let new = NewIndex::parse(&request.json_object()?)?;
     let (ddoc, index) = (new.ddoc.clone(), new.name.clone());
+    let caller = request.caller.clone();
     let created = app
         .store
         .write(move |transaction| {
             let mut db = databases::open(transaction.conn, &name)?;
+            Access::of(&caller, &db)?.demand_admin()?;
             let created = add(transaction, &mut db, &new)?;
             db.store(transaction)?;
             Ok(created)
@@ -385,10 +399,12 @@ async fn bulk_delete(
         )
     })?;
     let ids: Vec<String> = ids.iter().filter_map(Json::as_str).map(design_id).collect();
+    let caller = request.caller.clone();
     let (success, fail) = app
         .store
         .write(move |transaction| {
             let mut db = databases::open(transaction.conn, &name)?;
+            Access::of(&caller, &db)?.demand_admin()?;
             let (mut success, mut fail) = (Vec::new(), Vec::new());
             for id in &ids {
                 match remove(transaction, &mut db, id, None) {

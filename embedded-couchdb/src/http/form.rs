@@ -5,6 +5,7 @@ use url::Url;
 
 use super::{
     app::App, document::stored, incoming, multipart, request::ApiRequest, response::ApiResponse,
+    writing,
 };
 use crate::{
     api_error::ApiError,
@@ -47,39 +48,36 @@ pub(crate) async fn post_form(
     let whole = doc
         .map(|json| incoming::parse(json)?.into_edit(id.clone()))
         .transpose()?;
-    if whole.is_none() && rev.is_none() {
-        return Err(ApiError::bad_request(
-            "the form has neither the field _doc nor the field _rev",
-        ));
-    }
-    let (id, rev) = app
-        .store
-        .write(move |transaction| {
-            let mut db = databases::open(transaction.conn, &name)?;
-            let mut new = match (&whole, &rev) {
-                (Some(whole), _) => whole.clone(),
-                (None, rev) => {
-                    let row = documents::find(transaction.conn, db.id, &id)?
-                        .ok_or_else(ApiError::missing)?;
-                    let rev = rev.clone().ok_or_else(ApiError::conflict)?;
-                    let (members, attachments) = stored(transaction.conn, &row, &rev)?;
-                    NewDoc {
-                        id: id.clone(),
+    let database = name.clone();
+    let mut new = match (whole, rev) {
+        (Some(whole), _) => whole,
+        (None, None) => {
+            return Err(ApiError::bad_request(
+                "the form has neither the field _doc nor the field _rev",
+            ));
+        }
+        (None, Some(rev)) => {
+            app.store
+                .read(move |conn| {
+                    let db = databases::open(conn, &database)?;
+                    let row = documents::find(conn, db.id, &id)?.ok_or_else(ApiError::missing)?;
+                    let (members, attachments) = stored(conn, &row, &rev)?;
+                    Ok(NewDoc {
+                        id,
                         deleted: false,
                         body: members,
                         attachments: attachments.iter().map(Attachment::kept).collect(),
                         history: vec![rev],
-                    }
-                }
-            };
-            new.attachments
-                .retain(|old| files.iter().all(|file| file.name != old.name));
-            new.attachments.splice(0..0, files.iter().cloned());
-            let rev = documents::save(transaction, &mut db, &new, Origin::Edit)?;
-            db.store(transaction)?;
-            Ok((new.id, rev))
-        })
-        .await?;
+                    })
+                })
+                .await?
+        }
+    };
+    new.attachments
+        .retain(|old| files.iter().all(|file| file.name != old.name));
+    new.attachments.splice(0..0, files);
+    let id = new.id.clone();
+    let rev = writing::save(app, &request.caller, &name, new, Origin::Edit).await?;
     let response = obj([
         ("ok", true.into()),
         ("id", id.into()),

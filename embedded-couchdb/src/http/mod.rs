@@ -1,5 +1,6 @@
 //! CouchDB's HTTP API.
 
+mod access;
 mod all_docs;
 mod app;
 mod attachments;
@@ -8,6 +9,7 @@ mod body;
 mod bulk;
 mod bulk_get;
 mod clock;
+mod config;
 mod database;
 mod document;
 mod feed;
@@ -16,6 +18,7 @@ mod form;
 mod incoming;
 mod listing;
 mod local;
+mod logins;
 mod multipart;
 mod race;
 mod ranges;
@@ -26,6 +29,8 @@ mod root;
 mod route;
 mod server;
 mod session;
+mod users;
+mod writing;
 
 #[cfg(test)]
 pub(crate) use self::request::Query;

@@ -1,10 +1,11 @@
 //! A parsed request.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, net::IpAddr};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 
+use super::auth::Caller;
 use crate::{
     api_error::ApiError,
     json::Json,
@@ -20,6 +21,9 @@ pub(crate) struct ApiRequest {
     pub(crate) raw_path: String,
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
+    pub(crate) peer: IpAddr,
+    /// Who sent it, once that is known.
+    pub(crate) caller: Caller,
     /// The body as it was sent, perhaps compressed.
     pub(crate) sent_body: Bytes,
 }

@@ -4,12 +4,15 @@ use std::sync::atomic::Ordering;
 
 use http::{StatusCode, header};
 
-use super::{app::App, request::ApiRequest, response::ApiResponse};
+use super::{access, app::App, config, request::ApiRequest, response::ApiResponse};
 use crate::{
     api_error::ApiError,
     json::{Json, obj},
     storage::databases::{self, NameRange},
 };
+
+/// The name of the only node.
+pub(crate) const NODE: &str = "nonode@nohost";
 
 /// The version of CouchDB whose API this server implements.
 const VERSION: &str = "3.4.3";
@@ -84,8 +87,8 @@ pub(crate) async fn server_level(
     app: &App,
     request: &ApiRequest,
     segments: &[&str],
-    admin: bool,
 ) -> Result<Option<ApiResponse>, ApiError> {
+    let admin = request.caller.is_admin();
     let first = segments.first().copied().unwrap_or_default();
     let known = [
         "_all_dbs",
@@ -109,13 +112,15 @@ pub(crate) async fn server_level(
         return Ok(None);
     }
     if !admin {
-        return Err(ApiError::unauthorized(
-            if matches!(segments, ["_node", _, "_stats", ..]) {
-                "You are not a server admin or read-only metrics user"
-            } else {
-                "You are not a server admin."
-            },
-        ));
+        return Err(match segments {
+            ["_node", _, "_stats" | "_system" | "_prometheus", ..] => {
+                ApiError::unauthorized("You are not a server admin or read-only metrics user")
+            }
+            ["_replicate"] if request.caller.name.is_none() => {
+                ApiError::unauthorized("You are not an authenticated user")
+            }
+            _ => access::not_server_admin(),
+        });
     }
     let empty_list = |key| {
         obj([
@@ -134,16 +139,14 @@ pub(crate) async fn server_level(
         ["_scheduler", "jobs"] => ApiResponse::ok(&empty_list("jobs")),
         ["_scheduler", "docs"] => ApiResponse::ok(&empty_list("docs")),
         ["_membership"] => {
-            let nodes = || Json::Arr(vec!["nonode@nohost".into()]);
+            let nodes = || Json::Arr(vec![NODE.into()]);
             ApiResponse::ok(&obj([("all_nodes", nodes()), ("cluster_nodes", nodes())]))
         }
         ["_cluster_setup"] => ApiResponse::ok(&obj([("state", "single_node_enabled".into())])),
-        ["_node", "_local"] => ApiResponse::ok(&obj([("name", "nonode@nohost".into())])),
+        ["_node", "_local"] => ApiResponse::ok(&obj([("name", NODE.into())])),
         ["_node", "_local", "_stats", ..] => stats(app),
-        ["_node", "_local", "_config", ..] => {
-            return Err(ApiError::not_implemented(
-                "this server is configured by its command line and environment",
-            ));
+        ["_node", "_local" | NODE, "_config", path @ ..] => {
+            config::config(app, request, path).await?
         }
         ["_replicate"] => {
             return Err(ApiError::not_implemented(

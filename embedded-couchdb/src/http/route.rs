@@ -2,15 +2,22 @@
 
 use std::sync::Arc;
 
+use http::Method;
+
 use super::{
-    all_docs, app::App, attachments, auth::Caller, bulk, bulk_get, database, document, feed, find,
-    local, request::ApiRequest, response::ApiResponse, root, session,
+    access::{self, Access},
+    all_docs,
+    app::App,
+    attachments, bulk, bulk_get, database, document, feed, find, local,
+    request::ApiRequest,
+    response::ApiResponse,
+    root, session,
+    users::{self, USERS},
 };
 use crate::{api_error::ApiError, storage::databases};
 
-/// Authenticates the caller and routes the request.
+/// Routes the request of a caller that is authenticated.
 pub(crate) async fn route(app: &Arc<App>, request: &ApiRequest) -> Result<ApiResponse, ApiError> {
-    let caller = app.auth.caller(request)?;
     let segments = request.segments();
     let segments = match segments.as_slice() {
         // A trailing slash is ignored.
@@ -22,7 +29,7 @@ pub(crate) async fn route(app: &Arc<App>, request: &ApiRequest) -> Result<ApiRes
         return root::welcome(app, request);
     }
     match first {
-        "_session" => return session::session(app, request, caller),
+        "_session" => return session::session(app, request).await,
         "_up" => return root::up(request),
         "_uuids" => return root::uuids(request),
         "favicon.ico" => return root::favicon(),
@@ -33,33 +40,42 @@ pub(crate) async fn route(app: &Arc<App>, request: &ApiRequest) -> Result<ApiRes
         }
         _ => {}
     }
-    let admin = caller != Caller::Nobody;
-    if let Some(response) = root::server_level(app, request, segments, admin).await? {
+    if let Some(response) = root::server_level(app, request, segments).await? {
         return Ok(response);
     }
     let name = first.to_owned();
-    if !admin {
-        return refuse(app, request, segments, name).await;
+    access::check_route(&request.caller, &request.method, segments)?;
+    if !request.caller.is_admin() {
+        check_member(app, request, &name, segments).await?;
     }
     in_database(app, request, segments, name).await
 }
 
-/// The response to an unauthenticated request, as from a CouchDB with an administrator.
-async fn refuse(
+/// Refuses a request for a database of which the caller is no member, or for a document that it must not see.
+async fn check_member(
     app: &App,
     request: &ApiRequest,
+    name: &str,
     segments: &[&str],
-    name: String,
-) -> Result<ApiResponse, ApiError> {
-    if segments.len() == 1 && matches!(request.method.as_str(), "PUT" | "DELETE") {
-        return Err(ApiError::unauthorized("You are not a server admin."));
-    }
-    app.store
-        .read(move |conn| databases::open(conn, &name))
+) -> Result<(), ApiError> {
+    let (opened, caller) = (name.to_owned(), request.caller.clone());
+    let access = app
+        .store
+        .read(move |conn| Access::of(&caller, &databases::open(conn, &opened)?))
         .await?;
-    Err(ApiError::unauthorized(
-        "You are not authorized to access this db.",
-    ))
+    match segments {
+        [_, "_compact" | "_view_cleanup", ..] if !access.is_database_admin() => {
+            Err(ApiError::unauthorized("You are not a server or db admin."))
+        }
+        [_, "_security" | "_revs_limit"] if request.method == Method::PUT => access.demand_admin(),
+        [USERS, "_design", ddoc, ..] => {
+            users::check_read(&request.caller, &format!("_design/{ddoc}"))
+        }
+        [USERS, id, ..] if !id.starts_with('_') || id.starts_with("_design/") => {
+            users::check_read(&request.caller, id)
+        }
+        _ => Ok(()),
+    }
 }
 
 async fn in_database(

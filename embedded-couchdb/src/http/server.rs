@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -21,12 +21,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     app::App,
-    auth::Auth,
+    auth::{Auth, Caller},
     body::Body,
-    clock, race,
+    clock,
+    config::Settings,
+    race,
     request::{ApiRequest, Query, decode},
     response::ApiResponse,
-    route,
+    route, session,
 };
 use crate::{
     Config, Error,
@@ -63,6 +65,11 @@ impl Server {
             reason: failure.to_string(),
         })?;
         let app = App {
+            settings: Settings::load(&store)
+                .await
+                .map_err(|failure| Error::Prepare {
+                    reason: failure.to_string(),
+                })?,
             auth: Auth::new(config.user, config.password, prepared.secret),
             uuid: prepared.uuid,
             faults: config.faults,
@@ -191,7 +198,7 @@ async fn connection(
     peer: SocketAddr,
     shutdown: CancellationToken,
 ) {
-    let service = service_fn(move |request| respond(Arc::clone(&app), request));
+    let service = service_fn(move |request| respond(Arc::clone(&app), request, peer.ip()));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .keep_alive(true)
@@ -213,10 +220,14 @@ async fn connection(
 }
 
 /// Responds to one request. An error closes the connection without a response.
-async fn respond(app: Arc<App>, request: Request<Incoming>) -> Result<Response<Body>, io::Error> {
+async fn respond(
+    app: Arc<App>,
+    request: Request<Incoming>,
+    peer: IpAddr,
+) -> Result<Response<Body>, io::Error> {
     app.requests.fetch_add(1, Ordering::Relaxed);
     let head_only = request.method() == Method::HEAD;
-    let request = match read_request(request).await {
+    let mut request = match read_request(request, peer).await {
         Ok(request) => request,
         Err(failure) => return Ok(ApiResponse::from_error(&failure).finish(None)),
     };
@@ -225,10 +236,10 @@ async fn respond(app: Arc<App>, request: Request<Incoming>) -> Result<Response<B
         None => Effect::Normal,
     };
     let response = match effect {
-        Effect::Normal => handle(&app, &request).await,
+        Effect::Normal => handle(&app, &mut request).await,
         Effect::Drop => return Err(dropped()),
         Effect::DropAfter => {
-            handle(&app, &request).await;
+            handle(&app, &mut request).await;
             return Err(dropped());
         }
         Effect::Fail => ApiResponse::from_error(&ApiError::internal("a fault on command")),
@@ -250,14 +261,19 @@ fn dropped() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionAborted, "dropped on command")
 }
 
-async fn handle(app: &Arc<App>, request: &ApiRequest) -> ApiResponse {
-    match route::route(app, request).await {
+async fn handle(app: &Arc<App>, request: &mut ApiRequest) -> ApiResponse {
+    request.caller = match app.auth.caller(&app.store, request).await {
+        Ok(caller) => caller,
+        Err(failure) => return ApiResponse::from_error(&failure),
+    };
+    let response = match route::route(app, request).await {
         Ok(response) => response,
         Err(failure) => ApiResponse::from_error(&failure),
-    }
+    };
+    session::renew(request, response)
 }
 
-async fn read_request(request: Request<Incoming>) -> Result<ApiRequest, ApiError> {
+async fn read_request(request: Request<Incoming>, peer: IpAddr) -> Result<ApiRequest, ApiError> {
     let (parts, mut incoming) = request.into_parts();
     let raw_path = parts.uri.path().to_owned();
     let path = raw_path
@@ -288,6 +304,8 @@ async fn read_request(request: Request<Incoming>) -> Result<ApiRequest, ApiError
         raw_path,
         query,
         headers: parts.headers,
+        peer,
+        caller: Caller::default(),
         sent_body: body.freeze(),
     })
 }

@@ -4,8 +4,8 @@ use http::{StatusCode, header};
 
 use super::{
     app::App,
-    auth::{COOKIE_SECONDS, Caller, wrong_credentials},
-    clock::now,
+    auth::{COOKIE_SECONDS, Known, Proof},
+    clock::{self, now},
     request::{ApiRequest, decode},
     response::ApiResponse,
 };
@@ -14,67 +14,72 @@ use crate::{
     json::{Json, obj},
 };
 
-fn set_cookie(value: &str, seconds: i64) -> String {
-    format!("AuthSession={value}; Version=1; Max-Age={seconds}; Path=/; HttpOnly")
+/// The value of the `Set-Cookie` header.
+fn set_cookie(value: &str) -> String {
+    let expires = clock::cookie_date(now() + COOKIE_SECONDS);
+    format!(
+        "AuthSession={value}; Version=1; Expires={expires}; Max-Age={COOKIE_SECONDS}; Path=/; HttpOnly"
+    )
+}
+
+/// Adds a new cookie to a response if the one of the request has become old.
+pub(crate) fn renew(request: &ApiRequest, response: ApiResponse) -> ApiResponse {
+    match &request.caller.renewed {
+        Some(cookie)
+            if !response
+                .headers
+                .iter()
+                .any(|(name, _)| *name == header::SET_COOKIE) =>
+        {
+            response.with(header::SET_COOKIE, set_cookie(cookie))
+        }
+        _ => response,
+    }
 }
 
 /// `/_session`
-pub(crate) fn session(
-    app: &App,
-    request: &ApiRequest,
-    caller: Caller,
-) -> Result<ApiResponse, ApiError> {
+pub(crate) async fn session(app: &App, request: &ApiRequest) -> Result<ApiResponse, ApiError> {
     match request.method.as_str() {
-        "GET" | "HEAD" => {
-            let known = caller != Caller::Nobody;
-            let name = if known {
-                Json::from(app.auth.user.as_str())
-            } else {
-                Json::Null
-            };
-            let roles = if known {
-                vec!["_admin".into()]
-            } else {
-                Vec::new()
-            };
-            let mut info = vec![(
-                "authentication_handlers".to_owned(),
-                Json::Arr(vec!["cookie".into(), "default".into()]),
-            )];
-            match caller {
-                Caller::ByPassword => info.push(("authenticated".to_owned(), "default".into())),
-                Caller::ByCookie => info.push(("authenticated".to_owned(), "cookie".into())),
-                Caller::Nobody => {}
-            }
-            Ok(ApiResponse::ok(&obj([
-                ("ok", true.into()),
-                ("userCtx", obj([("name", name), ("roles", roles.into())])),
-                ("info", Json::Obj(info)),
-            ])))
+        "GET" | "HEAD" => show(request),
+        "POST" => log_in(app, request).await,
+        "DELETE" => {
+            Ok(ApiResponse::ok(&obj([("ok", true.into())]))
+                .with(header::SET_COOKIE, set_cookie("")))
         }
-        "POST" => log_in(app, request),
-        "DELETE" => Ok(ApiResponse::ok(&obj([("ok", true.into())]))
-            .with(header::SET_COOKIE, set_cookie("", COOKIE_SECONDS))),
         _ => Err(ApiError::method_not_allowed("GET,HEAD,POST,DELETE")),
     }
 }
 
-fn log_in(app: &App, request: &ApiRequest) -> Result<ApiResponse, ApiError> {
+fn show(request: &ApiRequest) -> Result<ApiResponse, ApiError> {
+    let caller = &request.caller;
+    if caller.name.is_none() && request.query.get("basic") == Some("true") {
+        return Err(ApiError::unauthorized("Please login."));
+    }
+    let handlers = Json::Arr(vec!["cookie".into(), "default".into()]);
+    let mut info = vec![("authentication_handlers".to_owned(), handlers)];
+    match caller.proof {
+        Some(Proof::Password) => info.push(("authenticated".to_owned(), "default".into())),
+        Some(Proof::Cookie) => info.push(("authenticated".to_owned(), "cookie".into())),
+        None => {}
+    }
+    Ok(ApiResponse::ok(&obj([
+        ("ok", true.into()),
+        ("userCtx", obj(caller.context())),
+        ("info", Json::Obj(info)),
+    ])))
+}
+
+/// A name and a password, as a form or as JSON.
+fn credentials(request: &ApiRequest) -> Result<(String, String), ApiError> {
     let kind = request.header(header::CONTENT_TYPE).unwrap_or_default();
-    let (user, password) = if kind.starts_with("application/json") {
+    let (name, username, password) = if kind.starts_with("application/json") {
         let body = request.json_object()?;
-        let text = |key| {
-            body.get(key)
-                .and_then(Json::as_str)
-                .unwrap_or_default()
-                .to_owned()
+        let text = |key: &str| match body.get(key) {
+            None => Ok(None),
+            Some(Json::Str(text)) => Ok(Some(text.clone())),
+            Some(_) => Err(ApiError::bad_request(format!("`{key}` must be a string"))),
         };
-        let user = if body.get("name").is_some() {
-            text("name")
-        } else {
-            text("username")
-        };
-        (user, text("password"))
+        (text("name")?, text("username")?, text("password")?)
     } else if kind.starts_with("application/x-www-form-urlencoded") {
         let body = request.body()?;
         let form = String::from_utf8_lossy(&body);
@@ -82,38 +87,67 @@ fn log_in(app: &App, request: &ApiRequest) -> Result<ApiResponse, ApiError> {
             form.split('&')
                 .filter_map(|pair| pair.split_once('='))
                 .find(|(name, _)| *name == key)
-                .and_then(|(_, value)| decode(value))
+                .and_then(|(_, value)| decode(&value.replace('+', " ")))
         };
-        (
-            text("name")
-                .or_else(|| text("username"))
-                .unwrap_or_default(),
-            text("password").unwrap_or_default(),
-        )
+        (text("name"), text("username"), text("password"))
     } else {
         return Err(ApiError::bad_content_type(
-            "Content-Type must be application/x-www-form-urlencoded or application/json",
+            "Content-Type must be 'application/x-www-form-urlencoded' or 'application/json'",
         ));
     };
-    if !app.auth.accepts(&user, &password) {
-        return Ok(ApiResponse::from_error(&wrong_credentials())
-            .with(header::SET_COOKIE, set_cookie("", COOKIE_SECONDS)));
-    }
-    let response = obj([
-        ("ok", true.into()),
-        ("name", user.into()),
-        ("roles", Json::Arr(vec!["_admin".into()])),
-    ]);
-    let response = ApiResponse::json(StatusCode::OK, &response).with(
-        header::SET_COOKIE,
-        set_cookie(&app.auth.cookie(now()), COOKIE_SECONDS),
-    );
-    match request.query.get("next") {
-        Some(next) => {
-            let mut response = response.with(header::LOCATION, format!("{}{next}", request.base()));
-            response.status = StatusCode::FOUND;
-            Ok(response)
+    let name = match (name, username) {
+        (Some(name), Some(username)) if name != username => {
+            return Err(ApiError::bad_request(
+                "request body contains different usernames",
+            ));
         }
-        None => Ok(response),
+        (Some(name), _) | (None, Some(name)) => name,
+        (None, None) => {
+            return Err(ApiError::bad_request(
+                "request body must contain a username",
+            ));
+        }
+    };
+    Ok((name, password.unwrap_or_default()))
+}
+
+async fn log_in(app: &App, request: &ApiRequest) -> Result<ApiResponse, ApiError> {
+    let (name, password) = credentials(request)?;
+    let known = match app
+        .auth
+        .log_in(&app.store, request.peer, &name, &password)
+        .await
+    {
+        Ok(known) => known,
+        Err(failure) if failure.status == StatusCode::UNAUTHORIZED => {
+            let refused =
+                ApiResponse::from_error(&failure).with(header::SET_COOKIE, set_cookie(""));
+            return redirect(request, "fail", refused);
+        }
+        Err(failure) => return Err(failure),
+    };
+    let cookie = set_cookie(&known.cookie(now()));
+    let Known { caller, .. } = known;
+    let [name, roles] = caller.context();
+    let response =
+        ApiResponse::ok(&obj([("ok", true.into()), name, roles])).with(header::SET_COOKIE, cookie);
+    redirect(request, "next", response)
+}
+
+/// Sends the browser on to the path that a parameter of the query names, if it does.
+fn redirect(
+    request: &ApiRequest,
+    parameter: &str,
+    response: ApiResponse,
+) -> Result<ApiResponse, ApiError> {
+    let Some(path) = request.query.get(parameter) else {
+        return Ok(response);
+    };
+    // A path of two slashes would name another host.
+    if !path.starts_with('/') || path.starts_with("//") {
+        return Err(ApiError::bad_request("path must begin with a /."));
     }
+    let mut response = response.with(header::LOCATION, format!("{}{path}", request.base()));
+    response.status = StatusCode::FOUND;
+    Ok(response)
 }

@@ -55,6 +55,18 @@ const FIND_KEYS: [&str; 15] = [
 ];
 
 impl Find {
+    /// Restricts the query to one document.
+    pub(crate) fn only_id(&mut self, id: &str) {
+        let is_it = obj([("_id", obj([("$eq", id.into())]))]);
+        let selector = std::mem::replace(&mut self.selector, Json::Null);
+        let both = if selector.as_obj().is_some_and(<[_]>::is_empty) {
+            is_it
+        } else {
+            obj([("$and", Json::Arr(vec![is_it, selector]))])
+        };
+        self.selector = both;
+    }
+
     /// Parses the body of a query.
     pub(crate) fn parse(body: &Json) -> Result<Self, ApiError> {
         let switch = |key: &str, unless: bool| match body.get(key) {

@@ -82,6 +82,17 @@ impl Database {
         }
     }
 
+    /// Who may do what: the value of `_security`.
+    pub(crate) fn security(&self) -> Json {
+        let stored = self.security.as_deref();
+        let parsed = stored.and_then(|text| Json::parse(text.as_bytes()).ok());
+        // Without one, only server administrators have access, as by CouchDB's default.
+        parsed.unwrap_or_else(|| {
+            let admins = || obj([("roles", Json::Arr(vec!["_admin".into()]))]);
+            obj([("members", admins()), ("admins", admins())])
+        })
+    }
+
     /// The response of `GET /{db}`.
     pub(crate) fn info(&self) -> Json {
         let file = 16_700 + self.external * 2;

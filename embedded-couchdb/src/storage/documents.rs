@@ -190,6 +190,58 @@ pub(crate) fn render(
     out
 }
 
+/// How a revision continues the tree of its document.
+pub(crate) struct Plan {
+    pub(crate) there: Option<DocRow>,
+    /// The ancestors of the new revision, newest first.
+    pub(crate) ancestors: Vec<Rev>,
+    /// Whether the revision is stored already, so that there is nothing to do.
+    pub(crate) is_known: bool,
+}
+
+impl Plan {
+    /// The revision that the new one replaces, if it is stored and alive.
+    pub(crate) fn replaced(&self) -> Option<&Rev> {
+        let parent = self.ancestors.first()?;
+        let node = self.there.as_ref()?.tree.get(parent)?;
+        node.stored
+            .is_some_and(|stored| !stored.deleted && stored.body.is_some())
+            .then_some(parent)
+    }
+}
+
+/// Finds out how a revision continues the tree of its document, which must not be local.
+///
+/// # Errors
+/// 409 for an edit of what is no leaf.
+pub(crate) fn plan(
+    conn: &Connection,
+    db: i64,
+    new: &NewDoc,
+    origin: Origin,
+) -> Result<Plan, ApiError> {
+    let there = find(conn, db, &new.id)?;
+    let (ancestors, is_known) = match origin {
+        Origin::Edit => (edited(there.as_ref(), new)?, false),
+        Origin::Replication => {
+            let rev = new
+                .history
+                .first()
+                .ok_or_else(|| ApiError::bad_request("Missing revision"))?;
+            let is_known = there
+                .as_ref()
+                .and_then(|row| row.tree.get(rev))
+                .is_some_and(|node| node.stored.is_some());
+            (new.history.get(1..).unwrap_or_default().to_vec(), is_known)
+        }
+    };
+    Ok(Plan {
+        there,
+        ancestors,
+        is_known,
+    })
+}
+
 /// Stores a revision. An error changes nothing.
 pub(crate) fn save(
     transaction: &mut Transaction<'_>,
@@ -200,18 +252,26 @@ pub(crate) fn save(
     if new.id.starts_with("_local/") {
         return locals::save(transaction, db, new, origin);
     }
-    let there = find(transaction.conn, db.id, &new.id)?;
-    let history = match origin {
-        Origin::Edit => edited(there.as_ref(), new)?,
-        Origin::Replication => new.history.clone(),
-    };
-    let ancestors = match origin {
-        Origin::Edit => history.as_slice(),
-        Origin::Replication => history.get(1..).unwrap_or_default(),
-    };
+    let plan = plan(transaction.conn, db.id, new, origin)?;
+    carry_out(transaction, db, new, origin, plan)
+}
+
+/// Stores a revision as planned in the same transaction.
+pub(crate) fn carry_out(
+    transaction: &mut Transaction<'_>,
+    db: &mut Database,
+    new: &NewDoc,
+    origin: Origin,
+    plan: Plan,
+) -> Result<Rev, ApiError> {
+    let Plan {
+        there,
+        ancestors,
+        is_known,
+    } = plan;
     let parent = ancestors.first();
-    let kept = attachments_of(transaction.conn, there.as_ref(), ancestors)?;
-    let (rev, path) = match origin {
+    let kept = attachments_of(transaction.conn, there.as_ref(), &ancestors)?;
+    let (rev, generation) = match origin {
         Origin::Edit => {
             let rev = Rev {
                 pos: parent.map_or(0, |rev| rev.pos) + 1,
@@ -222,34 +282,24 @@ pub(crate) fn save(
                     attachments: attachments::digests(&new.attachments, &kept),
                 }),
             };
-            let mut path = vec![rev.clone()];
-            path.extend(history);
-            (rev, path)
+            (rev, Generation::OfRevision)
         }
         Origin::Replication => {
-            let rev = history
-                .first()
-                .cloned()
-                .ok_or_else(|| ApiError::bad_request("Missing revision"))?;
-            if there
-                .as_ref()
-                .and_then(|row| row.tree.get(&rev))
-                .is_some_and(|node| node.stored.is_some())
-            {
+            let rev = new.history.first().cloned();
+            let rev = rev.ok_or_else(|| ApiError::bad_request("Missing revision"))?;
+            if is_known {
                 return Ok(rev);
             }
-            (rev, history)
+            (rev, Generation::AsSent)
         }
     };
     if let Some(stub) = attachments::missing_stub(&new.attachments, &kept) {
         return Err(ApiError::missing_stub(&new.id, &stub.name));
     }
-    let generation = match origin {
-        Origin::Edit => Generation::OfRevision,
-        Origin::Replication => Generation::AsSent,
-    };
     let attachments =
         attachments::store(transaction.conn, &new.attachments, &kept, &rev, generation)?;
+    let mut path = vec![rev.clone()];
+    path.extend(ancestors);
     insert(
         transaction,
         db,

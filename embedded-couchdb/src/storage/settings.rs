@@ -21,3 +21,12 @@ pub(crate) fn set(transaction: &Transaction<'_>, name: &str, value: &str) -> Res
         .execute([name, value])?;
     Ok(())
 }
+
+/// Removes a setting.
+pub(crate) fn remove(transaction: &Transaction<'_>, name: &str) -> Result<(), ApiError> {
+    transaction
+        .conn
+        .prepare_cached("DELETE FROM settings WHERE name = ?1")?
+        .execute([name])?;
+    Ok(())
+}
