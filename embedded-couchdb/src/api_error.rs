@@ -135,6 +135,12 @@ impl ApiError {
         )
     }
 
+    /// Whether the store failed, so that the whole request must fail. A function of a design document can fail with 500
+    /// for one document.
+    pub(crate) fn is_of_store(&self) -> bool {
+        self.error == "internal_server_error" || self.status == StatusCode::INSUFFICIENT_STORAGE
+    }
+
     pub(crate) fn body(&self) -> Json {
         obj([
             ("error", self.error.as_ref().into()),

@@ -12,6 +12,7 @@ use crate::{
     storage::{
         databases::Database,
         documents::{self, DocRow},
+        revtree::Rev,
     },
 };
 
@@ -28,6 +29,127 @@ pub(crate) enum Filter {
         fields: Option<Vec<Vec<String>>>,
     },
     Designs,
+    /// A function of a design document, which judges changes before they are read to be sent.
+    Function(Box<Function>),
+}
+
+/// A function that filters changes.
+pub(crate) struct Function {
+    /// The name of the operation.
+    pub(crate) operation: &'static str,
+    pub(crate) design: Json,
+    pub(crate) realm: String,
+    pub(crate) path: Json,
+    /// The request as the function sees it.
+    pub(crate) request: Json,
+}
+
+/// A change that a function must judge.
+pub(crate) struct Candidate {
+    seq: i64,
+    id: String,
+    revs: Vec<Rev>,
+    /// The document of each revision, in JSON.
+    pub(crate) docs: Vec<String>,
+}
+
+/// The most changes that are judged at once.
+const JUDGED_AT_ONCE: i64 = 100;
+
+/// The next changes that a function must judge, and whether there are no more.
+pub(crate) fn candidates(
+    conn: &Connection,
+    db: &Database,
+    feed_options: &FeedOptions,
+    from: FeedPosition,
+) -> Result<(Vec<Candidate>, bool), ApiError> {
+    let (order, beyond) = feed_options.order();
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT id FROM docs WHERE db = ?1 AND seq {beyond} ?2 ORDER BY seq {order} LIMIT ?3"
+    ))?;
+    let mut rows = statement.query(params![db.id, from.seq, JUDGED_AT_ONCE])?;
+    let mut found = Vec::new();
+    let mut bytes = 0;
+    let mut is_end = true;
+    let options = DocOptions {
+        revs: true,
+        ..DocOptions::default()
+    };
+    while let Some(row) = rows.next()? {
+        let id: String = row.get(0)?;
+        let Some(row) = documents::find(conn, db.id, &id)? else {
+            continue;
+        };
+        let leaves = row.tree.leaves();
+        let shown = if feed_options.all_leaves {
+            leaves.len()
+        } else {
+            1
+        };
+        let (mut revs, mut docs) = (Vec::new(), Vec::new());
+        for leaf in leaves.into_iter().take(shown) {
+            if let Some(doc) = render_revision(conn, &row, &leaf.rev, &options)? {
+                bytes += doc.len();
+                revs.push(leaf.rev.clone());
+                docs.push(doc);
+            }
+        }
+        found.push(Candidate {
+            seq: row.seq,
+            id,
+            revs,
+            docs,
+        });
+        if bytes > CHUNK_BYTES {
+            is_end = false;
+            break;
+        }
+    }
+    is_end &= i64::try_from(found.len()).unwrap_or(JUDGED_AT_ONCE) < JUDGED_AT_ONCE;
+    Ok((found, is_end))
+}
+
+/// The chunk of the changes that a function accepted: `verdicts` has one entry for each document of the candidates.
+pub(crate) fn judged_chunk(
+    conn: &Connection,
+    db: &Database,
+    feed_options: &FeedOptions,
+    from: FeedPosition,
+    candidates: Vec<Candidate>,
+    verdicts: &[bool],
+) -> Result<FeedChunk, ApiError> {
+    let mut position = from;
+    let mut text = String::new();
+    let mut verdicts = verdicts.iter();
+    for candidate in candidates {
+        let accepted: Vec<Rev> = candidate
+            .revs
+            .into_iter()
+            .filter(|_| verdicts.next() == Some(&true))
+            .collect();
+        if position.left <= 0 {
+            break;
+        }
+        position.seq = candidate.seq;
+        if accepted.is_empty() {
+            continue;
+        }
+        // A document that has changed since comes again later.
+        let row = documents::find(conn, db.id, &candidate.id)?;
+        if let Some(row) = row.filter(|row| row.seq == candidate.seq)
+            && let Some(line) = change_row(conn, db, feed_options, &row, Some(&accepted))?
+        {
+            (feed_options.row)(&line, &mut text, position.told == 0);
+            position.told += 1;
+            position.left -= 1;
+        }
+    }
+    Ok(FeedChunk {
+        text,
+        position,
+        end: position.left <= 0,
+        pending: 0,
+    })
 }
 
 /// What a feed reports of each change.
@@ -40,6 +162,17 @@ pub(crate) struct FeedOptions {
     pub(crate) descending: bool,
     /// Appends a row with its separators to the output.
     pub(crate) row: fn(&str, &mut String, first: bool),
+}
+
+impl FeedOptions {
+    /// The direction of the feed in SQL, and what a later sequence is.
+    fn order(&self) -> (&'static str, &'static str) {
+        if self.descending {
+            ("DESC", "<")
+        } else {
+            ("ASC", ">")
+        }
+    }
 }
 
 /// The position of a feed.
@@ -67,11 +200,7 @@ pub(crate) fn read_chunk(
     feed_options: &FeedOptions,
     from: FeedPosition,
 ) -> Result<FeedChunk, ApiError> {
-    let (order, beyond) = if feed_options.descending {
-        ("DESC", "<")
-    } else {
-        ("ASC", ">")
-    };
+    let (order, beyond) = feed_options.order();
     let sql = format!(
         "SELECT id FROM docs WHERE db = ?1 AND seq {beyond} ?2 ORDER BY seq {order} LIMIT ?3"
     );
@@ -92,7 +221,7 @@ pub(crate) fn read_chunk(
         };
         seen += 1;
         position.seq = found.seq;
-        if let Some(line) = change_row(conn, db, feed_options, &found)? {
+        if let Some(line) = change_row(conn, db, feed_options, &found, None)? {
             (feed_options.row)(&line, &mut text, position.told == 0);
             position.told += 1;
             position.left -= 1;
@@ -137,7 +266,7 @@ fn pending(
         Filter::Ids(_) | Filter::Designs => {
             behind(from.seq)? - i64::try_from(position.told - from.told).unwrap_or(0)
         }
-        Filter::All | Filter::Selector { .. } => behind(position.seq)?,
+        Filter::All | Filter::Selector { .. } | Filter::Function(_) => behind(position.seq)?,
     };
     if position.left > 0 && !feed_options.descending {
         // Changes that were filtered out at the end need not be read again.
@@ -151,10 +280,11 @@ fn change_row(
     db: &Database,
     feed_options: &FeedOptions,
     row: &DocRow,
+    accepted: Option<&[Rev]>,
 ) -> Result<Option<String>, ApiError> {
     let mut selected = None;
     match &feed_options.filter {
-        Filter::All => {}
+        Filter::All | Filter::Function(_) => {}
         Filter::Ids(ids) if ids.contains(&row.id) => {}
         Filter::Designs if row.id.starts_with("_design/") => {}
         Filter::Selector {
@@ -182,7 +312,11 @@ fn change_row(
     } else {
         1
     };
-    for (n, leaf) in leaves.iter().take(shown).enumerate() {
+    let shown = leaves
+        .iter()
+        .take(shown)
+        .filter(|leaf| accepted.is_none_or(|accepted| accepted.contains(&leaf.rev)));
+    for (n, leaf) in shown.enumerate() {
         out.push_str(if n > 0 { ",{\"rev\":" } else { "{\"rev\":" });
         write_string(&leaf.rev.to_string(), &mut out);
         out.push('}');

@@ -5,7 +5,7 @@
 //! equal those of CouchDB. So a database that is replicated to a cluster keeps them, and the same edit on both
 //! sides is no conflict.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cmp::Ordering};
 
 use md5::{Digest as _, Md5};
 
@@ -222,6 +222,55 @@ pub(crate) fn revision_id(edit: &Edit<'_>) -> String {
     }
     term.nil();
     hex::encode(Md5::digest(term.bytes()))
+}
+
+/// The order of Erlang's terms: numbers, then atoms (`false`, `null`, `true`), tuples (objects), lists, and binaries
+/// (strings) by their bytes.
+pub(crate) fn compare(a: &Json, b: &Json) -> Ordering {
+    fn rank(value: &Json) -> u8 {
+        match value {
+            Json::Int(_) | Json::Big(_) | Json::Float(_) => 0,
+            Json::Bool(false) => 1,
+            Json::Null => 2,
+            Json::Bool(true) => 3,
+            Json::Obj(_) => 4,
+            Json::Arr(_) => 5,
+            Json::Str(_) => 6,
+        }
+    }
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "as Erlang does when it compares integers and floats"
+    )]
+    fn number(value: &Json) -> f64 {
+        match value {
+            Json::Int(number) => *number as f64,
+            Json::Float(number) => *number,
+            Json::Big(digits) => digits.parse().unwrap_or(f64::MAX),
+            _ => 0.0,
+        }
+    }
+    match (a, b) {
+        (Json::Int(a), Json::Int(b)) => a.cmp(b),
+        (Json::Str(a), Json::Str(b)) => a.as_bytes().cmp(b.as_bytes()),
+        (Json::Arr(a), Json::Arr(b)) => {
+            let differing = a.iter().zip(b).map(|(a, b)| compare(a, b));
+            let first = differing.into_iter().find(|order| order.is_ne());
+            first.unwrap_or_else(|| a.len().cmp(&b.len()))
+        }
+        (Json::Obj(a), Json::Obj(b)) => {
+            let differing = a.iter().zip(b).map(|((a_key, a), (b_key, b))| {
+                a_key
+                    .as_bytes()
+                    .cmp(b_key.as_bytes())
+                    .then_with(|| compare(a, b))
+            });
+            let first = differing.into_iter().find(|order| order.is_ne());
+            first.unwrap_or_else(|| a.len().cmp(&b.len()))
+        }
+        _ if rank(a) == 0 && rank(b) == 0 => number(a).total_cmp(&number(b)),
+        _ => rank(a).cmp(&rank(b)),
+    }
 }
 
 /// A value in the format of Erlang's `~w`, for error messages.

@@ -12,6 +12,7 @@ mod changes;
 mod erlang;
 pub mod faults;
 mod http;
+pub mod javascript;
 mod json;
 mod mango;
 pub mod program;
@@ -35,6 +36,10 @@ pub struct Config {
     pub faults: Option<faults::Faults>,
     /// The largest size of the file, in pages of 4096 bytes, so that tests can simulate a full disk.
     pub max_pages: Option<u32>,
+    /// The file of a program that calls [`javascript::run_as_child`] before anything else. Without one, functions of
+    /// design documents are not run: views, filters and updates are answered with 501, and a database with a
+    /// validation function takes no writes.
+    pub javascript: Option<PathBuf>,
 }
 
 impl Config {
@@ -50,6 +55,7 @@ impl Config {
             password: Secret::new(password).into(),
             faults: None,
             max_pages: None,
+            javascript: None,
         }
     }
 }

@@ -5,8 +5,13 @@ use std::process::ExitCode;
 use embedded_couchdb::program::{Flags, run};
 use process_kit::{arguments, folder};
 
+fn main() -> ExitCode {
+    // The process that runs JavaScript is this program too. It gives up what it does not need first.
+    embedded_couchdb::javascript::run_as_child().unwrap_or_else(serve)
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn serve() -> ExitCode {
     folder::keep_files_private();
     tracing_subscriber::fmt()
         .with_env_filter(

@@ -91,6 +91,7 @@ pub async fn run(flags: Flags) -> Result<(), String> {
             config.password = password(overlap)?;
             config.faults = flags.faults.then(Faults::new);
             config.max_pages = flags.max_pages;
+            config.javascript = std::env::current_exe().ok();
             serve(config, flags.listen).await
         }
         (None, None) => Err("data: is not set; name a folder".to_owned()),

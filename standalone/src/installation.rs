@@ -218,6 +218,7 @@ impl Installation {
         let password = keyring(&self.folder, "couchdb-password", settings.overlap.get())?;
         let mut server = embedded_couchdb::Config::new(self.folder.join("couchdb"), USER, "");
         server.password = password.clone();
+        server.javascript = std::env::current_exe().ok();
         let server = embedded_couchdb::Server::open(server).await?;
         let (listener, address) = listen_inside().await?;
         let stop = self.stop_database.clone();

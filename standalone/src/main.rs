@@ -11,7 +11,12 @@ use std::process::ExitCode;
 
 use settings::Settings;
 
+fn main() -> ExitCode {
+    // The process that runs JavaScript of the embedded database is this program too.
+    embedded_couchdb::javascript::run_as_child().unwrap_or_else(run)
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn run() -> ExitCode {
     service_kit::program::run::<Settings>(std::env::args_os()).await
 }

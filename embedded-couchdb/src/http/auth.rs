@@ -18,7 +18,11 @@ use super::{
     request::ApiRequest,
     users::{self, User},
 };
-use crate::{api_error::ApiError, json::Json, storage::Store};
+use crate::{
+    api_error::ApiError,
+    json::{Json, obj},
+    storage::Store,
+};
 
 /// The lifetime of a cookie in seconds, as in CouchDB.
 pub(crate) const COOKIE_SECONDS: i64 = 600;
@@ -75,6 +79,12 @@ impl Caller {
             ("name", self.name.as_deref().map_or(Json::Null, Json::from)),
             ("roles", Json::Arr(roles)),
         ]
+    }
+
+    /// The context in a database, as functions of design documents see it.
+    pub(crate) fn context_in(&self, db: &str) -> Json {
+        let [name, roles] = self.context();
+        obj([("db", db.into()), name, roles])
     }
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode, header};
 
-use super::users::USERS;
 use super::{app::App, clock, incoming, request::ApiRequest, response::ApiResponse, root, writing};
+use super::{users::USERS, views};
 use crate::{
     api_error::ApiError,
     json::{Json, obj},
@@ -167,9 +167,7 @@ pub(crate) async fn special(
         }
         [_, "_view_cleanup"] => {
             only(request, "POST")?;
-            app.store
-                .read(move |conn| databases::open(conn, &name))
-                .await?;
+            views::clean_up(app, name).await?;
             Ok(done(StatusCode::ACCEPTED))
         }
         [_, "_sync_shards"] => {

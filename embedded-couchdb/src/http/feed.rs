@@ -4,13 +4,14 @@ use std::{collections::HashSet, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, StatusCode, header};
+use rusqlite::Connection;
 use tokio::{sync::mpsc, time::Instant};
 
-use super::{app::App, body::Body, request::ApiRequest, response::ApiResponse};
+use super::{app::App, body::Body, designs, functions, request::ApiRequest, response::ApiResponse};
 use crate::{
     api_error::ApiError,
-    changes::{self, FeedOptions, FeedPosition, Filter},
-    json::Json,
+    changes::{self, FeedChunk, FeedOptions, FeedPosition, Filter, Function},
+    json::{Json, obj},
     mango::{fields, matcher::Matcher, selector},
     storage::databases::{self, Database},
 };
@@ -36,10 +37,13 @@ pub(crate) async fn changes(
 ) -> Result<ApiResponse, ApiError> {
     let body = match request.method {
         Method::GET | Method::HEAD => None,
-        Method::POST if request.sent_body.is_empty() => None,
         Method::POST => {
             request.demand_json()?;
-            Some(request.json_object()?)
+            if request.sent_body.is_empty() {
+                None
+            } else {
+                Some(request.json_object()?)
+            }
         }
         _ => return Err(ApiError::method_not_allowed("GET,POST,HEAD")),
     };
@@ -54,11 +58,12 @@ pub(crate) async fn changes(
             ));
         }
     };
-    let feed_options = Arc::new(feed_options(request, body.as_ref(), feed_type)?);
+    let parsed = feed_options(request, body.as_ref(), feed_type)?;
     let db = app
         .store
         .read(move |conn| databases::open(conn, &name))
         .await?;
+    let feed_options = Arc::new(with_function(app, request, &db, parsed).await?);
     let since = match request.header(header::HeaderName::from_static("last-event-id")) {
         Some(id) if feed_type == FeedType::EventSource => Some(id),
         _ => request.query.get("since"),
@@ -81,7 +86,7 @@ pub(crate) async fn changes(
         told: 0,
     };
     let (chunks, body) = mpsc::channel(4);
-    let feed = Feed {
+    let mut feed = Feed {
         app: Arc::clone(app),
         db,
         feed_options,
@@ -89,7 +94,13 @@ pub(crate) async fn changes(
         position,
         limits,
         chunks,
+        first: None,
     };
+    if matches!(feed.feed_options.filter, Filter::Function(_)) {
+        // A function that fails at once makes the response an error.
+        let (db, chunk) = feed.next_chunk().await?;
+        feed.first = Some((db, chunk));
+    }
     app.tasks.spawn(feed.run());
     let response = ApiResponse {
         status: StatusCode::OK,
@@ -102,27 +113,82 @@ pub(crate) async fn changes(
     })
 }
 
+/// The options with the function that filters, if the request names one.
+async fn with_function(
+    app: &App,
+    request: &ApiRequest,
+    db: &Database,
+    options: FeedOptions,
+) -> Result<FeedOptions, ApiError> {
+    let malformed =
+        || ApiError::bad_request("`filter` must be of the form `designname/filtername`");
+    let (operation, group, named) = match request.query.get("filter") {
+        Some("_view") => {
+            let view = request.query.get("view").filter(|view| !view.is_empty());
+            let view = view
+                .ok_or_else(|| ApiError::bad_request("`view` filter parameter is not provided."))?;
+            ("filterByView", "views", view)
+        }
+        Some(name) if !name.is_empty() && !name.starts_with('_') => ("filter", "filters", name),
+        _ => return Ok(options),
+    };
+    let (ddoc, function) = named
+        .split_once('/')
+        .filter(|(ddoc, function)| {
+            !ddoc.is_empty() && !function.is_empty() && !function.contains('/')
+        })
+        .ok_or_else(malformed)?;
+    let (name, id) = (db.name.clone(), format!("_design/{ddoc}"));
+    let design = app
+        .store
+        .read(move |conn| designs::read(conn, &databases::open(conn, &name)?, &id))
+        .await?;
+    design.demand_javascript()?;
+    let there = design.body.get(group).and_then(|group| group.get(function));
+    if there.is_none() {
+        return Err(ApiError::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            format!("missing json key: {function}"),
+        ));
+    }
+    let mut path: Vec<Json> = vec![group.into(), function.into()];
+    if group == "views" {
+        path.push("map".into());
+    }
+    Ok(FeedOptions {
+        filter: Filter::Function(Box::new(Function {
+            operation,
+            realm: design.realm(),
+            path: Json::Arr(path),
+            request: functions::as_seen(request, db, None),
+            design: design.body,
+        })),
+        ..options
+    })
+}
+
 fn feed_options(
     request: &ApiRequest,
     body: Option<&Json>,
     feed_type: FeedType,
 ) -> Result<FeedOptions, ApiError> {
     let filter = match request.query.get("filter") {
-        None => Filter::All,
+        None | Some("") => Filter::All,
         Some("_doc_ids") => {
             let ids = match body.and_then(|body| body.get("doc_ids")) {
                 Some(ids) => Some(ids.clone()),
                 None => request.query.json(&["doc_ids"])?,
             };
-            let ids = ids.as_ref().and_then(Json::as_arr).ok_or_else(|| {
-                ApiError::bad_request("`doc_ids` filter parameter is not a JSON array.")
-            })?;
-            Filter::Ids(
+            let ids = ids.as_ref().and_then(Json::as_arr);
+            let ids: Option<HashSet<String>> = ids.and_then(|ids| {
                 ids.iter()
-                    .filter_map(Json::as_str)
-                    .map(str::to_owned)
-                    .collect::<HashSet<_>>(),
-            )
+                    .map(|id| id.as_str().map(str::to_owned))
+                    .collect()
+            });
+            Filter::Ids(ids.ok_or_else(|| {
+                ApiError::bad_request("`doc_ids` filter parameter is not a list of doc ids.")
+            })?)
         }
         Some("_selector") => {
             let body = body.ok_or_else(|| {
@@ -166,21 +232,12 @@ fn feed_options(
             }
         }
         Some("_design") => Filter::Designs,
-        Some("_view") => {
-            return Err(ApiError::not_implemented(
-                "this server runs no JavaScript; filter with _selector or _doc_ids",
-            ));
+        // Its function is found once the database is known.
+        Some("_view") => Filter::All,
+        Some(name) if name.starts_with('_') => {
+            return Err(ApiError::bad_request("unknown builtin filter name"));
         }
-        Some(name) if name.contains('/') => {
-            return Err(ApiError::not_implemented(
-                "this server runs no JavaScript; filter with _selector or _doc_ids",
-            ));
-        }
-        Some(_) => {
-            return Err(ApiError::bad_request(
-                "`filter` must be of the form `designname/filtername`",
-            ));
-        }
+        Some(_) => Filter::All,
     };
     let row: fn(&str, &mut String, bool) = match feed_type {
         FeedType::Normal | FeedType::Longpoll => |line, out, first| {
@@ -265,6 +322,8 @@ struct Feed {
     position: FeedPosition,
     limits: WaitLimits,
     chunks: ChunkSender,
+    /// What was read before the response began.
+    first: Option<(Database, FeedChunk)>,
 }
 
 impl Feed {
@@ -334,24 +393,92 @@ impl Feed {
         }
     }
 
+    /// Reads the next changes.
+    async fn next_chunk(&self) -> Result<(Database, FeedChunk), ApiError> {
+        let (feed_options, position, name, id) = (
+            Arc::clone(&self.feed_options),
+            self.position,
+            self.db.name.clone(),
+            self.db.id,
+        );
+        let opened = move |conn: &Connection| {
+            let db = databases::open(conn, &name)?;
+            if db.id == id {
+                Ok(db)
+            } else {
+                Err(ApiError::no_database())
+            }
+        };
+        let Filter::Function(function) = &self.feed_options.filter else {
+            return self
+                .app
+                .store
+                .read(move |conn| {
+                    let db = opened(conn)?;
+                    let chunk = changes::read_chunk(conn, &db, &feed_options, position)?;
+                    Ok((db, chunk))
+                })
+                .await;
+        };
+        let (reopened, options) = (opened.clone(), Arc::clone(&feed_options));
+        let (candidates, is_end) = self
+            .app
+            .store
+            .read(move |conn| changes::candidates(conn, &opened(conn)?, &feed_options, position))
+            .await?;
+        let docs: Vec<&str> = candidates
+            .iter()
+            .flat_map(|candidate| candidate.docs.iter().map(String::as_str))
+            .collect();
+        let verdicts = if docs.is_empty() {
+            Vec::new()
+        } else {
+            let head = obj([
+                ("operation", function.operation.into()),
+                ("design", function.design.clone()),
+                ("path", function.path.clone()),
+                ("request", function.request.clone()),
+            ])
+            .to_string();
+            // The documents are JSON already.
+            let head = head.strip_suffix('}').unwrap_or(&head);
+            let request = format!("{head},\"docs\":[{}]}}", docs.join(","));
+            let answer = self
+                .app
+                .javascript
+                .run(self.db.id, &function.realm, request)
+                .await?;
+            let verdicts = answer.as_arr().unwrap_or_default();
+            verdicts
+                .iter()
+                .map(|verdict| verdict.as_bool() == Some(true))
+                .collect()
+        };
+        self.app
+            .store
+            .read(move |conn| {
+                let db = reopened(conn)?;
+                let mut chunk =
+                    changes::judged_chunk(conn, &db, &options, position, candidates, &verdicts)?;
+                if is_end && !chunk.end {
+                    chunk.end = true;
+                    if !options.descending {
+                        chunk.position.seq = chunk.position.seq.max(position.seq);
+                    }
+                }
+                Ok((db, chunk))
+            })
+            .await
+    }
+
     /// Sends the changes so far and returns the number of pending ones; `None` if the database was deleted.
     async fn send_available(&mut self) -> Result<Option<i64>, ()> {
         loop {
-            let (feed_options, position, name, id) = (
-                Arc::clone(&self.feed_options),
-                self.position,
-                self.db.name.clone(),
-                self.db.id,
-            );
-            let read = self.app.store.read(move |conn| {
-                let db = databases::open(conn, &name)?;
-                if db.id != id {
-                    return Err(ApiError::no_database());
-                }
-                let chunk = changes::read_chunk(conn, &db, &feed_options, position)?;
-                Ok((db, chunk))
-            });
-            match read.await {
+            let read = match self.first.take() {
+                Some(first) => Ok(first),
+                None => self.next_chunk().await,
+            };
+            match read {
                 Ok((db, chunk)) => {
                     self.db = db;
                     self.position = chunk.position;

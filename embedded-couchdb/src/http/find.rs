@@ -428,38 +428,6 @@ async fn bulk_delete(
     ])))
 }
 
-/// Fails if the view does not exist.
-pub(crate) async fn missing_view(
-    app: &App,
-    name: String,
-    id: String,
-    view: String,
-) -> Result<(), ApiError> {
-    app.store
-        .read(move |conn| {
-            let db = databases::open(conn, &name)?;
-            let row = documents::find(conn, db.id, &id)?.ok_or_else(ApiError::missing)?;
-            let body_row = row
-                .body
-                .filter(|_| !row.deleted)
-                .ok_or_else(ApiError::deleted)?;
-            let text = documents::body(conn, body_row)?.text;
-            let there = Json::parse(text.as_bytes()).is_ok_and(|ddoc| {
-                ddoc.get("views")
-                    .is_some_and(|views| views.get(&view).is_some())
-            });
-            if there {
-                return Ok(());
-            }
-            Err(ApiError::new(
-                StatusCode::NOT_FOUND,
-                "not_found",
-                "missing_named_view",
-            ))
-        })
-        .await
-}
-
 /// `/{db}/_design/{ddoc}/_info`
 pub(crate) async fn design_info(
     app: &App,

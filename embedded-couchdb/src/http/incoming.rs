@@ -291,7 +291,6 @@ impl IncomingDoc {
     /// The document as an edit of `id`.
     pub(crate) fn into_edit(self, id: String) -> Result<NewDoc, ApiError> {
         self.check_size()?;
-        check_design(&id, &self)?;
         Ok(NewDoc {
             id,
             deleted: self.deleted,
@@ -345,40 +344,4 @@ fn size(value: &Json) -> usize {
                 .sum::<usize>()
         }
     }
-}
-
-/// Refuses design documents with malformed views, as CouchDB does.
-fn check_design(id: &str, doc: &IncomingDoc) -> Result<(), ApiError> {
-    if !id.starts_with("_design/") || doc.deleted {
-        return Ok(());
-    }
-    let invalid = |reason: &str| {
-        Err(ApiError::new(
-            StatusCode::BAD_REQUEST,
-            "invalid_design_doc",
-            reason.to_owned(),
-        ))
-    };
-    let member = |key: &str| {
-        doc.body
-            .iter()
-            .find(|(k, _)| k == key)
-            .map(|(_, value)| value)
-    };
-    for (key, shape) in [
-        ("views", "object"),
-        ("options", "object"),
-        ("filters", "object"),
-        ("updates", "object"),
-    ] {
-        if member(key).is_some_and(|value| value.as_obj().is_none()) {
-            return invalid(&format!("`{key}` field must have {shape} type"));
-        }
-    }
-    for key in ["language", "validate_doc_update"] {
-        if member(key).is_some_and(|value| value.as_str().is_none()) {
-            return invalid(&format!("`{key}` field must have string type"));
-        }
-    }
-    Ok(())
 }

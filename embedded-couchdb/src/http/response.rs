@@ -43,11 +43,11 @@ impl ApiResponse {
         let response = Self::json(failure.status, &failure.body());
         match failure.status {
             StatusCode::METHOD_NOT_ALLOWED => {
-                let allowed = failure
-                    .reason
-                    .trim_start_matches("Only ")
-                    .trim_end_matches(" allowed");
-                response.with(header::ALLOW, allowed)
+                let allowed = failure.reason.strip_prefix("Only ");
+                match allowed.and_then(|rest| rest.strip_suffix(" allowed")) {
+                    Some(allowed) => response.with(header::ALLOW, allowed),
+                    None => response,
+                }
             }
             _ => response,
         }

@@ -8,11 +8,12 @@ use super::{
     access::{self, Access},
     all_docs,
     app::App,
-    attachments, bulk, bulk_get, database, document, feed, find, local,
+    attachments, bulk, bulk_get, database, document, feed, find, functions, local,
     request::ApiRequest,
     response::ApiResponse,
     root, session,
     users::{self, USERS},
+    views,
 };
 use crate::{api_error::ApiError, storage::databases};
 
@@ -148,28 +149,28 @@ async fn design_part(
 ) -> Result<ApiResponse, ApiError> {
     let id = format!("_design/{ddoc}");
     match rest {
-        ["_info"] => find::design_info(app, request, name, id).await,
-        ["_view", view, ..] => {
-            let view = (*view).to_owned();
-            find::missing_view(app, name, id, view).await?;
-            Err(no_javascript("view"))
+        ["_info"] => match views::info(app, name.clone(), id.clone()).await? {
+            Some(response) => Ok(response),
+            None => find::design_info(app, request, name, id).await,
+        },
+        ["_view", view @ ..] => views::view(app, request, name, id, view).await,
+        ["_show", rest @ ..] => {
+            functions::call(app, request, name, id, functions::Kind::Show, rest).await
+        }
+        ["_update", rest @ ..] => {
+            functions::call(app, request, name, id, functions::Kind::Update, rest).await
         }
         [
-            function @ ("_show" | "_list" | "_update" | "_rewrite" | "_search" | "_nouveau"),
+            function @ ("_list" | "_rewrite" | "_search" | "_nouveau"),
             ..,
         ] => {
             app.store
                 .read(move |conn| databases::open(conn, &name))
                 .await?;
-            Err(no_javascript(function.trim_start_matches('_')))
+            Err(ApiError::not_implemented(format!(
+                "{function} is not part of this server; use views, show and update functions, or _find"
+            )))
         }
         rest => attachments::attachment(app, request, name, id, rest.join("/")).await,
     }
-}
-
-fn no_javascript(kind: &str) -> ApiError {
-    ApiError::not_implemented(format!(
-        "this server stores design documents but runs no JavaScript, so a {kind} function cannot be answered; \
-         use _all_docs, _find or _changes"
-    ))
 }

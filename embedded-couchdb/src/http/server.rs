@@ -29,11 +29,13 @@ use super::{
     request::{ApiRequest, Query, decode},
     response::ApiResponse,
     route, session,
+    view_update::Updating,
 };
 use crate::{
     Config, Error,
     api_error::ApiError,
     faults::Effect,
+    javascript::Javascript,
     storage::{Store, databases, settings},
 };
 
@@ -70,6 +72,8 @@ impl Server {
                 .map_err(|failure| Error::Prepare {
                     reason: failure.to_string(),
                 })?,
+            javascript: Javascript::new(config.javascript),
+            updating: Updating::default(),
             auth: Auth::new(config.user, config.password, prepared.secret),
             uuid: prepared.uuid,
             faults: config.faults,

@@ -1,6 +1,6 @@
 //! Chores: background work in small steps between requests, resumed after a restart.
 //!
-//! Chores delete the documents of deleted databases and the rows of dropped indexes, build indexes over
+//! Chores delete the documents of deleted databases and the rows of dropped indexes and views, build indexes over
 //! the documents of a database that is not small, and compact databases.
 
 use std::{
@@ -11,7 +11,7 @@ use std::{
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{documents, index_def::IndexDef, indexes, revtree::RevTree};
+use super::{documents, index_def::IndexDef, indexes, revtree::RevTree, views};
 use crate::api_error::ApiError;
 
 /// How long a step may take. A write waits for it.
@@ -144,6 +144,7 @@ pub(crate) fn run_step(
             "index" => sweep_index(conn, *subject)?,
             "build" => build(conn, *subject, done_to, until)?,
             "compact" => compact(conn, *subject, done_to, until)?,
+            "view" => views::sweep(conn, *subject, READ_AT_ONCE * 5)?.then(String::new),
             _ => None,
         };
         match &goes_on {

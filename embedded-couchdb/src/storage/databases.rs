@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::transaction::Transaction;
+use super::{transaction::Transaction, views};
 use crate::{
     api_error::ApiError,
     json::{Json, obj},
@@ -214,6 +214,11 @@ pub(crate) fn delete(transaction: &mut Transaction<'_>, name: &str) -> Result<()
         .conn
         .prepare_cached("DELETE FROM indexes WHERE db = ?1")?
         .execute([db.id])?;
+    transaction
+        .conn
+        .prepare_cached("DELETE FROM validators WHERE db = ?1")?
+        .execute([db.id])?;
+    views::drop_all(transaction, db.id)?;
     transaction
         .conn
         .prepare_cached("DELETE FROM locals WHERE db = ?1")?

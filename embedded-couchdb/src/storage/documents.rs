@@ -8,6 +8,7 @@ use super::{
     indexes, locals,
     revtree::{Added, Rev, RevTree, Stored},
     transaction::Transaction,
+    validators, views,
 };
 use crate::{
     api_error::ApiError,
@@ -457,6 +458,7 @@ pub(crate) fn replace(
             _ => None,
         };
         indexes::follow_design_document(transaction, db, id, parsed.as_ref())?;
+        validators::follow_design_document(transaction, db.id, id, parsed.as_ref())?;
     }
     Ok(())
 }
@@ -472,12 +474,14 @@ pub(crate) fn forget(
         let before = winner_for_index(transaction.conn, there)?;
         indexes::update(transaction, &defs, &there.id, before.as_ref(), None)?;
     }
+    views::forget(transaction, db.id, &there.id)?;
     transaction
         .conn
         .prepare_cached("DELETE FROM docs WHERE db = ?1 AND id = ?2")?
         .execute(params![db.id, there.id])?;
     if there.id.starts_with("_design/") {
         indexes::follow_design_document(transaction, db, &there.id, None)?;
+        validators::follow_design_document(transaction, db.id, &there.id, None)?;
     }
     count(db, Some((there.deleted, there.size)), None);
     Ok(())

@@ -14,6 +14,9 @@ pub(crate) mod revtree;
 pub(crate) mod schema;
 pub(crate) mod settings;
 pub(crate) mod transaction;
+pub(crate) mod validators;
+pub(crate) mod view_scan;
+pub(crate) mod views;
 pub(crate) mod writer;
 
 use std::{path::Path, sync::Arc};

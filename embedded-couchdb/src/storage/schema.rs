@@ -13,7 +13,7 @@ use crate::Error;
 
 /// The format version. It is raised with every change that an older program cannot read.
 ///
-/// 1: the first. 2: attachments may be stored compressed.
+/// 1: the first. 2: attachments may be stored compressed; validation functions and views.
 pub(crate) const FORMAT: i64 = 2;
 
 const TABLES: &str = "
@@ -78,6 +78,39 @@ CREATE TABLE chores (
     PRIMARY KEY (kind, subject)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+";
+
+/// What format 2 adds.
+const TABLES_2: &str = "
+CREATE TABLE validators (
+    db INTEGER NOT NULL,
+    ddoc TEXT NOT NULL,
+    PRIMARY KEY (db, ddoc)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE views (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    db INTEGER NOT NULL,
+    signature TEXT NOT NULL,
+    seq INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (db, signature)
+) STRICT;
+CREATE TABLE view_totals (
+    view INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    total INTEGER NOT NULL,
+    PRIMARY KEY (view, n)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE view_rows (
+    view INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    key BLOB NOT NULL,
+    id TEXT NOT NULL,
+    place INTEGER NOT NULL,
+    emitted TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (view, n, key, id, place)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX view_rows_by_id ON view_rows (view, id);
 ";
 
 /// The lock on the data folder, held until this is dropped.
@@ -159,12 +192,18 @@ pub(crate) fn open_writer(file: &Path, max_pages: Option<u32>) -> Result<Connect
     conn.set_prepared_statement_cache_capacity(64);
     if format == 0 {
         conn.execute_batch(&format!(
-            "BEGIN IMMEDIATE; {TABLES} PRAGMA user_version={FORMAT}; COMMIT;"
+            "BEGIN IMMEDIATE; {TABLES} {TABLES_2} PRAGMA user_version={FORMAT}; COMMIT;"
         ))
         .map_err(store)?;
     } else if format < FORMAT {
-        conn.execute_batch(&format!("PRAGMA user_version={FORMAT};"))
-            .map_err(store)?;
+        conn.execute_batch(&format!(
+            "BEGIN IMMEDIATE; {TABLES_2} INSERT INTO validators (db, ddoc) \
+             SELECT docs.db, docs.id FROM docs JOIN bodies ON bodies.id = docs.body \
+             WHERE docs.id >= '_design/' AND docs.id < '_design0' AND docs.deleted = 0 \
+             AND instr(bodies.body, '\"validate_doc_update\"') > 0; \
+             PRAGMA user_version={FORMAT}; COMMIT;"
+        ))
+        .map_err(store)?;
     }
     if let Some(pages) = max_pages {
         conn.query_row(&format!("PRAGMA max_page_count={pages}"), [], |_| Ok(()))

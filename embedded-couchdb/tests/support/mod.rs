@@ -52,6 +52,7 @@ impl Embedded {
         let faults = Faults::new();
         let mut config = Config::new(data, "admin", "password");
         config.faults = Some(faults.clone());
+        config.javascript = Some(env!("CARGO_BIN_EXE_embedded-couchdb").into());
         Self::with(config, faults).await
     }
 

@@ -1,0 +1,304 @@
+//! The options of a query of a view.
+
+use super::request::Query;
+use crate::{api_error::ApiError, json::Json, mango::collation};
+
+/// Which rows of a reduced view belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Grouping {
+    /// All.
+    None,
+    /// Those with equal keys.
+    Exact,
+    /// Those whose keys are arrays that begin with the same elements.
+    Level(usize),
+}
+
+/// Whether the rows are brought up to date first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Freshness {
+    First,
+    Later,
+    Never,
+}
+
+/// One end of a range.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Bound {
+    pub(crate) key: Option<Json>,
+    /// Counts only with a key.
+    pub(crate) id: Option<String>,
+}
+
+impl Bound {
+    /// The key as rows have it.
+    pub(crate) fn encoded(&self) -> Option<Vec<u8>> {
+        self.key.as_ref().map(|key| {
+            let mut encoded = Vec::new();
+            collation::encode(key, &mut encoded);
+            encoded
+        })
+    }
+}
+
+/// The options.
+#[derive(Clone, Debug)]
+pub(crate) struct ViewQuery {
+    pub(crate) start: Bound,
+    pub(crate) end: Bound,
+    pub(crate) keys: Option<Vec<Json>>,
+    pub(crate) inclusive_end: bool,
+    pub(crate) descending: bool,
+    pub(crate) limit: i64,
+    pub(crate) skip: i64,
+    /// `None` if the request does not say.
+    pub(crate) reduce: Option<bool>,
+    pub(crate) grouping: Grouping,
+    pub(crate) include_docs: bool,
+    pub(crate) conflicts: bool,
+    pub(crate) update_seq: bool,
+    pub(crate) freshness: Freshness,
+}
+
+impl ViewQuery {
+    fn new() -> Self {
+        Self {
+            start: Bound::default(),
+            end: Bound::default(),
+            keys: None,
+            inclusive_end: true,
+            descending: false,
+            limit: i64::MAX,
+            skip: 0,
+            reduce: None,
+            grouping: Grouping::None,
+            include_docs: false,
+            conflicts: false,
+            update_seq: false,
+            freshness: Freshness::First,
+        }
+    }
+
+    /// Parses the options of a body and of a query string. The later ones count: those of the query string, but of one
+    /// of several queries its own.
+    pub(crate) fn parse(
+        query: &Query,
+        body: Option<&Json>,
+        is_one_of_several: bool,
+    ) -> Result<Self, ApiError> {
+        let mut parsed = Self::new();
+        let mut group: (Option<bool>, Option<usize>) = (None, None);
+        let of_body = body.and_then(Json::as_obj).unwrap_or_default();
+        let mut given: Vec<(&str, Given<'_>)> = of_body
+            .iter()
+            .map(|(name, value)| (name.as_str(), Given::Json(value)))
+            .collect();
+        let of_query = query
+            .pairs()
+            .iter()
+            .map(|(name, value)| (name.as_str(), Given::Text(value)));
+        if is_one_of_several {
+            given.splice(0..0, of_query);
+        } else {
+            given.extend(of_query);
+        }
+        for (name, value) in given {
+            parsed.take(name, &value, &mut group)?;
+        }
+        parsed.grouping = match group {
+            (Some(false), Some(level)) if level > 0 => {
+                return Err(ApiError::query(
+                    "Can't specify group=false and group_level>0 at the same time",
+                ));
+            }
+            (_, Some(0)) => Grouping::None,
+            (_, Some(level)) => Grouping::Level(level),
+            (Some(true), _) => Grouping::Exact,
+            _ => Grouping::None,
+        };
+        Ok(parsed)
+    }
+
+    fn only(&mut self, key: Json) {
+        self.keys = None;
+        self.start.key = Some(key.clone());
+        self.end.key = Some(key);
+    }
+
+    fn take(
+        &mut self,
+        name: &str,
+        value: &Given<'_>,
+        group: &mut (Option<bool>, Option<usize>),
+    ) -> Result<(), ApiError> {
+        match name {
+            "key" => {
+                let key = value.json()?;
+                self.only(key);
+            }
+            "keys" => match value.json()? {
+                // One key is a range, which other options can change.
+                Json::Arr(keys) if keys.len() == 1 => {
+                    keys.into_iter().for_each(|key| self.only(key));
+                }
+                Json::Arr(keys) => self.keys = Some(keys),
+                _ => {
+                    return Err(match value {
+                        Given::Json(_) => ApiError::bad_request("`keys` member must be an array."),
+                        Given::Text(_) => ApiError::query("`keys` must be an array of strings."),
+                    });
+                }
+            },
+            "startkey" | "start_key" => self.start.key = Some(value.json()?),
+            "endkey" | "end_key" => self.end.key = Some(value.json()?),
+            "startkey_docid" | "start_key_doc_id" => self.start.id = Some(value.text()),
+            "endkey_docid" | "end_key_doc_id" => self.end.id = Some(value.text()),
+            "inclusive_end" => self.inclusive_end = value.flag()?,
+            "descending" => self.descending = value.flag()?,
+            "limit" => self.limit = value.count()?,
+            "skip" => self.skip = value.count()?,
+            "reduce" => self.reduce = Some(value.flag()?),
+            "group" => group.0 = Some(value.flag()?),
+            "group_level" => group.1 = Some(usize::try_from(value.count()?).unwrap_or(usize::MAX)),
+            "include_docs" => self.include_docs = value.flag()?,
+            "conflicts" => self.conflicts = value.flag()?,
+            "update_seq" => self.update_seq = value.flag()?,
+            "sorted" | "attachments" | "att_encoding_info" => {
+                value.flag()?;
+            }
+            "stable" => {
+                value
+                    .flag()
+                    .map_err(|_| ApiError::query("Invalid value for `stable`."))?;
+            }
+            "update" => {
+                self.freshness = match value.text().as_str() {
+                    "true" => Freshness::First,
+                    "false" => Freshness::Never,
+                    "lazy" => Freshness::Later,
+                    _ => return Err(ApiError::query("Invalid value for `update`.")),
+                }
+            }
+            "stale" => {
+                self.freshness = match value.text().as_str() {
+                    "ok" => Freshness::Never,
+                    "update_after" => Freshness::Later,
+                    _ => return Err(ApiError::query("Invalid value for `stale`.")),
+                }
+            }
+            "partition" => {
+                return Err(ApiError::query(
+                    "`partition` parameter is not supported in this design doc",
+                ));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Refuses options that contradict each other, or the view. `is_reduced` says whether the view is reduced.
+    pub(crate) fn check(&self, can_reduce: bool) -> Result<(), ApiError> {
+        let is_reduced = can_reduce && self.reduce != Some(false);
+        if self.reduce == Some(true) && !can_reduce {
+            return Err(ApiError::query("Reduce is invalid for map-only views."));
+        }
+        if !is_reduced && self.grouping != Grouping::None {
+            return Err(ApiError::query("Invalid use of grouping on a map view."));
+        }
+        if is_reduced && self.include_docs {
+            return Err(ApiError::query("`include_docs` is invalid for reduce"));
+        }
+        if is_reduced && self.conflicts {
+            return Err(ApiError::query("`conflicts` is invalid for reduce views."));
+        }
+        if is_reduced
+            && self.grouping != Grouping::Exact
+            && self.keys.as_ref().is_some_and(|keys| keys.len() > 1)
+        {
+            return Err(ApiError::query(
+                "Multi-key fetches for reduce views must use `group=true`",
+            ));
+        }
+        if let (Some(start), Some(end), None) =
+            (self.start.encoded(), self.end.encoded(), &self.keys)
+        {
+            let is_reversed = if self.descending {
+                start < end
+            } else {
+                start > end
+            };
+            if is_reversed {
+                return Err(ApiError::query(format!(
+                    "No rows can match your key range, reverse your start_key and end_key or set descending={}",
+                    !self.descending
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The value of an option.
+enum Given<'a> {
+    Text(&'a str),
+    Json(&'a Json),
+}
+
+impl Given<'_> {
+    fn json(&self) -> Result<Json, ApiError> {
+        match self {
+            Self::Json(value) => Ok((*value).clone()),
+            Self::Text(text) => Json::parse(text.as_bytes()).map_err(|_| ApiError::bad_json()),
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Json(Json::Str(text)) => text.clone(),
+            Self::Json(other) => other.to_string(),
+            Self::Text(text) => (*text).to_owned(),
+        }
+    }
+
+    /// The value in an error message: as Erlang prints it, to which an empty text is an empty list.
+    fn printed(&self) -> String {
+        match self {
+            Self::Json(value) => crate::erlang::printed_readably(value),
+            Self::Text("") => "[]".to_owned(),
+            Self::Text(text) => format!("{text:?}"),
+        }
+    }
+
+    fn flag(&self) -> Result<bool, ApiError> {
+        match self.text().to_ascii_lowercase().as_str() {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err(ApiError::query(format!(
+                "Invalid boolean parameter: {}",
+                self.printed()
+            ))),
+        }
+    }
+
+    fn count(&self) -> Result<i64, ApiError> {
+        let number = match self {
+            Self::Json(Json::Int(number)) => *number,
+            Self::Json(other) => {
+                return Err(ApiError::query(format!(
+                    "Invalid value for integer: {}",
+                    crate::erlang::printed_readably(other)
+                )));
+            }
+            Self::Text(text) => text.parse().map_err(|_| {
+                ApiError::query(format!("Invalid value for integer: {}", self.printed()))
+            })?,
+        };
+        if number < 0 {
+            return Err(ApiError::query(format!(
+                "Invalid value for positive integer: {}",
+                self.printed()
+            )));
+        }
+        Ok(number)
+    }
+}
