@@ -16,6 +16,7 @@ use super::{
         nothing,
     },
     holdings::{self, Holder, Holdings},
+    looks,
     taking::{self, Conditions, CreatedInstances},
 };
 use crate::{
@@ -75,10 +76,6 @@ pub struct LastLook {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub found: Vec<String>,
 }
-
-/// How soon an ended destruction looks again whether all nodes of the database are back. The pause grows to an eighth
-/// of the time since its end, because a node may be away for days and each look is a write.
-const NODES_EVERY: Duration = Duration::from_secs(30);
 
 const BYTES: usize = position_of::<Destruction>("bytes");
 const DATABASES: usize = position_of::<Destruction>("databases");
@@ -250,10 +247,8 @@ impl Destruction {
         &self,
         task: Task<'_, DestroyWork>,
     ) -> Result<Looked<DestroyWork>, StepError> {
-        if !self.store.is_whole(task.envelope.location()).await? {
-            let ended = task.envelope.ended_at;
-            let since = ended.map_or(Duration::ZERO, |ended| self.clock.since(ended));
-            return Ok(Looked::Again(NODES_EVERY.max(since / 8)));
+        if let Some(pause) = looks::pause(&self.store, &self.clock, task.envelope).await? {
+            return Ok(Looked::Again(pause));
         }
         let left = Holdings::of(&self.store, &self.peers, holder(task)).await?;
         let found = left.describe();

@@ -13,6 +13,7 @@ pub mod create;
 pub mod destroy;
 pub mod engine;
 pub(crate) mod holdings;
+mod looks;
 pub mod orphans;
 mod peers;
 pub(crate) mod sealing;

@@ -26,6 +26,7 @@ use super::{
         kind::{Afterwards, LookFuture, Looked, position_of},
         nothing,
     },
+    looks,
     taking::CreatedInstances,
 };
 use crate::{
@@ -171,10 +172,10 @@ impl Kind for Creation {
         Box::pin(EarlyClaim::make(&self.store, &self.clock, task))
     }
 
-    fn afterwards(task: Task<'_, CreateWork>, end: Phase) -> Afterwards {
-        // A second owner may have made something after the undo. If the instance exists, everything made by its
-        // creation belongs to it.
-        if task.envelope.taken_over && end == Phase::Failed {
+    fn afterwards(_: Task<'_, CreateWork>, end: Phase) -> Afterwards {
+        // A second owner may have made something after the undo, and a node that hung carries out what it was asked when
+        // it goes on. If the instance exists, everything made by its creation belongs to it.
+        if end == Phase::Failed {
             Afterwards::LookAgain
         } else {
             Afterwards::Nothing
@@ -200,7 +201,13 @@ impl Kind for Creation {
                 );
             }
             self.store.remove_record(&task.envelope.instance).await?;
-            Ok(Looked::Over(self.release_names(task).await?))
+            let report = self.release_names(task).await?;
+            Ok(
+                match looks::pause(&self.store, &self.clock, task.envelope).await? {
+                    Some(pause) => Looked::Again(pause),
+                    None => Looked::Over(report),
+                },
+            )
         })
     }
 
