@@ -48,11 +48,15 @@ impl Settings {
         Ok(Self(RwLock::new(loaded)))
     }
 
+    /// The value that somebody has set.
+    fn set(&self, section: &str, key: &str) -> Option<String> {
+        let set = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        set.get(&(section.to_owned(), key.to_owned())).cloned()
+    }
+
     /// The value of a setting.
     pub(crate) fn get(&self, section: &str, key: &str) -> String {
-        let set = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let set = set.get(&(section.to_owned(), key.to_owned())).cloned();
-        set.unwrap_or_else(|| {
+        self.set(section, key).unwrap_or_else(|| {
             let known = KNOWN
                 .iter()
                 .find(|known| (known.0, known.1) == (section, key));
@@ -76,10 +80,11 @@ impl Settings {
 
     fn section(&self, section: &str) -> Json {
         let keys = KNOWN.iter().filter(|known| known.0 == section);
-        Json::Obj(
-            keys.map(|(_, key, _)| ((*key).to_owned(), self.get(section, key).into()))
-                .collect(),
-        )
+        let members = keys.filter_map(|(_, key, _)| {
+            let value = self.set(section, key)?;
+            Some(((*key).to_owned(), value.into()))
+        });
+        Json::Obj(members.collect())
     }
 }
 
@@ -112,18 +117,21 @@ pub(crate) async fn config(
                 .iter()
                 .any(|known| (known.0, known.1) == (*section, *key));
             match *method {
-                Method::GET | Method::HEAD if is_known => {
-                    Ok(ApiResponse::ok(&app.settings.get(section, key).into()))
+                Method::GET | Method::HEAD => {
+                    let value = app.settings.set(section, key).ok_or_else(unknown)?;
+                    Ok(ApiResponse::ok(&value.into()))
                 }
-                Method::GET | Method::HEAD => Err(unknown()),
                 Method::PUT if is_known => {
                     let Json::Str(value) = request.json()? else {
                         return Err(ApiError::bad_request("the value must be a JSON string"));
                     };
                     change(app, section, key, Some(value)).await
                 }
-                Method::DELETE if is_known => change(app, section, key, None).await,
-                Method::PUT | Method::DELETE => Err(ApiError::not_implemented(format!(
+                Method::DELETE => match app.settings.set(section, key) {
+                    Some(_) => change(app, section, key, None).await,
+                    None => Err(unknown()),
+                },
+                Method::PUT => Err(ApiError::not_implemented(format!(
                     "this server has no setting {section}/{key}: it is configured by its command line and environment"
                 ))),
                 _ => Err(ApiError::method_not_allowed("DELETE,GET,PUT")),
@@ -148,7 +156,7 @@ async fn change(
     key: &str,
     value: Option<String>,
 ) -> Result<ApiResponse, ApiError> {
-    let before = app.settings.get(section, key);
+    let before = app.settings.set(section, key).unwrap_or_default();
     let (name, stored) = (stored_name(section, key), value.clone());
     app.store
         .write(move |transaction| match stored {

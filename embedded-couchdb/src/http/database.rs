@@ -30,6 +30,10 @@ pub(crate) async fn database(
             Ok(ApiResponse::ok(&db.info()))
         }
         Method::PUT => create(app, request, name).await,
+        // Whoever forgot the document's id must not lose the database.
+        Method::DELETE if request.query.get("rev").is_some() => Err(ApiError::bad_request(
+            "You tried to DELETE a database with a ?=rev parameter. Did you mean to DELETE a document instead?",
+        )),
         Method::DELETE => {
             app.store
                 .write_making_room(move |transaction| databases::delete(transaction, &name))

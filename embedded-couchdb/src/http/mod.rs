@@ -10,6 +10,7 @@ mod bulk;
 mod bulk_get;
 mod clock;
 mod config;
+mod cors;
 mod database;
 mod design_form;
 mod designs;

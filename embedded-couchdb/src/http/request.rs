@@ -163,8 +163,14 @@ impl ApiRequest {
     }
 }
 
-/// Percent-decodes a segment of a path or a part of a form. `+` stands for a space.
+/// Percent-decodes a segment of a path or a part of a form. `+` stands for a space. `None` when a percent sign has no two
+/// hexadecimal digits after it, or the bytes are no UTF-8.
 pub(crate) fn decode(text: &str) -> Option<String> {
+    let is_digit = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_hexdigit());
+    let mut after_signs = text.split('%').skip(1).map(str::bytes);
+    if !after_signs.all(|mut after| is_digit(after.next()) && is_digit(after.next())) {
+        return None;
+    }
     let spaced = text.replace('+', " ");
     let bytes: Vec<u8> = percent_encoding::percent_decode_str(&spaced).collect();
     String::from_utf8(bytes).ok()
@@ -176,7 +182,7 @@ pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {
     pub(crate) fn parse(text: &str) -> Result<Self, ApiError> {
-        let invalid = || ApiError::bad_request("invalid UTF-8 in the query");
+        let invalid = || ApiError::bad_request("invalid_url_encoding");
         text.split('&')
             .filter(|pair| !pair.is_empty())
             .map(|pair| {

@@ -20,11 +20,7 @@ use crate::{api_error::ApiError, storage::databases};
 /// Routes the request of a caller that is authenticated.
 pub(crate) async fn route(app: &Arc<App>, request: &ApiRequest) -> Result<ApiResponse, ApiError> {
     let segments = request.segments();
-    let segments = match segments.as_slice() {
-        // A trailing slash is ignored.
-        [front @ .., ""] if !front.is_empty() => front,
-        all => all,
-    };
+    let segments = segments.as_slice();
     let first = segments.first().copied().unwrap_or_default();
     if first.is_empty() {
         return root::welcome(app, request);

@@ -12,7 +12,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -25,7 +25,7 @@ use super::{
     body::Body,
     clock,
     config::Settings,
-    race,
+    cors, race,
     request::{ApiRequest, Query, decode},
     response::ApiResponse,
     route, session,
@@ -230,25 +230,45 @@ async fn respond(
     peer: IpAddr,
 ) -> Result<Response<Body>, io::Error> {
     app.requests.fetch_add(1, Ordering::Relaxed);
+    let allowed = cors::Allowed::of(&app.settings, request.headers());
+    let mut response = respond_alike(&app, request, peer, allowed.as_ref()).await?;
+    if let Some(allowed) = allowed
+        && response.status() != StatusCode::NO_CONTENT
+    {
+        allowed.mark(response.headers_mut());
+    }
+    Ok(response)
+}
+
+/// The response, without what a page of another origin needs to read it.
+async fn respond_alike(
+    app: &Arc<App>,
+    request: Request<Incoming>,
+    peer: IpAddr,
+    allowed: Option<&cors::Allowed>,
+) -> Result<Response<Body>, io::Error> {
     let head_only = request.method() == Method::HEAD;
     let mut request = match read_request(request, peer).await {
         Ok(request) => request,
         Err(failure) => return Ok(ApiResponse::from_error(&failure).finish(None)),
     };
+    if let Some(response) = allowed.and_then(|it| it.preflight(&app.settings, &request)) {
+        return Ok(response);
+    }
     let effect = match &app.faults {
         Some(faults) => faults.apply(&request.method, &request.raw_path).await,
         None => Effect::Normal,
     };
     let response = match effect {
-        Effect::Normal => handle(&app, &mut request).await,
+        Effect::Normal => handle(app, &mut request).await,
         Effect::Drop => return Err(dropped()),
         Effect::DropAfter => {
-            handle(&app, &mut request).await;
+            handle(app, &mut request).await;
             return Err(dropped());
         }
         Effect::Fail => ApiResponse::from_error(&ApiError::internal("a fault on command")),
         Effect::Unheard => ApiResponse::from_error(&ApiError::no_database()),
-        Effect::Race(race) => match race::lost_race(&app, &request, &race).await {
+        Effect::Race(race) => match race::lost_race(app, &request, &race).await {
             Ok(response) => response,
             Err(failure) => ApiResponse::from_error(&failure),
         },
@@ -277,15 +297,25 @@ async fn handle(app: &Arc<App>, request: &mut ApiRequest) -> ApiResponse {
     session::renew(request, response)
 }
 
+/// The method that a POST stands for: some proxies let nothing else through.
+fn overridden(method: Method, headers: &HeaderMap) -> Method {
+    let named = headers
+        .get("x-http-method-override")
+        .filter(|_| method == Method::POST)
+        .and_then(|name| Method::from_bytes(name.as_bytes()).ok());
+    match named {
+        Some(named) if ["GET", "PUT", "DELETE", "COPY"].contains(&named.as_str()) => named,
+        _ => method,
+    }
+}
+
 async fn read_request(request: Request<Incoming>, peer: IpAddr) -> Result<ApiRequest, ApiError> {
     let (parts, mut incoming) = request.into_parts();
     let raw_path = parts.uri.path().to_owned();
     let path = raw_path
         .split('/')
-        .skip(1)
-        .map(|segment| {
-            decode(segment).ok_or_else(|| ApiError::bad_request("invalid UTF-8 in the path"))
-        })
+        .filter(|segment| !segment.is_empty())
+        .map(|segment| decode(segment).ok_or_else(|| ApiError::bad_request("invalid_url_encoding")))
         .collect::<Result<Vec<_>, _>>()?;
     let query = Query::parse(parts.uri.query().unwrap_or_default())?;
     let mut body = BytesMut::new();
@@ -303,7 +333,7 @@ async fn read_request(request: Request<Incoming>, peer: IpAddr) -> Result<ApiReq
         }
     }
     Ok(ApiRequest {
-        method: parts.method,
+        method: overridden(parts.method, &parts.headers),
         path,
         raw_path,
         query,

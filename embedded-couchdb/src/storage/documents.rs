@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
     attachments::{self, Generation},
+    bodies,
     databases::Database,
     indexes, locals,
     revtree::{Added, Rev, RevTree, Stored},
@@ -114,6 +115,9 @@ pub(crate) fn body(conn: &Connection, row: i64) -> Result<Body, ApiError> {
 
 /// Removes a body and its references to attachments.
 pub(crate) fn drop_body(conn: &Connection, row: i64) -> Result<(), ApiError> {
+    if bodies::release_shared(conn, row)? {
+        return Ok(());
+    }
     attachments::release(conn, &body(conn, row)?.attachments)?;
     conn.prepare_cached("DELETE FROM bodies WHERE id = ?1")?
         .execute([row])?;
@@ -364,11 +368,11 @@ fn insert(
     path: &[Rev],
 ) -> Result<(), ApiError> {
     let text = Json::Obj(new.body.clone()).to_string();
-    transaction
-        .conn
-        .prepare_cached("INSERT INTO bodies (body, attachments) VALUES (?1, ?2)")?
-        .execute(params![text, attachments])?;
-    let body_row = transaction.conn.last_insert_rowid();
+    let body_row = match attachments {
+        // Every instance has the same design documents.
+        None if new.id.starts_with("_design/") => bodies::share(transaction.conn, &text)?,
+        attachments => bodies::insert(transaction.conn, &text, attachments)?,
+    };
 
     let mut tree = there.map(|row| row.tree.clone()).unwrap_or_default();
     let added = tree.add(

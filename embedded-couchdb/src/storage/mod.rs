@@ -2,6 +2,7 @@
 
 pub(crate) mod attachment_data;
 pub(crate) mod attachments;
+mod bodies;
 pub(crate) mod chores;
 pub(crate) mod databases;
 pub(crate) mod documents;

@@ -13,7 +13,7 @@ use crate::Error;
 
 /// The format version. It is raised with every change that an older program cannot read.
 ///
-/// 1: the first. 2: attachments may be stored compressed; validation functions and views.
+/// 1: the first. 2: attachments may be stored compressed; shared bodies, validation functions and views.
 pub(crate) const FORMAT: i64 = 2;
 
 const TABLES: &str = "
@@ -82,6 +82,8 @@ CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHO
 
 /// What format 2 adds.
 const TABLES_2: &str = "
+ALTER TABLE bodies ADD COLUMN refs INTEGER;
+CREATE TABLE shared_bodies (digest BLOB PRIMARY KEY, body INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE validators (
     db INTEGER NOT NULL,
     ddoc TEXT NOT NULL,
