@@ -34,6 +34,9 @@ pub(crate) enum CommandError {
     /// Ctrl-C cannot be caught.
     #[error("cannot listen for Ctrl-C: {0}")]
     Signal(#[source] io::Error),
+    /// The server carried out an operation that ended with an error.
+    #[error("{}", message(.0))]
+    Ended(Box<Status>),
     /// The answer has no JSON form.
     #[error("the server's answer cannot be shown: {0}")]
     Json(#[from] hamlet_proto::json::Error),
@@ -70,7 +73,9 @@ impl CommandError {
             Self::NotAllowed(_) => 5,
             Self::Unavailable(_) => 6,
             Self::Interrupted(_) => 130,
-            Self::Refused(status) => match status.code() {
+            // Somebody cancelled the operation.
+            Self::Ended(status) if status.code() == Code::Cancelled => 1,
+            Self::Refused(status) | Self::Ended(status) => match status.code() {
                 Code::InvalidArgument | Code::OutOfRange => 2,
                 Code::NotFound => 3,
                 // The request conflicts with the present state.
@@ -97,6 +102,13 @@ mod tests {
     use tonic::{Code, Status};
 
     use super::CommandError;
+
+    #[test]
+    fn a_cancelled_operation_is_not_a_call_that_was_too_late() {
+        let cancelled = || Box::new(Status::cancelled(""));
+        assert_eq!(CommandError::Ended(cancelled()).exit_code(), 1);
+        assert_eq!(CommandError::Refused(cancelled()).exit_code(), 6);
+    }
 
     #[test]
     fn every_code_has_its_exit_code() {

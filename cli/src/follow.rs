@@ -154,7 +154,8 @@ pub(crate) fn result(operation: Operation) -> Result<Succeeded, CommandError> {
         Some(operation::Result::Error(error)) => {
             let details = prost::Message::encode_to_vec(&error);
             let code = Code::from_i32(error.code);
-            Err(Status::with_details(code, error.message, details.into()).into())
+            let status = Status::with_details(code, error.message, details.into());
+            Err(CommandError::Ended(Box::new(status)))
         }
         None => Err(CommandError::Failed(format!(
             "{} ended without a result",

@@ -42,7 +42,7 @@ pub(crate) fn usage_document(message: &str) -> String {
 
 fn document(error: &CommandError, names: &ArgumentNames) -> Value {
     let (code, reason) = match error {
-        CommandError::Refused(status) => (
+        CommandError::Refused(status) | CommandError::Ended(status) => (
             status.code(),
             status
                 .get_details_error_info()
@@ -92,7 +92,7 @@ fn name_of(code: Code) -> String {
 
 fn violations(error: &CommandError) -> Vec<FieldViolation> {
     match error {
-        CommandError::Refused(status) => status
+        CommandError::Refused(status) | CommandError::Ended(status) => status
             .get_details_bad_request()
             .map(|request| request.field_violations)
             .unwrap_or_default(),

@@ -46,14 +46,15 @@ pub struct Flags {
     // Optional in the type only: clap requires it except with a subcommand.
     #[arg(long, env = "HAMLET_DATA", value_name = "DIR", required = true)]
     data: Option<PathBuf>,
-    /// For how many seconds the password is still accepted after its file was changed.
+    /// How long the password is still accepted after its file was changed, as in 30s or 10m.
     #[arg(
         long,
         env = "HAMLET_CREDENTIAL_OVERLAP",
-        value_name = "SECONDS",
-        default_value_t = 600
+        value_name = "TIME",
+        default_value = "10m",
+        value_parser = process_kit::duration::or_seconds
     )]
-    credential_overlap: u32,
+    credential_overlap: Duration,
     /// Enables fault injection (`PUT /_hamlet/faults`), for tests.
     #[arg(long, hide = true)]
     faults: bool,
@@ -86,9 +87,8 @@ pub async fn run(flags: Flags) -> Result<(), String> {
             Ok(())
         }
         (None, Some(data)) => {
-            let overlap = Duration::from_secs(flags.credential_overlap.into());
             let mut config = Config::new(data, from_environment("HAMLET_COUCHDB_USER")?, "");
-            config.password = password(overlap)?;
+            config.password = password(flags.credential_overlap)?;
             config.faults = flags.faults.then(Faults::new);
             config.max_pages = flags.max_pages;
             config.javascript = std::env::current_exe().ok();

@@ -4,7 +4,8 @@ use std::{net::SocketAddr, time::Duration};
 
 use process_kit::address;
 
-use service_kit::{duration, secret::Keyring, tls::Tls};
+use process_kit::duration;
+use service_kit::{secret::Keyring, tls::Tls};
 
 /// The settings of the gateway.
 #[derive(Clone, Debug, clap::Args)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use service_kit::duration;
+use process_kit::duration;
 
 /// The settings of the instance service.
 #[derive(Clone, Debug, clap::Args)]
@@ -79,13 +79,13 @@ pub struct Config {
         value_parser = clap::value_parser!(u16).range(1..)
     )]
     pub public_port: Option<u16>,
-    /// When this is not empty, instances can be neither added nor destroyed.
+    /// When this is not empty, instances can be neither added nor destroyed; callers are told this text.
     #[arg(
         long,
         env = "HAMLET_DISABLE_INSTANCES_ADD_RM",
         default_value = "",
         hide_default_value = true,
-        value_name = "ANY"
+        value_name = "WHY"
     )]
     pub disable_instances_add_rm: String,
 }

@@ -101,8 +101,8 @@ pub enum Error {
     EtagMismatch(String),
     /// The instance has no register token.
     #[error(
-        "the owner of {0} has chosen a passphrase already, so there is no register link; `hamlet instances \
-         set-passphrase {0}` sets another one"
+        "{0} has no register link: its owner has chosen a passphrase already, or logs in without one; `hamlet \
+         instances set-passphrase {0}` sets another one"
     )]
     NoRegisterToken(String),
     /// No CouchDB server of the configuration takes new instances.
@@ -118,9 +118,11 @@ pub enum Error {
     /// A register token does not open an instance.
     #[error("{}", refusal_of(*.0))]
     RegisterToken(Refused),
-    /// The configuration forbids creating and destroying instances.
-    #[error("{0}")]
-    Disabled(&'static str),
+    /// The configuration forbids creating and destroying instances, and says why.
+    #[error(
+        "adding and destroying instances is disabled here: {0} (HAMLET_DISABLE_INSTANCES_ADD_RM is set)"
+    )]
+    Disabled(String),
     /// The database failed.
     #[error("the database failed")]
     Database(#[from] couch::Error),
@@ -232,7 +234,7 @@ impl ServiceError for Error {
             Self::NoOpenCluster => (Code::FailedPrecondition, "NO_OPEN_CLUSTER"),
             Self::RegisterLinkExpired(_) => (Code::FailedPrecondition, "REGISTER_LINK_EXPIRED"),
             Self::RegisterToken(why) => (Code::PermissionDenied, token_reason(*why)),
-            Self::Disabled(_) => (Code::FailedPrecondition, "DISABLED"),
+            Self::Disabled(_) => (Code::PermissionDenied, "DISABLED"),
             Self::Service(status) if is_transient(status) => {
                 (Code::Unavailable, "SERVICE_UNAVAILABLE")
             }

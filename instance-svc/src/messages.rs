@@ -392,6 +392,11 @@ fn steps(operation: &Operation) -> Vec<pb::Step> {
         .enumerate()
         .map(|(position, step)| {
             let state = match operation.phase {
+                Phase::Unwinding | Phase::Failed
+                    if position >= operation.reached && operation.reached > 0 =>
+                {
+                    pb::step::State::Pending
+                }
                 Phase::Unwinding | Phase::Failed if position >= operation.step => {
                     pb::step::State::Undone
                 }

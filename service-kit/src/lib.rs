@@ -2,7 +2,6 @@
 //!
 //! - [`config`]: flags, environment variables, `hamlet.toml` and the manual, from one struct
 //! - [`contexts`], [`clusters`]: the tables of `hamlet.toml`
-//! - [`duration`]: durations in settings
 //! - [`program`]: the `main` of a server: start, shutdown and the `health` subcommand
 //! - [`server`]: a gRPC server with health and reflection
 //! - [`caller`]: the authentication of calls between gateway and services
@@ -20,7 +19,6 @@ pub mod clusters;
 pub mod config;
 pub mod contexts;
 pub mod deadline;
-pub mod duration;
 pub mod health;
 pub mod languages;
 pub mod passphrase;

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{self, FileArg, Tables},
-    duration, health,
+    health,
     server::Listener,
     shutdown,
     telemetry::{self, TelemetryFlags},
@@ -147,7 +147,7 @@ pub struct OverlapFlag {
         env = "HAMLET_CREDENTIAL_OVERLAP",
         value_name = "TIME",
         default_value = "10m",
-        value_parser = duration::or_seconds
+        value_parser = process_kit::duration::or_seconds
     )]
     credential_overlap: Duration,
 }

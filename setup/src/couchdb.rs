@@ -41,17 +41,9 @@ pub(crate) struct Settings {
         env = "HAMLET_SETUP_PATIENCE",
         default_value = "3m",
         value_name = "TIME",
-        value_parser = duration
+        value_parser = process_kit::duration::or_seconds
     )]
     patience: Duration,
-}
-
-/// Reads a duration; a number without a unit is seconds.
-fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
-    match text.parse() {
-        Ok(seconds) => Ok(Duration::from_secs(seconds)),
-        Err(_) => humantime::parse_duration(text),
-    }
 }
 
 /// Why the setup failed.

@@ -139,8 +139,13 @@ among those that take new instances. The instance keeps the position, counted fr
 end. The server of `--couchdb` always holds what belongs to the whole installation (`global/…`); without a list it holds
 the instances too. Every service needs the same list.
 
-Every program asks after the health of a running one: `PROGRAM health`, with the same flags and environment, prints one
-line and exits with 0 when that one serves and with 1 when it does not.
+`PROGRAM health`, with the same environment and the same flags, says in one line whether the running program serves. It exits
+with 0 if it does, and with 1 if it does not. The flags follow the word; those of embedded-couchdb come before it.
+
+The administrator of embedded-couchdb is set in the environment only: `HAMLET_COUCHDB_USER` or `HAMLET_COUCHDB_USER_FILE`, and
+`HAMLET_COUCHDB_PASSWORD` or `HAMLET_COUCHDB_PASSWORD_FILE`. The command line reads `HAMLET_SERVER`,
+`HAMLET_CREDENTIAL_FILE`, `HAMLET_AT` and `HAMLET_DATA` (`hamlet --help`). `.env.example` has the variables of
+the compose files.
 ";
 
     /// `HAMLET_UPDATE_DOCS=1 cargo test -p standalone` regenerates the page.

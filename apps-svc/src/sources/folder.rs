@@ -39,7 +39,13 @@ pub(crate) async fn read(
             // Whether a folder outside exists is not told: a link may lead there, so the nearest folder decides that
             // does exist.
             Err(error) if nearest(&folder).is_some_and(|it| is_allowed(&it)) => {
-                return Err(unreadable("the folder", &error));
+                return Err(Error::Field {
+                    field: "source",
+                    wrong: format!(
+                        "the folder cannot be read: {}; give one of the server's that holds an app",
+                        error.kind()
+                    ),
+                });
             }
             Ok(_) | Err(_) => return Err(outside()),
         };

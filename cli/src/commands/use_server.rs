@@ -83,9 +83,17 @@ impl Use {
     }
 }
 
+/// The absolute path of a file that exists.
 fn absolute(file: &Path) -> Result<PathBuf, CommandError> {
-    std::path::absolute(file)
-        .map_err(|error| CommandError::Usage(format!("--credential: {}: {error}", file.display())))
+    let wrong = |why: &dyn std::fmt::Display| {
+        CommandError::Usage(format!("--credential: {}: {why}", file.display()))
+    };
+    let path = std::path::absolute(file).map_err(|error| wrong(&error))?;
+    match path.metadata() {
+        Ok(found) if found.is_file() => Ok(path),
+        Ok(_) => Err(wrong(&"is no file; give the file with the credential")),
+        Err(error) => Err(wrong(&error)),
+    }
 }
 
 fn list(file: &ClientFile, global: &GlobalFlags) -> Result<(), CommandError> {

@@ -171,6 +171,34 @@ impl ListPrinter {
         name: &str,
         cells: impl FnOnce() -> Vec<String>,
     ) -> Result<(), CommandError> {
+        self.push_document(|| Ok(to_json(message)?), name, cells)
+    }
+
+    /// As [`push`](Self::push), with a value in the JSON form that is no field of the message.
+    pub(crate) fn push_with<M: Message + Name>(
+        &mut self,
+        key: &str,
+        value: &str,
+        message: &M,
+        name: &str,
+        cells: impl FnOnce() -> Vec<String>,
+    ) -> Result<(), CommandError> {
+        let document = || {
+            let mut document = to_json(message)?;
+            if let Value::Object(fields) = &mut document {
+                fields.insert(key.to_owned(), value.into());
+            }
+            Ok(document)
+        };
+        self.push_document(document, name, cells)
+    }
+
+    fn push_document(
+        &mut self,
+        document: impl FnOnce() -> Result<Value, CommandError>,
+        name: &str,
+        cells: impl FnOnce() -> Vec<String>,
+    ) -> Result<(), CommandError> {
         self.items += 1;
         match self.format {
             Format::Table | Format::Wide => {
@@ -179,8 +207,8 @@ impl ListPrinter {
             }
             Format::Csv => self.print_record(&cells()),
             Format::Name => print(&format!("{}\n", clean(name))),
-            Format::Json => print(&format!("{}\n", clean_json(&to_json(message)?.to_string()))),
-            Format::Yaml => print(&format!("---\n{}", yaml(&to_json(message)?)?)),
+            Format::Json => print(&format!("{}\n", clean_json(&document()?.to_string()))),
+            Format::Yaml => print(&format!("---\n{}", yaml(&document()?)?)),
         }
     }
 

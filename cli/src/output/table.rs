@@ -68,7 +68,7 @@ impl Table {
     }
 
     /// The widths of the columns. Where a line would be too long, the widest give way, except the first one: it says what
-    /// the row is about, and is copied into the next command.
+    /// the row is about, and is copied into the next command. Where lines cannot fit even so, no cell is cut.
     fn fitted(&self) -> Vec<usize> {
         let mut widths = self.widths.clone();
         let Some(most) = self.fit else {
@@ -78,7 +78,8 @@ impl Table {
         while widths.iter().sum::<usize>() + gaps > most {
             match widths.iter_mut().skip(1).max() {
                 Some(widest) if *widest > NARROWEST => *widest -= 1,
-                _ => break,
+                // It cannot fit; then nothing is lost to the attempt.
+                _ => return self.widths.clone(),
             }
         }
         widths
@@ -171,6 +172,13 @@ mod tests {
         assert!(line.starts_with("a-long-name  xxxxxx"), "{line}");
         assert_eq!(line.matches('…').count(), 2, "{line}");
         assert!(line.trim_end().width() <= 40, "{line}");
+    }
+
+    #[test]
+    fn nothing_is_cut_where_lines_cannot_fit_anyway() {
+        let mut table = Table::new(&["a", "b"], false).fitting(Some(20));
+        table.push(vec!["a-name-of-more-than-20".to_owned(), "x".repeat(30)]);
+        assert!(!table.take().contains('…'));
     }
 
     #[test]

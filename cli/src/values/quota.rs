@@ -67,25 +67,53 @@ pub(crate) fn parse(text: &str) -> Result<i64, String> {
     i64::try_from(bytes).map_err(|_| too_big())
 }
 
-/// A quota for people: `unlimited`, `10GB`, `1.5GB`.
+const DECIMAL_UNITS: [(&str, i64); 5] = [
+    ("PB", 1_000_000_000_000_000),
+    ("TB", 1_000_000_000_000),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("kB", 1_000),
+];
+
+const BINARY_UNITS: [(&str, i64); 5] = [
+    ("PiB", 1 << 50),
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+];
+
+/// A quota for people: `unlimited`, `10GB`, `1.5GB`, `1GiB`, `1000000001B`. It is exact: [`parse`] reads the same bytes.
 pub(crate) fn show(bytes: i64) -> String {
     if bytes == 0 {
         return "unlimited".to_owned();
     }
-    size(bytes)
+    let decimal = DECIMAL_UNITS.iter().find_map(|(unit, factor)| {
+        // At most three decimals: more are harder to read than bytes.
+        let thousandths = (bytes >= *factor && bytes % (factor / 1000) == 0)
+            .then_some(bytes / (factor / 1000))?;
+        let (whole, part) = (thousandths / 1000, thousandths % 1000);
+        let text = format!("{whole}.{part:03}");
+        let number = text.trim_end_matches('0').trim_end_matches('.');
+        Some(format!("{number}{unit}"))
+    });
+    let binary = BINARY_UNITS.iter().find_map(|(unit, factor)| {
+        (bytes >= *factor && bytes % factor == 0).then(|| format!("{}{unit}", bytes / factor))
+    });
+    [decimal, binary, Some(format!("{bytes}B"))]
+        .into_iter()
+        .flatten()
+        .min_by_key(String::len)
+        .unwrap_or_default()
 }
 
-/// A size for people, in powers of 1000 with at most one decimal.
+/// A size for people, in powers of 1000 with at most one decimal, rounded.
 pub(crate) fn size(bytes: i64) -> String {
-    for (unit, factor) in [
-        ("PB", 1_000_000_000_000_000_i64),
-        ("TB", 1_000_000_000_000),
-        ("GB", 1_000_000_000),
-        ("MB", 1_000_000),
-        ("kB", 1_000),
-    ] {
-        if bytes >= factor {
-            let tenths = bytes / (factor / 10);
+    for (unit, factor) in DECIMAL_UNITS {
+        // What would round to a thousand of the smaller unit is one of this one.
+        if bytes >= factor - factor / 20_000 {
+            let tenth = factor / 10;
+            let tenths = bytes / tenth + i64::from(bytes % tenth >= tenth / 2);
             return match (tenths / 10, tenths % 10) {
                 (whole, 0) => format!("{whole}{unit}"),
                 (whole, tenth) => format!("{whole}.{tenth}{unit}"),
@@ -97,7 +125,31 @@ pub(crate) fn size(bytes: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{parse, show};
+    use proptest::prelude::*;
+
+    use super::{parse, show, size};
+
+    proptest! {
+        #[test]
+        fn a_shown_quota_is_read_as_the_same_quota(
+            number in 0..100_000_i64,
+            factor in prop::sample::select(vec![1_i64, 1000, 1024, 1_000_000, 1 << 20, 1 << 30, 1_000_000_000]),
+        ) {
+            let bytes = number * factor;
+            prop_assert_eq!(parse(&show(bytes)), Ok(bytes), "{}", show(bytes));
+        }
+    }
+
+    #[test]
+    fn sizes_are_rounded() {
+        assert_eq!(size(999), "999B");
+        assert_eq!(size(1049), "1kB");
+        assert_eq!(size(1050), "1.1kB");
+        assert_eq!(size(999_949), "999.9kB");
+        assert_eq!(size(999_950), "1MB");
+        assert_eq!(size(1 << 30), "1.1GB");
+        assert_eq!(size(i64::MAX), "9223.4PB");
+    }
 
     #[test]
     fn sizes_have_units_of_both_kinds() {
@@ -142,7 +194,10 @@ mod tests {
     fn quotas_are_shown_short() {
         assert_eq!(show(0), "unlimited");
         assert_eq!(show(10_000_000_000), "10GB");
-        assert_eq!(show(1_550_000_000), "1.5GB");
+        assert_eq!(show(1_550_000_000), "1.55GB");
+        assert_eq!(show(1 << 30), "1GiB");
+        assert_eq!(show(1024), "1KiB");
+        assert_eq!(show(1_000_000_001), "1000000001B");
         assert_eq!(show(999), "999B");
     }
 }

@@ -79,7 +79,12 @@ pub(crate) fn print(format: Format, operation: &Operation) -> Result<(), Command
             ("phase", phase(operation, &metadata).to_owned()),
             ("in line before it", number(metadata.queue_position)),
         ];
-        known.extend(metadata.steps.iter().map(|step| ("step", describe(step))));
+        known.extend(
+            metadata
+                .steps
+                .iter()
+                .map(|step| ("step", describe(step, operation.done))),
+        );
         let time = |time: &Option<Timestamp>| time::moment(time.as_ref());
         let took = time::took(metadata.create_time.as_ref(), metadata.end_time.as_ref());
         let cancelling = if metadata.cancel_requested {
@@ -125,9 +130,10 @@ fn without_secrets(operation: &Operation) -> Result<Operation, CommandError> {
     Ok(shown)
 }
 
-fn describe(step: &Step) -> String {
+fn describe(step: &Step, has_ended: bool) -> String {
     let state = match step.state() {
         step::State::Unspecified => "unknown",
+        step::State::Pending if has_ended => "never begun",
         step::State::Pending => "to come",
         step::State::Running => "at work",
         step::State::Done => "done",

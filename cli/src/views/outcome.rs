@@ -11,7 +11,7 @@ use hamlet_proto::{
 use super::operation;
 use crate::{
     error::CommandError,
-    fields::instance::describe_change,
+    fields::instance::{describe, describe_change},
     flags::format::Format,
     follow::Succeeded,
     output::{self, say, table::facts, text::clean, time},
@@ -156,6 +156,13 @@ impl Outcome<'_> {
             .collect();
         let expires = instance.register_expire_time.as_ref();
         output::one(format, result, &instance.name, || {
+            if self.only_checked {
+                let apps = match apps.as_slice() {
+                    [] => String::new(),
+                    apps => facts(&[("apps", apps.join(", "))]),
+                };
+                return describe(self.verb("created"), &instance) + &apps;
+            }
             facts(&[
                 (self.verb("created"), instance.domain.clone()),
                 ("locale", instance.locale.clone()),

@@ -24,7 +24,8 @@ pub(crate) async fn forget(engine: &Engine, id: &str) -> Result<(), Error> {
         }
         if found.body.open {
             return Err(refuse(
-                "what it may have left is looked at once more ten minutes after its end",
+                "what it may have left is looked at once more, ten minutes after its end or when all nodes of the \
+                 database are back; try again then",
             ));
         }
         match engine.log().forget(id, &found.rev).await? {

@@ -60,8 +60,7 @@ impl Instances {
             Ok(())
         } else {
             Err(Error::Disabled(
-                "adding and destroying instances is switched off here \
-                 (HAMLET_DISABLE_INSTANCES_ADD_RM is set)",
+                self.0.config.disable_instances_add_rm.clone(),
             ))
         }
     }

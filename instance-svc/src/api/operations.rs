@@ -54,8 +54,17 @@ impl OperationsApi {
     /// The id of the operation with this name. The beginning of an id will do, if no other id begins so.
     async fn id_of(&self, name: &str) -> Result<String, Error> {
         let given = messages::operation_id(name)?;
-        if given.len() >= messages::OPERATION_ID_LENGTH || given.len() < SHORTEST_ID {
+        if given.len() >= messages::OPERATION_ID_LENGTH {
             return Ok(given);
+        }
+        if given.len() < SHORTEST_ID {
+            return Err(InvalidField {
+                field: "name".to_owned(),
+                wrong: format!(
+                    "{given} is too short; write at least the first {SHORTEST_ID} characters of the id"
+                ),
+            }
+            .into());
         }
         let mut found = self.0.engine.log().ids_beginning(&given).await?.into_iter();
         match (found.next(), found.next()) {
@@ -103,7 +112,12 @@ impl Operations for OperationsApi {
                 "is no collection; use operations, or leave it out",
             ));
         }
-        let filter = OperationFilter::parse(&request.filter)
+        let kinds: Vec<&str> = operations::Work::kinds()
+            .iter()
+            .flat_map(|kind| kind.contract_names)
+            .copied()
+            .collect();
+        let filter = OperationFilter::parse(&request.filter, &kinds)
             .map_err(|wrong| status::invalid_field("filter", wrong))?;
         let size = match usize::try_from(request.page_size) {
             Ok(0) => DEFAULT_PAGE,

@@ -81,6 +81,18 @@ impl ChangeKind {
         Self::Sessions,
     ];
 
+    /// The names of all verbs.
+    pub const NAMES: &'static [&'static str] = &[
+        Self::Update.name(),
+        Self::Block.name(),
+        Self::Unblock.name(),
+        Self::Delete.name(),
+        Self::Undelete.name(),
+        Self::RegisterLink.name(),
+        Self::Passphrase.name(),
+        Self::Sessions.name(),
+    ];
+
     /// The name of the verb in the contract.
     #[must_use]
     pub const fn name(self) -> &'static str {

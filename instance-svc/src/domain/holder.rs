@@ -30,7 +30,10 @@ pub enum Holder {
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Instance(domain) => write!(f, "by the instance {domain}"),
+            Self::Instance(domain) => write!(
+                f,
+                "by the instance {domain}; `hamlet instances show {domain}` shows it"
+            ),
             Self::Deleted { domain, until } => {
                 write!(f, "by {domain}, which was deleted softly")?;
                 if let Some(until) = until {

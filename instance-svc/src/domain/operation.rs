@@ -101,6 +101,9 @@ pub struct Envelope {
     pub phase: Phase,
     /// The step to do next or, while unwinding, one more than the step to undo next.
     pub step: usize,
+    /// How many of its steps may have run when it began to unwind; 0 before, and in documents that do not say so.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub reached: usize,
     /// How often the current step has failed in a row.
     #[serde(default)]
     pub attempt: u32,
@@ -155,6 +158,11 @@ pub struct Envelope {
     pub ended_at: Option<Time>,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+const fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
 /// The phase of an operation.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -203,6 +211,7 @@ impl Envelope {
             arguments_mac,
             phase: Phase::Queued,
             step: 0,
+            reached: 0,
             attempt: 0,
             next_try: None,
             error: None,

@@ -14,11 +14,11 @@ pub struct OperationFilter {
 }
 
 impl OperationFilter {
-    /// Reads a filter; an empty text shows everything.
+    /// Reads a filter; an empty text shows everything. `kinds` are the kinds of the contract.
     ///
     /// # Errors
     /// What is wrong, and what would be right.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str, kinds: &[&str]) -> Result<Self, String> {
         let mut filter = Self::default();
         if text.trim().is_empty() {
             return Ok(filter);
@@ -55,7 +55,13 @@ impl OperationFilter {
                     let name: Name = value.parse().map_err(|wrong| format!("domain: {wrong}"))?;
                     filter.host = Some(name.host().to_owned());
                 }
-                "kind" => filter.kind = Some(value.to_owned()),
+                "kind" if kinds.contains(&value) => filter.kind = Some(value.to_owned()),
+                "kind" => {
+                    return Err(format!(
+                        "kind: {value:?} is no kind of operation; there are {}",
+                        kinds.join(", ")
+                    ));
+                }
                 other => {
                     return Err(format!(
                         "{other:?} is no field to filter by; there are done, domain and kind"
@@ -84,26 +90,35 @@ impl OperationFilter {
 mod tests {
     use super::OperationFilter;
 
+    const KINDS: &[&str] = &["create", "destroy"];
+
     #[test]
     fn a_filter_is_a_list_of_conditions() {
-        let read =
-            OperationFilter::parse("done = false AND domain=\"BOB.example:80\" AND kind=create");
+        let read = OperationFilter::parse(
+            "done = false AND domain=\"BOB.example:80\" AND kind=create",
+            KINDS,
+        );
         let expected = OperationFilter {
             done: Some(false),
             host: Some("bob.example".to_owned()),
             kind: Some("create".to_owned()),
         };
         assert_eq!(read, Ok(expected));
-        assert_eq!(OperationFilter::parse(" "), Ok(OperationFilter::default()));
+        assert_eq!(
+            OperationFilter::parse(" ", KINDS),
+            Ok(OperationFilter::default())
+        );
         for wrong in [
             "done",
             "done=maybe",
             "domain=a b",
             "phase=3",
+            "kind=",
+            "kind=Create",
             "done=true AND done=false",
             "done=true OR done=false",
         ] {
-            assert!(OperationFilter::parse(wrong).is_err(), "{wrong}");
+            assert!(OperationFilter::parse(wrong, KINDS).is_err(), "{wrong}");
         }
     }
 }

@@ -100,6 +100,8 @@ impl Kind for Destruction {
         Step::<Self>::new("prove", |it, task| Box::pin(it.prove(task))),
     ];
 
+    const NAMES: &'static [&'static str] = &["destroy"];
+
     fn name(_: &DestroyWork) -> &'static str {
         "destroy"
     }

@@ -412,7 +412,9 @@ async fn names_are_added_and_released() {
         .unwrap();
     assert_eq!(
         failure(&operation),
-        Some("the name y.example is taken by the instance b.example"),
+        Some(
+            "the name y.example is taken by the instance b.example; `hamlet instances show b.example` shows it"
+        ),
         "{operation:?}"
     );
     assert_eq!(world.documents("a.example").await, before);

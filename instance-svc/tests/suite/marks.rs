@@ -32,6 +32,7 @@ use instance_svc::{
     operations::failpoints::{Failpoints, Order, StepId},
 };
 use service_kit::status;
+use test_kit::eventually;
 use tonic::Code;
 
 /// Fails before `step` until it is released. The pauses are so long that no test waits for one to end.
@@ -192,7 +193,9 @@ async fn a_destruction_only_goes_forward_and_is_tried_again_at_once_when_asked()
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operation_can_be_forgotten_once_it_has_ended() {
     let world = World::new().await;
-    let (settings, _through) = stuck_at(step("create", "apps"));
+    let (mut settings, _through) = stuck_at(step("create", "apps"));
+    settings.look_again_after = Duration::from_millis(100);
+    settings.scan_every = Duration::from_millis(50);
     let stuck = world.replica_with(settings).await;
     let name = stuck.ask_to_create("a.example", "r-1").await.unwrap().name;
     // An abandoned step would have the operation looked at once more, later.
@@ -205,12 +208,12 @@ async fn an_operation_can_be_forgotten_once_it_has_ended() {
     );
     stuck.cancel(&name).await.unwrap();
     stuck.end_of(&name).await;
-    stuck
-        .operations
-        .clone()
-        .delete_operation(forget())
-        .await
-        .unwrap();
+    // Until its last look it is kept.
+    eventually("the operation can be forgotten", async || {
+        let forgotten = stuck.operations.clone().delete_operation(forget()).await;
+        forgotten.map_err(|status| status.to_string())
+    })
+    .await;
     let read = GetOperationRequest { name: name.clone() };
     let gone = stuck.operations.clone().get_operation(read).await;
     assert_eq!(gone.unwrap_err().code(), Code::NotFound);

@@ -21,7 +21,6 @@ use crate::{
 #[derive(Args, Debug)]
 #[command(
     visible_alias = "add",
-    override_usage = "hamlet apps install [OPTIONS] DOMAIN SOURCE\n       hamlet apps install [OPTIONS] --all-domains SOURCE",
     after_help = "Examples:\n  hamlet apps install bob.localhost:8080 home\n  hamlet apps install bob.localhost:8080 registry://drive/stable --slug files\n  hamlet apps install --all-domains home\n  hamlet konnectors install bob.localhost:8080 registry://bank/stable"
 )]
 pub(crate) struct Install {
@@ -54,28 +53,33 @@ impl Install {
             None => targets::all_domains(&session).await?,
         };
         let mut list = ListPrinter::new(global.output, &COLUMNS);
-        targets::change_each(&domains, &mut list, async |domain| {
-            let channel = match self.all_domains {
-                true => session.channel_of(domain).await?,
-                false => calls::channel_for(&session, domain).await?,
-            };
-            let request = InstallAppRequest {
-                source: source.clone(),
-                slug: self.slug.clone().unwrap_or_default(),
-                kind: kind.into(),
-                request_id: String::new(),
-                validate_only: self.request.dry_run,
-                time_limit: None,
-            };
-            let installed = session
-                .call(async || {
-                    AppsServiceClient::new(channel.clone())
-                        .install_app(request.clone())
-                        .await
-                })
-                .await?;
-            Ok(Some(installed))
-        })
+        targets::change_each(
+            &domains,
+            &mut list,
+            self.request.would("be installed"),
+            async |domain| {
+                let channel = match self.all_domains {
+                    true => session.channel_of(domain).await?,
+                    false => calls::channel_for(&session, domain).await?,
+                };
+                let request = InstallAppRequest {
+                    source: source.clone(),
+                    slug: self.slug.clone().unwrap_or_default(),
+                    kind: kind.into(),
+                    request_id: String::new(),
+                    validate_only: self.request.dry_run,
+                    time_limit: None,
+                };
+                let installed = session
+                    .call(async || {
+                        AppsServiceClient::new(channel.clone())
+                            .install_app(request.clone())
+                            .await
+                    })
+                    .await?;
+                Ok(Some(installed))
+            },
+        )
         .await
     }
 }

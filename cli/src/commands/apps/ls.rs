@@ -64,7 +64,10 @@ impl Ls {
             list.flush()?;
             page_token = page.next_page_token;
             if page_token.is_empty() {
-                return list.end("no app is installed");
+                return list.end(match kind {
+                    app::Kind::Konnector => "no konnector is installed",
+                    app::Kind::Webapp | app::Kind::Unspecified => "no app is installed",
+                });
             }
         }
     }

@@ -29,13 +29,15 @@ pub(in crate::commands) async fn all_domains(
 }
 
 /// Changes the apps of instances one after the other, and prints a line for each. `change` returns `None` where there is
-/// nothing to change. When it fails for one instance, it goes on with the next.
+/// nothing to change; `would` takes the place of the state where nothing is changed. When it fails for one instance, it goes
+/// on with the next.
 ///
 /// # Errors
 /// When it failed for any of them, with its own error if there is only one; when there was nothing to change in all.
 pub(crate) async fn change_each(
     domains: &[String],
     list: &mut ListPrinter,
+    would: Option<String>,
     change: impl AsyncFn(&str) -> Result<Option<App>, CommandError>,
 ) -> Result<(), CommandError> {
     let (mut failed, mut changed) = (0, 0);
@@ -44,12 +46,13 @@ pub(crate) async fn change_each(
             Ok(None) => {}
             Ok(Some(app)) => {
                 changed += 1;
-                list.push(&app, &format!("{domain}/apps/{}", app.slug), || {
+                let name = format!("{domain}/apps/{}", app.slug);
+                list.push_with("domain", domain, &app, &name, || {
                     vec![
                         domain.clone(),
                         app.slug.clone(),
                         app.version.clone(),
-                        app.state.clone(),
+                        would.clone().unwrap_or_else(|| app.state.clone()),
                     ]
                 })?;
                 list.flush()?;

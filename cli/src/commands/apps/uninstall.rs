@@ -78,7 +78,7 @@ impl Uninstall {
             "removed"
         };
         let mut list = ListPrinter::new(global.output, &COLUMNS);
-        list.push(&app, &app.slug, || {
+        list.push_with("domain", &self.domain, &app, &app.slug, || {
             vec![
                 self.domain.clone(),
                 app.slug.clone(),

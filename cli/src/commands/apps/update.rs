@@ -23,7 +23,6 @@ use crate::{
 /// Bring one to the latest version of its source.
 #[derive(Args, Debug)]
 #[command(
-    override_usage = "hamlet apps update [OPTIONS] DOMAIN SLUG\n       hamlet apps update [OPTIONS] --all-domains SLUG",
     after_help = "Examples:\n  hamlet apps update bob.localhost:8080 home\n  hamlet apps update bob.localhost:8080 home --source registry://home/beta\n  hamlet apps update --all-domains home --dry-run"
 )]
 pub(crate) struct Update {
@@ -56,37 +55,42 @@ impl Update {
             None => targets::all_domains(&session).await?,
         };
         let mut list = ListPrinter::new(global.output, &COLUMNS);
-        targets::change_each(&domains, &mut list, async |domain| {
-            let channel = match self.all_domains {
-                true => session.channel_of(domain).await?,
-                false => calls::channel_for(&session, domain).await?,
-            };
-            let request = UpdateAppRequest {
-                slug: slug.clone(),
-                kind: kind.into(),
-                source: self.source.clone().unwrap_or_default(),
-                request_id: String::new(),
-                validate_only: self.request.dry_run,
-                ..UpdateAppRequest::default()
-            };
-            let updated = session
-                .call(async || {
-                    AppsServiceClient::new(channel.clone())
-                        .update_app(request.clone())
-                        .await
-                })
-                .await;
-            match updated {
-                Ok(app) => Ok(Some(app)),
-                // Not every instance has it.
-                Err(CommandError::Refused(status))
-                    if all_domains && status.code() == Code::NotFound =>
-                {
-                    Ok(None)
+        targets::change_each(
+            &domains,
+            &mut list,
+            self.request.would("be updated"),
+            async |domain| {
+                let channel = match self.all_domains {
+                    true => session.channel_of(domain).await?,
+                    false => calls::channel_for(&session, domain).await?,
+                };
+                let request = UpdateAppRequest {
+                    slug: slug.clone(),
+                    kind: kind.into(),
+                    source: self.source.clone().unwrap_or_default(),
+                    request_id: String::new(),
+                    validate_only: self.request.dry_run,
+                    ..UpdateAppRequest::default()
+                };
+                let updated = session
+                    .call(async || {
+                        AppsServiceClient::new(channel.clone())
+                            .update_app(request.clone())
+                            .await
+                    })
+                    .await;
+                match updated {
+                    Ok(app) => Ok(Some(app)),
+                    // Not every instance has it.
+                    Err(CommandError::Refused(status))
+                        if all_domains && status.code() == Code::NotFound =>
+                    {
+                        Ok(None)
+                    }
+                    Err(error) => Err(error),
                 }
-                Err(error) => Err(error),
-            }
-        })
+            },
+        )
         .await
     }
 }

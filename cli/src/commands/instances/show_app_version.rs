@@ -6,8 +6,8 @@ use hamlet_proto::hamlet::apps::v1::app;
 use crate::{
     commands::apps::{show, targets},
     error::CommandError,
-    flags::{format::Format, global::GlobalFlags},
-    output::{self, text::clean},
+    flags::global::GlobalFlags,
+    output::ListPrinter,
     session::Session,
     values,
 };
@@ -42,13 +42,10 @@ impl ShowAppVersion {
                 self.slug, self.version
             )));
         }
-        if matches!(global.output, Format::Json | Format::Yaml) {
-            return output::document(global.output, &domains.into(), "", String::new);
+        let mut list = ListPrinter::new(global.output, &["domain"]);
+        for domain in domains {
+            list.push_values(&[("domain", domain.into())])?;
         }
-        let lines: String = domains
-            .iter()
-            .map(|domain| format!("{}\n", clean(domain)))
-            .collect();
-        output::print(&lines)
+        list.flush()
     }
 }

@@ -165,6 +165,7 @@ impl<W: Work> Operation<W> {
                 .rev()
                 .find(is_undone)
                 .map_or(0, |last| last + 1);
+            self.reached = reached;
             self.attempt = 0;
             self.next_try = None;
         }

@@ -80,6 +80,8 @@ impl Kind for Changing {
         Step::<Self>::new("record", |it, task| Box::pin(it.write_record(task))),
     ];
 
+    const NAMES: &'static [&'static str] = ChangeKind::NAMES;
+
     fn name(work: &ChangeWork) -> &'static str {
         work.change.kind.name()
     }

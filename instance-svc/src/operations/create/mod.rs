@@ -148,6 +148,8 @@ impl Kind for Creation {
 
     const TAKES_A_TURN: bool = true;
 
+    const NAMES: &'static [&'static str] = &["create"];
+
     fn name(_: &CreateWork) -> &'static str {
         "create"
     }

@@ -254,6 +254,9 @@ pub trait Kind: Clone + fmt::Debug + Send + Sync + 'static {
     /// Whether it waits for a turn. The number of turns is limited.
     const TAKES_A_TURN: bool = false;
 
+    /// The names that [`Self::name`] gives.
+    const NAMES: &'static [&'static str];
+
     /// Its name, as callers see it.
     fn name(work: &Self::Work) -> &'static str;
 

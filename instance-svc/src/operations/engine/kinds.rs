@@ -191,11 +191,13 @@ impl<K: Kind> Describe for Described<'_, K> {
     }
 }
 
-/// A kind as described to the tests that cover every kind.
+/// A kind as described to what covers every kind.
 #[derive(Clone, Debug)]
 pub struct KindFacts {
     /// The stored name of the kind.
     pub name: &'static str,
+    /// Its names in the contract.
+    pub contract_names: &'static [&'static str],
     /// The names of its steps, in order.
     pub steps: Vec<&'static str>,
 }
@@ -206,6 +208,7 @@ impl KindFacts {
     pub fn of<K: Kind>(name: &'static str) -> Self {
         Self {
             name,
+            contract_names: K::NAMES,
             steps: K::STEPS.iter().map(super::kind::Step::name).collect(),
         }
     }

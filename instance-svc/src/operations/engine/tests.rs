@@ -95,6 +95,8 @@ impl Kind for Stacking {
 
     const TAKES_A_TURN: bool = true;
 
+    const NAMES: &'static [&'static str] = &["stack"];
+
     fn name(_: &StackWork) -> &'static str {
         "stack"
     }

@@ -43,6 +43,8 @@ impl Kind for OrphanRemoval {
         Step::<Self>::new("claims", |it, _| counted(it.0.remove_claims())).written_before(),
     ];
 
+    const NAMES: &'static [&'static str] = &["orphans"];
+
     fn name(_: &OrphanWork) -> &'static str {
         "orphans"
     }

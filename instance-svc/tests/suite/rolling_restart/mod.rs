@@ -49,13 +49,14 @@ fn waits(metadata: &OperationMetadata) -> bool {
 }
 
 /// Members that version 0.1.0 does not know, and drops when it writes the document back.
-const NEW: [&str; 7] = [
+const NEW: [&str; 8] = [
     "created",
     "email",
     "labels",
     "last_look",
     "last_operation",
     "node_away",
+    "reached",
     "seed",
 ];
 
