@@ -160,6 +160,8 @@ pub(crate) struct FeedOptions {
     pub(crate) conflicts: bool,
     pub(crate) attachments: bool,
     pub(crate) descending: bool,
+    /// Whether the end of the feed tells how many changes are left.
+    pub(crate) tells_pending: bool,
     /// Appends a row with its separators to the output.
     pub(crate) row: fn(&str, &mut String, first: bool),
 }

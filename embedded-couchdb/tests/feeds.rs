@@ -200,3 +200,94 @@ async fn a_feed_of_a_new_database_ignores_sequences_of_its_predecessor() {
     assert_eq!(feed["results"][0]["id"], "new");
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_feed_tells_what_happens_to_databases() {
+    let server = Embedded::start().await;
+    let client = &server.client;
+    client.get("/_db_updates").await.expect(404);
+    client
+        .put("/_global_changes", &Value::Null)
+        .await
+        .expect(201);
+    client.put("/before", &Value::Null).await.expect(201);
+
+    let mut feed = Lines::open(
+        client,
+        "/_db_updates?feed=continuous&since=now&heartbeat=500",
+    )
+    .await;
+    client.put("/now", &Value::Null).await.expect(201);
+    let change = feed.next_change().await;
+    assert_eq!(
+        (&change["db_name"], &change["type"]),
+        (&json!("now"), &json!("created"))
+    );
+    client.put("/now/a", &json!({})).await.expect(201);
+    let change = feed.next_change().await;
+    assert_eq!(
+        (&change["db_name"], &change["type"]),
+        (&json!("now"), &json!("updated"))
+    );
+    let updated = change["seq"].as_str().unwrap().to_owned();
+    client.delete("/now").await.expect(200);
+    let change = feed.next_change().await;
+    assert_eq!(
+        (&change["db_name"], &change["type"]),
+        (&json!("now"), &json!("deleted"))
+    );
+
+    let all = client.get("/_db_updates").await.expect(200).json();
+    let types = |answer: &Value| -> Vec<String> {
+        let rows = answer["results"].as_array().unwrap();
+        rows.iter()
+            .map(|row| {
+                format!(
+                    "{} {}",
+                    row["type"].as_str().unwrap(),
+                    row["db_name"].as_str().unwrap()
+                )
+            })
+            .collect()
+    };
+    assert_eq!(
+        types(&all),
+        [
+            "created before",
+            "created now",
+            "updated now",
+            "deleted now"
+        ]
+    );
+    assert!(all.get("pending").is_none() && all["last_seq"].is_string());
+    let later = client.get(&format!("/_db_updates?since={updated}")).await;
+    assert_eq!(types(&later.expect(200).json()), ["deleted now"]);
+    let none = client.get("/_db_updates?limit=0").await.expect(200).json();
+    assert_eq!(types(&none), [""; 0]);
+    for wrong in [
+        "limit=x",
+        "limit=-1",
+        "timeout=x",
+        "heartbeat=x",
+        "since=x",
+        "feed=live",
+    ] {
+        client
+            .get(&format!("/_db_updates?{wrong}"))
+            .await
+            .expect(400);
+    }
+    client.post("/_db_updates", &json!({})).await.expect(405);
+
+    // One row for each database and type, however often it happens.
+    for n in 0..30 {
+        client
+            .put(&format!("/before/{n}"), &json!({}))
+            .await
+            .expect(201);
+    }
+    let all = client.get("/_db_updates").await.expect(200).json();
+    assert_eq!(types(&all).last().unwrap(), "updated before");
+    assert_eq!(types(&all).len(), 5);
+    server.stop().await;
+}

@@ -16,11 +16,11 @@ use crate::{
     storage::databases::{self, Database},
 };
 
-/// CouchDB's longest wait for a change and its default heartbeat, in milliseconds.
-const MAX_TIMEOUT: u64 = 60_000;
+/// CouchDB's longest wait for a change and its default heartbeat.
+pub(crate) const MAX_WAIT: Duration = Duration::from_mins(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum FeedType {
+pub(crate) enum FeedType {
     Normal,
     Longpoll,
     Continuous,
@@ -63,7 +63,23 @@ pub(crate) async fn changes(
         .store
         .read(move |conn| databases::open(conn, &name))
         .await?;
-    let feed_options = Arc::new(with_function(app, request, &db, parsed).await?);
+    let options = with_function(app, request, &db, parsed).await?;
+    let limit = request.query.count("limit")?;
+    let limits = WaitLimits::new(request)?;
+    start(app, request, db, options, feed_type, limit, limits).await
+}
+
+/// Begins a feed.
+pub(crate) async fn start(
+    app: &Arc<App>,
+    request: &ApiRequest,
+    db: Database,
+    options: FeedOptions,
+    feed_type: FeedType,
+    limit: Option<i64>,
+    limits: WaitLimits,
+) -> Result<ApiResponse, ApiError> {
+    let feed_options = Arc::new(options);
     let since = match request.header(header::HeaderName::from_static("last-event-id")) {
         Some(id) if feed_type == FeedType::EventSource => Some(id),
         _ => request.query.get("since"),
@@ -78,11 +94,9 @@ pub(crate) async fn changes(
     } else {
         since
     };
-    let limit = request.query.count("limit")?.unwrap_or(i64::MAX);
-    let limits = WaitLimits::new(request)?;
     let position = FeedPosition {
         seq: since,
-        left: limit,
+        left: limit.unwrap_or(i64::MAX),
         told: 0,
     };
     let (chunks, body) = mpsc::channel(4);
@@ -248,16 +262,7 @@ fn feed_options(
             out.push_str(line);
             out.push('\n');
         },
-        FeedType::EventSource => |line, out, _| {
-            let id = Json::parse(line.as_bytes())
-                .ok()
-                .and_then(|json| json.get("seq").cloned());
-            out.push_str("data: ");
-            out.push_str(line);
-            out.push_str("\nid: ");
-            out.push_str(id.as_ref().and_then(Json::as_str).unwrap_or_default());
-            out.push_str("\n\n");
-        },
+        FeedType::EventSource => event_source_row,
     };
     Ok(FeedOptions {
         filter,
@@ -275,29 +280,37 @@ fn feed_options(
         attachments: request.query.on("attachments")?,
         descending: request.query.get("descending") == Some("true")
             || request.query.get("dir") == Some("rev"),
+        tells_pending: true,
         row,
     })
 }
 
+/// A change as an event. Its id is the sequence, in JSON.
+pub(crate) fn event_source_row(line: &str, out: &mut String, _: bool) {
+    let change = Json::parse(line.as_bytes()).unwrap_or(Json::Null);
+    out.push_str("data: ");
+    out.push_str(line);
+    out.push_str("\nid: ");
+    if let Some(seq) = change.get("seq") {
+        out.push_str(&seq.to_string());
+    }
+    out.push_str("\n\n");
+}
+
 /// How long a feed waits for a change, and how often it sends a heartbeat.
-struct WaitLimits {
-    timeout: Option<Duration>,
-    heartbeat: Option<Duration>,
+pub(crate) struct WaitLimits {
+    /// Does not count for a feed with a heartbeat, which ends only when the client disconnects.
+    pub(crate) timeout: Duration,
+    pub(crate) heartbeat: Option<Duration>,
 }
 
 impl WaitLimits {
     fn new(request: &ApiRequest) -> Result<Self, ApiError> {
-        let milliseconds = |key: &str| {
-            request
-                .query
-                .count(key)
-                .map(|found| found.map(i64::unsigned_abs))
-        };
         let heartbeat = match request.query.get("heartbeat") {
             None => None,
-            Some("true") => Some(MAX_TIMEOUT),
+            Some("true") => Some(MAX_WAIT),
             Some(text) => match text.parse::<u64>() {
-                Ok(n) if n > 0 => Some(n),
+                Ok(n) if n > 0 => Some(Duration::from_millis(n)),
                 _ => {
                     return Err(ApiError::bad_request(
                         "Invalid heartbeat value. Expecting a positive integer value (in milliseconds).",
@@ -305,11 +318,11 @@ impl WaitLimits {
                 }
             },
         };
-        let timeout = milliseconds("timeout")?.map_or(MAX_TIMEOUT, |n| n.min(MAX_TIMEOUT));
+        let timeout = request.query.count("timeout")?;
+        let timeout = timeout.map(|ms| Duration::from_millis(ms.unsigned_abs()));
         Ok(Self {
-            // A feed with a heartbeat ends only when the client disconnects.
-            timeout: heartbeat.is_none().then(|| Duration::from_millis(timeout)),
-            heartbeat: heartbeat.map(Duration::from_millis),
+            timeout: timeout.map_or(MAX_WAIT, |timeout| timeout.min(MAX_WAIT)),
+            heartbeat,
         })
     }
 }
@@ -377,16 +390,18 @@ impl Feed {
         };
         let mut seq = String::new();
         crate::json::write_string(&self.db.seq_text(last), &mut seq);
+        let pending = match self.feed_options.tells_pending {
+            true => format!(",\"pending\":{pending}"),
+            false => String::new(),
+        };
         match self.feed_type {
             FeedType::Normal | FeedType::Longpoll => {
                 let before = if self.position.told > 0 { "\n" } else { "" };
-                self.send(format!(
-                    "{before}],\n\"last_seq\":{seq},\"pending\":{pending}}}\n"
-                ))
-                .await
+                self.send(format!("{before}],\n\"last_seq\":{seq}{pending}}}\n"))
+                    .await
             }
             FeedType::Continuous => {
-                self.send(format!("{{\"last_seq\":{seq},\"pending\":{pending}}}\n"))
+                self.send(format!("{{\"last_seq\":{seq}{pending}}}\n"))
                     .await
             }
             FeedType::EventSource => Ok(()),
@@ -504,7 +519,8 @@ impl Feed {
 
     /// Waits for a change. Returns whether there was one in time.
     async fn wait(&self, watcher: &mut tokio::sync::watch::Receiver<u64>) -> Result<bool, ()> {
-        let deadline = self.limits.timeout.map(|timeout| Instant::now() + timeout);
+        let waits_forever = self.limits.heartbeat.is_some();
+        let deadline = (!waits_forever).then(|| Instant::now() + self.limits.timeout);
         loop {
             let beat = self.limits.heartbeat.map(|beat| Instant::now() + beat);
             let far = Instant::now() + Duration::from_secs(86_400);

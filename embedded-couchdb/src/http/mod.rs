@@ -12,6 +12,7 @@ mod clock;
 mod config;
 mod cors;
 mod database;
+mod db_updates;
 mod design_form;
 mod designs;
 mod document;

@@ -8,7 +8,7 @@ use super::{
     access::{self, Access},
     all_docs,
     app::App,
-    attachments, bulk, bulk_get, database, document, feed, find, functions, local,
+    attachments, bulk, bulk_get, database, db_updates, document, feed, find, functions, local,
     request::ApiRequest,
     response::ApiResponse,
     root, session,
@@ -39,6 +39,9 @@ pub(crate) async fn route(app: &Arc<App>, request: &ApiRequest) -> Result<ApiRes
     }
     if let Some(response) = root::server_level(app, request, segments).await? {
         return Ok(response);
+    }
+    if segments == ["_db_updates"] {
+        return db_updates::db_updates(app, request).await;
     }
     let name = first.to_owned();
     access::check_route(&request.caller, &request.method, segments)?;

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::{transaction::Transaction, views};
+use super::{db_updates, transaction::Transaction, views};
 use crate::{
     api_error::ApiError,
     json::{Json, obj},
@@ -190,7 +190,13 @@ pub(crate) fn create(transaction: &mut Transaction<'_>, new: &NewDatabase) -> Re
             "The database could not be created, the file already exists.",
         ));
     }
-    Ok(())
+    if new.name == db_updates::GLOBAL_CHANGES {
+        transaction
+            .conn
+            .prepare_cached("UPDATE dbs SET revs_limit = ?2 WHERE name = ?1")?
+            .execute(params![new.name, db_updates::REVS_LIMIT])?;
+    }
+    db_updates::record(transaction, "created", &new.name)
 }
 
 /// Removes the row of a database. Chores delete its documents later.
@@ -225,7 +231,7 @@ pub(crate) fn delete(transaction: &mut Transaction<'_>, name: &str) -> Result<()
         .execute([db.id])?;
     transaction.indexes.remove(&db.id);
     transaction.touch(db.id);
-    Ok(())
+    db_updates::record(transaction, "deleted", name)
 }
 
 /// A range of database names in byte order.

@@ -5,6 +5,7 @@ pub(crate) mod attachments;
 mod bodies;
 pub(crate) mod chores;
 pub(crate) mod databases;
+pub(crate) mod db_updates;
 pub(crate) mod documents;
 pub(crate) mod index_def;
 pub(crate) mod indexes;

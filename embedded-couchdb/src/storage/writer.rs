@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 
 use super::{
     chores::{self, ChoreProgress, Turns},
+    db_updates,
     index_def::IndexDef,
     reserve::Reserve,
     transaction::{Notifier, Transaction},
@@ -198,6 +199,9 @@ impl WriterThread {
             };
         }
         if lost.is_none() {
+            lost = self.record_updates(&mut touched).err();
+        }
+        if lost.is_none() {
             lost = self.conn.execute_batch("COMMIT").err().map(ApiError::from);
         }
         let found_full = std::mem::take(&mut self.found_full) || lost.as_ref().is_some_and(is_full);
@@ -217,6 +221,16 @@ impl WriterThread {
         if lost.is_none() {
             self.notifier.notify(&touched);
         }
+    }
+
+    fn record_updates(&mut self, touched: &mut HashSet<i64>) -> Result<(), ApiError> {
+        let changed: Vec<i64> = touched.iter().copied().collect();
+        let mut transaction = Transaction {
+            conn: &self.conn,
+            indexes: &mut self.indexes,
+            touched,
+        };
+        db_updates::record_updates(&mut transaction, &changed)
     }
 
     /// Runs one job in a savepoint. The second value is the error if the whole transaction is lost.
