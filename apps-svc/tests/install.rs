@@ -527,7 +527,8 @@ async fn invalid_requests_are_answered_with_advice() {
     assert!(slug.unwrap_err().message().starts_with("slug: "));
     let nowhere = format!("file://{}/nowhere", world.folder.path().display());
     let nowhere = world.install(&nowhere).await.unwrap_err();
-    assert_eq!(nowhere.code(), Code::FailedPrecondition);
+    assert_eq!(nowhere.code(), Code::InvalidArgument);
+    assert!(nowhere.message().starts_with("source: the folder"));
 
     let message = InstallAppRequest::default();
     let public = world

@@ -263,3 +263,31 @@ async fn many_databases() {
     again.stop().await;
     drop(kept);
 }
+
+#[tokio::test]
+async fn a_target_may_hold_characters_that_a_uri_may_not() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let server = Embedded::start().await;
+    for name in ["a", "b", "c"] {
+        let made = server.client.put(&format!("/{name}"), &Value::Null).await;
+        made.expect(201);
+    }
+    let address = &server.client.address;
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let head = "Host: x\r\nAuthorization: Basic YWRtaW46cGFzc3dvcmQ=\r\n";
+    let body = r#"{"_id":"x", "a":"<GET / '>"}"#;
+    let length = body.len();
+    let requests = format!(
+        "POST /a HTTP/1.1\r\n{head}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n\
+         {body}GET /_all_dbs?start_key=\"a\"&end_key=\"b\" HTTP/1.1\r\n{head}\r\n\
+         GET /a/x?x=<> HTTP/1.1\r\n{head}Connection: close\r\n\r\n"
+    );
+    stream.write_all(requests.as_bytes()).await.unwrap();
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers).await.unwrap();
+    assert!(answers.contains("[\"a\",\"b\"]\n"), "{answers}");
+    assert!(answers.contains("\"a\":\"<GET / '>\"}"), "{answers}");
+    assert_eq!(answers.matches("HTTP/1.1 20").count(), 3, "{answers}");
+    server.stop().await;
+}

@@ -159,6 +159,8 @@ impl Model {
                     None if leaves.is_empty() => Some(None),
                     None if winner_deleted && !deleted => Some(Some(leaves[0].0.clone())),
                     None => None,
+                    // The successor of a tombstone does not name it.
+                    Some(_) if winner_deleted => None,
                     Some(rev) => leaves
                         .iter()
                         .any(|leaf| leaf.0 == *rev)

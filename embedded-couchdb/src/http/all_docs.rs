@@ -363,7 +363,7 @@ fn whole(
     body_row: Option<i64>,
     options: &DocOptions,
 ) -> Result<String, ApiError> {
-    if options.conflicts || options.attachments {
+    if options.conflicts || options.attachments || options.att_encoding_info {
         let row = documents::find(conn, db.id, id)?.ok_or_else(ApiError::missing)?;
         let rev = crate::storage::revtree::Rev::parse(rev)?;
         return Ok(render_revision(conn, &row, &rev, options)?.unwrap_or_else(|| "null".to_owned()));

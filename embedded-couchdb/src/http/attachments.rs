@@ -267,12 +267,23 @@ fn with_file(
             new.attachments
                 .extend(body.attachments.iter().map(Attachment::kept));
         }
-        (_, Some(_)) => {
-            return Err(ApiError::new(
-                StatusCode::CONFLICT,
-                "not_found",
-                "missing_rev",
-            ));
+        (row, Some(base)) => {
+            let stored = row.and_then(|row| row.tree.get(&base)?.stored?.body);
+            let Some(stored) = stored else {
+                return Err(ApiError::new(
+                    StatusCode::CONFLICT,
+                    "not_found",
+                    "missing_rev",
+                ));
+            };
+            let has_file = documents::body(conn, stored)?
+                .attachments
+                .iter()
+                .any(|old| old.name == file);
+            if new_file.is_none() && !has_file {
+                return Err(ApiError::no_attachment());
+            }
+            return Err(ApiError::conflict());
         }
         (_, None) if new_file.is_none() => return Err(ApiError::missing()),
         (_, None) => {}

@@ -97,7 +97,11 @@ async fn create(app: &App, request: &ApiRequest, name: String) -> Result<ApiResp
     Ok(
         ApiResponse::json(StatusCode::CREATED, &obj([("ok", true.into())])).with(
             header::LOCATION,
-            format!("{}{}", request.base(), request.raw_path),
+            format!(
+                "{}{}",
+                request.base(),
+                request.raw_path.trim_end_matches('/')
+            ),
         ),
     )
 }
@@ -105,8 +109,13 @@ async fn create(app: &App, request: &ApiRequest, name: String) -> Result<ApiResp
 async fn post(app: &App, request: &ApiRequest, name: String) -> Result<ApiResponse, ApiError> {
     request.demand_json()?;
     let doc = incoming::parse(request.json()?)?;
+    let has_id = doc.id.is_some();
     let id = doc.id.clone().unwrap_or_else(root::new_id);
-    let new = doc.into_edit(id.clone())?;
+    let mut new = doc.into_edit(id.clone())?;
+    if !has_id {
+        // Nothing can be known of the revisions of a document that has no name yet.
+        new.history.clear();
+    }
     let rev = writing::save(app, &request.caller, &name, new, Origin::Edit).await?;
     if request.query.get("batch") == Some("ok") {
         return Ok(ApiResponse::json(

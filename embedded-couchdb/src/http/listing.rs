@@ -1,6 +1,6 @@
 //! The parameters of a listing of documents.
 
-use super::request::Query;
+use super::{request::Query, view_query};
 use crate::{api_error::ApiError, json::Json, rendering::DocOptions};
 
 /// Which documents are listed.
@@ -81,6 +81,7 @@ impl Listing {
             doc_options: DocOptions {
                 conflicts: merged.on("conflicts")?,
                 attachments: merged.on("attachments")?,
+                att_encoding_info: merged.on("att_encoding_info")?,
                 ..DocOptions::default()
             },
         };
@@ -101,6 +102,14 @@ impl Listing {
         };
         listing.start = bound(&["startkey", "start_key"])?;
         listing.end = bound(&["endkey", "end_key"])?;
+        let contradicts = |bound: &Option<String>| match (listing.keys.as_deref(), bound) {
+            (None | Some([]), _) | (_, None) => false,
+            (Some([only]), Some(bound)) => only.as_str() != Some(bound),
+            (Some(_), Some(_)) => true,
+        };
+        if contradicts(&listing.start) || contradicts(&listing.end) {
+            return Err(view_query::keys_and_range());
+        }
         if key.is_some() {
             listing.inclusive_end = true;
         }

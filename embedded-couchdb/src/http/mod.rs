@@ -36,6 +36,7 @@ mod root;
 mod route;
 mod server;
 mod session;
+mod targets;
 mod users;
 mod validation;
 mod view_query;

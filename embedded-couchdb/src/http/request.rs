@@ -19,6 +19,8 @@ pub(crate) struct ApiRequest {
     pub(crate) path: Vec<String>,
     /// The path as it was sent.
     pub(crate) raw_path: String,
+    /// The query string as it was sent.
+    pub(crate) raw_query: String,
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
     pub(crate) peer: IpAddr,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::Method;
+use http::{Method, StatusCode, header};
 
 use super::{
     access::{self, Access},
@@ -48,7 +48,41 @@ pub(crate) async fn route(app: &Arc<App>, request: &ApiRequest) -> Result<ApiRes
     if !request.caller.is_admin() {
         check_member(app, request, &name, segments).await?;
     }
+    if let Some(target) = design_target(request) {
+        let opened = name.clone();
+        app.store
+            .read(move |conn| databases::open(conn, &opened))
+            .await?;
+        let moved = ApiResponse::text(StatusCode::MOVED_PERMANENTLY, String::new());
+        return Ok(moved.with(header::LOCATION, target));
+    }
     in_database(app, request, segments, name).await
+}
+
+/// Where a design document is whose id came as one segment of the path, when it is to be read.
+fn design_target(request: &ApiRequest) -> Option<String> {
+    if !matches!(request.method, Method::GET | Method::HEAD) {
+        return None;
+    }
+    let mut segments = request.raw_path.split('/').filter(|it| !it.is_empty());
+    let (database, document) = (segments.next()?, segments.next()?);
+    let (group, name) = document.split_once('%')?;
+    let name = name
+        .strip_prefix("2F")
+        .or_else(|| name.strip_prefix("2f"))?;
+    if group != "_design" {
+        return None;
+    }
+    let mut target = format!("{}/{database}/_design/{name}", request.base());
+    for segment in segments {
+        target.push('/');
+        target.push_str(segment);
+    }
+    if !request.raw_query.is_empty() {
+        target.push('?');
+        target.push_str(&request.raw_query);
+    }
+    Some(target)
 }
 
 /// Refuses a request for a database of which the caller is no member, or for a document that it must not see.

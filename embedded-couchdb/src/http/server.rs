@@ -29,6 +29,7 @@ use super::{
     request::{ApiRequest, Query, decode},
     response::ApiResponse,
     route, session,
+    targets::LenientTargets,
     view_update::Updating,
 };
 use crate::{
@@ -209,7 +210,7 @@ async fn connection(
         // A client that reuses an idle connection should not find it closed.
         .header_read_timeout(None)
         .title_case_headers(true)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(LenientTargets::new(stream)), service);
     tokio::pin!(served);
     let result = tokio::select! {
         result = served.as_mut() => result,
@@ -317,7 +318,8 @@ async fn read_request(request: Request<Incoming>, peer: IpAddr) -> Result<ApiReq
         .filter(|segment| !segment.is_empty())
         .map(|segment| decode(segment).ok_or_else(|| ApiError::bad_request("invalid_url_encoding")))
         .collect::<Result<Vec<_>, _>>()?;
-    let query = Query::parse(parts.uri.query().unwrap_or_default())?;
+    let raw_query = parts.uri.query().unwrap_or_default().to_owned();
+    let query = Query::parse(&raw_query)?;
     let mut body = BytesMut::new();
     while let Some(frame) = incoming.frame().await {
         let frame = frame.map_err(|_| ApiError::bad_request("the request ended early"))?;
@@ -336,6 +338,7 @@ async fn read_request(request: Request<Incoming>, peer: IpAddr) -> Result<ApiReq
         method: overridden(parts.method, &parts.headers),
         path,
         raw_path,
+        raw_query,
         query,
         headers: parts.headers,
         peer,

@@ -41,6 +41,11 @@ impl Bound {
     }
 }
 
+/// The error of a query for some keys and a range.
+pub(crate) fn keys_and_range() -> ApiError {
+    ApiError::query("`keys` is incompatible with `key`, `start_key` and `end_key`")
+}
+
 /// The options.
 #[derive(Clone, Debug)]
 pub(crate) struct ViewQuery {
@@ -56,6 +61,8 @@ pub(crate) struct ViewQuery {
     pub(crate) grouping: Grouping,
     pub(crate) include_docs: bool,
     pub(crate) conflicts: bool,
+    pub(crate) attachments: bool,
+    pub(crate) att_encoding_info: bool,
     pub(crate) update_seq: bool,
     pub(crate) freshness: Freshness,
 }
@@ -74,6 +81,8 @@ impl ViewQuery {
             grouping: Grouping::None,
             include_docs: false,
             conflicts: false,
+            attachments: false,
+            att_encoding_info: false,
             update_seq: false,
             freshness: Freshness::First,
         }
@@ -120,7 +129,6 @@ impl ViewQuery {
     }
 
     fn only(&mut self, key: Json) {
-        self.keys = None;
         self.start.key = Some(key.clone());
         self.end.key = Some(key);
     }
@@ -163,7 +171,9 @@ impl ViewQuery {
             "include_docs" => self.include_docs = value.flag()?,
             "conflicts" => self.conflicts = value.flag()?,
             "update_seq" => self.update_seq = value.flag()?,
-            "sorted" | "attachments" | "att_encoding_info" => {
+            "attachments" => self.attachments = value.flag()?,
+            "att_encoding_info" => self.att_encoding_info = value.flag()?,
+            "sorted" => {
                 value.flag()?;
             }
             "stable" => {
@@ -218,6 +228,11 @@ impl ViewQuery {
             return Err(ApiError::query(
                 "Multi-key fetches for reduce views must use `group=true`",
             ));
+        }
+        if self.keys.as_ref().is_some_and(|keys| !keys.is_empty())
+            && (self.start.key.is_some() || self.end.key.is_some())
+        {
+            return Err(keys_and_range());
         }
         if let (Some(start), Some(end), None) =
             (self.start.encoded(), self.end.encoded(), &self.keys)

@@ -209,10 +209,18 @@ fn ranges(query: &ViewQuery) -> Vec<Range> {
             .map(|key| {
                 let mut encoded = Vec::new();
                 collation::encode(key, &mut encoded);
+                let (low_id, high_id) = if query.descending {
+                    (&query.end.id, &query.start.id)
+                } else {
+                    (&query.start.id, &query.end.id)
+                };
                 Range {
                     low: Some(encoded.clone()),
+                    low_id: low_id.clone(),
+                    excludes_low: !query.inclusive_end && query.descending,
                     high: Some(encoded),
-                    ..Range::default()
+                    high_id: high_id.clone(),
+                    excludes_high: !query.inclusive_end && !query.descending,
                 }
             })
             .collect();
@@ -386,6 +394,9 @@ fn included(
     };
     let options = DocOptions {
         conflicts: prepared.query.conflicts,
+        // A document that a value names comes with plain stubs.
+        attachments: prepared.query.attachments && named("_id").is_none(),
+        att_encoding_info: prepared.query.att_encoding_info && named("_id").is_none(),
         ..DocOptions::default()
     };
     render_revision(conn, &found, &rev, &options)

@@ -57,8 +57,12 @@ impl Attachment {
     /// The stub of the attachment.
     pub(crate) fn stub(&self, encoding: bool) -> Json {
         let mut members = self.describe(encoding);
-        members.push(("length".to_owned(), self.length.into()));
-        members.push(("stub".to_owned(), true.into()));
+        let place = members
+            .iter()
+            .position(|(name, _)| name == "encoding")
+            .unwrap_or(members.len());
+        members.insert(place, ("stub".to_owned(), true.into()));
+        members.insert(place, ("length".to_owned(), self.length.into()));
         Json::Obj(members)
     }
 

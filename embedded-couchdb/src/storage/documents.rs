@@ -227,7 +227,7 @@ pub(crate) fn plan(
 ) -> Result<Plan, ApiError> {
     let there = find(conn, db, &new.id)?;
     let (ancestors, is_known) = match origin {
-        Origin::Edit => (edited(there.as_ref(), new)?, false),
+        Origin::Edit => (edited(conn, db, there.as_ref(), new)?, false),
         Origin::Replication => {
             let rev = new
                 .history
@@ -316,14 +316,32 @@ pub(crate) fn carry_out(
     Ok(rev)
 }
 
+/// Whether nothing was ever stored in a database.
+fn is_empty(conn: &Connection, db: i64) -> Result<bool, ApiError> {
+    let there: bool = conn
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM docs WHERE db = ?1)")?
+        .query_row([db], |row| row.get(0))?;
+    Ok(!there)
+}
+
 /// The history that an edit continues: empty for a new document.
-fn edited(there: Option<&DocRow>, new: &NewDoc) -> Result<Vec<Rev>, ApiError> {
+fn edited(
+    conn: &Connection,
+    db: i64,
+    there: Option<&DocRow>,
+    new: &NewDoc,
+) -> Result<Vec<Rev>, ApiError> {
     let Some(there) = there else {
-        // CouchDB takes a new document that names a revision as the successor of that.
+        // CouchDB takes a new document that names a revision as the successor of that, but not as the first document of
+        // a database.
+        if !new.history.is_empty() && is_empty(conn, db)? {
+            return Err(ApiError::conflict());
+        }
         return Ok(new.history.clone());
     };
     let leaf = match new.history.first() {
-        Some(named) if there.tree.is_leaf(named) => named.clone(),
+        // The successor of a tombstone does not name it.
+        Some(named) if there.tree.is_leaf(named) && !there.deleted => named.clone(),
         Some(_) => return Err(ApiError::conflict()),
         // A deleted document may be created again, as the successor of its tombstone.
         None if there.deleted && !new.deleted => there
