@@ -167,12 +167,18 @@ pub(crate) async fn special(
             ]);
             Ok(ApiResponse::json(StatusCode::CREATED, &body))
         }
-        [_, "_compact", ..] => {
+        [_, "_compact", of_design @ ..] => {
             only(request, "POST")?;
             request.demand_json()?;
+            let ddoc = of_design.first().map(|ddoc| format!("_design/{ddoc}"));
             app.store
                 .write(move |transaction| {
                     let db = databases::open(transaction.conn, &name)?;
+                    if let Some(ddoc) = &ddoc {
+                        documents::find(transaction.conn, db.id, ddoc)?
+                            .filter(|row| !row.deleted)
+                            .ok_or_else(ApiError::missing)?;
+                    }
                     documents::compact(transaction, db.id)
                 })
                 .await?;

@@ -43,6 +43,12 @@ pub(crate) async fn route(app: &Arc<App>, request: &ApiRequest) -> Result<ApiRes
     if segments == ["_db_updates"] {
         return db_updates::db_updates(app, request).await;
     }
+    if first.starts_with('_')
+        && !["_users", "_replicator", "_global_changes"].contains(&first)
+        && !request.caller.is_admin()
+    {
+        return Err(access::not_server_admin());
+    }
     let name = first.to_owned();
     access::check_route(&request.caller, &request.method, segments)?;
     if !request.caller.is_admin() {
