@@ -6,7 +6,8 @@ use http::Method;
 
 use super::{
     app::App,
-    feed::{self, FeedType, WaitLimits},
+    feed,
+    feed_options::{self, FeedType, MAX_WAIT, WaitLimits},
     request::ApiRequest,
     response::ApiResponse,
 };
@@ -40,12 +41,12 @@ pub(crate) async fn db_updates(
     let limits = WaitLimits {
         // As for changes, a heartbeat takes the place of the timeout.
         heartbeat: match request.query.get("heartbeat") {
-            Some("true") => Some(feed::MAX_WAIT),
+            Some("true") => Some(MAX_WAIT),
             _ => integer(request, "heartbeat")?
                 .filter(|beat| *beat > 0)
                 .map(milliseconds),
         },
-        timeout: integer(request, "timeout")?.map_or(feed::MAX_WAIT, milliseconds),
+        timeout: integer(request, "timeout")?.map_or(MAX_WAIT, milliseconds),
     };
     let db = app
         .store
@@ -68,14 +69,14 @@ pub(crate) async fn db_updates(
                 out.push_str(&event(line));
                 out.push('\n');
             },
-            FeedType::EventSource => feed::event_source_row,
+            FeedType::EventSource => feed_options::event_source_row,
         },
     };
     feed::start(app, request, db, options, feed_type, limit, limits).await
 }
 
 fn milliseconds(number: i64) -> std::time::Duration {
-    std::time::Duration::from_millis(number.unsigned_abs()).min(feed::MAX_WAIT)
+    std::time::Duration::from_millis(number.unsigned_abs()).min(MAX_WAIT)
 }
 
 fn integer(request: &ApiRequest, key: &str) -> Result<Option<i64>, ApiError> {

@@ -8,7 +8,7 @@ use crate::{
     api_error::ApiError,
     json::{Json, obj},
     storage::{
-        databases::Database,
+        databases::{self, Database},
         documents::{self, NewDoc},
     },
 };
@@ -48,6 +48,24 @@ pub(crate) fn read(conn: &Connection, db: &Database, id: &str) -> Result<Design,
         rev: row.rev,
         body,
     })
+}
+
+/// Opens a database and reads one of its design documents.
+///
+/// # Errors
+/// 404 if one of them is missing or deleted.
+pub(crate) async fn open(
+    app: &App,
+    name: String,
+    id: String,
+) -> Result<(Database, Design), ApiError> {
+    app.store
+        .read(move |conn| {
+            let db = databases::open(conn, &name)?;
+            let design = read(conn, &db, &id)?;
+            Ok((db, design))
+        })
+        .await
 }
 
 impl Design {

@@ -17,6 +17,7 @@ mod design_form;
 mod designs;
 mod document;
 mod feed;
+mod feed_options;
 mod find;
 mod form;
 mod functions;

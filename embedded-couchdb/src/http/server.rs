@@ -232,50 +232,44 @@ async fn respond(
 ) -> Result<Response<Body>, io::Error> {
     app.requests.fetch_add(1, Ordering::Relaxed);
     let allowed = cors::Allowed::of(&app.settings, request.headers());
-    let mut response = respond_alike(&app, request, peer, allowed.as_ref()).await?;
-    if let Some(allowed) = allowed
-        && response.status() != StatusCode::NO_CONTENT
-    {
+    let mut response = match read_request(request, peer).await {
+        Ok(mut request) => {
+            let preflight = allowed.as_ref();
+            if let Some(response) = preflight.and_then(|it| it.preflight(&app.settings, &request)) {
+                return Ok(response);
+            }
+            answer(&app, &mut request).await?
+        }
+        Err(failure) => ApiResponse::from_error(&failure).finish(None),
+    };
+    if let Some(allowed) = allowed {
         allowed.mark(response.headers_mut());
     }
     Ok(response)
 }
 
-/// The response, without what a page of another origin needs to read it.
-async fn respond_alike(
-    app: &Arc<App>,
-    request: Request<Incoming>,
-    peer: IpAddr,
-    allowed: Option<&cors::Allowed>,
-) -> Result<Response<Body>, io::Error> {
-    let head_only = request.method() == Method::HEAD;
-    let mut request = match read_request(request, peer).await {
-        Ok(request) => request,
-        Err(failure) => return Ok(ApiResponse::from_error(&failure).finish(None)),
-    };
-    if let Some(response) = allowed.and_then(|it| it.preflight(&app.settings, &request)) {
-        return Ok(response);
-    }
+/// The response to a request, or what a fault on command makes of it.
+async fn answer(app: &Arc<App>, request: &mut ApiRequest) -> Result<Response<Body>, io::Error> {
     let effect = match &app.faults {
         Some(faults) => faults.apply(&request.method, &request.raw_path).await,
         None => Effect::Normal,
     };
     let response = match effect {
-        Effect::Normal => handle(app, &mut request).await,
+        Effect::Normal => handle(app, request).await,
         Effect::Drop => return Err(dropped()),
         Effect::DropAfter => {
-            handle(app, &mut request).await;
+            handle(app, request).await;
             return Err(dropped());
         }
         Effect::Fail => ApiResponse::from_error(&ApiError::internal("a fault on command")),
         Effect::Unheard => ApiResponse::from_error(&ApiError::no_database()),
-        Effect::Race(race) => match race::lost_race(app, &request, &race).await {
+        Effect::Race(race) => match race::lost_race(app, request, &race).await {
             Ok(response) => response,
             Err(failure) => ApiResponse::from_error(&failure),
         },
     };
-    let mut response = response.finish(Some(&request));
-    if head_only && matches!(response.body(), Body::Stream(_)) {
+    let mut response = response.finish(Some(request));
+    if request.method == Method::HEAD && matches!(response.body(), Body::Stream(_)) {
         *response.body_mut() = Body::full(Bytes::new());
     }
     tracing::trace!(method = %request.method, path = %request.raw_path, status = response.status().as_u16(), "answered");

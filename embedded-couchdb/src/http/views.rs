@@ -82,14 +82,7 @@ pub(crate) async fn view(
         _ if is_queries => return Err(ApiError::method_not_allowed("POST")),
         _ => return Err(ApiError::method_not_allowed("GET,POST,HEAD")),
     };
-    let (db, design) = app
-        .store
-        .read(move |conn| {
-            let db = databases::open(conn, &name)?;
-            let design = designs::read(conn, &db, &ddoc)?;
-            Ok((db, design))
-        })
-        .await?;
+    let (db, design) = designs::open(app, name, ddoc).await?;
     if !is_queries {
         if body
             .as_ref()
@@ -183,13 +176,9 @@ fn update_later(app: &Arc<App>, db: &Database, ddoc: &str) {
     let (app, db, ddoc) = (Arc::clone(app), db.clone(), ddoc.to_owned());
     let tasks = app.tasks.clone();
     tasks.spawn(async move {
-        let (name, id) = (db.name.clone(), ddoc.clone());
-        let design = app
-            .store
-            .read(move |conn| designs::read(conn, &databases::open(conn, &name)?, &id))
-            .await;
-        let updated = match design {
-            Ok(design) => view_update::update(&app, &db, &design).await.map(|_| ()),
+        let opened = designs::open(&app, db.name.clone(), ddoc.clone()).await;
+        let updated = match opened {
+            Ok((_, design)) => view_update::update(&app, &db, &design).await.map(|_| ()),
             Err(failure) => Err(failure),
         };
         if let Err(error) = updated {
@@ -449,14 +438,7 @@ pub(crate) async fn info(
     name: String,
     ddoc: String,
 ) -> Result<Option<ApiResponse>, ApiError> {
-    let (db, design) = app
-        .store
-        .read(move |conn| {
-            let db = databases::open(conn, &name)?;
-            let design = designs::read(conn, &db, &ddoc)?;
-            Ok((db, design))
-        })
-        .await?;
+    let (db, design) = designs::open(app, name, ddoc).await?;
     if design.language() != "javascript" {
         return Ok(None);
     }

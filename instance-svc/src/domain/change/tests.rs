@@ -275,3 +275,9 @@ fn only_an_instance_that_is_still_due_is_destroyed_automatically() {
     };
     assert_eq!(locked.may_be_destroyed(None), Err(Refusal::Locked));
 }
+
+#[test]
+fn every_verb_is_among_the_names() {
+    let names: Vec<_> = ChangeKind::ALL.iter().map(|kind| kind.name()).collect();
+    assert_eq!(names, ChangeKind::NAMES);
+}
