@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU64;
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{auth::Auth, config::Settings, view_update::Updating};
+use super::{auth::Auth, config::Settings, receiving::Room, view_update::Updating};
 use crate::{faults::Faults, javascript::Javascript, storage::Store};
 
 /// The state that all requests share.
@@ -15,6 +15,7 @@ pub(crate) struct App {
     pub(crate) javascript: Javascript,
     /// The views that are being updated.
     pub(crate) updating: Updating,
+    pub(crate) room: Room,
     pub(crate) uuid: String,
     pub(crate) faults: Option<Faults>,
     pub(crate) requests: AtomicU64,

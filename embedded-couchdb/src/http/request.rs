@@ -5,14 +5,14 @@ use std::{borrow::Cow, net::IpAddr};
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 
-use super::auth::Caller;
+use super::{auth::Caller, receiving::Held};
 use crate::{
     api_error::ApiError,
     json::Json,
     storage::{attachment_data::unpack, revtree::Rev},
 };
 
-/// A request with its complete body.
+/// A request, with its complete body once that is received.
 pub(crate) struct ApiRequest {
     pub(crate) method: Method,
     /// The decoded segments of the path.
@@ -28,6 +28,8 @@ pub(crate) struct ApiRequest {
     pub(crate) caller: Caller,
     /// The body as it was sent, perhaps compressed.
     pub(crate) sent_body: Bytes,
+    /// The memory that the body takes.
+    pub(crate) held: Held,
 }
 
 impl ApiRequest {

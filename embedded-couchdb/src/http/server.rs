@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -10,12 +10,10 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body_util::BodyExt as _;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use http::{HeaderMap, Method, Request, Response, header, request::Parts};
+use hyper::body::Incoming;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -25,11 +23,11 @@ use super::{
     body::Body,
     clock,
     config::Settings,
-    cors, race,
+    connection, cors, race, receiving,
+    receiving::{Held, Room},
     request::{ApiRequest, Query, decode},
     response::ApiResponse,
     route, session,
-    targets::LenientTargets,
     view_update::Updating,
 };
 use crate::{
@@ -40,8 +38,8 @@ use crate::{
     storage::{Store, databases, settings},
 };
 
-/// The largest request body, in bytes. CouchDB permits gigabytes, but a body is held in memory here.
-const MAX_REQUEST: usize = 256 * 1024 * 1024;
+/// The most connections at once.
+const MAX_CONNECTIONS: usize = 4096;
 
 /// How long responses in progress may take at shutdown.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
@@ -75,6 +73,7 @@ impl Server {
                 })?,
             javascript: Javascript::new(config.javascript),
             updating: Updating::default(),
+            room: Room::new(),
             auth: Auth::new(config.user, config.password, prepared.secret),
             uuid: prepared.uuid,
             faults: config.faults,
@@ -118,12 +117,12 @@ impl Server {
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                accepted = listener.accept() => match accepted {
+                accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
                     Ok((stream, peer)) => {
                         if let Err(error) = stream.set_nodelay(true) {
                             tracing::debug!(%peer, %error, "cannot switch off Nagle's algorithm");
                         }
-                        connections.spawn(connection(Arc::clone(&app), stream, peer, shutdown.clone()));
+                        connections.spawn(connection::serve(Arc::clone(&app), stream, peer, shutdown.clone()));
                     }
                     Err(error) => {
                         // Usually the process has too many open files. A pause lets some of them close.
@@ -197,55 +196,38 @@ async fn prepare(store: &Store) -> Result<Prepared, ApiError> {
         .await
 }
 
-async fn connection(
-    app: Arc<App>,
-    stream: tokio::net::TcpStream,
-    peer: SocketAddr,
-    shutdown: CancellationToken,
-) {
-    let service = service_fn(move |request| respond(Arc::clone(&app), request, peer.ip()));
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .keep_alive(true)
-        // A client that reuses an idle connection should not find it closed.
-        .header_read_timeout(None)
-        .title_case_headers(true)
-        .serve_connection(TokioIo::new(LenientTargets::new(stream)), service);
-    tokio::pin!(served);
-    let result = tokio::select! {
-        result = served.as_mut() => result,
-        () = shutdown.cancelled() => {
-            served.as_mut().graceful_shutdown();
-            served.await
-        }
-    };
-    if let Err(error) = result {
-        tracing::debug!(%peer, %error, "a connection ended early");
-    }
-}
-
-/// Responds to one request. An error closes the connection without a response.
-async fn respond(
+/// The response to one request, and whether a known client sent it.
+pub(super) async fn respond(
     app: Arc<App>,
     request: Request<Incoming>,
     peer: IpAddr,
-) -> Result<Response<Body>, io::Error> {
+) -> Result<(Response<Body>, bool), io::Error> {
     app.requests.fetch_add(1, Ordering::Relaxed);
     let allowed = cors::Allowed::of(&app.settings, request.headers());
-    let mut response = match read_request(request, peer).await {
+    let (head, body) = request.into_parts();
+    let mut is_known = false;
+    let mut response = match read_head(head, peer) {
         Ok(mut request) => {
             let preflight = allowed.as_ref();
             if let Some(response) = preflight.and_then(|it| it.preflight(&app.settings, &request)) {
-                return Ok(response);
+                return Ok((response, false));
             }
-            answer(&app, &mut request).await?
+            let received = receive(&app, &mut request, body).await;
+            is_known = request.caller.name.is_some();
+            match received {
+                Ok(()) => answer(&app, &mut request).await?,
+                Err(failure) => ApiResponse::from_error(&failure).finish(Some(&request)),
+            }
         }
-        Err(failure) => ApiResponse::from_error(&failure).finish(None),
+        Err(failure) => {
+            receiving::drain(body).await;
+            ApiResponse::from_error(&failure).finish(None)
+        }
     };
     if let Some(allowed) = allowed {
         allowed.mark(response.headers_mut());
     }
-    Ok(response)
+    Ok((response, is_known))
 }
 
 /// The response to a request, or what a fault on command makes of it.
@@ -281,10 +263,6 @@ fn dropped() -> io::Error {
 }
 
 async fn handle(app: &Arc<App>, request: &mut ApiRequest) -> ApiResponse {
-    request.caller = match app.auth.caller(&app.store, request).await {
-        Ok(caller) => caller,
-        Err(failure) => return ApiResponse::from_error(&failure),
-    };
     let response = match route::route(app, request).await {
         Ok(response) => response,
         Err(failure) => ApiResponse::from_error(&failure),
@@ -304,8 +282,27 @@ fn overridden(method: Method, headers: &HeaderMap) -> Method {
     }
 }
 
-async fn read_request(request: Request<Incoming>, peer: IpAddr) -> Result<ApiRequest, ApiError> {
-    let (parts, mut incoming) = request.into_parts();
+/// Authenticates the caller, and only then receives the body.
+async fn receive(app: &App, request: &mut ApiRequest, body: Incoming) -> Result<(), ApiError> {
+    match app.auth.caller(&app.store, request).await {
+        Ok(caller) => request.caller = caller,
+        Err(failure) => {
+            // Who expects to be asked for the body has sent nothing yet.
+            if !request.headers.contains_key(header::EXPECT) {
+                receiving::drain(body).await;
+            }
+            return Err(failure);
+        }
+    }
+    let is_known = request.caller.name.is_some();
+    let received = app.room.receive(is_known, body).await?;
+    request.sent_body = received.bytes;
+    request.held = received.held;
+    Ok(())
+}
+
+/// A request without its body.
+fn read_head(parts: Parts, peer: IpAddr) -> Result<ApiRequest, ApiError> {
     let raw_path = parts.uri.path().to_owned();
     let path = raw_path
         .split('/')
@@ -314,20 +311,6 @@ async fn read_request(request: Request<Incoming>, peer: IpAddr) -> Result<ApiReq
         .collect::<Result<Vec<_>, _>>()?;
     let raw_query = parts.uri.query().unwrap_or_default().to_owned();
     let query = Query::parse(&raw_query)?;
-    let mut body = BytesMut::new();
-    while let Some(frame) = incoming.frame().await {
-        let frame = frame.map_err(|_| ApiError::bad_request("the request ended early"))?;
-        if let Ok(data) = frame.into_data() {
-            if body.len() + data.len() > MAX_REQUEST {
-                return Err(ApiError::new(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "too_large",
-                    "the request entity is too large",
-                ));
-            }
-            body.extend_from_slice(&data);
-        }
-    }
     Ok(ApiRequest {
         method: overridden(parts.method, &parts.headers),
         path,
@@ -337,6 +320,7 @@ async fn read_request(request: Request<Incoming>, peer: IpAddr) -> Result<ApiReq
         headers: parts.headers,
         peer,
         caller: Caller::default(),
-        sent_body: body.freeze(),
+        sent_body: Bytes::new(),
+        held: Held::default(),
     })
 }
