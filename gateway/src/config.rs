@@ -69,9 +69,20 @@ pub struct Config {
     /// How many resolved hosts are cached at most.
     #[arg(long, env = "HAMLET_HOST_CACHE", value_name = "COUNT", default_value_t = 10_000, value_parser = at_least_one)]
     pub host_cache: usize,
-    /// How many connections each door accepts at once.
-    #[arg(long, env = "HAMLET_CONNECTIONS", value_name = "COUNT", default_value_t = 4096, value_parser = at_least_one)]
+    /// How many threads serve connections; as many as there are cores by default.
+    #[arg(long, env = "HAMLET_GATEWAY_THREADS", value_name = "COUNT", value_parser = at_least_one)]
+    pub threads: Option<usize>,
+    /// How many connections each door has at once, fewer where the process may open fewer files. A further one closes the
+    /// one that has been idle longest.
+    #[arg(long, env = "HAMLET_CONNECTIONS", value_name = "COUNT", default_value_t = 12_288, value_parser = at_least_one)]
     pub connections: usize,
+    /// How many connections one client has at once at each door, likewise. A client is an address of IPv4, or a network of
+    /// IPv6 (/64).
+    #[arg(long, env = "HAMLET_CONNECTIONS_PER_CLIENT", value_name = "COUNT", default_value_t = 4096, value_parser = at_least_one)]
+    pub connections_per_client: usize,
+    /// How long a connection may be without requests before it is closed.
+    #[arg(long, env = "HAMLET_IDLE_TIMEOUT", value_name = "TIME", default_value = "5m", value_parser = up_to_a_day)]
+    pub idle_timeout: Duration,
     /// How many calls one connection of a caller may carry at once.
     #[arg(long, env = "HAMLET_STREAMS_PER_CONNECTION", value_name = "COUNT", default_value_t = 128,
           value_parser = clap::value_parser!(u32).range(1..))]
@@ -80,11 +91,15 @@ pub struct Config {
     #[arg(long, env = "HAMLET_UPSTREAM_CONNECTIONS", value_name = "COUNT", default_value_t = 4, value_parser = at_least_one)]
     pub upstream_connections: usize,
     /// How many calls each door sends to one service at once; more wait.
-    #[arg(long, env = "HAMLET_STREAMS_PER_SERVICE", value_name = "COUNT", default_value_t = 512, value_parser = at_least_one)]
+    #[arg(long, env = "HAMLET_STREAMS_PER_SERVICE", value_name = "COUNT", default_value_t = 1024, value_parser = at_least_one)]
     pub streams_per_service: usize,
     /// How many calls the public door sends to one service for one instance at once; more wait.
-    #[arg(long, env = "HAMLET_STREAMS_PER_INSTANCE", value_name = "COUNT", default_value_t = 64, value_parser = at_least_one)]
+    #[arg(long, env = "HAMLET_STREAMS_PER_INSTANCE", value_name = "COUNT", default_value_t = 512, value_parser = at_least_one)]
     pub streams_per_instance: usize,
+    /// How many calls the public door sends to one service for one client at once; more wait. An address of IPv4 is a
+    /// client, and a network of IPv6 (/64).
+    #[arg(long, env = "HAMLET_STREAMS_PER_CLIENT", value_name = "COUNT", default_value_t = 256, value_parser = at_least_one)]
+    pub streams_per_client: usize,
 }
 
 impl Default for Config {

@@ -10,10 +10,12 @@
 
 mod accept;
 mod answer;
+mod client;
 mod config;
 mod credential;
 mod directory;
 mod door;
+mod files;
 mod forward;
 mod health;
 mod host;
@@ -23,10 +25,11 @@ mod pages;
 pub mod program;
 mod refusal;
 mod route;
+mod seldom;
 mod services;
 mod tenants;
 
-use std::sync::Arc;
+use std::{num::NonZeroUsize, sync::Arc, thread::available_parallelism};
 
 use futures::future::BoxFuture;
 use service_kit::peer::AddressError;
@@ -36,7 +39,7 @@ use tokio_util::sync::CancellationToken;
 pub use config::{Config, Secrets};
 
 use crate::{
-    accept::Acceptor,
+    accept::{Acceptor, Workers},
     credential::Credential,
     directory::Directory,
     door::{AdminDoor, PublicDoor},
@@ -98,39 +101,64 @@ async fn run(
     let pages = Arc::new(Pages::new()?);
     let services = Services::new(&config, secrets.tls.as_ref())?;
     let directory = Arc::new(Directory::new(&config, &services, &secrets.cluster_key)?);
-    let forwarder = |limits| Forwarder::new(&config, &services, &secrets.cluster_key, limits);
     let (health, health_service) = Health::new(&services);
-    let onboarding = Onboarding {
+    let onboarding = Arc::new(Onboarding {
         tenants: Tenants::new(&services, &secrets.cluster_key)?,
         directory: Arc::clone(&directory),
         pages: Arc::clone(&pages),
-    };
-    let public_door = PublicDoor {
-        onboarding,
-        directory: Arc::clone(&directory),
-        forwarder: forwarder(forward::Limits::of_public(&config))?,
-        pages,
-        readiness: health.readiness(),
-    };
+    });
+    let credential = Arc::new(Credential::new(secrets.admin_credential));
+    let threads = config
+        .threads
+        .unwrap_or_else(|| available_parallelism().map_or(1, NonZeroUsize::get));
+    let workers = Workers::start(threads)?;
     // Connections and limits of its own: a busy public door cannot lock administrators out.
-    let admin_forwarder = forwarder(forward::Limits::of_admin(&config))?;
-    let admin_door = AdminDoor {
-        readiness: health.readiness(),
-        directory,
-        forwarder: admin_forwarder,
-        credential: Credential::new(secrets.admin_credential),
-        health: health_service,
+    let limits = [
+        forward::Limits::of_public(&config),
+        forward::Limits::of_admin(&config),
+    ];
+    let [public_limits, admin_limits] = &limits;
+    let forwarder = |limits| {
+        let key = &secrets.cluster_key;
+        Forwarder::new(&config, &services, key, limits, workers.count())
     };
+    let mut public_doors = Vec::with_capacity(workers.count());
+    let mut admin_doors = Vec::with_capacity(workers.count());
+    for _ in 0..workers.count() {
+        public_doors.push(Arc::new(PublicDoor {
+            onboarding: Arc::clone(&onboarding),
+            directory: Arc::clone(&directory),
+            forwarder: forwarder(public_limits)?,
+            pages: Arc::clone(&pages),
+            readiness: health.readiness(),
+        }));
+        admin_doors.push(Arc::new(AdminDoor {
+            readiness: health.readiness(),
+            directory: Arc::clone(&directory),
+            forwarder: forwarder(admin_limits)?,
+            credential: Arc::clone(&credential),
+            health: health_service.clone(),
+        }));
+    }
+    let room = files::connections(&config);
+    let public = Acceptor::new(&config, room.public, public, shutdown.clone());
+    let admin = Acceptor::new(&config, room.admin, admin, shutdown.clone());
     tracing::debug!("the gateway serves");
-    let watching = health.watch(shutdown.clone());
+    let watching = health.watch(shutdown);
+    let ending = async {
+        let watches = limits.each_ref().map(forward::Limits::watch);
+        futures::future::join_all(watches).await;
+        std::future::pending::<()>().await;
+    };
     let serving = async {
         tokio::try_join!(
-            Acceptor::new(&config, public, shutdown.clone()).serve(Arc::new(public_door)),
-            Acceptor::new(&config, admin, shutdown.clone()).serve(Arc::new(admin_door)),
+            public.serve(public_doors, &workers),
+            admin.serve(admin_doors, &workers),
         )
     };
     tokio::select! {
         served = serving => { served?; }
+        () = ending => {}
         never = watching => match never {},
     }
     Ok(())

@@ -1,5 +1,7 @@
 //! Why the gateway itself refuses a gRPC call, and the status that says so.
 
+use std::time::Duration;
+
 use service_kit::{
     deadline::NoTimeout,
     status::{ServiceError, StatusBuilder},
@@ -11,6 +13,9 @@ use crate::{
     directory::{HostEntry, InstanceState},
     host::Host,
 };
+
+/// When a call that found no turn may be tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Why a call is not forwarded, or ends without an answer of the service.
 #[derive(Debug, thiserror::Error)]
@@ -29,12 +34,18 @@ pub(crate) enum Refusal {
     Credential(#[from] CredentialError),
     #[error("{path} cannot be called through this door")]
     NoSuchService { path: String },
+    #[error("{path} is no method that this version has")]
+    NoSuchMethod { path: String },
     #[error("the path is not one of a gRPC call")]
     Path,
     #[error("{0}")]
     Timeout(#[from] NoTimeout),
     #[error("too many calls are running; end some or try again in a moment")]
     TooManyCalls,
+    #[error("the call waited for its caller while others waited for it; send and read faster")]
+    Stalled,
+    #[error("the caller broke the call off")]
+    CallerGone,
     #[error("the call took longer than it may; what it began may still be done")]
     DeadlineExceeded,
     #[error("the {service} is out of reach; nothing was done, try again in a moment")]
@@ -85,10 +96,13 @@ impl ServiceError for Refusal {
             Self::Deleting { .. } => (Code::NotFound, "INSTANCE_DELETING"),
             Self::Credential(error) => (Code::Unauthenticated, error.reason()),
             Self::NoSuchService { .. } | Self::Path => (Code::Unimplemented, "NO_SUCH_SERVICE"),
+            Self::NoSuchMethod { .. } => (Code::Unimplemented, "NO_SUCH_METHOD"),
             Self::Timeout(error) => {
                 return StatusBuilder::invalid_field("grpc-timeout", error.to_string());
             }
             Self::TooManyCalls => (Code::ResourceExhausted, "TOO_MANY_CALLS"),
+            Self::Stalled => (Code::ResourceExhausted, "CALL_STALLED"),
+            Self::CallerGone => (Code::Cancelled, "CALLER_GONE"),
             Self::DeadlineExceeded => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
             Self::ServiceUnreachable { .. } => (Code::Unavailable, "SERVICE_OUT_OF_REACH"),
             Self::BrokenOff { code, .. } => (*code, "CALL_BROKEN_OFF"),
@@ -102,6 +116,7 @@ impl ServiceError for Refusal {
                 .with("reason", if reason.is_empty() { "UNKNOWN" } else { reason })
                 .with("domain", domain),
             Self::Deleting { domain } => status.with("domain", domain),
+            Self::TooManyCalls | Self::Stalled => status.retry_after(RETRY_AFTER),
             _ => status,
         }
     }

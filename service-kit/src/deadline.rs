@@ -8,7 +8,7 @@ pub const TIMEOUT_HEADER: &str = "grpc-timeout";
 /// A header that is not a timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "grpc-timeout: is no time; it looks like 500m: up to eight digits, then H, M, S, m, u or n"
+    "grpc-timeout: is no time; it looks like 500m: up to eight digits that are not all 0, then H, M, S, m, u or n"
 )]
 pub struct NoTimeout;
 

@@ -6,7 +6,7 @@
 
 pub mod reasons;
 
-use std::{collections::HashMap, error::Error};
+use std::{collections::HashMap, error::Error, time::Duration};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -118,6 +118,12 @@ impl StatusBuilder {
     pub fn with(mut self, key: &str, value: impl Into<String>) -> Self {
         let value = cut(value.into(), LONGEST_TEXT);
         self.metadata.insert(key.to_owned(), value);
+        self
+    }
+
+    /// Says after what time another try may succeed.
+    pub fn retry_after(mut self, time: Duration) -> Self {
+        self.details.set_retry_info(Some(time));
         self
     }
 

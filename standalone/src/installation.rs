@@ -120,6 +120,8 @@ pub(crate) async fn run(
     let admin = listen("admin-listen", settings.admin_listen).await?;
     let mut installation = Installation {
         folder: Folder::take(&settings.data)?,
+        gateway: Parts::none(),
+        stop_gateway: CancellationToken::new(),
         services: Parts::none(),
         stop_services: CancellationToken::new(),
         database: Parts::none(),
@@ -136,6 +138,8 @@ pub(crate) async fn run(
 /// A running installation: the database, and the services that use it.
 struct Installation {
     folder: Folder,
+    gateway: Parts,
+    stop_gateway: CancellationToken,
     services: Parts,
     stop_services: CancellationToken,
     database: Parts,
@@ -165,7 +169,7 @@ impl Installation {
         let services = self
             .start_services(settings, tables.contexts, couch, &cluster_key, apps.clone())
             .await?;
-        self.services.start(
+        self.gateway.start(
             "gateway",
             gateway::serve(
                 services,
@@ -176,12 +180,13 @@ impl Installation {
                     admin_credential: credential.clone(),
                     tls: None,
                 },
-                self.stop_services.clone(),
+                self.stop_gateway.clone(),
             ),
         );
         let door = door::open(admin_address, &credential)?;
         tokio::select! {
             () = door::wait_until_open(&door) => {}
+            error = self.gateway.first_end() => return Err(error),
             error = self.services.first_end() => return Err(error),
             error = self.database.first_end() => return Err(error),
         }
@@ -198,10 +203,12 @@ impl Installation {
             };
             tokio::select! {
                 shown = demo.run() => shown?,
+                error = self.gateway.first_end() => return Err(error),
                 error = self.services.first_end() => return Err(error),
             }
         }
         tokio::select! {
+            error = self.gateway.first_end() => Err(error),
             error = self.services.first_end() => Err(error),
             error = self.database.first_end() => Err(error),
         }
@@ -319,6 +326,9 @@ impl Installation {
     /// Stops the services first, so that they can release the leases of their operations; then the database.
     async fn stop(mut self) {
         let stopped = async {
+            // The gateway first: what it still answers needs the services.
+            self.stop_gateway.cancel();
+            self.gateway.all_end().await;
             self.stop_services.cancel();
             self.services.all_end().await;
             self.stop_database.cancel();

@@ -8,7 +8,7 @@ use serde_json::json;
 use tower::ServiceExt as _;
 
 use crate::{
-    accept::Handler,
+    accept::{Handler, Origin},
     answer::{
         Body,
         grpc::{self, is_grpc},
@@ -16,7 +16,7 @@ use crate::{
     },
     credential::{Credential, CredentialError},
     directory::{Directory, HostEntry, Resolution},
-    forward::Forwarder,
+    forward::{Forwarder, Whose},
     health::{self, HealthService, Readiness},
     host::Host,
     refusal::Refusal,
@@ -28,15 +28,16 @@ use crate::{
 pub(crate) struct AdminDoor {
     pub(crate) directory: Arc<Directory>,
     pub(crate) forwarder: Forwarder,
-    pub(crate) credential: Credential,
+    pub(crate) credential: Arc<Credential>,
     pub(crate) health: HealthService,
     pub(crate) readiness: Readiness,
 }
 
 impl Handler for AdminDoor {
     const DOOR: &'static str = "admin";
+    const HTTP_SPAN: &'static str = "HTTP at the admin door";
 
-    async fn handle(&self, mut request: Request<Incoming>) -> Response<Body> {
+    async fn handle(&self, mut request: Request<Incoming>, origin: &Origin) -> Response<Body> {
         if let Some(answer) = self.readiness.answer(&request) {
             return answer;
         }
@@ -44,7 +45,9 @@ impl Handler for AdminDoor {
             Ok(host) => host,
             Err(malformed) => return plain(StatusCode::BAD_REQUEST, &malformed.to_string()),
         };
-        tracing::debug!(method = %request.method(), host = host.name(), path = request.uri().path(), "admin request");
+        if !origin.trace.span().is_disabled() {
+            tracing::debug!(method = %request.method(), host = host.name(), path = request.uri().path(), "admin request");
+        }
         let checked = self.credential.check(request.headers());
         // The credential is for this door only; services must not see it.
         request.headers_mut().remove(AUTHORIZATION);
@@ -54,7 +57,7 @@ impl Handler for AdminDoor {
         if let Some(refused) = grpc::refuse_malformed(&request) {
             return refused;
         }
-        self.call(&host, request, checked)
+        self.call(&host, request, origin, checked)
             .await
             .unwrap_or_else(|refusal| grpc::refuse(&refusal))
     }
@@ -65,6 +68,7 @@ impl AdminDoor {
         &self,
         host: &Host,
         request: Request<Incoming>,
+        origin: &Origin,
         checked: Result<(), CredentialError>,
     ) -> Result<Response<Body>, Refusal> {
         let path = request.uri().path();
@@ -84,8 +88,14 @@ impl AdminDoor {
         } else {
             None
         };
+        let whose = Whose {
+            client: &origin.client,
+            host,
+            entry: entry.as_ref(),
+            trace: &origin.trace,
+        };
         self.forwarder
-            .forward(route.service, host, entry.as_deref(), request)
+            .forward(route.service, whose, request)
             .await
             .map(|response| response.map(Body::Forwarded))
     }

@@ -6,14 +6,14 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::{
-    accept::Handler,
+    accept::{Handler, Origin},
     answer::{
         Body,
         grpc::{self, is_grpc},
         http::{Negotiated, favicon, plain, redirect, see_other},
     },
     directory::{Directory, HostEntry, InstanceState, Resolution},
-    forward::Forwarder,
+    forward::{Forwarder, Whose},
     health::Readiness,
     host::Host,
     onboarding::{CHOOSE_PATH, Onboarding, Step},
@@ -28,7 +28,7 @@ const CHANGE_PASSWORD_PATH: &str = "/.well-known/change-password";
 
 /// Resolves the host, refuses blocked and deleted instances, forwards gRPC and serves pages.
 pub(crate) struct PublicDoor {
-    pub(crate) onboarding: Onboarding,
+    pub(crate) onboarding: Arc<Onboarding>,
     pub(crate) directory: Arc<Directory>,
     pub(crate) forwarder: Forwarder,
     pub(crate) pages: Arc<Pages>,
@@ -37,8 +37,9 @@ pub(crate) struct PublicDoor {
 
 impl Handler for PublicDoor {
     const DOOR: &'static str = "public";
+    const HTTP_SPAN: &'static str = "HTTP at the public door";
 
-    async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn handle(&self, request: Request<Incoming>, origin: &Origin) -> Response<Body> {
         if let Some(answer) = self.readiness.answer(&request) {
             return answer;
         }
@@ -47,14 +48,16 @@ impl Handler for PublicDoor {
             Err(malformed) => return plain(StatusCode::BAD_REQUEST, &malformed.to_string()),
         };
         // The query may hold a register token, so it is never logged.
-        tracing::debug!(method = %request.method(), host = host.name(), path = request.uri().path(), "request");
+        if !origin.trace.span().is_disabled() {
+            tracing::debug!(method = %request.method(), host = host.name(), path = request.uri().path(), "request");
+        }
         if !is_grpc(request.headers()) {
             return self.page(&host, request).await;
         }
         if let Some(refused) = grpc::refuse_malformed(&request) {
             return refused;
         }
-        self.call(&host, request)
+        self.call(&host, request, origin)
             .await
             .unwrap_or_else(|refusal| grpc::refuse(&refusal))
     }
@@ -65,6 +68,7 @@ impl PublicDoor {
         &self,
         host: &Host,
         request: Request<Incoming>,
+        origin: &Origin,
     ) -> Result<Response<Body>, Refusal> {
         let path = request.uri().path();
         let route = route::service_of(path)
@@ -81,8 +85,14 @@ impl PublicDoor {
         if let Some(refused) = Refusal::of_state(&entry) {
             return Err(refused);
         }
+        let whose = Whose {
+            client: &origin.client,
+            host,
+            entry: Some(&entry),
+            trace: &origin.trace,
+        };
         self.forwarder
-            .forward(route.service, host, Some(&entry), request)
+            .forward(route.service, whose, request)
             .await
             .map(|response| response.map(Body::Forwarded))
     }

@@ -1,97 +1,59 @@
 //! The two directions of a forwarded call: upload to the service, download to the caller.
 
 use std::{
+    future::poll_fn,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
-use futures::future::poll_fn;
-use h2::{Reason, RecvStream, SendStream};
+use bytes::{Bytes, BytesMut};
+use futures::future::poll_immediate;
+use h2::{Reason, SendStream};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
+use tokio::time::Sleep;
 use tonic::{Code, Status};
 
+use super::{
+    active::{Exchange, Running},
+    arrival::SMALL,
+    limits,
+};
 use crate::refusal::Refusal;
 
-/// The signals between the two directions of a call: `over` ends the upload, `late` says that the deadline
-/// has passed.
-pub(super) struct Signals {
-    pub(super) over: CancellationToken,
-    pub(super) late: CancellationToken,
-}
-
-/// How much of a caller's body is kept in order to send it again, in bytes. Most calls are one small message.
-const KEPT: usize = 16 * 1024;
-
-/// The body of a call on its way to the service.
-pub(super) struct Upload {
-    body: Incoming,
-    /// What was read of the body; `None` when that is too much to keep, or contains trailers.
-    read: Option<Vec<Bytes>>,
-}
-
-impl Upload {
-    pub(super) const fn new(body: Incoming) -> Self {
-        Self {
-            body,
-            read: Some(Vec::new()),
-        }
-    }
-
-    /// Whether there is nothing to send after the head.
-    pub(super) fn is_empty(&self) -> bool {
-        self.body.is_end_stream() && self.read.as_ref().is_some_and(Vec::is_empty)
-    }
-
-    /// Whether the whole body can be sent to another connection.
-    pub(super) const fn can_be_repeated(&self) -> bool {
-        self.read.is_some()
-    }
-
-    fn keep(&mut self, data: &Bytes) {
-        if let Some(read) = &mut self.read {
-            let size = data.len() + read.iter().map(Bytes::len).sum::<usize>();
-            if size <= KEPT {
-                read.push(data.clone());
-            } else {
-                self.read = None;
-            }
-        }
-    }
-
-    /// Sends what was read before, then the rest. Succeeds when all is sent or the service needs no more of it;
-    /// `Err` is the reason for which the caller reset the call.
-    async fn send_to(&mut self, stream: &mut SendStream<Bytes>) -> Result<(), Reason> {
-        let mut before = self.read.clone().unwrap_or_default().into_iter().peekable();
-        while let Some(data) = before.next() {
-            let last = before.peek().is_none() && self.body.is_end_stream();
-            if !matches!(send(data, last, stream).await, Ok(false)) {
-                return Ok(());
-            }
-        }
+/// Sends the rest of the caller's body, until all is sent, the service needs no more of it, or the call is over.
+/// Dropping the stream before its end resets the call at the service.
+pub(super) async fn upload(
+    mut rest: Incoming,
+    mut stream: SendStream<Bytes>,
+    exchange: Arc<Exchange>,
+) {
+    let sending = async {
+        let mut next = None;
         loop {
-            let frame = tokio::select! {
-                frame = self.body.frame() => frame,
-                _reset = poll_fn(|cx| stream.poll_reset(cx)) => return Ok(()),
+            exchange.is_unsent(true);
+            let frame = match next.take() {
+                Some(frame) => frame,
+                None => tokio::select! {
+                    frame = rest.frame() => frame,
+                    _reset = poll_fn(|cx| stream.poll_reset(cx)) => return Ok(()),
+                },
             };
+            exchange.is_unsent(false);
             let sent = match frame {
                 None => stream.send_data(Bytes::new(), true).map(|()| true),
                 Some(Err(error)) => return Err(reason(&error)),
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => {
-                        self.keep(&data);
-                        send(data, self.body.is_end_stream(), stream).await
+                        let data = gather(data, &mut rest, &mut next).await;
+                        let is_last = next.is_none() && rest.is_end_stream();
+                        send(data, is_last, &mut stream).await
                     }
                     Err(frame) => match frame.into_trailers() {
-                        Ok(trailers) => {
-                            self.read = None;
-                            stream.send_trailers(trailers).map(|()| true)
-                        }
+                        Ok(trailers) => stream.send_trailers(trailers).map(|()| true),
                         Err(_other) => Ok(false),
                     },
                 },
@@ -101,41 +63,54 @@ impl Upload {
                 Ok(true) | Err(_) => return Ok(()),
             }
         }
-    }
-}
-
-/// Uploads the caller's body, and resets the call at the service when the caller goes away or the deadline
-/// passes, even while the upload is blocked. `turn` is held until the call is over. Both are returned then, for
-/// a call that is sent again.
-pub(super) async fn carry<T>(
-    mut upload: Upload,
-    mut stream: SendStream<Bytes>,
-    signals: Signals,
-    deadline: Instant,
-    turn: T,
-) -> (Upload, T) {
-    let ended = upload.is_empty();
-    let sending = async {
-        if !ended && let Err(reason) = upload.send_to(&mut stream).await {
-            stream.send_reset(reason);
-        }
-        std::future::pending::<()>().await;
     };
-    tokio::select! {
+    let sent = tokio::select! {
         biased;
-        () = signals.over.cancelled() => {}
-        () = sleep_until(deadline) => signals.late.cancel(),
-        () = sending => {}
+        () = exchange.over() => return,
+        sent = sending => sent,
+    };
+    if let Err(reason) = sent {
+        stream.send_reset(reason);
     }
-    // Does nothing when the call is complete.
-    stream.send_reset(Reason::CANCEL);
-    (upload, turn)
+    // A service may answer before it has read everything; then the stream ends with the call.
+    exchange.is_unsent(false);
+    exchange.over().await;
 }
 
-/// Whether the error shows that the service has not processed the call: a service that shuts down announces the
-/// last call that it processes, and `h2` gives this error to the later ones only (RFC 9113, section 6.8).
-pub(super) fn was_not_processed(error: &h2::Error) -> bool {
-    error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR)
+/// How much is gathered, in bytes.
+const GATHERED: usize = 16 * 1024;
+
+/// Adds what has arrived to a small piece: services close a connection on which too many small pieces wait. What cannot be
+/// added becomes `next`.
+async fn gather(
+    first: Bytes,
+    rest: &mut Incoming,
+    next: &mut Option<Option<Result<Frame<Bytes>, hyper::Error>>>,
+) -> Bytes {
+    if first.len() >= SMALL || rest.is_end_stream() {
+        return first;
+    }
+    let mut gathered = BytesMut::new();
+    while gathered.len() < GATHERED && !rest.is_end_stream() {
+        match poll_immediate(rest.frame()).await {
+            None => break,
+            Some(Some(Ok(frame))) if frame.is_data() => {
+                if gathered.is_empty() {
+                    gathered.extend_from_slice(&first);
+                }
+                gathered.extend_from_slice(&frame.into_data().unwrap_or_default());
+            }
+            Some(other) => {
+                *next = Some(other);
+                break;
+            }
+        }
+    }
+    if gathered.is_empty() {
+        first
+    } else {
+        gathered.freeze()
+    }
 }
 
 /// Sends `data` within the service's flow-control window. Until it is sent, no more is read from the caller.
@@ -176,6 +151,12 @@ fn reason(error: &hyper::Error) -> Reason {
         .unwrap_or(Reason::CANCEL)
 }
 
+/// Whether the error shows that the service has not processed the call: a service that shuts down announces the
+/// last call that it processes, and `h2` gives this error to the later ones only (RFC 9113, section 6.8).
+pub(super) fn was_not_processed(error: &h2::Error) -> bool {
+    error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR)
+}
+
 /// The status code for a transport error, as gRPC over HTTP/2 maps them.
 pub(super) fn code(error: &h2::Error) -> Code {
     if !error.is_reset() {
@@ -193,32 +174,33 @@ pub(super) fn code(error: &h2::Error) -> Code {
 /// The body of the service's response. It ends with a gRPC status even when the deadline passes or the
 /// service goes away before. Dropping it ends the call.
 pub(crate) struct Download {
-    stream: Option<RecvStream>,
+    running: Option<Running>,
+    late: Pin<Box<Sleep>>,
     data_ended: bool,
-    late: Pin<Box<WaitForCancellationFutureOwned>>,
-    over: Option<DropGuard>,
+    is_whole: bool,
     service: &'static str,
 }
 
 impl Download {
+    /// `is_whole` says that the response has no body.
     pub(super) fn new(
-        stream: RecvStream,
-        late: CancellationToken,
-        over: DropGuard,
+        running: Running,
+        late: Pin<Box<Sleep>>,
+        is_whole: bool,
         service: &'static str,
     ) -> Self {
         Self {
-            stream: Some(stream),
+            running: (!is_whole).then_some(running),
+            late,
             data_ended: false,
-            late: Box::pin(late.cancelled_owned()),
-            over: Some(over),
+            is_whole,
             service,
         }
     }
 
     fn end(&mut self) {
-        self.stream = None;
-        self.over = None;
+        self.running = None;
+        self.is_whole = true;
     }
 
     fn finish(&mut self, refusal: &Refusal) -> Frame<Bytes> {
@@ -233,28 +215,34 @@ impl Download {
         }
         Frame::trailers(trailers)
     }
+}
 
-    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
-        let Some(stream) = &mut self.stream else {
-            return Poll::Ready(None);
-        };
-        if !self.data_ended {
-            match stream.poll_data(cx) {
-                Poll::Ready(Some(Ok(data))) => {
-                    stream.flow_control().release_capacity(data.len())?;
-                    return Poll::Ready(Some(Ok(Frame::data(data))));
-                }
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
-                Poll::Ready(None) => self.data_ended = true,
-                Poll::Pending => return Poll::Pending,
+/// What the service has sent next.
+enum Next {
+    Data(Bytes),
+    Trailers(HeaderMap),
+    End,
+}
+
+fn poll_next(
+    stream: &mut h2::RecvStream,
+    data_ended: &mut bool,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Next, h2::Error>> {
+    if !*data_ended {
+        match stream.poll_data(cx) {
+            Poll::Ready(Some(Ok(data))) => {
+                stream.flow_control().release_capacity(data.len())?;
+                return Poll::Ready(Ok(Next::Data(data)));
             }
+            Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
+            Poll::Ready(None) => *data_ended = true,
+            Poll::Pending => return Poll::Pending,
         }
-        stream.poll_trailers(cx).map(|trailers| {
-            trailers
-                .transpose()
-                .map(|trailers| trailers.map(Frame::trailers))
-        })
     }
+    stream
+        .poll_trailers(cx)
+        .map(|trailers| Ok(trailers?.map_or(Next::End, Next::Trailers)))
 }
 
 impl Body for Download {
@@ -266,38 +254,48 @@ impl Body for Download {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = &mut *self;
-        if this.stream.is_none() {
+        let Some(running) = &this.running else {
             return Poll::Ready(None);
-        }
-        if this.late.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Some(Ok(this.finish(&Refusal::DeadlineExceeded))));
-        }
-        match this.next(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Some(Ok(frame))) => {
-                if frame.is_trailers() {
-                    this.end();
-                }
-                Poll::Ready(Some(Ok(frame)))
+        };
+        let exchange = Arc::clone(running.exchange());
+        let data_ended = &mut this.data_ended;
+        let next = exchange.with_stream(|stream| poll_next(stream, data_ended, cx));
+        let refusal = match next {
+            Ok(Poll::Ready(Ok(Next::Data(data)))) => {
+                exchange.is_unread(true);
+                return Poll::Ready(Some(Ok(Frame::data(data))));
             }
-            Poll::Ready(Some(Err(error))) => {
+            Ok(Poll::Ready(Ok(Next::Trailers(mut trailers)))) => {
+                limits::shorten(&mut trailers);
+                this.end();
+                return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+            }
+            Ok(Poll::Ready(Ok(Next::End))) => {
+                this.end();
+                return Poll::Ready(None);
+            }
+            Ok(Poll::Ready(Err(error))) => {
                 tracing::debug!(%error, service = this.service, "a call broke off");
-                let refusal = Refusal::BrokenOff {
+                Refusal::BrokenOff {
                     service: this.service,
                     code: code(&error),
-                };
-                Poll::Ready(Some(Ok(this.finish(&refusal))))
+                }
             }
-            Poll::Ready(None) => {
-                this.end();
-                Poll::Ready(None)
+            Ok(Poll::Pending) => {
+                exchange.is_unread(false);
+                if this.late.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                Refusal::DeadlineExceeded
             }
-        }
+            Err(why) => why.map_or(Refusal::DeadlineExceeded, Refusal::from),
+        };
+        Poll::Ready(Some(Ok(this.finish(&refusal))))
     }
 
     /// A response without data has to say so in its head; otherwise callers wait for trailers.
     fn is_end_stream(&self) -> bool {
-        self.stream.as_ref().is_none_or(RecvStream::is_end_stream)
+        self.is_whole
     }
 
     fn size_hint(&self) -> SizeHint {

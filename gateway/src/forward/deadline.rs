@@ -20,6 +20,9 @@ pub(crate) fn of(headers: &HeaderMap, cap: Duration) -> Result<Duration, NoTimeo
         return Err(NoTimeout);
     }
     let asked = header.to_str().map_err(|_| NoTimeout).and_then(parse)?;
+    if asked.is_zero() {
+        return Err(NoTimeout);
+    }
     Ok(asked.min(cap))
 }
 

@@ -3,7 +3,7 @@
 use std::{
     io,
     sync::{
-        Arc,
+        Arc, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -26,8 +26,9 @@ use tokio::{
 
 use crate::http2::{KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, STREAM_WINDOW};
 
-/// The limit for heads and trailers of services; error details have to fit.
-const MAX_HEADER_LIST: u32 = 16 * 1024;
+/// The limit for heads and trailers of services. Far more than a caller gets: a list beyond it breaks the connection, with
+/// all calls on it.
+const MAX_HEADER_LIST: u32 = 1024 * 1024;
 /// The largest flow-control window of HTTP/2.
 const MAX_WINDOW: usize = (1 << 31) - 1;
 
@@ -52,15 +53,28 @@ pub(crate) struct Upstream {
 
 /// The connections to one replica.
 struct Slots {
-    slots: Box<[Mutex<Slot>]>,
+    slots: Box<[Slot]>,
     next: AtomicUsize,
 }
 
 #[derive(Default)]
 struct Slot {
-    sender: Option<(u64, SendRequest<Bytes>)>,
+    /// The open connection. Never held over an await.
+    sender: std::sync::Mutex<Option<(u64, SendRequest<Bytes>)>>,
+    opening: Mutex<Opening>,
+}
+
+/// Held while a connection is opened, so that calls share it.
+#[derive(Default)]
+struct Opening {
     opened: u64,
     failed_at: Option<Instant>,
+}
+
+impl Slot {
+    fn sender(&self) -> MutexGuard<'_, Option<(u64, SendRequest<Bytes>)>> {
+        self.sender.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Upstream {
@@ -79,7 +93,7 @@ impl Upstream {
             .min(MAX_WINDOW);
         Self {
             replicas: Replicas::new(addresses, move || Slots {
-                slots: (0..connections.max(1)).map(|_| Mutex::default()).collect(),
+                slots: (0..connections.max(1)).map(|_| Slot::default()).collect(),
                 next: AtomicUsize::new(0),
             }),
             tls,
@@ -136,14 +150,7 @@ impl Upstream {
             match sent {
                 Ok(call) => return Ok(call),
                 Err(error) => {
-                    let mut slot = slot.lock().await;
-                    if slot
-                        .sender
-                        .as_ref()
-                        .is_some_and(|(kept, _)| *kept == number)
-                    {
-                        slot.sender = None;
-                    }
+                    slot.sender().take_if(|(kept, _)| *kept == number);
                     if !again {
                         return Err(error.into());
                     }
@@ -156,26 +163,29 @@ impl Upstream {
     async fn sender(
         &self,
         replica: &Arc<Replica<Slots>>,
-        slot: &Mutex<Slot>,
+        slot: &Slot,
     ) -> Result<(u64, SendRequest<Bytes>), SendError> {
+        if let Some((number, sender)) = &*slot.sender() {
+            return Ok((*number, sender.clone()));
+        }
         let asked_at = Instant::now();
-        let mut slot = slot.lock().await;
-        if let Some((number, sender)) = &slot.sender {
+        let mut opening = slot.opening.lock().await;
+        if let Some((number, sender)) = &*slot.sender() {
             return Ok((*number, sender.clone()));
         }
         // Calls that waited for a failed attempt share its failure. Otherwise a queue of calls would wait for one
         // timeout after the other.
-        if slot.failed_at.is_some_and(|failed| failed >= asked_at) {
+        if opening.failed_at.is_some_and(|failed| failed >= asked_at) {
             return Err(io::Error::from(io::ErrorKind::NotConnected).into());
         }
         let connected = match timeout(CONNECT_WITHIN, self.connect(replica)).await {
             Ok(connected) => connected,
             Err(_late) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
         };
-        let sender = connected.inspect_err(|_| slot.failed_at = Some(Instant::now()))?;
-        slot.opened += 1;
-        slot.sender = Some((slot.opened, sender.clone()));
-        Ok((slot.opened, sender))
+        let sender = connected.inspect_err(|_| opening.failed_at = Some(Instant::now()))?;
+        opening.opened += 1;
+        *slot.sender() = Some((opening.opened, sender.clone()));
+        Ok((opening.opened, sender))
     }
 
     async fn connect(
@@ -186,6 +196,8 @@ impl Upstream {
         let (sender, connection) = h2::client::Builder::new()
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(self.connection_window)
+            // Windows bound what a service may send, also in small pieces.
+            .data_frame_budget(self.connection_window as usize)
             .max_header_list_size(MAX_HEADER_LIST)
             .enable_push(false)
             .handshake(socket)

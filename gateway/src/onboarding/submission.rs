@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use hamlet_proto::hamlet::instance::v1::RegisterPassphraseRequest;
 use http::{HeaderMap, Request, header::CONTENT_TYPE};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
 use serde::Deserialize;
 
 /// The longest body, in bytes. Real ones are shorter than 10 000.
@@ -50,15 +49,14 @@ impl Submission {
     pub(super) async fn read(request: Request<Incoming>) -> Result<Self, Unreadable> {
         let (head, body) = request.into_parts();
         let is_json = is_json(&head.headers).ok_or(Unreadable::Type)?;
-        let collected = tokio::time::timeout(WITHIN, Limited::new(body, LONGEST).collect())
+        let body = tokio::time::timeout(WITHIN, collect(body))
             .await
-            .map_err(|_late| Unreadable::Time)?;
-        let body: Bytes = match collected {
-            Ok(body) => body.to_bytes(),
-            Err(error) if error.is::<LengthLimitError>() => return Err(Unreadable::Length),
-            Err(_) => return Err(Unreadable::Broken),
-        };
+            .map_err(|_late| Unreadable::Time)??;
         if is_json {
+            // A list would be taken for the fields in their order.
+            if body.trim_ascii_start().first() != Some(&b'{') {
+                return Err(Unreadable::Json);
+            }
             // The parser's message could contain the passphrase.
             serde_json::from_slice(&body).map_err(|_| Unreadable::Json)
         } else {
@@ -108,6 +106,24 @@ impl Submission {
             hint: self.hint.clone(),
         }
     }
+}
+
+/// Reads a body into one buffer. Its pieces are copied: each would keep the whole buffer of its connection.
+async fn collect(mut body: Incoming) -> Result<Vec<u8>, Unreadable> {
+    if body.size_hint().lower() > LONGEST as u64 {
+        return Err(Unreadable::Length);
+    }
+    let mut collected = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Unreadable::Broken)?;
+        if let Some(data) = frame.data_ref() {
+            if collected.len() + data.len() > LONGEST {
+                return Err(Unreadable::Length);
+            }
+            collected.extend_from_slice(data);
+        }
+    }
+    Ok(collected)
 }
 
 /// Whether the body is JSON, or a form; `None` when it is neither.

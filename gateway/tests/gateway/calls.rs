@@ -357,10 +357,15 @@ async fn an_instance_that_is_too_busy_is_told_so_and_others_are_not() {
         .set("bob.example", active_instance("bob.example"));
     let client = world.client().await;
     let path = "/hamlet.files.v1.FilesService/Silence";
-    let held = [
+    let mut held = [
         client.begin("alice.example", path, &[]).await,
         client.begin("alice.example", path, &[]).await,
     ];
+    for call in &mut held {
+        call.upload
+            .send_data(Bytes::from_static(b"\0\0\0\0\0"), true)
+            .unwrap();
+    }
     world.files.wait_for(&Event::Begun).await;
     world.files.wait_for(&Event::Begun).await;
     let refused = client.call("alice.example", "Headers", &[]).await;

@@ -9,6 +9,7 @@
     reason = "a failed expectation is the test failing"
 )]
 
+mod abuse;
 mod admin;
 mod calls;
 mod lifecycle;

@@ -39,7 +39,7 @@ struct Inner<C> {
 }
 
 struct Known<C> {
-    replicas: Vec<Arc<Replica<C>>>,
+    replicas: Arc<[Arc<Replica<C>>]>,
     looked_up: Option<Instant>,
 }
 
@@ -112,7 +112,7 @@ impl<C: Send + Sync + 'static> Replicas<C> {
             make: Box::new(make),
             turn: AtomicUsize::new(0),
             known: Mutex::new(Known {
-                replicas: Vec::new(),
+                replicas: Arc::default(),
                 looked_up: None,
             }),
         }))
@@ -131,11 +131,11 @@ impl<C: Send + Sync + 'static> Replicas<C> {
                 // Set before the look-up, so that the next call does not start another one.
                 known.looked_up = Some(now);
             }
-            (known.replicas.clone(), due)
+            (Arc::clone(&known.replicas), due)
         };
         let known = if known.is_empty() {
             self.0.look_up().await;
-            self.0.known().replicas.clone()
+            Arc::clone(&self.0.known().replicas)
         } else {
             if due {
                 let inner = Arc::clone(&self.0);
@@ -155,25 +155,24 @@ fn choose<C>(
     turn: usize,
     now: Instant,
 ) -> Option<Arc<Replica<C>>> {
-    let mut well = Vec::with_capacity(known.len());
-    let mut least_bad: Option<(Instant, &Arc<Replica<C>>)> = None;
-    for replica in known {
-        if tried.contains(&replica.address) {
-            continue;
-        }
-        match replica.left_out_until() {
-            Some(until) if now < until => {
-                if least_bad.is_none_or(|(other, _)| until < other) {
-                    least_bad = Some((until, replica));
-                }
-            }
-            _ => well.push(replica),
-        }
+    let is_well = |replica: &&Arc<Replica<C>>| {
+        !tried.contains(&replica.address)
+            && replica.left_out_until().is_none_or(|until| now >= until)
+    };
+    let well = known.iter().filter(is_well).count();
+    if well > 0 {
+        // One may have failed between the two looks; then the first of the others is as good.
+        let chosen = known.iter().filter(is_well).nth(turn % well);
+        return chosen
+            .or_else(|| known.iter().find(is_well))
+            .map(Arc::clone);
     }
-    match well.len() {
-        0 => least_bad.map(|(_, replica)| Arc::clone(replica)),
-        count => well.get(turn % count).map(|replica| Arc::clone(replica)),
-    }
+    let others = known
+        .iter()
+        .filter(|replica| !tried.contains(&replica.address));
+    others
+        .min_by_key(|replica| replica.left_out_until())
+        .map(Arc::clone)
 }
 
 impl<C> Inner<C> {
@@ -193,15 +192,17 @@ impl<C> Inner<C> {
                 }
             };
             let mut known = self.known();
-            known
+            let kept = known
                 .replicas
-                .retain(|replica| replica.of != of || found.contains(&replica.address));
+                .iter()
+                .filter(|replica| replica.of != of || found.contains(&replica.address));
+            let mut replicas: Vec<_> = kept.map(Arc::clone).collect();
             for address_found in found {
                 let there = |replica: &Arc<Replica<C>>| replica.address == address_found;
-                if known.replicas.iter().any(there) {
+                if replicas.iter().any(there) {
                     continue;
                 }
-                known.replicas.push(Arc::new(Replica {
+                replicas.push(Arc::new(Replica {
                     address: address_found,
                     of,
                     host: address.host.clone(),
@@ -210,6 +211,7 @@ impl<C> Inner<C> {
                     standing: Mutex::default(),
                 }));
             }
+            known.replicas = replicas.into();
         }
     }
 }

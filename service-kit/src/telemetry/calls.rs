@@ -3,9 +3,12 @@
 use std::{
     collections::HashMap,
     pin::Pin,
-    sync::LazyLock,
+    sync::{
+        LazyLock, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -16,10 +19,17 @@ use tonic::{Code, Status};
 use tower::{Layer, Service};
 use tracing::{Instrument as _, Span, field::Empty};
 
-use super::{log::CALL_TARGET, trace};
+use super::{
+    ids::Ids,
+    log::{self, CALL_TARGET},
+    trace,
+};
+
+/// Whether somebody sees the span of every call: traces are sent, or more is logged than INFO.
+pub(super) static LOOKED_AT: AtomicBool = AtomicBool::new(false);
 
 /// The methods of our contracts, by path. A caller may send any path; only these become labels of metrics.
-static METHODS: LazyLock<HashMap<String, (String, String)>> = LazyLock::new(|| {
+static METHODS: LazyLock<HashMap<String, Method>> = LazyLock::new(|| {
     [
         hamlet_proto::FILE_DESCRIPTOR_SET,
         tonic_health::pb::FILE_DESCRIPTOR_SET,
@@ -36,7 +46,7 @@ static METHODS: LazyLock<HashMap<String, (String, String)>> = LazyLock::new(|| {
                 .into_iter()
                 .map(move |method| {
                     let path = format!("/{name}/{}", method.name());
-                    (path, (name.clone(), method.name().to_owned()))
+                    (path, Method::new(&name, method.name()))
                 })
                 .collect::<Vec<_>>()
         })
@@ -44,12 +54,119 @@ static METHODS: LazyLock<HashMap<String, (String, String)>> = LazyLock::new(|| {
     .collect()
 });
 
+/// All other methods.
+static OTHER: LazyLock<Method> = LazyLock::new(|| Method::new("other", "other"));
+
+/// A method, and what is counted of its calls.
+#[derive(Debug)]
+struct Method {
+    service: String,
+    name: String,
+    /// By the number of the code. Looking a counter up by its labels takes longer than all else that is counted.
+    ended: [OnceLock<Ended>; CODES],
+}
+
+/// How many codes there are.
+const CODES: usize = 17;
+
+/// The calls that ended with one code.
+struct Ended {
+    count: metrics::Counter,
+    durations: metrics::Histogram,
+}
+
+impl std::fmt::Debug for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ended").finish_non_exhaustive()
+    }
+}
+
+impl Method {
+    fn new(service: &str, name: &str) -> Self {
+        Self {
+            service: service.to_owned(),
+            name: name.to_owned(),
+            ended: [const { OnceLock::new() }; CODES],
+        }
+    }
+
+    fn of(path: &str) -> &'static Self {
+        METHODS.get(path).unwrap_or_else(|| &*OTHER)
+    }
+
+    fn count(&'static self, code: Code, took: Duration) {
+        let Some(ended) = self.ended.get(code as usize) else {
+            return;
+        };
+        let ended = ended.get_or_init(|| {
+            let labels = [
+                ("service", self.service.as_str()),
+                ("method", self.name.as_str()),
+                ("code", name(code)),
+            ];
+            Ended {
+                count: metrics::counter!("hamlet_calls_total", &labels),
+                durations: metrics::histogram!("hamlet_call_duration_seconds", &labels),
+            }
+        });
+        ended.count.increment(1);
+        ended.durations.record(took);
+    }
+}
+
+/// The place of a request in its trace, and its span if somebody sees it.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    ids: Ids,
+    span: Span,
+}
+
+impl Trace {
+    /// A request called `name`, in the trace that its headers name.
+    fn with_span(name: &str, headers: &HeaderMap) -> Self {
+        let span = call_span(name);
+        let ids = trace::join(&span, headers);
+        Self { ids, span }
+    }
+
+    /// The same, without a span where nobody sees it: a span costs more than forwarding a small call.
+    #[must_use]
+    pub fn lean(name: &str, headers: &HeaderMap) -> Self {
+        if LOOKED_AT.load(Ordering::Relaxed) {
+            return Self::with_span(name, headers);
+        }
+        Self {
+            ids: Ids::below(headers),
+            span: Span::none(),
+        }
+    }
+
+    /// The span in which to handle the request.
+    #[must_use]
+    pub const fn span(&self) -> &Span {
+        &self.span
+    }
+
+    /// Gives the request a span if it has none: for one that is debugged, and around log lines.
+    pub fn show(&mut self, name: &str) -> &Span {
+        if self.span.is_disabled() {
+            self.span = call_span(name);
+            log::mark(&self.span, self.ids);
+        }
+        &self.span
+    }
+
+    /// Puts the trace into the headers of a request to a service.
+    pub fn inject(&self, headers: &mut HeaderMap) {
+        self.ids.inject(headers);
+    }
+}
+
 /// A call in progress. It is counted when it is dropped.
 #[derive(Debug)]
 pub struct Call {
-    span: Span,
-    service: &'static str,
-    method: &'static str,
+    trace: Trace,
+    method: &'static Method,
     begun: Instant,
     code: Option<Code>,
 }
@@ -58,24 +175,41 @@ impl Call {
     /// The call of a request, in the trace that the request's headers name.
     #[must_use]
     pub fn begin(path: &str, headers: &HeaderMap) -> Self {
-        let (service, method) = METHODS
-            .get(path)
-            .map_or(("other", "other"), |(service, method)| {
-                (service.as_str(), method.as_str())
-            });
+        let method = Method::of(path);
+        // Health checks are frequent and would fill the traces.
+        let trace = if method.service == "grpc.health.v1.Health" {
+            Trace {
+                ids: Ids::below(headers),
+                span: Span::none(),
+            }
+        } else {
+            Trace::with_span(path.trim_start_matches('/'), headers)
+        };
+        Self::of(method, trace)
+    }
+
+    /// The same, with a span only where somebody sees it.
+    #[must_use]
+    pub fn lean(path: &str, headers: &HeaderMap) -> Self {
+        Self::of(
+            Method::of(path),
+            Trace::lean(path.trim_start_matches('/'), headers),
+        )
+    }
+
+    fn of(method: &'static Method, trace: Trace) -> Self {
         Self {
-            span: span(path, service, headers),
-            service,
+            trace,
             method,
             begun: Instant::now(),
             code: None,
         }
     }
 
-    /// The span in which to handle it.
+    /// Its place in the trace.
     #[must_use]
-    pub const fn span(&self) -> &Span {
-        &self.span
+    pub const fn trace(&self) -> &Trace {
+        &self.trace
     }
 
     /// Observes the response until its end.
@@ -97,33 +231,20 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         // Without a code, the caller went away before the end.
-        let code = name(self.code.unwrap_or(Code::Cancelled));
+        let code = self.code.unwrap_or(Code::Cancelled);
         let took = self.begun.elapsed();
-        let labels = [
-            ("service", self.service),
-            ("method", self.method),
-            ("code", code),
-        ];
-        metrics::counter!("hamlet_calls_total", &labels).increment(1);
-        metrics::histogram!("hamlet_call_duration_seconds", &labels).record(took);
-        self.span.record("code", code);
-        self.span
-            .in_scope(|| tracing::debug!(code, ?took, "a call has ended"));
+        self.method.count(code, took);
+        let span = &self.trace.span;
+        if !span.is_disabled() {
+            let code = name(code);
+            span.record("code", code);
+            span.in_scope(|| tracing::debug!(code, ?took, "a call has ended"));
+        }
     }
 }
 
-fn span(path: &str, service: &str, headers: &HeaderMap) -> Span {
-    // Health checks are frequent and would fill the traces.
-    if service == "grpc.health.v1.Health" {
-        return Span::none();
-    }
-    request_span(path.trim_start_matches('/'), headers)
-}
-
-/// The span of a request called `name`, in the trace that its headers name.
-#[must_use]
-pub fn request_span(name: &str, headers: &HeaderMap) -> Span {
-    let span = tracing::info_span!(
+fn call_span(name: &str) -> Span {
+    tracing::info_span!(
         target: CALL_TARGET,
         "call",
         otel.name = name,
@@ -132,9 +253,7 @@ pub fn request_span(name: &str, headers: &HeaderMap) -> Span {
         trace_id = Empty,
         span_id = Empty,
         debug = Empty,
-    );
-    trace::join(&span, headers);
-    span
+    )
 }
 
 /// The span of an operation, in the trace of the request that started it, as given by [`traceparent`] at that
@@ -207,7 +326,10 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Observed<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.get_mut();
-        let entered = this.call.as_ref().map(|call| call.span.clone().entered());
+        let entered = this
+            .call
+            .as_ref()
+            .map(|call| call.trace.span.clone().entered());
         let polled = Pin::new(&mut this.body).poll_frame(cx);
         drop(entered);
         let Poll::Ready(frame) = &polled else {
@@ -273,7 +395,7 @@ where
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
         let call = Call::begin(request.uri().path(), request.headers());
-        let span = call.span().clone();
+        let span = call.trace().span().clone();
         let handling = span.in_scope(|| self.inner.call(request));
         Box::pin(
             async move {

@@ -7,14 +7,15 @@ use std::{
 
 use serde_json::{Map, Value, json};
 use tracing::{
-    Event, Level, Metadata, Span, Subscriber,
+    Event, Level, Metadata, Span, Subscriber, dispatcher,
     field::{Field, Visit},
     level_filters::LevelFilter,
     span::{Attributes, Id, Record},
     subscriber::Interest,
 };
 use tracing_subscriber::{
-    EnvFilter, Layer,
+    EnvFilter, Layer, Registry,
+    filter::filter_fn,
     fmt::{
         FmtContext, FormatEvent, FormatFields,
         format::Writer,
@@ -23,6 +24,8 @@ use tracing_subscriber::{
     layer::{Context, Filter},
     registry::LookupSpan,
 };
+
+use super::ids::Ids;
 
 /// The target of the spans of calls. These spans are always enabled: log lines take their ids from them.
 pub(super) const CALL_TARGET: &str = "hamlet::call";
@@ -48,12 +51,42 @@ pub fn debug_this_call() {
     Span::current().record("debug", true);
 }
 
-/// The recorded fields of a call's span; kept as its extension.
+/// What is known of a call's span; kept as its extension.
 #[derive(Default)]
 struct Mark {
-    trace_id: Option<String>,
-    span_id: Option<String>,
+    ids: Option<Ids>,
     debugged: Option<Debugged>,
+}
+
+/// Keeps the ids of a call's span, for log lines and for [`current_ids`].
+pub(super) fn mark(span: &Span, ids: Ids) {
+    span.record("trace_id", tracing::field::display(ids.trace_id()));
+    span.record("span_id", tracing::field::display(ids.span_id()));
+    span.with_subscriber(|(id, dispatch)| {
+        let registry = dispatch.downcast_ref::<Registry>()?;
+        let span = registry.span(id)?;
+        let mut extensions = span.extensions_mut();
+        if let Some(mark) = extensions.get_mut::<Mark>() {
+            mark.ids = Some(ids);
+        } else {
+            extensions.insert(Mark {
+                ids: Some(ids),
+                debugged: None,
+            });
+        }
+        Some(())
+    });
+}
+
+/// The ids of the call in which this is asked.
+pub(super) fn current_ids() -> Option<Ids> {
+    dispatcher::get_default(|dispatch| {
+        let registry = dispatch.downcast_ref::<Registry>()?;
+        let current = registry.current_span();
+        let span = registry.span(current.id()?)?;
+        span.scope()
+            .find_map(|span| span.extensions().get::<Mark>().and_then(|mark| mark.ids))
+    })
 }
 
 /// Counts a call that is being debugged.
@@ -79,17 +112,17 @@ impl Visit for Mark {
         }
     }
 
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        match field.name() {
-            "trace_id" => self.trace_id = Some(format!("{value:?}")),
-            "span_id" => self.span_id = Some(format!("{value:?}")),
-            _ => {}
-        }
-    }
+    fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
 }
 
-/// Keeps the marks of calls for the filter and the JSON format.
-pub(super) struct Marks;
+/// Keeps the marks of calls for the filter.
+struct Marks;
+
+/// The layer of the marks. It asks for nothing but the spans of calls: without a filter, every span that a library traces
+/// for its own sake would be made, which cost more than all that a call does.
+pub(super) fn marks<S: Subscriber + for<'a> LookupSpan<'a>>() -> impl Layer<S> {
+    Marks.with_filter(filter_fn(is_call).with_max_level_hint(LevelFilter::INFO))
+}
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Marks {
     fn on_record(&self, id: &Id, values: &Record<'_>, cx: Context<'_, S>) {
@@ -211,9 +244,9 @@ where
             let Some(mark) = extensions.get::<Mark>() else {
                 continue;
             };
-            if let (Some(trace), Some(id)) = (&mark.trace_id, &mark.span_id) {
-                line.insert("trace_id".to_owned(), trace.as_str().into());
-                line.insert("span_id".to_owned(), id.as_str().into());
+            if let Some(ids) = mark.ids {
+                line.insert("trace_id".to_owned(), ids.trace_id().to_string().into());
+                line.insert("span_id".to_owned(), ids.span_id().to_string().into());
                 break;
             }
         }

@@ -6,6 +6,7 @@
 
 mod calls;
 mod error;
+mod ids;
 mod log;
 mod metrics;
 mod trace;
@@ -13,17 +14,20 @@ mod trace;
 use std::{
     io::{self, IsTerminal as _},
     net::SocketAddr,
+    sync::atomic::Ordering,
 };
 
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tokio_util::sync::CancellationToken;
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
     EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
 pub use self::{
-    calls::{Call, CallsLayer, Observed, operation_span, request_span},
+    calls::{Call, CallsLayer, Observed, Trace, operation_span},
     error::Error,
+    ids::Ids,
     log::debug_this_call,
     metrics::{operation_step, page},
     trace::{inject, traceparent},
@@ -75,7 +79,8 @@ pub struct TelemetryFlags {
 /// Running telemetry.
 #[derive(Debug)]
 pub struct Telemetry {
-    traces: SdkTracerProvider,
+    /// `None` when no traces are sent.
+    traces: Option<SdkTracerProvider>,
 }
 
 /// Starts telemetry for the server `name`. Has to be called within the runtime; metrics are served until
@@ -92,11 +97,18 @@ pub async fn init(
         filter: flags.log.clone(),
         source,
     })?;
+    let is_verbose = filter
+        .max_level_hint()
+        .is_none_or(|level| level > LevelFilter::INFO);
     let filter = log::LogFilter::new(filter);
-    let traces = trace::provider(name, flags.otlp_endpoint.as_deref())?;
+    let endpoint = flags.otlp_endpoint.as_deref();
+    let traces = endpoint
+        .map(|endpoint| trace::provider(name, endpoint))
+        .transpose()?;
+    calls::LOOKED_AT.store(is_verbose || traces.is_some(), Ordering::Relaxed);
     let registry = tracing_subscriber::registry()
-        .with(trace::layer(&traces))
-        .with(log::Marks);
+        .with(traces.as_ref().map(trace::layer))
+        .with(log::marks());
     match flags.log_format {
         LogFormat::Text => registry
             .with(
@@ -124,10 +136,12 @@ pub async fn init(
 impl Telemetry {
     /// Sends the remaining traces, for at most one second.
     pub async fn end(self) {
+        let Some(traces) = self.traces else {
+            return;
+        };
         // Blocks until the collector has answered.
         let ending = tokio::task::spawn_blocking(move || {
-            self.traces
-                .shutdown_with_timeout(std::time::Duration::from_secs(1))
+            traces.shutdown_with_timeout(std::time::Duration::from_secs(1))
         });
         match ending.await {
             Ok(Ok(())) => {}

@@ -2,8 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::{
-    Context,
-    propagation::{Extractor, Injector, TextMapPropagator as _},
+    propagation::{Extractor, TextMapPropagator as _},
     trace::{TraceContextExt as _, TracerProvider as _},
 };
 use opentelemetry_otlp::WithExportConfig as _;
@@ -12,21 +11,16 @@ use tracing::{Level, Span, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use tracing_subscriber::{Layer, filter::filter_fn, registry::LookupSpan};
 
-use super::error::Error;
+use super::{
+    error::Error,
+    ids::{Ids, TRACEPARENT},
+    log,
+};
 
-const TRACEPARENT: &str = "traceparent";
-
-/// Sends traces to the collector at `endpoint`. Without one, spans still get ids, for logs and for the
-/// services that are called.
-pub(super) fn provider(
-    name: &'static str,
-    endpoint: Option<&str>,
-) -> Result<SdkTracerProvider, Error> {
+/// Sends traces to the collector at `endpoint`.
+pub(super) fn provider(name: &'static str, endpoint: &str) -> Result<SdkTracerProvider, Error> {
     let resource = Resource::builder().with_service_name(name).build();
     let builder = SdkTracerProvider::builder().with_resource(resource);
-    let Some(endpoint) = endpoint else {
-        return Ok(builder.build());
-    };
     let refuse = |source| Error::Collector {
         endpoint: endpoint.to_owned(),
         source,
@@ -55,41 +49,29 @@ pub(super) fn layer<S: Subscriber + for<'a> LookupSpan<'a>>(
         .with_threads(false)
         .with_target(false)
         .with_level(false)
-        .with_filter(filter_fn(|metadata| {
-            metadata.is_span() && *metadata.level() <= Level::INFO
-        }))
+        .with_filter(
+            filter_fn(|metadata| metadata.is_span() && *metadata.level() <= Level::INFO)
+                .with_max_level_hint(Level::INFO),
+        )
 }
 
-/// Adds `span` to the trace that the request's headers name, if any, and records its ids for the logs.
-pub(super) fn join(span: &Span, headers: &HeaderMap) {
+/// Adds `span` to the trace that the request's headers name, or begins one, and keeps its ids for the logs.
+pub(super) fn join(span: &Span, headers: &HeaderMap) -> Ids {
     let parent = TraceContextPropagator::new().extract(&Incoming(headers));
-    if parent.has_active_remote_parent() {
-        // Fails only when no tracing layer is installed, as in tests.
+    if parent.span().span_context().is_valid() {
+        // Fails only when no traces are sent.
         let _ = span.set_parent(parent);
     }
-    let context = span.context();
-    let ids = context.span().span_context().clone();
-    if ids.is_valid() {
-        span.record("trace_id", tracing::field::display(ids.trace_id()));
-        span.record("span_id", tracing::field::display(ids.span_id()));
-    }
-}
-
-trait RemoteParent {
-    fn has_active_remote_parent(&self) -> bool;
-}
-
-impl RemoteParent for Context {
-    fn has_active_remote_parent(&self) -> bool {
-        self.span().span_context().is_valid()
-    }
+    let ids = Ids::of(&span.context()).unwrap_or_else(|| Ids::below(headers));
+    log::mark(span, ids);
+    ids
 }
 
 /// Adds the trace of the current span to the headers of an outgoing request.
 pub fn inject(headers: &mut HeaderMap) {
     let context = Span::current().context();
-    if context.span().span_context().is_valid() {
-        TraceContextPropagator::new().inject_context(&context, &mut Outgoing(headers));
+    if let Some(ids) = Ids::of(&context).or_else(log::current_ids) {
+        ids.inject(headers);
     }
 }
 
@@ -120,18 +102,5 @@ impl Extractor for Incoming<'_> {
 
     fn keys(&self) -> Vec<&str> {
         self.0.keys().map(HeaderName::as_str).collect()
-    }
-}
-
-struct Outgoing<'a>(&'a mut HeaderMap);
-
-impl Injector for Outgoing<'_> {
-    fn set(&mut self, key: &str, value: String) {
-        if let (Ok(name), Ok(value)) = (
-            HeaderName::from_bytes(key.as_bytes()),
-            HeaderValue::try_from(value),
-        ) {
-            self.0.insert(name, value);
-        }
     }
 }

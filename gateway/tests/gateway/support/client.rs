@@ -125,6 +125,13 @@ impl Client {
         Call { response, upload }.finish().await
     }
 
+    /// Returns when the connection has ended.
+    pub(crate) async fn closed(&self) {
+        while self.0.clone().ready().await.is_ok() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+
     /// Makes a plain request.
     pub(crate) async fn request(&self, request: Request<()>) -> Answer {
         let mut client = self.0.clone().ready().await.unwrap();

@@ -225,6 +225,14 @@ async fn play(
             response.headers_mut().extend(status("9"));
             respond.send_response(response, true).unwrap();
         }
+        "LongError" => {
+            let length = request.headers()["length"].to_str().unwrap();
+            let long = "x".repeat(length.parse().unwrap());
+            let mut stream = respond.send_response(head(), false).unwrap();
+            let mut trailers = status("9");
+            trailers.insert("grpc-message", long.parse().unwrap());
+            stream.send_trailers(trailers).unwrap();
+        }
         "ErrorInTheMiddle" => {
             let mut stream = respond.send_response(head(), false).unwrap();
             stream

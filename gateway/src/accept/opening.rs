@@ -1,0 +1,164 @@
+//! The first bytes of a connection: which protocol it speaks.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+
+/// The connection preface of HTTP/2 (RFC 9113, section 3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// Reads until the protocol is known. What was read comes again from the returned socket.
+pub(super) async fn protocol<S: AsyncRead + Unpin>(
+    mut socket: S,
+) -> io::Result<(Protocol, Replayed<S>)> {
+    let mut first = [0; PREFACE.len()];
+    let mut length = 0;
+    let protocol = loop {
+        let Some(room) = first.get_mut(length..) else {
+            break Protocol::Http2;
+        };
+        let read = socket.read(room).await?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        length += read;
+        if !PREFACE.starts_with(first.get(..length).unwrap_or_default()) {
+            break Protocol::Http1;
+        }
+        if length == PREFACE.len() {
+            break Protocol::Http2;
+        }
+    };
+    let replayed = Replayed {
+        first,
+        next: 0,
+        length,
+        socket,
+    };
+    Ok((protocol, replayed))
+}
+
+/// A socket whose first bytes were read before.
+pub(super) struct Replayed<S> {
+    first: [u8; PREFACE.len()],
+    next: usize,
+    length: usize,
+    socket: S,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Replayed<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.next < this.length {
+            let left = this.first.get(this.next..this.length).unwrap_or_default();
+            let count = left.len().min(buffer.remaining());
+            buffer.put_slice(left.get(..count).unwrap_or_default());
+            this.next += count;
+            // What has arrived since saves a call.
+            let more = Pin::new(&mut this.socket).poll_read(cx, buffer);
+            return match more {
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                Poll::Ready(Ok(())) | Poll::Pending => Poll::Ready(Ok(())),
+            };
+        }
+        ready!(Pin::new(&mut this.socket).poll_read(cx, buffer))?;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Replayed<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, buffer)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(cx, buffers)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        reason = "a failed expectation is the test failing"
+    )]
+
+    use proptest::prelude::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::{PREFACE, Protocol, protocol};
+
+    async fn seen(pieces: &[&[u8]]) -> (Protocol, Vec<u8>) {
+        let (ours, mut theirs) = tokio::io::duplex(3);
+        let pieces: Vec<_> = pieces.iter().map(|piece| piece.to_vec()).collect();
+        let sending = tokio::spawn(async move {
+            for piece in pieces {
+                theirs.write_all(&piece).await.unwrap();
+            }
+        });
+        let (protocol, mut replayed) = protocol(ours).await.unwrap();
+        let mut all = Vec::new();
+        replayed.read_to_end(&mut all).await.unwrap();
+        sending.await.unwrap();
+        (protocol, all)
+    }
+
+    #[tokio::test]
+    async fn an_end_before_the_protocol_is_known_is_an_error() {
+        for begin in [&b""[..], b"P", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r"] {
+            assert!(protocol(begin).await.is_err());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_preface_is_known_in_any_pieces_and_nothing_is_lost(
+            is_http2: bool,
+            cut in 0_usize..40,
+            rest in prop::collection::vec(any::<u8>(), 0..60),
+        ) {
+            let mut all = if is_http2 { PREFACE.to_vec() } else { b"GET / HTTP/1.1\r\n\r\n".to_vec() };
+            all.extend(rest);
+            let (front, back) = all.split_at(cut.min(all.len()));
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let (protocol, read) = runtime.block_on(seen(&[front, back]));
+            prop_assert_eq!(protocol == Protocol::Http2, is_http2);
+            prop_assert_eq!(read, all);
+        }
+    }
+}

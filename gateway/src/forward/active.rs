@@ -1,0 +1,278 @@
+//! The calls at work at one service, each of which can be ended from outside.
+//!
+//! A call whose caller reads nothing is not polled by its connection, so it cannot notice by itself that its time is over.
+//! It is noticed here: the streams to the service and the turn are taken from it. A caller that has stalled its call for
+//! long loses it when others wait for a turn.
+
+use std::{
+    sync::{
+        Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use h2::RecvStream;
+use slab::Slab;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
+
+use super::turns::Turn;
+use crate::{client::CallerKey, directory::HostEntry, refusal::Refusal};
+
+/// How long a caller may stall its call before the call may lose its turn.
+const STALLED: Duration = Duration::from_secs(5);
+
+/// How often calls are looked at whose time is over.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// What times are counted from, so that one fits into an atomic.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Milliseconds since the start, at least one: 0 stands for never.
+fn now() -> u64 {
+    u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX) + 1
+}
+
+/// Which calls compete for the same turns.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Scope<'a> {
+    Caller(CallerKey),
+    Instance(&'a str),
+    Service,
+}
+
+/// Why a call was ended from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Its time is over.
+    Late,
+    /// Its caller stalled it while others waited.
+    Stalled,
+}
+
+impl From<End> for Refusal {
+    fn from(end: End) -> Self {
+        match end {
+            End::Late => Self::DeadlineExceeded,
+            End::Stalled => Self::Stalled,
+        }
+    }
+}
+
+/// The calls at work at one service.
+pub(super) struct Active {
+    calls: Mutex<Slab<Arc<Exchange>>>,
+}
+
+/// One call at work.
+pub(super) struct Exchange {
+    deadline: Instant,
+    caller: CallerKey,
+    instance: Option<Arc<HostEntry>>,
+    /// Since when the caller has not read what was sent to it; 0 when it has.
+    unread_since: AtomicU64,
+    /// Since when the caller is waited for to send more; 0 when it is not.
+    unsent_since: AtomicU64,
+    state: Mutex<State>,
+    over: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    stream: Option<RecvStream>,
+    turn: Option<Turn>,
+    end: Option<End>,
+    is_over: bool,
+}
+
+/// Ends the call when it is dropped.
+pub(super) struct Running {
+    exchange: Arc<Exchange>,
+    active: Arc<Active>,
+    place: usize,
+}
+
+impl Active {
+    pub(super) fn new() -> Self {
+        Self {
+            calls: Mutex::default(),
+        }
+    }
+
+    /// Adds a call.
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        deadline: Instant,
+        caller: CallerKey,
+        instance: Option<Arc<HostEntry>>,
+        turn: Turn,
+    ) -> Running {
+        let exchange = Arc::new(Exchange {
+            deadline,
+            caller,
+            instance,
+            unread_since: AtomicU64::new(0),
+            unsent_since: AtomicU64::new(0),
+            state: Mutex::new(State {
+                turn: Some(turn),
+                ..State::default()
+            }),
+            over: Notify::new(),
+        });
+        Running {
+            place: self.calls().insert(Arc::clone(&exchange)),
+            active: Arc::clone(self),
+            exchange,
+        }
+    }
+
+    /// Ends the call in `scope` that its caller has stalled longest, if one has for long.
+    pub(super) fn end_stalled(&self, scope: Scope<'_>) {
+        let longest = {
+            let calls = self.calls();
+            let stalled = calls.iter().map(|(_, call)| call);
+            let stalled = stalled.filter(|call| call.is_in(scope));
+            stalled
+                .max_by_key(|call| call.stalled())
+                .filter(|call| call.stalled() >= STALLED)
+                .map(Arc::clone)
+        };
+        if let Some(call) = longest {
+            call.end(Some(End::Stalled));
+        }
+    }
+
+    /// Ends calls whose time is over, until nobody uses this any more.
+    pub(super) async fn watch(active: Weak<Self>) {
+        loop {
+            sleep(LOOK_EVERY).await;
+            let Some(active) = active.upgrade() else {
+                return;
+            };
+            let now = Instant::now();
+            let late: Vec<_> = active
+                .calls()
+                .iter()
+                .map(|(_, call)| call)
+                // Most notice it by themselves, at the right moment.
+                .filter(|call| call.deadline + LOOK_EVERY <= now)
+                .map(Arc::clone)
+                .collect();
+            for call in late {
+                call.end(Some(End::Late));
+            }
+        }
+    }
+
+    fn calls(&self) -> MutexGuard<'_, Slab<Arc<Exchange>>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Exchange {
+    /// Gives the call the response's stream. Does nothing when the call is over.
+    pub(super) fn receive(&self, stream: RecvStream) {
+        let mut state = self.state();
+        if !state.is_over {
+            state.stream = Some(stream);
+        }
+    }
+
+    /// Looks at the response's stream, or at the reason for which there is none.
+    pub(super) fn with_stream<T>(
+        &self,
+        look: impl FnOnce(&mut RecvStream) -> T,
+    ) -> Result<T, Option<End>> {
+        let mut state = self.state();
+        match &mut state.stream {
+            Some(stream) => Ok(look(stream)),
+            None => Err(state.end.take()),
+        }
+    }
+
+    /// Why the call was ended from outside.
+    pub(super) fn end_reason(&self) -> Option<End> {
+        self.state().end
+    }
+
+    /// Takes the turn for another attempt.
+    pub(super) fn take_turn(&self) -> Option<Turn> {
+        self.state().turn.take()
+    }
+
+    /// Notes whether the caller has to read before the response goes on.
+    pub(super) fn is_unread(&self, is_unread: bool) {
+        let since = if is_unread { now() } else { 0 };
+        self.unread_since.store(since, Ordering::Relaxed);
+    }
+
+    /// Notes whether the caller has to send before the request goes on.
+    pub(super) fn is_unsent(&self, is_unsent: bool) {
+        let since = if is_unsent { now() } else { 0 };
+        self.unsent_since.store(since, Ordering::Relaxed);
+    }
+
+    /// Returns when the call is over.
+    pub(super) async fn over(&self) {
+        let mut over = std::pin::pin!(self.over.notified());
+        // Registered before the look, so that no notice is missed.
+        over.as_mut().enable();
+        if !self.state().is_over {
+            over.await;
+        }
+    }
+
+    /// Ends the call: gives back its turn, and resets it at the service if it has not ended there.
+    pub(super) fn end(&self, why: Option<End>) {
+        let (stream, turn) = {
+            let mut state = self.state();
+            if state.is_over {
+                return;
+            }
+            state.is_over = true;
+            state.end = why;
+            (state.stream.take(), state.turn.take())
+        };
+        self.over.notify_waiters();
+        // Outside of the lock: dropping a stream takes the lock of its connection.
+        drop(stream);
+        drop(turn);
+    }
+
+    fn stalled(&self) -> Duration {
+        let now = now();
+        let since = |at: &AtomicU64| match at.load(Ordering::Relaxed) {
+            0 => 0,
+            since => now.saturating_sub(since),
+        };
+        Duration::from_millis(since(&self.unread_since).max(since(&self.unsent_since)))
+    }
+
+    fn is_in(&self, scope: Scope<'_>) -> bool {
+        match scope {
+            Scope::Caller(key) => self.caller == key,
+            Scope::Instance(id) => self.instance.as_ref().is_some_and(|it| it.tenant.id == id),
+            Scope::Service => true,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Running {
+    pub(super) const fn exchange(&self) -> &Arc<Exchange> {
+        &self.exchange
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.active.calls().try_remove(self.place);
+        self.exchange.end(None);
+    }
+}

@@ -1,0 +1,178 @@
+//! What a hostile caller can do, and what others notice of it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+use tonic::Code;
+
+use crate::support::{Client, Event, SOON, World};
+
+const SILENCE: &str = "/hamlet.files.v1.FilesService/Silence";
+
+/// Calls that never send their message take nobody's turn.
+#[tokio::test]
+async fn calls_that_are_opened_and_not_finished_block_nobody() {
+    let world = World::with(|config| {
+        config.streams_per_service = 16;
+        config.streams_per_instance = 8;
+        config.streams_per_client = 8;
+    })
+    .await;
+    let hostile = world.client().await;
+    let mut held = Vec::new();
+    for number in 0..100 {
+        let mut call = hostile.begin("alice.example", SILENCE, &[]).await;
+        if number % 2 == 0 {
+            // Half a message.
+            call.upload
+                .send_data(Bytes::from_static(b"\0\0\0\0\x09half"), false)
+                .unwrap();
+        }
+        held.push(call);
+    }
+    let client = world.client().await;
+    for _ in 0..100 {
+        let answer = client.call("alice.example", "Headers", &[]).await;
+        assert_eq!(answer.code(), Code::Ok, "{:?}", answer.status());
+    }
+    // Also after some of them were sent on, as a service may speak first.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    for _ in 0..20 {
+        let answer = client.call("alice.example", "Headers", &[]).await;
+        assert_eq!(answer.code(), Code::Ok, "{:?}", answer.status());
+    }
+}
+
+/// A reader that stops loses its turn when another call waits for it.
+#[tokio::test]
+async fn a_stalled_reader_gives_way() {
+    let world = World::with(|config| {
+        config.streams_per_instance = 2;
+        config.queue_timeout = Duration::from_secs(15);
+    })
+    .await;
+    let stalled = Client::with_window(world.public, 1024).await;
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let path = "/hamlet.files.v1.FilesService/Endless";
+        let mut call = stalled.begin("alice.example", path, &[]).await;
+        call.upload
+            .send_data(Bytes::from_static(b"\0\0\0\0\0"), true)
+            .unwrap();
+        let body = (&mut call.response).await.unwrap().into_body();
+        held.push((call, body));
+    }
+    let client = world.client().await;
+    let answer = client.call("alice.example", "Headers", &[]).await;
+    assert_eq!(answer.code(), Code::Ok, "{:?}", answer.status());
+    world.files.wait_for(&Event::Reset).await;
+}
+
+/// Small pieces do not keep the buffers in which they came: that held thousands of bytes for each.
+#[tokio::test]
+async fn a_message_in_single_bytes_arrives() {
+    let world = World::new().await;
+    let client = world.client().await;
+    let path = "/hamlet.files.v1.FilesService/Echo";
+    let mut call = client.begin("alice.example", path, &[]).await;
+    let mut sent = b"\0\0\0\x01\0".to_vec();
+    sent.extend((0..256_u32).map(|number| number.to_le_bytes()[0]));
+    for (number, byte) in sent.iter().enumerate() {
+        let last = number + 1 == sent.len();
+        call.upload
+            .send_data(Bytes::copy_from_slice(&[*byte]), last)
+            .unwrap();
+        if number % 16 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let answer = call.finish().await;
+    assert_eq!(
+        answer.body, sent,
+        "{:?} {:?}",
+        answer.headers, answer.trailers
+    );
+}
+
+/// What a service says at length reaches the caller shortened, and harms no other call.
+#[tokio::test]
+async fn a_status_that_is_too_long_keeps_its_code() {
+    let world = World::with(|config| config.upstream_connections = 1).await;
+    let client = world.client().await;
+    let others: Vec<_> = (0..8)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { client.call("alice.example", "Headers", &[]).await })
+        })
+        .collect();
+    for length in ["1000", "20000", "60000", "300000"] {
+        let answer = client
+            .call("alice.example", "LongError", &[("length", length)])
+            .await;
+        assert_eq!(answer.code(), Code::FailedPrecondition, "{length}");
+        assert!(answer.status().message().starts_with("xxxx"));
+    }
+    for other in others {
+        assert_eq!(other.await.unwrap().code(), Code::Ok);
+    }
+}
+
+#[tokio::test]
+async fn idle_connections_of_both_protocols_end() {
+    let world = World::with(|config| config.idle_timeout = Duration::from_millis(300)).await;
+    let client = world.client().await;
+    let answer = client.call("alice.example", "Headers", &[]).await;
+    assert_eq!(answer.code(), Code::Ok);
+    timeout(SOON, client.closed()).await.unwrap();
+
+    let mut old = TcpStream::connect(world.public).await.unwrap();
+    old.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let mut all = Vec::new();
+    timeout(SOON, old.read_to_end(&mut all))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(all.starts_with(b"HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn a_full_door_closes_idle_connections_and_serves() {
+    let world = World::with(|config| config.connections = 20).await;
+    let mut idle = Vec::new();
+    for _ in 0..100 {
+        idle.push(TcpStream::connect(world.public).await.unwrap());
+    }
+    let client = world.client().await;
+    for _ in 0..10 {
+        let answer = client.call("alice.example", "Headers", &[]).await;
+        assert_eq!(answer.code(), Code::Ok);
+    }
+}
+
+#[tokio::test]
+async fn a_half_closed_request_gets_its_answer() {
+    let world = World::new().await;
+    let mut stream = TcpStream::connect(world.public).await.unwrap();
+    stream
+        .write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    stream.shutdown().await.unwrap();
+    let mut all = Vec::new();
+    timeout(SOON, stream.read_to_end(&mut all))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(
+        all.starts_with(b"HTTP/1.1 200"),
+        "{:?}",
+        String::from_utf8_lossy(&all)
+    );
+}
