@@ -5,6 +5,8 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use hamlet_tests::programs::program;
@@ -29,6 +31,9 @@ const ENVOY_VARIABLE: &str = "HAMLET_BENCH_ENVOY";
 
 /// How many threads or processes nginx and Envoy work with.
 const WORKERS: usize = 2;
+
+/// How long a process may take to end after it was asked.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Where the processes listen.
 const UPSTREAM: u8 = 1;
@@ -69,17 +74,30 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let children = processor::children(self.0.id());
-        // It may have ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-        for child in children {
-            let _ = Command::new("kill")
-                .args(["-KILL", &child.to_string()])
-                .stderr(Stdio::null())
-                .status();
+        let process = self.0.id();
+        let children = processor::children(process);
+        // nginx takes its children along when it is asked to end, but not when it is killed.
+        signal("TERM", process);
+        let asked = Instant::now();
+        while matches!(self.0.try_wait(), Ok(None)) && asked.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(10));
+        }
+        if matches!(self.0.try_wait(), Ok(None)) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+            for child in children {
+                signal("KILL", child);
+            }
         }
     }
+}
+
+/// Sends a signal to a process that may have ended already.
+fn signal(name: &str, process: u32) {
+    let _ = Command::new("kill")
+        .args([format!("-{name}"), process.to_string()])
+        .stderr(Stdio::null())
+        .status();
 }
 
 /// This program again, as another process.
