@@ -1,6 +1,7 @@
 //! Measures what the gateway costs a call, next to other proxies in the same run: the bare one of this benchmark, which
 //! only hands bodies through, and nginx and Envoy where they are installed. `HAMLET_BENCH_ENVOY` names Envoy's program;
-//! otherwise `envoy` is looked for on the PATH, as `nginx` is there and in `/usr/sbin`.
+//! otherwise `envoy` is looked for on the PATH, as `nginx` is there and in `/usr/sbin`. `HAMLET_BENCH_GATEWAY` names
+//! another build of the gateway; otherwise it is built.
 //!
 //! The upstream, each proxy and the load are processes of their own. All proxies run at once, and the load goes to one
 //! after the other, `--rounds` times (5). For each proxy, the median of the rounds is printed: the processor time of its

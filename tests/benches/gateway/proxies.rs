@@ -26,8 +26,9 @@ pub(crate) const OURS: &str = "ours";
 pub(crate) const ENVOY: &str = "Envoy";
 pub(crate) const NGINX: &str = "nginx";
 
-/// Names Envoy's program.
+/// Name the programs of Envoy and of another build of the gateway.
 const ENVOY_VARIABLE: &str = "HAMLET_BENCH_ENVOY";
+const OURS_VARIABLE: &str = "HAMLET_BENCH_GATEWAY";
 
 /// How many threads or processes nginx and Envoy work with.
 const WORKERS: usize = 2;
@@ -205,7 +206,7 @@ fn ours(upstream: &Upstream) -> Proxy {
     let listen = address(PUBLIC_DOOR);
     let key = upstream.write("cluster-key", "the cluster key of a benchmark");
     let credential = upstream.write("admin-credential", "the credential of a benchmark");
-    let mut command = Command::new(program("gateway"));
+    let mut command = Command::new(named(OURS_VARIABLE).unwrap_or_else(|| program("gateway")));
     for service in ["instance", "files", "apps"] {
         command.arg(format!("--{service}-service=http://{}", address(UPSTREAM)));
     }

@@ -115,7 +115,9 @@ pub(crate) fn begin(size: &Size, missing: &[&str]) {
 
 /// Prints a line for each load: the processor time of each proxy, and that of ours relative to the others.
 pub(crate) fn summary(rows: &[Row], others: &[&str]) {
-    println!("\nCPU µs a call, and ours relative to the others");
+    if !rows.is_empty() {
+        println!("\nCPU µs a call, and ours relative to the others");
+    }
     for row in rows {
         let cells = row.cells.iter().map(|(label, outcome)| match outcome {
             Outcome::Measured(its) => format!("{label} {:.2}", its.processor),
