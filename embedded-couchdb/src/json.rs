@@ -37,6 +37,9 @@ pub(crate) struct Invalid {
 /// The deepest nesting that is accepted, so that a hostile document cannot overflow the stack.
 const MAX_DEPTH: u32 = 1000;
 
+/// The longest integer that is accepted, in digits. Computing a revision id of one takes quadratic time.
+const MAX_DIGITS: usize = 100_000;
+
 impl Json {
     /// Parses `text`, which must be one JSON value.
     pub(crate) fn parse(text: &[u8]) -> Result<Self, Invalid> {
@@ -222,12 +225,15 @@ pub(crate) fn write_string(s: &str, out: &mut String) {
 }
 
 /// Appends a float with the fewest digits that parse to the same value, and always with a fraction or an
-/// exponent.
+/// exponent. The exponent begins where CouchDB's does.
 fn write_float(x: f64, out: &mut String) {
     if x == 0.0 {
         out.push_str("0.0");
     } else if (1e-6..1e21).contains(&x.abs()) {
-        let _ = write!(out, "{x:?}");
+        let _ = write!(out, "{x}");
+        if x.fract() == 0.0 {
+            out.push_str(".0");
+        }
     } else {
         let text = format!("{x:e}");
         match text.split_once('e') {
@@ -460,6 +466,9 @@ impl Parser<'_> {
             .get(start..self.at)
             .and_then(|digits| std::str::from_utf8(digits).ok())
             .ok_or_else(|| self.invalid())?;
+        if whole && count > MAX_DIGITS {
+            return Err(self.invalid());
+        }
         if whole {
             return Ok(text
                 .parse()
@@ -527,6 +536,20 @@ mod tests {
             round(r#""\u00e9\ud83d\ude00\/\u0001\n""#),
             "\"é😀/\\u0001\\n\""
         );
+    }
+
+    #[test]
+    fn floats_have_couchdbs_form() {
+        assert_eq!(
+            round("[1e16,1e20,-1E20,1e21,1.5e-5,1e-6,1e-7,1e0,-0.0]"),
+            "[10000000000000000.0,100000000000000000000.0,-100000000000000000000.0,1e+21,0.000015,0.000001,1e-7,1.0,0.0]"
+        );
+    }
+
+    #[test]
+    fn an_integer_of_too_many_digits_is_refused() {
+        assert!(Json::parse("9".repeat(100_000).as_bytes()).is_ok());
+        assert!(Json::parse("9".repeat(100_001).as_bytes()).is_err());
     }
 
     #[test]
