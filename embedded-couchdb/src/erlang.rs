@@ -5,11 +5,11 @@
 //! equal those of CouchDB. So a database that is replicated to a cluster keeps them, and the same edit on both
 //! sides is no conflict.
 
-use std::{borrow::Cow, cmp::Ordering};
+use std::{borrow::Cow, cmp::Ordering, fmt::Write as _};
 
 use md5::{Digest as _, Md5};
 
-use crate::json::Json;
+use crate::{json::Json, numbers};
 
 /// An encoder of Erlang terms.
 pub(crate) struct Term(Vec<u8>);
@@ -93,18 +93,25 @@ impl Term {
         let (negative, digits) = digits
             .strip_prefix('-')
             .map_or((false, digits), |rest| (true, rest));
-        let mut bytes: Vec<u8> = vec![0];
-        for digit in digits.bytes() {
-            let mut carry = u32::from(digit.saturating_sub(b'0'));
-            for byte in &mut bytes {
-                let value = u32::from(*byte) * 10 + carry;
-                *byte = (value & 0xff) as u8;
-                carry = value >> 8;
+        /// As many digits as a limb has for sure.
+        const AT_ONCE: usize = 18;
+        let mut limbs: Vec<u64> = vec![0];
+        for piece in digits.as_bytes().chunks(AT_ONCE) {
+            let (mut factor, mut carry) = (1_u128, 0_u128);
+            for digit in piece {
+                factor *= 10;
+                carry = carry * 10 + u128::from(digit.saturating_sub(b'0'));
+            }
+            for limb in &mut limbs {
+                let value = u128::from(*limb) * factor + carry;
+                *limb = (value & u128::from(u64::MAX)) as u64;
+                carry = value >> 64;
             }
             if carry > 0 {
-                bytes.push((carry & 0xff) as u8);
+                limbs.push((carry & u128::from(u64::MAX)) as u64);
             }
         }
+        let bytes: Vec<u8> = limbs.iter().flat_map(|limb| limb.to_le_bytes()).collect();
         self.magnitude(negative, &bytes);
     }
 
@@ -238,20 +245,7 @@ pub(crate) fn compare(a: &Json, b: &Json) -> Ordering {
             Json::Str(_) => 6,
         }
     }
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "as Erlang does when it compares integers and floats"
-    )]
-    fn number(value: &Json) -> f64 {
-        match value {
-            Json::Int(number) => *number as f64,
-            Json::Float(number) => *number,
-            Json::Big(digits) => digits.parse().unwrap_or(f64::MAX),
-            _ => 0.0,
-        }
-    }
     match (a, b) {
-        (Json::Int(a), Json::Int(b)) => a.cmp(b),
         (Json::Str(a), Json::Str(b)) => a.as_bytes().cmp(b.as_bytes()),
         (Json::Arr(a), Json::Arr(b)) => {
             let differing = a.iter().zip(b).map(|(a, b)| compare(a, b));
@@ -268,48 +262,65 @@ pub(crate) fn compare(a: &Json, b: &Json) -> Ordering {
             let first = differing.into_iter().find(|order| order.is_ne());
             first.unwrap_or_else(|| a.len().cmp(&b.len()))
         }
-        _ if rank(a) == 0 && rank(b) == 0 => number(a).total_cmp(&number(b)),
+        _ if rank(a) == 0 && rank(b) == 0 => numbers::compare(a, b),
         _ => rank(a).cmp(&rank(b)),
     }
 }
 
 /// A value in the format of Erlang's `~w`, for error messages.
 pub(crate) fn printed(value: &Json) -> String {
-    print(value, &|s| {
-        let bytes: Vec<String> = s.bytes().map(|b| b.to_string()).collect();
-        format!("<<{}>>", bytes.join(","))
-    })
+    let mut out = String::new();
+    print(value, &mut out, &|s, out| {
+        out.push_str("<<");
+        for (n, byte) in s.bytes().enumerate() {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "{}{byte}", if n > 0 { "," } else { "" });
+        }
+        out.push_str(">>");
+    });
+    out
 }
 
 /// A value in the format of Erlang's `~p`, without its line breaks.
 pub(crate) fn printed_readably(value: &Json) -> String {
-    print(value, &|s| {
-        if s.is_empty() {
-            "<<>>".to_owned()
-        } else {
-            format!("<<{s:?}>>")
+    let mut out = String::new();
+    print(value, &mut out, &|s, out| {
+        out.push_str("<<");
+        if !s.is_empty() {
+            let _ = write!(out, "{s:?}");
         }
-    })
+        out.push_str(">>");
+    });
+    out
 }
 
-fn print(value: &Json, binary: &dyn Fn(&str) -> String) -> String {
+/// Appends a value, with strings as `binary` appends them.
+fn print(value: &Json, out: &mut String, binary: &dyn Fn(&str, &mut String)) {
     match value {
-        Json::Null => "null".to_owned(),
-        Json::Bool(b) => b.to_string(),
-        Json::Int(n) => n.to_string(),
-        Json::Big(digits) => digits.clone(),
-        Json::Float(_) => value.to_string(),
-        Json::Str(s) => binary(s),
+        Json::Null | Json::Bool(_) | Json::Int(_) | Json::Big(_) | Json::Float(_) => {
+            value.write(out);
+        }
+        Json::Str(s) => binary(s, out),
         Json::Arr(items) => {
-            let items: Vec<String> = items.iter().map(|item| print(item, binary)).collect();
-            format!("[{}]", items.join(","))
+            out.push('[');
+            for (n, item) in items.iter().enumerate() {
+                if n > 0 {
+                    out.push(',');
+                }
+                print(item, out, binary);
+            }
+            out.push(']');
         }
         Json::Obj(members) => {
-            let members: Vec<String> = members
-                .iter()
-                .map(|(key, value)| format!("{{{},{}}}", binary(key), print(value, binary)))
-                .collect();
-            format!("{{[{}]}}", members.join(","))
+            out.push_str("{[");
+            for (n, (key, value)) in members.iter().enumerate() {
+                out.push_str(if n > 0 { ",{" } else { "{" });
+                binary(key, out);
+                out.push(',');
+                print(value, out, binary);
+                out.push('}');
+            }
+            out.push_str("]}");
         }
     }
 }
@@ -321,7 +332,7 @@ mod tests {
         reason = "a failed expectation is the test failing"
     )]
 
-    use super::{Edit, printed, revision_id};
+    use super::{Edit, Term, printed, revision_id};
     use crate::json::Json;
 
     fn first(body: &str) -> String {
@@ -344,6 +355,24 @@ mod tests {
         assert_eq!(
             first(r#"{"type":"file","name":"x","size":10}"#),
             "fd754bb2588d2094cda8313751f663b9"
+        );
+    }
+
+    #[test]
+    fn large_integers_are_encoded_by_their_bytes() {
+        let encoded = |text: &str| {
+            let mut term = Term::new();
+            term.json(&Json::parse(text.as_bytes()).unwrap());
+            hex::encode(term.bytes())
+        };
+        assert_eq!(encoded("18446744073709551615"), "836e0800ffffffffffffffff");
+        assert_eq!(
+            encoded("18446744073709551616"),
+            "836e0900000000000000000001"
+        );
+        assert_eq!(
+            encoded("-340282366920938463463374607431768211457"),
+            "836e11010100000000000000000000000000000001"
         );
     }
 

@@ -15,6 +15,7 @@ mod http;
 pub mod javascript;
 mod json;
 mod mango;
+mod numbers;
 pub mod program;
 mod rendering;
 #[cfg(test)]

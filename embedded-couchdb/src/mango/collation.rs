@@ -7,7 +7,7 @@ use std::{cmp::Ordering, convert::Infallible, sync::LazyLock};
 
 use icu_collator::{CollatorBorrowed, options::CollatorOptions};
 
-use crate::json::Json;
+use crate::{json::Json, numbers::compare_digits};
 
 static COLLATOR: LazyLock<Option<CollatorBorrowed<'static>>> = LazyLock::new(|| {
     CollatorBorrowed::try_new(Default::default(), CollatorOptions::default()).ok()
@@ -58,13 +58,18 @@ pub(crate) fn encode(value: &Json, out: &mut Vec<u8>) {
 pub(crate) fn compare(a: &Json, b: &Json) -> Ordering {
     match (a, b) {
         (Json::Int(a), Json::Int(b)) => a.cmp(b),
-        (Json::Str(a), Json::Str(b)) if a == b => Ordering::Equal,
-        (Json::Str(a), Json::Str(b)) => match &*COLLATOR {
-            Some(collator) => collator.compare(a, b),
-            None => a.cmp(b),
-        },
+        (Json::Str(a), Json::Str(b)) => compare_strings(a, b),
         (a, b) if class(a) != class(b) => class(a).cmp(&class(b)),
         (a, b) => key(a).cmp(&key(b)),
+    }
+}
+
+/// Compares two strings by CouchDB's collation.
+pub(crate) fn compare_strings(a: &str, b: &str) -> Ordering {
+    match &*COLLATOR {
+        _ if a == b => Ordering::Equal,
+        Some(collator) => collator.compare(a, b),
+        None => a.cmp(b),
     }
 }
 
@@ -117,6 +122,9 @@ fn encode_string(s: &str, out: &mut Vec<u8>) {
     out.push(END);
 }
 
+/// The place of an integer that is equal to its nearest float. Neighbouring floats below 2^63 are at most 1024 apart.
+const NEAREST: u16 = 0x4000;
+
 /// Appends the nearest float in an encoding that sorts by its bytes, and the difference of an integer from it.
 fn encode_number(value: &Json, out: &mut Vec<u8>) {
     let (near, rest) = match value {
@@ -124,22 +132,53 @@ fn encode_number(value: &Json, out: &mut Vec<u8>) {
             let near = *n as f64;
             (near, i128::from(*n) - near as i128)
         }
-        Json::Big(digits) => (digits.parse().unwrap_or(f64::MAX), 0),
+        Json::Big(digits) => return encode_big(digits, out),
         Json::Float(x) => (*x, 0),
         _ => (0.0, 0),
     };
+    encode_float(near, out);
+    let rest = (rest + i128::from(NEAREST)).clamp(0, 0x7fff) as u16;
+    out.extend_from_slice(&rest.to_be_bytes());
+}
+
+/// The same for an integer of more than 64 bits. If a float is not equal to it, all digits follow, after their number.
+fn encode_big(signed: &str, out: &mut Vec<u8>) {
+    let (is_negative, digits) = match signed.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, signed),
+    };
+    let near: f64 = digits.parse().unwrap_or(f64::INFINITY);
+    encode_float(if is_negative { -near } else { near }, out);
+    let order = if near.is_finite() {
+        compare_digits(digits, &format!("{near:.0}"))
+    } else {
+        Ordering::Less
+    };
+    let order = if is_negative { order.reverse() } else { order };
+    let rest: u16 = match order {
+        Ordering::Less => 0,
+        Ordering::Equal => NEAREST,
+        Ordering::Greater => 0x7fff,
+    };
+    out.extend_from_slice(&rest.to_be_bytes());
+    if order.is_ne() {
+        let count = u32::try_from(digits.len()).unwrap_or(u32::MAX);
+        let written = count.to_be_bytes().into_iter().chain(digits.bytes());
+        // Of negative numbers, the one with the smaller magnitude is the greater.
+        out.extend(written.map(|byte| if is_negative { !byte } else { byte }));
+    }
+}
+
+fn encode_float(x: f64, out: &mut Vec<u8>) {
     // -0.0 equals 0.0.
-    let near = if near == 0.0 { 0.0 } else { near };
-    let bits = near.to_bits();
+    let x = if x == 0.0 { 0.0 } else { x };
+    let bits = x.to_bits();
     let ordered = if bits >> 63 == 0 {
         bits | 1 << 63
     } else {
         !bits
     };
     out.extend_from_slice(&ordered.to_be_bytes());
-    // Neighbouring floats below 2^63 are at most 1024 apart.
-    let rest = (rest + 0x4000).clamp(0, 0x7fff) as u16;
-    out.extend_from_slice(&rest.to_be_bytes());
 }
 
 #[cfg(test)]
@@ -154,7 +193,8 @@ mod tests {
     use crate::json::Json;
 
     /// From the collation chapter of CouchDB's documentation, with additional strings.
-    const IN_ORDER: &str = r#"[null,false,true,-1e300,-3,-0.5,0,1,2,3.0e10,9007199254740992,9007199254740993,
+    const IN_ORDER: &str = r#"[null,false,true,-1e300,-18446744073709551615,-18446744073709551614,-3,-0.5,0,1,2,3.0e10,9007199254740992,9007199254740993,
+        9223372036854775807,9223372036854775808,9223372036854775809,18446744073709551614,18446744073709551615,
         "","_","-","~","1","10","2","a","A","ä","aa","b","B","ba","bb","é","日",
         [],["a"],["b"],["b","c"],["b","c","a"],["b","d"],["b","d","e"],
         {},{"a":1},{"a":2},{"b":1},{"b":2},{"b":2,"a":1},{"b":2,"c":2}]"#;
