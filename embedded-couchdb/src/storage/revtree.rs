@@ -1,6 +1,6 @@
 //! The revision tree of a document, and the choice of its winner.
 
-use std::fmt;
+use std::{collections::HashMap, fmt};
 
 use crate::api_error::ApiError;
 
@@ -75,6 +75,10 @@ pub(crate) enum Added {
     Known,
 }
 
+/// So many revisions of a history are searched for in the tree one by one. An edit needs two. For longer histories that
+/// would take quadratic time.
+const SEARCHED_FOR: usize = 32;
+
 impl RevTree {
     pub(crate) fn nodes(&self) -> &[Node] {
         &self.nodes
@@ -91,12 +95,7 @@ impl RevTree {
     /// The leaves, the winner first: live leaves before deleted ones, then by descending position, then by
     /// descending id.
     pub(crate) fn leaves(&self) -> Vec<&Node> {
-        let mut inner = vec![false; self.nodes.len()];
-        for node in &self.nodes {
-            if let Some(slot) = node.parent.and_then(|parent| inner.get_mut(parent)) {
-                *slot = true;
-            }
-        }
+        let inner = self.inner();
         let mut leaves: Vec<&Node> = self
             .nodes
             .iter()
@@ -106,6 +105,25 @@ impl RevTree {
             .collect();
         leaves.sort_by(|a, b| rank(b).cmp(&rank(a)));
         leaves
+    }
+
+    /// Of each node, whether it is the parent of another.
+    fn inner(&self) -> Vec<bool> {
+        let mut inner = vec![false; self.nodes.len()];
+        for node in &self.nodes {
+            if let Some(slot) = node.parent.and_then(|parent| inner.get_mut(parent)) {
+                *slot = true;
+            }
+        }
+        inner
+    }
+
+    fn leaf_places(&self) -> Vec<usize> {
+        let places = self.inner().into_iter().enumerate();
+        places
+            .filter(|(_, inner)| !inner)
+            .map(|(at, _)| at)
+            .collect()
     }
 
     /// The leaves in the order in which CouchDB lists them: the reverse order of its tree.
@@ -140,20 +158,27 @@ impl RevTree {
 
     /// Adds the revision `history[0]`, followed by its ancestors, newest first.
     pub(crate) fn add(&mut self, history: &[Rev], stored: Stored) -> Added {
+        let mut places: Option<HashMap<Rev, usize>> = None;
         let mut child: Option<usize> = None;
         let mut added = Added::Known;
-        for (age, rev) in history.iter().enumerate() {
-            let found = self.find(rev);
-            let at = if let Some(at) = found {
-                at
-            } else {
+        let mut ages = 0..history.len();
+        while let Some((age, rev)) = ages.next().and_then(|age| Some((age, history.get(age)?))) {
+            if age == SEARCHED_FOR {
+                let nodes = self.nodes.iter().enumerate();
+                places = Some(nodes.map(|(at, node)| (node.rev.clone(), at)).collect());
+            }
+            let found = match &places {
+                Some(places) => places.get(rev).copied(),
+                None => self.find(rev),
+            };
+            let at = found.unwrap_or_else(|| {
                 self.nodes.push(Node {
                     rev: rev.clone(),
                     parent: None,
                     stored: None,
                 });
                 self.nodes.len() - 1
-            };
+            });
             if age == 0
                 && let Some(node) = self.nodes.get_mut(at)
                 && node.stored.is_none()
@@ -166,13 +191,29 @@ impl RevTree {
             {
                 node.parent = Some(at);
             }
-            // The ancestors of a node with a parent are already in the tree.
-            if found.is_some() && self.nodes.get(at).is_some_and(|node| node.parent.is_some()) {
-                break;
+            // The known ancestors need not be compared; older ones that the tree lacks are added above its oldest.
+            let (oldest, known) = self.oldest(at);
+            if known > 0 {
+                let is_same =
+                    history.get(age + known) == self.nodes.get(oldest).map(|node| &node.rev);
+                if !is_same {
+                    break;
+                }
+                ages.nth(known - 1);
             }
-            child = Some(at);
+            child = Some(oldest);
         }
         added
+    }
+
+    /// The oldest known ancestor of a node, and how many generations it is away.
+    fn oldest(&self, at: usize) -> (usize, usize) {
+        let (mut oldest, mut steps) = (at, 0);
+        while let Some(parent) = self.nodes.get(oldest).and_then(|node| node.parent) {
+            oldest = parent;
+            steps += 1;
+        }
+        (oldest, steps)
     }
 
     /// Removes all but the newest `limit` revisions of each branch, and returns their body rows.
@@ -180,10 +221,9 @@ impl RevTree {
         if self.nodes.len() <= limit {
             return Vec::new();
         }
-        let leaves: Vec<Rev> = self.leaves().iter().map(|leaf| leaf.rev.clone()).collect();
         let mut keep = vec![false; self.nodes.len()];
-        for leaf in &leaves {
-            let mut next = self.find(leaf);
+        for leaf in self.leaf_places() {
+            let mut next = Some(leaf);
             for _ in 0..limit.max(1) {
                 let Some(at) = next else { break };
                 if let Some(slot) = keep.get_mut(at) {
@@ -197,14 +237,15 @@ impl RevTree {
 
     /// Removes a leaf and the ancestors that it shares with no other leaf. Returns whether `rev` was a leaf.
     pub(crate) fn purge(&mut self, rev: &Rev, bodies: &mut Vec<i64>) -> bool {
-        if !self.is_leaf(rev) {
+        let leaves = self.leaf_places();
+        let Some(purged) = self.find(rev).filter(|at| leaves.contains(at)) else {
             return false;
-        }
+        };
         let mut keep = vec![false; self.nodes.len()];
-        let leaves: Vec<Rev> = self.leaves().iter().map(|leaf| leaf.rev.clone()).collect();
-        for leaf in leaves.iter().filter(|leaf| *leaf != rev) {
-            let mut next = self.find(leaf);
-            while let Some(at) = next {
+        for leaf in leaves.into_iter().filter(|leaf| *leaf != purged) {
+            let mut next = Some(leaf);
+            // What is above a kept node is kept already.
+            while let Some(at) = next.filter(|at| keep.get(*at) == Some(&false)) {
                 if let Some(slot) = keep.get_mut(at) {
                     *slot = true;
                 }
@@ -217,13 +258,9 @@ impl RevTree {
 
     /// Removes the bodies of all revisions except the leaves, and returns their rows.
     pub(crate) fn compact(&mut self) -> Vec<i64> {
-        let leaves: Vec<Rev> = self.leaves().iter().map(|leaf| leaf.rev.clone()).collect();
+        let inner = self.inner();
         let mut bodies = Vec::new();
-        for node in self
-            .nodes
-            .iter_mut()
-            .filter(|node| !leaves.contains(&node.rev))
-        {
+        for (node, _) in self.nodes.iter_mut().zip(inner).filter(|(_, inner)| *inner) {
             if let Some(stored) = &mut node.stored {
                 bodies.extend(stored.body.take());
             }
@@ -314,7 +351,15 @@ impl RevTree {
                 stored,
             });
         }
-        Some(Self { nodes })
+        // A parent is there, and of an earlier generation: no path goes round in a circle.
+        let is_sound = nodes.iter().all(|node: &Node| {
+            node.parent.is_none_or(|at| {
+                nodes
+                    .get(at)
+                    .is_some_and(|parent| parent.rev.pos < node.rev.pos)
+            })
+        });
+        is_sound.then_some(Self { nodes })
     }
 }
 
@@ -424,6 +469,52 @@ mod tests {
         tree.add(&history("4-e 3-c 2-b 1-a"), live(2));
         assert_eq!(tree.path(&rev("4-d")).len(), 4);
         assert_eq!(tree.leaves().len(), 2);
+    }
+
+    #[test]
+    fn a_longer_history_adds_ancestors_above_a_stemmed_root() {
+        for length in [4, 60] {
+            let past: Vec<Rev> = (1..=length)
+                .rev()
+                .map(|pos| Rev {
+                    pos,
+                    id: "x".into(),
+                })
+                .collect();
+            let mut tree = RevTree::default();
+            tree.add(&past[1..3], live(1));
+            tree.add(&past, live(2));
+            assert_eq!(tree.path(&past[0]).len(), past.len());
+            assert_eq!(tree.leaves().len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_long_history_takes_linear_time() {
+        let past: Vec<Rev> = (1..=200_000_u64)
+            .rev()
+            .map(|pos| Rev {
+                pos,
+                id: "x".into(),
+            })
+            .collect();
+        let mut tree = RevTree::default();
+        // Comparing each with each would take minutes.
+        assert_eq!(tree.add(&past, live(1)), Added::Stored);
+        assert_eq!(tree.add(&past, live(1)), Added::Known);
+        assert_eq!(tree.stem(1000).len(), 0);
+        assert_eq!(tree.nodes().len(), 1000);
+    }
+
+    #[test]
+    fn a_tree_whose_path_goes_round_is_damaged() {
+        let loops = [
+            &[1, 1, 1, 1, b'a'][..],
+            &[1, 2, 1, 1, b'a', 1, 1, 1, 1, b'b'],
+        ];
+        for damaged in loops.into_iter().chain([&[2, 9, 1, 1, b'a'][..]]) {
+            assert_eq!(RevTree::decode(damaged), None);
+        }
     }
 
     #[test]
