@@ -37,7 +37,8 @@ pub(crate) struct IncomingDoc {
 /// An attachment whose data follows in a multipart body.
 #[derive(Clone, Debug)]
 pub(crate) struct FollowingAttachment {
-    pub(crate) name: String,
+    /// Where it is in the list of attachments.
+    pub(crate) place: usize,
     /// The length of what is sent, in bytes.
     pub(crate) sent_length: usize,
     /// The length of the uncompressed data, in bytes, if the client says it.
@@ -197,7 +198,8 @@ fn one_attachment(name: String, sent: &Json, doc: &mut IncomingDoc) -> Result<()
         name,
     };
     if is("follows") {
-        doc.following.push(following(&new.name, sent)?);
+        doc.following
+            .push(following(doc.attachments.len(), &new.name, sent)?);
     } else if !is("stub") {
         new.data = Some(inline(&new.name, content_type, sent)?);
     }
@@ -216,7 +218,7 @@ fn revpos(sent: &Json) -> u64 {
     number.unwrap_or(u64::MAX)
 }
 
-fn following(name: &str, sent: &Json) -> Result<FollowingAttachment, ApiError> {
+fn following(place: usize, name: &str, sent: &Json) -> Result<FollowingAttachment, ApiError> {
     let is_gzip = match sent.get("encoding").and_then(Json::as_str) {
         None | Some("identity") => false,
         Some("gzip") => true,
@@ -232,7 +234,7 @@ fn following(name: &str, sent: &Json) -> Result<FollowingAttachment, ApiError> {
         ApiError::bad_request(format!("the length of attachment {name} is missing"))
     })?;
     Ok(FollowingAttachment {
-        name: name.to_owned(),
+        place,
         sent_length,
         length: number("length"),
         is_gzip,

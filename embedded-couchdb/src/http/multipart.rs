@@ -65,7 +65,7 @@ pub(crate) fn related(
         &body.text,
         &extra,
     );
-    Ok(Some(RelatedBody { document, files }))
+    Ok(Some(RelatedBody::new(document, files)))
 }
 
 pub(crate) fn boundary() -> String {
@@ -73,12 +73,18 @@ pub(crate) fn boundary() -> String {
 }
 
 impl RelatedBody {
+    /// A document, whose attachments say that their data follows, and the data in their order.
+    pub(crate) fn new(document: String, files: Vec<(Attachment, Vec<u8>)>) -> Self {
+        Self { document, files }
+    }
+
     /// The JSON of the document.
     pub(crate) fn document(&self) -> &str {
         &self.document
     }
 
-    fn write(&self, boundary: &str, out: &mut Vec<u8>) {
+    /// Appends the body.
+    pub(crate) fn write(&self, boundary: &str, out: &mut Vec<u8>) {
         let json = format!(
             "--{boundary}\r\nContent-Type: application/json\r\n\r\n{}",
             self.document
@@ -139,6 +145,12 @@ pub(crate) enum Part {
 /// The response to `open_revs`.
 pub(crate) fn revisions(parts: Vec<Part>) -> ApiResponse {
     let (outer, inner) = (boundary(), boundary());
+    let out = revisions_body(parts, &outer, &inner);
+    multipart("mixed", &outer, out)
+}
+
+/// The body of the response to `open_revs`.
+pub(crate) fn revisions_body(parts: Vec<Part>, outer: &str, inner: &str) -> Vec<u8> {
     let mut out = Vec::new();
     for part in parts {
         out.extend_from_slice(format!("--{outer}\r\n").as_bytes());
@@ -152,13 +164,13 @@ pub(crate) fn revisions(parts: Vec<Part>) -> ApiResponse {
                     format!("Content-Type: multipart/related; boundary=\"{inner}\"\r\n\r\n")
                         .as_bytes(),
                 );
-                related.write(&inner, &mut out);
+                related.write(inner, &mut out);
             }
         }
         out.extend_from_slice(b"\r\n");
     }
     out.extend_from_slice(format!("--{outer}--").as_bytes());
-    multipart("mixed", &outer, out)
+    out
 }
 
 fn error_part(text: &str) -> Vec<u8> {
@@ -216,7 +228,6 @@ pub(crate) fn parse_related(
     let mut doc = incoming::parse(json)?;
     for following in std::mem::take(&mut doc.following) {
         let (_, data) = parts.next().ok_or_else(broken)?;
-        let name = &following.name;
         match data.len().cmp(&following.sent_length) {
             Ordering::Greater => {
                 return Err(ApiError::bad_request("attachment longer than expected"));
@@ -236,11 +247,7 @@ pub(crate) fn parse_related(
                 "Possible message corruption.",
             ));
         }
-        if let Some(attachment) = doc
-            .attachments
-            .iter_mut()
-            .find(|attachment| attachment.name == *name)
-        {
+        if let Some(attachment) = doc.attachments.get_mut(following.place) {
             attachment.data = Some(if following.is_gzip {
                 Data::gzipped(data.to_vec(), following.length)
             } else {
@@ -269,10 +276,9 @@ pub(crate) fn parse<'a>(
     parts(body, format!("--{boundary}").as_bytes()).ok_or_else(broken)
 }
 
+/// Takes linear time, whatever boundary a client chooses.
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack
-        .windows(needle.len())
-        .position(|window| window == needle)
+    memchr::memmem::find(haystack, needle)
 }
 
 /// The head and the content of each part.
@@ -292,4 +298,45 @@ fn parts<'a>(body: &'a [u8], delimiter: &[u8]) -> Option<Vec<(String, &'a [u8])>
         found.push((head, part.get(split + 4..)?));
     }
     Some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        reason = "a failed expectation is the test failing"
+    )]
+
+    use std::fmt::Write as _;
+
+    use super::{parse, parse_related};
+
+    #[test]
+    fn many_attachments_take_linear_time() {
+        let count = 50_000;
+        let (mut stubs, mut data) = (String::new(), String::new());
+        for n in 0..count {
+            let comma = if n > 0 { "," } else { "" };
+            let kind = r#""follows":true,"length":1"#;
+            write!(stubs, r#"{comma}"{n}":{{{kind}}}"#).unwrap();
+            data.push_str("\r\n--b\r\n\r\nx");
+        }
+        let body =
+            format!(r#"--b{}{{"_attachments":{{{stubs}}}}}{data}"#, "\r\n\r\n") + "\r\n--b--";
+        let doc = parse_related("multipart/related; boundary=b", body.as_bytes()).unwrap();
+        assert_eq!(doc.attachments.len(), count);
+        assert!(
+            doc.attachments
+                .iter()
+                .all(|attachment| attachment.data.as_ref().unwrap().bytes == b"x")
+        );
+    }
+
+    #[test]
+    fn a_boundary_that_is_nearly_everywhere_takes_linear_time() {
+        let nearly = "-".repeat(100_000);
+        let body = format!("{nearly}x").repeat(200);
+        let kind = format!("multipart/mixed; boundary={nearly}");
+        assert!(parse(&kind, body.as_bytes()).is_err());
+    }
 }

@@ -1,6 +1,9 @@
 //! Attachments. Their data is reference-counted by the stored revisions.
 
-use std::{borrow::Cow, collections::HashSet};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rusqlite::Connection;
@@ -159,11 +162,19 @@ pub(crate) fn stubs(attachments: &[Attachment]) -> Json {
     )
 }
 
+/// The attachments of a revision, each by its name. There can be very many.
+fn by_name(kept: &[Attachment]) -> HashMap<&str, &Attachment> {
+    kept.iter()
+        .map(|attachment| (attachment.name.as_str(), attachment))
+        .collect()
+}
+
 /// The name, content type and MD5 of each attachment, for the computation of the revision id.
 pub(crate) fn digests<'a>(
     new: &'a [NewAttachment],
     kept: &'a [Attachment],
 ) -> Vec<(&'a str, &'a str, Cow<'a, [u8]>)> {
+    let kept = by_name(kept);
     new.iter()
         .filter_map(|attachment| match &attachment.data {
             Some(data) => Some((
@@ -171,16 +182,13 @@ pub(crate) fn digests<'a>(
                 attachment.content_type.as_str(),
                 Cow::Borrowed(data.digest.as_slice()),
             )),
-            None => kept
-                .iter()
-                .find(|old| old.name == attachment.name)
-                .map(|old| {
-                    (
-                        old.name.as_str(),
-                        old.content_type.as_str(),
-                        Cow::Borrowed(old.digest.as_slice()),
-                    )
-                }),
+            None => kept.get(attachment.name.as_str()).map(|old| {
+                (
+                    old.name.as_str(),
+                    old.content_type.as_str(),
+                    Cow::Borrowed(old.digest.as_slice()),
+                )
+            }),
         })
         .collect()
 }
@@ -190,12 +198,12 @@ pub(crate) fn missing_stub<'a>(
     new: &'a [NewAttachment],
     kept: &[Attachment],
 ) -> Option<&'a NewAttachment> {
+    let kept = by_name(kept);
     new.iter().find(|attachment| {
         attachment.data.is_none()
-            && !kept.iter().any(|old| {
-                old.name == attachment.name
-                    && attachment.revpos.is_none_or(|revpos| revpos == old.revpos)
-            })
+            && kept
+                .get(attachment.name.as_str())
+                .is_none_or(|old| attachment.revpos.is_some_and(|revpos| revpos != old.revpos))
     })
 }
 
@@ -216,6 +224,7 @@ pub(crate) fn store(
     rev: &Rev,
     generation: Generation,
 ) -> Result<Option<String>, ApiError> {
+    let kept = by_name(kept);
     let mut list = Vec::new();
     let mut named = HashSet::new();
     for attachment in new
@@ -241,7 +250,7 @@ pub(crate) fn store(
                 }
             }
             None => {
-                let Some(old) = kept.iter().find(|old| old.name == attachment.name) else {
+                let Some(&old) = kept.get(attachment.name.as_str()) else {
                     continue;
                 };
                 conn.prepare_cached("UPDATE attachments SET refs = refs + 1 WHERE id = ?1")?
