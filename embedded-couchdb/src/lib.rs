@@ -11,6 +11,8 @@ mod api_error;
 mod changes;
 mod erlang;
 pub mod faults;
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 pub mod javascript;
 mod json;

@@ -26,7 +26,7 @@ mod incoming;
 mod listing;
 mod local;
 mod logins;
-mod multipart;
+pub(crate) mod multipart;
 mod race;
 mod ranges;
 mod receiving;

@@ -63,16 +63,7 @@ impl Cursor {
     pub(crate) fn new(find: &Find, plan: &Plan<'_>) -> Result<Self, ApiError> {
         let after = find.bookmark.as_deref().map(parse_bookmark).transpose()?;
         let empty = plan.ranges.contains(&Range::Empty);
-        let encode = |values: Vec<&Json>| {
-            let mut key = Vec::new();
-            for value in values {
-                collation::encode(value, &mut key);
-            }
-            key
-        };
-        let low = encode(planner::start_values(&plan.ranges));
-        let mut high = encode(planner::end_values(&plan.ranges));
-        high.push(AFTER_ALL);
+        let (low, high) = bounds(&plan.ranges);
         let id = |values: Vec<&Json>| {
             values
                 .first()
@@ -309,6 +300,21 @@ impl Cursor {
         }
         out.push_str("}\r\n");
     }
+}
+
+/// The lowest and the highest key of an index that is read for these ranges of its first columns.
+pub(crate) fn bounds(ranges: &[Range]) -> (Vec<u8>, Vec<u8>) {
+    let encode = |values: Vec<&Json>| {
+        let mut key = Vec::new();
+        for value in values {
+            collation::encode(value, &mut key);
+        }
+        key
+    };
+    let low = encode(planner::start_values(ranges));
+    let mut high = encode(planner::end_values(ranges));
+    high.push(AFTER_ALL);
+    (low, high)
 }
 
 /// A document as selectors see it.

@@ -22,7 +22,7 @@ pub(crate) struct IndexDef {
 
 impl IndexDef {
     /// Parses the definition (`map`) in a design document.
-    pub(super) fn new(id: i64, ddoc: &str, name: &str, map: &Json, ready: bool) -> Option<Self> {
+    pub(crate) fn new(id: i64, ddoc: &str, name: &str, map: &Json, ready: bool) -> Option<Self> {
         let fields: Vec<(String, String)> = map
             .get("fields")?
             .as_obj()?
