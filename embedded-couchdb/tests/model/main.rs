@@ -48,7 +48,6 @@ fn the_server_agrees_with_the_model() {
         .unwrap();
     let server = runtime.block_on(Embedded::start());
     let client = &server.client;
-    runtime.block_on(async { client.put("/_users", &json!(null)).await });
     let config = Config {
         cases: cases(),
         failure_persistence: None,

@@ -1,4 +1,5 @@
-//! `kill -9` during writes: acknowledged writes are durable, and the indexes are consistent with the documents.
+//! `kill -9` during writes: acknowledged writes are durable, attachments are whole, users can log in, and indexes and views
+//! are consistent with the documents.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,9 +9,13 @@
     reason = "a failed expectation is the test failing"
 )]
 
-#[path = "support/process.rs"]
+mod agreement;
+mod files;
+#[path = "../support/process.rs"]
 mod process;
+#[path = "../support/mod.rs"]
 mod support;
+mod users;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,6 +28,8 @@ use serde_json::{Value, json};
 use support::Client;
 use test_kit::dice::{self, Rng};
 
+use crate::{agreement::everything_agrees, users::Users};
+
 const ROUNDS: u32 = 200;
 const WRITERS: usize = 4;
 
@@ -31,6 +38,9 @@ const WRITERS: usize = 4;
 struct Known {
     /// The documents whose last write was acknowledged, with revision and whether they are deleted.
     acknowledged: BTreeMap<String, (String, bool)>,
+    /// The names of the attachments of the documents that have any.
+    files: BTreeMap<String, BTreeSet<String>>,
+    users: Users,
     /// The documents whose write was in progress when the server was killed.
     uncertain: BTreeSet<String>,
     /// The databases that this writer created (true) or deleted (false).
@@ -48,32 +58,34 @@ async fn write(client: Client, writer: usize, mut known: Known, mut dice: Rng) -
     loop {
         known.next += 1;
         let n = known.next;
-        let result = match dice.u8(..10) {
+        let result = match dice.u8(..16) {
             0 => churn(&client, writer, n, &mut known).await,
-            1..=3 if !known.acknowledged.is_empty() => {
-                let at = dice.usize(..known.acknowledged.len());
-                let (id, (rev, deleted)) = known.acknowledged.iter().nth(at).unwrap();
-                let (id, rev, deleted) = (id.clone(), rev.clone(), *deleted);
-                let remove = dice.u8(..3) == 0;
-                let doc = match (deleted, remove) {
-                    (true, _) => json!({"_id": id, "n": n, "w": writer}),
-                    (false, true) => json!({"_id": id, "_rev": rev, "_deleted": true}),
-                    (false, false) => json!({"_id": id, "_rev": rev, "n": n, "w": writer}),
-                };
+            1 => known.users.change(&client, writer, n, &mut dice).await,
+            // Brings the rows of the view up to date.
+            2 => client
+                .attempt("GET", agreement::ONE_ROW, &[], b"")
+                .await
+                .map(drop),
+            3..=5 if !known.acknowledged.is_empty() => {
+                let doc = change(&known, writer, n, &mut dice);
                 bulk(&client, vec![doc], &mut known).await
             }
-            4..=5 => {
+            6..=7 if !known.acknowledged.is_empty() => {
+                put_file(&client, writer, n, &mut known, &mut dice).await
+            }
+            8..=9 => {
                 let docs = (0..5)
                     .map(|k| json!({"_id": format!("{writer}-{n}-{k}"), "n": n, "w": writer}));
                 bulk(&client, docs.collect(), &mut known).await
             }
+            10..=12 => {
+                let mut doc = json!({"_id": format!("{writer}-{n}"), "n": n, "w": writer});
+                doc["_attachments"] = json!({files::name(writer, n): files::inline(writer, n)});
+                bulk(&client, vec![doc], &mut known).await
+            }
             _ => {
-                bulk(
-                    &client,
-                    vec![json!({"_id": format!("{writer}-{n}"), "n": n, "w": writer})],
-                    &mut known,
-                )
-                .await
+                let doc = json!({"_id": format!("{writer}-{n}"), "n": n, "w": writer});
+                bulk(&client, vec![doc], &mut known).await
             }
         };
         if result.is_err() {
@@ -82,25 +94,81 @@ async fn write(client: Client, writer: usize, mut known: Known, mut dice: Rng) -
     }
 }
 
+/// A document that is there, changed or deleted, with its attachments or without.
+fn change(known: &Known, writer: usize, n: u64, dice: &mut Rng) -> Value {
+    let at = dice.usize(..known.acknowledged.len());
+    let (id, (rev, deleted)) = known.acknowledged.iter().nth(at).unwrap();
+    if *deleted {
+        return json!({"_id": id, "n": n, "w": writer});
+    }
+    if dice.u8(..3) == 0 {
+        return json!({"_id": id, "_rev": rev, "_deleted": true});
+    }
+    let mut doc = json!({"_id": id, "_rev": rev, "n": n, "w": writer});
+    if let Some(names) = known.files.get(id).filter(|_| dice.bool()) {
+        let stubs = names
+            .iter()
+            .map(|name| (name.clone(), json!({"stub": true})));
+        doc["_attachments"] = stubs.collect();
+    }
+    doc
+}
+
+/// The names of the attachments in a document.
+pub(crate) fn attached(doc: &Value) -> BTreeSet<String> {
+    let files = doc["_attachments"].as_object();
+    files
+        .map(|files| files.keys().cloned().collect())
+        .unwrap_or_default()
+}
+
 async fn bulk(client: &Client, docs: Vec<Value>, known: &mut Known) -> Result<(), String> {
     known.uncertain = docs
         .iter()
         .map(|doc| doc["_id"].as_str().unwrap().to_owned())
         .collect();
-    let deleted: Vec<bool> = docs.iter().map(|doc| doc["_deleted"] == true).collect();
     let body = json!({"docs": docs}).to_string();
     let headers = [("content-type", "application/json")];
     let reply = client
         .attempt("POST", "/kept/_bulk_docs", &headers, body.as_bytes())
         .await?;
     assert_eq!(reply.status, 201, "{}", reply.text());
-    for (row, deleted) in reply.json().as_array().unwrap().iter().zip(deleted) {
+    for (row, doc) in reply.json().as_array().unwrap().iter().zip(docs) {
         assert_eq!(row["ok"], true, "{row}");
         let rev = row["rev"].as_str().unwrap().to_owned();
+        let id = row["id"].as_str().unwrap().to_owned();
+        known.files.insert(id.clone(), attached(&doc));
         known
             .acknowledged
-            .insert(row["id"].as_str().unwrap().to_owned(), (rev, deleted));
+            .insert(id, (rev, doc["_deleted"] == true));
     }
+    known.uncertain.clear();
+    Ok(())
+}
+
+/// Adds an attachment to a document by itself.
+async fn put_file(
+    client: &Client,
+    writer: usize,
+    n: u64,
+    known: &mut Known,
+    dice: &mut Rng,
+) -> Result<(), String> {
+    let at = dice.usize(..known.acknowledged.len());
+    let (id, (rev, deleted)) = known.acknowledged.iter().nth(at).unwrap();
+    if *deleted {
+        return Ok(());
+    }
+    let (id, name) = (id.clone(), files::name(writer, n));
+    let path = format!("/kept/{id}/{name}?rev={rev}");
+    known.uncertain = BTreeSet::from([id.clone()]);
+    let headers = [("content-type", files::KIND)];
+    let data = files::data(writer, n);
+    let reply = client.attempt("PUT", &path, &headers, &data).await?;
+    assert_eq!(reply.status, 201, "{}", reply.text());
+    let rev = reply.json()["rev"].as_str().unwrap().to_owned();
+    known.files.entry(id.clone()).or_default().insert(name);
+    known.acknowledged.insert(id, (rev, false));
     known.uncertain.clear();
     Ok(())
 }
@@ -152,9 +220,12 @@ async fn compare(
     }
     for id in std::mem::take(&mut known.uncertain) {
         if let Some(found) = there.get(&id) {
+            let doc = client.get(&format!("/kept/{id}")).await.json();
+            known.files.insert(id.clone(), attached(&doc));
             known.acknowledged.insert(id, found.clone());
         }
     }
+    known.users.compare(client).await;
     let uncertain = known.uncertain_database.take();
     for (name, exists) in &mut known.databases {
         if uncertain.as_ref() == Some(name) {
@@ -193,42 +264,6 @@ async fn state(client: &Client) -> (BTreeMap<String, (String, bool)>, BTreeSet<S
     (there.collect(), names.collect())
 }
 
-/// Asserts that each index has exactly the rows of its documents.
-async fn indexes_agree(client: &Client) {
-    let all = client
-        .get("/kept/_all_docs?include_docs=true")
-        .await
-        .expect(200)
-        .json();
-    let mut expected: Vec<(i64, String)> = all["rows"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter_map(|row| Some((row["doc"]["n"].as_i64()?, row["id"].as_str()?.to_owned())))
-        .collect();
-    expected.sort();
-    let query = json!({"selector": {"n": {"$gt": null}}, "sort": ["n"], "use_index": "by-n", "limit": 1_000_000, "execution_stats": true});
-    let found = client.post("/kept/_find", &query).await.expect(200).json();
-    assert_eq!(found["warning"], Value::Null);
-    let rows: Vec<(i64, String)> = found["docs"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|doc| {
-            (
-                doc["n"].as_i64().unwrap(),
-                doc["_id"].as_str().unwrap().to_owned(),
-            )
-        })
-        .collect();
-    assert_eq!(rows, expected);
-    assert_eq!(
-        found["execution_stats"]["total_keys_examined"],
-        expected.len(),
-        "a row too many would be read and passed over"
-    );
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_writes_survive_kill_9() {
     let mut dice = dice::seeded();
@@ -243,6 +278,11 @@ async fn acknowledged_writes_survive_kill_9() {
         .post("/kept/_index", &index)
         .await
         .expect(200);
+    program
+        .client
+        .put("/kept/_design/view", &agreement::design())
+        .await
+        .expect(201);
     program.kill().await;
 
     let mut all: Vec<Known> = (0..WRITERS).map(|_| Known::default()).collect();
@@ -253,14 +293,16 @@ async fn acknowledged_writes_survive_kill_9() {
         for known in &mut all {
             compare(&client, known, &there, &names).await;
         }
-        if round % 20 == 19 {
-            indexes_agree(&client).await;
+        if round % 40 == 39 {
+            everything_agrees(&client, &all).await;
         }
         let mut writers = Vec::new();
         for (n, known) in all.drain(..).enumerate() {
             writers.push(tokio::spawn(write(client.clone(), n, known, dice.fork())));
         }
-        tokio::time::sleep(Duration::from_millis(5 + dice.u64(..30))).await;
+        // Now and then so long that rows of the view are written.
+        let most = if round % 10 == 0 { 300 } else { 30 };
+        tokio::time::sleep(Duration::from_millis(5 + dice.u64(..most))).await;
         program.kill().await;
         for writer in writers {
             all.push(writer.await.unwrap());
@@ -271,7 +313,17 @@ async fn acknowledged_writes_survive_kill_9() {
     for known in &mut all {
         compare(&program.client, known, &there, &names).await;
     }
-    indexes_agree(&program.client).await;
+    everything_agrees(&program.client, &all).await;
+    let files: usize = all
+        .iter()
+        .flat_map(|known| known.files.values())
+        .map(BTreeSet::len)
+        .sum();
+    let users: usize = all.iter().map(|known| known.users.count()).sum();
+    assert!(
+        files > 0 && users > 0,
+        "{files} attachments and {users} users show nothing"
+    );
     let written: usize = all.iter().map(|known| known.acknowledged.len()).sum();
     assert!(
         written > ROUNDS as usize,
