@@ -30,6 +30,31 @@ pub(crate) fn single(value: &Json) -> Option<(&str, &Json)> {
     }
 }
 
+/// The deepest nesting of a selector. What becomes of a level takes more of the stack than a level of a document.
+const MAX_DEPTH: u32 = 250;
+
+/// Whether a value is nested deeper than `levels`.
+fn is_deeper(value: &Json, levels: u32) -> bool {
+    let Some(below) = levels.checked_sub(1) else {
+        return true;
+    };
+    match value {
+        Json::Arr(items) => items.iter().any(|item| is_deeper(item, below)),
+        Json::Obj(members) => members.iter().any(|(_, value)| is_deeper(value, below)),
+        _ => false,
+    }
+}
+
+/// Refuses a selector that is nested too deep. Its normal form, which can be deeper, must pass too: it may be normalized
+/// again.
+fn check_depth(selector: &Json) -> Result<(), ApiError> {
+    if is_deeper(selector, MAX_DEPTH) {
+        let reason = format!("The selector is nested deeper than {MAX_DEPTH} levels.");
+        return Err(refused("invalid_selector", reason));
+    }
+    Ok(())
+}
+
 /// Normalizes a selector, which must be an object.
 pub(crate) fn normalize(selector: &Json) -> Result<Json, ApiError> {
     match selector.as_obj() {
@@ -40,10 +65,10 @@ pub(crate) fn normalize(selector: &Json) -> Result<Json, ApiError> {
             ));
         }
         Some([]) => return Ok(selector.clone()),
-        Some(_) => {}
+        Some(_) => check_depth(selector)?,
     }
     let with_ops = explicit(selector)?;
-    let with_fields = full_paths(&with_ops, "")?;
+    let with_fields = Paths::default().full(&with_ops)?;
     let normal = push_negations(&with_fields)?;
     if matches!(single(&normal), Some(("", _))) {
         return Err(refused(
@@ -51,6 +76,7 @@ pub(crate) fn normalize(selector: &Json) -> Result<Json, ApiError> {
             "One or more conditions is missing a field name.".to_owned(),
         ));
     }
+    check_depth(&normal)?;
     Ok(normal)
 }
 
@@ -70,20 +96,20 @@ fn each(
 
 /// Makes `$and` and `$eq` explicit and validates the arguments of operators.
 fn explicit(selector: &Json) -> Result<Json, ApiError> {
-    let Some(members) = selector.as_obj() else {
-        return Ok(one("$eq", selector.clone()));
-    };
-    let (key, arg) = match members {
-        [] => return Ok(one("$eq", selector.clone())),
-        [(key, arg)] => (key.as_str(), arg),
-        several => {
+    match selector.as_obj() {
+        None | Some([]) => Ok(one("$eq", selector.clone())),
+        Some([(key, arg)]) => explicit_member(key, arg),
+        Some(several) => {
             let parts: Result<Vec<Json>, ApiError> = several
                 .iter()
-                .map(|(key, value)| explicit(&obj([(key.as_str(), value.clone())])))
+                .map(|(key, arg)| explicit_member(key, arg))
                 .collect();
-            return Ok(one("$and", Json::Arr(parts?)));
+            Ok(one("$and", Json::Arr(parts?)))
         }
-    };
+    }
+}
+
+fn explicit_member(key: &str, arg: &Json) -> Result<Json, ApiError> {
     if !key.starts_with('$') {
         return Ok(one(key, explicit(arg)?));
     }
@@ -128,40 +154,74 @@ fn explicit(selector: &Json) -> Result<Json, ApiError> {
         }
     };
     if fine {
-        Ok(selector.clone())
+        Ok(one(key, arg.clone()))
     } else {
         Err(bad_arg(key, arg))
     }
 }
 
+/// The most bytes that the paths of all conditions have together. Each condition repeats the names above it, so that a
+/// small selector could become one that fits in no memory.
+const MOST_PATHS: usize = 16 << 20;
+
 /// Moves field names down to the conditions: `{a:{b:{$gt:1}}}` becomes `{"a.b":{$gt:1}}`.
-fn full_paths(selector: &Json, path: &str) -> Result<Json, ApiError> {
-    let Some((key, arg)) = single(selector) else {
-        return Err(refused(
-            "bad_field",
-            format!(
-                "Invalid field normalization on selector: {}",
-                printed(selector)
-            ),
-        ));
-    };
-    match key {
-        "$and" | "$or" | "$nor" => {
-            let args: Result<Vec<Json>, ApiError> = arg
-                .as_arr()
-                .unwrap_or_default()
-                .iter()
-                .map(|inner| full_paths(inner, path))
-                .collect();
-            Ok(one(key, Json::Arr(args?)))
+#[derive(Default)]
+struct Paths {
+    /// The path to where the selector is read.
+    path: String,
+    written: usize,
+}
+
+impl Paths {
+    fn full(&mut self, selector: &Json) -> Result<Json, ApiError> {
+        let Some((key, arg)) = single(selector) else {
+            return Err(refused(
+                "bad_field",
+                format!(
+                    "Invalid field normalization on selector: {}",
+                    printed(selector)
+                ),
+            ));
+        };
+        match key {
+            "$and" | "$or" | "$nor" => {
+                let args: Result<Vec<Json>, ApiError> = arg
+                    .as_arr()
+                    .unwrap_or_default()
+                    .iter()
+                    .map(|inner| self.full(inner))
+                    .collect();
+                Ok(one(key, Json::Arr(args?)))
+            }
+            "$not" => Ok(one(key, self.full(arg)?)),
+            "$elemMatch" | "$allMatch" | "$keyMapMatch" => {
+                let outer = std::mem::take(&mut self.path);
+                let inner = self.full(arg);
+                self.path = outer;
+                self.at_path(one(key, inner?))
+            }
+            _ if key.starts_with('$') => self.at_path(selector.clone()),
+            _ => {
+                let length = self.path.len();
+                if length > 0 {
+                    self.path.push('.');
+                }
+                self.path.push_str(key);
+                let inner = self.full(arg);
+                self.path.truncate(length);
+                inner
+            }
         }
-        "$not" => Ok(one(key, full_paths(arg, path)?)),
-        "$elemMatch" | "$allMatch" | "$keyMapMatch" => {
-            Ok(one(path, one(key, full_paths(arg, "")?)))
+    }
+
+    /// A condition on the field of the path.
+    fn at_path(&mut self, condition: Json) -> Result<Json, ApiError> {
+        self.written = self.written.saturating_add(self.path.len());
+        if self.written > MOST_PATHS {
+            let reason = "The names of the fields in the selector are too long.".to_owned();
+            return Err(refused("invalid_selector", reason));
         }
-        _ if key.starts_with('$') => Ok(one(path, selector.clone())),
-        _ if path.is_empty() => full_paths(arg, key),
-        _ => full_paths(arg, &format!("{path}.{key}")),
+        Ok(one(&self.path, condition))
     }
 }
 
@@ -264,5 +324,61 @@ pub(crate) fn is_constant(selector: &Json, field: &str) -> bool {
         Some(("$and", Json::Arr(args))) => args.iter().any(|arg| is_constant(arg, field)),
         Some((name, condition)) if name == field => matches!(single(condition), Some(("$eq", _))),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        reason = "a failed expectation is the test failing"
+    )]
+
+    use super::normalize;
+    use crate::{json::Json, mango::matcher::Matcher};
+
+    #[test]
+    fn names_above_many_conditions_do_not_fill_the_memory() {
+        let name = "a".repeat(1 << 20);
+        let conditions = vec![r#"{"$gt":1}"#; 100_000].join(",");
+        let selector = format!(r#"{{"{name}":{{"$and":[{conditions}]}}}}"#);
+        let refused = normalize(&Json::parse(selector.as_bytes()).unwrap());
+        assert_eq!(refused.unwrap_err().status, 400);
+    }
+
+    #[test]
+    fn what_is_deep_inside_is_copied_once() {
+        let nested = |levels: usize, inner: &str| {
+            let text = format!(
+                r#"{}{inner}{}"#,
+                r#"{"b":1,"a":"#.repeat(levels),
+                "}".repeat(levels)
+            );
+            normalize(&Json::parse(text.as_bytes()).unwrap())
+        };
+        // A copy at each level would be of half a gigabyte.
+        let large = format!("\"{}\"", "x".repeat(4 << 20));
+        assert!(nested(120, &large).unwrap().to_string().len() > 4 << 20);
+        assert_eq!(nested(990, "1").unwrap_err().status, 400);
+    }
+
+    #[test]
+    fn the_deepest_selectors_fit_on_the_stack_of_a_thread() {
+        let forms = [
+            (r#"{"$not":"#, "}", 1),
+            (r#"{"$and":["#, "]}", 2),
+            (r#"{"a":{"$elemMatch":"#, "}}", 2),
+        ];
+        for (before, after, levels) in forms {
+            let times = 246 / levels;
+            let text = format!(
+                r#"{}{{"a":1}}{}"#,
+                before.repeat(times),
+                after.repeat(times)
+            );
+            let normal = normalize(&Json::parse(text.as_bytes()).unwrap()).unwrap();
+            let matcher = Matcher::new(&normal).unwrap();
+            assert!(!matcher.matches(&Json::Obj(Vec::new())), "{before}");
+        }
     }
 }
