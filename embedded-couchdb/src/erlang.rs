@@ -224,6 +224,30 @@ pub(crate) fn revision_id(edit: &Edit<'_>) -> String {
     hex::encode(Md5::digest(term.bytes()))
 }
 
+/// What stands for the revision `0-number` of a local document with these members: CouchDB's ETag of it, in quotes.
+pub(crate) fn local_etag(number: i64, body: &[(String, Json)]) -> String {
+    const DIGITS: [char; 36] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F', 'G', 'H',
+        'I', 'J', 'K', 'L', 'M', 'N', 'O', 'P', 'Q', 'R', 'S', 'T', 'U', 'V', 'W', 'X', 'Y', 'Z',
+    ];
+    let mut term = Term::new();
+    term.tuple(3)
+        .int(0)
+        .binary(number.to_string().as_bytes())
+        .tuple(1)
+        .members(body);
+    let mut hash = twox_hash::XxHash3_128::oneshot(&term.bytes());
+    let mut digits: Vec<char> = Vec::new();
+    while hash > 0 {
+        // The remainder is less than the number of digits.
+        let digit = usize::try_from(hash % 36).unwrap_or_default();
+        digits.extend(DIGITS.get(digit));
+        hash /= 36;
+    }
+    let digits: String = digits.into_iter().rev().collect();
+    format!("\"{digits}\"")
+}
+
 /// The order of Erlang's terms: numbers, then atoms (`false`, `null`, `true`), tuples (objects), lists, and binaries
 /// (strings) by their bytes.
 pub(crate) fn compare(a: &Json, b: &Json) -> Ordering {
@@ -321,7 +345,7 @@ mod tests {
         reason = "a failed expectation is the test failing"
     )]
 
-    use super::{Edit, printed, revision_id};
+    use super::{Edit, local_etag, printed, revision_id};
     use crate::json::Json;
 
     fn first(body: &str) -> String {
@@ -345,6 +369,14 @@ mod tests {
             first(r#"{"type":"file","name":"x","size":10}"#),
             "fd754bb2588d2094cda8313751f663b9"
         );
+    }
+
+    #[test]
+    fn etags_of_local_documents_equal_those_of_couchdb_3() {
+        let Json::Obj(body) = Json::parse(br#"{"a":1}"#).unwrap() else {
+            unreachable!("an object")
+        };
+        assert_eq!(local_etag(1, &body), "\"E2CJHHK88Y34QMT29KIZUBZMY\"");
     }
 
     #[test]

@@ -206,7 +206,10 @@ async fn change(
     } else {
         None
     };
-    let location = request.location(&[&name, &id, &file]);
+    // CouchDB leaves the name of the database as it is here.
+    let path = request.location(&[&id, &file]);
+    let path = path.strip_prefix(&request.base()).unwrap_or_default();
+    let location = format!("{}/{name}{path}", request.base());
     let database = name.clone();
     let new = app
         .store

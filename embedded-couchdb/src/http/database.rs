@@ -83,6 +83,7 @@ async fn create(app: &App, request: &ApiRequest, name: String) -> Result<ApiResp
             format!("At least one path segment of `{name}` is too long."),
         ));
     }
+    let location = request.location(&[&name]);
     let shards = positive(request, "q")?.unwrap_or(2);
     positive(request, "n")?;
     let new = NewDatabase {
@@ -95,14 +96,8 @@ async fn create(app: &App, request: &ApiRequest, name: String) -> Result<ApiResp
         .write(move |transaction| databases::create(transaction, &new))
         .await?;
     Ok(
-        ApiResponse::json(StatusCode::CREATED, &obj([("ok", true.into())])).with(
-            header::LOCATION,
-            format!(
-                "{}{}",
-                request.base(),
-                request.raw_path.trim_end_matches('/')
-            ),
-        ),
+        ApiResponse::json(StatusCode::CREATED, &obj([("ok", true.into())]))
+            .with(header::LOCATION, location),
     )
 }
 
@@ -131,14 +126,7 @@ async fn post(app: &App, request: &ApiRequest, name: String) -> Result<ApiRespon
             ("rev", rev.to_string().into()),
         ]),
     )
-    .with(
-        header::LOCATION,
-        format!(
-            "{}/{}/{id}",
-            request.base(),
-            request.raw_path.trim_matches('/')
-        ),
-    ))
+    .with(header::LOCATION, request.location(&[&name, &id])))
 }
 
 /// The other paths below a database that start with `_`.

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     api_error::ApiError,
+    erlang::local_etag,
     json::{Json, obj},
     rendering::{DocOptions, meta_members, render_revision},
     storage::{
@@ -64,7 +65,7 @@ async fn get(
     let named = request.query.get("rev").map(Rev::parse).transpose()?;
     // CouchDB shows the winner then, whatever revision is named.
     let latest = request.query.get("latest") == Some("true");
-    let options = if named.is_some() {
+    let options = if named.is_some() && !latest {
         options.of_revision()
     } else {
         options
@@ -103,9 +104,7 @@ async fn get(
     let (rev, content, plain) = found.await?;
     let etag = format!("\"{rev}\"");
     if plain && request.has_seen(&etag) {
-        return Ok(
-            ApiResponse::text(StatusCode::NOT_MODIFIED, String::new()).with(header::ETAG, etag)
-        );
+        return Ok(ApiResponse::not_modified(etag));
     }
     let response = match content {
         Ok(mut text) => {
@@ -164,6 +163,7 @@ async fn put(
     };
     let deleted = new.deleted;
     let id = new.id.clone();
+    let local = is_local(&id).then(|| new.body.clone());
     let rev = writing::save(app, &request.caller, &name, new, origin).await?;
     if request.query.get("batch") == Some("ok") {
         return Ok(ApiResponse::json(
@@ -176,27 +176,34 @@ async fn put(
     } else {
         StatusCode::CREATED
     };
-    Ok(saved(request, status, &id, &rev))
+    let mut response = saved(request, status, &name, &id, &rev);
+    if let Some(body) = local {
+        let number = rev.id.parse().unwrap_or_default();
+        response = response.with(header::ETAG, local_etag(number, &body));
+    }
+    Ok(response)
 }
 
-/// The response to a write.
-pub(crate) fn saved(request: &ApiRequest, status: StatusCode, id: &str, rev: &Rev) -> ApiResponse {
-    let response = ApiResponse::json(
-        status,
-        &obj([
-            ("ok", true.into()),
-            ("id", id.into()),
-            ("rev", rev.to_string().into()),
-        ]),
-    );
-    if id.starts_with("_local/") {
-        let database = request.raw_path.split('/').nth(1).unwrap_or_default();
-        return response.with(header::LOCATION, request.location(&[database, id]));
-    }
-    response.with(header::ETAG, format!("\"{rev}\"")).with(
-        header::LOCATION,
-        format!("{}{}", request.base(), request.raw_path),
-    )
+fn is_local(id: &str) -> bool {
+    id.starts_with("_local/")
+}
+
+/// The response to a write of a document that is not local.
+pub(crate) fn saved(
+    request: &ApiRequest,
+    status: StatusCode,
+    name: &str,
+    id: &str,
+    rev: &Rev,
+) -> ApiResponse {
+    let body = obj([
+        ("ok", true.into()),
+        ("id", id.into()),
+        ("rev", rev.to_string().into()),
+    ]);
+    ApiResponse::json(status, &body)
+        .with(header::ETAG, format!("\"{rev}\""))
+        .with(header::LOCATION, request.location(&[name, id]))
 }
 
 async fn delete(
@@ -248,7 +255,7 @@ pub(crate) fn stored(
         .and_then(|stored| stored.body)
         .ok_or_else(ApiError::missing)?;
     let body = documents::body(conn, body_row)?;
-    Ok((members(&body.text)?, body.attachments))
+    Ok((documents::members(&body.text)?, body.attachments))
 }
 
 /// Reads the revision to copy: the one that is named, or the winner.
@@ -258,9 +265,9 @@ fn source(
     id: &str,
     rev: Option<Rev>,
 ) -> Result<StoredRevision, ApiError> {
-    if id.starts_with("_local/") {
+    if is_local(id) {
         let (_, body) = locals::find(conn, db.id, id)?.ok_or_else(ApiError::missing)?;
-        return Ok((members(&body)?, Vec::new()));
+        return Ok((documents::members(&body)?, Vec::new()));
     }
     let row = documents::find(conn, db.id, id)?.ok_or_else(ApiError::missing)?;
     let rev = match rev {
@@ -273,13 +280,6 @@ fn source(
             .ok_or_else(ApiError::missing)?,
     };
     stored(conn, &row, &rev)
-}
-
-fn members(body: &str) -> Result<Vec<(String, Json)>, ApiError> {
-    match Json::parse(body.as_bytes()) {
-        Ok(Json::Obj(members)) => Ok(members),
-        _ => Err(ApiError::internal("a stored document cannot be read")),
-    }
 }
 
 async fn copy(
@@ -322,21 +322,5 @@ async fn copy(
         .await?;
     let new_id = new.id.clone();
     let rev = writing::save(app, &request.caller, &name, new, Origin::Edit).await?;
-    Ok(ApiResponse::json(
-        StatusCode::CREATED,
-        &obj([
-            ("ok", true.into()),
-            ("id", new_id.as_str().into()),
-            ("rev", rev.to_string().into()),
-        ]),
-    )
-    .with(header::ETAG, format!("\"{rev}\""))
-    .with(
-        header::LOCATION,
-        format!(
-            "{}/{}/{new_id}",
-            request.base(),
-            request.raw_path.split('/').nth(1).unwrap_or_default()
-        ),
-    ))
+    Ok(saved(request, StatusCode::CREATED, &name, &new_id, &rev))
 }

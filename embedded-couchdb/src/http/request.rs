@@ -72,22 +72,17 @@ impl ApiRequest {
         })
     }
 
-    /// The URL of a path below this server. The first segment is not encoded, as in CouchDB.
+    /// The URL of a path below this server.
     pub(crate) fn location(&self, segments: &[&str]) -> String {
-        /// What may stand in a segment of a path (RFC 3986, unreserved).
+        /// What stands for itself in a segment, as CouchDB writes it.
         const SEGMENT: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
             .remove(b'-')
             .remove(b'.')
-            .remove(b'_')
-            .remove(b'~');
+            .remove(b'_');
         let mut url = self.base();
-        for (n, segment) in segments.iter().enumerate() {
+        for segment in segments {
             url.push('/');
-            if n == 0 {
-                url.push_str(segment);
-            } else {
-                url.extend(percent_encoding::utf8_percent_encode(segment, SEGMENT));
-            }
+            url.extend(percent_encoding::utf8_percent_encode(segment, SEGMENT));
         }
         url
     }

@@ -34,6 +34,11 @@ impl ApiResponse {
         Self::json(StatusCode::OK, body)
     }
 
+    /// The client has what `etag` (in quotes) stands for.
+    pub(crate) fn not_modified(etag: String) -> Self {
+        Self::text(StatusCode::NOT_MODIFIED, String::new()).with(header::ETAG, etag)
+    }
+
     pub(crate) fn with(mut self, name: HeaderName, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self

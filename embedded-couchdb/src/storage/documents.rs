@@ -113,6 +113,14 @@ pub(crate) fn body(conn: &Connection, row: i64) -> Result<Body, ApiError> {
     })
 }
 
+/// The members of a document from its stored text.
+pub(crate) fn members(text: &str) -> Result<Vec<(String, Json)>, ApiError> {
+    match Json::parse(text.as_bytes()) {
+        Ok(Json::Obj(members)) => Ok(members),
+        _ => Err(ApiError::internal("a stored document cannot be read")),
+    }
+}
+
 /// Removes a body and its references to attachments.
 pub(crate) fn drop_body(conn: &Connection, row: i64) -> Result<(), ApiError> {
     if bodies::release_shared(conn, row)? {
