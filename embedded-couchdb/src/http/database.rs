@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode, header};
 
-use super::{app::App, clock, incoming, request::ApiRequest, response::ApiResponse, root, writing};
+use super::{
+    app::App, clock, cluster, incoming, request::ApiRequest, response::ApiResponse, root, writing,
+};
 use super::{users::USERS, views};
 use crate::{
     api_error::ApiError,
@@ -181,16 +183,7 @@ pub(crate) async fn special(
             only(request, "POST")?;
             Ok(done(StatusCode::ACCEPTED))
         }
-        [_, "_shards"] => {
-            app.store
-                .read(move |conn| databases::open(conn, &name))
-                .await?;
-            let nodes = Json::Arr(vec![root::NODE.into()]);
-            Ok(ApiResponse::ok(&obj([(
-                "shards",
-                obj([("00000000-ffffffff", nodes)]),
-            )])))
-        }
+        [_, "_shards", id @ ..] => cluster::shards(app, request, name, id).await,
         [_, "_partition", ..] => {
             app.store
                 .read(move |conn| databases::open(conn, &name))

@@ -1,18 +1,13 @@
 //! The resources of the server, outside of databases.
 
-use std::sync::atomic::Ordering;
-
 use http::{StatusCode, header};
 
-use super::{access, app::App, config, request::ApiRequest, response::ApiResponse};
+use super::{access, app::App, cluster, node, request::ApiRequest, response::ApiResponse};
 use crate::{
     api_error::ApiError,
     json::{Json, obj},
     storage::databases::{self, NameRange},
 };
-
-/// The name of the only node.
-pub(crate) const NODE: &str = "nonode@nohost";
 
 /// The version of CouchDB whose API this server implements.
 const VERSION: &str = "3.4.3";
@@ -122,13 +117,6 @@ pub(crate) async fn server_level(
             _ => access::not_server_admin(),
         });
     }
-    let empty_list = |key| {
-        obj([
-            ("total_rows", 0_i64.into()),
-            ("offset", 0_i64.into()),
-            (key, Json::Arr(Vec::new())),
-        ])
-    };
     let response = match segments {
         ["_all_dbs"] => all_dbs(app, request).await?,
         ["_dbs_info"] => dbs_info(app, request).await?,
@@ -136,18 +124,11 @@ pub(crate) async fn server_level(
             only_reads(request)?;
             ApiResponse::ok(&Json::Arr(Vec::new()))
         }
-        ["_scheduler", "jobs"] => ApiResponse::ok(&empty_list("jobs")),
-        ["_scheduler", "docs"] => ApiResponse::ok(&empty_list("docs")),
-        ["_membership"] => {
-            let nodes = || Json::Arr(vec![NODE.into()]);
-            ApiResponse::ok(&obj([("all_nodes", nodes()), ("cluster_nodes", nodes())]))
-        }
+        ["_scheduler", path @ ..] => cluster::scheduler(app, request, path).await?,
+        ["_membership"] => cluster::membership(request)?,
+        ["_reshard", path @ ..] => cluster::reshard(app, request, path).await?,
         ["_cluster_setup"] => ApiResponse::ok(&obj([("state", "single_node_enabled".into())])),
-        ["_node", "_local"] => ApiResponse::ok(&obj([("name", NODE.into())])),
-        ["_node", "_local", "_stats", ..] => stats(app),
-        ["_node", "_local" | NODE, "_config", path @ ..] => {
-            config::config(app, request, path).await?
-        }
+        ["_node", path @ ..] => node::node(app, request, path).await?,
         ["_replicate"] => {
             return Err(ApiError::not_implemented(
                 "this server does not replicate by itself; let a CouchDB replicate from it or to it",
@@ -176,19 +157,6 @@ fn faults(app: &App, request: &ApiRequest) -> Result<ApiResponse, ApiError> {
         }
         _ => Err(ApiError::method_not_allowed("DELETE,PUT")),
     }
-}
-
-fn stats(app: &App) -> ApiResponse {
-    let requests = app.requests.load(Ordering::Relaxed);
-    let counter = obj([
-        ("value", requests.into()),
-        ("type", "counter".into()),
-        ("desc", "number of HTTP requests".into()),
-    ]);
-    ApiResponse::ok(&obj([(
-        "couchdb",
-        obj([("httpd", obj([("requests", counter)]))]),
-    )]))
 }
 
 fn name_range(request: &ApiRequest) -> Result<NameRange, ApiError> {

@@ -8,10 +8,11 @@ use super::{
     access::{self, Access},
     all_docs,
     app::App,
-    attachments, bulk, bulk_get, database, db_updates, document, feed, find, functions, local,
+    attachments, bulk, bulk_get, database, db_updates, design_info, document, feed, find,
+    functions, local,
     request::ApiRequest,
     response::ApiResponse,
-    root, session,
+    root, search, session,
     users::{self, USERS},
     views,
 };
@@ -34,6 +35,9 @@ pub(crate) async fn route(app: &Arc<App>, request: &ApiRequest) -> Result<ApiRes
             return Err(ApiError::not_implemented(
                 "Fauxton, CouchDB's web interface, is not part of this server",
             ));
+        }
+        "_search_analyze" | "_nouveau_analyze" if segments.len() == 1 => {
+            return search::analyze(request, first);
         }
         _ => {}
     }
@@ -188,10 +192,7 @@ async fn design_part(
 ) -> Result<ApiResponse, ApiError> {
     let id = format!("_design/{ddoc}");
     match rest {
-        ["_info"] => match views::info(app, name.clone(), id.clone()).await? {
-            Some(response) => Ok(response),
-            None => find::design_info(app, request, name, id).await,
-        },
+        ["_info"] => design_info::design_info(app, request, name, id).await,
         ["_view", view @ ..] => views::view(app, request, name, id, view).await,
         ["_show", rest @ ..] => {
             functions::call(app, request, name, id, functions::Kind::Show, rest).await
@@ -200,9 +201,11 @@ async fn design_part(
             functions::call(app, request, name, id, functions::Kind::Update, rest).await
         }
         [
-            function @ ("_list" | "_rewrite" | "_search" | "_nouveau"),
-            ..,
-        ] => {
+            function @ ("_search" | "_search_info" | "_search_disk_size" | "_nouveau"
+            | "_nouveau_info"),
+            rest @ ..,
+        ] => search::search(app, request, name, id, function, rest).await,
+        [function @ ("_list" | "_rewrite"), ..] => {
             app.store
                 .read(move |conn| databases::open(conn, &name))
                 .await?;

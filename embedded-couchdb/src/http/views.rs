@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     api_error::ApiError,
-    json::{Json, obj, write_string},
+    json::{Json, write_string},
     mango::collation,
     rendering::{DocOptions, render_revision},
     storage::{
@@ -430,52 +430,6 @@ async fn stream(app: &Arc<App>, prepared: Prepared) -> Result<ApiResponse, ApiEr
         headers: Vec::new(),
         body: Body::Stream(body),
     })
-}
-
-/// `/{db}/_design/{ddoc}/_info` of a document with functions in JavaScript.
-pub(crate) async fn info(
-    app: &App,
-    name: String,
-    ddoc: String,
-) -> Result<Option<ApiResponse>, ApiError> {
-    let (db, design) = designs::open(app, name, ddoc).await?;
-    if design.language() != "javascript" {
-        return Ok(None);
-    }
-    let signature = design.signature();
-    let (id, wanted) = (db.id, signature.clone());
-    let rows = app
-        .store
-        .read(move |conn| views::find(conn, id, &wanted))
-        .await?;
-    let seq = rows.map_or(0, |rows| rows.seq);
-    let pending = (db.seq - seq).max(0);
-    let is_running = app.updating.is_running(db.id, &signature);
-    let short = design.id.strip_prefix("_design/").unwrap_or(&design.id);
-    Ok(Some(ApiResponse::ok(&obj([
-        ("name", short.into()),
-        (
-            "view_index",
-            obj([
-                (
-                    "updates_pending",
-                    obj([
-                        ("minimum", pending.into()),
-                        ("preferred", pending.into()),
-                        ("total", pending.into()),
-                    ]),
-                ),
-                ("waiting_commit", false.into()),
-                ("waiting_clients", 0_i64.into()),
-                ("updater_running", is_running.into()),
-                ("update_seq", seq.into()),
-                ("signature", signature.into()),
-                ("purge_seq", db.purge_seq.into()),
-                ("language", "javascript".into()),
-                ("compact_running", false.into()),
-            ]),
-        ),
-    ]))))
 }
 
 /// Drops the rows of views that no design document has any more.

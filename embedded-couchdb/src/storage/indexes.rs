@@ -45,6 +45,16 @@ pub(crate) fn of(conn: &Connection, db: i64) -> Result<Vec<IndexDef>, ApiError> 
     Ok(found)
 }
 
+/// How many bytes the rows of an index have. Of a large one, not all are counted.
+pub(crate) fn bytes(conn: &Connection, index: i64) -> Result<i64, ApiError> {
+    Ok(conn
+        .prepare_cached(
+            "SELECT coalesce(sum(length(key) + length(id)), 0) \
+             FROM (SELECT key, id FROM index_rows WHERE idx = ?1 LIMIT 100000)",
+        )?
+        .query_row([index], |row| row.get(0))?)
+}
+
 fn damaged() -> ApiError {
     ApiError::internal("a stored index definition cannot be read")
 }

@@ -335,6 +335,10 @@ pub(crate) fn mask(value: &mut Value) {
                     | "signature"
                     | "all_nodes"
                     | "cluster_nodes"
+                    | "collator_versions"
+                    | "updater_running"
+                    | "waiting_clients"
+                    | "waiting_commit"
                     | "cluster" => Some(Value::from("…")),
                     "bookmark" if inner.as_str() != Some("nil") => Some(Value::from("…")),
                     // Their order is not significant.
