@@ -15,7 +15,7 @@ use crate::{
     rendering::{DocOptions, render_revision},
     storage::{
         databases::{self, Database},
-        documents,
+        documents, partitions,
     },
 };
 
@@ -127,7 +127,7 @@ pub(crate) async fn queries(
         .ok_or_else(|| ApiError::bad_request("POST body must include `queries` parameter."))?;
     let listings = asked
         .iter()
-        .map(|query| Listing::new(set, &request.query, Some(query)))
+        .map(|query| Listing::one_of_several(set, &request.query, query))
         .collect::<Result<Vec<_>, _>>()?;
     let text = app
         .store
@@ -186,6 +186,14 @@ fn begin(
     listing: &Listing,
     out: &mut String,
 ) -> Result<ListingState, ApiError> {
+    if listing.partition.is_some() && !db.partitioned {
+        return Err(ApiError::query(
+            "`partition` parameter is not supported on this db",
+        ));
+    }
+    for id in listing.keys.iter().flatten().filter_map(Json::as_str) {
+        partitions::check_id(db, id)?;
+    }
     let total = match listing.set {
         DocumentSet::Documents => Json::Int(db.docs),
         DocumentSet::Designs => {
@@ -213,7 +221,9 @@ fn begin(
     offset.write(out);
     if listing.update_seq {
         out.push_str(",\"update_seq\":");
+        // With keys, CouchDB does not know it.
         match listing.set {
+            _ if listing.keys.is_some() => Json::Null.write(out),
             DocumentSet::Locals => Json::Null.write(out),
             _ => write_string(&db.seq_text(db.seq), out),
         }
@@ -236,7 +246,12 @@ fn separate(state: &mut ListingState, out: &mut String) {
 
 fn finish(state: &mut ListingState, out: &mut String) {
     state.done = true;
-    out.push_str("\r\n]}");
+    // As CouchDB, which writes the end of a line before the first row, there is one without rows too.
+    out.push_str(if state.written {
+        "\r\n]}"
+    } else {
+        "\r\n\r\n]}"
+    });
 }
 
 fn rows(

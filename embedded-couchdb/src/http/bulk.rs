@@ -9,6 +9,7 @@ use crate::{
     storage::{
         databases,
         documents::{self, NewDoc, Origin},
+        partitions,
         revtree::Rev,
     },
 };
@@ -155,6 +156,9 @@ pub(crate) async fn revs_diff(
     let found = app.store.read(move |conn| {
         let db = databases::open(conn, &name)?;
         let mut out = Vec::new();
+        for (id, _) in &asked {
+            partitions::check_id(&db, id)?;
+        }
         for (id, revs) in asked {
             let row = documents::find(conn, db.id, &id)?;
             let mut missing: Vec<Rev> = revs
@@ -216,6 +220,9 @@ pub(crate) async fn purge(
         let mut db = databases::open(transaction.conn, &name)?;
         let mut out = Vec::new();
         db.seq += 1;
+        for (id, _) in &asked {
+            partitions::check_id(&db, id)?;
+        }
         for (id, revs) in asked {
             let mut gone = Vec::new();
             if let Some(row) = documents::find(transaction.conn, db.id, &id)? {

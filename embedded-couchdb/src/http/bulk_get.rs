@@ -19,6 +19,7 @@ use crate::{
     storage::{
         databases,
         documents::{self, DocRow},
+        partitions,
         revtree::Rev,
     },
 };
@@ -125,6 +126,15 @@ pub(crate) async fn bulk_get(
         wanted
             .into_iter()
             .map(|wanted| {
+                let wanted =
+                    wanted.and_then(|wanted| match partitions::check_id(&db, &wanted.id) {
+                        Ok(()) => Ok(wanted),
+                        Err(why) => Err(Refused {
+                            id: wanted.id.into(),
+                            rev: wanted.rev.map_or(Json::Null, |rev| rev.to_string().into()),
+                            why,
+                        }),
+                    });
                 let wanted = match wanted {
                     Ok(wanted) => wanted,
                     Err(refused) => return Ok((refused.id.clone(), vec![refused.into()])),

@@ -88,10 +88,17 @@ async fn create(app: &App, request: &ApiRequest, name: String) -> Result<ApiResp
     let location = request.location(&[&name]);
     let shards = positive(request, "q")?.unwrap_or(2);
     positive(request, "n")?;
+    let partitioned = match request.query.get("partitioned") {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => {
+            return Err(ApiError::bad_request("Invalid `partitioned` parameter"));
+        }
+    };
     let new = NewDatabase {
         name,
         shards,
-        partitioned: request.query.get("partitioned") == Some("true"),
+        partitioned,
         now: clock::now(),
     };
     app.store
@@ -184,12 +191,6 @@ pub(crate) async fn special(
             Ok(done(StatusCode::ACCEPTED))
         }
         [_, "_shards", id @ ..] => cluster::shards(app, request, name, id).await,
-        [_, "_partition", ..] => {
-            app.store
-                .read(move |conn| databases::open(conn, &name))
-                .await?;
-            Err(ApiError::bad_request("database is not partitioned"))
-        }
         [_, "_temp_view"] => Err(ApiError::new(
             StatusCode::GONE,
             "gone",

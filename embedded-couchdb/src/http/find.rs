@@ -27,7 +27,7 @@ use crate::{
     storage::{
         databases::{self, Database},
         documents::{self, NewDoc, Origin},
-        indexes,
+        indexes, partitions,
         transaction::Transaction,
     },
 };
@@ -40,16 +40,33 @@ fn only_post(request: &ApiRequest) -> Result<(), ApiError> {
     }
 }
 
+fn parse(request: &ApiRequest, partition: Option<&str>) -> Result<Find, ApiError> {
+    let mut find = Find::parse(&request.json_object()?)?;
+    if let Some(partition) = partition {
+        find.only_in(partition)?;
+    }
+    Ok(find)
+}
+
+fn check_partition(db: &Database, find: &Find) -> Result<(), ApiError> {
+    if !db.partitioned && !find.partition.is_empty() {
+        return Err(ApiError::bad_request(
+            "partition specified on non-partitioned db",
+        ));
+    }
+    Ok(())
+}
+
 /// `/{db}/_find`
 pub(crate) async fn find(
     app: &Arc<App>,
     request: &ApiRequest,
     name: String,
+    partition: Option<&str>,
 ) -> Result<ApiResponse, ApiError> {
     only_post(request)?;
     request.demand_json()?;
-    let body = request.json_object()?;
-    let mut find = Find::parse(&body)?;
+    let mut find = parse(request, partition)?;
     if name == USERS && !request.caller.is_admin() {
         find.only_id(&users::id_of(&request.caller));
     }
@@ -60,8 +77,10 @@ pub(crate) async fn find(
         bell.borrow_and_update();
         let first = app.store.read(move |conn| {
             let db = databases::open(conn, &name)?;
-            let defs = indexes::of(conn, db.id)?;
-            let plan = planner::plan(&defs, &find)?.map_err(|_| planner::no_usable_index())?;
+            check_partition(&db, &find)?;
+            let defs = indexes::scoped(conn, &db)?;
+            let plan =
+                planner::plan(&defs, &find)?.map_err(|_| planner::no_usable_index(&db, &find))?;
             if matches!(plan.index, Candidate::Json(index) if !index.ready) {
                 return Ok(None);
             }
@@ -140,17 +159,19 @@ pub(crate) async fn explain(
     app: &App,
     request: &ApiRequest,
     name: String,
+    partition: Option<&str>,
 ) -> Result<ApiResponse, ApiError> {
     only_post(request)?;
     request.demand_json()?;
-    let find = Find::parse(&request.json_object()?)?;
+    let find = parse(request, partition)?;
     let explanation = app
         .store
         .read(move |conn| {
             let db = databases::open(conn, &name)?;
-            let defs = indexes::of(conn, db.id)?;
+            check_partition(&db, &find)?;
+            let defs = indexes::scoped(conn, &db)?;
             let plan = planner::plan(&defs, &find)?;
-            Ok(explained(&db.name, &find, &plan))
+            Ok(explained(&db, &find, &plan))
         })
         .await?;
     Ok(ApiResponse::ok(&explanation))
@@ -222,7 +243,7 @@ async fn list(app: &App, request: &ApiRequest, name: String) -> Result<ApiRespon
             let db = databases::open(conn, &name)?;
             let mut all = vec![index_json(Candidate::AllDocs)];
             all.extend(
-                indexes::of(conn, db.id)?
+                indexes::scoped(conn, &db)?
                     .iter()
                     .map(|index| index_json(Candidate::Json(index))),
             );
@@ -332,23 +353,56 @@ fn add(
 ) -> Result<bool, ApiError> {
     let (mut members, row) = design(transaction, db, &new.ddoc)?;
     let before = members.clone();
-    if let (None, Some(partitioned)) = (row.as_ref().filter(|row| !row.deleted), new.partitioned) {
-        members.push((
-            "options".to_owned(),
-            obj([("partitioned", partitioned.into())]),
-        ));
-    }
+    check_scope(db, new, &members, row.as_ref())?;
     let mut views = match members.iter().find(|(key, _)| key == "views") {
         Some((_, Json::Obj(views))) => views.clone(),
         _ => Vec::new(),
     };
     put_member(&mut views, &new.name, new.view.clone());
     put_member(&mut members, "views", Json::Obj(views));
+    if let (None, Some(partitioned)) = (row.as_ref().filter(|row| !row.deleted), new.partitioned) {
+        members.push((
+            "options".to_owned(),
+            obj([("partitioned", partitioned.into())]),
+        ));
+    }
     if members == before {
         return Ok(false);
     }
     save(transaction, db, &new.ddoc, row.as_ref(), members, false)?;
     Ok(true)
+}
+
+/// Refuses an index of another scope than its design document has, or can have.
+fn check_scope(
+    db: &Database,
+    new: &NewIndex,
+    members: &[(String, Json)],
+    row: Option<&documents::DocRow>,
+) -> Result<(), ApiError> {
+    let Some(wanted) = new.partitioned else {
+        return Ok(());
+    };
+    if wanted && !db.partitioned {
+        return Err(ApiError::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_design_doc",
+            "partitioned option cannot be true in a non-partitioned database.",
+        ));
+    }
+    let is_there = row.is_some_and(|row| !row.deleted);
+    let has = db.partitioned && partitions::is_for_one(&Json::Obj(members.to_vec()));
+    if is_there && has != wanted {
+        return Err(ApiError::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_partitioned_option",
+            format!(
+                "Requested partitioned option does not match existing value on design document {}",
+                new.ddoc
+            ),
+        ));
+    }
+    Ok(())
 }
 
 fn put_member(members: &mut Vec<(String, Json)>, key: &str, value: Json) {

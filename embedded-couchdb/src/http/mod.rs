@@ -29,6 +29,7 @@ mod local;
 mod logins;
 mod multipart;
 mod node;
+mod partitions;
 mod race;
 mod ranges;
 mod reduce;

@@ -13,6 +13,7 @@ use crate::{
 };
 
 /// A request with its complete body.
+#[derive(Clone)]
 pub(crate) struct ApiRequest {
     pub(crate) method: Method,
     /// The decoded segments of the path.
@@ -77,6 +78,7 @@ impl ApiRequest {
         /// What stands for itself in a segment, as CouchDB writes it.
         const SEGMENT: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
             .remove(b'-')
+            .remove(b':')
             .remove(b'.')
             .remove(b'_');
         let mut url = self.base();

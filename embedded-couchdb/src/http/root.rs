@@ -2,7 +2,10 @@
 
 use http::{StatusCode, header};
 
-use super::{access, app::App, cluster, node, request::ApiRequest, response::ApiResponse};
+use super::{
+    access, app::App, cluster, node, request::ApiRequest, response::ApiResponse,
+    view_query::ViewQuery,
+};
 use crate::{
     api_error::ApiError,
     json::{Json, obj},
@@ -159,23 +162,17 @@ fn faults(app: &App, request: &ApiRequest) -> Result<ApiResponse, ApiError> {
     }
 }
 
+/// Databases are listed with the parameters of views.
 fn name_range(request: &ApiRequest) -> Result<NameRange, ApiError> {
-    let text = |names: &[&str]| -> Result<Option<String>, ApiError> {
-        match request.query.json(names)? {
-            None => Ok(None),
-            Some(Json::Str(name)) => Ok(Some(name)),
-            Some(other) => Err(ApiError::query(format!(
-                "Invalid value for a database name: {other}"
-            ))),
-        }
-    };
+    let query = ViewQuery::parse(&request.query, None, false)?;
+    query.check(false)?;
     Ok(NameRange {
-        start: text(&["startkey", "start_key"])?,
-        end: text(&["endkey", "end_key"])?,
-        inclusive_end: request.query.flag("inclusive_end")?.unwrap_or(true),
-        descending: request.query.on("descending")?,
-        skip: request.query.count("skip")?.unwrap_or(0),
-        limit: request.query.count("limit")?.unwrap_or(-1),
+        start: query.start.as_id(),
+        end: query.end.as_id(),
+        inclusive_end: query.inclusive_end,
+        descending: query.descending,
+        skip: query.skip,
+        limit: query.limit,
     })
 }
 

@@ -9,14 +9,17 @@ use super::{
     all_docs,
     app::App,
     attachments, bulk, bulk_get, database, db_updates, design_info, document, feed, find,
-    functions, local,
+    functions, local, partitions,
     request::ApiRequest,
     response::ApiResponse,
     root, search, session,
     users::{self, USERS},
     views,
 };
-use crate::{api_error::ApiError, storage::databases};
+use crate::{
+    api_error::ApiError,
+    storage::{databases, partitions as stored_partitions},
+};
 
 /// Routes the request of a caller that is authenticated.
 pub(crate) async fn route(app: &Arc<App>, request: &ApiRequest) -> Result<ApiResponse, ApiError> {
@@ -156,8 +159,9 @@ async fn in_database(
         }
         [_, "_purge"] => bulk::purge(app, request, name).await,
         [_, "_changes"] => feed::changes(app, request, name).await,
-        [_, "_find"] => find::find(app, request, name).await,
-        [_, "_explain"] => find::explain(app, request, name).await,
+        [_, "_find"] => find::find(app, request, name, None).await,
+        [_, "_explain"] => find::explain(app, request, name, None).await,
+        [_, "_partition", path @ ..] => partitions::partition(app, request, name, path).await,
         [_, "_index", rest @ ..] => find::index(app, request, name, rest).await,
         [_, "_local"] => Err(local::invalid_id()),
         [_, "_local", id] => local::local(app, request, name, format!("_local/{id}")).await,
@@ -174,16 +178,40 @@ async fn in_database(
         [_, special, ..] if special.starts_with('_') && !special.starts_with("_design/") => {
             database::special(app, request, name, segments).await
         }
-        [_, id] => document::document(app, request, name, (*id).to_owned()).await,
+        [_, id] => {
+            let answer = document::document(app, request, name.clone(), (*id).to_owned()).await;
+            as_partitioned(app, name, id, answer).await
+        }
         [_, id, attachment @ ..] => {
-            attachments::attachment(app, request, name, (*id).to_owned(), attachment.join("/"))
-                .await
+            let (of, id) = (name.clone(), (*id).to_owned());
+            let answer =
+                attachments::attachment(app, request, of, id.clone(), attachment.join("/")).await;
+            as_partitioned(app, name, &id, answer).await
         }
         [] => Err(ApiError::missing()),
     }
 }
 
-async fn design_part(
+/// The answer about a document of a database that may be partitioned: a document whose id it does not take is not just
+/// missing.
+async fn as_partitioned(
+    app: &App,
+    name: String,
+    id: &str,
+    answer: Result<ApiResponse, ApiError>,
+) -> Result<ApiResponse, ApiError> {
+    if !matches!(&answer, Err(failure) if failure.status == StatusCode::NOT_FOUND) {
+        return answer;
+    }
+    let id = id.to_owned();
+    app.store
+        .read(move |conn| stored_partitions::check_id(&databases::open(conn, &name)?, &id))
+        .await?;
+    answer
+}
+
+/// What is below a design document.
+pub(crate) async fn design_part(
     app: &Arc<App>,
     request: &ApiRequest,
     name: String,

@@ -24,7 +24,7 @@ use crate::{
     rendering::{DocOptions, render_revision},
     storage::{
         databases::{self, Database},
-        documents,
+        documents, partitions,
         revtree::Rev,
         view_scan::{self, Found, Range, Scan},
         views::{self, Views},
@@ -71,6 +71,7 @@ pub(crate) async fn view(
     let (view, is_queries) = match rest {
         [view] => (*view, false),
         [view, "queries"] => (*view, true),
+        [] => return Err(ApiError::method_not_allowed("GET,POST,HEAD")),
         _ => return Err(ApiError::missing()),
     };
     let body = match request.method {
@@ -91,6 +92,10 @@ pub(crate) async fn view(
             return Err(ApiError::bad_request(
                 "The `queries` parameter is no longer supported at this endpoint",
             ));
+        }
+        let keys = body.as_ref().and_then(|body| body.get("keys"));
+        if keys.is_some_and(|keys| keys.as_arr().is_none()) {
+            return Err(ApiError::bad_request("`keys` member must be an array."));
         }
         let query = ViewQuery::parse(&request.query, body.as_ref(), false)?;
         let prepared = prepare(app, db, &design, view, query).await?;
@@ -137,6 +142,19 @@ async fn prepare(
     name: &str,
     query: ViewQuery,
 ) -> Result<Prepared, ApiError> {
+    match (design.is_partitioned(&db), &query.partition) {
+        (true, None) => {
+            return Err(ApiError::query(
+                "`partition` parameter is mandatory for queries to this view.",
+            ));
+        }
+        (false, Some(_)) => {
+            return Err(ApiError::query(
+                "`partition` parameter is not supported in this design doc",
+            ));
+        }
+        _ => {}
+    }
     let views = design.views();
     let place = views.iter().position(|view| view.name == name);
     let can_reduce = place
@@ -144,6 +162,7 @@ async fn prepare(
         .is_some_and(|view| view.reduce.is_some());
     if place.is_some() {
         query.check(can_reduce)?;
+        query.check_for_view()?;
     }
     let found = place.and_then(|place| Some((place, views.get(place)?.clone())));
     let (place, view) = found
@@ -188,6 +207,28 @@ fn update_later(app: &Arc<App>, db: &Database, ddoc: &str) {
 }
 
 fn ranges(query: &ViewQuery) -> Vec<Range> {
+    let ranges = ranges_of_keys(query);
+    match &query.partition {
+        None => ranges,
+        Some(partition) => {
+            let key = |key: Option<Vec<u8>>, open: &[u8]| {
+                let mut within = partitions::key_prefix(partition);
+                within.extend_from_slice(key.as_deref().unwrap_or(open));
+                Some(within)
+            };
+            ranges
+                .into_iter()
+                .map(|range| Range {
+                    low: key(range.low, &[]),
+                    high: key(range.high, &[collation::AFTER_ALL]),
+                    ..range
+                })
+                .collect()
+        }
+    }
+}
+
+fn ranges_of_keys(query: &ViewQuery) -> Vec<Range> {
     if let Some(keys) = &query.keys {
         let mut keys: Vec<&Json> = keys.iter().collect();
         if query.descending {
@@ -311,7 +352,12 @@ impl Listing {
         }
         if self.left == 0 || self.scan.is_over() {
             self.is_over = true;
-            return Ok(Some("\r\n]}".to_owned()));
+            let end = if self.is_first {
+                "\r\n\r\n]}"
+            } else {
+                "\r\n]}"
+            };
+            return Ok(Some(end.to_owned()));
         }
         let (mut scan, prepared) = (self.scan.clone(), Arc::clone(&self.prepared));
         let (mut skip, mut left, mut is_first) = (self.skip, self.left, self.is_first);
@@ -382,7 +428,7 @@ fn included(
         },
     };
     let options = DocOptions {
-        conflicts: prepared.query.conflicts,
+        conflicts: prepared.query.conflicts == Some(true),
         // A document that a value names comes with plain stubs.
         attachments: prepared.query.attachments && named("_id").is_none(),
         att_encoding_info: prepared.query.att_encoding_info && named("_id").is_none(),

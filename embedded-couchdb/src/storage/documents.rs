@@ -6,7 +6,7 @@ use super::{
     attachments::{self, Generation},
     bodies,
     databases::Database,
-    indexes, locals,
+    indexes, locals, partitions,
     revtree::{Added, Rev, RevTree, Stored},
     transaction::Transaction,
     validators, views,
@@ -111,6 +111,34 @@ pub(crate) fn body(conn: &Connection, row: i64) -> Result<Body, ApiError> {
             .transpose()?
             .unwrap_or_default(),
     })
+}
+
+/// How many documents a partition has, and how large they are.
+pub(crate) struct PartitionCounts {
+    pub(crate) documents: i64,
+    pub(crate) deleted: i64,
+    pub(crate) bytes: i64,
+}
+
+/// Counts the documents of a partition.
+pub(crate) fn counts_of_partition(
+    conn: &Connection,
+    db: i64,
+    partition: &str,
+) -> Result<PartitionCounts, ApiError> {
+    let (low, high) = partitions::ids(partition);
+    Ok(conn
+        .prepare_cached(
+            "SELECT count(*) - coalesce(sum(deleted), 0), coalesce(sum(deleted), 0), \
+             coalesce(sum(size * (1 - deleted)), 0) FROM docs WHERE db = ?1 AND id > ?2 AND id < ?3",
+        )?
+        .query_row(params![db, low, high], |row| {
+            Ok(PartitionCounts {
+                documents: row.get(0)?,
+                deleted: row.get(1)?,
+                bytes: row.get(2)?,
+            })
+        })?)
 }
 
 /// The members of a document from its stored text.

@@ -10,6 +10,7 @@ pub(crate) mod documents;
 pub(crate) mod index_def;
 pub(crate) mod indexes;
 pub(crate) mod locals;
+pub(crate) mod partitions;
 pub(crate) mod readers;
 mod reserve;
 pub(crate) mod revtree;
