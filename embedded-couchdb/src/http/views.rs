@@ -54,7 +54,7 @@ impl Prepared {
         Scan::new(
             self.rows.id,
             self.n,
-            ranges(&self.query),
+            ranges(&self.query, self.reducer().is_some()),
             self.query.descending,
         )
     }
@@ -206,8 +206,9 @@ fn update_later(app: &Arc<App>, db: &Database, ddoc: &str) {
     });
 }
 
-fn ranges(query: &ViewQuery) -> Vec<Range> {
-    let ranges = ranges_of_keys(query);
+/// The ranges of rows that are asked for, in the order of the answer.
+fn ranges(query: &ViewQuery, is_reduced: bool) -> Vec<Range> {
+    let ranges = ranges_of_keys(query, is_reduced);
     match &query.partition {
         None => ranges,
         Some(partition) => {
@@ -228,10 +229,11 @@ fn ranges(query: &ViewQuery) -> Vec<Range> {
     }
 }
 
-fn ranges_of_keys(query: &ViewQuery) -> Vec<Range> {
+fn ranges_of_keys(query: &ViewQuery, is_reduced: bool) -> Vec<Range> {
     if let Some(keys) = &query.keys {
         let mut keys: Vec<&Json> = keys.iter().collect();
-        if query.descending {
+        // CouchDB keeps the order of the keys where it groups by them.
+        if query.descending && !is_reduced {
             keys.reverse();
         }
         return keys
@@ -278,10 +280,19 @@ fn ranges_of_keys(query: &ViewQuery) -> Vec<Range> {
     }]
 }
 
-/// The number of rows before the first of the query.
+/// The number of rows before the first of the query. With keys, the first one counts that has rows, or the last one.
 fn offset(conn: &Connection, prepared: &Prepared, total: i64) -> Result<i64, ApiError> {
     let query = &prepared.query;
-    let Some(first) = ranges(query).into_iter().next() else {
+    let mut first = None;
+    for range in ranges(query, false) {
+        let has_rows = query.keys.is_none()
+            || view_scan::count(conn, prepared.rows.id, prepared.n, &range)? > 0;
+        first = Some(range);
+        if has_rows {
+            break;
+        }
+    }
+    let Some(first) = first else {
         return Ok(0);
     };
     let before = if query.descending {

@@ -6,6 +6,7 @@ use super::{
     selector,
 };
 use crate::{
+    erlang::order_as_set,
     json::{Json, obj},
     storage::databases::Database,
 };
@@ -119,9 +120,12 @@ fn hints(find: &Find) -> Json {
     let indexable = planner::indexable_fields(&find.selector);
     let mut others = selector::fields(&find.selector);
     others.retain(|field| !indexable.contains(field));
-    others.sort();
-    others.dedup();
-    let list = |fields: Vec<String>| Json::Arr(fields.into_iter().map(Json::Str).collect());
+    let list = |mut fields: Vec<String>| {
+        fields.sort();
+        fields.dedup();
+        order_as_set(&mut fields);
+        Json::Arr(fields.into_iter().map(Json::Str).collect())
+    };
     Json::Arr(vec![obj([
         ("type", "json".into()),
         ("indexable_fields", list(indexable)),

@@ -314,6 +314,7 @@ pub(crate) fn carry_out(
     let kept = attachments_of(transaction.conn, there.as_ref(), &ancestors)?;
     let (rev, generation) = match origin {
         Origin::Edit => {
+            let is_revival = new.history.is_empty() && parent.is_some();
             let rev = Rev {
                 pos: parent.map_or(0, |rev| rev.pos) + 1,
                 id: revision_id(&Edit {
@@ -321,9 +322,15 @@ pub(crate) fn carry_out(
                     parent: parent.map(|rev| (rev.pos, rev.id.as_str())),
                     body: &new.body,
                     attachments: attachments::digests(&new.attachments, &kept),
+                    is_revival,
                 }),
             };
-            (rev, Generation::OfRevision)
+            let generation = if is_revival {
+                Generation::First
+            } else {
+                Generation::OfRevision
+            };
+            (rev, generation)
         }
         Origin::Replication => {
             let rev = new.history.first().cloned();
