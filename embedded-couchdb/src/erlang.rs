@@ -233,26 +233,27 @@ pub(crate) fn revision_id(edit: &Edit<'_>) -> String {
 
 /// What stands for the revision `0-number` of a local document with these members: CouchDB's ETag of it, in quotes.
 pub(crate) fn local_etag(number: i64, body: &[(String, Json)]) -> String {
-    const DIGITS: [char; 36] = [
-        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F', 'G', 'H',
-        'I', 'J', 'K', 'L', 'M', 'N', 'O', 'P', 'Q', 'R', 'S', 'T', 'U', 'V', 'W', 'X', 'Y', 'Z',
-    ];
     let mut term = Term::new();
     term.tuple(3)
         .int(0)
         .binary(number.to_string().as_bytes())
         .tuple(1)
         .members(body);
-    let mut hash = twox_hash::XxHash3_128::oneshot(&term.bytes());
-    let mut digits: Vec<char> = Vec::new();
+    etag(&term.bytes())
+}
+
+/// An ETag that stands for some bytes, in quotes and in CouchDB's form.
+pub(crate) fn etag(bytes: &[u8]) -> String {
+    let mut hash = twox_hash::XxHash3_128::oneshot(bytes);
+    let mut digits = Vec::new();
     while hash > 0 {
-        // The remainder is less than the number of digits.
-        let digit = usize::try_from(hash % 36).unwrap_or_default();
-        digits.extend(DIGITS.get(digit));
+        // The remainder is less than 36.
+        let digit = u32::try_from(hash % 36).unwrap_or_default();
+        digits.extend(char::from_digit(digit, 36));
         hash /= 36;
     }
     let digits: String = digits.into_iter().rev().collect();
-    format!("\"{digits}\"")
+    format!("\"{}\"", digits.to_uppercase())
 }
 
 /// Puts texts in the order in which Erlang's module `sets` lists them, up to eighty.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use http::{Method, StatusCode, header};
 
 use super::{
-    app::App, clock, cluster, incoming, request::ApiRequest, response::ApiResponse, root, writing,
+    app::App, clock, cluster, form, incoming, request::ApiRequest, response::ApiResponse, root,
+    users::USERS, views, writing,
 };
-use super::{users::USERS, views};
 use crate::{
     api_error::ApiError,
     json::{Json, obj},
@@ -151,6 +151,7 @@ pub(crate) async fn special(
         [_, setting @ ("_revs_limit" | "_purged_infos_limit")] => {
             limit(app, request, name, setting).await
         }
+        [_, "_purged_infos"] => purged_infos(app, request, name).await,
         [_, "_ensure_full_commit"] => {
             only(request, "POST")?;
             request.demand_json()?;
@@ -200,6 +201,9 @@ pub(crate) async fn special(
             app.store
                 .read(move |conn| databases::open(conn, &name))
                 .await?;
+            if request.method == Method::POST {
+                form::check_referer(request)?;
+            }
             if request.method == Method::PUT {
                 return Err(ApiError::illegal_docid(
                     "Only reserved document ids may start with underscore.",
@@ -208,6 +212,28 @@ pub(crate) async fn special(
             Err(ApiError::missing())
         }
     }
+}
+
+/// `/{db}/_purged_infos`: what was purged is not kept.
+async fn purged_infos(
+    app: &App,
+    request: &ApiRequest,
+    name: String,
+) -> Result<ApiResponse, ApiError> {
+    cluster::only_reads_of(request, "GET")?;
+    let db = app
+        .store
+        .read(move |conn| databases::open(conn, &name))
+        .await?;
+    if db.purge_seq > 0 {
+        return Err(ApiError::not_implemented(
+            "this server does not keep what was purged",
+        ));
+    }
+    Ok(ApiResponse::ok(&obj([(
+        "purged_infos",
+        Json::Arr(Vec::new()),
+    )])))
 }
 
 fn only(request: &ApiRequest, method: &str) -> Result<(), ApiError> {

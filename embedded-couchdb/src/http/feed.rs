@@ -17,6 +17,7 @@ use super::{
 use crate::{
     api_error::ApiError,
     changes::{self, FeedChunk, FeedOptions, FeedPosition, Filter},
+    erlang::etag,
     json::obj,
     storage::databases::{self, Database},
 };
@@ -73,6 +74,10 @@ pub(crate) async fn start(
     limit: Option<i64>,
     limits: WaitLimits,
 ) -> Result<ApiResponse, ApiError> {
+    let etag = etag(db.seq_text(db.seq).as_bytes());
+    if feed_type == FeedType::Normal && request.has_seen(&etag) {
+        return Ok(ApiResponse::not_modified(etag));
+    }
     let feed_options = Arc::new(options);
     let since = match request.header(header::HeaderName::from_static("last-event-id")) {
         Some(id) if feed_type == FeedType::EventSource => Some(id),
@@ -117,6 +122,7 @@ pub(crate) async fn start(
     };
     Ok(match feed_type {
         FeedType::EventSource => response.with(header::CONTENT_TYPE, "text/event-stream"),
+        FeedType::Normal => response.with(header::ETAG, etag),
         _ => response,
     })
 }
@@ -190,12 +196,11 @@ impl Feed {
         };
         match self.feed_type {
             FeedType::Normal | FeedType::Longpoll => {
-                let before = if self.position.told > 0 { "\n" } else { "" };
-                self.send(format!("{before}],\n\"last_seq\":{seq}{pending}}}\n"))
+                self.send(format!("\n],\n\"last_seq\":{seq}{pending}}}\n\n"))
                     .await
             }
             FeedType::Continuous => {
-                self.send(format!("{{\"last_seq\":{seq}{pending}}}\n"))
+                self.send(format!("{{\"last_seq\":{seq}{pending}}}\n\n"))
                     .await
             }
             FeedType::EventSource => Ok(()),

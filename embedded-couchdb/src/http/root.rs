@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     api_error::ApiError,
+    erlang::etag,
     json::{Json, obj},
     storage::databases::{self, NameRange},
 };
@@ -183,9 +184,17 @@ async fn all_dbs(app: &App, request: &ApiRequest) -> Result<ApiResponse, ApiErro
         .store
         .read(move |conn| databases::list(conn, &range))
         .await?;
-    Ok(ApiResponse::ok(&Json::Arr(
-        found.into_iter().map(|db| db.name.into()).collect(),
-    )))
+    let names = found.into_iter().map(|db| db.name.into()).collect();
+    Ok(tagged(request, &Json::Arr(names)))
+}
+
+/// A response with an ETag of its text.
+fn tagged(request: &ApiRequest, body: &Json) -> ApiResponse {
+    let etag = etag(body.to_string().as_bytes());
+    if request.has_seen(&etag) {
+        return ApiResponse::not_modified(etag);
+    }
+    ApiResponse::ok(body).with(header::ETAG, etag)
 }
 
 async fn dbs_info(app: &App, request: &ApiRequest) -> Result<ApiResponse, ApiError> {
@@ -200,7 +209,7 @@ async fn dbs_info(app: &App, request: &ApiRequest) -> Result<ApiResponse, ApiErr
                 .iter()
                 .map(|db| obj([("key", db.name.as_str().into()), ("info", db.info())]))
                 .collect();
-            return Ok(ApiResponse::ok(&Json::Arr(list)));
+            return Ok(tagged(request, &Json::Arr(list)));
         }
         "POST" => {
             request.demand_json()?;

@@ -23,6 +23,36 @@ use crate::{
 
 /// Routes the request of a caller that is authenticated.
 pub(crate) async fn route(app: &Arc<App>, request: &ApiRequest) -> Result<ApiResponse, ApiError> {
+    let answer = routed(app, request).await;
+    if request.sent_body.is_empty() || !is_body_unread(request, answer.as_ref().err()) {
+        return answer;
+    }
+    let response = answer.unwrap_or_else(|failure| ApiResponse::from_error(&failure));
+    Ok(response.with(header::CONNECTION, "close"))
+}
+
+/// Whether CouchDB answers before it reads the body. Then it closes the connection.
+fn is_body_unread(request: &ApiRequest, failure: Option<&ApiError>) -> bool {
+    if !matches!(request.method, Method::POST | Method::PUT) {
+        return true;
+    }
+    failure.is_some_and(|failure| {
+        let is_early = [
+            "file_exists",
+            "illegal_database_name",
+            "illegal_docid",
+            "not_found",
+        ];
+        matches!(
+            failure.status,
+            StatusCode::UNAUTHORIZED
+                | StatusCode::METHOD_NOT_ALLOWED
+                | StatusCode::SERVICE_UNAVAILABLE
+        ) || is_early.contains(&failure.error.as_ref())
+    })
+}
+
+async fn routed(app: &Arc<App>, request: &ApiRequest) -> Result<ApiResponse, ApiError> {
     let segments = request.segments();
     let segments = segments.as_slice();
     let first = segments.first().copied().unwrap_or_default();
@@ -60,6 +90,12 @@ pub(crate) async fn route(app: &Arc<App>, request: &ApiRequest) -> Result<ApiRes
     access::check_route(&request.caller, &request.method, segments)?;
     if !request.caller.is_admin() {
         check_member(app, request, &name, segments).await?;
+    } else if segments.len() > 1 && !request.sent_body.is_empty() {
+        // That a database is missing is told before anything about the body.
+        let opened = name.clone();
+        app.store
+            .read(move |conn| databases::open(conn, &opened))
+            .await?;
     }
     if let Some(target) = design_target(request) {
         let opened = name.clone();
