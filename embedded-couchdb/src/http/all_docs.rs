@@ -122,9 +122,15 @@ pub(crate) async fn queries(
     }
     request.demand_json()?;
     let body = request.json_object()?;
-    let asked = body.get("queries").and_then(Json::as_arr);
-    let asked = asked
+    let asked = body
+        .get("queries")
         .ok_or_else(|| ApiError::bad_request("POST body must include `queries` parameter."))?;
+    let asked = asked
+        .as_arr()
+        .ok_or_else(|| ApiError::bad_request("`queries` member must be an array."))?;
+    if asked.iter().any(|query| query.as_obj().is_none()) {
+        return Err(ApiError::bad_request("a query must be a JSON object"));
+    }
     let listings = asked
         .iter()
         .map(|query| Listing::one_of_several(set, &request.query, query))
@@ -420,6 +426,10 @@ fn by_keys(
         if listing.set == DocumentSet::Locals && !is_local {
             continue;
         }
+        let is_design = key.as_str().is_some_and(|id| id.starts_with("_design/"));
+        if listing.set == DocumentSet::Designs && !is_design {
+            continue;
+        }
         separate(state, out);
         key_row(conn, db, listing, key, out)?;
         if out.len() - begun > CHUNK_BYTES {
@@ -457,10 +467,6 @@ fn key_row(
             }
             None => missing(out),
         }
-        return Ok(());
-    }
-    if listing.set == DocumentSet::Designs && !id.starts_with("_design/") {
-        missing(out);
         return Ok(());
     }
     match documents::find(conn, db.id, id)? {

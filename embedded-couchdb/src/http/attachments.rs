@@ -192,6 +192,7 @@ async fn change(
     incoming::check_id(&id)?;
     incoming::check_attachment_name(&file)?;
     let rev = request.named_rev()?;
+    let more_copies = request.wants_more_copies()?;
     let putting = request.method == Method::PUT;
     let new_file = if putting {
         let content_type = request
@@ -226,10 +227,16 @@ async fn change(
         ("id", id.into()),
         ("rev", rev.to_string().into()),
     ]);
+    let status = match (more_copies, putting) {
+        (true, _) => StatusCode::ACCEPTED,
+        (false, true) => StatusCode::CREATED,
+        (false, false) => StatusCode::OK,
+    };
+    let response = ApiResponse::json(status, &response);
     Ok(if putting {
-        ApiResponse::json(StatusCode::CREATED, &response).with(header::LOCATION, location)
+        response.with(header::LOCATION, location)
     } else {
-        ApiResponse::ok(&response)
+        response
     })
 }
 

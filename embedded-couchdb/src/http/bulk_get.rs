@@ -110,7 +110,12 @@ pub(crate) async fn bulk_get(
         .iter()
         .map(parse)
         .collect::<Vec<_>>();
-    let options = doc_options(&request.query)?;
+    if request.query.get("rev").is_some() {
+        return Err(ApiError::bad_request(
+            "\"rev\" query parameter is not acceptable",
+        ));
+    }
+    let options = doc_options(&request.query)?.of_revision();
     let latest = request.query.get("latest") == Some("true");
     let form = if request.accepts("application/json") {
         Form::Json
@@ -226,12 +231,10 @@ fn revisions(
         return Ok(vec![missing(rev.as_deref().unwrap_or("undefined"))]);
     };
     let revs = match &wanted.rev {
-        // Without a revision, CouchDB returns all leaves in the reverse order of `open_revs`.
         None => row
             .tree
-            .leaves_in_tree_order()
+            .leaves_root_by_root()
             .iter()
-            .rev()
             .map(|leaf| leaf.rev.clone())
             .collect(),
         Some(rev) if latest => latest_of(&row.tree, rev.clone())

@@ -79,6 +79,7 @@ pub(crate) async fn scheduler(
             }
             request.query.count("limit")?;
             request.query.count("skip")?;
+            check_states(request)?;
             Ok(empty_list("docs"))
         }
         _ => Ok(ApiResponse::json(
@@ -86,6 +87,33 @@ pub(crate) async fn scheduler(
             &obj([("error", "not found".into())]),
         )),
     }
+}
+
+/// Refuses states in which no replication can be.
+fn check_states(request: &ApiRequest) -> Result<(), ApiError> {
+    const STATES: &str = "initializing,error,running,pending,crashing,completed,failed";
+    let Some(states) = request.query.get("states").filter(|it| !it.is_empty()) else {
+        return Ok(());
+    };
+    let states: Vec<String> = states.split(',').map(str::to_ascii_lowercase).collect();
+    let is_word =
+        |state: &String| !state.is_empty() && state.bytes().all(|byte| byte.is_ascii_lowercase());
+    if !states.iter().all(is_word) {
+        return Err(ApiError::query(format!(
+            "States must be one or more of [{STATES}]"
+        )));
+    }
+    let unknown: Vec<String> = states
+        .into_iter()
+        .filter(|state| !STATES.split(',').any(|known| known == state))
+        .collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    Err(ApiError::query(format!(
+        "Unknown states [{}]. Choose from: [{STATES}]",
+        unknown.join(",")
+    )))
 }
 
 fn check_number(request: &ApiRequest, name: &str) -> Result<(), ApiError> {

@@ -67,6 +67,26 @@ fn positive(request: &ApiRequest, key: &str) -> Result<Option<i64>, ApiError> {
     }
 }
 
+/// Refuses what CouchDB refuses of parameters that have no effect here.
+fn check_placement(request: &ApiRequest) -> Result<(), ApiError> {
+    if let Some(placement) = request.query.get("placement") {
+        let is_zone = |part: &str| {
+            part.split_once(':').is_some_and(|(zone, count)| {
+                !zone.is_empty() && count.parse::<u32>().is_ok_and(|count| count > 0)
+            })
+        };
+        if !placement.split(',').all(is_zone) {
+            return Err(ApiError::bad_request(
+                "The `placement` value should be in a format `zone:n`.",
+            ));
+        }
+    }
+    match request.query.get("engine") {
+        None | Some("couch") => Ok(()),
+        Some(_) => Err(ApiError::bad_request("invalid_engine_extension")),
+    }
+}
+
 async fn create(app: &App, request: &ApiRequest, name: String) -> Result<ApiResponse, ApiError> {
     if !is_legal(&name) {
         return Err(ApiError::new(
@@ -88,6 +108,7 @@ async fn create(app: &App, request: &ApiRequest, name: String) -> Result<ApiResp
     let location = request.location(&[&name]);
     let shards = positive(request, "q")?.unwrap_or(2);
     positive(request, "n")?;
+    check_placement(request)?;
     let partitioned = match request.query.get("partitioned") {
         None | Some("false") => false,
         Some("true") => true,
@@ -113,6 +134,7 @@ async fn create(app: &App, request: &ApiRequest, name: String) -> Result<ApiResp
 async fn post(app: &App, request: &ApiRequest, name: String) -> Result<ApiResponse, ApiError> {
     request.demand_json()?;
     let doc = incoming::parse(request.json()?)?;
+    let more_copies = request.wants_more_copies()?;
     let has_id = doc.id.is_some();
     let id = doc.id.clone().unwrap_or_else(root::new_id);
     let mut new = doc.into_edit(id.clone())?;
@@ -127,8 +149,13 @@ async fn post(app: &App, request: &ApiRequest, name: String) -> Result<ApiRespon
             &obj([("ok", true.into()), ("id", id.into())]),
         ));
     }
+    let status = if more_copies {
+        StatusCode::ACCEPTED
+    } else {
+        StatusCode::CREATED
+    };
     Ok(ApiResponse::json(
-        StatusCode::CREATED,
+        status,
         &obj([
             ("ok", true.into()),
             ("id", id.as_str().into()),
@@ -326,7 +353,7 @@ async fn limit(
                 if revs {
                     ApiError::bad_request("`rev_limits` must be a positive integer")
                 } else {
-                    ApiError::bad_request("`purge_infos_limit` must be positive integer")
+                    ApiError::bad_request("`purged_infos_limit` must be positive integer")
                 }
             })?;
             app.store

@@ -62,6 +62,8 @@ async fn get(
     id: String,
 ) -> Result<ApiResponse, ApiError> {
     let options = doc_options(&request.query)?;
+    request.check_reads()?;
+    let shows_deleted = request.query.get("deleted") == Some("true");
     let named = request.query.get("rev").map(Rev::parse).transpose()?;
     // CouchDB shows the winner then, whatever revision is named.
     let latest = request.query.get("latest") == Some("true");
@@ -80,7 +82,7 @@ async fn get(
         let row = documents::find(conn, db.id, &id)?.ok_or_else(ApiError::missing)?;
         let rev = match named {
             Some(rev) if !latest => rev,
-            _ if row.deleted => return Err(ApiError::deleted()),
+            _ if row.deleted && !shows_deleted => return Err(ApiError::deleted()),
             _ => row
                 .tree
                 .winner()
@@ -123,6 +125,7 @@ async fn get(
 /// Parses the body of a PUT, which is JSON or multipart.
 pub(crate) fn sent(request: &ApiRequest) -> Result<incoming::IncomingDoc, ApiError> {
     let kind = request.header(header::CONTENT_TYPE).unwrap_or_default();
+    let in_query = request.query.get("rev").map(Rev::parse).transpose()?;
     let mut doc = if kind.starts_with("multipart/related") {
         multipart::parse_related(kind, &request.body()?)?
     } else {
@@ -135,15 +138,19 @@ pub(crate) fn sent(request: &ApiRequest) -> Result<incoming::IncomingDoc, ApiErr
         }
         incoming::parse(json)?
     };
-    let in_query = request.query.get("rev").map(Rev::parse).transpose()?;
     let in_header = request.if_match().map(Rev::parse).transpose()?;
-    for named in [&in_query, &in_header].into_iter().flatten() {
-        if doc.rev.as_ref().is_some_and(|rev| rev != named) {
-            return Err(ApiError::bad_request(
-                "Document rev from request body and query string have different values",
-            ));
+    for (named, difference) in [
+        (
+            in_query,
+            "Document rev from request body and query string have different values",
+        ),
+        (in_header, "Document rev and etag have different values"),
+    ] {
+        let Some(named) = named else { continue };
+        if doc.rev.as_ref().is_some_and(|rev| *rev != named) {
+            return Err(ApiError::bad_request(difference));
         }
-        doc.rev = Some(named.clone());
+        doc.rev = Some(named);
     }
     Ok(doc)
 }
@@ -156,6 +163,7 @@ async fn put(
 ) -> Result<ApiResponse, ApiError> {
     incoming::check_id(&id)?;
     let doc = sent(request)?;
+    let more_copies = request.wants_more_copies()?;
     let (new, origin) = if request.query.get("new_edits") == Some("false") {
         (doc.into_replicated(id)?, Origin::Replication)
     } else {
@@ -171,7 +179,9 @@ async fn put(
             &obj([("ok", true.into()), ("id", id.into())]),
         ));
     }
-    let status = if deleted {
+    let status = if more_copies {
+        StatusCode::ACCEPTED
+    } else if deleted {
         StatusCode::OK
     } else {
         StatusCode::CREATED
@@ -214,6 +224,11 @@ async fn delete(
 ) -> Result<ApiResponse, ApiError> {
     incoming::check_id(&id)?;
     let rev = request.named_rev()?;
+    let status = if request.wants_more_copies()? {
+        StatusCode::ACCEPTED
+    } else {
+        StatusCode::OK
+    };
     let (database, wanted) = (name.clone(), id.clone());
     app.store
         .read(move |conn| {
@@ -233,12 +248,12 @@ async fn delete(
         history: rev.into_iter().collect(),
     };
     let rev = writing::save(app, &request.caller, &name, new, Origin::Edit).await?;
-    Ok(ApiResponse::ok(&obj([
+    let body = obj([
         ("ok", true.into()),
         ("id", id.into()),
         ("rev", rev.to_string().into()),
-    ]))
-    .with(header::ETAG, format!("\"{rev}\"")))
+    ]);
+    Ok(ApiResponse::json(status, &body).with(header::ETAG, format!("\"{rev}\"")))
 }
 
 /// The members and the attachments of a revision.
@@ -293,14 +308,20 @@ async fn copy(
         .get("destination")
         .and_then(|value| value.to_str().ok())
         .ok_or_else(|| ApiError::bad_request("Destination header is mandatory for COPY."))?;
-    let (target, target_rev) = match destination.split_once("?rev=") {
-        Some((target, rev)) => (target, Some(Rev::parse(rev)?)),
+    if destination.starts_with("http://") || destination.starts_with("https://") {
+        return Err(ApiError::bad_request("Destination URL must be relative."));
+    }
+    let (target, target_rev) = match destination.split_once('?') {
+        Some((target, query)) => {
+            let rev = query.strip_prefix("rev=").unwrap_or_default();
+            (target, Some(Rev::parse(rev)?))
+        }
         None => (destination, None),
     };
-    let target = decode(target.trim_start_matches('/'))
-        .ok_or_else(|| ApiError::bad_request("invalid UTF-8 in Destination"))?;
+    let target =
+        decode(target).ok_or_else(|| ApiError::illegal_docid("Document id must be valid UTF-8"))?;
     incoming::check_id(&target)?;
-    let source_rev = request.query.get("rev").map(Rev::parse).transpose()?;
+    let source_rev = request.named_rev()?;
     let database = name.clone();
     let new = app
         .store

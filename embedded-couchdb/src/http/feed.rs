@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     api_error::ApiError,
-    changes::{self, FeedChunk, FeedOptions, FeedPosition, Filter},
+    changes::{self, FeedChunk, FeedOptions, FeedPosition, Filter, NO_LIMIT},
     erlang::etag,
     json::obj,
     storage::databases::{self, Database},
@@ -30,6 +30,8 @@ pub(crate) async fn changes(
     request: &ApiRequest,
     name: String,
 ) -> Result<ApiResponse, ApiError> {
+    // CouchDB takes the names of these parameters in any case.
+    let request = &request.with_lower_case_parameters();
     let body = match request.method {
         Method::GET | Method::HEAD => None,
         Method::POST => {
@@ -59,7 +61,7 @@ pub(crate) async fn changes(
         .read(move |conn| databases::open(conn, &name))
         .await?;
     let options = feed_options::with_function(app, request, &db, parsed).await?;
-    let limit = request.query.count("limit")?;
+    let limit = feed_options::integer(request, "limit")?.filter(|limit| *limit >= 0);
     let limits = WaitLimits::new(request)?;
     start(app, request, db, options, feed_type, limit, limits).await
 }
@@ -81,10 +83,11 @@ pub(crate) async fn start(
     let feed_options = Arc::new(options);
     let since = match request.header(header::HeaderName::from_static("last-event-id")) {
         Some(id) if feed_type == FeedType::EventSource => Some(id),
-        _ => request.query.get("since"),
+        _ => request.query.last_of(&["since", "last-event-id"]),
     };
+    let since = since.filter(|_| !feed_options.descending);
     let since = match since.map(|text| text.trim_matches('"')) {
-        None | Some("" | "0") => 0,
+        None | Some("0") => 0,
         Some("now") => db.seq,
         Some(text) => db.parse_seq(text)?,
     };
@@ -95,7 +98,7 @@ pub(crate) async fn start(
     };
     let position = FeedPosition {
         seq: since,
-        left: limit.unwrap_or(i64::MAX),
+        left: limit.unwrap_or(NO_LIMIT),
         told: 0,
     };
     let (chunks, body) = mpsc::channel(4);

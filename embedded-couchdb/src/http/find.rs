@@ -445,14 +445,34 @@ async fn bulk_delete(
 ) -> Result<ApiResponse, ApiError> {
     request.demand_json()?;
     let body = request.json_object()?;
-    let ids = body.get("docids").and_then(Json::as_arr).ok_or_else(|| {
+    let ids = body.get("docids").ok_or_else(|| {
         ApiError::new(
             StatusCode::BAD_REQUEST,
             "missing_required_key",
             "Missing required key: docids",
         )
     })?;
-    let ids: Vec<String> = ids.iter().filter_map(Json::as_str).map(design_id).collect();
+    let ids = ids.as_arr().ok_or_else(|| {
+        ApiError::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_bulk_docs",
+            format!(
+                "Bulk Delete requires an array of non-null docids. Docids: {}",
+                printed(ids)
+            ),
+        )
+    })?;
+    let ids = ids
+        .iter()
+        .map(|id| match id {
+            Json::Str(id) => Ok(design_id(id)),
+            other => Err(ApiError::new(
+                StatusCode::BAD_REQUEST,
+                "invalid_index_name",
+                format!("Invalid index name: {}", printed(other)),
+            )),
+        })
+        .collect::<Result<Vec<String>, _>>()?;
     let caller = request.caller.clone();
     let (success, fail) = app
         .store

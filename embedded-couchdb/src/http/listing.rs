@@ -56,18 +56,17 @@ impl Listing {
                 }
             },
         };
-        let mut listing = Self::of(set, ViewQuery::parse(query, body, false)?)?;
-        if let Some(keys) = keys {
-            if let [only] = keys.as_slice()
-                && [&listing.start, &listing.end]
-                    .into_iter()
-                    .flatten()
-                    .any(|bound| only.as_str() != Some(bound))
-            {
-                return Err(view_query::keys_and_range());
-            }
-            listing.keys = Some(keys);
+        let parsed = ViewQuery::parse(query, body, false)?;
+        if let Some([only]) = keys.as_deref()
+            && [&parsed.start.key, &parsed.end.key]
+                .into_iter()
+                .flatten()
+                .any(|bound| bound != only)
+        {
+            return Err(view_query::keys_and_range());
         }
+        let mut listing = Self::of(set, parsed)?;
+        listing.keys = keys.or(listing.keys);
         Ok(listing)
     }
 

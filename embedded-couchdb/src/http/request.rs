@@ -102,6 +102,15 @@ impl ApiRequest {
         }
     }
 
+    /// The request with the names of its parameters in lower case.
+    pub(crate) fn with_lower_case_parameters(&self) -> Self {
+        let mut lowered = self.clone();
+        for (name, _) in &mut lowered.query.0 {
+            name.make_ascii_lowercase();
+        }
+        lowered
+    }
+
     /// The body, uncompressed.
     ///
     /// # Errors
@@ -134,12 +143,38 @@ impl ApiRequest {
         }
     }
 
-    /// The base URL of this server, with the host that the client sent.
+    /// The base URL of this server, with the host that the client sent, perhaps to a proxy.
     pub(crate) fn base(&self) -> String {
-        format!(
-            "http://{}",
-            self.header(header::HOST).unwrap_or("127.0.0.1")
-        )
+        let forwarded = |name| self.header(header::HeaderName::from_static(name));
+        let is_secure = forwarded("x-forwarded-ssl") == Some("on")
+            || forwarded("x-forwarded-proto") == Some("https");
+        let scheme = if is_secure { "https" } else { "http" };
+        let host = forwarded("x-forwarded-host").or_else(|| self.header(header::HOST));
+        format!("{scheme}://{}", host.unwrap_or("127.0.0.1"))
+    }
+
+    /// Whether more copies of a write are asked for than the only node can make. CouchDB then writes all the same, and
+    /// answers 202.
+    ///
+    /// # Errors
+    /// 400 for what is no number.
+    pub(crate) fn wants_more_copies(&self) -> Result<bool, ApiError> {
+        self.number_of_nodes("w").map(|w| w > 1)
+    }
+
+    /// Refuses a number of copies to read that is none.
+    pub(crate) fn check_reads(&self) -> Result<(), ApiError> {
+        self.number_of_nodes("r").map(|_| ())
+    }
+
+    fn number_of_nodes(&self, parameter: &str) -> Result<i64, ApiError> {
+        match self.query.get(parameter).map(str::parse) {
+            None => Ok(1),
+            Some(Ok(number)) => Ok(number),
+            Some(Err(_)) => Err(ApiError::bad_request(format!(
+                "`{parameter}` must be an integer"
+            ))),
+        }
     }
 
     /// The revision named by `If-Match`.
@@ -211,21 +246,12 @@ impl Query {
             .map(|(_, v)| v.as_str())
     }
 
-    /// A boolean parameter.
-    pub(crate) fn flag(&self, key: &str) -> Result<Option<bool>, ApiError> {
-        match self.get(key) {
-            None => Ok(None),
-            Some(text) if text.eq_ignore_ascii_case("true") => Ok(Some(true)),
-            Some(text) if text.eq_ignore_ascii_case("false") => Ok(Some(false)),
-            Some(text) => Err(ApiError::query(format!(
-                "Invalid boolean parameter: {text:?}"
-            ))),
-        }
-    }
-
-    /// A boolean parameter, `false` by default.
-    pub(crate) fn on(&self, key: &str) -> Result<bool, ApiError> {
-        Ok(self.flag(key)?.unwrap_or(false))
+    /// The value of the last parameter with one of these names.
+    pub(crate) fn last_of(&self, names: &[&str]) -> Option<&str> {
+        let mut pairs = self.0.iter().rev();
+        pairs
+            .find(|(name, _)| names.contains(&name.as_str()))
+            .map(|(_, value)| value.as_str())
     }
 
     /// A non-negative number.

@@ -100,11 +100,6 @@ pub(crate) async fn server_level(
         "_hamlet",
         "_cluster_setup",
         "_db_updates",
-        "_config",
-        "_stats",
-        "_system",
-        "_restart",
-        "_log",
         "_reshard",
     ];
     if !known.contains(&first) || (first == "_db_updates" && admin) {
@@ -214,8 +209,11 @@ async fn dbs_info(app: &App, request: &ApiRequest) -> Result<ApiResponse, ApiErr
         "POST" => {
             request.demand_json()?;
             let body = request.json_object()?;
-            let keys = body.get("keys").and_then(Json::as_arr);
-            keys.ok_or_else(|| ApiError::bad_request("`keys` member must exist."))?
+            let keys = body
+                .get("keys")
+                .ok_or_else(|| ApiError::bad_request("`keys` member must exist."))?;
+            keys.as_arr()
+                .ok_or_else(|| ApiError::bad_request("`keys` member must be an array."))?
                 .to_vec()
         }
         _ => return Err(ApiError::method_not_allowed("GET,HEAD,POST")),

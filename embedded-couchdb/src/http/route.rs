@@ -8,7 +8,7 @@ use super::{
     access::{self, Access},
     all_docs,
     app::App,
-    attachments, bulk, bulk_get, database, db_updates, design_info, document, feed, find,
+    attachments, bulk, bulk_get, cluster, database, db_updates, design_info, document, feed, find,
     functions, local, partitions,
     request::ApiRequest,
     response::ApiResponse,
@@ -43,6 +43,12 @@ fn is_body_unread(request: &ApiRequest, failure: Option<&ApiError>) -> bool {
             "illegal_docid",
             "not_found",
         ];
+        let is_attachment = request.method == Method::PUT
+            && request.path.len() > 2
+            && request.path.get(1).is_some_and(|id| !id.starts_with('_'));
+        if is_attachment {
+            return true;
+        }
         matches!(
             failure.status,
             StatusCode::UNAUTHORIZED
@@ -65,6 +71,7 @@ async fn routed(app: &Arc<App>, request: &ApiRequest) -> Result<ApiResponse, Api
         "_uuids" => return root::uuids(request),
         "favicon.ico" => return root::favicon(),
         "_utils" => {
+            cluster::only_reads_of(request, "GET,HEAD")?;
             return Err(ApiError::not_implemented(
                 "Fauxton, CouchDB's web interface, is not part of this server",
             ));

@@ -93,6 +93,7 @@ impl Find {
         let count = |key: &str, unless: i64| match body.get(key) {
             None => Ok(unless),
             Some(Json::Int(n)) if *n >= 0 => Ok(*n),
+            Some(Json::Big(digits)) if !digits.starts_with('-') => Ok(i64::MAX),
             Some(other) => Err(refused(
                 "invalid_non_neg_integer",
                 format!(
@@ -117,6 +118,7 @@ impl Find {
             fields: field_list(body.get("fields"))?,
             partition: match body.get("partition") {
                 None => String::new(),
+                Some(Json::Str(partition)) if partition.is_empty() => String::new(),
                 Some(Json::Str(partition)) => {
                     partitions::check_name(partition)?;
                     partition.clone()
