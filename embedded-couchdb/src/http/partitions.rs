@@ -7,7 +7,7 @@ use http::Method;
 use super::{
     all_docs::{self, DocumentSet},
     app::App,
-    find,
+    find, index,
     request::ApiRequest,
     response::ApiResponse,
     route,
@@ -51,7 +51,7 @@ pub(crate) async fn partition(
         }
         ["_find"] => find::find(app, request, name, Some(partition)).await,
         ["_explain"] => find::explain(app, request, name, Some(partition)).await,
-        ["_index", rest @ ..] => find::index(app, request, name, rest).await,
+        ["_index", rest @ ..] => index::index(app, request, name, rest).await,
         ["_design", ddoc, function, ..] if function.starts_with('_') => {
             let rest = path.get(3..).unwrap_or_default();
             route::design_part(app, &within(request, partition)?, name, ddoc, rest).await

@@ -9,7 +9,7 @@ use super::{
     all_docs,
     app::App,
     attachments, bulk, bulk_get, cluster, database, db_updates, design_info, document, feed, find,
-    functions, local, partitions,
+    functions, index, local, partitions,
     request::ApiRequest,
     response::ApiResponse,
     root, search, session,
@@ -205,7 +205,7 @@ async fn in_database(
         [_, "_find"] => find::find(app, request, name, None).await,
         [_, "_explain"] => find::explain(app, request, name, None).await,
         [_, "_partition", path @ ..] => partitions::partition(app, request, name, path).await,
-        [_, "_index", rest @ ..] => find::index(app, request, name, rest).await,
+        [_, "_index", rest @ ..] => index::index(app, request, name, rest).await,
         [_, "_local"] => Err(local::invalid_id()),
         [_, "_local", id] => local::local(app, request, name, format!("_local/{id}")).await,
         [_, "_local", ..] => Err(ApiError::bad_request(

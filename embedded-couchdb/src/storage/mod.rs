@@ -7,6 +7,7 @@ pub(crate) mod chores;
 pub(crate) mod databases;
 pub(crate) mod db_updates;
 pub(crate) mod documents;
+mod edits;
 pub(crate) mod index_def;
 pub(crate) mod indexes;
 pub(crate) mod locals;
