@@ -37,7 +37,7 @@ pub(crate) async fn document(
             // An empty list asks for nothing in particular.
             if request
                 .query
-                .get("open_revs")
+                .last_of(&["open_revs"])
                 .is_some_and(|list| list.trim() != "[]")
             {
                 open_revs(app, request, name, id).await
@@ -63,10 +63,10 @@ async fn get(
 ) -> Result<ApiResponse, ApiError> {
     let options = doc_options(&request.query)?;
     request.check_reads()?;
-    let shows_deleted = request.query.get("deleted") == Some("true");
-    let named = request.query.get("rev").map(Rev::parse).transpose()?;
+    let shows_deleted = request.query.is_on("deleted");
+    let named = request.query.rev()?;
     // CouchDB shows the winner then, whatever revision is named.
-    let latest = request.query.get("latest") == Some("true");
+    let latest = request.query.is_on("latest");
     let options = if named.is_some() && !latest {
         options.of_revision()
     } else {
@@ -125,7 +125,7 @@ async fn get(
 /// Parses the body of a PUT, which is JSON or multipart.
 pub(crate) fn sent(request: &ApiRequest) -> Result<incoming::IncomingDoc, ApiError> {
     let kind = request.header(header::CONTENT_TYPE).unwrap_or_default();
-    let in_query = request.query.get("rev").map(Rev::parse).transpose()?;
+    let in_query = request.query.rev()?;
     let mut doc = if kind.starts_with("multipart/related") {
         multipart::parse_related(kind, &request.body()?)?
     } else {
@@ -164,7 +164,7 @@ async fn put(
     incoming::check_id(&id)?;
     let doc = sent(request)?;
     let more_copies = request.wants_more_copies()?;
-    let (new, origin) = if request.query.get("new_edits") == Some("false") {
+    let (new, origin) = if request.query.last_of(&["new_edits"]) == Some("false") {
         (doc.into_replicated(id)?, Origin::Replication)
     } else {
         (doc.into_edit(id)?, Origin::Edit)

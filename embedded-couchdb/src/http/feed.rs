@@ -30,8 +30,7 @@ pub(crate) async fn changes(
     request: &ApiRequest,
     name: String,
 ) -> Result<ApiResponse, ApiError> {
-    // CouchDB takes the names of these parameters in any case.
-    let request = &request.with_lower_case_parameters();
+    let request = &request.with_parameters_of_feed();
     let body = match request.method {
         Method::GET | Method::HEAD => None,
         Method::POST => {

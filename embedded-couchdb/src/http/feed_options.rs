@@ -175,7 +175,7 @@ pub(super) fn parse(
         include_docs: on("include_docs"),
         conflicts: on("conflicts"),
         attachments: on("attachments"),
-        descending: on("descending") || request.query.get("dir") == Some("rev"),
+        descending: on("descending"),
         seq_interval: match request.query.get("seq_interval").map(str::parse) {
             None => None,
             Some(Ok(interval @ 1..)) => Some(interval),

@@ -24,13 +24,14 @@ use crate::{
     },
     storage::{
         databases::{self, Database},
-        indexes,
+        indexes, partitions,
     },
 };
 
 fn parse(request: &ApiRequest, partition: Option<&str>) -> Result<Find, ApiError> {
     let mut find = Find::parse(&request.json_object()?)?;
     if let Some(partition) = partition {
+        partitions::check_name(partition)?;
         find.only_in(partition)?;
     }
     Ok(find)

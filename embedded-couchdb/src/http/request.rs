@@ -102,13 +102,23 @@ impl ApiRequest {
         }
     }
 
-    /// The request with the names of its parameters in lower case.
-    pub(crate) fn with_lower_case_parameters(&self) -> Self {
-        let mut lowered = self.clone();
-        for (name, _) in &mut lowered.query.0 {
-            name.make_ascii_lowercase();
+    /// The request with the parameters of a feed: their names are in lower case, and the last of two with one name
+    /// counts, unless the first has switched something on.
+    pub(crate) fn with_parameters_of_feed(&self) -> Self {
+        const SWITCHES: [&str; 4] = ["attachments", "conflicts", "descending", "include_docs"];
+        let mut read: Vec<(String, String)> = Vec::new();
+        for (name, value) in self.query.pairs() {
+            let name = name.to_ascii_lowercase();
+            match read.iter_mut().find(|(before, _)| *before == name) {
+                Some((_, before)) if SWITCHES.contains(&name.as_str()) && before == "true" => {}
+                Some((_, before)) => before.clone_from(value),
+                None => read.push((name, value.clone())),
+            }
         }
-        lowered
+        Self {
+            query: Query(read),
+            ..self.clone()
+        }
     }
 
     /// The body, uncompressed.
@@ -159,16 +169,16 @@ impl ApiRequest {
     /// # Errors
     /// 400 for what is no number.
     pub(crate) fn wants_more_copies(&self) -> Result<bool, ApiError> {
-        self.number_of_nodes("w").map(|w| w > 1)
+        Self::number_of_nodes("w", self.query.get("w")).map(|w| w > 1)
     }
 
     /// Refuses a number of copies to read that is none.
     pub(crate) fn check_reads(&self) -> Result<(), ApiError> {
-        self.number_of_nodes("r").map(|_| ())
+        Self::number_of_nodes("r", self.query.last_of(&["r"])).map(|_| ())
     }
 
-    fn number_of_nodes(&self, parameter: &str) -> Result<i64, ApiError> {
-        match self.query.get(parameter).map(str::parse) {
+    fn number_of_nodes(parameter: &str, value: Option<&str>) -> Result<i64, ApiError> {
+        match value.map(str::parse) {
             None => Ok(1),
             Some(Ok(number)) => Ok(number),
             Some(Err(_)) => Err(ApiError::bad_request(format!(
@@ -185,15 +195,16 @@ impl ApiRequest {
 
     /// The revision named by the query or by `If-Match`.
     pub(crate) fn named_rev(&self) -> Result<Option<Rev>, ApiError> {
-        let query = self.query.get("rev");
-        let matched = self.if_match();
-        match (query, matched) {
-            (Some(query), Some(matched)) if query != matched => Err(ApiError::bad_request(
+        let query = self.query.rev()?;
+        let matched = self.if_match().map(Rev::parse).transpose()?;
+        if let (Some(query), Some(matched)) = (&query, &matched)
+            && query != matched
+        {
+            return Err(ApiError::bad_request(
                 "Document rev and etag have different values",
-            )),
-            (Some(rev), _) | (None, Some(rev)) => Rev::parse(rev).map(Some),
-            (None, None) => Ok(None),
+            ));
         }
+        Ok(query.or(matched))
     }
 }
 
@@ -238,12 +249,27 @@ impl Query {
         self.0.push((key.to_owned(), value));
     }
 
+    /// The value of a parameter; the first one if it is repeated, as CouchDB reads most.
     pub(crate) fn get(&self, key: &str) -> Option<&str> {
+        let mut pairs = self.0.iter();
+        pairs
+            .find(|(name, _)| name == key)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// The revision that the query names. CouchDB reads all that are given, and takes the last.
+    pub(crate) fn rev(&self) -> Result<Option<Rev>, ApiError> {
+        let named = self.0.iter().filter(|(name, _)| name == "rev");
+        named
+            .map(|(_, rev)| Rev::parse(rev))
+            .try_fold(None, |_, rev| rev.map(Some))
+    }
+
+    /// Whether a parameter is `true`, perhaps among other values. CouchDB reads those of documents and feeds so.
+    pub(crate) fn is_on(&self, key: &str) -> bool {
         self.0
             .iter()
-            .rev()
-            .find(|(k, _)| k == key)
-            .map(|(_, v)| v.as_str())
+            .any(|(name, value)| name == key && value == "true")
     }
 
     /// The value of the last parameter with one of these names.

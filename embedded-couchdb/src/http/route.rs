@@ -1,4 +1,5 @@
-//! Routing of requests by path.
+//! Routing of requests by path. The parameters of each route are in the table of `tests/parameters.rs`, which is walked
+//! through for this server and for CouchDB.
 
 use std::sync::Arc;
 
@@ -202,7 +203,7 @@ async fn in_database(
         }
         [_, "_purge"] => bulk::purge(app, request, name).await,
         [_, "_changes"] => feed::changes(app, request, name).await,
-        [_, "_find"] => find::find(app, request, name, None).await,
+        [_, "_find"] => find::find(app, request, name, request.query.get("partition")).await,
         [_, "_explain"] => find::explain(app, request, name, None).await,
         [_, "_partition", path @ ..] => partitions::partition(app, request, name, path).await,
         [_, "_index", rest @ ..] => index::index(app, request, name, rest).await,
