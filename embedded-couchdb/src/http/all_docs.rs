@@ -117,7 +117,6 @@ pub(crate) async fn queries(
     if request.method != http::Method::POST {
         return Err(ApiError::method_not_allowed("POST"));
     }
-    request.demand_json()?;
     let body = request.json_object()?;
     let asked = body
         .get("queries")

@@ -102,6 +102,7 @@ pub(crate) async fn bulk_get(
     name: String,
 ) -> Result<ApiResponse, ApiError> {
     only_post(request)?;
+    request.demand_json()?;
     let body = request.json_object()?;
     let wanted = body
         .get("docs")

@@ -209,7 +209,7 @@ pub(crate) async fn special(
                 .await?;
             Ok(done(StatusCode::ACCEPTED))
         }
-        [_, "_view_cleanup"] => {
+        [_, "_view_cleanup", ..] => {
             only(request, "POST")?;
             views::clean_up(app, name).await?;
             Ok(done(StatusCode::ACCEPTED))
@@ -229,6 +229,9 @@ pub(crate) async fn special(
                 .read(move |conn| databases::open(conn, &name))
                 .await?;
             if request.method == Method::POST {
+                if segments.len() > 2 {
+                    return Err(ApiError::method_not_allowed("DELETE,GET,HEAD,PUT"));
+                }
                 form::check_referer(request)?;
             }
             if request.method == Method::PUT {

@@ -51,7 +51,8 @@ pub(crate) fn up(request: &ApiRequest) -> Result<ApiResponse, ApiError> {
 }
 
 /// `/favicon.ico`
-pub(crate) fn favicon() -> Result<ApiResponse, ApiError> {
+pub(crate) fn favicon(request: &ApiRequest) -> Result<ApiResponse, ApiError> {
+    only_reads(request)?;
     Ok(
         ApiResponse::text(StatusCode::NOT_FOUND, "Not found.".to_owned())
             .with(header::CONTENT_TYPE, "text/plain"),
@@ -117,18 +118,29 @@ pub(crate) async fn server_level(
         });
     }
     let response = match segments {
-        ["_all_dbs"] => all_dbs(app, request).await?,
-        ["_dbs_info"] => dbs_info(app, request).await?,
-        ["_active_tasks"] => {
+        ["_all_dbs", ..] => all_dbs(app, request).await?,
+        ["_dbs_info", ..] => dbs_info(app, request).await?,
+        ["_active_tasks", ..] => {
             only_reads(request)?;
             ApiResponse::ok(&Json::Arr(Vec::new()))
         }
         ["_scheduler", path @ ..] => cluster::scheduler(app, request, path).await?,
         ["_membership"] => cluster::membership(request)?,
         ["_reshard", path @ ..] => cluster::reshard(app, request, path).await?,
-        ["_cluster_setup"] => ApiResponse::ok(&obj([("state", "single_node_enabled".into())])),
+        ["_cluster_setup", ..] if request.method == http::Method::POST => {
+            return Err(ApiError::not_implemented(
+                "this server is one node, and needs no setup",
+            ));
+        }
+        ["_cluster_setup", ..] => {
+            cluster::only_reads_of(request, "GET,POST")?;
+            ApiResponse::ok(&obj([("state", "single_node_enabled".into())]))
+        }
         ["_node", path @ ..] => node::node(app, request, path).await?,
-        ["_replicate"] => {
+        ["_replicate", ..] => {
+            if request.method != http::Method::POST {
+                return Err(ApiError::method_not_allowed("POST"));
+            }
             return Err(ApiError::not_implemented(
                 "this server does not replicate by itself; let a CouchDB replicate from it or to it",
             ));

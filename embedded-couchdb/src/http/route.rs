@@ -34,7 +34,11 @@ pub(crate) async fn route(app: &Arc<App>, request: &ApiRequest) -> Result<ApiRes
 
 /// Whether CouchDB answers before it reads the body. Then it closes the connection.
 fn is_body_unread(request: &ApiRequest, failure: Option<&ApiError>) -> bool {
-    if !matches!(request.method, Method::POST | Method::PUT) {
+    let is_signal = matches!(
+        request.path.get(1).map(String::as_str),
+        Some("_compact" | "_view_cleanup" | "_ensure_full_commit" | "_sync_shards")
+    );
+    if is_signal || !matches!(request.method, Method::POST | Method::PUT) {
         return true;
     }
     failure.is_some_and(|failure| {
@@ -70,7 +74,7 @@ async fn routed(app: &Arc<App>, request: &ApiRequest) -> Result<ApiResponse, Api
         "_session" => return session::session(app, request).await,
         "_up" => return root::up(request),
         "_uuids" => return root::uuids(request),
-        "favicon.ico" => return root::favicon(),
+        "favicon.ico" => return root::favicon(request),
         "_utils" => {
             cluster::only_reads_of(request, "GET,HEAD")?;
             return Err(ApiError::not_implemented(
@@ -85,7 +89,7 @@ async fn routed(app: &Arc<App>, request: &ApiRequest) -> Result<ApiResponse, Api
     if let Some(response) = root::server_level(app, request, segments).await? {
         return Ok(response);
     }
-    if segments == ["_db_updates"] {
+    if first == "_db_updates" {
         return db_updates::db_updates(app, request).await;
     }
     if first.starts_with('_')
@@ -202,9 +206,9 @@ async fn in_database(
             bulk::revs_diff(app, request, name, bulk::MissingFormat::Missing).await
         }
         [_, "_purge"] => bulk::purge(app, request, name).await,
-        [_, "_changes"] => feed::changes(app, request, name).await,
-        [_, "_find"] => find::find(app, request, name, request.query.get("partition")).await,
-        [_, "_explain"] => find::explain(app, request, name, None).await,
+        [_, "_changes", ..] => feed::changes(app, request, name).await,
+        [_, "_find", ..] => find::find(app, request, name, request.query.get("partition")).await,
+        [_, "_explain", ..] => find::explain(app, request, name, None).await,
         [_, "_partition", path @ ..] => partitions::partition(app, request, name, path).await,
         [_, "_index", rest @ ..] => index::index(app, request, name, rest).await,
         [_, "_local"] => Err(local::invalid_id()),

@@ -64,8 +64,7 @@ pub(crate) async fn view(
     let (view, is_queries) = match rest {
         [view] => (*view, false),
         [view, "queries"] => (*view, true),
-        [] => return Err(ApiError::method_not_allowed("GET,POST,HEAD")),
-        _ => return Err(ApiError::missing()),
+        _ => return Err(ApiError::method_not_allowed("GET,POST,HEAD")),
     };
     let body = match request.method {
         Method::GET | Method::HEAD if !is_queries => None,
