@@ -137,7 +137,7 @@ pub(crate) fn judged_chunk(
         // A document that has changed since comes again later.
         let row = documents::find(conn, db.id, &candidate.id)?;
         if let Some(row) = row.filter(|row| row.seq == candidate.seq)
-            && let Some(line) = change_row(conn, db, feed_options, &row, Some(&accepted))?
+            && let Some(line) = change_row(conn, db, feed_options, position, &row, Some(&accepted))?
         {
             (feed_options.row)(&line, &mut text, position.told == 0);
             position.told += 1;
@@ -160,11 +160,16 @@ pub(crate) struct FeedOptions {
     pub(crate) conflicts: bool,
     pub(crate) attachments: bool,
     pub(crate) descending: bool,
+    /// Of so many rows, one has a sequence: that with which the rows that are left are a multiple.
+    pub(crate) seq_interval: Option<i64>,
     /// Whether the end of the feed tells how many changes are left.
     pub(crate) tells_pending: bool,
     /// Appends a row with its separators to the output.
     pub(crate) row: fn(&str, &mut String, first: bool),
 }
+
+/// CouchDB's limit of a feed without one.
+pub(crate) const NO_LIMIT: i64 = 1_000_000_000_000_000;
 
 impl FeedOptions {
     /// The direction of the feed in SQL, and what a later sequence is.
@@ -223,7 +228,7 @@ pub(crate) fn read_chunk(
         };
         seen += 1;
         position.seq = found.seq;
-        if let Some(line) = change_row(conn, db, feed_options, &found, None)? {
+        if let Some(line) = change_row(conn, db, feed_options, position, &found, None)? {
             (feed_options.row)(&line, &mut text, position.told == 0);
             position.told += 1;
             position.left -= 1;
@@ -281,6 +286,7 @@ fn change_row(
     conn: &Connection,
     db: &Database,
     feed_options: &FeedOptions,
+    position: FeedPosition,
     row: &DocRow,
     accepted: Option<&[Rev]>,
 ) -> Result<Option<String>, ApiError> {
@@ -304,7 +310,12 @@ fn change_row(
         Filter::Ids(_) | Filter::Designs => return Ok(None),
     }
     let mut out = String::from("{\"seq\":");
-    write_string(&db.seq_text(row.seq), &mut out);
+    let interval = feed_options.seq_interval;
+    if interval.is_none_or(|interval| position.left % interval == 0) {
+        write_string(&db.seq_text(row.seq), &mut out);
+    } else {
+        out.push_str("null");
+    }
     out.push_str(",\"id\":");
     write_string(&row.id, &mut out);
     out.push_str(",\"changes\":[");

@@ -195,6 +195,9 @@ pub(crate) struct Edit<'a> {
     pub(crate) body: &'a [(String, Json)],
     /// The name, content type and MD5 of each attachment, in the order of the document.
     pub(crate) attachments: Vec<(&'a str, &'a str, Cow<'a, [u8]>)>,
+    /// Whether the edit is of a tombstone, which it does not name. CouchDB then knows only how many attachments there
+    /// are.
+    pub(crate) is_revival: bool,
 }
 
 /// The id of the revision of an edit, without the position.
@@ -220,15 +223,62 @@ pub(crate) fn revision_id(edit: &Edit<'_>) -> String {
     } else {
         term.list(edit.attachments.len());
         for (name, content_type, digest) in edit.attachments.iter().rev() {
-            term.tuple(3)
-                .binary(name.as_bytes())
-                .binary(content_type.as_bytes())
-                .binary(digest);
+            term.tuple(3);
+            if edit.is_revival {
+                term.atom("undefined").atom("undefined").atom("undefined");
+            } else {
+                term.binary(name.as_bytes())
+                    .binary(content_type.as_bytes())
+                    .binary(digest);
+            }
         }
         term.nil();
     }
     term.nil();
     hex::encode(Md5::digest(term.bytes()))
+}
+
+/// What stands for the revision `0-number` of a local document with these members: CouchDB's ETag of it, in quotes.
+pub(crate) fn local_etag(number: i64, body: &[(String, Json)]) -> String {
+    let mut term = Term::new();
+    term.tuple(3)
+        .int(0)
+        .binary(number.to_string().as_bytes())
+        .tuple(1)
+        .members(body);
+    etag(&term.bytes())
+}
+
+/// An ETag that stands for some bytes, in quotes and in CouchDB's form.
+pub(crate) fn etag(bytes: &[u8]) -> String {
+    let mut hash = twox_hash::XxHash3_128::oneshot(bytes);
+    let mut digits = Vec::new();
+    while hash > 0 {
+        // The remainder is less than 36.
+        let digit = u32::try_from(hash % 36).unwrap_or_default();
+        digits.extend(char::from_digit(digit, 36));
+        hash /= 36;
+    }
+    let digits: String = digits.into_iter().rev().collect();
+    format!("\"{}\"", digits.to_uppercase())
+}
+
+/// Puts texts in the order in which Erlang's module `sets` lists them, up to eighty.
+pub(crate) fn order_as_set(texts: &mut [String]) {
+    /// The number of places that a set has at first.
+    const PLACES: u32 = 16;
+    // Texts with the same place stay in their order.
+    texts.sort_by_key(|text| phash(text.as_bytes()) % PLACES);
+}
+
+/// The hash of a binary that Erlang calls `phash`.
+fn phash(bytes: &[u8]) -> u32 {
+    let hash = bytes.iter().fold(0_u32, |hash, byte| {
+        hash.wrapping_mul(268_440_163)
+            .wrapping_add(u32::from(*byte))
+    });
+    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    hash.wrapping_mul(268_436_141).wrapping_add(length)
 }
 
 /// The order of Erlang's terms: numbers, then atoms (`false`, `null`, `true`), tuples (objects), lists, and binaries
@@ -332,7 +382,7 @@ mod tests {
         reason = "a failed expectation is the test failing"
     )]
 
-    use super::{Edit, Term, printed, revision_id};
+    use super::{Edit, Term, local_etag, order_as_set, printed, revision_id};
     use crate::json::Json;
 
     fn first(body: &str) -> String {
@@ -344,6 +394,7 @@ mod tests {
             parent: None,
             body: &members,
             attachments: vec![],
+            is_revival: false,
         })
     }
 
@@ -374,6 +425,21 @@ mod tests {
             encoded("-340282366920938463463374607431768211457"),
             "836e11010100000000000000000000000000000001"
         );
+    }
+
+    #[test]
+    fn etags_of_local_documents_equal_those_of_couchdb_3() {
+        let Json::Obj(body) = Json::parse(br#"{"a":1}"#).unwrap() else {
+            unreachable!("an object")
+        };
+        assert_eq!(local_etag(1, &body), "\"E2CJHHK88Y34QMT29KIZUBZMY\"");
+    }
+
+    #[test]
+    fn sets_are_listed_as_erlang_does() {
+        let mut letters: Vec<String> = ('a'..='z').map(String::from).collect();
+        order_as_set(&mut letters);
+        assert_eq!(letters.concat(), "kpeujzodtiyncshxmbrgwlaqfv");
     }
 
     #[test]

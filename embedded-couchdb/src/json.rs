@@ -214,7 +214,7 @@ pub(crate) fn write_string(s: &str, out: &mut String) {
         // Escaped bytes are ASCII, so both offsets are character boundaries.
         out.push_str(s.get(plain..at).unwrap_or_default());
         if escape.is_empty() {
-            let _ = write!(out, "\\u{byte:04x}");
+            let _ = write!(out, "\\u{byte:04X}");
         } else {
             out.push_str(escape);
         }
@@ -475,10 +475,23 @@ impl Parser<'_> {
                 .map_or_else(|_| Json::Big(text.to_owned()), Json::Int));
         }
         match text.parse::<f64>() {
+            Ok(x) if is_zero_to_couchdb(text) => Ok(Json::Float(0.0_f64.copysign(x))),
             Ok(x) if x.is_finite() => Ok(Json::Float(x)),
             _ => Err(self.invalid()),
         }
     }
+}
+
+/// Whether CouchDB reads a number as zero that has no fraction and a very small exponent. Its revision would be another
+/// one.
+fn is_zero_to_couchdb(text: &str) -> bool {
+    let exponent = text.split_once(['e', 'E']).map(|(digits, exponent)| {
+        (
+            digits.contains('.'),
+            exponent.parse::<i64>().unwrap_or(i64::MIN),
+        )
+    });
+    matches!(exponent, Some((false, ..=-324))) && text.contains('-')
 }
 
 /// CouchDB keeps the last of two members with one key.

@@ -72,7 +72,7 @@ proptest! {
     #[test]
     fn any_query_string_is_parsed_or_refused(text in ".{0,40}") {
         if let Ok(query) = Query::parse(&text) {
-            let _ = (query.flag("a"), query.count("limit"), query.json(&["key"]));
+            let _ = (query.last_of(&["a"]), query.count("limit"), query.json(&["key"]));
         }
     }
 

@@ -7,6 +7,10 @@
 //!
 //! In files whose name ends with `_raw`, all headers of a response are shown, and multipart bodies line by line.
 //!
+//! In files whose name ends with `_exact`, the body is shown byte by byte, as a string of Rust.
+//!
+//! `HAMLET_CONFORMANCE=NAME` limits the tests to the files whose name contains it.
+//!
 //! With `HAMLET_TEST_COUCHDB_URL` the requests are also sent to a real CouchDB. With
 //! `HAMLET_RECORD_CONFORMANCE=1` too, its responses replace those in the files.
 
@@ -197,7 +201,13 @@ fn body_lines(text: &str, db_name: &str, lines: &mut Vec<String>) {
 }
 
 /// The response in the format of the files that show everything.
-fn shown_whole(call: &Call, reply: &Reply, db_name: &str, host: &str) -> Vec<String> {
+fn shown_whole(
+    call: &Call,
+    reply: &Reply,
+    db_name: &str,
+    host: &str,
+    is_exact: bool,
+) -> Vec<String> {
     /// Those that say nothing about the request.
     const LEFT_OUT: [&str; 7] = [
         "cache-control",
@@ -241,9 +251,18 @@ fn shown_whole(call: &Call, reply: &Reply, db_name: &str, host: &str) -> Vec<Str
                     .replace(&db_name.replace('/', "%2F"), "{name}")
                     .replace(db_name, "{name unescaped}")
                     .replace(host, "{host}"),
-                "etag" if call.path.contains("/_changes") || call.path.contains("/_local/") => {
-                    return None;
-                }
+                "set-cookie" => value
+                    .split(';')
+                    .map(|part| match part.split_once('=') {
+                        Some((name @ " Expires", _)) => format!("{name}={{date}}"),
+                        Some((name @ "AuthSession", some)) if !some.is_empty() => {
+                            format!("{name}={{cookie}}")
+                        }
+                        _ => part.to_owned(),
+                    })
+                    .collect::<Vec<_>>()
+                    .join(";"),
+                "etag" if call.path.contains("/_changes") => return None,
                 _ => named(value),
             };
             Some(format!("{name}: {value}"))
@@ -255,7 +274,9 @@ fn shown_whole(call: &Call, reply: &Reply, db_name: &str, host: &str) -> Vec<Str
     if call.method == "HEAD" || reply.body.is_empty() {
         return lines;
     }
-    if content_type.starts_with("multipart/") {
+    if is_exact {
+        lines.push(format!("{:?}", reply.text()));
+    } else if content_type.starts_with("multipart/") {
         for line in split(&reply.body, b"\r\n") {
             lines.push(match std::str::from_utf8(line) {
                 Ok(text) if !text.contains(|c: char| c < ' ') => {
@@ -406,8 +427,9 @@ async fn replay(client: &Client, name: &str, text: &str) -> (String, Vec<String>
                 revs.insert("the cookie".to_owned(), value.to_owned());
             }
         }
-        let lines = if name.ends_with("_raw") {
-            shown_whole(&call, &reply, &db_name, &client.address)
+        let is_exact = name.ends_with("_exact");
+        let lines = if is_exact || name.ends_with("_raw") {
+            shown_whole(&call, &reply, &db_name, &client.address, is_exact)
         } else {
             shown(&call, &reply, &db_name)
         };
@@ -443,6 +465,7 @@ async fn replay(client: &Client, name: &str, text: &str) -> (String, Vec<String>
 
 fn recordings() -> Vec<(String, PathBuf)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/conformance");
+    let wanted = std::env::var("HAMLET_CONFORMANCE").unwrap_or_default();
     let mut found: Vec<(String, PathBuf)> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -451,6 +474,7 @@ fn recordings() -> Vec<(String, PathBuf)> {
                 .is_some_and(|extension| extension == "calls")
         })
         .map(|path| (path.file_stem().unwrap().to_str().unwrap().to_owned(), path))
+        .filter(|(name, _)| name.contains(&wanted))
         .collect();
     found.sort();
     found

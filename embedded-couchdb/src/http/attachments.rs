@@ -192,6 +192,7 @@ async fn change(
     incoming::check_id(&id)?;
     incoming::check_attachment_name(&file)?;
     let rev = request.named_rev()?;
+    let more_copies = request.wants_more_copies()?;
     let putting = request.method == Method::PUT;
     let new_file = if putting {
         let content_type = request
@@ -206,7 +207,10 @@ async fn change(
     } else {
         None
     };
-    let location = request.location(&[&name, &id, &file]);
+    // CouchDB leaves the name of the database as it is here.
+    let path = request.location(&[&id, &file]);
+    let path = path.strip_prefix(&request.base()).unwrap_or_default();
+    let location = format!("{}/{name}{path}", request.base());
     let database = name.clone();
     let new = app
         .store
@@ -223,10 +227,16 @@ async fn change(
         ("id", id.into()),
         ("rev", rev.to_string().into()),
     ]);
+    let status = match (more_copies, putting) {
+        (true, _) => StatusCode::ACCEPTED,
+        (false, true) => StatusCode::CREATED,
+        (false, false) => StatusCode::OK,
+    };
+    let response = ApiResponse::json(status, &response);
     Ok(if putting {
-        ApiResponse::json(StatusCode::CREATED, &response).with(header::LOCATION, location)
+        response.with(header::LOCATION, location)
     } else {
-        ApiResponse::ok(&response)
+        response
     })
 }
 

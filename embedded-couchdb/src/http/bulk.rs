@@ -2,13 +2,17 @@
 
 use http::StatusCode;
 
-use super::{app::App, incoming, request::ApiRequest, response::ApiResponse, root, writing};
+use super::{
+    app::App, incoming, request::ApiRequest, response::ApiResponse, revisions::rev_list, root,
+    writing,
+};
 use crate::{
     api_error::ApiError,
     json::{Json, obj},
     storage::{
         databases,
         documents::{self, NewDoc, Origin},
+        partitions,
         revtree::Rev,
     },
 };
@@ -65,6 +69,7 @@ pub(crate) async fn bulk_docs(
             ));
         }
     };
+    let body_copies = body.get("w").cloned();
     drop(body);
     let new = docs
         .into_iter()
@@ -77,6 +82,11 @@ pub(crate) async fn bulk_docs(
             }
         })
         .collect::<Result<Vec<NewDoc>, ApiError>>()?;
+    let asked_copies = match body_copies {
+        _ if new.is_empty() => false,
+        Some(Json::Int(w)) => w > 1,
+        _ => request.wants_more_copies()?,
+    };
     let named: Vec<(String, Option<Rev>)> = new
         .iter()
         .map(|doc| (doc.id.clone(), doc.history.first().cloned()))
@@ -85,9 +95,21 @@ pub(crate) async fn bulk_docs(
     let results = named
         .into_iter()
         .zip(outcomes)
-        .filter_map(|((id, sent), outcome)| result(id, sent, outcome, origin))
+        .filter_map(|((id, sent), outcome)| {
+            let is_stored = outcome.is_ok();
+            let mut result = result(id, sent, outcome, origin)?;
+            if let (Json::Obj(members), true, true) = (&mut result, is_stored, asked_copies) {
+                members.push(("accepted".to_owned(), true.into()));
+            }
+            Some(result)
+        })
         .collect();
-    Ok(ApiResponse::json(StatusCode::CREATED, &Json::Arr(results)))
+    let status = if asked_copies {
+        StatusCode::ACCEPTED
+    } else {
+        StatusCode::CREATED
+    };
+    Ok(ApiResponse::json(status, &Json::Arr(results)))
 }
 
 /// The entry of a response for one document. Of replicated revisions, only those that were refused are named.
@@ -138,23 +160,17 @@ pub(crate) async fn revs_diff(
     let body = request.json_object()?;
     let mut asked: Vec<(String, Vec<Rev>)> = Vec::new();
     for (id, revs) in body.as_obj().unwrap_or_default() {
-        let revs = revs
-            .as_arr()
-            .ok_or_else(|| ApiError::bad_request("Revisions must be an array"))?;
-        let revs = revs
-            .iter()
-            .map(|rev| {
-                rev.as_str().map_or_else(
-                    || Err(ApiError::bad_request("Invalid rev format")),
-                    Rev::parse,
-                )
-            })
-            .collect::<Result<_, _>>()?;
-        asked.push((id.clone(), revs));
+        if revs.as_arr().is_none() {
+            return Err(ApiError::bad_request("Revisions must be an array"));
+        }
+        asked.push((id.clone(), rev_list(revs)?));
     }
     let found = app.store.read(move |conn| {
         let db = databases::open(conn, &name)?;
         let mut out = Vec::new();
+        for (id, _) in &asked {
+            partitions::check_id(&db, id)?;
+        }
         for (id, revs) in asked {
             let row = documents::find(conn, db.id, &id)?;
             let mut missing: Vec<Rev> = revs
@@ -174,7 +190,7 @@ pub(crate) async fn revs_diff(
             let newest = missing.iter().map(|rev| rev.pos).max().unwrap_or(0);
             let ancestors: Vec<Json> = row
                 .iter()
-                .flat_map(|row| row.tree.leaves_in_tree_order())
+                .flat_map(|row| row.tree.leaves())
                 .filter(|leaf| leaf.rev.pos < newest)
                 .map(|leaf| leaf.rev.to_string().into())
                 .collect();
@@ -204,18 +220,15 @@ pub(crate) async fn purge(
     let body = request.json_object()?;
     let mut asked: Vec<(String, Vec<Rev>)> = Vec::new();
     for (id, revs) in body.as_obj().unwrap_or_default() {
-        let revs = revs.as_arr().unwrap_or_default();
-        let revs = revs
-            .iter()
-            .filter_map(Json::as_str)
-            .map(Rev::parse)
-            .collect::<Result<_, _>>()?;
-        asked.push((id.clone(), revs));
+        asked.push((id.clone(), rev_list(revs)?));
     }
     let purged = app.store.write(move |transaction| {
         let mut db = databases::open(transaction.conn, &name)?;
         let mut out = Vec::new();
         db.seq += 1;
+        for (id, _) in &asked {
+            partitions::check_id(&db, id)?;
+        }
         for (id, revs) in asked {
             let mut gone = Vec::new();
             if let Some(row) = documents::find(transaction.conn, db.id, &id)? {

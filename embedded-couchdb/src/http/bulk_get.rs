@@ -19,6 +19,7 @@ use crate::{
     storage::{
         databases,
         documents::{self, DocRow},
+        partitions,
         revtree::Rev,
     },
 };
@@ -101,6 +102,7 @@ pub(crate) async fn bulk_get(
     name: String,
 ) -> Result<ApiResponse, ApiError> {
     only_post(request)?;
+    request.demand_json()?;
     let body = request.json_object()?;
     let wanted = body
         .get("docs")
@@ -109,7 +111,12 @@ pub(crate) async fn bulk_get(
         .iter()
         .map(parse)
         .collect::<Vec<_>>();
-    let options = doc_options(&request.query)?;
+    if request.query.get("rev").is_some() {
+        return Err(ApiError::bad_request(
+            "\"rev\" query parameter is not acceptable",
+        ));
+    }
+    let options = doc_options(&request.query)?.of_revision();
     let latest = request.query.get("latest") == Some("true");
     let form = if request.accepts("application/json") {
         Form::Json
@@ -125,6 +132,15 @@ pub(crate) async fn bulk_get(
         wanted
             .into_iter()
             .map(|wanted| {
+                let wanted =
+                    wanted.and_then(|wanted| match partitions::check_id(&db, &wanted.id) {
+                        Ok(()) => Ok(wanted),
+                        Err(why) => Err(Refused {
+                            id: wanted.id.into(),
+                            rev: wanted.rev.map_or(Json::Null, |rev| rev.to_string().into()),
+                            why,
+                        }),
+                    });
                 let wanted = match wanted {
                     Ok(wanted) => wanted,
                     Err(refused) => return Ok((refused.id.clone(), vec![refused.into()])),
@@ -216,12 +232,10 @@ fn revisions(
         return Ok(vec![missing(rev.as_deref().unwrap_or("undefined"))]);
     };
     let revs = match &wanted.rev {
-        // Without a revision, CouchDB returns all leaves in the reverse order of `open_revs`.
         None => row
             .tree
-            .leaves_in_tree_order()
+            .leaves_root_by_root()
             .iter()
-            .rev()
             .map(|leaf| leaf.rev.clone())
             .collect(),
         Some(rev) if latest => latest_of(&row.tree, rev.clone())

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode, header};
 
-use super::{app::App, clock, incoming, request::ApiRequest, response::ApiResponse, root, writing};
-use super::{users::USERS, views};
+use super::{
+    app::App, clock, cluster, form, incoming, request::ApiRequest, response::ApiResponse, root,
+    users::USERS, views, writing,
+};
 use crate::{
     api_error::ApiError,
     json::{Json, obj},
@@ -65,6 +67,26 @@ fn positive(request: &ApiRequest, key: &str) -> Result<Option<i64>, ApiError> {
     }
 }
 
+/// Refuses what CouchDB refuses of parameters that have no effect here.
+fn check_placement(request: &ApiRequest) -> Result<(), ApiError> {
+    if let Some(placement) = request.query.get("placement") {
+        let is_zone = |part: &str| {
+            part.split_once(':').is_some_and(|(zone, count)| {
+                !zone.is_empty() && count.parse::<u32>().is_ok_and(|count| count > 0)
+            })
+        };
+        if !placement.split(',').all(is_zone) {
+            return Err(ApiError::bad_request(
+                "The `placement` value should be in a format `zone:n`.",
+            ));
+        }
+    }
+    match request.query.get("engine") {
+        None | Some("couch") => Ok(()),
+        Some(_) => Err(ApiError::bad_request("invalid_engine_extension")),
+    }
+}
+
 async fn create(app: &App, request: &ApiRequest, name: String) -> Result<ApiResponse, ApiError> {
     if !is_legal(&name) {
         return Err(ApiError::new(
@@ -83,32 +105,36 @@ async fn create(app: &App, request: &ApiRequest, name: String) -> Result<ApiResp
             format!("At least one path segment of `{name}` is too long."),
         ));
     }
+    let location = request.location(&[&name]);
     let shards = positive(request, "q")?.unwrap_or(2);
     positive(request, "n")?;
+    check_placement(request)?;
+    let partitioned = match request.query.get("partitioned") {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => {
+            return Err(ApiError::bad_request("Invalid `partitioned` parameter"));
+        }
+    };
     let new = NewDatabase {
         name,
         shards,
-        partitioned: request.query.get("partitioned") == Some("true"),
+        partitioned,
         now: clock::now(),
     };
     app.store
         .write(move |transaction| databases::create(transaction, &new))
         .await?;
     Ok(
-        ApiResponse::json(StatusCode::CREATED, &obj([("ok", true.into())])).with(
-            header::LOCATION,
-            format!(
-                "{}{}",
-                request.base(),
-                request.raw_path.trim_end_matches('/')
-            ),
-        ),
+        ApiResponse::json(StatusCode::CREATED, &obj([("ok", true.into())]))
+            .with(header::LOCATION, location),
     )
 }
 
 async fn post(app: &App, request: &ApiRequest, name: String) -> Result<ApiResponse, ApiError> {
     request.demand_json()?;
     let doc = incoming::parse(request.json()?)?;
+    let more_copies = request.wants_more_copies()?;
     let has_id = doc.id.is_some();
     let id = doc.id.clone().unwrap_or_else(root::new_id);
     let mut new = doc.into_edit(id.clone())?;
@@ -123,22 +149,20 @@ async fn post(app: &App, request: &ApiRequest, name: String) -> Result<ApiRespon
             &obj([("ok", true.into()), ("id", id.into())]),
         ));
     }
+    let status = if more_copies {
+        StatusCode::ACCEPTED
+    } else {
+        StatusCode::CREATED
+    };
     Ok(ApiResponse::json(
-        StatusCode::CREATED,
+        status,
         &obj([
             ("ok", true.into()),
             ("id", id.as_str().into()),
             ("rev", rev.to_string().into()),
         ]),
     )
-    .with(
-        header::LOCATION,
-        format!(
-            "{}/{}/{id}",
-            request.base(),
-            request.raw_path.trim_matches('/')
-        ),
-    ))
+    .with(header::LOCATION, request.location(&[&name, &id])))
 }
 
 /// The other paths below a database that start with `_`.
@@ -154,6 +178,7 @@ pub(crate) async fn special(
         [_, setting @ ("_revs_limit" | "_purged_infos_limit")] => {
             limit(app, request, name, setting).await
         }
+        [_, "_purged_infos"] => purged_infos(app, request, name).await,
         [_, "_ensure_full_commit"] => {
             only(request, "POST")?;
             request.demand_json()?;
@@ -184,7 +209,7 @@ pub(crate) async fn special(
                 .await?;
             Ok(done(StatusCode::ACCEPTED))
         }
-        [_, "_view_cleanup"] => {
+        [_, "_view_cleanup", ..] => {
             only(request, "POST")?;
             views::clean_up(app, name).await?;
             Ok(done(StatusCode::ACCEPTED))
@@ -193,22 +218,7 @@ pub(crate) async fn special(
             only(request, "POST")?;
             Ok(done(StatusCode::ACCEPTED))
         }
-        [_, "_shards"] => {
-            app.store
-                .read(move |conn| databases::open(conn, &name))
-                .await?;
-            let nodes = Json::Arr(vec![root::NODE.into()]);
-            Ok(ApiResponse::ok(&obj([(
-                "shards",
-                obj([("00000000-ffffffff", nodes)]),
-            )])))
-        }
-        [_, "_partition", ..] => {
-            app.store
-                .read(move |conn| databases::open(conn, &name))
-                .await?;
-            Err(ApiError::bad_request("database is not partitioned"))
-        }
+        [_, "_shards", id @ ..] => cluster::shards(app, request, name, id).await,
         [_, "_temp_view"] => Err(ApiError::new(
             StatusCode::GONE,
             "gone",
@@ -218,6 +228,12 @@ pub(crate) async fn special(
             app.store
                 .read(move |conn| databases::open(conn, &name))
                 .await?;
+            if request.method == Method::POST {
+                if segments.len() > 2 {
+                    return Err(ApiError::method_not_allowed("DELETE,GET,HEAD,PUT"));
+                }
+                form::check_referer(request)?;
+            }
             if request.method == Method::PUT {
                 return Err(ApiError::illegal_docid(
                     "Only reserved document ids may start with underscore.",
@@ -226,6 +242,28 @@ pub(crate) async fn special(
             Err(ApiError::missing())
         }
     }
+}
+
+/// `/{db}/_purged_infos`: what was purged is not kept.
+async fn purged_infos(
+    app: &App,
+    request: &ApiRequest,
+    name: String,
+) -> Result<ApiResponse, ApiError> {
+    cluster::only_reads_of(request, "GET")?;
+    let db = app
+        .store
+        .read(move |conn| databases::open(conn, &name))
+        .await?;
+    if db.purge_seq > 0 {
+        return Err(ApiError::not_implemented(
+            "this server does not keep what was purged",
+        ));
+    }
+    Ok(ApiResponse::ok(&obj([(
+        "purged_infos",
+        Json::Arr(Vec::new()),
+    )])))
 }
 
 fn only(request: &ApiRequest, method: &str) -> Result<(), ApiError> {
@@ -318,7 +356,7 @@ async fn limit(
                 if revs {
                     ApiError::bad_request("`rev_limits` must be a positive integer")
                 } else {
-                    ApiError::bad_request("`purge_infos_limit` must be positive integer")
+                    ApiError::bad_request("`purged_infos_limit` must be positive integer")
                 }
             })?;
             app.store

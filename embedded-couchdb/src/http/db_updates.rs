@@ -59,6 +59,7 @@ pub(crate) async fn db_updates(
         conflicts: false,
         attachments: false,
         descending: request.query.get("descending") == Some("true"),
+        seq_interval: None,
         tells_pending: false,
         row: match feed_type {
             FeedType::Normal | FeedType::Longpoll => |line, out, first| {

@@ -10,6 +10,7 @@ use crate::{
     storage::{
         databases::{self, Database},
         documents::{self, NewDoc},
+        partitions,
     },
 };
 
@@ -106,6 +107,11 @@ impl Design {
         self.option("include_design")
     }
 
+    /// Whether the rows of each partition are apart.
+    pub(crate) fn is_partitioned(&self, db: &Database) -> bool {
+        db.partitioned && partitions::is_for_one(&self.body)
+    }
+
     /// What stands for the rows: it is equal for design documents with equal views.
     pub(crate) fn signature(&self) -> String {
         let part = |name: &str| self.body.get(name).cloned().unwrap_or(Json::Null);
@@ -123,6 +129,22 @@ impl Design {
     /// The name of the realm in which functions run that see the whole document.
     pub(crate) fn realm(&self) -> String {
         format!("{} {}", self.id, self.rev)
+    }
+}
+
+/// Refuses a design document that asks for partitions where there are none.
+pub(crate) fn check_partitions(db: &Database, doc: &NewDoc) -> Result<(), ApiError> {
+    if db.partitioned || !doc.id.starts_with("_design/") {
+        return Ok(());
+    }
+    let options = doc.body.iter().find(|(name, _)| name == "options");
+    match options.and_then(|(_, options)| options.get("partitioned")) {
+        Some(Json::Bool(true)) => Err(ApiError::new(
+            http::StatusCode::BAD_REQUEST,
+            "invalid_design_doc",
+            "partitioned option cannot be true in a non-partitioned database.",
+        )),
+        _ => Ok(()),
     }
 }
 

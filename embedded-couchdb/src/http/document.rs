@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     api_error::ApiError,
+    erlang::local_etag,
     json::{Json, obj},
     rendering::{DocOptions, meta_members, render_revision},
     storage::{
@@ -36,7 +37,7 @@ pub(crate) async fn document(
             // An empty list asks for nothing in particular.
             if request
                 .query
-                .get("open_revs")
+                .last_of(&["open_revs"])
                 .is_some_and(|list| list.trim() != "[]")
             {
                 open_revs(app, request, name, id).await
@@ -61,10 +62,12 @@ async fn get(
     id: String,
 ) -> Result<ApiResponse, ApiError> {
     let options = doc_options(&request.query)?;
-    let named = request.query.get("rev").map(Rev::parse).transpose()?;
+    request.check_reads()?;
+    let shows_deleted = request.query.is_on("deleted");
+    let named = request.query.rev()?;
     // CouchDB shows the winner then, whatever revision is named.
-    let latest = request.query.get("latest") == Some("true");
-    let options = if named.is_some() {
+    let latest = request.query.is_on("latest");
+    let options = if named.is_some() && !latest {
         options.of_revision()
     } else {
         options
@@ -79,7 +82,7 @@ async fn get(
         let row = documents::find(conn, db.id, &id)?.ok_or_else(ApiError::missing)?;
         let rev = match named {
             Some(rev) if !latest => rev,
-            _ if row.deleted => return Err(ApiError::deleted()),
+            _ if row.deleted && !shows_deleted => return Err(ApiError::deleted()),
             _ => row
                 .tree
                 .winner()
@@ -103,9 +106,7 @@ async fn get(
     let (rev, content, plain) = found.await?;
     let etag = format!("\"{rev}\"");
     if plain && request.has_seen(&etag) {
-        return Ok(
-            ApiResponse::text(StatusCode::NOT_MODIFIED, String::new()).with(header::ETAG, etag)
-        );
+        return Ok(ApiResponse::not_modified(etag));
     }
     let response = match content {
         Ok(mut text) => {
@@ -124,6 +125,7 @@ async fn get(
 /// Parses the body of a PUT, which is JSON or multipart.
 pub(crate) fn sent(request: &ApiRequest) -> Result<incoming::IncomingDoc, ApiError> {
     let kind = request.header(header::CONTENT_TYPE).unwrap_or_default();
+    let in_query = request.query.rev()?;
     let mut doc = if kind.starts_with("multipart/related") {
         multipart::parse_related(kind, &request.body()?)?
     } else {
@@ -136,15 +138,19 @@ pub(crate) fn sent(request: &ApiRequest) -> Result<incoming::IncomingDoc, ApiErr
         }
         incoming::parse(json)?
     };
-    let in_query = request.query.get("rev").map(Rev::parse).transpose()?;
     let in_header = request.if_match().map(Rev::parse).transpose()?;
-    for named in [&in_query, &in_header].into_iter().flatten() {
-        if doc.rev.as_ref().is_some_and(|rev| rev != named) {
-            return Err(ApiError::bad_request(
-                "Document rev from request body and query string have different values",
-            ));
+    for (named, difference) in [
+        (
+            in_query,
+            "Document rev from request body and query string have different values",
+        ),
+        (in_header, "Document rev and etag have different values"),
+    ] {
+        let Some(named) = named else { continue };
+        if doc.rev.as_ref().is_some_and(|rev| *rev != named) {
+            return Err(ApiError::bad_request(difference));
         }
-        doc.rev = Some(named.clone());
+        doc.rev = Some(named);
     }
     Ok(doc)
 }
@@ -157,13 +163,15 @@ async fn put(
 ) -> Result<ApiResponse, ApiError> {
     incoming::check_id(&id)?;
     let doc = sent(request)?;
-    let (new, origin) = if request.query.get("new_edits") == Some("false") {
+    let more_copies = request.wants_more_copies()?;
+    let (new, origin) = if request.query.last_of(&["new_edits"]) == Some("false") {
         (doc.into_replicated(id)?, Origin::Replication)
     } else {
         (doc.into_edit(id)?, Origin::Edit)
     };
     let deleted = new.deleted;
     let id = new.id.clone();
+    let local = is_local(&id).then(|| new.body.clone());
     let rev = writing::save(app, &request.caller, &name, new, origin).await?;
     if request.query.get("batch") == Some("ok") {
         return Ok(ApiResponse::json(
@@ -171,32 +179,41 @@ async fn put(
             &obj([("ok", true.into()), ("id", id.into())]),
         ));
     }
-    let status = if deleted {
+    let status = if more_copies {
+        StatusCode::ACCEPTED
+    } else if deleted {
         StatusCode::OK
     } else {
         StatusCode::CREATED
     };
-    Ok(saved(request, status, &id, &rev))
+    let mut response = saved(request, status, &name, &id, &rev);
+    if let Some(body) = local {
+        let number = rev.id.parse().unwrap_or_default();
+        response = response.with(header::ETAG, local_etag(number, &body));
+    }
+    Ok(response)
 }
 
-/// The response to a write.
-pub(crate) fn saved(request: &ApiRequest, status: StatusCode, id: &str, rev: &Rev) -> ApiResponse {
-    let response = ApiResponse::json(
-        status,
-        &obj([
-            ("ok", true.into()),
-            ("id", id.into()),
-            ("rev", rev.to_string().into()),
-        ]),
-    );
-    if id.starts_with("_local/") {
-        let database = request.raw_path.split('/').nth(1).unwrap_or_default();
-        return response.with(header::LOCATION, request.location(&[database, id]));
-    }
-    response.with(header::ETAG, format!("\"{rev}\"")).with(
-        header::LOCATION,
-        format!("{}{}", request.base(), request.raw_path),
-    )
+fn is_local(id: &str) -> bool {
+    id.starts_with("_local/")
+}
+
+/// The response to a write of a document that is not local.
+pub(crate) fn saved(
+    request: &ApiRequest,
+    status: StatusCode,
+    name: &str,
+    id: &str,
+    rev: &Rev,
+) -> ApiResponse {
+    let body = obj([
+        ("ok", true.into()),
+        ("id", id.into()),
+        ("rev", rev.to_string().into()),
+    ]);
+    ApiResponse::json(status, &body)
+        .with(header::ETAG, format!("\"{rev}\""))
+        .with(header::LOCATION, request.location(&[name, id]))
 }
 
 async fn delete(
@@ -207,6 +224,11 @@ async fn delete(
 ) -> Result<ApiResponse, ApiError> {
     incoming::check_id(&id)?;
     let rev = request.named_rev()?;
+    let status = if request.wants_more_copies()? {
+        StatusCode::ACCEPTED
+    } else {
+        StatusCode::OK
+    };
     let (database, wanted) = (name.clone(), id.clone());
     app.store
         .read(move |conn| {
@@ -226,12 +248,12 @@ async fn delete(
         history: rev.into_iter().collect(),
     };
     let rev = writing::save(app, &request.caller, &name, new, Origin::Edit).await?;
-    Ok(ApiResponse::ok(&obj([
+    let body = obj([
         ("ok", true.into()),
         ("id", id.into()),
         ("rev", rev.to_string().into()),
-    ]))
-    .with(header::ETAG, format!("\"{rev}\"")))
+    ]);
+    Ok(ApiResponse::json(status, &body).with(header::ETAG, format!("\"{rev}\"")))
 }
 
 /// The members and the attachments of a revision.
@@ -248,7 +270,7 @@ pub(crate) fn stored(
         .and_then(|stored| stored.body)
         .ok_or_else(ApiError::missing)?;
     let body = documents::body(conn, body_row)?;
-    Ok((members(&body.text)?, body.attachments))
+    Ok((documents::members(&body.text)?, body.attachments))
 }
 
 /// Reads the revision to copy: the one that is named, or the winner.
@@ -258,9 +280,9 @@ fn source(
     id: &str,
     rev: Option<Rev>,
 ) -> Result<StoredRevision, ApiError> {
-    if id.starts_with("_local/") {
+    if is_local(id) {
         let (_, body) = locals::find(conn, db.id, id)?.ok_or_else(ApiError::missing)?;
-        return Ok((members(&body)?, Vec::new()));
+        return Ok((documents::members(&body)?, Vec::new()));
     }
     let row = documents::find(conn, db.id, id)?.ok_or_else(ApiError::missing)?;
     let rev = match rev {
@@ -275,13 +297,6 @@ fn source(
     stored(conn, &row, &rev)
 }
 
-fn members(body: &str) -> Result<Vec<(String, Json)>, ApiError> {
-    match Json::parse(body.as_bytes()) {
-        Ok(Json::Obj(members)) => Ok(members),
-        _ => Err(ApiError::internal("a stored document cannot be read")),
-    }
-}
-
 async fn copy(
     app: &App,
     request: &ApiRequest,
@@ -293,14 +308,20 @@ async fn copy(
         .get("destination")
         .and_then(|value| value.to_str().ok())
         .ok_or_else(|| ApiError::bad_request("Destination header is mandatory for COPY."))?;
-    let (target, target_rev) = match destination.split_once("?rev=") {
-        Some((target, rev)) => (target, Some(Rev::parse(rev)?)),
+    if destination.starts_with("http://") || destination.starts_with("https://") {
+        return Err(ApiError::bad_request("Destination URL must be relative."));
+    }
+    let (target, target_rev) = match destination.split_once('?') {
+        Some((target, query)) => {
+            let rev = query.strip_prefix("rev=").unwrap_or_default();
+            (target, Some(Rev::parse(rev)?))
+        }
         None => (destination, None),
     };
-    let target = decode(target.trim_start_matches('/'))
-        .ok_or_else(|| ApiError::bad_request("invalid UTF-8 in Destination"))?;
+    let target =
+        decode(target).ok_or_else(|| ApiError::illegal_docid("Document id must be valid UTF-8"))?;
     incoming::check_id(&target)?;
-    let source_rev = request.query.get("rev").map(Rev::parse).transpose()?;
+    let source_rev = request.named_rev()?;
     let database = name.clone();
     let new = app
         .store
@@ -322,21 +343,5 @@ async fn copy(
         .await?;
     let new_id = new.id.clone();
     let rev = writing::save(app, &request.caller, &name, new, Origin::Edit).await?;
-    Ok(ApiResponse::json(
-        StatusCode::CREATED,
-        &obj([
-            ("ok", true.into()),
-            ("id", new_id.as_str().into()),
-            ("rev", rev.to_string().into()),
-        ]),
-    )
-    .with(header::ETAG, format!("\"{rev}\""))
-    .with(
-        header::LOCATION,
-        format!(
-            "{}/{}/{new_id}",
-            request.base(),
-            request.raw_path.split('/').nth(1).unwrap_or_default()
-        ),
-    ))
+    Ok(saved(request, StatusCode::CREATED, &name, &new_id, &rev))
 }

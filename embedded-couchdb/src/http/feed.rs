@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{
     api_error::ApiError,
-    changes::{self, FeedChunk, FeedOptions, FeedPosition, Filter},
+    changes::{self, FeedChunk, FeedOptions, FeedPosition, Filter, NO_LIMIT},
+    erlang::etag,
     json::obj,
     storage::databases::{self, Database},
 };
@@ -29,6 +30,7 @@ pub(crate) async fn changes(
     request: &ApiRequest,
     name: String,
 ) -> Result<ApiResponse, ApiError> {
+    let request = &request.with_parameters_of_feed();
     let body = match request.method {
         Method::GET | Method::HEAD => None,
         Method::POST => {
@@ -58,7 +60,7 @@ pub(crate) async fn changes(
         .read(move |conn| databases::open(conn, &name))
         .await?;
     let options = feed_options::with_function(app, request, &db, parsed).await?;
-    let limit = request.query.count("limit")?;
+    let limit = feed_options::integer(request, "limit")?.filter(|limit| *limit >= 0);
     let limits = WaitLimits::new(request)?;
     start(app, request, db, options, feed_type, limit, limits).await
 }
@@ -73,13 +75,18 @@ pub(crate) async fn start(
     limit: Option<i64>,
     limits: WaitLimits,
 ) -> Result<ApiResponse, ApiError> {
+    let etag = etag(db.seq_text(db.seq).as_bytes());
+    if feed_type == FeedType::Normal && request.has_seen(&etag) {
+        return Ok(ApiResponse::not_modified(etag));
+    }
     let feed_options = Arc::new(options);
     let since = match request.header(header::HeaderName::from_static("last-event-id")) {
         Some(id) if feed_type == FeedType::EventSource => Some(id),
-        _ => request.query.get("since"),
+        _ => request.query.last_of(&["since", "last-event-id"]),
     };
+    let since = since.filter(|_| !feed_options.descending);
     let since = match since.map(|text| text.trim_matches('"')) {
-        None | Some("" | "0") => 0,
+        None | Some("0") => 0,
         Some("now") => db.seq,
         Some(text) => db.parse_seq(text)?,
     };
@@ -90,7 +97,7 @@ pub(crate) async fn start(
     };
     let position = FeedPosition {
         seq: since,
-        left: limit.unwrap_or(i64::MAX),
+        left: limit.unwrap_or(NO_LIMIT),
         told: 0,
     };
     let (chunks, body) = mpsc::channel(4);
@@ -117,6 +124,7 @@ pub(crate) async fn start(
     };
     Ok(match feed_type {
         FeedType::EventSource => response.with(header::CONTENT_TYPE, "text/event-stream"),
+        FeedType::Normal => response.with(header::ETAG, etag),
         _ => response,
     })
 }
@@ -190,12 +198,11 @@ impl Feed {
         };
         match self.feed_type {
             FeedType::Normal | FeedType::Longpoll => {
-                let before = if self.position.told > 0 { "\n" } else { "" };
-                self.send(format!("{before}],\n\"last_seq\":{seq}{pending}}}\n"))
+                self.send(format!("\n],\n\"last_seq\":{seq}{pending}}}\n\n"))
                     .await
             }
             FeedType::Continuous => {
-                self.send(format!("{{\"last_seq\":{seq}{pending}}}\n"))
+                self.send(format!("{{\"last_seq\":{seq}{pending}}}\n\n"))
                     .await
             }
             FeedType::EventSource => Ok(()),

@@ -159,6 +159,8 @@ pub(super) fn parse(
         },
         FeedType::EventSource => event_source_row,
     };
+    // As CouchDB, this takes anything but `true` for `false` here.
+    let on = |key| request.query.get(key) == Some("true");
     Ok(FeedOptions {
         filter,
         all_leaves: match request.query.get("style") {
@@ -170,11 +172,15 @@ pub(super) fn parse(
                 ));
             }
         },
-        include_docs: request.query.on("include_docs")?,
-        conflicts: request.query.on("conflicts")?,
-        attachments: request.query.on("attachments")?,
-        descending: request.query.get("descending") == Some("true")
-            || request.query.get("dir") == Some("rev"),
+        include_docs: on("include_docs"),
+        conflicts: on("conflicts"),
+        attachments: on("attachments"),
+        descending: on("descending"),
+        seq_interval: match request.query.get("seq_interval").map(str::parse) {
+            None => None,
+            Some(Ok(interval @ 1..)) => Some(interval),
+            Some(_) => return Err(ApiError::bad_request("invalid_seq_interval")),
+        },
         tells_pending: true,
         row,
     })
@@ -192,6 +198,18 @@ pub(crate) fn event_source_row(line: &str, out: &mut String, _: bool) {
     out.push_str("\n\n");
 }
 
+/// An integer, where CouchDB takes a negative one for none.
+pub(super) fn integer(request: &ApiRequest, key: &str) -> Result<Option<i64>, ApiError> {
+    match request.query.get(key).map(str::parse) {
+        None => Ok(None),
+        Some(Ok(number)) => Ok(Some(number)),
+        Some(Err(_)) => Err(ApiError::query(format!(
+            "Invalid value for integer: {:?}",
+            request.query.get(key).unwrap_or_default()
+        ))),
+    }
+}
+
 /// How long a feed waits for a change, and how often it sends a heartbeat.
 pub(crate) struct WaitLimits {
     /// Does not count for a feed with a heartbeat, which ends only when the client disconnects.
@@ -205,17 +223,23 @@ impl WaitLimits {
         let heartbeat = match request.query.get("heartbeat") {
             None => None,
             Some("true") => Some(MAX_WAIT),
-            Some(text) => match text.parse::<u64>() {
-                Ok(n) if n > 0 => Some(Duration::from_millis(n)),
-                _ => {
+            Some(text) => match text.parse::<i64>() {
+                Ok(n) if n > 0 => Some(Duration::from_millis(n.unsigned_abs())),
+                Ok(_) => {
+                    return Err(ApiError::bad_request(
+                        "The heartbeat value should be a positive integer (in milliseconds).",
+                    ));
+                }
+                Err(_) => {
                     return Err(ApiError::bad_request(
                         "Invalid heartbeat value. Expecting a positive integer value (in milliseconds).",
                     ));
                 }
             },
         };
-        let timeout = request.query.count("timeout")?;
-        let timeout = timeout.map(|ms| Duration::from_millis(ms.unsigned_abs()));
+        let timeout = integer(request, "timeout")?;
+        let timeout = timeout.and_then(|ms| u64::try_from(ms).ok());
+        let timeout = timeout.map(Duration::from_millis);
         Ok(Self {
             timeout: timeout.map_or(MAX_WAIT, |timeout| timeout.min(MAX_WAIT)),
             heartbeat,

@@ -1,43 +1,49 @@
-//! `_find`, `_explain` and `_index`.
+//! `_find` and `_explain`.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::StatusCode;
 use tokio::sync::mpsc;
 
 use super::{
-    access::Access,
     app::App,
     body::Body,
+    bulk::only_post,
     request::ApiRequest,
     response::ApiResponse,
     users::{self, USERS},
 };
 use crate::{
     api_error::ApiError,
-    erlang::printed,
-    json::{Json, obj},
     mango::{
-        explain::{explain as explained, index_json},
+        explain::explain as explained,
         planner::{self, Candidate},
         query::Cursor,
-        request::{Find, NewIndex},
+        request::Find,
     },
     storage::{
         databases::{self, Database},
-        documents::{self, NewDoc, Origin},
-        indexes,
-        transaction::Transaction,
+        indexes, partitions,
     },
 };
 
-fn only_post(request: &ApiRequest) -> Result<(), ApiError> {
-    if request.method == Method::POST {
-        Ok(())
-    } else {
-        Err(ApiError::method_not_allowed("POST"))
+fn parse(request: &ApiRequest, partition: Option<&str>) -> Result<Find, ApiError> {
+    let mut find = Find::parse(&request.json_object()?)?;
+    if let Some(partition) = partition {
+        partitions::check_name(partition)?;
+        find.only_in(partition)?;
     }
+    Ok(find)
+}
+
+fn check_partition(db: &Database, find: &Find) -> Result<(), ApiError> {
+    if !db.partitioned && !find.partition.is_empty() {
+        return Err(ApiError::bad_request(
+            "partition specified on non-partitioned db",
+        ));
+    }
+    Ok(())
 }
 
 /// `/{db}/_find`
@@ -45,11 +51,11 @@ pub(crate) async fn find(
     app: &Arc<App>,
     request: &ApiRequest,
     name: String,
+    partition: Option<&str>,
 ) -> Result<ApiResponse, ApiError> {
     only_post(request)?;
     request.demand_json()?;
-    let body = request.json_object()?;
-    let mut find = Find::parse(&body)?;
+    let mut find = parse(request, partition)?;
     if name == USERS && !request.caller.is_admin() {
         find.only_id(&users::id_of(&request.caller));
     }
@@ -60,8 +66,10 @@ pub(crate) async fn find(
         bell.borrow_and_update();
         let first = app.store.read(move |conn| {
             let db = databases::open(conn, &name)?;
-            let defs = indexes::of(conn, db.id)?;
-            let plan = planner::plan(&defs, &find)?.map_err(|_| planner::no_usable_index())?;
+            check_partition(&db, &find)?;
+            let defs = indexes::scoped(conn, &db)?;
+            let plan =
+                planner::plan(&defs, &find)?.map_err(|_| planner::no_usable_index(&db, &find))?;
             if matches!(plan.index, Candidate::Json(index) if !index.ready) {
                 return Ok(None);
             }
@@ -140,341 +148,20 @@ pub(crate) async fn explain(
     app: &App,
     request: &ApiRequest,
     name: String,
+    partition: Option<&str>,
 ) -> Result<ApiResponse, ApiError> {
     only_post(request)?;
     request.demand_json()?;
-    let find = Find::parse(&request.json_object()?)?;
+    let find = parse(request, partition)?;
     let explanation = app
         .store
         .read(move |conn| {
             let db = databases::open(conn, &name)?;
-            let defs = indexes::of(conn, db.id)?;
+            check_partition(&db, &find)?;
+            let defs = indexes::scoped(conn, &db)?;
             let plan = planner::plan(&defs, &find)?;
-            Ok(explained(&db.name, &find, &plan))
+            Ok(explained(&db, &find, &plan))
         })
         .await?;
     Ok(ApiResponse::ok(&explanation))
-}
-
-/// `/{db}/_index…`
-pub(crate) async fn index(
-    app: &App,
-    request: &ApiRequest,
-    name: String,
-    rest: &[&str],
-) -> Result<ApiResponse, ApiError> {
-    match (rest, &request.method) {
-        ([], &Method::GET) => list(app, request, name).await,
-        ([], &Method::POST) => create(app, request, name).await,
-        ([], _) => Err(ApiError::method_not_allowed("GET,POST")),
-        (["_bulk_delete"], &Method::POST) => bulk_delete(app, request, name).await,
-        (["_bulk_delete"], _) => Err(ApiError::method_not_allowed("POST")),
-        (["_design", ddoc, kind, index] | [ddoc, kind, index], &Method::DELETE) => {
-            if *kind != "json" {
-                return Err(ApiError::missing());
-            }
-            let ddoc = design_id(ddoc);
-            let index = (*index).to_owned();
-            let caller = request.caller.clone();
-            app.store
-                .write(move |transaction| {
-                    let mut db = databases::open(transaction.conn, &name)?;
-                    Access::of(&caller, &db)?.demand_admin()?;
-                    remove(transaction, &mut db, &ddoc, Some(&index))?;
-                    db.store(transaction)
-                })
-                .await?;
-            Ok(ApiResponse::ok(&obj([("ok", true.into())])))
-        }
-        (["_design", _, _, _] | [_, _, _], _) => Err(ApiError::method_not_allowed("DELETE")),
-        _ => Err(ApiError::missing()),
-    }
-}
-
-fn design_id(ddoc: &str) -> String {
-    if ddoc.starts_with("_design/") {
-        ddoc.to_owned()
-    } else {
-        format!("_design/{ddoc}")
-    }
-}
-
-async fn list(app: &App, request: &ApiRequest, name: String) -> Result<ApiResponse, ApiError> {
-    let invalid = || {
-        ApiError::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "invalid_list_index_params",
-            "Index parameter ranges: limit > 1, skip > 0",
-        )
-    };
-    let number = |key: &str| match request.query.get(key) {
-        None => Ok(None),
-        Some(text) => text.parse::<usize>().map(Some).map_err(|_| invalid()),
-    };
-    let limit = number("limit")?.unwrap_or(usize::MAX);
-    if limit < 1 {
-        return Err(invalid());
-    }
-    let skip = number("skip")?.unwrap_or(0);
-    let all = app
-        .store
-        .read(move |conn| {
-            let db = databases::open(conn, &name)?;
-            let mut all = vec![index_json(Candidate::AllDocs)];
-            all.extend(
-                indexes::of(conn, db.id)?
-                    .iter()
-                    .map(|index| index_json(Candidate::Json(index))),
-            );
-            Ok(all)
-        })
-        .await?;
-    let total = Json::Int(i64::try_from(all.len()).unwrap_or(i64::MAX));
-    let shown = all.into_iter().skip(skip).take(limit).collect();
-    Ok(ApiResponse::ok(&obj([
-        ("total_rows", total),
-        ("indexes", Json::Arr(shown)),
-    ])))
-}
-
-async fn create(app: &App, request: &ApiRequest, name: String) -> Result<ApiResponse, ApiError> {
-    request.demand_json()?;
-    let new = NewIndex::parse(&request.json_object()?)?;
-    let (ddoc, index) = (new.ddoc.clone(), new.name.clone());
-    let caller = request.caller.clone();
-    let created = app
-        .store
-        .write(move |transaction| {
-            let mut db = databases::open(transaction.conn, &name)?;
-            Access::of(&caller, &db)?.demand_admin()?;
-            let created = add(transaction, &mut db, &new)?;
-            db.store(transaction)?;
-            Ok(created)
-        })
-        .await?;
-    Ok(ApiResponse::ok(&obj([
-        ("result", if created { "created" } else { "exists" }.into()),
-        ("id", ddoc.into()),
-        ("name", index.into()),
-    ])))
-}
-
-/// The members of a design document, and its row if it exists.
-type Design = (Vec<(String, Json)>, Option<documents::DocRow>);
-
-/// Reads a design document to change it.
-fn design(transaction: &Transaction<'_>, db: &Database, ddoc: &str) -> Result<Design, ApiError> {
-    let row = documents::find(transaction.conn, db.id, ddoc)?;
-    let fresh = || vec![("language".to_owned(), Json::from("query"))];
-    match row {
-        Some(row) if !row.deleted => {
-            let body_row = row
-                .body
-                .ok_or_else(|| ApiError::internal("a design document without a body"))?;
-            let body = documents::body(transaction.conn, body_row)?;
-            let Ok(Json::Obj(members)) = Json::parse(body.text.as_bytes()) else {
-                return Err(ApiError::internal(
-                    "a stored design document cannot be read",
-                ));
-            };
-            let language = members
-                .iter()
-                .find(|(key, _)| key == "language")
-                .map(|(_, value)| value.clone());
-            match language {
-                Some(Json::Str(language)) if language == "query" => Ok((members, Some(row))),
-                other => Err(ApiError::new(
-                    StatusCode::BAD_REQUEST,
-                    "invalid_ddoc_lang",
-                    format!(
-                        "Existing design doc has an invalid language: {}",
-                        other.map_or_else(
-                            || "undefined".to_owned(),
-                            |value| format!(
-                                "{{{},{}}}",
-                                printed(&"language".into()),
-                                printed(&value)
-                            )
-                        )
-                    ),
-                )),
-            }
-        }
-        row => Ok((fresh(), row)),
-    }
-}
-
-fn save(
-    transaction: &mut Transaction<'_>,
-    db: &mut Database,
-    ddoc: &str,
-    row: Option<&documents::DocRow>,
-    members: Vec<(String, Json)>,
-    deleted: bool,
-) -> Result<(), ApiError> {
-    let winner = row
-        .filter(|row| !row.deleted)
-        .and_then(|row| row.tree.winner().map(|node| node.rev.clone()));
-    let new = NewDoc {
-        id: ddoc.to_owned(),
-        deleted,
-        body: members,
-        attachments: Vec::new(),
-        history: winner.into_iter().collect(),
-    };
-    documents::save(transaction, db, &new, Origin::Edit).map(|_| ())
-}
-
-fn add(
-    transaction: &mut Transaction<'_>,
-    db: &mut Database,
-    new: &NewIndex,
-) -> Result<bool, ApiError> {
-    let (mut members, row) = design(transaction, db, &new.ddoc)?;
-    let before = members.clone();
-    if let (None, Some(partitioned)) = (row.as_ref().filter(|row| !row.deleted), new.partitioned) {
-        members.push((
-            "options".to_owned(),
-            obj([("partitioned", partitioned.into())]),
-        ));
-    }
-    let mut views = match members.iter().find(|(key, _)| key == "views") {
-        Some((_, Json::Obj(views))) => views.clone(),
-        _ => Vec::new(),
-    };
-    put_member(&mut views, &new.name, new.view.clone());
-    put_member(&mut members, "views", Json::Obj(views));
-    if members == before {
-        return Ok(false);
-    }
-    save(transaction, db, &new.ddoc, row.as_ref(), members, false)?;
-    Ok(true)
-}
-
-fn put_member(members: &mut Vec<(String, Json)>, key: &str, value: Json) {
-    match members.iter_mut().find(|(name, _)| name == key) {
-        Some((_, old)) => *old = value,
-        None => members.push((key.to_owned(), value)),
-    }
-}
-
-/// Removes an index, or all indexes of a design document. An empty design document is deleted.
-fn remove(
-    transaction: &mut Transaction<'_>,
-    db: &mut Database,
-    ddoc: &str,
-    index: Option<&str>,
-) -> Result<(), ApiError> {
-    let there = indexes::of(transaction.conn, db.id)?;
-    if !there
-        .iter()
-        .any(|def| def.ddoc == ddoc && index.is_none_or(|index| def.name == index))
-    {
-        return Err(ApiError::missing());
-    }
-    let (mut members, row) = design(transaction, db, ddoc)?;
-    if let Some((_, Json::Obj(views))) = members.iter_mut().find(|(key, _)| key == "views") {
-        views.retain(|(name, _)| index.is_some_and(|index| name != index));
-        if views.is_empty() {
-            members.retain(|(key, _)| key != "views");
-        }
-    }
-    let nothing_left = matches!(members.as_slice(), [(key, _)] if key == "language");
-    let members = if nothing_left { Vec::new() } else { members };
-    save(transaction, db, ddoc, row.as_ref(), members, nothing_left)
-}
-
-async fn bulk_delete(
-    app: &App,
-    request: &ApiRequest,
-    name: String,
-) -> Result<ApiResponse, ApiError> {
-    request.demand_json()?;
-    let body = request.json_object()?;
-    let ids = body.get("docids").and_then(Json::as_arr).ok_or_else(|| {
-        ApiError::new(
-            StatusCode::BAD_REQUEST,
-            "missing_required_key",
-            "Missing required key: docids",
-        )
-    })?;
-    let ids: Vec<String> = ids.iter().filter_map(Json::as_str).map(design_id).collect();
-    let caller = request.caller.clone();
-    let (success, fail) = app
-        .store
-        .write(move |transaction| {
-            let mut db = databases::open(transaction.conn, &name)?;
-            Access::of(&caller, &db)?.demand_admin()?;
-            let (mut success, mut fail) = (Vec::new(), Vec::new());
-            for id in &ids {
-                match remove(transaction, &mut db, id, None) {
-                    Ok(()) => success.push(obj([("id", id.as_str().into()), ("ok", true.into())])),
-                    Err(failure) if failure.status.is_server_error() => return Err(failure),
-                    Err(failure) => {
-                        fail.push(obj([
-                            ("id", id.as_str().into()),
-                            ("error", failure.error.as_ref().into()),
-                        ]));
-                    }
-                }
-            }
-            db.store(transaction)?;
-            Ok((success, fail))
-        })
-        .await?;
-    Ok(ApiResponse::ok(&obj([
-        ("success", Json::Arr(success)),
-        ("fail", Json::Arr(fail)),
-    ])))
-}
-
-/// `/{db}/_design/{ddoc}/_info`
-pub(crate) async fn design_info(
-    app: &App,
-    request: &ApiRequest,
-    name: String,
-    id: String,
-) -> Result<ApiResponse, ApiError> {
-    if !matches!(request.method, Method::GET | Method::HEAD) {
-        return Err(ApiError::method_not_allowed("GET"));
-    }
-    let info = app
-        .store
-        .read(move |conn| {
-            let db = databases::open(conn, &name)?;
-            let row = documents::find(conn, db.id, &id)?
-                .filter(|row| !row.deleted)
-                .ok_or_else(ApiError::missing)?;
-            let defs = indexes::of(conn, db.id)?;
-            let ready = defs
-                .iter()
-                .filter(|def| def.ddoc == id)
-                .all(|def| def.ready);
-            Ok(obj([
-                ("name", id.trim_start_matches("_design/").into()),
-                (
-                    "view_index",
-                    obj([
-                        (
-                            "signature",
-                            row.rev.split_once('-').map_or("", |(_, hash)| hash).into(),
-                        ),
-                        (
-                            "language",
-                            if defs.iter().any(|def| def.ddoc == id) {
-                                "query"
-                            } else {
-                                "javascript"
-                            }
-                            .into(),
-                        ),
-                        ("updater_running", (!ready).into()),
-                        ("compact_running", false.into()),
-                        ("update_seq", db.seq.into()),
-                    ]),
-                ),
-            ]))
-        })
-        .await?;
-    Ok(ApiResponse::ok(&info))
 }

@@ -87,7 +87,7 @@ pub(crate) async fn post_form(
 }
 
 /// A page of another site could send a form with the cookie of this one.
-fn check_referer(request: &ApiRequest) -> Result<(), ApiError> {
+pub(crate) fn check_referer(request: &ApiRequest) -> Result<(), ApiError> {
     let referer = request
         .header(header::REFERER)
         .ok_or_else(|| ApiError::bad_request("Referer header required."))?;

@@ -1,7 +1,10 @@
 //! The parameters of a listing of documents.
 
-use super::{request::Query, view_query};
-use crate::{api_error::ApiError, json::Json, rendering::DocOptions};
+use super::{
+    request::Query,
+    view_query::{self, ViewQuery},
+};
+use crate::{api_error::ApiError, json::Json, rendering::DocOptions, storage::partitions};
 
 /// Which documents are listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,96 +27,79 @@ pub(crate) struct Listing {
     pub(crate) skip: i64,
     pub(crate) include_docs: bool,
     pub(crate) update_seq: bool,
+    pub(crate) partition: Option<String>,
     pub(crate) doc_options: DocOptions,
 }
 
-/// Greater than every id.
-const AFTER_ALL_IDS: char = '\u{10ffff}';
-
 impl Listing {
+    /// The parameters of a request for one listing.
     pub(crate) fn new(
         set: DocumentSet,
         query: &Query,
         body: Option<&Json>,
     ) -> Result<Self, ApiError> {
-        // Parameters of the body take precedence over those of the query.
-        let mut merged = Query::default();
-        for (key, value) in query.pairs() {
-            merged.push(key, value.clone());
-        }
-        let mut keys = query.json(&["keys"])?;
-        for (key, value) in body.and_then(Json::as_obj).unwrap_or_default() {
-            match key.as_str() {
-                "keys" => keys = Some(value.clone()),
-                // In a query these are JSON too.
-                "key" | "startkey" | "start_key" | "endkey" | "end_key" => {
-                    merged.push(key, value.to_string());
+        let keys = match body {
+            None => match query.json(&["keys"])? {
+                Some(Json::Arr(keys)) => Some(keys),
+                None => None,
+                Some(_) => {
+                    return Err(ApiError::bad_request("`keys` parameter must be an array."));
                 }
-                key => merged.push(
-                    key,
-                    value
-                        .as_str()
-                        .map_or_else(|| value.to_string(), str::to_owned),
-                ),
-            }
-        }
-        let keys = match keys {
-            None => None,
-            Some(Json::Arr(keys)) => Some(keys),
-            Some(_) => {
-                return Err(ApiError::bad_request(
-                    "`keys` body member must be an array.",
-                ));
-            }
-        };
-        let descending = merged.on("descending")?;
-        let mut listing = Self {
-            set,
-            keys,
-            start: None,
-            end: None,
-            inclusive_end: merged.flag("inclusive_end")?.unwrap_or(true),
-            descending,
-            limit: merged.count("limit")?.unwrap_or(i64::MAX),
-            skip: merged.count("skip")?.unwrap_or(0),
-            include_docs: merged.on("include_docs")?,
-            update_seq: merged.on("update_seq")?,
-            doc_options: DocOptions {
-                conflicts: merged.on("conflicts")?,
-                attachments: merged.on("attachments")?,
-                att_encoding_info: merged.on("att_encoding_info")?,
-                ..DocOptions::default()
+            },
+            Some(body) => match body.get("keys") {
+                Some(Json::Arr(keys)) => Some(keys.clone()),
+                None => None,
+                Some(_) => {
+                    return Err(ApiError::bad_request(
+                        "`keys` body member must be an array.",
+                    ));
+                }
             },
         };
-        let key = merged.json(&["key"])?;
-        let bound = |names: &[&str]| -> Result<Option<String>, ApiError> {
-            let given = match &key {
-                Some(key) => Some(key.clone()),
-                None => merged.json(names)?,
-            };
-            Ok(given.map(|key| match key {
-                Json::Str(text) => text,
-                // In CouchDB's collation, strings come after these types.
-                Json::Null | Json::Bool(_) | Json::Int(_) | Json::Big(_) | Json::Float(_) => {
-                    String::new()
-                }
-                Json::Arr(_) | Json::Obj(_) => AFTER_ALL_IDS.to_string(),
-            }))
-        };
-        listing.start = bound(&["startkey", "start_key"])?;
-        listing.end = bound(&["endkey", "end_key"])?;
-        let contradicts = |bound: &Option<String>| match (listing.keys.as_deref(), bound) {
-            (None | Some([]), _) | (_, None) => false,
-            (Some([only]), Some(bound)) => only.as_str() != Some(bound),
-            (Some(_), Some(_)) => true,
-        };
-        if contradicts(&listing.start) || contradicts(&listing.end) {
+        let parsed = ViewQuery::parse(query, body, false)?;
+        if let Some([only]) = keys.as_deref()
+            && [&parsed.start.key, &parsed.end.key]
+                .into_iter()
+                .flatten()
+                .any(|bound| bound != only)
+        {
             return Err(view_query::keys_and_range());
         }
-        if key.is_some() {
-            listing.inclusive_end = true;
-        }
+        let mut listing = Self::of(set, parsed)?;
+        listing.keys = keys.or(listing.keys);
         Ok(listing)
+    }
+
+    /// The parameters of one of several listings.
+    pub(crate) fn one_of_several(
+        set: DocumentSet,
+        query: &Query,
+        own: &Json,
+    ) -> Result<Self, ApiError> {
+        Self::of(set, ViewQuery::parse(query, Some(own), true)?)
+    }
+
+    fn of(set: DocumentSet, query: ViewQuery) -> Result<Self, ApiError> {
+        query.check(false)?;
+        Ok(Self {
+            set,
+            start: query.start.as_id(),
+            end: query.end.as_id(),
+            keys: query.keys,
+            inclusive_end: query.inclusive_end,
+            descending: query.descending,
+            limit: query.limit,
+            skip: query.skip,
+            include_docs: query.include_docs,
+            update_seq: query.update_seq,
+            partition: query.partition,
+            doc_options: DocOptions {
+                conflicts: query.conflicts == Some(true),
+                attachments: query.attachments,
+                att_encoding_info: query.att_encoding_info,
+                ..DocOptions::default()
+            },
+        })
     }
 
     /// The lowest and the highest id of the range.
@@ -123,19 +109,19 @@ impl Listing {
         } else {
             (&self.start, &self.end)
         };
-        if self.set != DocumentSet::Designs {
-            return (low.clone(), high.clone());
+        let (mut low, mut high) = (low.clone(), high.clone());
+        let mut narrow = |from: String, to: String| {
+            low = Some(low.take().map_or(from.clone(), |low| low.max(from)));
+            high = Some(high.take().map_or(to.clone(), |high| high.min(to)));
+        };
+        if self.set == DocumentSet::Designs {
+            narrow("_design/".to_owned(), "_design0".to_owned());
         }
-        let low = low
-            .as_deref()
-            .unwrap_or_default()
-            .max("_design/")
-            .to_owned();
-        let high = high
-            .as_deref()
-            .map_or("_design0", |high| high.min("_design0"))
-            .to_owned();
-        (Some(low), Some(high))
+        if let Some(partition) = &self.partition {
+            let (from, to) = partitions::ids(partition);
+            narrow(from, to);
+        }
+        (low, high)
     }
 
     pub(crate) fn table(&self) -> &'static str {

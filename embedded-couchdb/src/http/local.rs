@@ -1,10 +1,11 @@
 //! `/{db}/_local/{id}`: what differs from other documents.
 
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, header};
 
 use super::{app::App, document, request::ApiRequest, response::ApiResponse, revisions::rev_list};
 use crate::{
     api_error::ApiError,
+    erlang::local_etag,
     json::{Json, obj},
     storage::{databases, documents, locals, revtree::Rev},
 };
@@ -29,11 +30,12 @@ pub(crate) async fn local(
                     locals::delete(transaction, &db, &gone)
                 })
                 .await?;
-            Ok(ApiResponse::ok(&obj([
+            let body = obj([
                 ("ok", true.into()),
                 ("id", id.into()),
                 ("rev", locals::revision(0).to_string().into()),
-            ])))
+            ]);
+            Ok(ApiResponse::ok(&body).with(header::ETAG, local_etag(0, &[])))
         }
         _ => document::document(app, request, name, id).await,
     }
@@ -76,6 +78,11 @@ async fn get(
         return Ok(ApiResponse::ok(&Json::Arr(missing)));
     }
     let (rev, body) = found.filter(|_| !is_absent).ok_or_else(ApiError::missing)?;
+    let members = documents::members(&body)?;
+    let etag = local_etag(rev, &members);
+    if request.has_seen(&etag) {
+        return Ok(ApiResponse::not_modified(etag));
+    }
     let mut extra = Vec::new();
     if with_revisions {
         let ids = Json::Arr(vec![rev.to_string().into()]);
@@ -84,5 +91,5 @@ async fn get(
     let rev = locals::revision(rev).to_string();
     let mut text = documents::render(&id, &rev, false, &body, &extra);
     text.push('\n');
-    Ok(ApiResponse::text(StatusCode::OK, text))
+    Ok(ApiResponse::text(StatusCode::OK, text).with(header::ETAG, etag))
 }

@@ -53,10 +53,11 @@ pub(crate) async fn lost_race(
         }
     };
     let race = race.clone();
+    let database = name.clone();
     let (id, rev) = app
         .store
         .write(move |transaction| {
-            let mut db = databases::open(transaction.conn, &name)?;
+            let mut db = databases::open(transaction.conn, &database)?;
             // The write is validated as without a race: only a valid write can lose one.
             let rev = documents::save(transaction, &mut db, &ours, Origin::Edit)?;
             let row = documents::find(transaction.conn, db.id, &ours.id)?
@@ -105,5 +106,5 @@ pub(crate) async fn lost_race(
             Ok((ours.id, rev))
         })
         .await?;
-    Ok(saved(request, StatusCode::ACCEPTED, &id, &rev))
+    Ok(saved(request, StatusCode::ACCEPTED, &name, &id, &rev))
 }

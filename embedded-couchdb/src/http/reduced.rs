@@ -96,6 +96,9 @@ pub(crate) async fn answer(app: &App, prepared: &Prepared) -> Result<String, Api
         None => own(app, prepared, &reducer, &mut rows).await?,
     }
     let mut text = rows.text;
+    if !rows.written {
+        text.push_str("\r\n");
+    }
     text.push_str("\r\n]}");
     Ok(text)
 }

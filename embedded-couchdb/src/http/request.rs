@@ -1,6 +1,6 @@
 //! A parsed request.
 
-use std::{borrow::Cow, net::IpAddr};
+use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
@@ -13,6 +13,7 @@ use crate::{
 };
 
 /// A request, with its complete body once that is received.
+#[derive(Clone)]
 pub(crate) struct ApiRequest {
     pub(crate) method: Method,
     /// The decoded segments of the path.
@@ -29,7 +30,7 @@ pub(crate) struct ApiRequest {
     /// The body as it was sent, perhaps compressed.
     pub(crate) sent_body: Bytes,
     /// The memory that the body takes.
-    pub(crate) held: Held,
+    pub(crate) held: Arc<Held>,
 }
 
 impl ApiRequest {
@@ -74,22 +75,18 @@ impl ApiRequest {
         })
     }
 
-    /// The URL of a path below this server. The first segment is not encoded, as in CouchDB.
+    /// The URL of a path below this server.
     pub(crate) fn location(&self, segments: &[&str]) -> String {
-        /// What may stand in a segment of a path (RFC 3986, unreserved).
+        /// What stands for itself in a segment, as CouchDB writes it.
         const SEGMENT: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
             .remove(b'-')
+            .remove(b':')
             .remove(b'.')
-            .remove(b'_')
-            .remove(b'~');
+            .remove(b'_');
         let mut url = self.base();
-        for (n, segment) in segments.iter().enumerate() {
+        for segment in segments {
             url.push('/');
-            if n == 0 {
-                url.push_str(segment);
-            } else {
-                url.extend(percent_encoding::utf8_percent_encode(segment, SEGMENT));
-            }
+            url.extend(percent_encoding::utf8_percent_encode(segment, SEGMENT));
         }
         url
     }
@@ -97,13 +94,32 @@ impl ApiRequest {
     /// Refuses a body whose content type is not JSON.
     pub(crate) fn demand_json(&self) -> Result<(), ApiError> {
         let kind = self.header(header::CONTENT_TYPE).unwrap_or_default();
-        let kind = kind.split(';').next().unwrap_or_default().trim();
-        if kind.eq_ignore_ascii_case("application/json") {
+        // CouchDB takes it only as it is usually written.
+        if kind.split(';').next() == Some("application/json") {
             Ok(())
         } else {
             Err(ApiError::bad_content_type(
                 "Content-Type must be application/json",
             ))
+        }
+    }
+
+    /// The request with the parameters of a feed: their names are in lower case, and the last of two with one name
+    /// counts, unless the first has switched something on.
+    pub(crate) fn with_parameters_of_feed(&self) -> Self {
+        const SWITCHES: [&str; 4] = ["attachments", "conflicts", "descending", "include_docs"];
+        let mut read: Vec<(String, String)> = Vec::new();
+        for (name, value) in self.query.pairs() {
+            let name = name.to_ascii_lowercase();
+            match read.iter_mut().find(|(before, _)| *before == name) {
+                Some((_, before)) if SWITCHES.contains(&name.as_str()) && before == "true" => {}
+                Some((_, before)) => before.clone_from(value),
+                None => read.push((name, value.clone())),
+            }
+        }
+        Self {
+            query: Query(read),
+            ..self.clone()
         }
     }
 
@@ -139,12 +155,38 @@ impl ApiRequest {
         }
     }
 
-    /// The base URL of this server, with the host that the client sent.
+    /// The base URL of this server, with the host that the client sent, perhaps to a proxy.
     pub(crate) fn base(&self) -> String {
-        format!(
-            "http://{}",
-            self.header(header::HOST).unwrap_or("127.0.0.1")
-        )
+        let forwarded = |name| self.header(header::HeaderName::from_static(name));
+        let is_secure = forwarded("x-forwarded-ssl") == Some("on")
+            || forwarded("x-forwarded-proto") == Some("https");
+        let scheme = if is_secure { "https" } else { "http" };
+        let host = forwarded("x-forwarded-host").or_else(|| self.header(header::HOST));
+        format!("{scheme}://{}", host.unwrap_or("127.0.0.1"))
+    }
+
+    /// Whether more copies of a write are asked for than the only node can make. CouchDB then writes all the same, and
+    /// answers 202.
+    ///
+    /// # Errors
+    /// 400 for what is no number.
+    pub(crate) fn wants_more_copies(&self) -> Result<bool, ApiError> {
+        Self::number_of_nodes("w", self.query.get("w")).map(|w| w > 1)
+    }
+
+    /// Refuses a number of copies to read that is none.
+    pub(crate) fn check_reads(&self) -> Result<(), ApiError> {
+        Self::number_of_nodes("r", self.query.last_of(&["r"])).map(|_| ())
+    }
+
+    fn number_of_nodes(parameter: &str, value: Option<&str>) -> Result<i64, ApiError> {
+        match value.map(str::parse) {
+            None => Ok(1),
+            Some(Ok(number)) => Ok(number),
+            Some(Err(_)) => Err(ApiError::bad_request(format!(
+                "`{parameter}` must be an integer"
+            ))),
+        }
     }
 
     /// The revision named by `If-Match`.
@@ -155,15 +197,16 @@ impl ApiRequest {
 
     /// The revision named by the query or by `If-Match`.
     pub(crate) fn named_rev(&self) -> Result<Option<Rev>, ApiError> {
-        let query = self.query.get("rev");
-        let matched = self.if_match();
-        match (query, matched) {
-            (Some(query), Some(matched)) if query != matched => Err(ApiError::bad_request(
+        let query = self.query.rev()?;
+        let matched = self.if_match().map(Rev::parse).transpose()?;
+        if let (Some(query), Some(matched)) = (&query, &matched)
+            && query != matched
+        {
+            return Err(ApiError::bad_request(
                 "Document rev and etag have different values",
-            )),
-            (Some(rev), _) | (None, Some(rev)) => Rev::parse(rev).map(Some),
-            (None, None) => Ok(None),
+            ));
         }
+        Ok(query.or(matched))
     }
 }
 
@@ -208,29 +251,35 @@ impl Query {
         self.0.push((key.to_owned(), value));
     }
 
+    /// The value of a parameter; the first one if it is repeated, as CouchDB reads most.
     pub(crate) fn get(&self, key: &str) -> Option<&str> {
+        let mut pairs = self.0.iter();
+        pairs
+            .find(|(name, _)| name == key)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// The revision that the query names. CouchDB reads all that are given, and takes the last.
+    pub(crate) fn rev(&self) -> Result<Option<Rev>, ApiError> {
+        let named = self.0.iter().filter(|(name, _)| name == "rev");
+        named
+            .map(|(_, rev)| Rev::parse(rev))
+            .try_fold(None, |_, rev| rev.map(Some))
+    }
+
+    /// Whether a parameter is `true`, perhaps among other values. CouchDB reads those of documents and feeds so.
+    pub(crate) fn is_on(&self, key: &str) -> bool {
         self.0
             .iter()
-            .rev()
-            .find(|(k, _)| k == key)
-            .map(|(_, v)| v.as_str())
+            .any(|(name, value)| name == key && value == "true")
     }
 
-    /// A boolean parameter.
-    pub(crate) fn flag(&self, key: &str) -> Result<Option<bool>, ApiError> {
-        match self.get(key) {
-            None => Ok(None),
-            Some(text) if text.eq_ignore_ascii_case("true") => Ok(Some(true)),
-            Some(text) if text.eq_ignore_ascii_case("false") => Ok(Some(false)),
-            Some(text) => Err(ApiError::query(format!(
-                "Invalid boolean parameter: {text:?}"
-            ))),
-        }
-    }
-
-    /// A boolean parameter, `false` by default.
-    pub(crate) fn on(&self, key: &str) -> Result<bool, ApiError> {
-        Ok(self.flag(key)?.unwrap_or(false))
+    /// The value of the last parameter with one of these names.
+    pub(crate) fn last_of(&self, names: &[&str]) -> Option<&str> {
+        let mut pairs = self.0.iter().rev();
+        pairs
+            .find(|(name, _)| names.contains(&name.as_str()))
+            .map(|(_, value)| value.as_str())
     }
 
     /// A non-negative number.

@@ -34,6 +34,11 @@ impl ApiResponse {
         Self::json(StatusCode::OK, body)
     }
 
+    /// The client has what `etag` (in quotes) stands for.
+    pub(crate) fn not_modified(etag: String) -> Self {
+        Self::text(StatusCode::NOT_MODIFIED, String::new()).with(header::ETAG, etag)
+    }
+
     pub(crate) fn with(mut self, name: HeaderName, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
@@ -59,11 +64,15 @@ impl ApiResponse {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(header::SERVER, HeaderValue::from_static(SERVER));
+        let is_bare = matches!(
+            self.status,
+            StatusCode::NOT_MODIFIED | StatusCode::MOVED_PERMANENTLY
+        );
         let is_multipart = self
             .headers
             .iter()
             .any(|(name, value)| name == header::CONTENT_TYPE && value.starts_with("multipart/"));
-        if self.status != StatusCode::NOT_MODIFIED && !is_multipart {
+        if !is_bare && !is_multipart {
             headers.insert(
                 header::CACHE_CONTROL,
                 HeaderValue::from_static("must-revalidate"),

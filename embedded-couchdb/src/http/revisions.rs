@@ -35,7 +35,7 @@ pub(crate) fn rev_list(list: &Json) -> Result<Vec<Rev>, ApiError> {
 /// Reads the options from the query.
 pub(crate) fn doc_options(query: &Query) -> Result<DocOptions, ApiError> {
     // As CouchDB, this takes anything but `true` for `false` here.
-    let on = |key| query.get(key) == Some("true");
+    let on = |key| query.is_on(key);
     let atts_since = match query.json(&["atts_since"])? {
         Some(list) => Some(rev_list(&list)?),
         None => None,
@@ -92,8 +92,8 @@ pub(crate) async fn open_revs(
     id: String,
 ) -> Result<ApiResponse, ApiError> {
     let options = doc_options(&request.query)?.of_revision();
-    let latest = request.query.get("latest") == Some("true");
-    let wanted = match request.query.get("open_revs") {
+    let latest = request.query.is_on("latest");
+    let wanted = match request.query.last_of(&["open_revs"]) {
         Some("all") => None,
         Some(text) => {
             let list = Json::parse(text.as_bytes()).map_err(|_| ApiError::bad_json())?;

@@ -1,18 +1,17 @@
 //! The resources of the server, outside of databases.
 
-use std::sync::atomic::Ordering;
-
 use http::{StatusCode, header};
 
-use super::{access, app::App, config, request::ApiRequest, response::ApiResponse};
+use super::{
+    access, app::App, cluster, node, request::ApiRequest, response::ApiResponse,
+    view_query::ViewQuery,
+};
 use crate::{
     api_error::ApiError,
+    erlang::etag,
     json::{Json, obj},
     storage::databases::{self, NameRange},
 };
-
-/// The name of the only node.
-pub(crate) const NODE: &str = "nonode@nohost";
 
 /// The version of CouchDB whose API this server implements.
 const VERSION: &str = "3.4.3";
@@ -52,7 +51,8 @@ pub(crate) fn up(request: &ApiRequest) -> Result<ApiResponse, ApiError> {
 }
 
 /// `/favicon.ico`
-pub(crate) fn favicon() -> Result<ApiResponse, ApiError> {
+pub(crate) fn favicon(request: &ApiRequest) -> Result<ApiResponse, ApiError> {
+    only_reads(request)?;
     Ok(
         ApiResponse::text(StatusCode::NOT_FOUND, "Not found.".to_owned())
             .with(header::CONTENT_TYPE, "text/plain"),
@@ -101,11 +101,6 @@ pub(crate) async fn server_level(
         "_hamlet",
         "_cluster_setup",
         "_db_updates",
-        "_config",
-        "_stats",
-        "_system",
-        "_restart",
-        "_log",
         "_reshard",
     ];
     if !known.contains(&first) || (first == "_db_updates" && admin) {
@@ -122,33 +117,30 @@ pub(crate) async fn server_level(
             _ => access::not_server_admin(),
         });
     }
-    let empty_list = |key| {
-        obj([
-            ("total_rows", 0_i64.into()),
-            ("offset", 0_i64.into()),
-            (key, Json::Arr(Vec::new())),
-        ])
-    };
     let response = match segments {
-        ["_all_dbs"] => all_dbs(app, request).await?,
-        ["_dbs_info"] => dbs_info(app, request).await?,
-        ["_active_tasks"] => {
+        ["_all_dbs", ..] => all_dbs(app, request).await?,
+        ["_dbs_info", ..] => dbs_info(app, request).await?,
+        ["_active_tasks", ..] => {
             only_reads(request)?;
             ApiResponse::ok(&Json::Arr(Vec::new()))
         }
-        ["_scheduler", "jobs"] => ApiResponse::ok(&empty_list("jobs")),
-        ["_scheduler", "docs"] => ApiResponse::ok(&empty_list("docs")),
-        ["_membership"] => {
-            let nodes = || Json::Arr(vec![NODE.into()]);
-            ApiResponse::ok(&obj([("all_nodes", nodes()), ("cluster_nodes", nodes())]))
+        ["_scheduler", path @ ..] => cluster::scheduler(app, request, path).await?,
+        ["_membership"] => cluster::membership(request)?,
+        ["_reshard", path @ ..] => cluster::reshard(app, request, path).await?,
+        ["_cluster_setup", ..] if request.method == http::Method::POST => {
+            return Err(ApiError::not_implemented(
+                "this server is one node, and needs no setup",
+            ));
         }
-        ["_cluster_setup"] => ApiResponse::ok(&obj([("state", "single_node_enabled".into())])),
-        ["_node", "_local"] => ApiResponse::ok(&obj([("name", NODE.into())])),
-        ["_node", "_local", "_stats", ..] => stats(app),
-        ["_node", "_local" | NODE, "_config", path @ ..] => {
-            config::config(app, request, path).await?
+        ["_cluster_setup", ..] => {
+            cluster::only_reads_of(request, "GET,POST")?;
+            ApiResponse::ok(&obj([("state", "single_node_enabled".into())]))
         }
-        ["_replicate"] => {
+        ["_node", path @ ..] => node::node(app, request, path).await?,
+        ["_replicate", ..] => {
+            if request.method != http::Method::POST {
+                return Err(ApiError::method_not_allowed("POST"));
+            }
             return Err(ApiError::not_implemented(
                 "this server does not replicate by itself; let a CouchDB replicate from it or to it",
             ));
@@ -178,36 +170,17 @@ fn faults(app: &App, request: &ApiRequest) -> Result<ApiResponse, ApiError> {
     }
 }
 
-fn stats(app: &App) -> ApiResponse {
-    let requests = app.requests.load(Ordering::Relaxed);
-    let counter = obj([
-        ("value", requests.into()),
-        ("type", "counter".into()),
-        ("desc", "number of HTTP requests".into()),
-    ]);
-    ApiResponse::ok(&obj([(
-        "couchdb",
-        obj([("httpd", obj([("requests", counter)]))]),
-    )]))
-}
-
+/// Databases are listed with the parameters of views.
 fn name_range(request: &ApiRequest) -> Result<NameRange, ApiError> {
-    let text = |names: &[&str]| -> Result<Option<String>, ApiError> {
-        match request.query.json(names)? {
-            None => Ok(None),
-            Some(Json::Str(name)) => Ok(Some(name)),
-            Some(other) => Err(ApiError::query(format!(
-                "Invalid value for a database name: {other}"
-            ))),
-        }
-    };
+    let query = ViewQuery::parse(&request.query, None, false)?;
+    query.check(false)?;
     Ok(NameRange {
-        start: text(&["startkey", "start_key"])?,
-        end: text(&["endkey", "end_key"])?,
-        inclusive_end: request.query.flag("inclusive_end")?.unwrap_or(true),
-        descending: request.query.on("descending")?,
-        skip: request.query.count("skip")?.unwrap_or(0),
-        limit: request.query.count("limit")?.unwrap_or(-1),
+        start: query.start.as_id(),
+        end: query.end.as_id(),
+        inclusive_end: query.inclusive_end,
+        descending: query.descending,
+        skip: query.skip,
+        limit: query.limit,
     })
 }
 
@@ -218,9 +191,17 @@ async fn all_dbs(app: &App, request: &ApiRequest) -> Result<ApiResponse, ApiErro
         .store
         .read(move |conn| databases::list(conn, &range))
         .await?;
-    Ok(ApiResponse::ok(&Json::Arr(
-        found.into_iter().map(|db| db.name.into()).collect(),
-    )))
+    let names = found.into_iter().map(|db| db.name.into()).collect();
+    Ok(tagged(request, &Json::Arr(names)))
+}
+
+/// A response with an ETag of its text.
+fn tagged(request: &ApiRequest, body: &Json) -> ApiResponse {
+    let etag = etag(body.to_string().as_bytes());
+    if request.has_seen(&etag) {
+        return ApiResponse::not_modified(etag);
+    }
+    ApiResponse::ok(body).with(header::ETAG, etag)
 }
 
 async fn dbs_info(app: &App, request: &ApiRequest) -> Result<ApiResponse, ApiError> {
@@ -235,13 +216,16 @@ async fn dbs_info(app: &App, request: &ApiRequest) -> Result<ApiResponse, ApiErr
                 .iter()
                 .map(|db| obj([("key", db.name.as_str().into()), ("info", db.info())]))
                 .collect();
-            return Ok(ApiResponse::ok(&Json::Arr(list)));
+            return Ok(tagged(request, &Json::Arr(list)));
         }
         "POST" => {
             request.demand_json()?;
             let body = request.json_object()?;
-            let keys = body.get("keys").and_then(Json::as_arr);
-            keys.ok_or_else(|| ApiError::bad_request("`keys` member must exist."))?
+            let keys = body
+                .get("keys")
+                .ok_or_else(|| ApiError::bad_request("`keys` member must exist."))?;
+            keys.as_arr()
+                .ok_or_else(|| ApiError::bad_request("`keys` member must be an array."))?
                 .to_vec()
         }
         _ => return Err(ApiError::method_not_allowed("GET,HEAD,POST")),

@@ -1,4 +1,5 @@
-//! Routing of requests by path.
+//! Routing of requests by path. The parameters of each route are in the table of `tests/parameters.rs`, which is walked
+//! through for this server and for CouchDB.
 
 use std::sync::Arc;
 
@@ -8,17 +9,61 @@ use super::{
     access::{self, Access},
     all_docs,
     app::App,
-    attachments, bulk, bulk_get, database, db_updates, document, feed, find, functions, local,
+    attachments, bulk, bulk_get, cluster, database, db_updates, design_info, document, feed, find,
+    functions, index, local, partitions,
     request::ApiRequest,
     response::ApiResponse,
-    root, session,
+    root, search, session,
     users::{self, USERS},
     views,
 };
-use crate::{api_error::ApiError, storage::databases};
+use crate::{
+    api_error::ApiError,
+    storage::{databases, partitions as stored_partitions},
+};
 
 /// Routes the request of a caller that is authenticated.
 pub(crate) async fn route(app: &Arc<App>, request: &ApiRequest) -> Result<ApiResponse, ApiError> {
+    let answer = routed(app, request).await;
+    if request.sent_body.is_empty() || !is_body_unread(request, answer.as_ref().err()) {
+        return answer;
+    }
+    let response = answer.unwrap_or_else(|failure| ApiResponse::from_error(&failure));
+    Ok(response.with(header::CONNECTION, "close"))
+}
+
+/// Whether CouchDB answers before it reads the body. Then it closes the connection.
+fn is_body_unread(request: &ApiRequest, failure: Option<&ApiError>) -> bool {
+    let is_signal = matches!(
+        request.path.get(1).map(String::as_str),
+        Some("_compact" | "_view_cleanup" | "_ensure_full_commit" | "_sync_shards")
+    );
+    if is_signal || !matches!(request.method, Method::POST | Method::PUT) {
+        return true;
+    }
+    failure.is_some_and(|failure| {
+        let is_early = [
+            "file_exists",
+            "illegal_database_name",
+            "illegal_docid",
+            "not_found",
+        ];
+        let is_attachment = request.method == Method::PUT
+            && request.path.len() > 2
+            && request.path.get(1).is_some_and(|id| !id.starts_with('_'));
+        if is_attachment {
+            return true;
+        }
+        matches!(
+            failure.status,
+            StatusCode::UNAUTHORIZED
+                | StatusCode::METHOD_NOT_ALLOWED
+                | StatusCode::SERVICE_UNAVAILABLE
+        ) || is_early.contains(&failure.error.as_ref())
+    })
+}
+
+async fn routed(app: &Arc<App>, request: &ApiRequest) -> Result<ApiResponse, ApiError> {
     let segments = request.segments();
     let segments = segments.as_slice();
     let first = segments.first().copied().unwrap_or_default();
@@ -29,18 +74,22 @@ pub(crate) async fn route(app: &Arc<App>, request: &ApiRequest) -> Result<ApiRes
         "_session" => return session::session(app, request).await,
         "_up" => return root::up(request),
         "_uuids" => return root::uuids(request),
-        "favicon.ico" => return root::favicon(),
+        "favicon.ico" => return root::favicon(request),
         "_utils" => {
+            cluster::only_reads_of(request, "GET,HEAD")?;
             return Err(ApiError::not_implemented(
                 "Fauxton, CouchDB's web interface, is not part of this server",
             ));
+        }
+        "_search_analyze" | "_nouveau_analyze" if segments.len() == 1 => {
+            return search::analyze(request, first);
         }
         _ => {}
     }
     if let Some(response) = root::server_level(app, request, segments).await? {
         return Ok(response);
     }
-    if segments == ["_db_updates"] {
+    if first == "_db_updates" {
         return db_updates::db_updates(app, request).await;
     }
     if first.starts_with('_')
@@ -53,6 +102,12 @@ pub(crate) async fn route(app: &Arc<App>, request: &ApiRequest) -> Result<ApiRes
     access::check_route(&request.caller, &request.method, segments)?;
     if !request.caller.is_admin() {
         check_member(app, request, &name, segments).await?;
+    } else if segments.len() > 1 && !request.sent_body.is_empty() {
+        // That a database is missing is told before anything about the body.
+        let opened = name.clone();
+        app.store
+            .read(move |conn| databases::open(conn, &opened))
+            .await?;
     }
     if let Some(target) = design_target(request) {
         let opened = name.clone();
@@ -151,10 +206,11 @@ async fn in_database(
             bulk::revs_diff(app, request, name, bulk::MissingFormat::Missing).await
         }
         [_, "_purge"] => bulk::purge(app, request, name).await,
-        [_, "_changes"] => feed::changes(app, request, name).await,
-        [_, "_find"] => find::find(app, request, name).await,
-        [_, "_explain"] => find::explain(app, request, name).await,
-        [_, "_index", rest @ ..] => find::index(app, request, name, rest).await,
+        [_, "_changes", ..] => feed::changes(app, request, name).await,
+        [_, "_find", ..] => find::find(app, request, name, request.query.get("partition")).await,
+        [_, "_explain", ..] => find::explain(app, request, name, None).await,
+        [_, "_partition", path @ ..] => partitions::partition(app, request, name, path).await,
+        [_, "_index", rest @ ..] => index::index(app, request, name, rest).await,
         [_, "_local"] => Err(local::invalid_id()),
         [_, "_local", id] => local::local(app, request, name, format!("_local/{id}")).await,
         [_, "_local", ..] => Err(ApiError::bad_request(
@@ -170,16 +226,40 @@ async fn in_database(
         [_, special, ..] if special.starts_with('_') && !special.starts_with("_design/") => {
             database::special(app, request, name, segments).await
         }
-        [_, id] => document::document(app, request, name, (*id).to_owned()).await,
+        [_, id] => {
+            let answer = document::document(app, request, name.clone(), (*id).to_owned()).await;
+            as_partitioned(app, name, id, answer).await
+        }
         [_, id, attachment @ ..] => {
-            attachments::attachment(app, request, name, (*id).to_owned(), attachment.join("/"))
-                .await
+            let (of, id) = (name.clone(), (*id).to_owned());
+            let answer =
+                attachments::attachment(app, request, of, id.clone(), attachment.join("/")).await;
+            as_partitioned(app, name, &id, answer).await
         }
         [] => Err(ApiError::missing()),
     }
 }
 
-async fn design_part(
+/// The answer about a document of a database that may be partitioned: a document whose id it does not take is not just
+/// missing.
+async fn as_partitioned(
+    app: &App,
+    name: String,
+    id: &str,
+    answer: Result<ApiResponse, ApiError>,
+) -> Result<ApiResponse, ApiError> {
+    if !matches!(&answer, Err(failure) if failure.status == StatusCode::NOT_FOUND) {
+        return answer;
+    }
+    let id = id.to_owned();
+    app.store
+        .read(move |conn| stored_partitions::check_id(&databases::open(conn, &name)?, &id))
+        .await?;
+    answer
+}
+
+/// What is below a design document.
+pub(crate) async fn design_part(
     app: &Arc<App>,
     request: &ApiRequest,
     name: String,
@@ -188,10 +268,7 @@ async fn design_part(
 ) -> Result<ApiResponse, ApiError> {
     let id = format!("_design/{ddoc}");
     match rest {
-        ["_info"] => match views::info(app, name.clone(), id.clone()).await? {
-            Some(response) => Ok(response),
-            None => find::design_info(app, request, name, id).await,
-        },
+        ["_info"] => design_info::design_info(app, request, name, id).await,
         ["_view", view @ ..] => views::view(app, request, name, id, view).await,
         ["_show", rest @ ..] => {
             functions::call(app, request, name, id, functions::Kind::Show, rest).await
@@ -200,9 +277,11 @@ async fn design_part(
             functions::call(app, request, name, id, functions::Kind::Update, rest).await
         }
         [
-            function @ ("_list" | "_rewrite" | "_search" | "_nouveau"),
-            ..,
-        ] => {
+            function @ ("_search" | "_search_info" | "_search_disk_size" | "_nouveau"
+            | "_nouveau_info"),
+            rest @ ..,
+        ] => search::search(app, request, name, id, function, rest).await,
+        [function @ ("_list" | "_rewrite"), ..] => {
             app.store
                 .read(move |conn| databases::open(conn, &name))
                 .await?;

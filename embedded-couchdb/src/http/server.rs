@@ -297,7 +297,7 @@ async fn receive(app: &App, request: &mut ApiRequest, body: Incoming) -> Result<
     let is_known = request.caller.name.is_some();
     let received = app.room.receive(is_known, body).await?;
     request.sent_body = received.bytes;
-    request.held = received.held;
+    request.held = Arc::new(received.held);
     Ok(())
 }
 
@@ -321,6 +321,6 @@ fn read_head(parts: Parts, peer: IpAddr) -> Result<ApiRequest, ApiError> {
         peer,
         caller: Caller::default(),
         sent_body: Bytes::new(),
-        held: Held::default(),
+        held: Arc::new(Held::default()),
     })
 }

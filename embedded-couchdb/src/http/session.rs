@@ -43,8 +43,9 @@ pub(crate) async fn session(app: &App, request: &ApiRequest) -> Result<ApiRespon
         "GET" | "HEAD" => show(request),
         "POST" => log_in(app, request).await,
         "DELETE" => {
-            Ok(ApiResponse::ok(&obj([("ok", true.into())]))
-                .with(header::SET_COOKIE, set_cookie("")))
+            let response = ApiResponse::ok(&obj([("ok", true.into())]))
+                .with(header::SET_COOKIE, set_cookie(""));
+            redirect(request, "next", response)
         }
         _ => Err(ApiError::method_not_allowed("GET,HEAD,POST,DELETE")),
     }
@@ -143,10 +144,10 @@ fn redirect(
     let Some(path) = request.query.get(parameter) else {
         return Ok(response);
     };
-    // A path of two slashes would name another host.
-    if !path.starts_with('/') || path.starts_with("//") {
+    if !path.starts_with('/') {
         return Err(ApiError::bad_request("path must begin with a /."));
     }
+    // With this server before it, a path of two slashes names no other one.
     let mut response = response.with(header::LOCATION, format!("{}{path}", request.base()));
     response.status = StatusCode::FOUND;
     Ok(response)

@@ -1,7 +1,7 @@
 //! The options of a query of a view.
 
 use super::request::Query;
-use crate::{api_error::ApiError, json::Json, mango::collation};
+use crate::{api_error::ApiError, json::Json, mango::collation, storage::partitions};
 
 /// Which rows of a reduced view belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,15 @@ pub(crate) struct Bound {
 }
 
 impl Bound {
+    /// The id of a document that the bound stands for, where keys are ids: what is no string is less than all of them.
+    pub(crate) fn as_id(&self) -> Option<String> {
+        match &self.key {
+            Some(Json::Str(id)) => Some(id.clone()),
+            Some(_) => Some(String::new()),
+            None => self.id.clone(),
+        }
+    }
+
     /// The key as rows have it.
     pub(crate) fn encoded(&self) -> Option<Vec<u8>> {
         self.key.as_ref().map(|key| {
@@ -46,6 +55,9 @@ pub(crate) fn keys_and_range() -> ApiError {
     ApiError::query("`keys` is incompatible with `key`, `start_key` and `end_key`")
 }
 
+/// The largest limit that a view takes.
+const MOST_ROWS: i64 = 1 << 28;
+
 /// The options.
 #[derive(Clone, Debug)]
 pub(crate) struct ViewQuery {
@@ -55,16 +67,20 @@ pub(crate) struct ViewQuery {
     pub(crate) inclusive_end: bool,
     pub(crate) descending: bool,
     pub(crate) limit: i64,
+    is_limited: bool,
     pub(crate) skip: i64,
     /// `None` if the request does not say.
     pub(crate) reduce: Option<bool>,
     pub(crate) grouping: Grouping,
     pub(crate) include_docs: bool,
-    pub(crate) conflicts: bool,
+    /// `None` if the request does not say.
+    pub(crate) conflicts: Option<bool>,
     pub(crate) attachments: bool,
     pub(crate) att_encoding_info: bool,
     pub(crate) update_seq: bool,
     pub(crate) freshness: Freshness,
+    /// Only the rows of this partition.
+    pub(crate) partition: Option<String>,
 }
 
 impl ViewQuery {
@@ -76,11 +92,13 @@ impl ViewQuery {
             inclusive_end: true,
             descending: false,
             limit: i64::MAX,
+            is_limited: false,
             skip: 0,
             reduce: None,
             grouping: Grouping::None,
             include_docs: false,
-            conflicts: false,
+            conflicts: None,
+            partition: None,
             attachments: false,
             att_encoding_info: false,
             update_seq: false,
@@ -151,10 +169,7 @@ impl ViewQuery {
                 }
                 Json::Arr(keys) => self.keys = Some(keys),
                 _ => {
-                    return Err(match value {
-                        Given::Json(_) => ApiError::bad_request("`keys` member must be an array."),
-                        Given::Text(_) => ApiError::query("`keys` must be an array of strings."),
-                    });
+                    return Err(ApiError::query("`keys` must be an array of strings."));
                 }
             },
             "startkey" | "start_key" => self.start.key = Some(value.json()?),
@@ -163,24 +178,23 @@ impl ViewQuery {
             "endkey_docid" | "end_key_doc_id" => self.end.id = Some(value.text()),
             "inclusive_end" => self.inclusive_end = value.flag()?,
             "descending" => self.descending = value.flag()?,
-            "limit" => self.limit = value.count()?,
+            "limit" => (self.limit, self.is_limited) = (value.count()?, true),
             "skip" => self.skip = value.count()?,
             "reduce" => self.reduce = Some(value.flag()?),
             "group" => group.0 = Some(value.flag()?),
             "group_level" => group.1 = Some(usize::try_from(value.count()?).unwrap_or(usize::MAX)),
             "include_docs" => self.include_docs = value.flag()?,
-            "conflicts" => self.conflicts = value.flag()?,
+            "conflicts" => self.conflicts = Some(value.flag()?),
             "update_seq" => self.update_seq = value.flag()?,
             "attachments" => self.attachments = value.flag()?,
             "att_encoding_info" => self.att_encoding_info = value.flag()?,
             "sorted" => {
                 value.flag()?;
             }
-            "stable" => {
-                value
-                    .flag()
-                    .map_err(|_| ApiError::query("Invalid value for `stable`."))?;
-            }
+            "stable" => match value.text().as_str() {
+                "true" | "false" => {}
+                _ => return Err(ApiError::query("Invalid value for `stable`.")),
+            },
             "update" => {
                 self.freshness = match value.text().as_str() {
                     "true" => Freshness::First,
@@ -197,9 +211,9 @@ impl ViewQuery {
                 }
             }
             "partition" => {
-                return Err(ApiError::query(
-                    "`partition` parameter is not supported in this design doc",
-                ));
+                let partition = value.text();
+                partitions::check_name(&partition)?;
+                self.partition = Some(partition);
             }
             _ => {}
         }
@@ -215,24 +229,31 @@ impl ViewQuery {
         if !is_reduced && self.grouping != Grouping::None {
             return Err(ApiError::query("Invalid use of grouping on a map view."));
         }
-        if is_reduced && self.include_docs {
-            return Err(ApiError::query("`include_docs` is invalid for reduce"));
-        }
-        if is_reduced && self.conflicts {
-            return Err(ApiError::query("`conflicts` is invalid for reduce views."));
-        }
-        if is_reduced
-            && self.grouping != Grouping::Exact
-            && self.keys.as_ref().is_some_and(|keys| keys.len() > 1)
-        {
+        if is_reduced && self.grouping != Grouping::Exact && self.keys.is_some() {
             return Err(ApiError::query(
                 "Multi-key fetches for reduce views must use `group=true`",
             ));
+        }
+        if is_reduced && self.include_docs {
+            return Err(ApiError::query("`include_docs` is invalid for reduce"));
+        }
+        if is_reduced && self.conflicts.is_some() {
+            return Err(ApiError::query("`conflicts` is invalid for reduce views."));
         }
         if self.keys.as_ref().is_some_and(|keys| !keys.is_empty())
             && (self.start.key.is_some() || self.end.key.is_some())
         {
             return Err(keys_and_range());
+        }
+        Ok(())
+    }
+
+    /// Refuses what only a view refuses.
+    pub(crate) fn check_for_view(&self) -> Result<(), ApiError> {
+        if self.is_limited && self.limit > MOST_ROWS {
+            return Err(ApiError::query(format!(
+                "Limit is too large, must not exceed {MOST_ROWS}"
+            )));
         }
         if let (Some(start), Some(end), None) =
             (self.start.encoded(), self.end.encoded(), &self.keys)
@@ -253,6 +274,21 @@ impl ViewQuery {
     }
 }
 
+fn is_integer(text: &str) -> bool {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit())
+}
+
+/// The value of an integer of any size, as near as possible.
+fn saturated(integer: &str) -> i64 {
+    let nearest = if integer.starts_with('-') {
+        i64::MIN
+    } else {
+        i64::MAX
+    };
+    integer.parse().unwrap_or(nearest)
+}
+
 /// The value of an option.
 enum Given<'a> {
     Text(&'a str),
@@ -270,6 +306,8 @@ impl Given<'_> {
     fn text(&self) -> String {
         match self {
             Self::Json(Json::Str(text)) => text.clone(),
+            // To Erlang, an empty list is an empty text.
+            Self::Json(Json::Arr(items)) if items.is_empty() => String::new(),
             Self::Json(other) => other.to_string(),
             Self::Text(text) => (*text).to_owned(),
         }
@@ -298,15 +336,20 @@ impl Given<'_> {
     fn count(&self) -> Result<i64, ApiError> {
         let number = match self {
             Self::Json(Json::Int(number)) => *number,
+            Self::Json(Json::Big(digits)) => saturated(digits),
             Self::Json(other) => {
                 return Err(ApiError::query(format!(
                     "Invalid value for integer: {}",
                     crate::erlang::printed_readably(other)
                 )));
             }
-            Self::Text(text) => text.parse().map_err(|_| {
-                ApiError::query(format!("Invalid value for integer: {}", self.printed()))
-            })?,
+            Self::Text(text) if is_integer(text) => saturated(text),
+            Self::Text(_) => {
+                return Err(ApiError::query(format!(
+                    "Invalid value for integer: {}",
+                    self.printed()
+                )));
+            }
         };
         if number < 0 {
             return Err(ApiError::query(format!(

@@ -115,6 +115,7 @@ pub(crate) async fn update(app: &App, db: &Database, design: &Design) -> Result<
             view: batch.view.id,
             from: batch.view.seq,
             to: batch.to,
+            is_partitioned: design.is_partitioned(db),
             documents,
         };
         app.store

@@ -2,31 +2,24 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{Method, StatusCode};
-use rusqlite::Connection;
-use tokio::sync::mpsc;
 
 use super::{
     app::App,
-    body::Body,
     designs::{self, Design, View},
     reduced,
     request::ApiRequest,
     response::ApiResponse,
-    view_query::{Bound, Freshness, Grouping, ViewQuery},
+    view_query::{Freshness, Grouping, ViewQuery},
+    view_rows::{Listing, ranges, stream},
     view_update,
 };
 use crate::{
     api_error::ApiError,
-    json::{Json, obj, write_string},
-    mango::collation,
-    rendering::{DocOptions, render_revision},
+    json::Json,
     storage::{
         databases::{self, Database},
-        documents,
-        revtree::Rev,
-        view_scan::{self, Found, Range, Scan},
+        view_scan::Scan,
         views::{self, Views},
     },
 };
@@ -54,7 +47,7 @@ impl Prepared {
         Scan::new(
             self.rows.id,
             self.n,
-            ranges(&self.query),
+            ranges(&self.query, self.reducer().is_some()),
             self.query.descending,
         )
     }
@@ -71,7 +64,7 @@ pub(crate) async fn view(
     let (view, is_queries) = match rest {
         [view] => (*view, false),
         [view, "queries"] => (*view, true),
-        _ => return Err(ApiError::missing()),
+        _ => return Err(ApiError::method_not_allowed("GET,POST,HEAD")),
     };
     let body = match request.method {
         Method::GET | Method::HEAD if !is_queries => None,
@@ -91,6 +84,10 @@ pub(crate) async fn view(
             return Err(ApiError::bad_request(
                 "The `queries` parameter is no longer supported at this endpoint",
             ));
+        }
+        let keys = body.as_ref().and_then(|body| body.get("keys"));
+        if keys.is_some_and(|keys| keys.as_arr().is_none()) {
+            return Err(ApiError::bad_request("`keys` member must be an array."));
         }
         let query = ViewQuery::parse(&request.query, body.as_ref(), false)?;
         let prepared = prepare(app, db, &design, view, query).await?;
@@ -137,6 +134,19 @@ async fn prepare(
     name: &str,
     query: ViewQuery,
 ) -> Result<Prepared, ApiError> {
+    match (design.is_partitioned(&db), &query.partition) {
+        (true, None) => {
+            return Err(ApiError::query(
+                "`partition` parameter is mandatory for queries to this view.",
+            ));
+        }
+        (false, Some(_)) => {
+            return Err(ApiError::query(
+                "`partition` parameter is not supported in this design doc",
+            ));
+        }
+        _ => {}
+    }
     let views = design.views();
     let place = views.iter().position(|view| view.name == name);
     let can_reduce = place
@@ -144,6 +154,7 @@ async fn prepare(
         .is_some_and(|view| view.reduce.is_some());
     if place.is_some() {
         query.check(can_reduce)?;
+        query.check_for_view()?;
     }
     let found = place.and_then(|place| Some((place, views.get(place)?.clone())));
     let (place, view) = found
@@ -185,297 +196,6 @@ fn update_later(app: &Arc<App>, db: &Database, ddoc: &str) {
             tracing::debug!(%error, %ddoc, "the rows of a view are not up to date");
         }
     });
-}
-
-fn ranges(query: &ViewQuery) -> Vec<Range> {
-    if let Some(keys) = &query.keys {
-        let mut keys: Vec<&Json> = keys.iter().collect();
-        if query.descending {
-            keys.reverse();
-        }
-        return keys
-            .into_iter()
-            .map(|key| {
-                let mut encoded = Vec::new();
-                collation::encode(key, &mut encoded);
-                let (low_id, high_id) = if query.descending {
-                    (&query.end.id, &query.start.id)
-                } else {
-                    (&query.start.id, &query.end.id)
-                };
-                Range {
-                    low: Some(encoded.clone()),
-                    low_id: low_id.clone(),
-                    excludes_low: !query.inclusive_end && query.descending,
-                    high: Some(encoded),
-                    high_id: high_id.clone(),
-                    excludes_high: !query.inclusive_end && !query.descending,
-                }
-            })
-            .collect();
-    }
-    let id = |bound: &Bound| bound.id.clone().filter(|_| bound.key.is_some());
-    let excludes_end = !query.inclusive_end && query.end.key.is_some();
-    vec![if query.descending {
-        Range {
-            low: query.end.encoded(),
-            low_id: id(&query.end),
-            excludes_low: excludes_end,
-            high: query.start.encoded(),
-            high_id: id(&query.start),
-            excludes_high: false,
-        }
-    } else {
-        Range {
-            low: query.start.encoded(),
-            low_id: id(&query.start),
-            excludes_low: false,
-            high: query.end.encoded(),
-            high_id: id(&query.end),
-            excludes_high: excludes_end,
-        }
-    }]
-}
-
-/// The number of rows before the first of the query.
-fn offset(conn: &Connection, prepared: &Prepared, total: i64) -> Result<i64, ApiError> {
-    let query = &prepared.query;
-    let Some(first) = ranges(query).into_iter().next() else {
-        return Ok(0);
-    };
-    let before = if query.descending {
-        first.high.map(|high| Range {
-            low: Some(high),
-            excludes_low: true,
-            low_id: first.high_id,
-            ..Range::default()
-        })
-    } else {
-        first.low.map(|low| Range {
-            high: Some(low),
-            excludes_high: true,
-            high_id: first.low_id,
-            ..Range::default()
-        })
-    };
-    let before = match before {
-        Some(before) => view_scan::count(conn, prepared.rows.id, prepared.n, &before)?,
-        None => 0,
-    };
-    Ok((before.saturating_add(query.skip)).min(total))
-}
-
-/// Rows that are being listed.
-struct Listing {
-    prepared: Arc<Prepared>,
-    scan: Scan,
-    skip: i64,
-    left: i64,
-    is_first: bool,
-    is_over: bool,
-}
-
-impl Listing {
-    /// The listing and the beginning of its text.
-    async fn begin(app: &App, prepared: Prepared) -> Result<(Self, String), ApiError> {
-        let prepared = Arc::new(prepared);
-        let counted = Arc::clone(&prepared);
-        let (total, offset) = app
-            .store
-            .read(move |conn| {
-                let total = views::total(conn, counted.rows.id, counted.n)?;
-                Ok((total, offset(conn, &counted, total)?))
-            })
-            .await?;
-        let mut text = format!("{{\"total_rows\":{total},\"offset\":{offset}");
-        if prepared.query.update_seq {
-            text.push_str(",\"update_seq\":");
-            write_string(&prepared.db.seq_text(prepared.rows.seq), &mut text);
-        }
-        text.push_str(",\"rows\":[");
-        let listing = Self {
-            scan: prepared.scan(),
-            skip: prepared.query.skip,
-            left: prepared.query.limit,
-            is_first: true,
-            is_over: false,
-            prepared,
-        };
-        Ok((listing, text))
-    }
-
-    /// The next part of the text; `None` after the last.
-    async fn next(&mut self, app: &App) -> Result<Option<String>, ApiError> {
-        if self.is_over {
-            return Ok(None);
-        }
-        if self.left == 0 || self.scan.is_over() {
-            self.is_over = true;
-            return Ok(Some("\r\n]}".to_owned()));
-        }
-        let (mut scan, prepared) = (self.scan.clone(), Arc::clone(&self.prepared));
-        let (mut skip, mut left, mut is_first) = (self.skip, self.left, self.is_first);
-        let (text, scan, skip, left, is_first) = app
-            .store
-            .read(move |conn| {
-                let mut text = String::new();
-                for row in scan.next(conn, skip.saturating_add(left))? {
-                    if skip > 0 {
-                        skip -= 1;
-                        continue;
-                    }
-                    left -= 1;
-                    text.push_str(if is_first { "\r\n" } else { ",\r\n" });
-                    is_first = false;
-                    write_row(conn, &prepared, &row, &mut text)?;
-                }
-                Ok((text, scan, skip, left, is_first))
-            })
-            .await?;
-        self.scan = scan;
-        (self.skip, self.left, self.is_first) = (skip, left, is_first);
-        Ok(Some(text))
-    }
-}
-
-fn write_row(
-    conn: &Connection,
-    prepared: &Prepared,
-    row: &Found,
-    out: &mut String,
-) -> Result<(), ApiError> {
-    out.push_str("{\"id\":");
-    write_string(&row.id, out);
-    out.push_str(",\"key\":");
-    out.push_str(&row.emitted);
-    out.push_str(",\"value\":");
-    out.push_str(&row.value);
-    if prepared.query.include_docs {
-        out.push_str(",\"doc\":");
-        match included(conn, prepared, row)? {
-            Some(doc) => out.push_str(&doc),
-            None => out.push_str("null"),
-        }
-    }
-    out.push('}');
-    Ok(())
-}
-
-/// The document of a row, or the one that its value names.
-fn included(
-    conn: &Connection,
-    prepared: &Prepared,
-    row: &Found,
-) -> Result<Option<String>, ApiError> {
-    let value = Json::parse(row.value.as_bytes()).unwrap_or(Json::Null);
-    let named = |key: &str| value.get(key).and_then(Json::as_str);
-    let id = named("_id").unwrap_or(&row.id);
-    let Some(found) = documents::find(conn, prepared.db.id, id)? else {
-        return Ok(None);
-    };
-    let rev = match named("_rev") {
-        Some(rev) => Rev::parse(rev)?,
-        None if found.deleted => return Ok(None),
-        None => match found.tree.winner() {
-            Some(winner) => winner.rev.clone(),
-            None => return Ok(None),
-        },
-    };
-    let options = DocOptions {
-        conflicts: prepared.query.conflicts,
-        // A document that a value names comes with plain stubs.
-        attachments: prepared.query.attachments && named("_id").is_none(),
-        att_encoding_info: prepared.query.att_encoding_info && named("_id").is_none(),
-        ..DocOptions::default()
-    };
-    render_revision(conn, &found, &rev, &options)
-}
-
-/// Answers part by part, so that the memory does not grow with the rows.
-async fn stream(app: &Arc<App>, prepared: Prepared) -> Result<ApiResponse, ApiError> {
-    let (mut listing, first) = Listing::begin(app, prepared).await?;
-    let mut text = first;
-    // A short answer is sent in one piece.
-    while let Some(next) = listing.next(app).await? {
-        text.push_str(&next);
-        if text.len() > 1 << 20 {
-            break;
-        }
-    }
-    if listing.is_over {
-        return Ok(ApiResponse::text(StatusCode::OK, text + "\n"));
-    }
-    let (chunks, body) = mpsc::channel(2);
-    let app_of_task = Arc::clone(app);
-    app.tasks.spawn(async move {
-        let mut text = text;
-        loop {
-            if chunks.send(Ok(Bytes::from(text))).await.is_err() {
-                return;
-            }
-            match listing.next(&app_of_task).await {
-                Ok(Some(next)) => text = next,
-                Ok(None) => break,
-                Err(failure) => {
-                    // The error closes the connection, so that the client notices the incomplete answer.
-                    let _ = chunks.send(Err(std::io::Error::other(failure))).await;
-                    return;
-                }
-            }
-        }
-        let _ = chunks.send(Ok(Bytes::from_static(b"\n"))).await;
-    });
-    Ok(ApiResponse {
-        status: StatusCode::OK,
-        headers: Vec::new(),
-        body: Body::Stream(body),
-    })
-}
-
-/// `/{db}/_design/{ddoc}/_info` of a document with functions in JavaScript.
-pub(crate) async fn info(
-    app: &App,
-    name: String,
-    ddoc: String,
-) -> Result<Option<ApiResponse>, ApiError> {
-    let (db, design) = designs::open(app, name, ddoc).await?;
-    if design.language() != "javascript" {
-        return Ok(None);
-    }
-    let signature = design.signature();
-    let (id, wanted) = (db.id, signature.clone());
-    let rows = app
-        .store
-        .read(move |conn| views::find(conn, id, &wanted))
-        .await?;
-    let seq = rows.map_or(0, |rows| rows.seq);
-    let pending = (db.seq - seq).max(0);
-    let is_running = app.updating.is_running(db.id, &signature);
-    let short = design.id.strip_prefix("_design/").unwrap_or(&design.id);
-    Ok(Some(ApiResponse::ok(&obj([
-        ("name", short.into()),
-        (
-            "view_index",
-            obj([
-                (
-                    "updates_pending",
-                    obj([
-                        ("minimum", pending.into()),
-                        ("preferred", pending.into()),
-                        ("total", pending.into()),
-                    ]),
-                ),
-                ("waiting_commit", false.into()),
-                ("waiting_clients", 0_i64.into()),
-                ("updater_running", is_running.into()),
-                ("update_seq", seq.into()),
-                ("signature", signature.into()),
-                ("purge_seq", db.purge_seq.into()),
-                ("language", "javascript".into()),
-                ("compact_running", false.into()),
-            ]),
-        ),
-    ]))))
 }
 
 /// Drops the rows of views that no design document has any more.

@@ -17,7 +17,7 @@ use crate::{
     storage::{
         databases,
         documents::{self, NewDoc, Origin, Plan},
-        locals,
+        locals, partitions,
         revtree::Rev,
         transaction::Transaction,
         validators,
@@ -110,6 +110,9 @@ impl Write {
     fn run(&self, transaction: &mut Transaction<'_>) -> Result<Outcomes, ApiError> {
         let mut db = databases::open(transaction.conn, &self.name)?;
         let access = Access::of(&self.caller, &db)?;
+        for doc in self.docs.iter() {
+            partitions::check_id(&db, &doc.id)?;
+        }
         let validators = validators::of(transaction.conn, db.id)?;
         let asked = self.verdicts.as_ref().map(|asked| &asked.validators);
         if asked != Some(&validators)
@@ -148,6 +151,7 @@ impl Write {
         if let Some(Some(failure)) = self.refused.get(place) {
             return Err(failure.clone());
         }
+        designs::check_partitions(db, doc)?;
         if doc.id.starts_with("_local/") {
             return locals::save(transaction, db, doc, self.origin);
         }

@@ -5,7 +5,11 @@ use super::{
     request::Find,
     selector,
 };
-use crate::json::{Json, obj};
+use crate::{
+    erlang::order_as_set,
+    json::{Json, obj},
+    storage::databases::Database,
+};
 
 /// An index in CouchDB's format.
 pub(crate) fn index_json(candidate: Candidate<'_>) -> Json {
@@ -24,7 +28,7 @@ pub(crate) fn index_json(candidate: Candidate<'_>) -> Json {
 }
 
 /// The response of `_explain`.
-pub(crate) fn explain(db: &str, find: &Find, plan: &Result<Plan<'_>, Trace<'_>>) -> Json {
+pub(crate) fn explain(db: &Database, find: &Find, plan: &Result<Plan<'_>, Trace<'_>>) -> Json {
     let fields = Json::Arr(
         find.fields
             .iter()
@@ -37,9 +41,9 @@ pub(crate) fn explain(db: &str, find: &Find, plan: &Result<Plan<'_>, Trace<'_>>)
         Err(trace) => (None, trace),
     };
     let Json::Obj(mut members) = obj([
-        ("dbname", db.into()),
+        ("dbname", db.name.as_str().into()),
         ("index", index.map_or(Json::Null, index_json)),
-        ("partitioned", false.into()),
+        ("partitioned", db.partitioned.into()),
         ("selector", find.selector.clone()),
         ("opts", find.options()),
         ("limit", find.limit.into()),
@@ -82,10 +86,18 @@ fn arguments(find: &Find, plan: &Plan<'_>, covering: bool) -> Json {
         (start, end)
     };
     obj([
-        ("include_docs", (!covering).into()),
+        // To compare several copies, CouchDB reads the documents apart from the index.
+        ("include_docs", (!covering && find.r <= 1).into()),
         ("view_type", "map".into()),
         ("reduce", false.into()),
-        ("partition", Json::Null),
+        (
+            "partition",
+            if find.partition.is_empty() {
+                Json::Null
+            } else {
+                find.partition.as_str().into()
+            },
+        ),
         ("start_key", start),
         ("end_key", end),
         (
@@ -109,9 +121,12 @@ fn hints(find: &Find) -> Json {
     let indexable = planner::indexable_fields(&find.selector);
     let mut others = selector::fields(&find.selector);
     others.retain(|field| !indexable.contains(field));
-    others.sort();
-    others.dedup();
-    let list = |fields: Vec<String>| Json::Arr(fields.into_iter().map(Json::Str).collect());
+    let list = |mut fields: Vec<String>| {
+        fields.sort();
+        fields.dedup();
+        order_as_set(&mut fields);
+        Json::Arr(fields.into_iter().map(Json::Str).collect())
+    };
     Json::Arr(vec![obj([
         ("type", "json".into()),
         ("indexable_fields", list(indexable)),
@@ -182,6 +197,7 @@ fn candidates(find: &Find, winner: Option<Candidate<'_>>, trace: &Trace<'_>) -> 
                     .and_then(|(_, why)| *why);
                 (false, why.map_or("field_mismatch", |why| why.0), rank_of(3))
             }
+            _ if among(&trace.out_of_scope, candidate) => (false, "scope_mismatch", rank_of(4)),
             _ => (false, "is_partial", rank_of(4)),
         };
         let covering = match candidate {

@@ -9,7 +9,11 @@ use super::{
     request::Find,
     selector::{self, single},
 };
-use crate::{api_error::ApiError, json::Json, storage::index_def::IndexDef};
+use crate::{
+    api_error::ApiError,
+    json::Json,
+    storage::{databases::Database, index_def::IndexDef},
+};
 
 /// An index that a query may use.
 #[derive(Clone, Copy)]
@@ -92,6 +96,8 @@ pub(crate) struct Plan<'a> {
 /// The trace of the choice of an index.
 pub(crate) struct Trace<'a> {
     pub(crate) all: Vec<Candidate<'a>>,
+    /// Those for one partition if the query is for all, or the other way round.
+    pub(crate) out_of_scope: Vec<Candidate<'a>>,
     pub(crate) usability: Vec<(Candidate<'a>, Option<Unusable>)>,
     pub(crate) filtered: Vec<Candidate<'a>>,
     /// The usable indexes of the chosen type, the best first, each with the number of restricted fields that it
@@ -116,6 +122,12 @@ pub(crate) fn plan<'a>(
 ) -> Result<Result<Plan<'a>, Trace<'a>>, ApiError> {
     let mut all = vec![Candidate::AllDocs];
     all.extend(defs.iter().map(Candidate::Json));
+    let is_for_one = !find.partition.is_empty();
+    let out_of_scope: Vec<Candidate<'_>> = all
+        .iter()
+        .copied()
+        .filter(|candidate| matches!(candidate, Candidate::Json(index) if index.partitioned != is_for_one))
+        .collect();
     let global: Vec<Candidate<'_>> = all
         .iter()
         .copied()
@@ -125,6 +137,7 @@ pub(crate) fn plan<'a>(
     let usability: Vec<_> = all
         .iter()
         .copied()
+        .filter(|candidate| !out_of_scope.iter().any(|other| other.is(*candidate)))
         .filter(|candidate| {
             global.iter().any(|other| other.is(*candidate)) || candidate.is_named(&find.use_index)
         })
@@ -132,6 +145,7 @@ pub(crate) fn plan<'a>(
         .collect();
     let mut trace = Trace {
         all,
+        out_of_scope,
         usability,
         filtered: Vec::new(),
         sorted: Vec::new(),
@@ -213,11 +227,16 @@ pub(crate) fn plan<'a>(
 }
 
 /// CouchDB's error if no index fits the sort order.
-pub(crate) fn no_usable_index() -> ApiError {
+pub(crate) fn no_usable_index(db: &Database, find: &Find) -> ApiError {
+    let scope = match (db.partitioned, find.partition.is_empty()) {
+        (false, _) => "",
+        (true, true) => "global ",
+        (true, false) => "partitioned ",
+    };
     ApiError::new(
         StatusCode::BAD_REQUEST,
         "no_usable_index",
-        "No index exists for this sort, try indexing by the sort fields.",
+        format!("No {scope}index exists for this sort, try indexing by the sort fields."),
     )
 }
 

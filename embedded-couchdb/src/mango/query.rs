@@ -19,6 +19,7 @@ use crate::{
     storage::{
         databases::Database,
         documents::{self, DocRow},
+        partitions,
     },
 };
 
@@ -33,6 +34,10 @@ pub(crate) struct Cursor {
     high: Vec<u8>,
     low_id: Option<String>,
     high_id: Option<String>,
+    /// The ids of a partition are between these.
+    within: Option<(String, String)>,
+    /// Whether the index has all that is asked for.
+    covers: bool,
     /// Whether no document can match.
     unsatisfiable: bool,
     /// Whether the range has no ids.
@@ -75,6 +80,13 @@ impl Cursor {
             && planner::end_values(&plan.ranges)
                 .first()
                 .is_some_and(|value| value.as_str().is_none());
+        let within = (!find.partition.is_empty()).then(|| partitions::ids(&find.partition));
+        let mut low_id = id(planner::start_values(&plan.ranges));
+        let mut high_id = id(planner::end_values(&plan.ranges));
+        if let Some((from, to)) = &within {
+            low_id = low_id.max(Some(from.clone()));
+            high_id = Some(high_id.map_or(to.clone(), |high| high.min(to.clone())));
+        }
         let mut warnings = Vec::new();
         if !find.use_index.is_empty() && !plan.index.is_named(&find.use_index) {
             warnings.push(match find.use_index.as_slice() {
@@ -99,8 +111,10 @@ impl Cursor {
             },
             low,
             high,
-            low_id: id(planner::start_values(&plan.ranges)),
-            high_id: id(planner::end_values(&plan.ranges)),
+            low_id,
+            high_id,
+            within,
+            covers: planner::covers(plan.index, find),
             unsatisfiable: empty,
             empty: empty || ends_before_ids,
             matcher: Matcher::new(&find.selector)?,
@@ -156,13 +170,21 @@ impl Cursor {
         } else {
             "AND ?4 IS NULL AND ?5 IS NULL".to_owned()
         };
+        let within = if self.within.is_some() {
+            "AND id > ?6 AND id < ?7"
+        } else {
+            "AND ?6 IS NULL AND ?7 IS NULL"
+        };
         let sql = format!(
-            "SELECT key, id FROM index_rows WHERE idx = ?1 AND key >= ?2 AND key <= ?3 {go_on} \
+            "SELECT key, id FROM index_rows WHERE idx = ?1 AND key >= ?2 AND key <= ?3 {go_on} {within} \
              ORDER BY key {order}, id {order}"
         );
         let mut statement = conn.prepare_cached(&sql)?;
         let (after_key, after_id) = self.after.clone().unzip();
-        let mut rows = statement.query(params![index, self.low, self.high, after_key, after_id])?;
+        let (from, to) = self.within.clone().unzip();
+        let mut rows = statement.query(params![
+            index, self.low, self.high, after_key, after_id, from, to
+        ])?;
         let (begun, first) = (out.len(), self.keys);
         while let Some(row) = rows.next()? {
             let (key, id): (Vec<u8>, String) = (row.get(0)?, row.get(1)?);
@@ -213,15 +235,18 @@ impl Cursor {
         let (begun, first) = (out.len(), self.keys);
         while let Some(row) = rows.next()? {
             let id: String = row.get(0)?;
-            self.keys += 1;
-            if id.starts_with("_design/") {
-                // Read but skipped.
-                self.docs += 1;
-                continue;
-            }
             let Some(found) = documents::find(conn, db.id, &id)? else {
                 continue;
             };
+            if id.starts_with("_design/") {
+                // CouchDB leaves them out, and counts those that would not match anyway.
+                if !self.matcher.matches(&whole(conn, &found, false)?) {
+                    self.keys += 1;
+                    self.docs += 1;
+                }
+                continue;
+            }
+            self.keys += 1;
             self.consider(conn, &found, Vec::new(), id, out)?;
             if self.done || out.len() - begun > CHUNK_BYTES || self.keys - first > CHUNK_ROWS {
                 return Ok(());
@@ -239,7 +264,9 @@ impl Cursor {
         id: String,
         out: &mut String,
     ) -> Result<(), ApiError> {
-        self.docs += 1;
+        if !self.covers {
+            self.docs += 1;
+        }
         let doc = whole(conn, row, self.conflicts)?;
         let place = (key, id);
         self.after = Some(place.clone());
@@ -266,7 +293,7 @@ impl Cursor {
     pub(crate) fn finish(mut self, out: &mut String) {
         out.push_str("\r\n]");
         if self.unsatisfiable {
-            out.push_str("}\r\n");
+            out.push_str("}\r\n\n");
             return;
         }
         let bookmark = match &self.mark {
@@ -298,7 +325,7 @@ impl Cursor {
             out.push_str(",\r\n\"warning\": ");
             Json::Str(self.warnings.join("\n")).write(out);
         }
-        out.push_str("}\r\n");
+        out.push_str("}\r\n\n");
     }
 }
 

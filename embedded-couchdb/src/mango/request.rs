@@ -7,6 +7,7 @@ use crate::{
     api_error::ApiError,
     erlang::{Term, printed, printed_readably},
     json::{Json, obj},
+    storage::partitions,
 };
 
 fn refused(error: &'static str, reason: String) -> ApiError {
@@ -26,6 +27,7 @@ pub(crate) struct Find {
     pub(crate) sort: Vec<(String, String)>,
     /// `None` for all fields.
     pub(crate) fields: Option<Vec<String>>,
+    /// Empty for all partitions.
     pub(crate) partition: String,
     pub(crate) r: i64,
     pub(crate) conflicts: bool,
@@ -67,6 +69,17 @@ impl Find {
         self.selector = both;
     }
 
+    /// Restricts the query to the partition of the path.
+    pub(crate) fn only_in(&mut self, partition: &str) -> Result<(), ApiError> {
+        if !self.partition.is_empty() {
+            return Err(ApiError::bad_request(
+                "the path names the partition already",
+            ));
+        }
+        partition.clone_into(&mut self.partition);
+        Ok(())
+    }
+
     /// Parses the body of a query.
     pub(crate) fn parse(body: &Json) -> Result<Self, ApiError> {
         let switch = |key: &str, unless: bool| match body.get(key) {
@@ -80,6 +93,7 @@ impl Find {
         let count = |key: &str, unless: i64| match body.get(key) {
             None => Ok(unless),
             Some(Json::Int(n)) if *n >= 0 => Ok(*n),
+            Some(Json::Big(digits)) if !digits.starts_with('-') => Ok(i64::MAX),
             Some(other) => Err(refused(
                 "invalid_non_neg_integer",
                 format!(
@@ -102,11 +116,15 @@ impl Find {
             skip: count("skip", 0)?,
             sort: sort(body.get("sort").unwrap_or(&Json::Arr(Vec::new())))?,
             fields: field_list(body.get("fields"))?,
-            partition: body
-                .get("partition")
-                .and_then(Json::as_str)
-                .unwrap_or_default()
-                .to_owned(),
+            partition: match body.get("partition") {
+                None => String::new(),
+                Some(Json::Str(partition)) if partition.is_empty() => String::new(),
+                Some(Json::Str(partition)) => {
+                    partitions::check_name(partition)?;
+                    partition.clone()
+                }
+                Some(_) => return Err(partitions::no_name()),
+            },
             r: match body.get("r") {
                 None => 1,
                 Some(Json::Int(n)) if *n > 0 => *n,
@@ -382,7 +400,11 @@ impl NewIndex {
                 ));
             }
         };
-        let partitioned = body.get("partitioned").and_then(Json::as_bool);
+        let partitioned = match body.get("partitioned") {
+            None => None,
+            Some(Json::Bool(on)) => Some(*on),
+            Some(_) => return Err(ApiError::bad_request("`partitioned` must be a boolean")),
+        };
         only_known(body, &["index", "type", "name", "ddoc", "w", "partitioned"])?;
         let members = def.as_obj().ok_or_else(|| {
             refused(

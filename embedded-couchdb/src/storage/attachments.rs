@@ -212,6 +212,8 @@ pub(crate) fn missing_stub<'a>(
 pub(crate) enum Generation {
     /// That of the new revision, whatever the client says.
     OfRevision,
+    /// The first, as of a new document: CouchDB sees no more of a document that was deleted.
+    First,
     /// What the replicator says.
     AsSent,
 }
@@ -241,6 +243,7 @@ pub(crate) fn store(
                     content_type: attachment.content_type.clone(),
                     revpos: match generation {
                         Generation::OfRevision => rev.pos,
+                        Generation::First => 1,
                         Generation::AsSent => attachment.revpos.unwrap_or(0),
                     },
                     length: data.length,

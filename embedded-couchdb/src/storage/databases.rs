@@ -74,7 +74,9 @@ impl Database {
         let malformed =
             || ApiError::bad_request("Malformed sequence supplied in 'since' parameter.");
         match text.split_once('-') {
-            None => text.parse().map_err(|_| malformed()),
+            // The opaque parts of all servers are longer than this.
+            None => Err(malformed()),
+            Some((_, opaque)) if opaque.len() < 16 => Err(malformed()),
             Some((number, opaque)) => {
                 let number: i64 = number.parse().map_err(|_| malformed())?;
                 Ok(if opaque == self.uuid { number } else { 0 })

@@ -14,6 +14,8 @@ pub(crate) struct IndexDef {
     /// The names and directions of the fields, in order.
     pub(crate) fields: Vec<(String, String)>,
     pub(crate) partial: Option<Json>,
+    /// Whether the index is for queries of one partition, and not for those of all.
+    pub(crate) partitioned: bool,
     /// Whether the index has the rows of all documents.
     pub(crate) ready: bool,
     paths: Vec<Vec<String>>,
@@ -48,6 +50,7 @@ impl IndexDef {
             name: name.to_owned(),
             fields,
             partial,
+            partitioned: false,
             ready,
             paths,
             matcher,
@@ -94,7 +97,7 @@ impl IndexDef {
             ("ddoc", self.ddoc.as_str().into()),
             ("name", self.name.as_str().into()),
             ("type", "json".into()),
-            ("partitioned", false.into()),
+            ("partitioned", self.partitioned.into()),
             ("def", Json::Obj(def)),
         ])
     }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{databases::Database, documents, index_def::IndexDef, transaction::Transaction};
+use super::{
+    databases::Database, documents, index_def::IndexDef, partitions, transaction::Transaction,
+};
 use crate::{api_error::ApiError, json::Json};
 
 /// An index on a database with at most so many documents, and at most so many bytes in them, is built in the write that
@@ -43,6 +45,30 @@ pub(crate) fn of(conn: &Connection, db: i64) -> Result<Vec<IndexDef>, ApiError> 
         found.push(IndexDef::new(id, &ddoc, &name, &map, row.get(4)?).ok_or_else(damaged)?);
     }
     Ok(found)
+}
+
+/// The indexes of a database, with the scope that each has if the database is partitioned.
+pub(crate) fn scoped(conn: &Connection, db: &Database) -> Result<Vec<IndexDef>, ApiError> {
+    let mut defs = of(conn, db.id)?;
+    if db.partitioned {
+        for def in &mut defs {
+            let row = documents::find(conn, db.id, &def.ddoc)?.and_then(|row| row.body);
+            let Some(row) = row else { continue };
+            let members = documents::members(&documents::body(conn, row)?.text)?;
+            def.partitioned = partitions::is_for_one(&Json::Obj(members));
+        }
+    }
+    Ok(defs)
+}
+
+/// How many bytes the rows of an index have. Of a large one, not all are counted.
+pub(crate) fn bytes(conn: &Connection, index: i64) -> Result<i64, ApiError> {
+    Ok(conn
+        .prepare_cached(
+            "SELECT coalesce(sum(length(key) + length(id)), 0) \
+             FROM (SELECT key, id FROM index_rows WHERE idx = ?1 LIMIT 100000)",
+        )?
+        .query_row([index], |row| row.get(0))?)
 }
 
 fn damaged() -> ApiError {

@@ -137,6 +137,18 @@ impl RevTree {
         leaves
     }
 
+    /// The leaves as CouchDB lists them when no revision is named: root by root, the last root first, and the leaves of
+    /// each in order.
+    pub(crate) fn leaves_root_by_root(&self) -> Vec<&Node> {
+        let mut leaves = self.leaves();
+        leaves.sort_by_cached_key(|leaf| {
+            let mut path: Vec<&Rev> = self.path(&leaf.rev).iter().map(|node| &node.rev).collect();
+            path.reverse();
+            (std::cmp::Reverse(path.first().copied()), path)
+        });
+        leaves
+    }
+
     pub(crate) fn winner(&self) -> Option<&Node> {
         self.leaves().first().copied()
     }

@@ -1,6 +1,6 @@
 //! Reads the rows of a view in their order.
 
-use rusqlite::{Connection, named_params};
+use rusqlite::{Connection, named_params, params};
 
 use crate::{api_error::ApiError, mango::collation::AFTER_ALL};
 
@@ -148,6 +148,22 @@ fn conditions(range: &Range) -> String {
         (true, Some(_)) => "key <= :high AND (key, id) < (:high, :high_id)",
     };
     format!("{low} AND {high}")
+}
+
+/// About how many bytes the rows of views have.
+pub(crate) fn bytes(conn: &Connection, view: i64) -> Result<i64, ApiError> {
+    // Of many rows, the first ones stand for the others.
+    let of_one: f64 = conn
+        .prepare_cached(
+            "SELECT coalesce(avg(length(key) + length(id) + length(emitted) + length(value)), 0.0) \
+             FROM (SELECT * FROM view_rows WHERE view = ?1 LIMIT 1000)",
+        )?
+        .query_row([view], |row| row.get(0))?;
+    Ok(conn
+        .prepare_cached(
+            "SELECT CAST(coalesce(sum(total), 0) * ?2 AS INTEGER) FROM view_totals WHERE view = ?1",
+        )?
+        .query_row(params![view, of_one], |row| row.get(0))?)
 }
 
 /// The number of rows in a range.

@@ -5,7 +5,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::transaction::Transaction;
+use super::{partitions, transaction::Transaction};
 use crate::{api_error::ApiError, json::Json, mango::collation};
 
 /// The rows of a design document's views.
@@ -55,6 +55,8 @@ pub(crate) struct Update {
     pub(crate) view: i64,
     pub(crate) from: i64,
     pub(crate) to: i64,
+    /// Whether the rows of each partition are together.
+    pub(crate) is_partitioned: bool,
     /// Each document with its rows; none if it is deleted.
     pub(crate) documents: Vec<(String, Vec<Row>)>,
 }
@@ -70,7 +72,12 @@ pub(crate) fn store(transaction: &Transaction<'_>, update: Update) -> Result<(),
     }
     for (id, rows) in update.documents {
         remove_rows(conn, update.view, &id)?;
-        add_rows(conn, update.view, &id, rows)?;
+        let prefix = if update.is_partitioned {
+            partitions::key_prefix_of(&id)
+        } else {
+            Vec::new()
+        };
+        add_rows(conn, update.view, &id, &prefix, rows)?;
     }
     Ok(())
 }
@@ -102,11 +109,17 @@ fn remove_rows(conn: &Connection, view: i64, id: &str) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn add_rows(conn: &Connection, view: i64, id: &str, rows: Vec<Row>) -> Result<(), ApiError> {
+fn add_rows(
+    conn: &Connection,
+    view: i64,
+    id: &str,
+    prefix: &[u8],
+    rows: Vec<Row>,
+) -> Result<(), ApiError> {
     let mut keyed: Vec<(i64, Vec<u8>, Row)> = rows
         .into_iter()
         .map(|row| {
-            let mut key = Vec::new();
+            let mut key = prefix.to_vec();
             collation::encode(&row.key, &mut key);
             (row.n, key, row)
         })

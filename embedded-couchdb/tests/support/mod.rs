@@ -335,10 +335,14 @@ pub(crate) fn mask(value: &mut Value) {
                     | "signature"
                     | "all_nodes"
                     | "cluster_nodes"
+                    | "collator_versions"
+                    | "updater_running"
+                    | "waiting_clients"
+                    | "waiting_commit"
                     | "cluster" => Some(Value::from("…")),
                     "bookmark" if inner.as_str() != Some("nil") => Some(Value::from("…")),
                     // Their order is not significant.
-                    "index_candidates" | "indexable_fields" | "unindexable_fields" => {
+                    "index_candidates" => {
                         if let Value::Array(items) = inner {
                             items.sort_by_key(ToString::to_string);
                         }
