@@ -15,12 +15,15 @@ mod credential;
 mod directory;
 mod door;
 mod forward;
+#[doc(hidden)]
+pub mod fuzzing;
 mod health;
 mod host;
 mod http2;
 mod onboarding;
 mod pages;
 pub mod program;
+mod proxied;
 mod refusal;
 mod route;
 mod services;
