@@ -10,6 +10,11 @@
 
 mod accept;
 mod answer;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the acceptor does not use it yet")
+)]
+mod certificates;
 mod config;
 mod credential;
 mod directory;
