@@ -7,10 +7,12 @@ use process_kit::address;
 use process_kit::duration;
 use service_kit::{secret::Keyring, tls::Tls};
 
+use crate::exposure::ExposureFlags;
+
 /// The settings of the gateway.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Config {
-    /// Where the public door listens, for HTTP/1.1 and HTTP/2 without TLS.
+    /// Where the public door listens, for HTTP/1.1 and HTTP/2: with TLS when there are --tls-certificates.
     #[arg(
         long,
         env = "HAMLET_LISTEN",
@@ -85,6 +87,9 @@ pub struct Config {
     /// How many calls the public door sends to one service for one instance at once; more wait.
     #[arg(long, env = "HAMLET_STREAMS_PER_INSTANCE", value_name = "COUNT", default_value_t = 64, value_parser = at_least_one)]
     pub streams_per_instance: usize,
+    /// How the doors are reached from outside.
+    #[command(flatten)]
+    pub exposure: ExposureFlags,
 }
 
 impl Default for Config {

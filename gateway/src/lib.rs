@@ -19,6 +19,11 @@ mod config;
 mod credential;
 mod directory;
 mod door;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the acceptor does not use it yet")
+)]
+mod exposure;
 mod forward;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -31,6 +36,11 @@ pub mod program;
 mod proxied;
 mod refusal;
 mod route;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the acceptor does not use it yet")
+)]
+mod secure;
 mod services;
 mod tenants;
 
@@ -42,6 +52,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use config::{Config, Secrets};
+pub use exposure::{ExposureError, ExposureFlags};
 
 use crate::{
     accept::Acceptor,

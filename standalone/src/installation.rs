@@ -312,6 +312,7 @@ impl Installation {
             instance_service: instances,
             files_service: files,
             apps_service: apps,
+            exposure: settings.exposure.clone(),
             ..gateway::Config::default()
         })
     }

@@ -116,6 +116,11 @@ impl Client {
         }
     }
 
+    /// The host that the client means, when its request arrived with `host`.
+    pub(crate) fn host_or<'a>(&'a self, host: &'a Host) -> &'a Host {
+        self.host.as_ref().unwrap_or(host)
+    }
+
     /// Writes who the client is into the headers for the service behind, in both kinds. What was there is replaced:
     /// what trusted proxies said is said again, and everything else may be a lie. `host` is the host of the request.
     pub(crate) fn tell(&self, headers: &mut HeaderMap, host: &Host) {
@@ -128,7 +133,7 @@ impl Client {
         for name in theirs {
             headers.remove(name);
         }
-        let host = self.host.as_ref().unwrap_or(host).authority();
+        let host = self.host_or(host).authority();
         let scheme = self.scheme.as_str();
         let mut way = self.address.to_string();
         let mut elements = format!("for={};host=\"{host}\";proto={scheme}", node(self.address));

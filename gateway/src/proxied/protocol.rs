@@ -51,10 +51,6 @@ pub(crate) enum HeaderError {
 
 /// Reads the header that has to begin a connection, and no byte more. Returns the source, if the header has one. The
 /// caller sets the time limit.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the acceptor does not use it yet")
-)]
 pub(crate) async fn read_header<S: AsyncRead + Unpin>(
     stream: &mut S,
 ) -> Result<Option<SocketAddr>, HeaderError> {
