@@ -214,6 +214,7 @@ mod tests {
     )]
 
     use http::HeaderMap;
+    use proptest::prelude::*;
 
     use super::{Client, Peer, Scheme, TrustedProxies};
     use crate::host::Host;
@@ -390,5 +391,24 @@ mod tests {
             ("x-forwarded-host", "alice.example"),
         ]);
         assert_eq!(told, expected);
+    }
+
+    proptest! {
+        #[test]
+        fn any_headers_are_read(bytes in prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..128),
+            // Header lines of pieces that mean something, in any order.
+            proptest::collection::vec(
+                proptest::sample::select(vec![
+                    "\0", "\u{1}", "\u{2}", "\u{3}", "\n", ",", ";", "=", "\"", "\\", ":", " ", "for", "proto",
+                    "host", "https", "http", "unknown", "_x", "10.0.0.1", "10.0.0.2", "192.0.2.1", "[::1]",
+                    "::ffff:10.0.0.3", "80", "a.example",
+                ]),
+                0..40,
+            )
+            .prop_map(|pieces| pieces.concat().into_bytes()),
+        ]) {
+            crate::fuzzing::forwarded(&bytes);
+        }
     }
 }
