@@ -102,6 +102,15 @@ impl Redirect {
             };
             let (stream, peer) = match accepted {
                 Ok(accepted) => accepted,
+                // Others are errors of single connections.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::InvalidInput | io::ErrorKind::NotConnected
+                    ) =>
+                {
+                    return Err(error);
+                }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     // Out of file descriptors, most likely: trying at once would only spin.
