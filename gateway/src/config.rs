@@ -7,10 +7,12 @@ use process_kit::address;
 use process_kit::duration;
 use service_kit::{secret::Keyring, tls::Tls};
 
+use crate::exposure::ExposureFlags;
+
 /// The settings of the gateway.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Config {
-    /// Where the public door listens, for HTTP/1.1 and HTTP/2 without TLS.
+    /// Where the public door listens, for HTTP/1.1 and HTTP/2: with TLS when there are --tls-certificates.
     #[arg(
         long,
         env = "HAMLET_LISTEN",
@@ -100,6 +102,9 @@ pub struct Config {
     /// client, and a network of IPv6 (/64).
     #[arg(long, env = "HAMLET_STREAMS_PER_CLIENT", value_name = "COUNT", default_value_t = 256, value_parser = at_least_one)]
     pub streams_per_client: usize,
+    /// How the doors are reached from outside.
+    #[command(flatten)]
+    pub exposure: ExposureFlags,
 }
 
 impl Default for Config {

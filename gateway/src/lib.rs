@@ -10,21 +10,27 @@
 
 mod accept;
 mod answer;
-mod client;
+mod caller;
+mod certificates;
 mod config;
 mod credential;
 mod directory;
 mod door;
+mod exposure;
 mod files;
 mod forward;
+#[doc(hidden)]
+pub mod fuzzing;
 mod health;
 mod host;
 mod http2;
 mod onboarding;
 mod pages;
 pub mod program;
+mod proxied;
 mod refusal;
 mod route;
+mod secure;
 mod seldom;
 mod services;
 mod tenants;
@@ -37,9 +43,10 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use config::{Config, Secrets};
+pub use exposure::{ExposureError, ExposureFlags};
 
 use crate::{
-    accept::{Acceptor, Workers},
+    accept::{Acceptor, Entrance, Workers},
     credential::Credential,
     directory::Directory,
     door::{AdminDoor, PublicDoor},
@@ -47,6 +54,8 @@ use crate::{
     health::Health,
     onboarding::Onboarding,
     pages::Pages,
+    proxied::TrustedProxies,
+    secure::Redirect,
     services::Services,
     tenants::Tenants,
 };
@@ -65,6 +74,9 @@ pub enum Error {
     /// The cluster key cannot be used.
     #[error(transparent)]
     Peer(#[from] service_kit::peer::Error),
+    /// The settings of TLS and of proxies in front cannot be used.
+    #[error(transparent)]
+    Exposure(#[from] ExposureError),
     /// A listener failed.
     #[error("the listener failed")]
     Listener(#[from] std::io::Error),
@@ -99,6 +111,7 @@ async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     let pages = Arc::new(Pages::new()?);
+    let exposure = Arc::new(config.exposure.open()?);
     let services = Services::new(&config, secrets.tls.as_ref())?;
     let directory = Arc::new(Directory::new(&config, &services, &secrets.cluster_key)?);
     let (health, health_service) = Health::new(&services);
@@ -131,9 +144,11 @@ async fn run(
             forwarder: forwarder(public_limits)?,
             pages: Arc::clone(&pages),
             readiness: health.readiness(),
+            exposure: Arc::clone(&exposure),
         }));
         admin_doors.push(Arc::new(AdminDoor {
             readiness: health.readiness(),
+            exposure: Arc::clone(&exposure),
             directory: Arc::clone(&directory),
             forwarder: forwarder(admin_limits)?,
             credential: Arc::clone(&credential),
@@ -141,8 +156,41 @@ async fn run(
         }));
     }
     let room = files::connections(&config);
-    let public = Acceptor::new(&config, room.public, public, shutdown.clone());
-    let admin = Acceptor::new(&config, room.admin, admin, shutdown.clone());
+    let with_header = if exposure.proxy_protocol {
+        exposure.trusted.clone()
+    } else {
+        TrustedProxies::default()
+    };
+    let redirect = match config.exposure.redirect_listen {
+        Some(address) => Some(Redirect {
+            listener: TcpListener::bind(address).await?,
+            port: public.local_addr()?.port(),
+            with_header: with_header.clone(),
+        }),
+        None => None,
+    };
+    for certificates in [&exposure.public, &exposure.admin].into_iter().flatten() {
+        tokio::spawn(certificates.clone().watch(shutdown.clone()));
+    }
+    let redirecting = {
+        let shutdown = shutdown.clone();
+        async move {
+            match redirect {
+                Some(redirect) => redirect.serve(shutdown).await,
+                None => Ok(()),
+            }
+        }
+    };
+    let entrance = Entrance {
+        certificates: exposure.public.clone(),
+        with_header,
+    };
+    let public = Acceptor::new(&config, room.public, entrance, public, shutdown.clone());
+    let entrance = Entrance {
+        certificates: exposure.admin.clone(),
+        with_header: TrustedProxies::default(),
+    };
+    let admin = Acceptor::new(&config, room.admin, entrance, admin, shutdown.clone());
     tracing::debug!("the gateway serves");
     let watching = health.watch(shutdown);
     let ending = async {
@@ -154,6 +202,7 @@ async fn run(
         tokio::try_join!(
             public.serve(public_doors, &workers),
             admin.serve(admin_doors, &workers),
+            redirecting,
         )
     };
     tokio::select! {

@@ -319,6 +319,7 @@ impl Installation {
             instance_service: instances,
             files_service: files,
             apps_service: apps,
+            exposure: settings.exposure.clone(),
             ..gateway::Config::default()
         })
     }

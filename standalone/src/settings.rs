@@ -45,6 +45,9 @@ pub(crate) struct Settings {
         value_parser = address::parse
     )]
     pub(crate) admin_listen: SocketAddr,
+    /// How both doors are reached from outside.
+    #[command(flatten)]
+    pub(crate) exposure: gateway::ExposureFlags,
     /// Another CouchDB instead of the embedded one: http://host:5984. Name and password are in --couchdb-user and
     /// --couchdb-password-file; in the URL, everybody who lists the processes of this machine sees them.
     #[arg(

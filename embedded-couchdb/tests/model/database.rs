@@ -119,8 +119,7 @@ impl Model {
             .iter()
             .map(|(name, file)| (name.clone(), json!({"stub": true, "revpos": file.revpos})))
             .collect();
-        let generation = continued.as_ref().ok().and_then(Option::as_ref);
-        let generation = generation.map_or(0, |parent| parent.0) + 1;
+        let generation = generation(edit.named.as_ref());
         if let Some((name, new)) = &edit.files.new {
             let name = format!("file{name}");
             sent[&name] = new.inline();
@@ -202,9 +201,10 @@ impl Model {
             reply.expect(409);
             return;
         };
-        let generation = parent.as_ref().map_or(0, |parent| parent.0) + 1;
         stored.deleted = false;
-        stored.files.insert(name, file(generation, sent));
+        stored
+            .files
+            .insert(name, file(generation(named.as_ref()), sent));
         self.take(id, parent, &reply.expect(201), stored);
     }
 
@@ -339,6 +339,12 @@ impl Model {
         }
         doc.nodes.get_mut(&newest).unwrap().stored = Some(stored);
     }
+}
+
+/// The `revpos` of what comes with an edit of the revision `named`. An edit that names none counts as the first one, also
+/// where it continues a deleted document.
+fn generation(named: Option<&Rev>) -> u64 {
+    named.map_or(0, |rev| rev.0) + 1
 }
 
 fn file(revpos: u64, sent: &Sent) -> File {

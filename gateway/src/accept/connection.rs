@@ -2,6 +2,8 @@
 
 use std::{
     convert::Infallible,
+    io,
+    net::IpAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -9,6 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
 use hyper::{
@@ -20,20 +23,23 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use service_kit::telemetry::{self, Call, Observed, Trace};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
     time::timeout,
 };
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::{
     Handler, Origin,
     opening::{Protocol, Replayed, protocol},
-    places::{Busy, Entered, Place},
+    places::{Busy, Place},
 };
 use crate::{
     answer::{Body, grpc::is_grpc},
-    client::Client,
+    certificates::Certificates,
     http2::{KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, STREAM_WINDOW},
+    proxied::{LastLines, Peer, Scheme, TrustedProxies, protocol::read_header},
 };
 
 /// The same for all calls of a connection: sixteen times as much, so that one stalled call does not stop the
@@ -61,58 +67,66 @@ pub(super) struct Rules {
     pub(super) idle: Duration,
 }
 
-/// Serves a connection until its end, or until its place is taken by another one.
-pub(super) async fn serve<H: Handler, S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    socket: S,
-    client: Client,
-    handler: Arc<H>,
-    entered: Entered,
-    rules: Rules,
-    shutdown: CancellationToken,
-) {
-    let place = Arc::clone(entered.place());
-    let begun = tokio::select! {
-        begun = timeout(HEAD_WITHIN, protocol(socket)) => begun,
-        () = shutdown.cancelled() => return,
-        () = place.evicted() => return,
-    };
-    let Ok(Ok((protocol, socket))) = begun else {
-        return;
-    };
-    let serving = Serving {
-        client,
-        handler,
-        place: Arc::clone(&place),
-        rules,
-        shutdown,
-    };
-    // Boxed: before its protocol is known, a connection is small.
-    tokio::select! {
-        () = Box::pin(serving.run(protocol, socket)) => {}
-        () = place.evicted() => {}
-    }
+/// What a connection passes before its first request.
+#[derive(Clone, Debug)]
+pub(crate) struct Entrance {
+    /// TLS of the door.
+    pub(crate) certificates: Option<Certificates>,
+    /// The proxies whose connections begin with a header of the PROXY protocol.
+    pub(crate) with_header: TrustedProxies,
 }
 
-struct Serving<H> {
-    client: Client,
-    handler: Arc<H>,
-    place: Arc<Place>,
-    rules: Rules,
-    shutdown: CancellationToken,
+/// A connection that is served.
+pub(super) struct Serving<H> {
+    pub(super) handler: Arc<H>,
+    pub(super) place: Arc<Place>,
+    pub(super) rules: Rules,
+    pub(super) shutdown: CancellationToken,
 }
 
 impl<H: Handler> Serving<H> {
-    async fn run<S>(self, protocol: Protocol, socket: Replayed<S>)
+    /// Serves a connection until its end, or until its place is taken by another one.
+    pub(super) async fn begin(self, socket: TcpStream, address: IpAddr, entrance: &Entrance) {
+        let place = Arc::clone(&self.place);
+        let shutdown = self.shutdown.clone();
+        let entering = timeout(HEAD_WITHIN, enter(socket, address, entrance));
+        let entered = tokio::select! {
+            entered = entering => entered,
+            () = shutdown.cancelled() => return,
+            () = place.evicted() => return,
+        };
+        let entered = match entered {
+            Ok(Ok(entered)) => entered,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "a connection ended before its first request");
+                return;
+            }
+            Err(_late) => return,
+        };
+        // Boxed: before its protocol is known, a connection is small.
+        let serving: BoxFuture<'static, ()> = match entered {
+            Begun::Plain(peer, protocol, socket) => Box::pin(self.run(peer, protocol, socket)),
+            Begun::Tls(peer, protocol, socket) => Box::pin(self.run(peer, protocol, *socket)),
+        };
+        tokio::select! {
+            () = serving => {}
+            () = place.evicted() => {}
+        }
+    }
+
+    async fn run<S>(self, peer: Peer, protocol: Protocol, socket: Replayed<S>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (client, handler, place) = (self.client, self.handler, Arc::clone(&self.place));
+        let (handler, place) = (self.handler, Arc::clone(&self.place));
+        let last_lines = Arc::<LastLines>::default();
         let service = service_fn(move |request| {
             let handler = Arc::clone(&handler);
+            let last_lines = Arc::clone(&last_lines);
             let busy = place.begin();
             // Boxed: the future is large, and would be moved several times on its way into its task.
             Box::pin(async move {
-                let response = observe(&*handler, request, client).await;
+                let response = observe(&*handler, request, peer, last_lines).await;
                 Ok::<_, Infallible>(response.map(|body| Held { body, _busy: busy }))
             })
         });
@@ -163,17 +177,45 @@ impl<H: Handler> Serving<H> {
     }
 }
 
+/// A connection whose protocol is known.
+enum Begun {
+    Plain(Peer, Protocol, Replayed<TcpStream>),
+    Tls(Peer, Protocol, Box<Replayed<TlsStream<TcpStream>>>),
+}
+
+/// Reads the header of a proxy, makes the handshake of TLS, and finds out the protocol.
+async fn enter(
+    mut socket: TcpStream,
+    mut address: IpAddr,
+    entrance: &Entrance,
+) -> io::Result<Begun> {
+    if entrance.with_header.contains(address) {
+        let source = read_header(&mut socket).await.map_err(io::Error::other)?;
+        address = source.map_or(address, |source| source.ip());
+    }
+    let peer = |scheme| Peer { address, scheme };
+    let Some(certificates) = &entrance.certificates else {
+        let (protocol, socket) = protocol(socket).await?;
+        return Ok(Begun::Plain(peer(Scheme::Http), protocol, socket));
+    };
+    let socket = certificates.accept(socket).await?;
+    let (protocol, socket) = protocol(socket).await?;
+    Ok(Begun::Tls(peer(Scheme::Https), protocol, Box::new(socket)))
+}
+
 /// Handles a request within its span, and counts it.
 async fn observe<H: Handler>(
     handler: &H,
     request: Request<Incoming>,
-    client: Client,
+    peer: Peer,
+    last_lines: Arc<LastLines>,
 ) -> Response<Observed<Body>> {
     if is_grpc(request.headers()) {
         let call = Call::lean(request.uri().path(), request.headers());
         let origin = Origin {
-            client,
+            peer,
             trace: call.trace().clone(),
+            last_lines,
         };
         let span = call.trace().span().clone();
         let response = handler.handle(request, &origin).instrument(span).await;
@@ -181,7 +223,11 @@ async fn observe<H: Handler>(
     }
     let trace = Trace::lean(H::HTTP_SPAN, request.headers());
     let span = trace.span().clone();
-    let origin = Origin { client, trace };
+    let origin = Origin {
+        peer,
+        trace,
+        last_lines,
+    };
     let response = handler.handle(request, &origin).instrument(span).await;
     telemetry::page(H::DOOR, response.status());
     response.map(Observed::unobserved)

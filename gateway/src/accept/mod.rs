@@ -16,22 +16,25 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub(crate) use self::workers::Workers;
+pub(crate) use self::{connection::Entrance, workers::Workers};
 use self::{
-    connection::Rules,
+    connection::{Rules, Serving},
     places::{PlaceLimits, Places},
 };
 use crate::{
     Config,
     answer::Body,
-    client::{CallerKey, Client},
+    caller::CallerKey,
+    proxied::{LastLines, Peer},
     seldom::Seldom,
 };
 
 /// Where a request comes from.
 pub(crate) struct Origin {
-    pub(crate) client: Client,
+    /// What its connection shows.
+    pub(crate) peer: Peer,
     pub(crate) trace: Trace,
+    pub(crate) last_lines: Arc<LastLines>,
 }
 
 /// Handles the requests of a door. There is one for each thread.
@@ -55,6 +58,7 @@ pub(crate) struct Acceptor {
     listener: TcpListener,
     places: Arc<Places>,
     rules: Rules,
+    entrance: Entrance,
     drain: Duration,
     shutdown: CancellationToken,
     refused: Seldom,
@@ -66,11 +70,13 @@ impl Acceptor {
     pub(crate) fn new(
         config: &Config,
         connections: usize,
+        entrance: Entrance,
         listener: TcpListener,
         shutdown: CancellationToken,
     ) -> Self {
         Self {
             listener,
+            entrance,
             places: Arc::new(Places::new(PlaceLimits {
                 all: connections,
                 one: config.connections_per_client.min(connections),
@@ -153,16 +159,20 @@ impl Acceptor {
         };
         stream.set_nodelay(true)?;
         let stream = stream.into_std()?;
-        let client = Client {
-            address: peer.ip(),
-            is_tls: false,
-        };
         let (rules, shutdown, give_up) = (self.rules, self.shutdown.clone(), give_up.clone());
+        let entrance = self.entrance.clone();
         let serving = async move {
             let serving = async {
                 match TcpStream::from_std(stream) {
                     Ok(stream) => {
-                        connection::serve(stream, client, handler, entered, rules, shutdown).await;
+                        let serving = Serving {
+                            handler,
+                            place: Arc::clone(entered.place()),
+                            rules,
+                            shutdown,
+                        };
+                        serving.begin(stream, peer.ip(), &entrance).await;
+                        drop(entered);
                     }
                     Err(error) => tracing::debug!(%error, "a connection cannot be served"),
                 }

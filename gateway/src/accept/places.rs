@@ -14,7 +14,7 @@ use std::{
 
 use tokio::{sync::Notify, time::sleep};
 
-use crate::client::CallerKey;
+use crate::caller::CallerKey;
 
 /// How many connections are looked at to find one that is idle.
 const SAMPLE: usize = 32;
@@ -82,7 +82,7 @@ impl Places {
         let mut taken = self.taken();
         let own = taken.by_client.get(&client).map_or(0, Vec::len);
         let idlest = if own >= self.limits.one {
-            Some(taken.by_client.get(&client).and_then(idlest))
+            Some(taken.by_client.get(&client).and_then(|own| idlest(own)))
         } else if taken.all.len() >= self.limits.all {
             Some(idlest(&taken.all))
         } else {
@@ -128,7 +128,7 @@ impl Places {
 }
 
 /// The connection without requests that has been idle longest, of a sample.
-fn idlest(places: &Vec<Arc<Place>>) -> Option<Arc<Place>> {
+fn idlest(places: &[Arc<Place>]) -> Option<Arc<Place>> {
     let sample = (0..SAMPLE.min(places.len() * 2)).filter_map(|turn| {
         let all = places.len() <= SAMPLE;
         let at = if all {
@@ -233,7 +233,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{PlaceLimits, Places};
-    use crate::client::CallerKey;
+    use crate::caller::CallerKey;
 
     fn client(number: u8) -> CallerKey {
         CallerKey::of(Ipv4Addr::new(192, 0, 2, number).into())

@@ -16,9 +16,11 @@ use crate::{
     },
     credential::{Credential, CredentialError},
     directory::{Directory, HostEntry, Resolution},
+    exposure::Exposure,
     forward::{Forwarder, Whose},
     health::{self, HealthService, Readiness},
     host::Host,
+    proxied::Client,
     refusal::Refusal,
     route,
 };
@@ -31,6 +33,7 @@ pub(crate) struct AdminDoor {
     pub(crate) credential: Arc<Credential>,
     pub(crate) health: HealthService,
     pub(crate) readiness: Readiness,
+    pub(crate) exposure: Arc<Exposure>,
 }
 
 impl Handler for AdminDoor {
@@ -88,11 +91,13 @@ impl AdminDoor {
         } else {
             None
         };
+        let client = Client::of(origin.peer, request.headers(), &self.exposure.trusted);
         let whose = Whose {
-            client: &origin.client,
+            client: &client,
             host,
             entry: entry.as_ref(),
             trace: &origin.trace,
+            last_lines: &origin.last_lines,
         };
         self.forwarder
             .forward(route.service, whose, request)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, header::STRICT_TRANSPORT_SECURITY};
 use hyper::body::Incoming;
 
 use crate::{
@@ -13,11 +13,13 @@ use crate::{
         http::{Negotiated, favicon, plain, redirect, see_other},
     },
     directory::{Directory, HostEntry, InstanceState, Resolution},
+    exposure::Exposure,
     forward::{Forwarder, Whose},
     health::Readiness,
     host::Host,
     onboarding::{CHOOSE_PATH, Onboarding, Step},
     pages::{FAVICON_PATH, Page, Pages},
+    proxied::Client,
     refusal::Refusal,
     route,
 };
@@ -33,6 +35,7 @@ pub(crate) struct PublicDoor {
     pub(crate) forwarder: Forwarder,
     pub(crate) pages: Arc<Pages>,
     pub(crate) readiness: Readiness,
+    pub(crate) exposure: Arc<Exposure>,
 }
 
 impl Handler for PublicDoor {
@@ -43,21 +46,38 @@ impl Handler for PublicDoor {
         if let Some(answer) = self.readiness.answer(&request) {
             return answer;
         }
-        let host = match Host::of(&request) {
+        let sent = match Host::of(&request) {
             Ok(host) => host,
             Err(malformed) => return plain(StatusCode::BAD_REQUEST, &malformed.to_string()),
         };
+        let client = Client::of(origin.peer, request.headers(), &self.exposure.trusted);
+        let host = client
+            .host_or(&sent)
+            .or_default(self.exposure.default_instance.as_ref());
         // The query may hold a register token, so it is never logged.
         if !origin.trace.span().is_disabled() {
             tracing::debug!(method = %request.method(), host = host.name(), path = request.uri().path(), "request");
         }
         if !is_grpc(request.headers()) {
-            return self.page(&host, request).await;
+            let mut response = self.page(host, request).await;
+            if let Some(hsts) = self.exposure.hsts.header(client.scheme, host) {
+                response
+                    .headers_mut()
+                    .insert(STRICT_TRANSPORT_SECURITY, hsts);
+            }
+            return response;
         }
         if let Some(refused) = grpc::refuse_malformed(&request) {
             return refused;
         }
-        self.call(&host, request, origin)
+        let whose = Whose {
+            client: &client,
+            host,
+            entry: None,
+            trace: &origin.trace,
+            last_lines: &origin.last_lines,
+        };
+        self.call(whose, request)
             .await
             .unwrap_or_else(|refusal| grpc::refuse(&refusal))
     }
@@ -66,10 +86,10 @@ impl Handler for PublicDoor {
 impl PublicDoor {
     async fn call(
         &self,
-        host: &Host,
+        whose: Whose<'_>,
         request: Request<Incoming>,
-        origin: &Origin,
     ) -> Result<Response<Body>, Refusal> {
+        let host = whose.host;
         let path = request.uri().path();
         let route = route::service_of(path)
             .and_then(route::public)
@@ -86,10 +106,8 @@ impl PublicDoor {
             return Err(refused);
         }
         let whose = Whose {
-            client: &origin.client,
-            host,
             entry: Some(&entry),
-            trace: &origin.trace,
+            ..whose
         };
         self.forwarder
             .forward(route.service, whose, request)

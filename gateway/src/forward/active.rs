@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::turns::Turn;
-use crate::{client::CallerKey, directory::HostEntry, refusal::Refusal};
+use crate::{caller::CallerKey, directory::HostEntry, refusal::Refusal};
 
 /// How long a caller may stall its call before the call may lose its turn.
 const STALLED: Duration = Duration::from_secs(5);

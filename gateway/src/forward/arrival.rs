@@ -17,7 +17,7 @@ use http_body::{Body as _, Frame};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
-use crate::client::CallerKey;
+use crate::caller::CallerKey;
 
 /// A call that has sent so much takes its turn, whether its first message is whole or not. In bytes.
 const ENOUGH: usize = 128 * 1024;
@@ -241,7 +241,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::{ENOUGH, HELD_BY_ALL, HELD_BY_ONE, Room};
-    use crate::client::CallerKey;
+    use crate::caller::CallerKey;
 
     #[test]
     fn one_caller_has_a_part_of_the_room() {

@@ -42,8 +42,15 @@ use self::{
     upstream::Upstream,
 };
 use crate::{
-    Config, Error, client::Client, directory::HostEntry, host::Host, refusal::Refusal,
-    route::Service, seldom::Seldom, services::Services,
+    Config, Error,
+    caller::CallerKey,
+    directory::HostEntry,
+    host::Host,
+    proxied::{Client, LastLines},
+    refusal::Refusal,
+    route::Service,
+    seldom::Seldom,
+    services::Services,
 };
 
 /// How often a call is sent at most, each time because a service that shuts down did not process it.
@@ -143,12 +150,17 @@ pub(crate) struct Whose<'a> {
     /// The instance that it is for.
     pub(crate) entry: Option<&'a Arc<HostEntry>>,
     pub(crate) trace: &'a Trace,
+    pub(crate) last_lines: &'a LastLines,
 }
 
 impl Whose<'_> {
+    fn caller(&self) -> CallerKey {
+        CallerKey::of(self.client.address)
+    }
+
     fn wants(&self) -> For<'_> {
         For {
-            caller: Some(self.client.key()),
+            caller: Some(self.caller()),
             instance: self.entry.map(|entry| entry.tenant.id.as_str()),
         }
     }
@@ -179,7 +191,7 @@ impl Lane {
         arrival: &mut Arrival,
         room: &Room,
     ) -> Result<Turn, Refusal> {
-        let key = whose.client.key();
+        let key = whose.caller();
         // Most calls have arrived, and need no timer.
         let mut arrived = poll_immediate(arrival.first_message(room, key)).await;
         loop {
@@ -235,7 +247,7 @@ impl Lane {
 
         let running = self.active.begin(
             late.deadline(),
-            whose.client.key(),
+            whose.caller(),
             whose.entry.map(Arc::clone),
             turn,
         );
@@ -430,6 +442,7 @@ impl Forwarder {
         headers.remove(HOST);
         headers.insert(KEY_HEADER, self.key.now()?);
         headers.insert(DOOR_HEADER, self.door.clone());
+        whose.last_lines.of(whose.client, whose.host).write(headers);
         whose.trace.inject(headers);
         if let Some(entry) = whose.entry {
             headers.insert(TENANT_HEADER, entry.header.clone());

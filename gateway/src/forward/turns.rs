@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::active::{Active, Scope};
-use crate::{client::CallerKey, refusal::Refusal};
+use crate::{caller::CallerKey, refusal::Refusal};
 
 /// How often a call that waits looks for one that its caller stalls.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -236,7 +236,7 @@ mod tests {
     use std::{net::Ipv4Addr, time::Duration};
 
     use super::{For, TurnLimits, Turns};
-    use crate::{client::CallerKey, forward::active::Active};
+    use crate::{caller::CallerKey, forward::active::Active};
 
     fn caller(last: u8) -> CallerKey {
         CallerKey::of(Ipv4Addr::new(192, 0, 2, last).into())

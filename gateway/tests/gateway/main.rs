@@ -12,6 +12,8 @@
 mod abuse;
 mod admin;
 mod calls;
+mod exposure;
+mod hosts;
 mod lifecycle;
 mod onboarding;
 mod pages;

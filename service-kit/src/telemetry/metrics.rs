@@ -63,6 +63,10 @@ fn describe() {
         "How long gRPC calls took, to their last byte"
     );
     metrics::describe_counter!("hamlet_http_requests_total", "requests that are no gRPC");
+    metrics::describe_gauge!(
+        "hamlet_certificate_expiry_timestamp_seconds",
+        "When the first of a door's certificates expires, in Unix time"
+    );
     metrics::describe_counter!(
         "hamlet_operation_steps_total",
         "steps of operations that have ended"
@@ -125,4 +129,13 @@ pub fn page(door: &'static str, status: StatusCode) {
         "status" => status.as_u16().to_string()
     )
     .increment(1);
+}
+
+/// Shows when the first of a door's certificates expires, in seconds of Unix time.
+pub fn certificates_expire(door: &'static str, at: i64) {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a double counts seconds exactly for longer than certificates last"
+    )]
+    metrics::gauge!("hamlet_certificate_expiry_timestamp_seconds", "door" => door).set(at as f64);
 }

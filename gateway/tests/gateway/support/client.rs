@@ -10,7 +10,7 @@ use h2::{
 };
 use http::{HeaderMap, Request, StatusCode};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
     time::timeout,
 };
@@ -67,6 +67,21 @@ impl Client {
     /// A client that leaves so many bytes of a call unread at most.
     pub(crate) async fn with_window(address: SocketAddr, window: u32) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
+        Self::with_window_over(stream, window).await
+    }
+
+    /// A client on a connection that exists.
+    pub(crate) async fn over<S>(stream: S) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        Self::with_window_over(stream, 65_535).await
+    }
+
+    async fn with_window_over<S>(stream: S, window: u32) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let (client, connection) = h2::client::Builder::new()
             .initial_window_size(window)
             .initial_connection_window_size(16 * 1024 * 1024)

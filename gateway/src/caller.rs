@@ -1,22 +1,6 @@
-//! Who is at the other end of a connection.
+//! What the limits of a client are counted by.
 
 use std::net::{IpAddr, Ipv6Addr};
-
-/// The client of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Client {
-    /// Its address, as the socket or a trusted proxy tells.
-    pub(crate) address: IpAddr,
-    /// Whether the connection is encrypted up to this process.
-    pub(crate) is_tls: bool,
-}
-
-impl Client {
-    /// What its limits are counted by.
-    pub(crate) fn key(&self) -> CallerKey {
-        CallerKey::of(self.address)
-    }
-}
 
 /// An address of IPv4, or a network of IPv6 as one customer gets it (/64).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
