@@ -7,7 +7,7 @@ use process_kit::address;
 use process_kit::duration;
 use service_kit::{secret::Keyring, tls::Tls};
 
-use crate::exposure::ExposureFlags;
+use crate::{exposure::ExposureFlags, route::HttpRoutes};
 
 /// The settings of the gateway.
 #[derive(Clone, Debug, clap::Args)]
@@ -102,6 +102,9 @@ pub struct Config {
     /// client, and a network of IPv6 (/64).
     #[arg(long, env = "HAMLET_STREAMS_PER_CLIENT", value_name = "COUNT", default_value_t = 256, value_parser = at_least_one)]
     pub streams_per_client: usize,
+    /// Who answers requests that are no gRPC. No setting: it follows from what the services can do.
+    #[arg(skip)]
+    pub http_routes: HttpRoutes,
     /// How the doors are reached from outside.
     #[command(flatten)]
     pub exposure: ExposureFlags,

@@ -44,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use config::{Config, Secrets};
 pub use exposure::{ExposureError, ExposureFlags};
+pub use route::{HttpRoutes, Service};
 
 use crate::{
     accept::{Acceptor, Entrance, Workers},
@@ -145,6 +146,7 @@ async fn run(
             pages: Arc::clone(&pages),
             readiness: health.readiness(),
             exposure: Arc::clone(&exposure),
+            routes: config.http_routes.clone(),
         }));
         admin_doors.push(Arc::new(AdminDoor {
             readiness: health.readiness(),

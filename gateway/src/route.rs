@@ -1,10 +1,13 @@
-//! Which service a gRPC call goes to, and through which door it may be called.
+//! Which service a request goes to, and through which door it may come.
 
 /// One of the services behind the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Service {
+pub enum Service {
+    /// The instance service.
     Instances,
+    /// The files service.
     Files,
+    /// The apps service.
     Apps,
 }
 
@@ -25,6 +28,34 @@ pub(crate) struct Route {
     pub(crate) service: Service,
     /// Whether the call is for the instance of the host.
     pub(crate) for_instance: bool,
+}
+
+/// Which service answers the requests of the public door that are no gRPC. The gateway answers the others with its pages.
+#[derive(Clone, Debug, Default)]
+pub struct HttpRoutes {
+    /// Paths and what is below them. The longest that fits counts.
+    pub paths: Vec<(String, Service)>,
+    /// Who answers on the hosts of apps.
+    pub app_hosts: Option<Service>,
+}
+
+impl HttpRoutes {
+    /// The service of a path, on the host of an app or on that of an instance.
+    pub(crate) fn of(&self, path: &str, is_app_host: bool) -> Option<Service> {
+        if is_app_host {
+            return self.app_hosts;
+        }
+        let fits = |route: &str| {
+            path.strip_prefix(route).is_some_and(|rest| {
+                rest.is_empty() || rest.starts_with('/') || route.ends_with('/')
+            })
+        };
+        self.paths
+            .iter()
+            .filter(|(route, _)| fits(route))
+            .max_by_key(|(route, _)| route.len())
+            .map(|(_, service)| *service)
+    }
 }
 
 /// The gRPC service of a path `/package.Service/Method`.
@@ -64,7 +95,29 @@ pub(crate) fn admin(service: &str) -> Option<Route> {
 
 #[cfg(test)]
 mod tests {
-    use super::{admin, public, service_of};
+    use super::{HttpRoutes, Service, admin, public, service_of};
+
+    #[test]
+    fn the_longest_path_counts() {
+        let routes = HttpRoutes {
+            paths: vec![
+                ("/files".to_owned(), Service::Files),
+                ("/files/apps".to_owned(), Service::Apps),
+            ],
+            app_hosts: Some(Service::Apps),
+        };
+        for (path, service) in [
+            ("/files", Some(Service::Files)),
+            ("/files/x", Some(Service::Files)),
+            ("/files/apps/x", Some(Service::Apps)),
+            ("/filesystem", None),
+            ("/", None),
+        ] {
+            assert_eq!(routes.of(path, false), service, "{path}");
+        }
+        assert_eq!(routes.of("/", true), Some(Service::Apps));
+        assert_eq!(HttpRoutes::default().of("/files", true), None);
+    }
 
     #[test]
     fn a_path_names_service_and_method() {

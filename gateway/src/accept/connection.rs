@@ -33,7 +33,7 @@ use tracing::Instrument as _;
 use super::{
     Handler, Origin,
     opening::{Protocol, Replayed, protocol},
-    places::{Busy, Place},
+    places::{Busy, Connection},
 };
 use crate::{
     answer::{Body, grpc::is_grpc},
@@ -79,7 +79,7 @@ pub(crate) struct Entrance {
 /// A connection that is served.
 pub(super) struct Serving<H> {
     pub(super) handler: Arc<H>,
-    pub(super) place: Arc<Place>,
+    pub(super) connection: Arc<Connection>,
     pub(super) rules: Rules,
     pub(super) shutdown: CancellationToken,
 }
@@ -87,7 +87,7 @@ pub(super) struct Serving<H> {
 impl<H: Handler> Serving<H> {
     /// Serves a connection until its end, or until its place is taken by another one.
     pub(super) async fn begin(self, socket: TcpStream, address: IpAddr, entrance: &Entrance) {
-        let place = Arc::clone(&self.place);
+        let place = Arc::clone(self.connection.place());
         let shutdown = self.shutdown.clone();
         let entering = timeout(HEAD_WITHIN, enter(socket, address, entrance));
         let entered = tokio::select! {
@@ -118,19 +118,20 @@ impl<H: Handler> Serving<H> {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (handler, place) = (self.handler, Arc::clone(&self.place));
+        let (handler, connection) = (self.handler, Arc::clone(&self.connection));
         let last_lines = Arc::<LastLines>::default();
         let service = service_fn(move |request| {
             let handler = Arc::clone(&handler);
             let last_lines = Arc::clone(&last_lines);
-            let busy = place.begin();
+            let busy = connection.begin();
+            let connection = Arc::clone(&connection);
             // Boxed: the future is large, and would be moved several times on its way into its task.
             Box::pin(async move {
-                let response = observe(&*handler, request, peer, last_lines).await;
+                let response = observe(&*handler, request, peer, last_lines, connection).await;
                 Ok::<_, Infallible>(response.map(|body| Held { body, _busy: busy }))
             })
         });
-        let idle = self.place.idle(HEAD_WITHIN, self.rules.idle);
+        let idle = self.connection.place().idle(HEAD_WITHIN, self.rules.idle);
         // Both protocols end alike: a goodbye, then what is at work.
         macro_rules! until_end {
             ($connection:expr) => {{
@@ -158,6 +159,7 @@ impl<H: Handler> Serving<H> {
                     .half_close(true)
                     .max_buf_size(MAX_HEAD)
                     .serve_connection(io, service)
+                    .with_upgrades()
             ),
             Protocol::Http2 => until_end!(
                 http2::Builder::new(TokioExecutor::new())
@@ -209,6 +211,7 @@ async fn observe<H: Handler>(
     request: Request<Incoming>,
     peer: Peer,
     last_lines: Arc<LastLines>,
+    connection: Arc<Connection>,
 ) -> Response<Observed<Body>> {
     if is_grpc(request.headers()) {
         let call = Call::lean(request.uri().path(), request.headers());
@@ -216,6 +219,7 @@ async fn observe<H: Handler>(
             peer,
             trace: call.trace().clone(),
             last_lines,
+            connection,
         };
         let span = call.trace().span().clone();
         let response = handler.handle(request, &origin).instrument(span).await;
@@ -227,6 +231,7 @@ async fn observe<H: Handler>(
         peer,
         trace,
         last_lines,
+        connection,
     };
     let response = handler.handle(request, &origin).instrument(span).await;
     telemetry::page(H::DOOR, response.status());

@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub(crate) use self::{connection::Entrance, workers::Workers};
+pub(crate) use self::{connection::Entrance, places::Connection, workers::Workers};
 use self::{
     connection::{Rules, Serving},
     places::{PlaceLimits, Places},
@@ -35,6 +35,7 @@ pub(crate) struct Origin {
     pub(crate) peer: Peer,
     pub(crate) trace: Trace,
     pub(crate) last_lines: Arc<LastLines>,
+    pub(crate) connection: Arc<Connection>,
 }
 
 /// Handles the requests of a door. There is one for each thread.
@@ -167,12 +168,11 @@ impl Acceptor {
                     Ok(stream) => {
                         let serving = Serving {
                             handler,
-                            place: Arc::clone(entered.place()),
+                            connection: Arc::new(entered),
                             rules,
                             shutdown,
                         };
                         serving.begin(stream, peer.ip(), &entrance).await;
-                        drop(entered);
                     }
                     Err(error) => tracing::debug!(%error, "a connection cannot be served"),
                 }

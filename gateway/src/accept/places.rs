@@ -60,14 +60,14 @@ pub(super) struct Place {
     evicted: Notify,
 }
 
-/// Gives a place back when it is dropped.
-pub(super) struct Entered {
+/// A connection at its place, which is given back when this is dropped.
+pub(crate) struct Connection {
     places: Arc<Places>,
     place: Arc<Place>,
 }
 
 /// A request at work; its connection is not idle until this is dropped.
-pub(super) struct Busy(Arc<Place>);
+pub(crate) struct Busy(Arc<Place>);
 
 impl Places {
     pub(super) fn new(limits: PlaceLimits) -> Self {
@@ -78,7 +78,7 @@ impl Places {
     }
 
     /// Takes a place for a connection of `client`, that of another one if need be. `None` when all are busy.
-    pub(super) fn enter(self: &Arc<Self>, client: CallerKey) -> Option<Entered> {
+    pub(super) fn enter(self: &Arc<Self>, client: CallerKey) -> Option<Connection> {
         let mut taken = self.taken();
         let own = taken.by_client.get(&client).map_or(0, Vec::len);
         let idlest = if own >= self.limits.one {
@@ -107,7 +107,7 @@ impl Places {
         let own = taken.by_client.entry(client).or_default();
         place.at_client.store(own.len(), Ordering::Relaxed);
         own.push(Arc::clone(&place));
-        Some(Entered {
+        Some(Connection {
             places: Arc::clone(self),
             place,
         })
@@ -168,13 +168,23 @@ impl Taken {
     }
 }
 
-impl Entered {
+impl Connection {
     pub(super) const fn place(&self) -> &Arc<Place> {
         &self.place
     }
+
+    /// Notes that something is at work on the connection.
+    pub(crate) fn begin(&self) -> Busy {
+        self.place.begin()
+    }
+
+    /// Returns when the connection has to end: another one has taken its place.
+    pub(crate) async fn over(&self) {
+        self.place.evicted().await;
+    }
 }
 
-impl Drop for Entered {
+impl Drop for Connection {
     fn drop(&mut self) {
         self.places.taken().remove(&self.place);
     }

@@ -11,12 +11,17 @@ use ::http::{
 use bytes::Bytes;
 use hamlet_proto::hamlet::instance::v1::Operator;
 use serde_json::json;
+use service_kit::status::ServiceError as _;
+use tonic::Code;
 
 use super::{
     Body,
     accept::{self, MediaType},
 };
-use crate::pages::{FAVICON, Page, Pages};
+use crate::{
+    pages::{FAVICON, Page, Pages},
+    refusal::Refusal,
+};
 
 /// The outcome of content negotiation: the form and language in which a request is answered.
 #[derive(Clone, Debug)]
@@ -116,6 +121,40 @@ impl Negotiated {
     /// Whether HTML was negotiated.
     pub(crate) fn wants_page(&self) -> bool {
         self.media_type == MediaType::Html
+    }
+
+    /// Tells that a service has not answered: a page for people, and the reason for programs.
+    pub(crate) fn refuse(&self, pages: &Pages, refusal: &Refusal, locale: &str) -> Response<Body> {
+        let told = refusal.status();
+        let status = match told.code() {
+            Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
+            Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+            Code::InvalidArgument => StatusCode::BAD_REQUEST,
+            Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            _ if matches!(refusal, Refusal::BrokenOff { .. }) => StatusCode::BAD_GATEWAY,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        let mut response = if self.wants_page() {
+            let mut response = self.page(pages, &Page::OutOfReach, locale);
+            *response.status_mut() = status;
+            response
+        } else {
+            let title = status.canonical_reason().unwrap_or_default();
+            self.json_api(
+                status,
+                &errors(status, told.reason(), title, told.message()),
+            )
+        };
+        let may_pass = [
+            StatusCode::TOO_MANY_REQUESTS,
+            StatusCode::BAD_GATEWAY,
+            StatusCode::SERVICE_UNAVAILABLE,
+        ];
+        if may_pass.contains(&status) {
+            let headers = response.headers_mut();
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
     }
 
     /// Answers with JSON:API, without negotiation, as the compatible API does.

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use crate::forward::Download;
+use crate::forward::{Download, HttpDownload};
 
 /// The body of any response.
 pub(crate) enum Body {
@@ -20,8 +20,10 @@ pub(crate) enum Body {
     Empty,
     /// A complete body.
     Full(Bytes),
-    /// The body of a service's response.
+    /// The body of a service's response to a gRPC call.
     Forwarded(Download),
+    /// The body of a service's response to another request.
+    ForwardedHttp(HttpDownload),
     /// The body of a gRPC service of the gateway itself.
     Own(tonic::body::Body),
 }
@@ -44,6 +46,7 @@ impl http_body::Body for Body {
             Self::Forwarded(body) => Pin::new(body)
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(|never| match never {}))),
+            Self::ForwardedHttp(body) => Pin::new(body).poll_frame(cx),
             Self::Own(body) => Pin::new(body).poll_frame(cx),
         }
     }
@@ -53,6 +56,7 @@ impl http_body::Body for Body {
             Self::Empty => true,
             Self::Full(_) => false,
             Self::Forwarded(body) => body.is_end_stream(),
+            Self::ForwardedHttp(body) => body.is_end_stream(),
             Self::Own(body) => body.is_end_stream(),
         }
     }
@@ -62,6 +66,7 @@ impl http_body::Body for Body {
             Self::Empty => SizeHint::with_exact(0),
             Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Forwarded(body) => body.size_hint(),
+            Self::ForwardedHttp(body) => body.size_hint(),
             Self::Own(body) => body.size_hint(),
         }
     }

@@ -6,7 +6,7 @@ use http::{Method, Request, Response, StatusCode, header::STRICT_TRANSPORT_SECUR
 use hyper::body::Incoming;
 
 use crate::{
-    accept::{Handler, Origin},
+    accept::{Connection, Handler, Origin},
     answer::{
         Body,
         grpc::{self, is_grpc},
@@ -21,7 +21,7 @@ use crate::{
     pages::{FAVICON_PATH, Page, Pages},
     proxied::Client,
     refusal::Refusal,
-    route,
+    route::{self, HttpRoutes},
 };
 
 /// Where password managers ask for the page on which a passphrase is changed
@@ -36,6 +36,7 @@ pub(crate) struct PublicDoor {
     pub(crate) pages: Arc<Pages>,
     pub(crate) readiness: Readiness,
     pub(crate) exposure: Arc<Exposure>,
+    pub(crate) routes: HttpRoutes,
 }
 
 impl Handler for PublicDoor {
@@ -59,11 +60,17 @@ impl Handler for PublicDoor {
             tracing::debug!(method = %request.method(), host = host.name(), path = request.uri().path(), "request");
         }
         if !is_grpc(request.headers()) {
-            let mut response = self.page(host, request).await;
+            let whose = Whose {
+                client: &client,
+                host,
+                entry: None,
+                trace: &origin.trace,
+                last_lines: &origin.last_lines,
+            };
+            let mut response = self.answer(whose, request, &origin.connection).await;
             if let Some(hsts) = self.exposure.hsts.header(client.scheme, host) {
-                response
-                    .headers_mut()
-                    .insert(STRICT_TRANSPORT_SECURITY, hsts);
+                let headers = response.headers_mut();
+                headers.entry(STRICT_TRANSPORT_SECURITY).or_insert(hsts);
             }
             return response;
         }
@@ -115,8 +122,43 @@ impl PublicDoor {
             .map(|response| response.map(Body::Forwarded))
     }
 
-    async fn page(&self, host: &Host, request: Request<Incoming>) -> Response<Body> {
-        let answer = self.directory.resolve(host).await;
+    /// Answers a request that is no gRPC: by the service of its path, or with a page.
+    async fn answer(
+        &self,
+        whose: Whose<'_>,
+        request: Request<Incoming>,
+        connection: &Arc<Connection>,
+    ) -> Response<Body> {
+        let resolution = self.directory.resolve(whose.host).await;
+        if let Resolution::Found(entry) = &resolution
+            && entry.state == InstanceState::Active
+            && let Some(service) = self
+                .routes
+                .of(request.uri().path(), !entry.app_slug.is_empty())
+        {
+            let whose = Whose {
+                entry: Some(entry),
+                ..whose
+            };
+            let asked = Negotiated::of(&request, false);
+            let forwarded = self
+                .forwarder
+                .forward_http(service, whose, connection, request)
+                .await;
+            return match forwarded {
+                Ok(response) => response.map(Body::ForwardedHttp),
+                Err(refusal) => asked.refuse(&self.pages, &refusal, &entry.tenant.locale),
+            };
+        }
+        self.page(whose.host, resolution, request).await
+    }
+
+    async fn page(
+        &self,
+        host: &Host,
+        answer: Resolution,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
         let on_app_host = matches!(&answer, Resolution::Found(entry) if !entry.app_slug.is_empty());
         let asked = Negotiated::of(&request, on_app_host || is_for_people(request.uri().path()));
         let show = |page: &Page<'_>, locale: &str| asked.page(&self.pages, page, locale);

@@ -13,6 +13,7 @@ use std::{
 };
 
 use h2::RecvStream;
+use hyper::body::Incoming;
 use slab::Slab;
 use tokio::{
     sync::Notify,
@@ -80,9 +81,15 @@ pub(super) struct Exchange {
     over: Notify,
 }
 
+/// The response of a service.
+pub(super) enum Stream {
+    Grpc(RecvStream),
+    Http(Incoming),
+}
+
 #[derive(Default)]
 struct State {
-    stream: Option<RecvStream>,
+    stream: Option<Stream>,
     turn: Option<Turn>,
     end: Option<End>,
     is_over: bool,
@@ -174,7 +181,7 @@ impl Active {
 
 impl Exchange {
     /// Gives the call the response's stream. Does nothing when the call is over.
-    pub(super) fn receive(&self, stream: RecvStream) {
+    pub(super) fn receive(&self, stream: Stream) {
         let mut state = self.state();
         if !state.is_over {
             state.stream = Some(stream);
@@ -184,13 +191,18 @@ impl Exchange {
     /// Looks at the response's stream, or at the reason for which there is none.
     pub(super) fn with_stream<T>(
         &self,
-        look: impl FnOnce(&mut RecvStream) -> T,
+        look: impl FnOnce(&mut Stream) -> T,
     ) -> Result<T, Option<End>> {
         let mut state = self.state();
         match &mut state.stream {
             Some(stream) => Ok(look(stream)),
             None => Err(state.end.take()),
         }
+    }
+
+    /// Looks at the response's stream without changing anything; `None` when there is none.
+    pub(super) fn peek<T>(&self, look: impl FnOnce(&Stream) -> T) -> Option<T> {
+        self.state().stream.as_ref().map(look)
     }
 
     /// Why the call was ended from outside.

@@ -18,7 +18,7 @@ use tokio::time::Sleep;
 use tonic::{Code, Status};
 
 use super::{
-    active::{Exchange, Running},
+    active::{Exchange, Running, Stream},
     arrival::SMALL,
     limits,
 };
@@ -225,10 +225,13 @@ enum Next {
 }
 
 fn poll_next(
-    stream: &mut h2::RecvStream,
+    stream: &mut Stream,
     data_ended: &mut bool,
     cx: &mut Context<'_>,
 ) -> Poll<Result<Next, h2::Error>> {
+    let Stream::Grpc(stream) = stream else {
+        return Poll::Ready(Ok(Next::End));
+    };
     if !*data_ended {
         match stream.poll_data(cx) {
             Poll::Ready(Some(Ok(data))) => {

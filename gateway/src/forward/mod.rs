@@ -7,6 +7,7 @@ mod active;
 mod arrival;
 mod call;
 mod deadline;
+mod http;
 mod limits;
 mod turns;
 mod upstream;
@@ -17,13 +18,13 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use futures::future::poll_immediate;
-use http::{
+use ::http::{
     HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version,
     header::HOST,
     uri::{Parts, Scheme},
 };
+use bytes::Bytes;
+use futures::future::poll_immediate;
 use hyper::body::Incoming;
 use service_kit::{
     caller::{DOOR_HEADER, Door, KEY_HEADER, TENANT_HEADER},
@@ -34,13 +35,14 @@ use service_kit::{
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tonic::Status;
 
-pub(crate) use self::call::Download;
 use self::{
-    active::Active,
+    active::{Active, Stream},
     arrival::{Arrival, Gone, Progress, Room},
+    http::HttpUpstream,
     turns::{For, Turn, TurnLimits, Turns},
     upstream::Upstream,
 };
+pub(crate) use self::{call::Download, http::HttpDownload};
 use crate::{
     Config, Error,
     caller::CallerKey,
@@ -137,6 +139,7 @@ pub(crate) struct Forwarder {
 struct Lane {
     service: Service,
     upstream: Upstream,
+    http: HttpUpstream,
     turns: Arc<Turns>,
     active: Arc<Active>,
     out_of_reach: Seldom,
@@ -278,7 +281,7 @@ impl Lane {
                 }
                 limits::shorten(&mut head.headers);
                 let is_whole = stream.is_end_stream();
-                exchange.receive(stream);
+                exchange.receive(Stream::Grpc(stream));
                 let download = Download::new(running, late, is_whole, service);
                 Ok(Sent::Answered(Response::from_parts(head, download)))
             }
@@ -346,6 +349,10 @@ impl Forwarder {
                 services.tls.clone(),
                 config.upstream_connections.div_ceil(threads),
                 config.streams_per_service,
+            ),
+            http: HttpUpstream::new(
+                services.addresses(shared.service).clone(),
+                services.tls.clone(),
             ),
             turns: Arc::clone(&shared.turns),
             active: Arc::clone(&shared.active),

@@ -14,6 +14,7 @@ mod admin;
 mod calls;
 mod exposure;
 mod hosts;
+mod http;
 mod lifecycle;
 mod onboarding;
 mod pages;

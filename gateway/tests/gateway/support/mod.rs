@@ -3,6 +3,7 @@
 mod client;
 mod leaving;
 mod service;
+mod web;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -19,6 +20,7 @@ pub(crate) use self::{
     client::{Answer, Client, http},
     leaving::Leaving,
     service::{Event, Service},
+    web::Web,
 };
 
 /// How long a test waits for what has to happen. Not a measure of anything.
