@@ -99,7 +99,7 @@ async fn run(
     let services = Services::new(&config, secrets.tls.as_ref())?;
     let directory = Arc::new(Directory::new(&config, &services, &secrets.cluster_key)?);
     let forwarder = |limits| Forwarder::new(&config, &services, &secrets.cluster_key, limits);
-    let (health, health_service) = Health::new(&services);
+    let (health, health_service) = Health::new(&services, directory.state());
     let onboarding = Onboarding {
         tenants: Tenants::new(&services, &secrets.cluster_key)?,
         directory: Arc::clone(&directory),

@@ -61,7 +61,7 @@ impl Refusal {
 
     /// Why the public may not use the instance in its present state; `None` when it may.
     pub(crate) fn of_state(entry: &HostEntry) -> Option<Self> {
-        let domain = entry.tenant.domain.clone();
+        let domain = entry.tenant.domain.to_string();
         match &entry.state {
             InstanceState::Active => None,
             InstanceState::Blocked { reason } => Some(Self::Blocked {

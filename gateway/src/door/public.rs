@@ -98,7 +98,7 @@ impl PublicDoor {
                     &self.pages,
                     &page,
                     &entry.tenant.locale,
-                    entry.operator.as_ref(),
+                    entry.operator.as_deref(),
                 ),
                 Found::Favicon => favicon(request.method() == Method::HEAD),
                 Found::ChangePassword => see_other(CHOOSE_PATH),

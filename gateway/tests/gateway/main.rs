@@ -11,6 +11,7 @@
 
 mod admin;
 mod calls;
+mod directory;
 mod lifecycle;
 mod onboarding;
 mod pages;

@@ -25,7 +25,7 @@ pub use self::{
     calls::{Call, CallsLayer, Observed, operation_span, request_span},
     error::Error,
     log::debug_this_call,
-    metrics::{operation_step, page},
+    metrics::{directory_fresh, operation_step, page},
     trace::{inject, traceparent},
 };
 
