@@ -66,7 +66,7 @@ impl Refusal {
             InstanceState::Active => None,
             InstanceState::Blocked { reason } => Some(Self::Blocked {
                 domain,
-                reason: reason.clone(),
+                reason: reason.to_string(),
             }),
             InstanceState::Deleting | InstanceState::Deleted { .. } => {
                 Some(Self::Deleting { domain })

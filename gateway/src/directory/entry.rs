@@ -20,7 +20,7 @@ const SHARED: usize = 256;
 pub(crate) enum InstanceState {
     Active,
     Blocked {
-        reason: String,
+        reason: Box<str>,
     },
     Deleting,
     /// Deleted softly; it can be brought back until then.
@@ -29,9 +29,9 @@ pub(crate) enum InstanceState {
     },
 }
 
-/// A text that takes no more room than it needs.
+/// A text that takes no more room than it needs, and may be shared.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Text(Box<str>);
+pub(crate) struct Text(Arc<str>);
 
 impl Text {
     pub(crate) fn as_str(&self) -> &str {
@@ -47,12 +47,6 @@ impl Deref for Text {
     }
 }
 
-impl From<String> for Text {
-    fn from(text: String) -> Self {
-        Self(text.into())
-    }
-}
-
 /// What the gateway itself needs of the tenant of a host. The rest is in the header.
 #[derive(Debug)]
 pub(crate) struct HostTenant {
@@ -61,17 +55,12 @@ pub(crate) struct HostTenant {
     /// The main domain, with its port when it has one.
     pub(crate) domain: Text,
     pub(crate) locale: Arc<str>,
+    /// Its address in a browser. Of a usual one, only what precedes the domain.
+    url: Arc<str>,
+    /// Whether the address is `url`, the domain and a slash.
+    has_usual_url: bool,
     /// Whether calls for it are logged in detail.
     pub(crate) debug: bool,
-    url: Url,
-}
-
-/// The address of an instance in a browser.
-#[derive(Debug)]
-enum Url {
-    /// The domain, with this in front of it and a slash after it.
-    OfDomain(Arc<str>),
-    Other(Box<str>),
 }
 
 /// What a host resolves to: an instance, or one of its apps. Made to be kept a hundred thousand times.
@@ -103,9 +92,10 @@ pub(crate) enum Resolution {
 impl HostTenant {
     /// The address of the instance in a browser, with a final slash.
     pub(crate) fn url(&self) -> String {
-        match &self.url {
-            Url::OfDomain(before) => format!("{before}{}/", self.domain.as_str()),
-            Url::Other(url) => url.as_ref().to_owned(),
+        if self.has_usual_url {
+            format!("{}{}/", self.url, self.domain.as_str())
+        } else {
+            self.url.as_ref().to_owned()
         }
     }
 }
@@ -127,13 +117,13 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Reads an answer; `None` if it makes no sense.
-    pub(super) fn read(&self, response: ResolveHostResponse) -> Option<Answer> {
+    /// Reads an answer that is kept under `key`; `None` if it makes no sense.
+    pub(super) fn read(&self, key: &Arc<str>, response: ResolveHostResponse) -> Option<Answer> {
         let instance = response.tenant.as_ref().map(|tenant| tenant.id.clone());
         let instance = instance.unwrap_or_default();
         let host = response.canonical_host.clone();
         let resolution = if response.redirect_domain.is_empty() {
-            Resolution::Found(Arc::new(self.entry(response)?))
+            Resolution::Found(Arc::new(self.entry(key, response)?))
         } else {
             Resolution::Moved(response.redirect_domain.into())
         };
@@ -144,11 +134,11 @@ impl Reader {
         })
     }
 
-    fn entry(&self, response: ResolveHostResponse) -> Option<HostEntry> {
+    fn entry(&self, key: &Arc<str>, response: ResolveHostResponse) -> Option<HostEntry> {
         let state = match response.state() {
             HostState::Active => InstanceState::Active,
             HostState::Blocked => InstanceState::Blocked {
-                reason: response.blocking_reason,
+                reason: response.blocking_reason.into(),
             },
             HostState::Deleting => InstanceState::Deleting,
             HostState::Deleted => InstanceState::Deleted {
@@ -159,7 +149,7 @@ impl Reader {
         let tenant = response.tenant?;
         let header = HeaderValue::try_from(tenant_header(&tenant)).ok()?;
         Some(HostEntry {
-            tenant: self.tenant(tenant),
+            tenant: self.tenant(key, tenant),
             header,
             state,
             app_slug: response.app_slug.into(),
@@ -174,7 +164,7 @@ impl Reader {
         })
     }
 
-    fn tenant(&self, tenant: Tenant) -> HostTenant {
+    fn tenant(&self, key: &Arc<str>, tenant: Tenant) -> HostTenant {
         let text = |text: &str| shared(&self.texts, |it| *it == *text, || text.into());
         let before = tenant
             .url
@@ -183,12 +173,14 @@ impl Reader {
         HostTenant {
             locale: text(&tenant.locale),
             debug: tenant.debug,
-            url: match before {
-                Some(before) => Url::OfDomain(text(before)),
-                None => Url::Other(tenant.url.into()),
-            },
-            id: tenant.id.into(),
-            domain: tenant.domain.into(),
+            has_usual_url: before.is_some(),
+            url: before.map_or_else(|| tenant.url.as_str().into(), text),
+            id: Text(tenant.id.into()),
+            domain: Text(if tenant.domain.as_str() == key.as_ref() {
+                Arc::clone(key)
+            } else {
+                tenant.domain.into()
+            }),
         }
     }
 }
@@ -227,20 +219,23 @@ mod tests {
     use super::{HostEntry, Reader, Resolution};
 
     fn entry(reader: &Reader, domain: &str, url: &str) -> Arc<HostEntry> {
-        let answer = reader.read(ResolveHostResponse {
-            tenant: Some(Tenant {
-                domain: domain.to_owned(),
-                url: url.to_owned(),
-                locale: "fr".to_owned(),
-                ..Tenant::default()
-            }),
-            state: 1,
-            operator: Some(Operator {
-                name: "Somebody".to_owned(),
-                ..Operator::default()
-            }),
-            ..ResolveHostResponse::default()
-        });
+        let answer = reader.read(
+            &"a.example".into(),
+            ResolveHostResponse {
+                tenant: Some(Tenant {
+                    domain: domain.to_owned(),
+                    url: url.to_owned(),
+                    locale: "fr".to_owned(),
+                    ..Tenant::default()
+                }),
+                state: 1,
+                operator: Some(Operator {
+                    name: "Somebody".to_owned(),
+                    ..Operator::default()
+                }),
+                ..ResolveHostResponse::default()
+            },
+        );
         match answer.unwrap().resolution {
             Resolution::Found(entry) => entry,
             other => panic!("{other:?}"),
@@ -264,11 +259,15 @@ mod tests {
     #[test]
     fn an_answer_that_does_not_say_what_may_be_used_is_none() {
         let reader = Reader::default();
-        assert!(reader.read(ResolveHostResponse::default()).is_none());
+        assert!(
+            reader
+                .read(&"".into(), ResolveHostResponse::default())
+                .is_none()
+        );
         let without_tenant = ResolveHostResponse {
             state: 1,
             ..ResolveHostResponse::default()
         };
-        assert!(reader.read(without_tenant).is_none());
+        assert!(reader.read(&"".into(), without_tenant).is_none());
     }
 }

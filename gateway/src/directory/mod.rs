@@ -9,6 +9,8 @@
 
 mod entry;
 mod freshness;
+#[cfg(test)]
+mod measures;
 mod questions;
 mod table;
 mod watch;
@@ -278,7 +280,7 @@ impl Core {
                 Code::NotFound | Code::InvalidArgument => {
                     self.questions.answered();
                     self.known.remove(host);
-                    self.unknown.insert(host, asked);
+                    self.unknown.insert(host.into(), asked);
                     Resolution::Unknown
                 }
                 _ => {
@@ -294,7 +296,8 @@ impl Core {
     }
 
     fn take(&self, host: &str, asked: Moment, response: ResolveHostResponse) -> Resolution {
-        let Some(answer) = self.reader.read(response) else {
+        let key = self.known.key(host);
+        let Some(answer) = self.reader.read(&key, response) else {
             self.report(&Status::data_loss("the answer makes no sense"));
             return Resolution::OutOfReach;
         };
@@ -309,7 +312,7 @@ impl Core {
         let slots = self.freshness.slots(canonical, &answer.instance, !is_own);
         self.unknown.remove(host);
         self.known.insert(
-            host,
+            key,
             Known {
                 resolution: answer.resolution.clone(),
                 asked,

@@ -70,16 +70,27 @@ impl<V: Clone> Table<V> {
         Some(kept.value.clone())
     }
 
+    /// The text under which a value of `key` is or would be kept, to share it.
+    pub(super) fn key(&self, key: &str) -> Arc<str> {
+        let part = self
+            .part(key)
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        match part.kept.get_key_value(key) {
+            Some((kept, _)) => Arc::clone(kept),
+            None => key.into(),
+        }
+    }
+
     /// Keeps a value.
-    pub(super) fn insert(&self, key: &str, value: V) {
-        let part = self.part(key);
+    pub(super) fn insert(&self, key: Arc<str>, value: V) {
+        let part = self.part(&key);
         let mut part = part.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(kept) = part.kept.get_mut(key) {
+        if let Some(kept) = part.kept.get_mut(&key) {
             kept.value = value;
             return;
         }
         part.make_room(self.capacity);
-        let key: Arc<str> = key.into();
         part.order.push_back(Arc::clone(&key));
         let is_used = AtomicBool::new(false);
         part.kept.insert(key, Kept { value, is_used });
@@ -139,9 +150,9 @@ mod tests {
     fn a_full_table_keeps_what_is_used() {
         for capacity in [100, 2000] {
             let table = Table::new(capacity);
-            table.insert("used", -1);
+            table.insert("used".into(), -1);
             for number in 0..capacity * 20 {
-                table.insert(&format!("host-{number}"), 1);
+                table.insert(format!("host-{number}").into(), 1);
                 assert_eq!(table.get("used"), Some(-1), "{number}");
             }
             assert!(table.len() <= capacity + capacity / 16);
@@ -154,13 +165,13 @@ mod tests {
     fn what_is_removed_and_kept_again_takes_no_more_room() {
         let table = Table::new(10);
         for round in 0..1000 {
-            table.insert("a", round);
+            table.insert("a".into(), round);
             assert_eq!(table.get("a"), Some(round));
             table.remove("a");
             assert_eq!(table.get("a"), None);
         }
-        table.insert("a", 1);
-        table.insert("a", 2);
+        table.insert("a".into(), 1);
+        table.insert("a".into(), 2);
         assert_eq!(table.len(), 1);
         assert_eq!(table.get("a"), Some(2));
     }
@@ -169,7 +180,7 @@ mod tests {
     fn a_table_for_one_value_keeps_the_last_one() {
         let table = Table::new(1);
         for number in 0..10 {
-            table.insert(&number.to_string(), number);
+            table.insert(number.to_string().into(), number);
             table.get(&number.to_string());
         }
         assert_eq!(table.get("9"), Some(9));
