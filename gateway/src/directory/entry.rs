@@ -89,6 +89,13 @@ pub(crate) enum Resolution {
     OutOfReach,
 }
 
+impl Resolution {
+    /// Whether calls are logged in detail.
+    pub(super) fn is_debugged(&self) -> bool {
+        matches!(self, Self::Found(entry) if entry.tenant.debug)
+    }
+}
+
 impl HostTenant {
     /// The address of the instance in a browser, with a final slash.
     pub(crate) fn url(&self) -> String {

@@ -121,8 +121,9 @@ impl Freshness {
         beat > 0 && self.now().saturating_sub(beat) < self.life
     }
 
-    /// Whether an answer to a question that was asked then may be used.
-    pub(super) fn judge(&self, asked: Moment, slots: Slots, now: Moment) -> Use {
+    /// Whether an answer to a question that was asked then may be used. One that does not last changes with time, and
+    /// the stream does not tell when.
+    pub(super) fn judge(&self, asked: Moment, slots: Slots, lasts: bool, now: Moment) -> Use {
         // A heartbeat that comes while the changes are read does not cover them: it is read before.
         let beat = self.beat.load(Ordering::Acquire);
         let complete_since = self.complete_since.load(Ordering::Acquire);
@@ -138,7 +139,8 @@ impl Freshness {
         let settled = changed == 0 || asked >= changed.saturating_add(SETTLE);
         // Answers that came together do not age together.
         let share = u64::from(slots.0[0] & 0xff);
-        let is_kept = asked > complete_since
+        let is_kept = lasts
+            && asked > complete_since
             && settled
             && now.saturating_sub(asked) < LONGEST - LONGEST / 512 * share;
         let right_at = if is_kept { asked.max(beat) } else { asked };
@@ -202,7 +204,7 @@ mod tests {
     const SHORTEST: Duration = Duration::from_millis(370);
 
     fn judge(freshness: &Freshness, asked: u64, slots: Slots) -> Use {
-        freshness.judge(asked, slots, freshness.now())
+        freshness.judge(asked, slots, true, freshness.now())
     }
 
     #[tokio::test(start_paused = true)]
@@ -235,6 +237,8 @@ mod tests {
         }
         assert_eq!(judge(&freshness, asked, slots), Use::Now);
         assert!(matches!(judge(&freshness, before, slots), Use::Aged(_)));
+        let of_its_time = freshness.judge(asked, slots, false, freshness.now());
+        assert!(matches!(of_its_time, Use::Aged(_)));
         freshness.instance_changed("1");
         assert_eq!(judge(&freshness, asked, slots), Use::Outdated);
 

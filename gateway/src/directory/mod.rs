@@ -174,9 +174,7 @@ impl Directory {
 
 /// A call of an instance that is debugged is logged in detail.
 fn noticed(answer: Resolution) -> Resolution {
-    if let Resolution::Found(entry) = &answer
-        && entry.tenant.debug
-    {
+    if answer.is_debugged() {
         service_kit::telemetry::debug_this_call();
     }
     answer
@@ -186,7 +184,10 @@ impl Core {
     fn find(&self, host: &str, now: Moment) -> Found {
         self.note_call(now);
         if let Some(known) = self.known.get(host) {
-            return match self.freshness.judge(known.asked, known.slots, now) {
+            // Nobody tells of the end of detailed logs.
+            let lasts = !known.resolution.is_debugged();
+            let judged = self.freshness.judge(known.asked, known.slots, lasts, now);
+            return match judged {
                 Use::Now => Found::Right(known.resolution),
                 judged => Found::Old(known.resolution, judged),
             };
