@@ -56,6 +56,9 @@ pub(crate) struct Freshness {
     complete_since: AtomicU64,
     /// When the last heartbeat of that stream came; 0 for never.
     beat: AtomicU64,
+    /// The same of the stream before the last reset.
+    earlier_since: AtomicU64,
+    earlier_beat: AtomicU64,
 }
 
 impl Freshness {
@@ -69,6 +72,8 @@ impl Freshness {
                 .collect(),
             complete_since: AtomicU64::new(u64::MAX),
             beat: AtomicU64::new(0),
+            earlier_since: AtomicU64::new(u64::MAX),
+            earlier_beat: AtomicU64::new(0),
         }
     }
 
@@ -106,7 +111,13 @@ impl Freshness {
 
     /// The stream may have missed changes before now, and carries all from now on.
     pub(super) fn reset(&self) {
-        self.beat.store(0, Ordering::Release);
+        let beat = self.beat.swap(0, Ordering::AcqRel);
+        if beat > 0 {
+            // In this order: who sees the new heartbeat sees from when on it counts.
+            let since = self.complete_since.load(Ordering::Acquire);
+            self.earlier_since.store(since, Ordering::Release);
+            self.earlier_beat.store(beat, Ordering::Release);
+        }
         self.complete_since.store(self.now(), Ordering::Release);
     }
 
@@ -125,6 +136,8 @@ impl Freshness {
     /// the stream does not tell when.
     pub(super) fn judge(&self, asked: Moment, slots: Slots, lasts: bool, now: Moment) -> Use {
         // A heartbeat that comes while the changes are read does not cover them: it is read before.
+        let earlier_beat = self.earlier_beat.load(Ordering::Acquire);
+        let earlier_since = self.earlier_since.load(Ordering::Acquire);
         let beat = self.beat.load(Ordering::Acquire);
         let complete_since = self.complete_since.load(Ordering::Acquire);
         let changed = slots
@@ -137,16 +150,21 @@ impl Freshness {
             return Use::Outdated;
         }
         let settled = changed == 0 || asked >= changed.saturating_add(SETTLE);
+        let right_at = if !lasts || !settled {
+            asked
+        } else if asked > complete_since {
+            asked.max(beat)
+        } else if asked > earlier_since {
+            asked.max(earlier_beat)
+        } else {
+            asked
+        };
+        let age = now.saturating_sub(right_at);
         // Answers that came together do not age together.
         let share = u64::from(slots.0[0] & 0xff);
-        let is_kept = lasts
-            && asked > complete_since
-            && settled
-            && now.saturating_sub(asked) < LONGEST - LONGEST / 512 * share;
-        let right_at = if is_kept { asked.max(beat) } else { asked };
-        let age = now.saturating_sub(right_at);
+        let is_due = now.saturating_sub(asked) >= LONGEST - LONGEST / 512 * share;
         let life = self.life - self.life / 1024 * share;
-        if age < life {
+        if age < life && !is_due {
             Use::Now
         } else {
             Use::Aged(Duration::from_micros(age))
@@ -260,9 +278,13 @@ mod tests {
         // The stream goes on where it was.
         freshness.heartbeat();
         assert_eq!(judge(&freshness, later, slots), Use::Now);
-        freshness.reset();
+        // After a reset it ages from the last heartbeat before.
+        for _ in 0..2 {
+            freshness.reset();
+            advance(LIFE).await;
+        }
         freshness.heartbeat();
-        assert!(matches!(judge(&freshness, later, slots), Use::Aged(_)));
+        assert_eq!(judge(&freshness, later, slots), Use::Aged(LIFE * 2));
     }
 
     #[tokio::test(start_paused = true)]

@@ -243,7 +243,7 @@ async fn after_a_reset_each_host_is_asked_for_once_and_not_all_at_once() {
     let before = world.directory.questions();
     assert!(world.directory.peak() <= 128);
     changes.reset();
-    sleep(LIFE).await;
+    sleep(LIFE * 2).await;
     let calls = hosts.iter().cycle().take(hosts.len() * 5).map(|host| {
         let (client, host) = (client.clone(), (*host).to_owned());
         async move { assert_eq!(code(&client, &host).await, Code::Ok) }
