@@ -154,11 +154,11 @@ impl Directory {
         if let Some(answer) = self.known(host) {
             return answer;
         }
-        let now = self.core.freshness.now();
-        let answer = match self.core.find(host.name(), now) {
-            Found::Right(answer) => answer,
-            Found::Old(old, judged) => self.core.ask_again(host.name(), old, judged, now).await,
-            Found::Nothing => self.core.ask_first(host.name()).await,
+        let answer = self.core.ask_for(host.name()).await;
+        let answer = match self.core.find(host.name(), self.core.freshness.now()) {
+            // Others had asked before something changed.
+            Found::Old(_, Use::Outdated) => self.core.ask_for(host.name()).await,
+            _ => answer,
         };
         noticed(answer)
     }
@@ -200,10 +200,16 @@ impl Core {
         }
     }
 
-    async fn ask_first(self: &Arc<Self>, host: &str) -> Resolution {
-        match self.ask(host, false) {
-            Some(question) => question.await,
-            None => Resolution::OutOfReach,
+    /// Asks for a host, unless there is an answer meanwhile.
+    async fn ask_for(self: &Arc<Self>, host: &str) -> Resolution {
+        let now = self.freshness.now();
+        match self.find(host, now) {
+            Found::Right(answer) => answer,
+            Found::Old(old, judged) => self.ask_again(host, old, judged, now).await,
+            Found::Nothing => match self.ask(host, false) {
+                Some(question) => question.await,
+                None => Resolution::OutOfReach,
+            },
         }
     }
 
@@ -325,7 +331,12 @@ impl Core {
 
     /// A question failed. There is a log line for some of them at most.
     fn report(&self, status: &Status) {
-        if self.questions.failed(self.freshness.now()) {
+        // The service answers, though not this question.
+        let answers = matches!(
+            status.code(),
+            Code::Internal | Code::DataLoss | Code::FailedPrecondition | Code::Unimplemented
+        );
+        if self.questions.failed(self.freshness.now(), !answers) {
             tracing::warn!(
                 code = %status.code(),
                 message = status.message(),

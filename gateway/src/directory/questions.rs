@@ -38,7 +38,7 @@ pub(super) struct Questions {
     open: Mutex<HashMap<Arc<str>, Question>>,
     known: Share,
     strangers: Share,
-    /// Whether the last question failed.
+    /// Whether the instance service did not answer the last question.
     is_away: AtomicBool,
     failed_at: AtomicU64,
     logged_at: AtomicU64,
@@ -129,10 +129,12 @@ impl Questions {
         }
     }
 
-    /// The instance service does not answer. Returns whether to log it.
-    pub(super) fn failed(&self, now: Moment) -> bool {
-        self.is_away.store(true, Ordering::Relaxed);
-        self.failed_at.store(now, Ordering::Relaxed);
+    /// A question failed, perhaps because the instance service does not answer any. Returns whether to log it.
+    pub(super) fn failed(&self, now: Moment, is_away: bool) -> bool {
+        if is_away {
+            self.is_away.store(true, Ordering::Relaxed);
+            self.failed_at.store(now, Ordering::Relaxed);
+        }
         let logged_at = self.logged_at.load(Ordering::Relaxed);
         (logged_at == 0 || now.saturating_sub(logged_at) >= LINE_EVERY)
             && self
@@ -141,12 +143,12 @@ impl Questions {
                 .is_ok()
     }
 
-    /// Whether the last question failed.
+    /// Whether the instance service did not answer the last question.
     pub(super) fn is_away(&self) -> bool {
         self.is_away.load(Ordering::Relaxed)
     }
 
-    /// Whether the last question failed a moment ago.
+    /// Whether that was a moment ago.
     pub(super) fn pauses(&self, now: Moment) -> bool {
         self.is_away() && now.saturating_sub(self.failed_at.load(Ordering::Relaxed)) < PAUSE
     }

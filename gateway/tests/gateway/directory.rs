@@ -105,25 +105,25 @@ async fn a_known_host_costs_no_question_until_it_changes() {
 #[tokio::test]
 async fn a_change_during_a_question_is_not_lost() {
     let (world, changes, client) = told_of(&[]).await;
+    world.directory.answer_after(LIFE);
+    let before = world.directory.questions();
     changes.instance_of(ALICE);
+    let mut earlier = Vec::new();
     eventually("a question is under way", async || {
-        world.directory.answer_after(LIFE);
-        let before = world.directory.questions();
-        let asking = tokio::spawn({
-            let client = client.clone();
-            async move { code(&client, ALICE).await }
-        });
-        sleep(LIFE / 4).await;
-        let is_asking = world.directory.questions() > before;
-        // The answer was made before the block, and arrives after it was told.
-        changes.instance_of(ALICE);
-        asking.await.unwrap();
-        is_asking
+        let client = client.clone();
+        earlier.push(tokio::spawn(async move { code(&client, ALICE).await }));
+        sleep(Duration::from_millis(5)).await;
+        world.directory.questions() > before
     })
     .await;
+    // The answer on its way was made before the block.
     world.directory.answer_after(Duration::ZERO);
     world.directory.block(ALICE, "");
+    changes.instance_of(ALICE);
+    sleep(LIFE / 5).await;
     assert_eq!(code(&client, ALICE).await, Code::FailedPrecondition);
+    let last = earlier.pop().unwrap();
+    assert_eq!(last.await.unwrap(), Code::FailedPrecondition);
 }
 
 #[tokio::test]

@@ -120,7 +120,7 @@ impl Directory {
         self.set(host, answer);
     }
 
-    /// Delays each answer about a host.
+    /// Delays each answer about a host, after it was made.
     pub fn answer_after(&self, delay: Duration) {
         self.known.lock().delay = delay;
     }
@@ -180,20 +180,18 @@ impl Known {
         request: Request<ResolveHostRequest>,
     ) -> Result<ResolveHostResponse, Status> {
         Caller::of(&request)?.require_internal()?;
-        let delay = {
+        let (delay, answer) = {
             let mut hosts = self.lock();
             hosts.asked_now += 1;
             hosts.peak = hosts.peak.max(hosts.asked_now);
-            hosts.delay
+            let found = hosts.answers.get(&request.get_ref().host).cloned();
+            let found = found.ok_or_else(|| Status::not_found("no such host"));
+            let answer = hosts.failure.clone().map_or(found, Err);
+            (hosts.delay, answer)
         };
         tokio::time::sleep(delay).await;
-        let mut hosts = self.lock();
-        hosts.asked_now -= 1;
-        if let Some(failure) = &hosts.failure {
-            return Err(failure.clone());
-        }
-        let found = hosts.answers.get(&request.get_ref().host).cloned();
-        found.ok_or_else(|| Status::not_found("no such host"))
+        self.lock().asked_now -= 1;
+        answer
     }
 
     fn check_token(
