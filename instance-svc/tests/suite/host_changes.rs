@@ -245,3 +245,37 @@ async fn nothing_is_read_or_written_while_nobody_watches() {
     assert_eq!(failure(&replica.destroy("a.example").await.unwrap()), None);
     assert_eq!(world.leftovers().await, Vec::<String>::new());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_cluster_changes_are_told_while_a_node_is_away() {
+    let world = World::of_three_nodes(7).await;
+    let cluster = world.cluster().unwrap();
+    let one = world.replica("one", Failpoints::default()).await;
+    let two = world.replica("two", Failpoints::default()).await;
+    let mut watches = [Watch::of(&one, "").await, Watch::of(&two, "").await];
+    for watch in &mut watches {
+        assert_eq!(watch.until_heartbeat().await, set(&["reset"]));
+    }
+    assert_eq!(failure(&one.create("a.example").await.unwrap()), None);
+    for watch in &mut watches {
+        watch.expect(&["a.example"]).await;
+    }
+    // A feed that was read from this node is read from another one.
+    cluster.kill(2);
+    for alias in ["b.example", "c.example"] {
+        let aliases = Instance {
+            domain_aliases: vec![alias.to_owned()],
+            ..Instance::default()
+        };
+        let updated = one.update("a.example", &["domain_aliases"], aliases).await;
+        assert_eq!(failure(&updated.unwrap()), None);
+        for watch in &mut watches {
+            watch.expect(&[alias]).await;
+        }
+    }
+    cluster.start_node(2).await;
+    assert_eq!(failure(&two.destroy("a.example").await.unwrap()), None);
+    for watch in &mut watches {
+        watch.expect(&["c.example"]).await;
+    }
+}
