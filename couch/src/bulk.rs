@@ -102,6 +102,21 @@ struct Row {
     reason: Option<String>,
 }
 
+/// What a bulk write refused, from the rows of its answer.
+pub(crate) fn failures(rows: &[Value]) -> Vec<FailedDocument> {
+    let text = |row: &Value, member: &str| {
+        let found = row.get(member).and_then(Value::as_str);
+        found.unwrap_or_default().to_owned()
+    };
+    rows.iter()
+        .map(|row| FailedDocument {
+            id: text(row, "id"),
+            error: text(row, "error"),
+            reason: text(row, "reason"),
+        })
+        .collect()
+}
+
 impl Database {
     /// Writes many documents in one call, which is not a transaction: each document can fail on its own.
     /// Sent once. If the response is lost, [`Error::is_outcome_unknown`] is true.

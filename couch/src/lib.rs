@@ -26,6 +26,7 @@ mod document;
 mod error;
 mod find;
 mod flags;
+mod marker;
 mod names;
 mod race;
 mod random;

@@ -65,11 +65,16 @@ pub struct Config {
     /// How long running calls may take to end after shutdown has begun.
     #[arg(long, env = "HAMLET_DRAIN", value_name = "TIME", default_value = "2500ms", value_parser = up_to_a_day)]
     pub drain: Duration,
-    /// How long the resolution of a host is cached, 500ms at most.
+    /// How long the resolution of a host is used without a question while the instance service does not tell of
+    /// changes, 500ms at most. While it does, resolutions are used until they change.
     #[arg(long, env = "HAMLET_HOST_TTL", value_name = "TIME", default_value = "500ms", value_parser = host_ttl)]
     pub host_ttl: Duration,
-    /// How many resolved hosts are cached at most.
-    #[arg(long, env = "HAMLET_HOST_CACHE", value_name = "COUNT", default_value_t = 10_000, value_parser = at_least_one)]
+    /// How long known hosts go on while the instance service does not answer, as in 5m. What was blocked stays
+    /// blocked.
+    #[arg(long, env = "HAMLET_HOST_GRACE", value_name = "TIME", default_value = "5m", value_parser = up_to_a_day)]
+    pub host_grace: Duration,
+    /// How many hosts are kept at most. 100000 take 64 MiB.
+    #[arg(long, env = "HAMLET_HOST_CACHE", value_name = "COUNT", default_value_t = 100_000, value_parser = at_least_one)]
     pub host_cache: usize,
     /// How many threads serve connections; as many as there are cores by default.
     #[arg(long, env = "HAMLET_GATEWAY_THREADS", value_name = "COUNT", value_parser = at_least_one)]

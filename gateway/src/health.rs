@@ -26,6 +26,7 @@ use tower::util::BoxCloneSyncService;
 
 use crate::{
     answer::{Body, http::plain},
+    directory::DirectoryState,
     route::Service,
     services::Services,
 };
@@ -49,9 +50,16 @@ const LIVE_PATH: &str = "/healthz";
 /// Where they ask whether it can do its work.
 const READY_PATH: &str = "/readyz";
 
-/// Which of the services served at the last look.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Readiness(Arc<[AtomicBool; 3]>);
+/// What is told about the directory while its answers are not kept true.
+const DEGRADED: &str = "ready; degraded: the instance service does not tell of changes, so hosts are asked for \
+                        again after a moment";
+
+/// Which of the services served at the last look, and whether the directory keeps its answers true.
+#[derive(Clone, Default)]
+pub(crate) struct Readiness {
+    services: Arc<[AtomicBool; 3]>,
+    directory: DirectoryState,
+}
 
 impl Readiness {
     /// Answers a question about the health, whatever the host; `None` when the request asks for something else.
@@ -71,10 +79,12 @@ impl Readiness {
             LIVE_PATH => Some(plain(StatusCode::OK, "ok")),
             READY_PATH => {
                 let names = [INSTANCES, FILES, APPS];
-                let down = names.iter().zip(self.0.iter());
+                let down = names.iter().zip(self.services.iter());
                 let down = down.filter(|(_, serves)| !serves.load(Ordering::Relaxed));
                 let down: Vec<_> = down.map(|(name, _)| *name).collect();
-                Some(if down.is_empty() {
+                Some(if down.is_empty() && self.directory.is_degraded() {
+                    plain(StatusCode::OK, DEGRADED)
+                } else if down.is_empty() {
                     plain(StatusCode::OK, "ready")
                 } else {
                     let text = format!("not serving: {}", down.join(", "));
@@ -95,12 +105,15 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    pub(crate) fn new(services: &Services) -> (Self, HealthService) {
+    pub(crate) fn new(services: &Services, directory: DirectoryState) -> (Self, HealthService) {
         let client = |service| HealthClient::new(services.channel(service));
         let (reporter, service) = tonic_health::server::health_reporter();
         let health = Self {
             reporter,
-            readiness: Readiness::default(),
+            readiness: Readiness {
+                services: Arc::default(),
+                directory,
+            },
             services: [
                 (INSTANCES, client(Service::Instances)),
                 (FILES, client(Service::Files)),
@@ -132,7 +145,7 @@ impl Health {
 
     async fn keep_asking(&mut self, known: &mut [Option<bool>; 3]) {
         loop {
-            let ready = self.readiness.0.iter();
+            let ready = self.readiness.services.iter();
             for (((name, client), known), ready) in
                 self.services.iter_mut().zip(known.iter_mut()).zip(ready)
             {

@@ -115,7 +115,7 @@ async fn run(
     let exposure = Arc::new(config.exposure.open()?);
     let services = Services::new(&config, secrets.tls.as_ref())?;
     let directory = Arc::new(Directory::new(&config, &services, &secrets.cluster_key)?);
-    let (health, health_service) = Health::new(&services);
+    let (health, health_service) = Health::new(&services, directory.state());
     let onboarding = Arc::new(Onboarding {
         tenants: Tenants::new(&services, &secrets.cluster_key)?,
         directory: Arc::clone(&directory),

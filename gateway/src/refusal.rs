@@ -72,12 +72,12 @@ impl Refusal {
 
     /// Why the public may not use the instance in its present state; `None` when it may.
     pub(crate) fn of_state(entry: &HostEntry) -> Option<Self> {
-        let domain = entry.tenant.domain.clone();
+        let domain = entry.tenant.domain.to_string();
         match &entry.state {
             InstanceState::Active => None,
             InstanceState::Blocked { reason } => Some(Self::Blocked {
                 domain,
-                reason: reason.clone(),
+                reason: reason.to_string(),
             }),
             InstanceState::Deleting | InstanceState::Deleted { .. } => {
                 Some(Self::Deleting { domain })

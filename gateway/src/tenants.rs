@@ -6,13 +6,17 @@ use hamlet_proto::hamlet::instance::v1::{
     CheckRegisterTokenRequest, PassphraseParameters, RegisterPassphraseRequest,
     tenant_service_client::TenantServiceClient,
 };
+use http::HeaderMap;
 use service_kit::{
-    caller::{AttachKey, for_tenant},
+    caller::{AttachKey, TENANT_HEADER},
     peer::{self, Peer},
     secret::Keyring,
     status::{self, reasons},
 };
-use tonic::{Code, Request, Status, service::interceptor::InterceptedService};
+use tonic::{
+    Code, Extensions, Request, Status, metadata::MetadataMap,
+    service::interceptor::InterceptedService,
+};
 
 use crate::{directory::HostEntry, route::Service, services::Services};
 
@@ -98,7 +102,7 @@ impl Tenants {
         let asked = CheckRegisterTokenRequest {
             register_token: token.to_owned(),
         };
-        let asked = within(CHECK_WITHIN, for_tenant(asked, &entry.tenant));
+        let asked = within(CHECK_WITHIN, for_tenant(asked, entry));
         Ok(self
             .0
             .clone()
@@ -113,10 +117,18 @@ impl Tenants {
         entry: &HostEntry,
         asked: RegisterPassphraseRequest,
     ) -> Result<(), TenantError> {
-        let asked = within(REGISTER_WITHIN, for_tenant(asked, &entry.tenant));
+        let asked = within(REGISTER_WITHIN, for_tenant(asked, entry));
         self.0.clone().register_passphrase(asked).await?;
         Ok(())
     }
+}
+
+/// A call for the instance of a host.
+fn for_tenant<T>(message: T, entry: &HostEntry) -> Request<T> {
+    let mut headers = HeaderMap::new();
+    headers.insert(TENANT_HEADER, entry.header.clone());
+    let metadata = MetadataMap::from_headers(headers);
+    Request::from_parts(metadata, Extensions::default(), message)
 }
 
 fn within<T>(time: Duration, mut request: Request<T>) -> Request<T> {

@@ -30,6 +30,7 @@ use crate::{
     api::{Parts, Shared, directory::Directory, instances::Instances, operations::OperationsApi},
     config::Config,
     error::Error,
+    host_changes::HostChanges,
     operations::{
         Engine, Kinds, Peers, Sealing, Settings,
         change::Changing,
@@ -161,6 +162,8 @@ async fn run(
         keep: config.operations_kept(),
         ..dependencies.engine
     };
+    let host_changes = HostChanges::default();
+    let following = host_changes.clone().follow(store.clone(), shutdown.clone());
     let log = OperationLog::new(store.clusters())?;
     let engine = Engine::new(log, kinds, settings, shutdown.clone());
     let shared = Shared::new(Parts {
@@ -175,6 +178,8 @@ async fn run(
         peers: dependencies.peers,
         orphans,
         bare,
+        host_changes,
+        shutdown: shutdown.clone(),
     });
     let door = Authenticate::new(dependencies.cluster_key);
     let directory = Directory(shared.clone());
@@ -197,9 +202,10 @@ async fn run(
             door.clone(),
         ))
         .with(TenantServiceServer::with_interceptor(directory, door));
-    let (served, (), (), ()) = tokio::join!(
+    let (served, (), (), (), ()) = tokio::join!(
         server.serve(listener, shutdown.clone()),
         engine.run(),
+        following,
         adoption.follow(look_every, shutdown.clone()),
         returned.follow(look_every * RETURNED_EVERY, shutdown)
     );

@@ -4,6 +4,7 @@ mod changes;
 mod claims;
 mod feed;
 mod found;
+mod host_feeds;
 mod instances;
 mod operations;
 mod returned;
@@ -18,7 +19,12 @@ use serde_json::{Map, Value};
 
 pub use self::operations::OperationLog;
 use self::operations::{DUE_OPERATIONS, OPEN_OPERATIONS, OPERATIONS_BY_TIME};
-pub(crate) use self::{found::Found, operations::Settled, returned::LeafFeed};
+pub(crate) use self::{
+    found::Found,
+    host_feeds::{HOST_FEEDS, HostFeed},
+    operations::Settled,
+    returned::LeafFeed,
+};
 use crate::{
     domain::{
         databases::{INSTANCES_INDEXES, INSTANCES_VIEWS, SETTINGS},

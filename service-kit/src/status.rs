@@ -177,12 +177,6 @@ pub fn invalid_field(field: &str, wrong: impl Into<String>) -> Status {
     StatusBuilder::invalid_field(field, wrong).build()
 }
 
-/// The finished [`StatusBuilder::unimplemented`].
-#[must_use]
-pub fn unimplemented(message: &str) -> Status {
-    StatusBuilder::unimplemented(message).build()
-}
-
 /// The reason in the `ErrorInfo` of a status; `None` when the status is not one of Hamlet's.
 #[must_use]
 pub fn reason(status: &Status) -> Option<String> {

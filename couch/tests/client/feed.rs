@@ -127,3 +127,33 @@ async fn an_interrupted_feed_reports_it_and_misses_no_change() {
     }
     assert_eq!(interrupted, 3);
 }
+
+#[tokio::test]
+async fn a_marker_comes_through_the_feed_and_nothing_else_shows_it() {
+    for server in TestServer::all().await {
+        let database = server.database("docs").await;
+        let mut feed = pin!(database.changes(ChangesQuery::since(Since::Now).all_leaves()));
+        assert!(matches!(next(&mut feed).await, Feed::UpToDate(_)));
+        // The third write was lost.
+        for number in [1, 2, 4, 30] {
+            let rev = database.write_marker("marker:a", number).await.unwrap();
+            assert_eq!(rev.generation(), number);
+            let change = loop {
+                if let Feed::Change(change) = next(&mut feed).await {
+                    break change;
+                }
+            };
+            assert_eq!((change.id.as_str(), change.deleted), ("marker:a", true));
+            assert_eq!(change.revs.first(), Some(&rev));
+            // A history that no longer meets the earlier one is the only thing that adds a leaf.
+            assert_eq!(change.revs.len(), if number == 30 { 2 } else { 1 });
+        }
+        assert_eq!(
+            database.get::<serde_json::Value>("marker:a").await.unwrap(),
+            None
+        );
+        let rows = database.all_docs(couch::AllDocs::new());
+        assert_eq!(rows.count().await, 0);
+        server.clean().await;
+    }
+}

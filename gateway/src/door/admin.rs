@@ -6,6 +6,7 @@ use http::{Method, Request, Response, StatusCode, header::AUTHORIZATION};
 use hyper::body::Incoming;
 use serde_json::json;
 use tower::ServiceExt as _;
+use tracing::Instrument as _;
 
 use crate::{
     accept::{Handler, Origin},
@@ -92,15 +93,20 @@ impl AdminDoor {
             None
         };
         let client = Client::of(origin.peer, request.headers(), &self.exposure.trusted);
+        let trace = match &entry {
+            Some(entry) => entry.trace(&origin.trace, path),
+            None => origin.trace.clone(),
+        };
         let whose = Whose {
             client: &client,
             host,
             entry: entry.as_ref(),
-            trace: &origin.trace,
+            trace: &trace,
             last_lines: &origin.last_lines,
         };
         self.forwarder
             .forward(route.service, whose, request)
+            .instrument(trace.span().clone())
             .await
             .map(|response| response.map(Body::Forwarded))
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::{Method, Request, Response, StatusCode, header::STRICT_TRANSPORT_SECURITY};
 use hyper::body::Incoming;
+use tracing::Instrument as _;
 
 use crate::{
     accept::{Connection, Handler, Origin},
@@ -112,12 +113,15 @@ impl PublicDoor {
         if let Some(refused) = Refusal::of_state(&entry) {
             return Err(refused);
         }
+        let trace = entry.trace(whose.trace, path);
         let whose = Whose {
             entry: Some(&entry),
+            trace: &trace,
             ..whose
         };
         self.forwarder
             .forward(route.service, whose, request)
+            .instrument(trace.span().clone())
             .await
             .map(|response| response.map(Body::Forwarded))
     }
@@ -136,14 +140,17 @@ impl PublicDoor {
                 .routes
                 .of(request.uri().path(), !entry.app_slug.is_empty())
         {
+            let trace = entry.trace(whose.trace, Self::HTTP_SPAN);
             let whose = Whose {
                 entry: Some(entry),
+                trace: &trace,
                 ..whose
             };
             let asked = Negotiated::of(&request, false);
             let forwarded = self
                 .forwarder
                 .forward_http(service, whose, connection, request)
+                .instrument(trace.span().clone())
                 .await;
             return match forwarded {
                 Ok(response) => response.map(Body::ForwardedHttp),
@@ -168,7 +175,7 @@ impl PublicDoor {
                     &self.pages,
                     &page,
                     &entry.tenant.locale,
-                    entry.operator.as_ref(),
+                    entry.operator.as_deref(),
                 ),
                 Found::Favicon => favicon(request.method() == Method::HEAD),
                 Found::ChangePassword => see_other(CHOOSE_PATH),

@@ -266,7 +266,10 @@ impl Exchange {
     fn is_in(&self, scope: Scope<'_>) -> bool {
         match scope {
             Scope::Caller(key) => self.caller == key,
-            Scope::Instance(id) => self.instance.as_ref().is_some_and(|it| it.tenant.id == id),
+            Scope::Instance(id) => self
+                .instance
+                .as_ref()
+                .is_some_and(|it| it.tenant.id.as_str() == id),
             Scope::Service => true,
         }
     }

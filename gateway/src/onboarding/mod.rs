@@ -102,7 +102,7 @@ impl Onboarding {
     }
 
     fn page(&self, entry: &HostEntry, asked: &Negotiated, page: &Page<'_>) -> Response<Body> {
-        let operator = entry.operator.as_ref();
+        let operator = entry.operator.as_deref();
         asked.page_by(&self.pages, page, &entry.tenant.locale, operator)
     }
 
@@ -187,7 +187,7 @@ impl Onboarding {
                 if asked.wants_page() {
                     see_other(DONE_PATH)
                 } else {
-                    let done = format!("{}{DONE_PATH}", entry.tenant.url.trim_end_matches('/'));
+                    let done = format!("{}{DONE_PATH}", entry.tenant.url().trim_end_matches('/'));
                     asked.json(StatusCode::OK, &json!({"redirect": done}))
                 }
             }

@@ -2,18 +2,25 @@
 
 use std::pin::Pin;
 
-use futures::Stream;
+use futures::{Stream, StreamExt as _};
 use hamlet_proto::hamlet::instance::v1::{
     CheckRegisterTokenRequest, GetTenantRequest, PassphraseParameters, RegisterPassphraseRequest,
     RegisterPassphraseResponse, ResolveHostRequest, ResolveHostResponse, TenantCard,
     WatchHostsRequest, WatchHostsResponse, directory_service_server::DirectoryService,
     resolve_host_response::HostState, tenant_service_server::TenantService,
+    watch_hosts_response::Heartbeat,
 };
-use service_kit::{caller::Caller, status::unimplemented};
+use service_kit::caller::Caller;
 use tonic::{Request, Response, Status};
 
 use super::{Shared, passphrase};
-use crate::{actions::resolve::resolve, domain::state::State, error::Error, messages};
+use crate::{
+    actions::resolve::resolve,
+    domain::{outdated::Outdated, state::State},
+    error::Error,
+    host_changes::{Notice, Position},
+    messages,
+};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Directory(pub(crate) Shared);
@@ -60,11 +67,45 @@ impl DirectoryService for Directory {
 
     async fn watch_hosts(
         &self,
-        _: Request<WatchHostsRequest>,
+        request: Request<WatchHostsRequest>,
     ) -> Result<Response<Self::WatchHostsStream>, Status> {
-        Err(unimplemented(
-            "watching hosts is not built yet; ask again after at most 500 ms",
-        ))
+        Caller::of(&request)?.require_internal()?;
+        let position = Position::parse(&request.into_inner().resume_token);
+        let shutdown = self.0.shutdown.clone().cancelled_owned();
+        let notices = self.0.host_changes.watch(position).take_until(shutdown);
+        Ok(Response::new(Box::pin(
+            notices.map(|notice| Ok(response(notice))),
+        )))
+    }
+}
+
+fn response(notice: Notice) -> WatchHostsResponse {
+    let token = |position: Position| position.to_string();
+    match notice {
+        Notice::Outdated(outdated, position) => {
+            let (canonical_host, instance_id) = match outdated {
+                Outdated::Host(host) => (host.to_string(), String::new()),
+                Outdated::Instance(id) => (String::new(), id.to_string()),
+            };
+            WatchHostsResponse {
+                canonical_host,
+                instance_id,
+                resume_token: position.map(token).unwrap_or_default(),
+                ..WatchHostsResponse::default()
+            }
+        }
+        Notice::Reset(position) => WatchHostsResponse {
+            reset: true,
+            resume_token: token(position),
+            ..WatchHostsResponse::default()
+        },
+        Notice::Heartbeat(age, position) => WatchHostsResponse {
+            heartbeat: Some(Heartbeat {
+                proof_age: prost_types::Duration::try_from(age).ok(),
+            }),
+            resume_token: token(position),
+            ..WatchHostsResponse::default()
+        },
     }
 }
 

@@ -13,11 +13,13 @@ mod tokens;
 use std::sync::Arc;
 
 use service_kit::{contexts::Contexts, secret::Keyring};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     actions::{adopt::BareInstances, derive::Deriver},
     clock::Clock,
     config::Config,
+    host_changes::HostChanges,
     operations::{Engine, Peers, Sealing, orphans::Orphans},
     store::Store,
 };
@@ -39,6 +41,9 @@ pub(crate) struct Parts {
     pub(crate) peers: Peers,
     pub(crate) orphans: Orphans,
     pub(crate) bare: BareInstances,
+    pub(crate) host_changes: HostChanges,
+    /// Streams without an end of their own end with it.
+    pub(crate) shutdown: CancellationToken,
 }
 
 impl Shared {

@@ -56,6 +56,12 @@ pub fn redirect_id(host: &str) -> String {
     format!("{REDIRECT}{host}")
 }
 
+/// The host of a claim: its own, or the one that it redirects from.
+#[must_use]
+pub fn host_of(id: &str) -> &str {
+    id.strip_prefix(REDIRECT).unwrap_or(id)
+}
+
 /// The names of an instance, each once, in the order in which they are claimed: byte order of the claims' ids.
 /// Invalid names are left out (other software checks less).
 #[must_use]

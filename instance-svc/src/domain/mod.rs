@@ -14,6 +14,7 @@ pub mod name;
 pub mod operation;
 pub mod operation_filter;
 pub mod orphan;
+pub(crate) mod outdated;
 pub mod passphrase;
 pub mod record;
 pub mod removed;

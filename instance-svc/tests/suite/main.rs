@@ -15,6 +15,7 @@ mod changes;
 mod contested;
 mod destruction;
 mod early_claim;
+mod host_changes;
 mod marks;
 mod orphans;
 mod passphrase;

@@ -156,6 +156,14 @@ impl Trace {
         &self.span
     }
 
+    /// The same request with a span, and with its DEBUG lines logged.
+    #[must_use]
+    pub fn debugged(&self, name: &str) -> Self {
+        let mut shown = self.clone();
+        shown.show(name).in_scope(log::debug_this_call);
+        shown
+    }
+
     /// Puts the trace into the headers of a request to a service.
     pub fn inject(&self, headers: &mut HeaderMap) {
         self.ids.inject(headers);

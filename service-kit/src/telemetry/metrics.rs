@@ -75,6 +75,10 @@ fn describe() {
         "hamlet_operation_step_duration_seconds",
         "How long steps of operations took"
     );
+    metrics::describe_gauge!(
+        "hamlet_directory_fresh",
+        "1 while a gateway is told of changes of hosts or nobody calls it, 0 otherwise"
+    );
     metrics::describe_counter!("hamlet_database_calls_total", "calls to the database");
     metrics::describe_histogram!(
         "hamlet_database_call_duration_seconds",
@@ -119,6 +123,11 @@ pub fn operation_step(
     let labels = [("kind", kind), ("step", step), ("outcome", outcome)];
     metrics::counter!("hamlet_operation_steps_total", &labels).increment(1);
     metrics::histogram!("hamlet_operation_step_duration_seconds", &labels).record(took);
+}
+
+/// Shows whether a gateway is told of changes of hosts.
+pub fn directory_fresh(is_fresh: bool) {
+    metrics::gauge!("hamlet_directory_fresh").set(if is_fresh { 1.0 } else { 0.0 });
 }
 
 /// Counts a request that is no gRPC and was answered so.

@@ -3,18 +3,27 @@
 use std::{
     collections::HashMap,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
+use futures::StreamExt as _;
 use hamlet_proto::hamlet::instance::v1::{
     CheckRegisterTokenRequest, PassphraseParameters, RegisterPassphraseRequest,
-    RegisterPassphraseResponse, ResolveHostRequest, ResolveHostResponse, Tenant,
-    resolve_host_response::HostState,
+    RegisterPassphraseResponse, ResolveHostRequest, ResolveHostResponse, Tenant, WatchHostsRequest,
+    WatchHostsResponse, resolve_host_response::HostState, watch_hosts_response::Heartbeat,
 };
 use service_kit::{
     caller::Caller,
     status::{StatusBuilder, invalid_field},
+};
+use tokio::sync::broadcast;
+use tokio_stream::{
+    Stream,
+    wrappers::{BroadcastStream, IntervalStream},
 };
 use tonic::{Code, Request, Status};
 
@@ -39,6 +48,9 @@ struct Known(Arc<Mutex<Hosts>>);
 struct Hosts {
     answers: HashMap<String, ResolveHostResponse>,
     delay: Duration,
+    failure: Option<Status>,
+    asked_now: usize,
+    peak: usize,
     registered: Vec<RegisterPassphraseRequest>,
 }
 
@@ -88,6 +100,11 @@ impl Directory {
         self.known.lock().answers.insert(host.to_owned(), answer);
     }
 
+    /// Sets the health of a service by its name.
+    pub fn report_health(&self, service: &str, serves: bool) {
+        self.fake.report_health(service, serves);
+    }
+
     /// Marks the instance of a host as blocked.
     pub fn block(&self, host: &str, reason: &str) {
         let mut answer = active_instance(host);
@@ -103,9 +120,41 @@ impl Directory {
         self.set(host, answer);
     }
 
-    /// Delays each answer about a host.
+    /// Delays each answer about a host, after it was made.
     pub fn answer_after(&self, delay: Duration) {
         self.known.lock().delay = delay;
+    }
+
+    /// Refuses to resolve hosts with this status; `None` resolves them again.
+    pub fn fail(&self, failure: Option<Status>) {
+        self.known.lock().failure = failure;
+    }
+
+    /// The largest number of hosts that were being resolved at once, since the last call of this function.
+    #[must_use]
+    pub fn peak(&self) -> usize {
+        let mut hosts = self.known.lock();
+        let asked_now = hosts.asked_now;
+        std::mem::replace(&mut hosts.peak, asked_now)
+    }
+
+    /// From now on tells watchers of changes. Without it, the service is too old to do so.
+    #[must_use]
+    pub fn tell_changes(&self) -> Changes {
+        let changes = Changes {
+            messages: broadcast::channel(1024).0,
+            is_silent: Arc::default(),
+        };
+        let told = changes.clone();
+        self.fake.stream(move |request| told.watch(&request));
+        changes
+    }
+
+    /// The resume tokens with which streams began.
+    #[must_use]
+    pub fn resumed(&self) -> Vec<String> {
+        let asked = self.fake.asked::<WatchHostsRequest>();
+        asked.into_iter().map(|asked| asked.resume_token).collect()
     }
 
     /// The number of calls that resolved a host.
@@ -131,10 +180,18 @@ impl Known {
         request: Request<ResolveHostRequest>,
     ) -> Result<ResolveHostResponse, Status> {
         Caller::of(&request)?.require_internal()?;
-        let delay = self.lock().delay;
+        let (delay, answer) = {
+            let mut hosts = self.lock();
+            hosts.asked_now += 1;
+            hosts.peak = hosts.peak.max(hosts.asked_now);
+            let found = hosts.answers.get(&request.get_ref().host).cloned();
+            let found = found.ok_or_else(|| Status::not_found("no such host"));
+            let answer = hosts.failure.clone().map_or(found, Err);
+            (hosts.delay, answer)
+        };
         tokio::time::sleep(delay).await;
-        let found = self.lock().answers.get(&request.get_ref().host).cloned();
-        found.ok_or_else(|| Status::not_found("no such host"))
+        self.lock().asked_now -= 1;
+        answer
     }
 
     fn check_token(
@@ -192,5 +249,86 @@ impl Hosts {
             EXPIRED_TOKEN => refused("REGISTER_TOKEN_EXPIRED"),
             _ => refused("REGISTER_TOKEN_WRONG"),
         }
+    }
+}
+
+/// What watchers of the fake instance service are told.
+#[derive(Clone, Debug)]
+pub struct Changes {
+    /// `None` ends the streams.
+    messages: broadcast::Sender<Option<WatchHostsResponse>>,
+    is_silent: Arc<AtomicBool>,
+}
+
+/// How often a watcher gets a heartbeat.
+const HEARTBEAT_EVERY: Duration = Duration::from_millis(50);
+/// The only token.
+const TOKEN: &str = "the fake";
+
+impl Changes {
+    /// Tells that a host has changed.
+    pub fn host(&self, host: &str) {
+        self.tell(WatchHostsResponse {
+            canonical_host: host.to_owned(),
+            ..WatchHostsResponse::default()
+        });
+    }
+
+    /// Tells that the instance of a host of [`active_instance`] has changed.
+    pub fn instance_of(&self, host: &str) {
+        self.tell(WatchHostsResponse {
+            instance_id: format!("id of {host}"),
+            ..WatchHostsResponse::default()
+        });
+    }
+
+    /// Tells that changes may have been missed.
+    pub fn reset(&self) {
+        self.tell(WatchHostsResponse {
+            reset: true,
+            ..WatchHostsResponse::default()
+        });
+    }
+
+    /// Stops or starts the heartbeats.
+    pub fn be_silent(&self, is_silent: bool) {
+        self.is_silent.store(is_silent, Ordering::SeqCst);
+    }
+
+    /// Ends the streams. Watchers come back.
+    pub fn end(&self) {
+        self.messages.send(None).ok();
+    }
+
+    fn tell(&self, message: WatchHostsResponse) {
+        self.messages.send(Some(message)).ok();
+    }
+
+    fn watch(
+        &self,
+        request: &Request<WatchHostsRequest>,
+    ) -> Result<impl Stream<Item = Result<WatchHostsResponse, Status>> + use<>, Status> {
+        Caller::of(request)?.require_internal()?;
+        let first = WatchHostsResponse {
+            reset: request.get_ref().resume_token != TOKEN,
+            resume_token: TOKEN.to_owned(),
+            ..WatchHostsResponse::default()
+        };
+        let is_silent = Arc::clone(&self.is_silent);
+        let beats = IntervalStream::new(tokio::time::interval(HEARTBEAT_EVERY));
+        let beats = beats.filter_map(move |_| {
+            let beat = WatchHostsResponse {
+                heartbeat: Some(Heartbeat::default()),
+                ..WatchHostsResponse::default()
+            };
+            let beats = !is_silent.load(Ordering::SeqCst);
+            std::future::ready(beats.then_some(Some(beat)))
+        });
+        let messages = BroadcastStream::new(self.messages.subscribe());
+        let messages = messages.filter_map(|message| std::future::ready(message.ok()));
+        let told = futures::stream::select(messages, beats)
+            .take_while(|message| std::future::ready(message.is_some()))
+            .filter_map(std::future::ready);
+        Ok(futures::stream::iter([first]).chain(told).map(Ok))
     }
 }

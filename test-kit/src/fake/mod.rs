@@ -33,7 +33,7 @@ use tokio::runtime::Runtime;
 use tokio_stream::Stream;
 use tonic::{Request, Status, service::Interceptor};
 
-pub use directory::{Directory, EXPIRED_TOKEN, REGISTER_TOKEN, active_instance};
+pub use directory::{Changes, Directory, EXPIRED_TOKEN, REGISTER_TOKEN, active_instance};
 pub use script::{Script, Watch, WatchEnd};
 
 use crate::{doors, eventually_blocking};

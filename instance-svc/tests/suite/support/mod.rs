@@ -29,7 +29,7 @@ use hamlet_proto::{
         apps::v1::{App, InstallAppRequest, app::Kind},
         instance::v1::{
             CreateInstanceRequest, DeleteInstanceRequest, Instance, OperationMetadata,
-            ResolveHostRequest, ResolveHostResponse,
+            ResolveHostRequest, ResolveHostResponse, WatchHostsRequest, WatchHostsResponse,
             directory_service_client::DirectoryServiceClient,
             instance_service_client::InstanceServiceClient,
             operation_service_client::OperationServiceClient,
@@ -418,6 +418,15 @@ impl Clients {
         };
         let answer = self.directory.clone().resolve_host(request).await?;
         Ok(answer.into_inner())
+    }
+
+    /// Watches what gateways keep.
+    pub(crate) async fn watch_hosts(&self, token: &str) -> tonic::Streaming<WatchHostsResponse> {
+        let request = WatchHostsRequest {
+            resume_token: token.to_owned(),
+        };
+        let watching = self.directory.clone().watch_hosts(request).await;
+        watching.unwrap().into_inner()
     }
 
     /// Reads an operation until it meets a condition.
