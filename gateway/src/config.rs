@@ -107,6 +107,13 @@ pub struct Config {
     /// client, and a network of IPv6 (/64).
     #[arg(long, env = "HAMLET_STREAMS_PER_CLIENT", value_name = "COUNT", default_value_t = 256, value_parser = at_least_one)]
     pub streams_per_client: usize,
+    /// How many calls a second one client makes of one service at the public door; further ones are refused. By default as
+    /// many as it can.
+    #[arg(long, env = "HAMLET_RATE_PER_CLIENT", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate_per_client: Option<u32>,
+    /// The same for the calls for one instance.
+    #[arg(long, env = "HAMLET_RATE_PER_INSTANCE", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate_per_instance: Option<u32>,
     /// Who answers requests that are no gRPC. No setting: it follows from what the services can do.
     #[arg(skip)]
     pub http_routes: HttpRoutes,

@@ -21,6 +21,7 @@ mod files;
 mod forward;
 #[doc(hidden)]
 pub mod fuzzing;
+mod guesses;
 mod health;
 mod host;
 mod http2;
@@ -52,6 +53,7 @@ use crate::{
     directory::Directory,
     door::{AdminDoor, PublicDoor},
     forward::Forwarder,
+    guesses::Guesses,
     health::Health,
     onboarding::Onboarding,
     pages::Pages,
@@ -120,7 +122,9 @@ async fn run(
         tenants: Tenants::new(&services, &secrets.cluster_key)?,
         directory: Arc::clone(&directory),
         pages: Arc::clone(&pages),
+        guesses: Arc::default(),
     });
+    let guesses = Arc::<Guesses>::default();
     let credential = Arc::new(Credential::new(secrets.admin_credential));
     let threads = config
         .threads
@@ -155,6 +159,8 @@ async fn run(
             forwarder: forwarder(admin_limits)?,
             credential: Arc::clone(&credential),
             health: health_service.clone(),
+            guesses: Arc::clone(&guesses),
+            pages: Arc::clone(&pages),
         }));
     }
     let room = files::connections(&config);

@@ -42,6 +42,10 @@ pub(crate) enum Refusal {
     Timeout(#[from] NoTimeout),
     #[error("too many calls are running; end some or try again in a moment")]
     TooManyCalls,
+    #[error("calls come too fast; wait {} ms, then go on more slowly", wait.as_millis())]
+    TooFast { wait: Duration },
+    #[error("too many wrong tries; wait {} s before the next one", wait.as_secs().max(1))]
+    TooManyGuesses { wait: Duration },
     #[error("the call waited for its caller while others waited for it; send and read faster")]
     Stalled,
     #[error("the caller broke the call off")]
@@ -101,6 +105,8 @@ impl ServiceError for Refusal {
                 return StatusBuilder::invalid_field("grpc-timeout", error.to_string());
             }
             Self::TooManyCalls => (Code::ResourceExhausted, "TOO_MANY_CALLS"),
+            Self::TooFast { .. } => (Code::ResourceExhausted, "TOO_MANY_CALLS"),
+            Self::TooManyGuesses { .. } => (Code::ResourceExhausted, "TOO_MANY_GUESSES"),
             Self::Stalled => (Code::ResourceExhausted, "CALL_STALLED"),
             Self::CallerGone => (Code::Cancelled, "CALLER_GONE"),
             Self::DeadlineExceeded => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
@@ -117,6 +123,7 @@ impl ServiceError for Refusal {
                 .with("domain", domain),
             Self::Deleting { domain } => status.with("domain", domain),
             Self::TooManyCalls | Self::Stalled => status.retry_after(RETRY_AFTER),
+            Self::TooFast { wait } | Self::TooManyGuesses { wait } => status.retry_after(*wait),
             _ => status,
         }
     }

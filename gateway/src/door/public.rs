@@ -157,15 +157,16 @@ impl PublicDoor {
                 Err(refusal) => asked.refuse(&self.pages, &refusal, &entry.tenant.locale),
             };
         }
-        self.page(whose.host, resolution, request).await
+        self.page(whose, resolution, request).await
     }
 
     async fn page(
         &self,
-        host: &Host,
+        whose: Whose<'_>,
         answer: Resolution,
         request: Request<Incoming>,
     ) -> Response<Body> {
+        let host = whose.host;
         let on_app_host = matches!(&answer, Resolution::Found(entry) if !entry.app_slug.is_empty());
         let asked = Negotiated::of(&request, on_app_host || is_for_people(request.uri().path()));
         let show = |page: &Page<'_>, locale: &str| asked.page(&self.pages, page, locale);
@@ -181,7 +182,7 @@ impl PublicDoor {
                 Found::ChangePassword => see_other(CHOOSE_PATH),
                 Found::Step(step) => {
                     self.onboarding
-                        .answer(step, host, entry, &asked, request)
+                        .answer(step, host, entry, &asked, whose.caller(), request)
                         .await
                 }
             },

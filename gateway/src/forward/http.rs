@@ -208,6 +208,7 @@ impl Forwarder {
         request: Request<Incoming>,
     ) -> Result<Response<HttpDownload>, Refusal> {
         let lane = self.lane(service);
+        lane.turns.count(whose.wants())?;
         let turn = lane.turns.take(whose.wants(), &lane.active).await?;
         let running = lane.active.begin(
             Instant::now() + FOR_EVER,

@@ -87,6 +87,8 @@ impl Limits {
                 service: config.streams_per_service,
                 instance: Some(config.streams_per_instance),
                 caller: Some(config.streams_per_client),
+                instance_rate: config.rate_per_instance,
+                caller_rate: config.rate_per_client,
                 patience: config.queue_timeout,
             },
         )
@@ -99,6 +101,8 @@ impl Limits {
                 service: config.streams_per_service,
                 instance: None,
                 caller: None,
+                instance_rate: None,
+                caller_rate: None,
                 patience: config.queue_timeout,
             },
         )
@@ -157,7 +161,8 @@ pub(crate) struct Whose<'a> {
 }
 
 impl Whose<'_> {
-    fn caller(&self) -> CallerKey {
+    /// What the limits of its client are counted by.
+    pub(crate) fn caller(&self) -> CallerKey {
         CallerKey::of(self.client.address)
     }
 
@@ -387,6 +392,7 @@ impl Forwarder {
         let deadline = Instant::now() + allowed;
         let mut late = Box::pin(sleep_until(deadline));
         let lane = self.lane(service);
+        lane.turns.count(whose.wants())?;
         let (mut head, body) = request.into_parts();
         self.rewrite(&mut head.headers, whose)?;
         head.version = Version::HTTP_2;

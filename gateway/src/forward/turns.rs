@@ -6,8 +6,11 @@
 use std::{
     collections::HashMap,
     hash::Hash,
-    sync::{Arc, Mutex, PoisonError, Weak},
-    time::Duration,
+    sync::{
+        Arc, LazyLock, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -27,6 +30,10 @@ pub(crate) struct TurnLimits {
     pub(crate) service: usize,
     pub(crate) instance: Option<usize>,
     pub(crate) caller: Option<usize>,
+    /// Calls a second of one instance.
+    pub(crate) instance_rate: Option<u32>,
+    /// Calls a second of one caller.
+    pub(crate) caller_rate: Option<u32>,
     /// How long a call may wait.
     pub(crate) patience: Duration,
 }
@@ -62,14 +69,32 @@ impl Turns {
     pub(super) fn new(limits: TurnLimits) -> Self {
         let few = |limit: usize| (limit / 8).max(1);
         Self {
-            all: Scopes::new(limits.service, limits.instance, limits.caller),
-            early: Scopes::new(
-                few(limits.service),
-                limits.instance.map(few),
-                limits.caller.map(few),
-            ),
+            all: Scopes {
+                service: Arc::new(Semaphore::new(limits.service)),
+                instances: limits
+                    .instance
+                    .map(|limit| Shares::new(limit, limits.instance_rate)),
+                callers: limits
+                    .caller
+                    .map(|limit| Shares::new(limit, limits.caller_rate)),
+            },
+            early: Scopes {
+                service: Arc::new(Semaphore::new(few(limits.service))),
+                instances: limits.instance.map(|limit| Shares::new(few(limit), None)),
+                callers: limits.caller.map(|limit| Shares::new(few(limit), None)),
+            },
             patience: limits.patience,
         }
+    }
+
+    /// Counts a call against the rates of its caller and its instance.
+    ///
+    /// # Errors
+    /// [`Refusal::TooFast`] for one that comes too early.
+    pub(super) fn count(&self, whose: For<'_>) -> Result<(), Refusal> {
+        self.all
+            .count(whose)
+            .map_err(|wait| Refusal::TooFast { wait })
     }
 
     /// Waits for a turn. While it waits, calls that are stalled by their callers lose theirs.
@@ -123,21 +148,29 @@ struct Scopes {
 }
 
 impl Scopes {
-    fn new(service: usize, instance: Option<usize>, caller: Option<usize>) -> Self {
-        Self {
-            service: Arc::new(Semaphore::new(service)),
-            instances: instance.map(Shares::new),
-            callers: caller.map(Shares::new),
-        }
-    }
-
     fn of(&self, whose: For<'_>) -> [Option<Arc<Semaphore>>; 2] {
         let caller = self.callers.as_ref().zip(whose.caller);
         let instance = self.instances.as_ref().zip(whose.instance);
         [
-            caller.map(|(callers, key)| callers.of(&key, || key)),
-            instance.map(|(instances, id)| instances.of(id, || id.into())),
+            caller.map(|(callers, key)| Arc::clone(&callers.of(&key, || key).turns)),
+            instance.map(|(instances, id)| Arc::clone(&instances.of(id, || id.into()).turns)),
         ]
+    }
+
+    /// Counts a call. If it comes too early, says by how much.
+    fn count(&self, whose: For<'_>) -> Result<(), Duration> {
+        let now = now();
+        if let Some((callers, key)) = self.callers.as_ref().zip(whose.caller)
+            && callers.rate.interval > 0
+        {
+            callers.rate.count(&callers.of(&key, || key), now)?;
+        }
+        if let Some((instances, id)) = self.instances.as_ref().zip(whose.instance)
+            && instances.rate.interval > 0
+        {
+            instances.rate.count(&instances.of(id, || id.into()), now)?;
+        }
+        Ok(())
     }
 
     fn try_take(&self, whose: For<'_>) -> Option<Permits> {
@@ -184,45 +217,107 @@ impl Scopes {
     }
 }
 
-/// A semaphore each for many keys. It exists while somebody holds a turn of it or waits for one.
+/// What each of many keys may use.
 struct Shares<K> {
     limit: usize,
+    rate: Rate,
     kept: Mutex<Kept<K>>,
 }
 
 struct Kept<K> {
-    semaphores: HashMap<K, Weak<Semaphore>>,
+    shares: HashMap<K, Arc<Share>>,
     sweep_at: usize,
 }
 
+/// What one key may use.
+struct Share {
+    turns: Arc<Semaphore>,
+    /// When a call would be in time that comes after all earlier ones at the allowed rate, in microseconds since the
+    /// start. This is the theoretical arrival time of the generic cell rate algorithm (ITU-T I.371).
+    due: AtomicU64,
+}
+
+/// How many calls may begin in a second.
+#[derive(Clone, Copy)]
+struct Rate {
+    /// The time of one call in microseconds; 0 for no limit.
+    interval: u64,
+}
+
+/// How far calls may run ahead of their rate, in microseconds.
+const BURST: u64 = 1_000_000;
+
+impl Rate {
+    fn new(calls_a_second: Option<u32>) -> Self {
+        Self {
+            interval: calls_a_second
+                .map_or(0, |calls| (1_000_000 / u64::from(calls.max(1))).max(1)),
+        }
+    }
+
+    /// Counts a call at the time `now`. If it comes too early, says by how much.
+    fn count(self, share: &Share, now: u64) -> Result<(), Duration> {
+        if self.interval == 0 {
+            return Ok(());
+        }
+        let counted = share
+            .due
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |due| {
+                let next = due.max(now) + self.interval;
+                (next <= now + BURST).then_some(next)
+            });
+        match counted {
+            Ok(_) => Ok(()),
+            Err(due) => Err(Duration::from_micros(
+                (due + self.interval).saturating_sub(now + BURST),
+            )),
+        }
+    }
+}
+
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Microseconds since the start.
+fn now() -> u64 {
+    u64::try_from(START.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
 impl<K: Eq + Hash> Shares<K> {
-    fn new(limit: usize) -> Self {
+    fn new(limit: usize, calls_a_second: Option<u32>) -> Self {
         Self {
             limit,
+            rate: Rate::new(calls_a_second),
             kept: Mutex::new(Kept {
-                semaphores: HashMap::new(),
+                shares: HashMap::new(),
                 sweep_at: 64,
             }),
         }
     }
 
-    fn of<Q>(&self, key: &Q, own: impl FnOnce() -> K) -> Arc<Semaphore>
+    fn of<Q>(&self, key: &Q, own: impl FnOnce() -> K) -> Arc<Share>
     where
         K: std::borrow::Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(semaphore) = kept.semaphores.get(key).and_then(Weak::upgrade) {
-            return semaphore;
+        if let Some(share) = kept.shares.get(key) {
+            return Arc::clone(share);
         }
-        if kept.semaphores.len() >= kept.sweep_at {
-            kept.semaphores
-                .retain(|_, semaphore| semaphore.strong_count() > 0);
-            kept.sweep_at = kept.semaphores.len() * 2 + 64;
+        if kept.shares.len() >= kept.sweep_at {
+            let now = now();
+            kept.shares.retain(|_, share| {
+                share.turns.available_permits() < self.limit
+                    || Arc::strong_count(share) > 1
+                    || share.due.load(Ordering::Relaxed) > now
+            });
+            kept.sweep_at = kept.shares.len() * 2 + 64;
         }
-        let semaphore = Arc::new(Semaphore::new(self.limit));
-        kept.semaphores.insert(own(), Arc::downgrade(&semaphore));
-        semaphore
+        let share = Arc::new(Share {
+            turns: Arc::new(Semaphore::new(self.limit)),
+            due: AtomicU64::new(0),
+        });
+        kept.shares.insert(own(), Arc::clone(&share));
+        share
     }
 }
 
@@ -247,6 +342,8 @@ mod tests {
             service: 32,
             instance: Some(16),
             caller: Some(8),
+            instance_rate: Some(100),
+            caller_rate: Some(10),
             patience: Duration::from_millis(20),
         })
     }
@@ -300,6 +397,25 @@ mod tests {
             drop(turns.all.try_take(whose));
         }
         let instances = turns.all.instances.as_ref().unwrap();
-        assert!(instances.kept.lock().unwrap().semaphores.len() <= 130);
+        assert!(instances.kept.lock().unwrap().shares.len() <= 130);
+    }
+
+    #[test]
+    fn a_rate_holds_over_any_time_and_lets_a_second_run_ahead() {
+        let turns = turns();
+        let callers = turns.all.callers.as_ref().unwrap();
+        let share = callers.of(&caller(1), || caller(1));
+        let passed = |from: u64, to: u64| {
+            let times = (from..to).step_by(1000);
+            times
+                .filter(|now| callers.rate.count(&share, *now).is_ok())
+                .count()
+        };
+        // A second ahead, then ten a second.
+        assert_eq!(passed(0, 1_000_000), 19);
+        assert_eq!(passed(1_000_000, 5_000_000), 40);
+        assert!(callers.rate.count(&share, 5_000_000).is_ok());
+        let early = callers.rate.count(&share, 5_000_001);
+        assert!(early.is_err_and(|wait| wait <= Duration::from_millis(100)));
     }
 }

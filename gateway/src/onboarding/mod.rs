@@ -21,7 +21,9 @@ use crate::{
         Body,
         http::{Negotiated, errors, script, see_other},
     },
+    caller::CallerKey,
     directory::{Directory, HostEntry, Resolution},
+    guesses::Guesses,
     host::Host,
     pages::{Page, Pages, PassphraseForm, SCRIPT, SCRIPT_PATH, SUBMIT_PATH},
     tenants::{DeadToken, TenantError, Tenants},
@@ -81,6 +83,7 @@ pub(crate) struct Onboarding {
     pub(crate) tenants: Tenants,
     pub(crate) directory: Arc<Directory>,
     pub(crate) pages: Arc<Pages>,
+    pub(crate) guesses: Arc<Guesses>,
 }
 
 impl Onboarding {
@@ -90,14 +93,40 @@ impl Onboarding {
         host: &Host,
         entry: &HostEntry,
         asked: &Negotiated,
+        client: CallerKey,
         request: Request<Incoming>,
     ) -> Response<Body> {
+        let tries = match step {
+            Step::Start | Step::Choose => register_token(request.uri().query()).is_some(),
+            Step::Submit => true,
+            Step::Script | Step::Done => false,
+        };
+        if tries && let Err(refusal) = self.guesses.may_try(client) {
+            return asked.refuse(&self.pages, &refusal, &entry.tenant.locale);
+        }
         match step {
-            Step::Start => self.start(entry, asked, &request).await,
-            Step::Choose => self.choose(entry, asked, &request).await,
+            Step::Start => self.start(entry, asked, client, &request).await,
+            Step::Choose => self.choose(entry, asked, client, &request).await,
             Step::Script => script(SCRIPT, request.method() == Method::HEAD),
-            Step::Submit => self.submit(host, entry, asked, request).await,
+            Step::Submit => self.submit(host, entry, asked, client, request).await,
             Step::Done => self.done(host, entry, asked).await,
+        }
+    }
+
+    /// Checks a token, and counts a wrong one against the client.
+    async fn check(
+        &self,
+        client: CallerKey,
+        entry: &HostEntry,
+        token: &str,
+    ) -> Result<PassphraseParameters, TenantError> {
+        let checked = self.tenants.check(entry, token).await;
+        checked.inspect_err(|refusal| self.note(client, refusal, token))
+    }
+
+    fn note(&self, client: CallerKey, refusal: &TenantError, token: &str) {
+        if let TenantError::Token(DeadToken::Wrong | DeadToken::Malformed) = refusal {
+            self.guesses.was_wrong(client, token.as_bytes());
         }
     }
 
@@ -110,13 +139,14 @@ impl Onboarding {
         &self,
         entry: &HostEntry,
         asked: &Negotiated,
+        client: CallerKey,
         request: &Request<Incoming>,
     ) -> Response<Body> {
         let domain = entry.tenant.domain.as_str();
         let Some(token) = register_token(request.uri().query()) else {
             return self.page(entry, asked, &Page::Waiting { domain });
         };
-        match self.tenants.check(entry, &token).await {
+        match self.check(client, entry, &token).await {
             // The query is passed on unchanged.
             Ok(_) => {
                 let query = request.uri().query().unwrap_or_default();
@@ -130,6 +160,7 @@ impl Onboarding {
         &self,
         entry: &HostEntry,
         asked: &Negotiated,
+        client: CallerKey,
         request: &Request<Incoming>,
     ) -> Response<Body> {
         let domain = entry.tenant.domain.as_str();
@@ -139,7 +170,7 @@ impl Onboarding {
         let Some(token) = register_token(request.uri().query()) else {
             return self.page(entry, asked, &Page::Waiting { domain });
         };
-        match self.tenants.check(entry, &token).await {
+        match self.check(client, entry, &token).await {
             Ok(parameters) => self.form(entry, asked, &parameters, &token, "", None),
             Err(refusal) => self.page(entry, asked, &closed(domain, &refusal)),
         }
@@ -170,6 +201,7 @@ impl Onboarding {
         host: &Host,
         entry: &HostEntry,
         asked: &Negotiated,
+        client: CallerKey,
         request: Request<Incoming>,
     ) -> Response<Body> {
         if !origin::is_own(request.headers(), host) {
@@ -181,6 +213,8 @@ impl Onboarding {
             Err(unreadable) => return refuse_body(asked, &unreadable),
         };
         let registered = self.tenants.register(entry, submission.message()).await;
+        let registered = registered
+            .inspect_err(|refusal| self.note(client, refusal, &submission.register_token));
         match registered {
             Ok(()) => {
                 self.directory.forget(host);

@@ -176,3 +176,62 @@ async fn a_half_closed_request_gets_its_answer() {
         String::from_utf8_lossy(&all)
     );
 }
+
+/// Who guesses waits longer each time. A program with an old credential does not guess.
+#[tokio::test]
+async fn guesses_of_the_credential_are_slowed() {
+    let world = World::new().await;
+    let admin = world.administrator().await;
+    let call = async |credential: &str| {
+        let header = format!("Bearer {credential}");
+        let sent = [("authorization", header.as_str())];
+        admin.call("alice.example", "Headers", &sent).await
+    };
+    for _ in 0..50 {
+        assert_eq!(call("an old one").await.code(), Code::Unauthenticated);
+    }
+    let mut refused = 0;
+    for guess in 0..30 {
+        let answer = call(&format!("guess {guess}")).await;
+        if answer.code() == Code::ResourceExhausted {
+            refused += 1;
+        } else {
+            assert_eq!(answer.code(), Code::Unauthenticated);
+        }
+    }
+    assert!(refused >= 15, "{refused} of 30 were refused unseen");
+}
+
+#[tokio::test]
+async fn a_caller_that_is_too_fast_is_told_when_to_come_back() {
+    let world = World::with(|config| config.rate_per_client = Some(10)).await;
+    let client = world.client().await;
+    let mut refused = 0;
+    for _ in 0..30 {
+        let answer = client.call("alice.example", "Headers", &[]).await;
+        if answer.code() == Code::ResourceExhausted {
+            use tonic_types::StatusExt as _;
+            let retry = answer.status().get_details_retry_info().unwrap();
+            assert!(retry.retry_delay.unwrap() <= Duration::from_millis(100));
+            refused += 1;
+        }
+    }
+    assert!((10..30).contains(&refused), "{refused} of 30 were refused");
+}
+
+#[tokio::test]
+async fn a_method_that_does_not_exist_and_a_time_of_nothing_are_told() {
+    let world = World::new().await;
+    let client = world.client().await;
+    let answer = client.call("alice.example", "Unimplemented", &[]).await;
+    assert_eq!(answer.code(), Code::Unimplemented);
+    assert!(
+        answer.status().message().contains("/Unimplemented"),
+        "{:?}",
+        answer.status()
+    );
+    let answer = client
+        .call("alice.example", "Headers", &[("grpc-timeout", "0S")])
+        .await;
+    assert_eq!(answer.code(), Code::InvalidArgument);
+}

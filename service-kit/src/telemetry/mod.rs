@@ -21,7 +21,9 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use tokio_util::sync::CancellationToken;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
-    EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    EnvFilter, Layer as _,
+    layer::{Identity, SubscriberExt as _},
+    util::SubscriberInitExt as _,
 };
 
 pub use self::{
@@ -107,7 +109,11 @@ pub async fn init(
         .transpose()?;
     calls::LOOKED_AT.store(is_verbose || traces.is_some(), Ordering::Relaxed);
     let registry = tracing_subscriber::registry()
-        .with(traces.as_ref().map(trace::layer))
+        .with(match &traces {
+            Some(traces) => trace::layer(traces).boxed(),
+            // A layer that is not there, as `None`, would count as one that wants everything.
+            None => Identity::new().with_filter(LevelFilter::OFF).boxed(),
+        })
         .with(log::marks());
     match flags.log_format {
         LogFormat::Text => registry

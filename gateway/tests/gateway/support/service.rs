@@ -225,6 +225,13 @@ async fn play(
             response.headers_mut().extend(status("9"));
             respond.send_response(response, true).unwrap();
         }
+        "Unimplemented" => {
+            let mut response = head();
+            response
+                .headers_mut()
+                .insert("grpc-status", "12".parse().unwrap());
+            respond.send_response(response, true).unwrap();
+        }
         "LongError" => {
             let length = request.headers()["length"].to_str().unwrap();
             let long = "x".repeat(length.parse().unwrap());
