@@ -1,0 +1,77 @@
+//! The headers by which services know the gateway, and the door, the instance and the client of a request.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use http::{HeaderMap, HeaderName, HeaderValue, header::HOST};
+use service_kit::{
+    caller::{DOOR_HEADER, KEY_HEADER, TENANT_HEADER},
+    peer,
+    secret::Keyring,
+};
+use tokio::time::Instant;
+
+use super::{Forwarder, Whose};
+
+impl Forwarder {
+    /// Replaces the headers that services trust: those that the client sent are removed first.
+    pub(super) fn rewrite(
+        &self,
+        headers: &mut HeaderMap,
+        whose: Whose<'_>,
+    ) -> Result<(), peer::Error> {
+        let ours: Vec<HeaderName> = headers
+            .keys()
+            .filter(|name| name.as_str().starts_with("x-hamlet-"))
+            .cloned()
+            .collect();
+        for name in ours {
+            headers.remove(name);
+        }
+        // The host is in `:authority` from here on.
+        headers.remove(HOST);
+        headers.insert(KEY_HEADER, self.key.now()?);
+        headers.insert(DOOR_HEADER, self.door.clone());
+        whose.last_lines.of(whose.client, whose.host).write(headers);
+        whose.trace.inject(headers);
+        if let Some(entry) = whose.entry {
+            headers.insert(TENANT_HEADER, entry.header.clone());
+        }
+        Ok(())
+    }
+}
+
+/// The header with the cluster key, made anew now and then: the key may change.
+pub(super) struct KeyHeader {
+    key: Keyring,
+    made: Mutex<(Instant, HeaderValue)>,
+}
+
+impl KeyHeader {
+    /// Shorter than any time for which a previous key is accepted.
+    const FRESH: Duration = Duration::from_millis(500);
+
+    pub(super) fn new(key: &Keyring) -> Result<Self, peer::Error> {
+        Ok(Self {
+            made: Mutex::new((Instant::now(), Self::make(key)?)),
+            key: key.clone(),
+        })
+    }
+
+    fn make(key: &Keyring) -> Result<HeaderValue, peer::Error> {
+        let mut header =
+            HeaderValue::try_from(key.current().expose()).map_err(|_| peer::Error::Key)?;
+        header.set_sensitive(true);
+        Ok(header)
+    }
+
+    fn now(&self) -> Result<HeaderValue, peer::Error> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if made.0.elapsed() >= Self::FRESH {
+            *made = (Instant::now(), Self::make(&self.key)?);
+        }
+        Ok(made.1.clone())
+    }
+}

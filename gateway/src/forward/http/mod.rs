@@ -1,0 +1,168 @@
+//! Forwarding HTTP requests that are no gRPC: bodies stream in both directions, and connections may be upgraded.
+//!
+//! Requests leave as HTTP/1.1, whatever they came as: it can be upgraded, and every server speaks it. Each has a connection
+//! for itself while it is at work. What is hop-by-hop (RFC 9110, section 7.6.1) ends here; all else passes.
+
+mod download;
+mod hops;
+mod pool;
+mod upgrade;
+mod upload;
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+    header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, UPGRADE},
+};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout},
+};
+
+pub(crate) use self::download::HttpDownload;
+pub(super) use self::pool::HttpUpstream;
+use self::{
+    hops::{remove_hop_by_hop, remove_ours},
+    pool::SendError,
+    upgrade::{Upgrade, tunnel},
+    upload::{Gate, Upload},
+};
+use super::{Forwarder, Whose, active::Stream};
+use crate::{accept::Connection, refusal::Refusal, route::Service};
+
+/// What counts as for ever: an event stream has no deadline.
+const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+impl Forwarder {
+    /// Forwards a request that is no gRPC to `service`. Fails when the service gives no response.
+    pub(crate) async fn forward_http(
+        &self,
+        service: Service,
+        whose: Whose<'_>,
+        connection: &Arc<Connection>,
+        request: Request<Incoming>,
+    ) -> Result<Response<HttpDownload>, Refusal> {
+        let lane = self.lane(service);
+        lane.turns.count(whose.wants())?;
+        let turn = lane.turns.take(whose.wants(), &lane.active).await?;
+        let running = lane.active.begin(
+            Instant::now() + FOR_EVER,
+            whose.caller(),
+            whose.entry.map(Arc::clone),
+            turn,
+        );
+        let exchange = Arc::clone(running.exchange());
+        let (mut head, body) = request.into_parts();
+        let upgrade = Upgrade::asked(&mut head);
+        let trailers = head.headers.get(TE).is_some_and(|te| te == "trailers");
+        remove_hop_by_hop(&mut head.headers);
+        self.rewrite(&mut head.headers, whose)?;
+        // A body is framed anew. What its sender said of its length counts only if the body has that length.
+        head.headers.remove(CONTENT_LENGTH);
+        if let Some(length) = body.size_hint().exact()
+            && (length > 0 || is_with_body(&head.method))
+        {
+            head.headers.insert(CONTENT_LENGTH, length.into());
+        }
+        if trailers {
+            head.headers
+                .insert(TE, HeaderValue::from_static("trailers"));
+        }
+        if let Some(upgrade) = &upgrade {
+            upgrade.ask(&mut head.headers);
+        }
+        let authority = whose.host.authority().as_str();
+        head.headers.insert(
+            HOST,
+            HeaderValue::from_str(authority).map_err(|_| Refusal::Path)?,
+        );
+        head.version = Version::HTTP_11;
+        let path = head.uri.path_and_query().cloned();
+        head.uri = path.map_or_else(|| Uri::from_static("/"), Uri::from);
+        let (open, gate) = oneshot::channel();
+        let waits = head.headers.contains_key(EXPECT);
+        let mut request = Request::from_parts(
+            head,
+            Upload {
+                body,
+                gate: waits.then(|| Gate::new(gate)),
+                exchange: Arc::clone(&exchange),
+            },
+        );
+        if waits {
+            let open = Mutex::new(Some(open));
+            hyper::ext::on_informational(&mut request, move |response| {
+                if response.status() == StatusCode::CONTINUE {
+                    let open = open.lock().unwrap_or_else(PoisonError::into_inner).take();
+                    // The receiver is gone when the request is over.
+                    let _ = open.map(|open| open.send(()));
+                }
+            });
+        }
+
+        let sent = tokio::select! {
+            biased;
+            sent = timeout(self.deadline, lane.http.send(request)) => {
+                sent.map_err(|_late| Refusal::DeadlineExceeded)?
+            }
+            () = exchange.over() => {
+                let why = exchange.end_reason();
+                return Err(why.map_or(Refusal::DeadlineExceeded, Refusal::from));
+            }
+        };
+        let service = service.name();
+        let (mut response, lease) = sent.map_err(|error| {
+            if let Some(unseen) = lane.out_of_reach.now() {
+                tracing::warn!(%error, service, unseen, "a request got no response");
+            }
+            match error {
+                SendError::Connect(_) => Refusal::ServiceUnreachable { service },
+                SendError::Broken(_) => Refusal::BrokenOff {
+                    service,
+                    code: tonic::Code::Unavailable,
+                },
+            }
+        })?;
+        let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let theirs = switched.then(|| hyper::upgrade::on(&mut response));
+        let (mut head, body) = response.into_parts();
+        let protocol = head.headers.get(UPGRADE).cloned();
+        remove_hop_by_hop(&mut head.headers);
+        remove_ours(&mut head.headers);
+        head.version = Version::HTTP_11;
+        if let Some(theirs) = theirs {
+            // A switch that nobody asked for, or to what nobody asked for, is no response.
+            let Some((upgrade, protocol)) = upgrade.zip(protocol) else {
+                return Err(Refusal::BrokenOff {
+                    service,
+                    code: tonic::Code::Unavailable,
+                });
+            };
+            head.headers
+                .insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            head.headers.insert(UPGRADE, protocol);
+            let connection = Arc::clone(connection);
+            // The turn is given back: a tunnel may last for days, and is bounded as a connection.
+            drop(running);
+            tokio::spawn(tunnel(upgrade.ours, theirs, connection));
+            return Ok(Response::from_parts(head, HttpDownload::none()));
+        }
+        exchange.receive(Stream::Http(body));
+        let download = HttpDownload {
+            running: Some(running),
+            lease: Some(lease),
+        };
+        Ok(Response::from_parts(head, download))
+    }
+}
+
+/// Whether a request of this method without a body says so by its length (RFC 9110, section 8.6).
+fn is_with_body(method: &Method) -> bool {
+    [Method::POST, Method::PUT, Method::PATCH].contains(method)
+}
