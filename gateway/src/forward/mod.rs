@@ -6,7 +6,7 @@
 mod active;
 mod arrival;
 mod call;
-mod deadline;
+pub(crate) mod deadline;
 mod http;
 mod limits;
 mod turns;
