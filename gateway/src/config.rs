@@ -94,7 +94,7 @@ pub struct Config {
     #[arg(long, env = "HAMLET_STREAMS_PER_CONNECTION", value_name = "COUNT", default_value_t = 128,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub streams_per_connection: u32,
-    /// How many connections each door holds to each service.
+    /// How many connections each door holds to each replica of a service; at least one a thread.
     #[arg(long, env = "HAMLET_UPSTREAM_CONNECTIONS", value_name = "COUNT", default_value_t = 4, value_parser = at_least_one)]
     pub upstream_connections: usize,
     /// How many calls each door sends to one service at once; more wait.

@@ -18,9 +18,10 @@ pub(crate) struct Connections {
 pub(crate) fn connections(config: &Config) -> Connections {
     let limit = raise();
     let fitted = fit(config.connections, limit);
-    if fitted.public < config.connections {
+    if fitted.admin < config.connections {
         tracing::warn!(
-            connections = fitted.public,
+            public = fitted.public,
+            admin = fitted.admin,
             files = limit,
             "the process may open few files, so the doors have fewer connections than the settings say"
         );

@@ -9,11 +9,15 @@
     reason = "a failed expectation is what a fuzzer looks for"
 )]
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header::HOST};
 
 use crate::{
+    forward::deadline,
     host::Host,
     proxied::{
         Client, Peer, Scheme, TrustedProxies,
@@ -115,4 +119,61 @@ pub fn proxy_protocol(bytes: &[u8]) {
             decided => assert_eq!(decided, whole),
         }
     }
+}
+
+/// Lines of `grpc-timeout`, separated by line breaks: what is read is what the digits and the unit say, the gateway's cap
+/// bounds it, and the service is told a time that is a little longer.
+pub fn grpc_timeout(bytes: &[u8]) {
+    const CAP: Duration = Duration::from_secs(24 * 3600);
+    const SLACK: Duration = Duration::from_millis(251);
+    let mut headers = HeaderMap::new();
+    for line in bytes.split(|byte| *byte == b'\n') {
+        if let Ok(value) = HeaderValue::from_bytes(line) {
+            headers.append(deadline::TIMEOUT_HEADER, value);
+        }
+    }
+    let texts: Vec<_> = headers.get_all(deadline::TIMEOUT_HEADER).iter().collect();
+    let said = match texts.as_slice() {
+        [] => Some(CAP),
+        [text] => text.to_str().ok().and_then(timeout),
+        _ => None,
+    };
+    if let [text] = texts.as_slice()
+        && let Ok(text) = text.to_str()
+    {
+        let parsed = service_kit::deadline::parse(text).ok();
+        assert_eq!(parsed.filter(|time| !time.is_zero()), said);
+    }
+    for cap in [Duration::from_millis(1), Duration::from_secs(600), CAP] {
+        let allowed = deadline::of(&headers, cap).ok();
+        assert_eq!(allowed, said.map(|time| time.min(cap)));
+        let Some(allowed) = allowed else { continue };
+        let told = deadline::header(allowed);
+        let told = timeout(told.to_str().expect("it is a text")).expect("it is a timeout");
+        assert!(told >= allowed && told <= allowed + SLACK);
+    }
+}
+
+/// A timeout as the grammar of gRPC over HTTP/2 has it, read in another way than the code does.
+fn timeout(text: &str) -> Option<Duration> {
+    let (unit, digits) = text.as_bytes().split_last()?;
+    if digits.is_empty() || digits.len() > 8 {
+        return None;
+    }
+    let nanos = match unit {
+        b'H' => 3_600_000_000_000,
+        b'M' => 60_000_000_000,
+        b'S' => 1_000_000_000,
+        b'm' => 1_000_000,
+        b'u' => 1_000,
+        b'n' => 1_u128,
+        _ => return None,
+    };
+    let mut number = 0;
+    for digit in digits {
+        number = number * 10 + u128::from(digit.checked_sub(b'0').filter(|it| *it < 10)?);
+    }
+    let seconds = u64::try_from(number * nanos / 1_000_000_000).ok()?;
+    let rest = u32::try_from(number * nanos % 1_000_000_000).ok()?;
+    Some(Duration::new(seconds, rest)).filter(|time| !time.is_zero())
 }

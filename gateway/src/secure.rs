@@ -17,6 +17,7 @@ use crate::{
     answer::{Body, http::plain},
     host::Host,
     proxied::{Scheme, TrustedProxies, protocol},
+    seldom::Seldom,
 };
 
 /// What is usual, and what lists of preloaded hosts demand.
@@ -87,6 +88,8 @@ pub(crate) struct Redirect {
     pub(crate) with_header: TrustedProxies,
 }
 
+static FAILED: Seldom = Seldom::new();
+
 impl Redirect {
     /// Redirects until shutdown.
     ///
@@ -112,7 +115,9 @@ impl Redirect {
                     return Err(error);
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
+                    if let Some(unseen) = FAILED.now() {
+                        tracing::warn!(%error, unseen, "cannot accept a connection");
+                    }
                     // Out of file descriptors, most likely: trying at once would only spin.
                     sleep(Duration::from_millis(50)).await;
                     continue;

@@ -22,6 +22,13 @@ pub(crate) struct Seldom {
 }
 
 impl Seldom {
+    pub(crate) const fn new() -> Self {
+        Self {
+            next: AtomicU64::new(0),
+            unseen: AtomicU64::new(0),
+        }
+    }
+
     /// Whether to write a line now. If so, how many have not been written since the last one.
     pub(crate) fn now(&self) -> Option<u64> {
         self.at(START.elapsed())

@@ -18,12 +18,14 @@ use tonic::{
     service::interceptor::InterceptedService,
 };
 
-use crate::{directory::HostEntry, route::Service, services::Services};
+use crate::{directory::HostEntry, route::Service, seldom::Seldom, services::Services};
 
 /// How long checking a token may take.
 const CHECK_WITHIN: Duration = Duration::from_secs(5);
 /// How long setting a passphrase may take: hashing is slow on purpose, and may wait in a queue.
 const REGISTER_WITHIN: Duration = Duration::from_secs(60);
+
+static FAILED: Seldom = Seldom::new();
 
 /// Why a register token is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,10 +71,13 @@ impl From<Status> for TenantError {
             Some(wrong) if is_weak => Self::Weak(wrong.description),
             Some(wrong) => Self::Field(wrong.field, wrong.description),
             None => {
-                if refused.code() != Code::NotFound {
+                if refused.code() != Code::NotFound
+                    && let Some(unseen) = FAILED.now()
+                {
                     tracing::warn!(
                         code = %refused.code(),
                         message = refused.message(),
+                        unseen,
                         "the instance service could not be asked"
                     );
                 }

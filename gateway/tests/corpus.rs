@@ -16,6 +16,7 @@ fn the_corpus_holds() {
     for target in fs::read_dir(corpus).unwrap() {
         let target = target.unwrap();
         let run: fn(&[u8]) = match target.file_name().to_str().unwrap() {
+            "grpc_timeout" => fuzzing::grpc_timeout,
             "host" => fuzzing::host,
             "forwarded" => fuzzing::forwarded,
             "proxy_protocol" => fuzzing::proxy_protocol,

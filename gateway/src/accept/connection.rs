@@ -52,10 +52,10 @@ const MAX_HEADER_LIST: u32 = 12 * 1024;
 /// The largest head on HTTP/1.1.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// How long a connection may take to its first request, and on HTTP/1.1 each request head from its first byte.
+/// How long a connection may take to its first request. Later ones on HTTP/1.1 may take as long as it may be idle.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
 
-/// How long a connection that is closed for being idle may take to end.
+/// How long a connection that is closed for being idle may take to end, after its last request.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(2);
 
 /// How connections are served.
@@ -144,7 +144,11 @@ impl<H: Handler> Serving<H> {
                     }
                     () = idle => {
                         connection.as_mut().graceful_shutdown();
-                        timeout(GOODBYE_WITHIN, connection).await.unwrap_or(Ok(()))
+                        // What has begun meanwhile is answered.
+                        tokio::select! {
+                            ended = connection.as_mut() => ended,
+                            () = self.connection.place().idle(GOODBYE_WITHIN, GOODBYE_WITHIN) => Ok(()),
+                        }
                     }
                 }
             }};

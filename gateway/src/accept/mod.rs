@@ -9,6 +9,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use rustix::net::sockopt;
 use service_kit::telemetry::Trace;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -159,6 +160,7 @@ impl Acceptor {
             return Ok(());
         };
         stream.set_nodelay(true)?;
+        keep_alive(&stream)?;
         let stream = stream.into_std()?;
         let (rules, shutdown, give_up) = (self.rules, self.shutdown.clone(), give_up.clone());
         let entrance = self.entrance.clone();
@@ -186,6 +188,20 @@ impl Acceptor {
         connections.spawn_on(serving, runtime);
         Ok(())
     }
+}
+
+/// How long a silent link may be before the system asks whether the client is there, how often it asks, and how many times.
+/// A client that went without a word is noticed so on HTTP/1.1, which has no pings.
+const SILENT: Duration = Duration::from_secs(60);
+const ASK_EVERY: Duration = Duration::from_secs(10);
+const ASK_TIMES: u32 = 3;
+
+fn keep_alive(stream: &TcpStream) -> io::Result<()> {
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, SILENT)?;
+    sockopt::set_tcp_keepintvl(stream, ASK_EVERY)?;
+    sockopt::set_tcp_keepcnt(stream, ASK_TIMES)?;
+    Ok(())
 }
 
 /// `accept` also reports errors of single connections; only a broken listener ends the server.

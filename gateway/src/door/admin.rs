@@ -67,7 +67,7 @@ impl Handler for AdminDoor {
         if let Some(refused) = grpc::refuse_malformed(&request) {
             return refused;
         }
-        self.call(&host, &client, request, origin, checked)
+        self.call(client.host_or(&host), &client, request, origin, checked)
             .await
             .unwrap_or_else(|refusal| grpc::refuse(&refusal))
     }

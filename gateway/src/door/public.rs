@@ -48,6 +48,12 @@ impl Handler for PublicDoor {
         if let Some(answer) = self.readiness.answer(&request) {
             return answer;
         }
+        if request.method() == Method::CONNECT {
+            return plain(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this is no proxy for others",
+            );
+        }
         let sent = match Host::of(&request) {
             Ok(host) => host,
             Err(malformed) => return plain(StatusCode::BAD_REQUEST, &malformed.to_string()),

@@ -215,6 +215,40 @@ impl Exchange {
         self.state().turn.take()
     }
 
+    /// Notes that the service has said something: a call at which it works is not stalled by a caller that has nothing to
+    /// say.
+    pub(super) fn has_answered(&self) {
+        if self.unsent_since.load(Ordering::Relaxed) != 0 {
+            self.unsent_since.store(now(), Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that the first message has arrived.
+    pub(super) fn has_arrived(&self) {
+        if let Some(turn) = &mut self.state().turn {
+            turn.has_arrived();
+        }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.state().is_over
+    }
+
+    /// Returns when nothing was waited for from the caller for `limit`: the service is silent.
+    pub(super) async fn silence(&self, limit: Duration) {
+        let mut waited = Duration::ZERO;
+        let pause = LOOK_EVERY.min(limit);
+        while waited < limit {
+            sleep(pause).await;
+            let is_callers_turn = self.unsent_since.load(Ordering::Relaxed) != 0;
+            waited = if is_callers_turn {
+                Duration::ZERO
+            } else {
+                waited + pause
+            };
+        }
+    }
+
     /// Notes whether the caller has to read before the response goes on.
     pub(super) fn is_unread(&self, is_unread: bool) {
         let since = if is_unread { now() } else { 0 };

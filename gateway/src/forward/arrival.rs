@@ -167,6 +167,16 @@ impl Arrival {
         })
     }
 
+    /// Gives back what was reserved: a call that has its turn is bounded by turns.
+    pub(super) fn has_turn(&mut self) {
+        self.held = None;
+    }
+
+    /// Reserves what this call may hold while it waits, unless it is small.
+    pub(super) fn may_wait(&mut self, room: &Room, caller: CallerKey) -> bool {
+        self.size < SMALL || self.hold(room, caller)
+    }
+
     /// Reserves what this call may hold while it arrives.
     fn hold(&mut self, room: &Room, caller: CallerKey) -> bool {
         if self.held.is_some() {

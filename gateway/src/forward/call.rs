@@ -43,6 +43,7 @@ pub(super) async fn upload(
                 },
             };
             exchange.is_unsent(false);
+            exchange.has_arrived();
             let sent = match frame {
                 None => stream.send_data(Bytes::new(), true).map(|()| true),
                 Some(Err(error)) => return Err(reason(&error)),
@@ -266,12 +267,18 @@ impl Body for Download {
         let refusal = match next {
             Ok(Poll::Ready(Ok(Next::Data(data)))) => {
                 exchange.is_unread(true);
+                exchange.has_answered();
                 return Poll::Ready(Some(Ok(Frame::data(data))));
             }
             Ok(Poll::Ready(Ok(Next::Trailers(mut trailers)))) => {
-                limits::shorten(&mut trailers);
-                this.end();
-                return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                if limits::shorten(&mut trailers) {
+                    this.end();
+                    return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                }
+                Refusal::BrokenOff {
+                    service: this.service,
+                    code: Code::Internal,
+                }
             }
             Ok(Poll::Ready(Ok(Next::End))) => {
                 this.end();

@@ -66,7 +66,13 @@ impl Lane {
         loop {
             match arrived {
                 Some(Ok(Progress::Arrived)) => {
-                    return self.turns.take(whose.wants(), &self.active).await;
+                    if let Some(turn) = self.turns.try_take(whose.wants()) {
+                        return Ok(turn);
+                    }
+                    if !arrival.may_wait(room, key) {
+                        return Err(Refusal::TooManyCalls);
+                    }
+                    return self.turns.wait(whose.wants(), &self.active).await;
                 }
                 Some(Ok(Progress::NoRoom)) => return Err(Refusal::TooManyCalls),
                 Some(Err(Gone)) => return Err(Refusal::CallerGone),
@@ -145,7 +151,12 @@ impl Lane {
                         path: request.uri().path().to_owned(),
                     });
                 }
-                limits::shorten(&mut head.headers);
+                if !limits::shorten(&mut head.headers) {
+                    return Err(Refusal::BrokenOff {
+                        service,
+                        code: tonic::Code::Internal,
+                    });
+                }
                 let is_whole = stream.is_end_stream();
                 exchange.receive(Stream::Grpc(stream));
                 let download = Download::new(running, late, is_whole, service);

@@ -4,6 +4,8 @@ use bytes::Bytes;
 use http::{HeaderMap, header::CONTENT_TYPE};
 use tonic::Status;
 
+use crate::seldom::Seldom;
+
 /// What most clients take: gRPC's own and those built on `h2`. A longer list breaks their whole connection. In bytes.
 const LONGEST: usize = 12 * 1024;
 
@@ -14,20 +16,26 @@ const LONGEST_DETAILS: usize = 4 * 1024;
 /// What a header counts beyond its name and value (RFC 9113, section 10.5.1).
 const OVERHEAD: usize = 32;
 
-/// Shortens a status that is too long, and leaves out what else the list holds. The status keeps its code.
-pub(super) fn shorten(headers: &mut HeaderMap) {
+static SHORTENED: Seldom = Seldom::new();
+
+/// Shortens a status that is too long, and leaves out what else the list holds. The status keeps its code. Returns whether
+/// the list is short enough now: one without a status cannot be shortened.
+pub(super) fn shorten(headers: &mut HeaderMap) -> bool {
     let before = size(headers);
     if before <= LONGEST {
-        return;
+        return true;
     }
     let Some(status) = Status::from_header_map(headers) else {
-        return;
+        return false;
     };
-    tracing::warn!(
-        bytes = before,
-        code = %status.code(),
-        "a status is too long for most clients and was shortened"
-    );
+    if let Some(unseen) = SHORTENED.now() {
+        tracing::warn!(
+            bytes = before,
+            code = %status.code(),
+            unseen,
+            "a status is too long for most clients and was shortened"
+        );
+    }
     let kind = headers.remove(CONTENT_TYPE);
     headers.clear();
     if let Some(kind) = kind {
@@ -44,6 +52,7 @@ pub(super) fn shorten(headers: &mut HeaderMap) {
     if short.add_header(headers).is_err() {
         headers.insert(Status::GRPC_STATUS, (status.code() as i32).into());
     }
+    true
 }
 
 /// The size of a header list as HTTP/2 counts it.
@@ -90,7 +99,7 @@ mod tests {
                 trailers.insert("other", "x".repeat(length).parse().unwrap());
                 let before = trailers.clone();
                 let was_short = size(&trailers) <= LONGEST;
-                shorten(&mut trailers);
+                assert!(shorten(&mut trailers));
                 assert!(size(&trailers) <= LONGEST);
                 assert_eq!(trailers == before, was_short);
                 let kept = Status::from_header_map(&trailers).unwrap();

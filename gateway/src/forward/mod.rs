@@ -6,7 +6,7 @@
 mod active;
 mod arrival;
 mod call;
-mod deadline;
+pub(crate) mod deadline;
 mod headers;
 mod http;
 mod lane;
@@ -219,6 +219,7 @@ impl Forwarder {
             turn = lane.turn(whose, &mut arrival, &self.room) => turn?,
             () = late.as_mut() => return Err(Refusal::DeadlineExceeded),
         };
+        arrival.has_turn();
         let mut request = Request::from_parts(head, ());
         let kept = (arrival.is_whole && arrival.size() <= KEPT && arrival.trailers.is_none())
             .then(|| arrival.pieces.clone());

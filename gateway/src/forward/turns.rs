@@ -56,7 +56,14 @@ pub(super) struct For<'a> {
 /// The permit for one call; returned when it is dropped.
 pub(super) struct Turn {
     _permits: Permits,
-    _early: Option<Permits>,
+    early: Option<Permits>,
+}
+
+impl Turn {
+    /// Notes that the call's first message has arrived.
+    pub(super) fn has_arrived(&mut self) {
+        self.early = None;
+    }
 }
 
 struct Permits {
@@ -97,24 +104,26 @@ impl Turns {
             .map_err(|wait| Refusal::TooFast { wait })
     }
 
+    /// A turn, if there is one now.
+    pub(super) fn try_take(&self, whose: For<'_>) -> Option<Turn> {
+        Some(Turn {
+            _permits: self.all.try_take(whose)?,
+            early: None,
+        })
+    }
+
     /// Waits for a turn. While it waits, calls that are stalled by their callers lose theirs.
     ///
     /// # Errors
     /// [`Refusal::TooManyCalls`] when it takes too long.
-    pub(super) async fn take(&self, whose: For<'_>, active: &Active) -> Result<Turn, Refusal> {
-        if let Some(permits) = self.all.try_take(whose) {
-            return Ok(Turn {
-                _permits: permits,
-                _early: None,
-            });
-        }
+    pub(super) async fn wait(&self, whose: For<'_>, active: &Active) -> Result<Turn, Refusal> {
         let waiting = async {
             let mut taking = std::pin::pin!(self.all.take(whose));
             loop {
                 match timeout(LOOK_EVERY, taking.as_mut()).await {
                     Ok(permits) => return permits,
                     Err(_still) => {
-                        if let Some(scope) = self.all.exhausted(whose) {
+                        for scope in self.all.exhausted(whose) {
                             active.end_stalled(scope);
                         }
                     }
@@ -124,7 +133,7 @@ impl Turns {
         match timeout(self.patience, waiting).await {
             Ok(Some(permits)) => Ok(Turn {
                 _permits: permits,
-                _early: None,
+                early: None,
             }),
             Ok(None) | Err(_) => Err(Refusal::TooManyCalls),
         }
@@ -135,7 +144,7 @@ impl Turns {
         let early = self.early.try_take(whose)?;
         Some(Turn {
             _permits: self.all.try_take(whose)?,
-            _early: Some(early),
+            early: Some(early),
         })
     }
 }
@@ -204,16 +213,17 @@ impl Scopes {
         })
     }
 
-    /// The narrowest scope in which no turn is left.
-    fn exhausted<'a>(&self, whose: For<'a>) -> Option<Scope<'a>> {
+    /// The scopes in which no turn is left. Who waits in one of them may itself hold the last turn of another.
+    fn exhausted<'a>(&self, whose: For<'a>) -> impl Iterator<Item = Scope<'a>> {
         let [caller, instance] = self.of(whose);
         let is_out = |semaphore: &Arc<Semaphore>| semaphore.available_permits() == 0;
-        match (whose.caller, whose.instance) {
-            (Some(key), _) if caller.as_ref().is_some_and(is_out) => Some(Scope::Caller(key)),
-            (_, Some(id)) if instance.as_ref().is_some_and(is_out) => Some(Scope::Instance(id)),
-            _ if is_out(&self.service) => Some(Scope::Service),
-            _ => None,
-        }
+        let caller = caller.filter(is_out).and(whose.caller).map(Scope::Caller);
+        let instance = instance
+            .filter(is_out)
+            .and(whose.instance)
+            .map(Scope::Instance);
+        let service = is_out(&self.service).then_some(Scope::Service);
+        [caller, instance, service].into_iter().flatten()
     }
 }
 
@@ -369,9 +379,9 @@ mod tests {
             caller: Some(caller(5)),
             instance: Some("carol"),
         };
-        assert!(turns.take(whose, &active).await.is_err());
+        assert!(turns.wait(whose, &active).await.is_err());
         held.clear();
-        assert!(turns.take(whose, &active).await.is_ok());
+        assert!(turns.wait(whose, &active).await.is_ok());
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Requests that are no gRPC, on their way to the service that owns their path.
 
 use ::http::Request;
+use std::sync::atomic::Ordering;
+
 use gateway::{HttpRoutes, Service};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -275,7 +277,7 @@ async fn a_request_has_one_length() {
 
 #[tokio::test]
 async fn connections_to_the_service_are_used_again() {
-    let (world, _web) = world().await;
+    let (world, web) = world().await;
     let mut stream = TcpStream::connect(world.public).await.unwrap();
     for _ in 0..50 {
         stream
@@ -285,4 +287,15 @@ async fn connections_to_the_service_are_used_again() {
         let answer = read_until(&mut stream, "abcd").await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
+    // Health checks have connections of their own.
+    let before = web.connections.load(Ordering::Relaxed);
+    for path in ["/files/headers", "/files/nothing", "/files/trailers"] {
+        for _ in 0..20 {
+            let request = format!("GET {path} HTTP/1.1\r\nhost: alice.example\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            read_until(&mut stream, "HTTP/1.1").await;
+        }
+    }
+    let taken = web.connections.load(Ordering::Relaxed) - before;
+    assert!(taken < 10, "{taken} connections for 60 requests");
 }

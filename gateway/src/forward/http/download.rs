@@ -36,6 +36,25 @@ impl HttpDownload {
             lease.end();
         }
     }
+
+    fn is_whole(&self) -> bool {
+        let running = self.running.as_ref();
+        running.is_none_or(|running| {
+            running
+                .exchange()
+                .peek(|stream| matches!(stream, Stream::Http(body) if body.is_end_stream()))
+                .unwrap_or(false)
+        })
+    }
+}
+
+impl Drop for HttpDownload {
+    /// Who has read a body to its end does not ask whether there is more.
+    fn drop(&mut self) {
+        if self.is_whole() {
+            self.end();
+        }
+    }
 }
 
 impl Body for HttpDownload {
@@ -58,6 +77,7 @@ impl Body for HttpDownload {
         let broken = match next {
             Ok(Poll::Ready(Some(Ok(frame)))) => {
                 exchange.is_unread(true);
+                exchange.has_answered();
                 return Poll::Ready(Some(Ok(frame)));
             }
             Ok(Poll::Ready(None)) => {
@@ -84,13 +104,7 @@ impl Body for HttpDownload {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.running {
-            None => true,
-            Some(running) => running
-                .exchange()
-                .peek(|stream| matches!(stream, Stream::Http(body) if body.is_end_stream()))
-                .unwrap_or(false),
-        }
+        self.is_whole()
     }
 
     fn size_hint(&self) -> SizeHint {

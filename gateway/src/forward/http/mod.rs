@@ -15,15 +15,12 @@ use std::{
 };
 
 use http::{
-    HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
-    header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, UPGRADE},
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+    header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE, UPGRADE},
 };
 use http_body::Body as _;
 use hyper::body::Incoming;
-use tokio::{
-    sync::oneshot,
-    time::{Instant, timeout},
-};
+use tokio::{sync::oneshot, time::Instant};
 
 pub(crate) use self::download::HttpDownload;
 pub(super) use self::pool::HttpUpstream;
@@ -50,7 +47,10 @@ impl Forwarder {
     ) -> Result<Response<HttpDownload>, Refusal> {
         let lane = self.lane(service);
         lane.turns.count(whose.wants())?;
-        let turn = lane.turns.take(whose.wants(), &lane.active).await?;
+        let turn = match lane.turns.try_take(whose.wants()) {
+            Some(turn) => turn,
+            None => lane.turns.wait(whose.wants(), &lane.active).await?,
+        };
         let running = lane.active.begin(
             Instant::now() + FOR_EVER,
             whose.caller(),
@@ -108,9 +108,8 @@ impl Forwarder {
 
         let sent = tokio::select! {
             biased;
-            sent = timeout(self.deadline, lane.http.send(request)) => {
-                sent.map_err(|_late| Refusal::DeadlineExceeded)?
-            }
+            sent = lane.http.send(request) => sent,
+            () = exchange.silence(self.deadline) => return Err(Refusal::DeadlineExceeded),
             () = exchange.over() => {
                 let why = exchange.end_reason();
                 return Err(why.map_or(Refusal::DeadlineExceeded, Refusal::from));
@@ -153,6 +152,10 @@ impl Forwarder {
             tokio::spawn(tunnel(upgrade.ours, theirs, connection));
             return Ok(Response::from_parts(head, HttpDownload::none()));
         }
+        if is_event_stream(&head.headers) {
+            // It may be quiet for hours. It is bounded as a stream of its connection.
+            drop(exchange.take_turn());
+        }
         exchange.receive(Stream::Http(body));
         let download = HttpDownload {
             running: Some(running),
@@ -160,6 +163,11 @@ impl Forwarder {
         };
         Ok(Response::from_parts(head, download))
     }
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    kind.is_some_and(|kind| kind.starts_with(b"text/event-stream"))
 }
 
 /// Whether a request of this method without a body says so by its length (RFC 9110, section 8.6).

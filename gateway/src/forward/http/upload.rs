@@ -1,6 +1,7 @@
 //! The body of a request on its way to the service.
 
 use std::{
+    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -58,20 +59,25 @@ pub(super) struct Upload {
 
 impl Body for Upload {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let this = &mut *self;
         if let Some(gate) = &mut this.gate {
             ready!(gate.poll(cx));
             this.gate = None;
         }
+        if this.exchange.is_over() {
+            // The service has answered; nobody waits for the rest.
+            let over = io::Error::other("the request is over");
+            return Poll::Ready(Some(Err(over)));
+        }
         let polled = Pin::new(&mut this.body).poll_frame(cx);
         this.exchange.is_unsent(polled.is_pending());
-        polled
+        polled.map_err(io::Error::other)
     }
 
     fn is_end_stream(&self) -> bool {

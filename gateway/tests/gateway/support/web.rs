@@ -1,6 +1,14 @@
 //! A service that speaks HTTP/1.1 and does what the path says.
 
-use std::{convert::Infallible, net::SocketAddr, time::Duration};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::stream;
@@ -23,6 +31,8 @@ type Answer = Response<UnsyncBoxBody<Bytes, std::io::Error>>;
 /// The service.
 pub(crate) struct Web {
     pub(crate) address: SocketAddr,
+    /// How many connections it has taken.
+    pub(crate) connections: Arc<AtomicUsize>,
     /// What it went through.
     pub(crate) events: mpsc::UnboundedReceiver<&'static str>,
 }
@@ -32,9 +42,12 @@ impl Web {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, events) = mpsc::unbounded_channel();
+        let connections = Arc::<AtomicUsize>::default();
+        let taken = Arc::clone(&connections);
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
+                taken.fetch_add(1, Ordering::Relaxed);
                 let sender = sender.clone();
                 let service = service_fn(move |request| {
                     let sender = sender.clone();
@@ -49,7 +62,11 @@ impl Web {
                 });
             }
         });
-        Self { address, events }
+        Self {
+            address,
+            connections,
+            events,
+        }
     }
 }
 
