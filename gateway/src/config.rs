@@ -55,6 +55,20 @@ pub struct Config {
         default_value = "http://127.0.0.1:7003"
     )]
     pub apps_service: String,
+    /// What calls and connections may take.
+    #[command(flatten)]
+    pub limits: LimitFlags,
+    /// Who answers requests that are no gRPC. No setting: it follows from what the services can do.
+    #[arg(skip)]
+    pub http_routes: HttpRoutes,
+    /// How the doors are reached from outside.
+    #[command(flatten)]
+    pub exposure: ExposureFlags,
+}
+
+/// What calls and connections may take. A program flattens it into its settings.
+#[derive(Clone, Debug, clap::Args)]
+pub struct LimitFlags {
     /// How long a gRPC call may take from its first byte to its last, as in 500ms, 30s, 10m or 24h.
     /// A caller may ask for less.
     #[arg(long, env = "HAMLET_DEADLINE", value_name = "TIME", default_value = "10m", value_parser = up_to_a_day)]
@@ -114,12 +128,12 @@ pub struct Config {
     /// The same for the calls for one instance.
     #[arg(long, env = "HAMLET_RATE_PER_INSTANCE", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub rate_per_instance: Option<u32>,
-    /// Who answers requests that are no gRPC. No setting: it follows from what the services can do.
-    #[arg(skip)]
-    pub http_routes: HttpRoutes,
-    /// How the doors are reached from outside.
-    #[command(flatten)]
-    pub exposure: ExposureFlags,
+}
+
+impl Default for LimitFlags {
+    fn default() -> Self {
+        service_kit::config::defaults()
+    }
 }
 
 impl Default for Config {
@@ -194,7 +208,7 @@ mod tests {
 
     #[test]
     fn the_defaults_can_be_read() {
-        assert_eq!(Config::default().host_ttl, MAX_HOST_TTL);
+        assert_eq!(Config::default().limits.host_ttl, MAX_HOST_TTL);
     }
 
     #[test]

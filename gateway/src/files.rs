@@ -17,8 +17,8 @@ pub(crate) struct Connections {
 /// Raises the process's limit of open files as far as it may, and fits the number of connections to it.
 pub(crate) fn connections(config: &Config) -> Connections {
     let limit = raise();
-    let fitted = fit(config.connections, limit);
-    if fitted.admin < config.connections {
+    let fitted = fit(config.limits.connections, limit);
+    if fitted.admin < config.limits.connections {
         tracing::warn!(
             public = fitted.public,
             admin = fitted.admin,

@@ -43,7 +43,7 @@ use service_kit::peer::AddressError;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub use config::{Config, Secrets};
+pub use config::{Config, LimitFlags, Secrets};
 pub use exposure::{ExposureError, ExposureFlags};
 pub use route::{HttpRoutes, Service};
 
@@ -88,7 +88,7 @@ pub enum Error {
     Texts(#[from] serde_json::Error),
 }
 
-/// Serves both doors until `shutdown`, then waits for running calls for at most `config.drain`.
+/// Serves both doors until `shutdown`, then waits for running calls for at most `config.limits.drain`.
 ///
 /// The listeners are bound already: `config.listen` and `config.admin_listen` are not used here.
 ///
@@ -127,6 +127,7 @@ async fn run(
     let guesses = Arc::<Guesses>::default();
     let credential = Arc::new(Credential::new(secrets.admin_credential));
     let threads = config
+        .limits
         .threads
         .unwrap_or_else(|| available_parallelism().map_or(1, NonZeroUsize::get));
     let workers = Workers::start(threads)?;

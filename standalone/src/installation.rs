@@ -320,11 +320,12 @@ impl Installation {
             files_service: files,
             apps_service: apps,
             exposure: settings.exposure.clone(),
+            limits: settings.limits.clone(),
             ..gateway::Config::default()
         })
     }
 
-    /// Stops the services first, so that they can release the leases of their operations; then the database.
+    /// Stops the gateway, then the services, so that they can release the leases of their operations; then the database.
     async fn stop(mut self) {
         let stopped = async {
             // The gateway first: what it still answers needs the services.

@@ -48,6 +48,9 @@ pub(crate) struct Settings {
     /// How both doors are reached from outside.
     #[command(flatten)]
     pub(crate) exposure: gateway::ExposureFlags,
+    /// What calls and connections may take.
+    #[command(flatten)]
+    pub(crate) limits: gateway::LimitFlags,
     /// Another CouchDB instead of the embedded one: http://host:5984. Name and password are in --couchdb-user and
     /// --couchdb-password-file; in the URL, everybody who lists the processes of this machine sees them.
     #[arg(

@@ -81,13 +81,13 @@ impl Acceptor {
             entrance,
             places: Arc::new(Places::new(PlaceLimits {
                 all: connections,
-                one: config.connections_per_client.min(connections),
+                one: config.limits.connections_per_client.min(connections),
             })),
             rules: Rules {
-                streams: config.streams_per_connection,
-                idle: config.idle_timeout,
+                streams: config.limits.streams_per_connection,
+                idle: config.limits.idle_timeout,
             },
-            drain: config.drain,
+            drain: config.limits.drain,
             shutdown,
             refused: Seldom::default(),
             failed: Seldom::default(),

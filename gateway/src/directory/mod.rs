@@ -122,13 +122,13 @@ impl Directory {
         let peer = InterceptedService::new(channel, attach);
         let core = Arc::new(Core {
             client: DirectoryServiceClient::new(peer),
-            freshness: Freshness::new(config.host_ttl),
-            known: Table::new(config.host_cache),
+            freshness: Freshness::new(config.limits.host_ttl),
+            known: Table::new(config.limits.host_cache),
             unknown: Table::new(UNKNOWN),
             questions: Questions::new(),
             reader: Reader::default(),
-            grace: config.host_grace,
-            life: config.host_ttl,
+            grace: config.limits.host_grace,
+            life: config.limits.host_ttl,
             called_at: AtomicU64::new(0),
             called: Notify::new(),
         });

@@ -71,12 +71,12 @@ impl Limits {
         Self::new(
             Door::Public,
             TurnLimits {
-                service: config.streams_per_service,
-                instance: Some(config.streams_per_instance),
-                caller: Some(config.streams_per_client),
-                instance_rate: config.rate_per_instance,
-                caller_rate: config.rate_per_client,
-                patience: config.queue_timeout,
+                service: config.limits.streams_per_service,
+                instance: Some(config.limits.streams_per_instance),
+                caller: Some(config.limits.streams_per_client),
+                instance_rate: config.limits.rate_per_instance,
+                caller_rate: config.limits.rate_per_client,
+                patience: config.limits.queue_timeout,
             },
         )
     }
@@ -85,12 +85,12 @@ impl Limits {
         Self::new(
             Door::Admin,
             TurnLimits {
-                service: config.streams_per_service,
+                service: config.limits.streams_per_service,
                 instance: None,
                 caller: None,
                 instance_rate: None,
                 caller_rate: None,
-                patience: config.queue_timeout,
+                patience: config.limits.queue_timeout,
             },
         )
     }
@@ -166,8 +166,8 @@ impl Forwarder {
             upstream: Upstream::new(
                 services.addresses(shared.service).clone(),
                 services.tls.clone(),
-                config.upstream_connections.div_ceil(threads),
-                config.streams_per_service,
+                config.limits.upstream_connections.div_ceil(threads),
+                config.limits.streams_per_service,
             ),
             http: HttpUpstream::new(
                 services.addresses(shared.service).clone(),
@@ -182,7 +182,7 @@ impl Forwarder {
             room: limits.room.clone(),
             key: KeyHeader::new(key)?,
             door: HeaderValue::from_static(limits.door.as_str()),
-            deadline: config.deadline,
+            deadline: config.limits.deadline,
         })
     }
 

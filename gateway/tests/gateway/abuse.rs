@@ -18,9 +18,9 @@ const SILENCE: &str = "/hamlet.files.v1.FilesService/Silence";
 #[tokio::test]
 async fn calls_that_are_opened_and_not_finished_block_nobody() {
     let world = World::with(|config| {
-        config.streams_per_service = 16;
-        config.streams_per_instance = 8;
-        config.streams_per_client = 8;
+        config.limits.streams_per_service = 16;
+        config.limits.streams_per_instance = 8;
+        config.limits.streams_per_client = 8;
     })
     .await;
     let hostile = world.client().await;
@@ -52,8 +52,8 @@ async fn calls_that_are_opened_and_not_finished_block_nobody() {
 #[tokio::test]
 async fn a_stalled_reader_gives_way() {
     let world = World::with(|config| {
-        config.streams_per_instance = 2;
-        config.queue_timeout = Duration::from_secs(15);
+        config.limits.streams_per_instance = 2;
+        config.limits.queue_timeout = Duration::from_secs(15);
     })
     .await;
     let stalled = Client::with_window(world.public, 1024).await;
@@ -102,7 +102,7 @@ async fn a_message_in_single_bytes_arrives() {
 /// What a service says at length reaches the caller shortened, and harms no other call.
 #[tokio::test]
 async fn a_status_that_is_too_long_keeps_its_code() {
-    let world = World::with(|config| config.upstream_connections = 1).await;
+    let world = World::with(|config| config.limits.upstream_connections = 1).await;
     let client = world.client().await;
     let others: Vec<_> = (0..8)
         .map(|_| {
@@ -124,7 +124,7 @@ async fn a_status_that_is_too_long_keeps_its_code() {
 
 #[tokio::test]
 async fn idle_connections_of_both_protocols_end() {
-    let world = World::with(|config| config.idle_timeout = Duration::from_millis(300)).await;
+    let world = World::with(|config| config.limits.idle_timeout = Duration::from_millis(300)).await;
     let client = world.client().await;
     let answer = client.call("alice.example", "Headers", &[]).await;
     assert_eq!(answer.code(), Code::Ok);
@@ -144,7 +144,7 @@ async fn idle_connections_of_both_protocols_end() {
 
 #[tokio::test]
 async fn a_full_door_closes_idle_connections_and_serves() {
-    let world = World::with(|config| config.connections = 20).await;
+    let world = World::with(|config| config.limits.connections = 20).await;
     let mut idle = Vec::new();
     for _ in 0..100 {
         idle.push(TcpStream::connect(world.public).await.unwrap());
@@ -204,7 +204,7 @@ async fn guesses_of_the_credential_are_slowed() {
 
 #[tokio::test]
 async fn a_caller_that_is_too_fast_is_told_when_to_come_back() {
-    let world = World::with(|config| config.rate_per_client = Some(10)).await;
+    let world = World::with(|config| config.limits.rate_per_client = Some(10)).await;
     let client = world.client().await;
     let mut refused = 0;
     for _ in 0..30 {

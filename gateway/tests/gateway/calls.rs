@@ -240,7 +240,7 @@ async fn a_service_stops_producing_when_the_reader_stops() {
 
 #[tokio::test]
 async fn readers_that_stopped_do_not_stop_the_others() {
-    let world = World::with(|config| config.upstream_connections = 1).await;
+    let world = World::with(|config| config.limits.upstream_connections = 1).await;
     let stalled = Client::with_window(world.public, 1024).await;
     let mut held = Vec::new();
     // More than the usual sixteen windows of a connection.
@@ -304,7 +304,7 @@ async fn a_deadline_is_kept_even_for_a_reader_that_stopped() {
 
 #[tokio::test]
 async fn nobody_may_ask_for_more_time_than_there_is() {
-    let world = World::with(|config| config.deadline = Duration::from_millis(300)).await;
+    let world = World::with(|config| config.limits.deadline = Duration::from_millis(300)).await;
     let client = world.client().await;
     for headers in [&[("grpc-timeout", "1H")][..], &[]] {
         let answer = client.call("alice.example", "Silence", headers).await;
@@ -327,8 +327,8 @@ async fn more_calls_than_streams_wait_for_their_turn() {
     // Once the instance's share is what is too small, once the streams of the one connection.
     for (share, connections) in [(4, 2), (1000, 1)] {
         let world = World::with(|config| {
-            config.streams_per_instance = share;
-            config.upstream_connections = connections;
+            config.limits.streams_per_instance = share;
+            config.limits.upstream_connections = connections;
         })
         .await;
         let client = world.client().await;
@@ -348,8 +348,8 @@ async fn more_calls_than_streams_wait_for_their_turn() {
 #[tokio::test]
 async fn an_instance_that_is_too_busy_is_told_so_and_others_are_not() {
     let world = World::with(|config| {
-        config.streams_per_instance = 2;
-        config.queue_timeout = Duration::from_millis(100);
+        config.limits.streams_per_instance = 2;
+        config.limits.queue_timeout = Duration::from_millis(100);
     })
     .await;
     world

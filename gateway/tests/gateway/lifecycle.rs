@@ -11,7 +11,7 @@ use crate::support::{Event, World};
 
 #[tokio::test]
 async fn a_service_that_says_goaway_is_connected_to_anew() {
-    let mut world = World::with(|config| config.upstream_connections = 1).await;
+    let mut world = World::with(|config| config.limits.upstream_connections = 1).await;
     let client = world.client().await;
     let mut running = client
         .begin("alice.example", "/hamlet.files.v1.FilesService/Echo", &[])
@@ -186,7 +186,7 @@ async fn a_running_call_may_end_after_the_gateway_was_asked_to_stop() {
 
 #[tokio::test]
 async fn a_call_that_does_not_end_does_not_keep_the_gateway() {
-    let mut world = World::with(|config| config.drain = Duration::from_millis(200)).await;
+    let mut world = World::with(|config| config.limits.drain = Duration::from_millis(200)).await;
     let client = world.client().await;
     let call = client
         .begin(
