@@ -103,12 +103,14 @@ impl FieldFlags {
     pub(crate) fn into_patch(mut self) -> Result<Patch, CommandError> {
         let mut patch = Patch::default();
         let mut settings = Vec::new();
-        for (key, value) in std::mem::take(&mut self.settings)
-            .into_iter()
-            .chain(std::mem::take(&mut self.setting))
-        {
-            if let Some(further) = self.take_special(key, value)? {
-                settings.push(further);
+        for (flag, given) in [
+            ("--settings", std::mem::take(&mut self.settings)),
+            ("--setting", std::mem::take(&mut self.setting)),
+        ] {
+            for (key, value) in given {
+                if let Some(further) = self.take_special(flag, key, value)? {
+                    settings.push(further);
+                }
             }
         }
         set!(
@@ -142,18 +144,41 @@ impl FieldFlags {
 /// The language of an instance that is created without one.
 pub(crate) const DEFAULT_LOCALE: &str = "en";
 
+/// The settings that stand for a field, by the names of the original, each with the path of its field.
+const SPECIAL: [(&str, &str); 8] = [
+    ("context", "context"),
+    ("locale", "locale"),
+    ("uuid", "uuid"),
+    ("oidc_id", "oidc_id"),
+    ("tos", "tos_signed"),
+    ("tos_latest", "tos_latest"),
+    ("auto_update", "no_auto_update"),
+    ("auth_mode", "auth_mode"),
+];
+
+/// The setting that stands for the field with this path.
+pub(crate) fn special_setting(path: &str) -> Option<&'static str> {
+    let special = SPECIAL.iter().find(|(_, field)| *field == path);
+    special.map(|(key, _)| *key)
+}
+
 impl FieldFlags {
-    /// Takes a setting that stands for a field, by the names of the original; gives back any other one.
+    /// Takes a setting that `typed` gave and that stands for a field; gives back any other one.
     fn take_special(
         &mut self,
+        typed: &str,
         key: String,
         value: String,
     ) -> Result<Option<(String, String)>, CommandError> {
-        let wrong = |why| CommandError::Usage(format!("--settings: {key}: {why}"));
-        let is_special = ["context", "locale", "uuid", "oidc_id", "tos", "tos_latest"];
-        if value.is_empty() && is_special.contains(&key.as_str()) {
+        let wrong = |why| CommandError::Usage(format!("{typed} {key}: {why}"));
+        if value.is_empty() && SPECIAL.iter().any(|(special, _)| *special == key) {
             return Err(wrong("is empty; write a value, or leave it out".to_owned()));
         }
+        let both = |key: &str, flag: &str| {
+            CommandError::Usage(format!(
+                "{typed} {key} and --{flag} contradict each other, or it is given twice; give it once"
+            ))
+        };
         let (field, flag) = match key.as_str() {
             "context" => (&mut self.context_name, "context-name"),
             "locale" => (&mut self.locale, "locale"),
@@ -188,12 +213,6 @@ impl FieldFlags {
         *field = Some(value);
         Ok(None)
     }
-}
-
-fn both(key: &str, flag: &str) -> CommandError {
-    CommandError::Usage(format!(
-        "--settings {key} and --{flag} contradict each other, or it is given twice; give it once"
-    ))
 }
 
 /// Reads one label.
