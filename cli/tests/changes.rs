@@ -487,6 +487,16 @@ fn sessions_and_orphans_are_removed_with_counts() {
     );
     assert!(fake.asked::<PurgeOrphansRequest>()[1].validate_only);
     assert_eq!(fake.called("ListOrphans"), 0);
+    let fake = changing("orphans", &PurgeOrphansResult::default());
+    for (words, told) in [
+        ("instances orphans --purge --force", "removed  nothing\n"),
+        (
+            "instances orphans --purge --dry-run",
+            "would be removed  nothing\n",
+        ),
+    ] {
+        assert_eq!(fake.run(words).done(), told, "{words}");
+    }
 }
 
 #[test]

@@ -192,7 +192,9 @@ fn a_check_that_finds_something_fails() {
 #[test]
 fn a_check_that_finds_nothing_says_nothing() {
     let fake = Server::start(Script::default());
-    assert_eq!(fake.run("instances fsck bob.example").done(), "");
+    let checked = fake.run("instances fsck bob.example");
+    assert_eq!(checked.err, "", "a program looks at the exit code");
+    assert_eq!(checked.done(), "");
 }
 
 #[test]

@@ -103,7 +103,11 @@ impl Outcome<'_> {
         }
         if let Some(result) = unpack::<PurgeOrphansResult>(response)? {
             return output::one(format, &result, &succeeded.operation.name, || {
-                facts(&self.removed(("", ""), &result.removed))
+                let mut known = self.removed(("", ""), &result.removed);
+                if known.len() == 1 && self.only_checked {
+                    known.push(("would be removed", "nothing".to_owned()));
+                }
+                facts(&known)
             });
         }
         operation::print(format, &succeeded.operation)
