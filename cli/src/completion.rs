@@ -49,26 +49,59 @@ pub(crate) fn script(shell: Shell) -> Result<String, CommandError> {
 }
 
 fn with_completers(command: Command) -> Command {
-    // A new instance gets a domain that nobody has.
-    let is_new = command.get_name() == "add";
+    let names = match command.get_name() {
+        // A new instance gets a domain that nobody has.
+        "add" => Names::None,
+        // Only the main domain destroys.
+        "destroy" => Names::Main,
+        _ => Names::All,
+    };
+    // A command is offered once, by its name. Of visible aliases clap offers the first in the alphabet instead.
+    let aliases: Vec<_> = command.get_all_aliases().map(str::to_owned).collect();
     command
-        .mut_args(|arg| match completer_of(&arg, is_new) {
+        .visible_alias(None)
+        .aliases(aliases)
+        .mut_args(|arg| match completer_of(&arg, names) {
             Some(completer) => arg.add(completer),
             None => arg,
         })
         .mut_subcommands(with_completers)
 }
 
-fn completer_of(arg: &Arg, is_new: bool) -> Option<ArgValueCompleter> {
+/// Which names of instances a command takes.
+#[derive(Clone, Copy)]
+enum Names {
+    None,
+    /// The main domains.
+    Main,
+    /// The main domains and the aliases.
+    All,
+}
+
+fn completer_of(arg: &Arg, names: Names) -> Option<ArgValueCompleter> {
     let value = arg.get_value_names()?.first()?.as_str();
     match arg.get_id().as_str() {
         "fields" => Some(ArgValueCompleter::new(|typed: &OsStr| {
             listed(typed, columns::available().into_iter().map(str::to_owned))
         })),
         "unset" => Some(ArgValueCompleter::new(|typed: &OsStr| {
-            listed(typed, unset::names().into_iter())
+            // `settings.KEY` is a form, and no value.
+            let names = unset::names().into_iter();
+            listed(typed, names.filter(|name| !name.contains('.')))
         })),
-        _ if value == "DOMAIN" && !is_new => Some(ArgValueCompleter::new(domains)),
+        // No instance has its former domain now.
+        "old_domain" => None,
+        // Operations are listed by the main domain.
+        "domain" if !arg.is_positional() => Some(ArgValueCompleter::new(|typed: &OsStr| {
+            domains(typed, false)
+        })),
+        _ if value == "DOMAIN" => match names {
+            Names::None => None,
+            Names::Main => Some(ArgValueCompleter::new(|typed: &OsStr| {
+                domains(typed, false)
+            })),
+            Names::All => Some(ArgValueCompleter::new(|typed: &OsStr| domains(typed, true))),
+        },
         _ => None,
     }
 }
@@ -86,8 +119,9 @@ fn listed(typed: &OsStr, names: impl Iterator<Item = String>) -> Vec<CompletionC
         .collect()
 }
 
-/// Completes a domain. Without a server that answers at once, there is nothing to offer.
-fn domains(typed: &OsStr) -> Vec<CompletionCandidate> {
+/// Completes a domain, and `with_aliases` an alias of which a part is typed: without that, an instance is offered once.
+/// Without a server that answers at once, there is nothing to offer.
+fn domains(typed: &OsStr, with_aliases: bool) -> Vec<CompletionCandidate> {
     let typed = typed.to_string_lossy().to_lowercase();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -96,7 +130,8 @@ fn domains(typed: &OsStr) -> Vec<CompletionCandidate> {
         return Vec::new();
     };
     let mut found = Vec::new();
-    let asked = runtime.block_on(async { timeout(WITHIN, read_domains(&typed, &mut found)).await });
+    let asked = runtime
+        .block_on(async { timeout(WITHIN, read_domains(&typed, with_aliases, &mut found)).await });
     // What was found before the time was over, or before an error, is offered. A message would land in the line that
     // somebody types.
     match asked {
@@ -105,14 +140,22 @@ fn domains(typed: &OsStr) -> Vec<CompletionCandidate> {
     found.into_iter().map(CompletionCandidate::new).collect()
 }
 
-async fn read_domains(typed: &str, found: &mut Vec<String>) -> Result<(), CommandError> {
+async fn read_domains(
+    typed: &str,
+    with_aliases: bool,
+    found: &mut Vec<String>,
+) -> Result<(), CommandError> {
     // The environment and what `hamlet use` chose say which server; the line that is typed is not complete yet.
     let flags = Cli::try_parse_from(["hamlet", "status"])
         .map_err(|error| CommandError::Usage(error.to_string()))?
         .into_global();
     let session = Session::find(&flags)?;
     calls::each_page(&session, true, |instances| {
-        let domains = instances.into_iter().map(|instance| instance.domain);
+        let domains = instances.into_iter().flat_map(|instance| {
+            let aliases = instance.domain_aliases.into_iter();
+            let aliases = aliases.filter(|_| with_aliases && !typed.is_empty());
+            std::iter::once(instance.domain).chain(aliases)
+        });
         found.extend(
             domains
                 .filter(|domain| domain.starts_with(typed))

@@ -63,9 +63,10 @@ fn document(error: &CommandError, names: &ArgumentNames) -> Value {
     let violations: Vec<Value> = violations(error)
         .into_iter()
         .map(|violation| {
+            let wrong = Wrong::new(&violation, names);
             json!({
-                "argument": names.of_field(&violation.field),
-                "description": violation.description,
+                "argument": wrong.argument,
+                "description": wrong.why,
                 "field": violation.field,
             })
         })
@@ -73,7 +74,7 @@ fn document(error: &CommandError, names: &ArgumentNames) -> Value {
     json!({"error": {
         "code": name_of(code),
         "reason": reason,
-        "message": error.to_string(),
+        "message": headline(error, names),
         "fieldViolations": violations,
     }})
 }
@@ -100,36 +101,105 @@ fn violations(error: &CommandError) -> Vec<FieldViolation> {
     }
 }
 
+/// A field that cannot be used, in the words of the command line.
+struct Wrong {
+    /// The path of the field in the contract.
+    field: String,
+    /// The argument that sets it; `None` when the command has none.
+    argument: Option<String>,
+    why: String,
+}
+
+/// What the contract calls otherwise than the command line does.
+const PHRASES: [(&str, &str); 2] = [
+    (
+        "has a field of its own: use --",
+        "has a flag of its own: use --",
+    ),
+    (
+        "the next_page_token of the page before",
+        "the one that the list before ended with",
+    ),
+];
+
+impl Wrong {
+    fn new(violation: &FieldViolation, names: &ArgumentNames) -> Self {
+        let (field, why) = of_argument(&violation.field, &violation.description);
+        let mut why = names.in_words(why);
+        for (contract, here) in PHRASES {
+            why = why.replace(contract, here);
+        }
+        Self {
+            argument: names.of_field(&field),
+            field,
+            why,
+        }
+    }
+
+    fn line(&self) -> String {
+        let Self { field, why, .. } = self;
+        match &self.argument {
+            Some(argument) => format!("{argument} ({field}): {why}"),
+            None => format!("{field}: {why}"),
+        }
+    }
+}
+
+/// The field that is meant by a violation, and why. One of a mask or of a filter names it in its description.
+fn of_argument<'a>(field: &str, why: &'a str) -> (String, &'a str) {
+    let within = match field {
+        "update_mask" => why
+            .strip_prefix('"')
+            .and_then(|rest| rest.split_once("\" "))
+            .map(|(path, why)| (format!("instance.{path}"), why)),
+        "filter" => why
+            .split_once(": ")
+            .map(|(name, why)| (name.to_owned(), why)),
+        _ => None,
+    };
+    within.unwrap_or_else(|| (field.to_owned(), why))
+}
+
+/// What is told first: in one line, without the invalid fields where there are several.
+fn headline(error: &CommandError, names: &ArgumentNames) -> String {
+    told(error, names).0
+}
+
 fn lines(error: &CommandError, names: &ArgumentNames) -> Vec<String> {
+    let (headline, wrong) = told(error, names);
+    let mut lines = vec![format!("error: {headline}")];
+    lines.extend(wrong.iter().map(|wrong| format!("  {}", wrong.line())));
+    lines
+}
+
+/// The first line, and the fields that it does not name.
+fn told(error: &CommandError, names: &ArgumentNames) -> (String, Vec<Wrong>) {
     let message = error.to_string();
     let violations = violations(error);
-    let invalid: Vec<_> = violations
+    let plain: Vec<_> = violations
         .iter()
-        .map(|violation| {
-            let (field, why) = (&violation.field, &violation.description);
-            let plain = format!("{field}: {why}");
-            match names.of_field(field) {
-                Some(argument) => (format!("{argument} ({field}): {why}"), plain),
-                None => (plain.clone(), plain),
-            }
-        })
+        .map(|violation| format!("{}: {}", violation.field, violation.description))
         .collect();
-    // The message of a request with one invalid field repeats the violation.
-    if let [(line, plain)] = invalid.as_slice()
-        && *plain == message
-    {
-        return vec![format!("error: {line}")];
+    let wrong: Vec<_> = violations
+        .iter()
+        .map(|violation| Wrong::new(violation, names))
+        .collect();
+    if let ([wrong], [violation]) = (wrong.as_slice(), violations.as_slice()) {
+        // The message of a request with one invalid field repeats the violation, or tells more.
+        let repeats = message.starts_with(&format!("{}: ", violation.field));
+        let line = match &wrong.argument {
+            Some(argument) if !repeats => format!("{argument}: {message}"),
+            _ => wrong.line(),
+        };
+        return (line, Vec::new());
     }
     // The message of a request with several invalid fields repeats all violations.
-    let plain: Vec<_> = invalid.iter().map(|(_, plain)| plain.as_str()).collect();
     let headline = if plain.len() > 1 && message.starts_with(&plain.join("; ")) {
         format!("{} values cannot be used", plain.len())
     } else {
         message
     };
-    let mut lines = vec![format!("error: {headline}")];
-    lines.extend(invalid.into_iter().map(|(line, _)| format!("  {line}")));
-    lines
+    (headline, wrong)
 }
 
 #[cfg(test)]

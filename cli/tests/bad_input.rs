@@ -13,7 +13,7 @@ use support::program::Server;
 use test_kit::fake::Script;
 
 /// What is typed, and what must be told about it. A word with spaces stands in quotes.
-const TABLE: [(&str, &str); 104] = [
+const TABLE: [(&str, &str); 107] = [
     // Domains
     ("instances add", "<DOMAIN>"),
     ("instances add ''", "is empty"),
@@ -93,6 +93,18 @@ const TABLE: [(&str, &str); 104] = [
     (
         "instances add bob.example --settings a:1,a:2",
         "given twice",
+    ),
+    (
+        "instances add bob.example --setting locale=",
+        "--setting locale: is empty",
+    ),
+    (
+        "instances add bob.example --settings a:1 --setting auto_update=maybe",
+        "--setting auto_update: \"maybe\" is neither true nor false",
+    ),
+    (
+        "instances add bob.example --setting uuid=1 --uuid 2",
+        "--setting uuid and --uuid contradict each other",
     ),
     ("instances add bob.example --apps ./home", "file:///"),
     (

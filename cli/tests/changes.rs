@@ -385,8 +385,11 @@ fn a_passphrase_is_set() {
     let fake = changing("passphrase", &instance("bob.example"));
     let set = "instances set-passphrase bob.example";
     let out = fake.run_typing(set, "the new one\n").done();
-    assert!(out.starts_with("passphrase set  bob.example"), "{out}");
-    assert!(!out.contains("the new one"));
+    // What has not changed is not shown.
+    assert_eq!(
+        out,
+        "passphrase set  bob.example\nstate           onboarding\n"
+    );
     let file = fake.folder().join("passphrase");
     std::fs::write(&file, "the new one\n").unwrap();
     fake.run(&format!(
@@ -487,6 +490,16 @@ fn sessions_and_orphans_are_removed_with_counts() {
     );
     assert!(fake.asked::<PurgeOrphansRequest>()[1].validate_only);
     assert_eq!(fake.called("ListOrphans"), 0);
+    let fake = changing("orphans", &PurgeOrphansResult::default());
+    for (words, told) in [
+        ("instances orphans --purge --force", "removed  nothing\n"),
+        (
+            "instances orphans --purge --dry-run",
+            "would be removed  nothing\n",
+        ),
+    ] {
+        assert_eq!(fake.run(words).done(), told, "{words}");
+    }
 }
 
 #[test]
@@ -652,4 +665,22 @@ fn what_would_be_created_is_shown() {
     });
     let out = fake.run("instances add bob.example --dry-run").done();
     assert!(out.starts_with("would be created  bob.example"), "{out}");
+
+    // What an instance gets at its creation only is left out.
+    let fake = Server::start(Script {
+        checked: Some(checked(&CreateInstanceResult {
+            instance: Some(Instance {
+                domain: "bob.example".to_owned(),
+                locale: "en".to_owned(),
+                disk_quota_bytes: 1_000_000_000,
+                ..Instance::default()
+            }),
+            ..CreateInstanceResult::default()
+        })),
+        ..Script::default()
+    });
+    assert_eq!(
+        fake.run("instances add bob.example --dry-run").done(),
+        "would be created  bob.example\nlocale            en\nquota             1GB\n"
+    );
 }

@@ -284,6 +284,109 @@ fn wrong_fields_are_listed() {
     );
 }
 
+/// A server that refuses every call because of these fields.
+fn refusing(reason: &str, violations: &[(&str, &str)], message: Option<&str>) -> Server {
+    use tonic_types::{ErrorDetails, StatusExt as _};
+    let mut details = ErrorDetails::new();
+    details.set_error_info(reason, "hamlet", std::collections::HashMap::new());
+    for (field, why) in violations {
+        details.add_bad_request_violation(*field, *why);
+    }
+    let all: Vec<_> = violations
+        .iter()
+        .map(|(field, why)| format!("{field}: {why}"))
+        .collect();
+    let all = all.join("; ");
+    let status =
+        Status::with_error_details(Code::InvalidArgument, message.unwrap_or(&all), details);
+    Server::start(Script {
+        refuse: Some(status),
+        ..Script::default()
+    })
+}
+
+#[test]
+fn what_a_server_tells_of_fields_is_told_in_flags() {
+    for (violations, words, told) in [
+        (
+            [(
+                "instance.blocking_reason",
+                "is given for an instance that is not blocked; set instance.blocked too",
+            )]
+            .as_slice(),
+            "instances modify bob.example --blocking-reason X",
+            "error: --blocking-reason (instance.blocking_reason): is given for an instance that is not blocked; set \
+             --blocked too\n",
+        ),
+        (
+            &[(
+                "passphrase",
+                "cannot be used with instance.magic_link or instance.franceconnect_id",
+            )],
+            "instances add bob.example --magic_link",
+            "error: --passphrase (passphrase): cannot be used with --magic_link or --franceconnect_id\n",
+        ),
+        (
+            &[(
+                "instance.settings.email",
+                "has a field of its own: use instance.email",
+            )],
+            "instances add bob.example --settings email:a@example.org",
+            "error: --settings (instance.settings.email): has a flag of its own: use --email\n",
+        ),
+        (
+            &[
+                (
+                    "update_mask",
+                    "\"settings.tz\" has a field of its own: use instance.timezone",
+                ),
+                ("instance.locale", "is no language"),
+            ],
+            "instances modify bob.example --setting tz=UTC --settings locale:x",
+            "error: 2 values cannot be used\n  --setting (instance.settings.tz): has a flag of its own: use --tz\n  \
+             --settings locale (instance.locale): is no language\n",
+        ),
+        (
+            &[("filter", "kind: \"x\" is no kind of operation")],
+            "operations ls --kind x",
+            "error: --kind (kind): \"x\" is no kind of operation\n",
+        ),
+        (
+            &[(
+                "page_token",
+                "is not one that this server gave; use the next_page_token of the page before",
+            )],
+            "instances ls --page-token x",
+            "error: --page-token (page_token): is not one that this server gave; use the one that the list before \
+             ended with\n",
+        ),
+    ] {
+        let fake = refusing("INVALID_FIELD", violations, None);
+        assert_eq!(fake.run(words).failed(2), told, "{words}");
+        let json = fake.run(&format!("{words} -o json"));
+        let json: Value = serde_json::from_str(&json.err).unwrap();
+        let headline = told.lines().next().unwrap();
+        assert_eq!(
+            headline,
+            format!("error: {}", json["error"]["message"].as_str().unwrap())
+        );
+    }
+}
+
+#[test]
+fn an_alias_that_cannot_be_destroyed_is_told_once() {
+    let fake = refusing(
+        "NAME_IS_ALIAS",
+        &[("name", "is an alias; name the main domain")],
+        Some("robert.example is an alias of bob.example; name the main domain"),
+    );
+    assert_eq!(
+        fake.run("instances destroy robert.example --force")
+            .failed(2),
+        "error: DOMAIN: robert.example is an alias of bob.example; name the main domain\n"
+    );
+}
+
 #[test]
 fn a_list_is_fetched_page_by_page() {
     let fake = Server::start(Script {

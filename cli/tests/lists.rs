@@ -76,6 +76,30 @@ fn fields_are_printed_in_the_order_asked() {
 }
 
 #[test]
+fn labels_and_settings_are_cells_as_their_flags_take_them() {
+    let pairs = |pairs: [(&str, &str); 2]| {
+        let pairs = pairs.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        pairs.into()
+    };
+    let fake = Server::start(Script {
+        instances: vec![Instance {
+            labels: pairs([("team", "a"), ("shard", "7")]),
+            settings: pairs([("offer", "free"), ("partner", "p")]),
+            ..instance("a.example")
+        }],
+        ..Script::default()
+    });
+    assert_eq!(
+        fake.run("instances ls --fields labels,settings").done(),
+        "shard=7,team=a  offer:free,partner:p\n"
+    );
+    assert_eq!(
+        fake.run("instances show a.example --fields labels").done(),
+        "labels  shard=7,team=a\n"
+    );
+}
+
+#[test]
 fn what_lists_leave_out_is_asked_for_instance_by_instance() {
     let fake = three();
     assert_eq!(
@@ -192,7 +216,9 @@ fn a_check_that_finds_something_fails() {
 #[test]
 fn a_check_that_finds_nothing_says_nothing() {
     let fake = Server::start(Script::default());
-    assert_eq!(fake.run("instances fsck bob.example").done(), "");
+    let checked = fake.run("instances fsck bob.example");
+    assert_eq!(checked.err, "", "a program looks at the exit code");
+    assert_eq!(checked.done(), "");
 }
 
 #[test]

@@ -9,6 +9,7 @@
 
 mod support;
 
+use hamlet_proto::hamlet::instance::v1::Instance;
 use support::{
     answers::instance,
     program::{Server, hamlet, run},
@@ -65,7 +66,13 @@ fn every_command_has_a_manual_and_needs_no_server_for_it() {
 #[test]
 fn a_shell_completes_commands_names_of_fields_and_domains() {
     let fake = Server::start(Script {
-        instances: vec![instance("alice.example"), instance("bob.example")],
+        instances: vec![
+            Instance {
+                domain_aliases: vec!["robert.example".to_owned()],
+                ..instance("bob.example")
+            },
+            instance("alice.example"),
+        ],
         ..Script::default()
     });
     let complete = |words: &[&str]| {
@@ -82,6 +89,32 @@ fn a_shell_completes_commands_names_of_fields_and_domains() {
     assert!(complete(&["instances", "reg"]).contains(&"register-link".to_owned()));
     assert_eq!(complete(&["instances", "show", "a"]), ["alice.example"]);
     assert_eq!(complete(&["instances", "add", "a"]), Vec::<String>::new());
+
+    // Each command once, by its name; an alias only to whoever types what only it begins with.
+    for (typed, offered) in [
+        (["inst"].as_slice(), ["instances"].as_slice()),
+        (&["comp"], &["completions"]),
+        (&["konnector"], &["konnectors"]),
+        (&["instances", "l"], &["ls"]),
+        (&["instances", "li"], &["list"]),
+        (&["instance", "de"], &["destroy", "debug"]),
+        (&["operations", "l"], &["ls"]),
+    ] {
+        assert_eq!(complete(typed), offered, "{typed:?}");
+    }
+    // Aliases of instances, where a command takes them.
+    assert_eq!(complete(&["instances", "show", "r"]), ["robert.example"]);
+    let all = complete(&["instances", "show", ""]);
+    assert!(!all.contains(&"robert.example".to_owned()), "{all:?}");
+    for only_main in [
+        ["instances", "destroy", "r"].as_slice(),
+        &["operations", "ls", "--domain", "r"],
+        &["instances", "modify", "bob.example", "--old-domain", ""],
+    ] {
+        assert_eq!(complete(only_main), Vec::<String>::new(), "{only_main:?}");
+    }
+    let clearable = complete(&["instances", "modify", "bob.example", "--unset", "settings"]);
+    assert_eq!(clearable, ["settings"]);
     let fields = complete(&["instances", "ls", "--fields", "domain,disk"]);
     assert_eq!(fields, ["domain,disk_quota"]);
 

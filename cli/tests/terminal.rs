@@ -171,6 +171,26 @@ fn ctrl_c_at_a_hidden_question_leaves_a_terminal_that_shows_what_is_typed() {
 }
 
 #[test]
+fn a_list_or_check_of_nothing_says_so() {
+    let fake = Server::start(Script {
+        instances: vec![instance("bob.example")],
+        ..Script::default()
+    });
+    for (words, told) in [
+        ("instances fsck bob.example", "no findings in bob.example"),
+        ("instances orphans", "there are no orphans"),
+        ("operations ls", "there are no such operations"),
+        ("apps ls bob.example", "no app is installed"),
+        ("konnectors ls bob.example", "no konnector is installed"),
+        ("files ls bob.example /", "the directory is empty"),
+    ] {
+        let (code, screen) = Terminal::run(&fake, &format!("hamlet {words}")).end();
+        assert_eq!(code, Some(0), "{words}: {screen}");
+        assert!(screen.contains(told), "{words}: {screen}");
+    }
+}
+
+#[test]
 fn progress_is_shown_step_by_step() {
     let at = |done: usize, phase: Phase, queue: Option<i32>, error: &str| {
         let steps = ["claims", "databases"]

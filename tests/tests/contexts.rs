@@ -137,7 +137,7 @@ fn each_value_is_validated_and_the_error_gives_advice() {
         ),
         ("--sponsorships a/b", "sponsorships", "such as acme"),
         ("--tos 1", "tos_signed", "it looks like 1.0.0"),
-        ("--settings tz:UTC", "settings.tz", "use instance.timezone"),
+        ("--settings tz:UTC", "settings.tz", "use --tz"),
         ("--settings _x:1", "settings", "not beginning with _"),
     ] {
         let refused = cli.run(&format!("instances add {domain} {flags}"));

@@ -103,12 +103,14 @@ impl FieldFlags {
     pub(crate) fn into_patch(mut self) -> Result<Patch, CommandError> {
         let mut patch = Patch::default();
         let mut settings = Vec::new();
-        for (key, value) in std::mem::take(&mut self.settings)
-            .into_iter()
-            .chain(std::mem::take(&mut self.setting))
-        {
-            if let Some(further) = self.take_special(key, value)? {
-                settings.push(further);
+        for (flag, given) in [
+            ("--settings", std::mem::take(&mut self.settings)),
+            ("--setting", std::mem::take(&mut self.setting)),
+        ] {
+            for (key, value) in given {
+                if let Some(further) = self.take_special(flag, key, value)? {
+                    settings.push(further);
+                }
             }
         }
         set!(
@@ -142,18 +144,41 @@ impl FieldFlags {
 /// The language of an instance that is created without one.
 pub(crate) const DEFAULT_LOCALE: &str = "en";
 
+/// The settings that stand for a field, by the names of the original, each with the path of its field.
+const SPECIAL: [(&str, &str); 8] = [
+    ("context", "context"),
+    ("locale", "locale"),
+    ("uuid", "uuid"),
+    ("oidc_id", "oidc_id"),
+    ("tos", "tos_signed"),
+    ("tos_latest", "tos_latest"),
+    ("auto_update", "no_auto_update"),
+    ("auth_mode", "auth_mode"),
+];
+
+/// The setting that stands for the field with this path.
+pub(crate) fn special_setting(path: &str) -> Option<&'static str> {
+    let special = SPECIAL.iter().find(|(_, field)| *field == path);
+    special.map(|(key, _)| *key)
+}
+
 impl FieldFlags {
-    /// Takes a setting that stands for a field, by the names of the original; gives back any other one.
+    /// Takes a setting that `typed` gave and that stands for a field; gives back any other one.
     fn take_special(
         &mut self,
+        typed: &str,
         key: String,
         value: String,
     ) -> Result<Option<(String, String)>, CommandError> {
-        let wrong = |why| CommandError::Usage(format!("--settings: {key}: {why}"));
-        let is_special = ["context", "locale", "uuid", "oidc_id", "tos", "tos_latest"];
-        if value.is_empty() && is_special.contains(&key.as_str()) {
+        let wrong = |why| CommandError::Usage(format!("{typed} {key}: {why}"));
+        if value.is_empty() && SPECIAL.iter().any(|(special, _)| *special == key) {
             return Err(wrong("is empty; write a value, or leave it out".to_owned()));
         }
+        let both = |key: &str, flag: &str| {
+            CommandError::Usage(format!(
+                "{typed} {key} and --{flag} contradict each other, or it is given twice; give it once"
+            ))
+        };
         let (field, flag) = match key.as_str() {
             "context" => (&mut self.context_name, "context-name"),
             "locale" => (&mut self.locale, "locale"),
@@ -190,12 +215,6 @@ impl FieldFlags {
     }
 }
 
-fn both(key: &str, flag: &str) -> CommandError {
-    CommandError::Usage(format!(
-        "--settings {key} and --{flag} contradict each other, or it is given twice; give it once"
-    ))
-}
-
 /// Reads one label.
 ///
 /// # Errors
@@ -227,7 +246,11 @@ enum RowValue {
     /// One line; none when the text is empty.
     Text(fn(&Instance) -> String),
     /// A line for each key.
-    Map(fn(&Instance) -> &HashMap<String, String>),
+    Map {
+        map: fn(&Instance) -> &HashMap<String, String>,
+        /// What stands between a key and its value.
+        separator: &'static str,
+    },
 }
 
 const fn row(path: &'static str, label: &'static str, text: fn(&Instance) -> String) -> Row {
@@ -238,9 +261,10 @@ const fn row(path: &'static str, label: &'static str, text: fn(&Instance) -> Str
 const fn row_of_map(
     path: &'static str,
     label: &'static str,
+    separator: &'static str,
     map: fn(&Instance) -> &HashMap<String, String>,
 ) -> Row {
-    let value = RowValue::Map(map);
+    let value = RowValue::Map { map, separator };
     Row { path, label, value }
 }
 
@@ -248,7 +272,11 @@ const fn row_of_map(
 static ROWS: &[Row] = &[
     row("domain_aliases", "aliases", |i| i.domain_aliases.join(", ")),
     row("old_domain", "old domain", |i| i.old_domain.clone()),
-    row("state", "state", |i| words::state(i.state()).to_owned()),
+    // A preview of a creation has no state, and no indexes.
+    row("state", "state", |i| {
+        let is_known = i.state() != instance::State::Unspecified;
+        when(is_known, words::state(i.state()))
+    }),
     row("blocking_reason", "blocked because", |i| {
         i.blocking_reason.clone()
     }),
@@ -299,13 +327,13 @@ static ROWS: &[Row] = &[
         other_cluster(i).map_or_else(String::new, |cluster| cluster.to_string())
     }),
     row("indexes_version", "indexes", |i| {
-        format!("v{}", i.indexes_version)
+        when(i.indexes_version > 0, &format!("v{}", i.indexes_version))
     }),
     row("create_time", "created", |i| time(i.create_time.as_ref())),
     row("operation", "at work", |i| i.operation.clone()),
     row("etag", "etag", |i| i.etag.clone()),
-    row_of_map("labels", "label", |i| &i.labels),
-    row_of_map("settings", "setting", |i| &i.settings),
+    row_of_map("labels", "label", "=", |i| &i.labels),
+    row_of_map("settings", "setting", ": ", |i| &i.settings),
 ];
 
 /// An instance for people. Its first line is `label` and the domain.
@@ -314,13 +342,13 @@ pub(crate) fn describe(label: &str, instance: &Instance) -> String {
     for Row { label, value, .. } in ROWS {
         match value {
             RowValue::Text(text) => rows.push((label, text(instance))),
-            RowValue::Map(map) => {
+            RowValue::Map { map, separator } => {
                 let mut pairs: Vec<_> = map(instance).iter().collect();
                 pairs.sort();
                 rows.extend(
                     pairs
                         .into_iter()
-                        .map(|(key, value)| (*label, format!("{key}: {value}"))),
+                        .map(|(key, value)| (*label, format!("{key}{separator}{value}"))),
                 );
             }
         }
@@ -337,6 +365,10 @@ pub(crate) fn describe_change(label: &str, instance: &Instance, changed: &[Strin
     }
     let mut rows = vec![(label, instance.domain.clone())];
     let mut shows_state = false;
+    // Why access is refused is told also where the reason stays as it was.
+    let keeps_reason = instance.blocked
+        && changed.iter().any(|path| path == "blocked")
+        && changed.iter().all(|path| path != "blocking_reason");
     for path in changed {
         let (field, key) = match path.split_once('.') {
             Some((field, key)) => (field, Some(key)),
@@ -348,7 +380,7 @@ pub(crate) fn describe_change(label: &str, instance: &Instance, changed: &[Strin
         };
         match row.value {
             RowValue::Text(text) => rows.push((row.label, text(instance))),
-            RowValue::Map(map) => {
+            RowValue::Map { map, separator } => {
                 let mut pairs: Vec<_> = map(instance).iter().collect();
                 pairs.retain(|(name, _)| key.is_none_or(|key| key == *name));
                 pairs.sort();
@@ -358,11 +390,14 @@ pub(crate) fn describe_change(label: &str, instance: &Instance, changed: &[Strin
                     (false, _) => rows.extend(
                         pairs
                             .into_iter()
-                            .map(|(key, value)| (row.label, format!("{key}: {value}"))),
+                            .map(|(key, value)| (row.label, format!("{key}{separator}{value}"))),
                     ),
                 }
             }
         }
+    }
+    if keeps_reason {
+        rows.insert(1, ("blocked because", instance.blocking_reason.clone()));
     }
     if shows_state {
         rows.insert(1, ("state", words::state(instance.state()).to_owned()));
@@ -393,9 +428,12 @@ fn second_factor(instance: &Instance) -> String {
 mod tests {
     use std::collections::BTreeSet;
 
-    use hamlet_proto::fields::FIELDS;
+    use hamlet_proto::{
+        fields::FIELDS,
+        hamlet::instance::v1::{Instance, instance::State},
+    };
 
-    use super::ROWS;
+    use super::{ROWS, describe, describe_change};
 
     /// The first line has the domain, `state` tells the others.
     const WITHOUT_ROW: [&str; 5] = [
@@ -405,6 +443,53 @@ mod tests {
         "onboarding_finished",
         "password_defined",
     ];
+
+    fn bob() -> Instance {
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        Instance {
+            domain: "bob.example".to_owned(),
+            labels: [pair("team", "a"), pair("shard", "7")].into(),
+            settings: [pair("offer", "free")].into(),
+            ..Instance::default()
+        }
+    }
+
+    #[test]
+    fn labels_and_settings_are_shown_as_their_flags_take_them() {
+        let shown = describe("domain", &bob());
+        let lines: Vec<Vec<_>> = shown
+            .lines()
+            .map(|line| line.split_whitespace().collect())
+            .filter(|line: &Vec<_>| matches!(line.first(), Some(&("label" | "setting"))))
+            .collect();
+        let expected: [&[&str]; 3] = [
+            &["label", "shard=7"],
+            &["label", "team=a"],
+            &["setting", "offer:", "free"],
+        ];
+        assert_eq!(lines, expected);
+        let changed = describe_change("changed", &bob(), &["labels.team".to_owned()]);
+        assert_eq!(changed, "changed  bob.example\nlabel    team=a\n");
+    }
+
+    #[test]
+    fn a_block_tells_its_reason_where_none_was_given() {
+        let mut bob = bob();
+        let blocked = ["blocked".to_owned()];
+        bob.set_state(State::Onboarding);
+        assert!(!describe_change("unblocked", &bob, &blocked).contains("because"));
+        bob.set_state(State::Blocked);
+        bob.blocked = true;
+        bob.blocking_reason = "UNKNOWN".to_owned();
+        let told = describe_change("blocked", &bob, &blocked);
+        assert_eq!(
+            told,
+            "blocked          bob.example\nstate            blocked\nblocked because  UNKNOWN\n"
+        );
+        let [blocked] = blocked;
+        let both = describe_change("blocked", &bob, &[blocked, "blocking_reason".to_owned()]);
+        assert_eq!(both, told);
+    }
 
     #[test]
     fn each_field_has_a_row_or_is_known_to_have_none() {

@@ -8,7 +8,7 @@ use crate::values;
 /// The instance to change, under which condition, and how.
 #[derive(Args, Debug)]
 pub(crate) struct Target {
-    /// The domain; an alias will do, except to destroy.
+    /// The domain or an alias.
     #[arg(value_parser = values::domain::parse)]
     pub(crate) domain: String,
     #[command(flatten)]

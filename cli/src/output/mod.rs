@@ -76,17 +76,21 @@ pub(crate) fn object(values: &FieldValues) -> Value {
         .into()
 }
 
-/// A value as a cell of a table. Null is empty.
-pub(crate) fn cell(value: &Value) -> String {
+/// The value of a column as a cell of a table, in the form in which flags take it. Null is empty.
+pub(crate) fn cell(column: &str, value: &Value) -> String {
+    let below = |value| cell(column, value);
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
-        Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(","),
-        Value::Object(pairs) => pairs
-            .iter()
-            .map(|(key, value)| format!("{key}:{}", cell(value)))
-            .collect::<Vec<_>>()
-            .join(","),
+        Value::Array(items) => items.iter().map(below).collect::<Vec<_>>().join(","),
+        Value::Object(pairs) => {
+            let separator = if column == "labels" { '=' } else { ':' };
+            pairs
+                .iter()
+                .map(|(key, value)| format!("{key}{separator}{}", below(value)))
+                .collect::<Vec<_>>()
+                .join(",")
+        }
         other => other.to_string(),
     }
 }
@@ -215,7 +219,12 @@ impl ListPrinter {
     /// Adds an item of which only some fields are wanted. It has no name.
     pub(crate) fn push_values(&mut self, values: &FieldValues) -> Result<(), CommandError> {
         self.items += 1;
-        let cells = || values.iter().map(|(_, value)| cell(value)).collect();
+        let cells = || {
+            values
+                .iter()
+                .map(|(name, value)| cell(name, value))
+                .collect()
+        };
         match self.format {
             Format::Table | Format::Wide | Format::Name => {
                 self.table.push(cells());

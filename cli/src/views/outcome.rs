@@ -85,8 +85,14 @@ impl Outcome<'_> {
             say(&format!("warning: {}", clean(warning)));
         }
         if let Some(instance) = unpack::<Instance>(response)? {
+            // A passphrase is no field; who has one shows in the state.
+            let of_passphrase = ["password_defined".to_owned()];
+            let changed = match self.kind {
+                "passphrase" => of_passphrase.as_slice(),
+                _ => self.changed,
+            };
             return output::one(format, &instance, &instance.name, || {
-                describe_change(self.verb("changed"), &instance, self.changed)
+                describe_change(self.verb("changed"), &instance, changed)
             });
         }
         if let Some(link) = unpack::<RegisterLink>(response)? {
@@ -103,7 +109,11 @@ impl Outcome<'_> {
         }
         if let Some(result) = unpack::<PurgeOrphansResult>(response)? {
             return output::one(format, &result, &succeeded.operation.name, || {
-                facts(&self.removed(("", ""), &result.removed))
+                let mut known = self.removed(("", ""), &result.removed);
+                if known.len() == 1 && self.only_checked {
+                    known.push(("would be removed", "nothing".to_owned()));
+                }
+                facts(&known)
             });
         }
         operation::print(format, &succeeded.operation)

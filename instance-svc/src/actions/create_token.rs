@@ -50,7 +50,7 @@ impl Wanted {
         let wrong = match self.audience.life() {
             None => "cannot be chosen: a token for refreshing does not expire".to_owned(),
             Some(usual) if life > usual => format!(
-                "is too long; a token for this audience lives {} s at most",
+                "is too long; a token of this kind lives {} s at most",
                 usual.as_secs()
             ),
             Some(_) if life < Duration::from_secs(1) => {

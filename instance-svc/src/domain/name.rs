@@ -100,8 +100,8 @@ impl FromStr for Name {
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         let text = text.trim();
-        // A mail address is a likely mistake, and a colon in it does not begin a port.
-        if text.contains("://") {
+        // An address is a likely mistake, and not each colon in it begins a port.
+        if text.contains("://") || text.starts_with('[') {
             return Err(InvalidName::Host(shorten(text)));
         }
         let (host, port) = match text.rsplit_once(':') {
@@ -318,6 +318,12 @@ mod tests {
         assert!(format!("{label}.org").parse::<Name>().is_err());
         let long = format!("{}org", "abcdefg.".repeat(32));
         assert!(long.parse::<Name>().is_err());
+        for address in ["https://a.org", "[::1]", "[2001:db8::1]:8080"] {
+            assert_eq!(
+                address.parse::<Name>(),
+                Err(InvalidName::Host(address.to_owned()))
+            );
+        }
         for port in ["a:", "a:0", "a:65536", "a:+1", "a:x"] {
             assert!(
                 matches!(port.parse::<Name>(), Err(InvalidName::Port(_))),

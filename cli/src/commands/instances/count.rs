@@ -7,7 +7,10 @@ use hamlet_proto::hamlet::instance::v1::{
 
 use crate::{error::CommandError, flags::global::GlobalFlags, output, session::Session};
 
-/// Count instances, those being destroyed or deleted softly included.
+/// Count all instances.
+///
+/// Instances that are being destroyed and instances that were deleted softly count too. `instances ls` lists the latter
+/// with --deleted only.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  hamlet instances count")]
 pub(crate) struct Count;

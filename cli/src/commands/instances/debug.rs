@@ -10,7 +10,7 @@ use crate::{
     calls::{get_instance, update_instance},
     error::CommandError,
     flags::{format::Format, global::GlobalFlags, request::no_effect, target::Target},
-    output,
+    output::{self, time},
     session::Session,
     values,
 };
@@ -21,7 +21,7 @@ const DEFAULT_TTL: Duration = Duration {
     nanos: 0,
 };
 
-/// Log calls for an instance in detail for a while, or tell until when they are.
+/// Log calls for an instance in detail for a while, or tell until when they are logged so.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  hamlet instances debug bob.localhost:8080\n  hamlet instances debug bob.localhost:8080 true --ttl 2h\n  hamlet instances debug bob.localhost:8080 false"
@@ -29,10 +29,10 @@ const DEFAULT_TTL: Duration = Duration {
 pub(crate) struct Debug {
     #[command(flatten)]
     target: Target,
-    /// true begins, false ends; tells how it is when left out.
-    #[arg(hide_possible_values = true)]
+    /// true begins it, false ends it. Without this argument the command tells until when it lasts, and changes nothing.
+    #[arg(value_name = "true|false", hide_possible_values = true)]
     on: Option<bool>,
-    /// For how long, with true; 24h by default.
+    /// How long it lasts, such as 2h; only with true. 24h by default.
     #[arg(long, value_name = "TIME", value_parser = values::duration::parse)]
     ttl: Option<Duration>,
 }
@@ -72,8 +72,10 @@ async fn show(session: &Session, format: Format, domain: &str) -> Result<(), Com
     let until = instance.debug_until.as_ref().map(ToString::to_string);
     // The document is no message of the contracts.
     let document = serde_json::json!({ "domain": instance.domain, "debugUntil": until });
-    output::document(format, &document, &instance.name, || match &until {
-        Some(until) => format!("on until {until}\n"),
-        None => "off\n".to_owned(),
+    output::document(format, &document, &instance.name, || {
+        match time::moment(instance.debug_until.as_ref()).as_str() {
+            "" => "off\n".to_owned(),
+            until => format!("on until {until}\n"),
+        }
     })
 }

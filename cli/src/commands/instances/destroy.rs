@@ -25,7 +25,7 @@ use crate::{
 /// instance is deleted softly: blocked, left out of lists, brought back by `instances undelete`, and destroyed when
 /// the time has passed. Refused when HAMLET_DISABLE_INSTANCES_ADD_RM is set.
 #[derive(Args, Debug)]
-#[command(visible_aliases = ["rm", "delete", "remove"], after_help = "Examples:\n  hamlet instances destroy bob.localhost:8080\n  hamlet instances destroy bob.localhost:8080 --dry-run\n  hamlet instances destroy bob.localhost:8080 --keep 30d\n  hamlet instances destroy bob.localhost:8080 --force")]
+#[command(mut_arg("domain", |domain| domain.help("The main domain; an alias is refused")), visible_aliases = ["rm", "delete", "remove"], after_help = "Examples:\n  hamlet instances destroy bob.localhost:8080\n  hamlet instances destroy bob.localhost:8080 --dry-run\n  hamlet instances destroy bob.localhost:8080 --keep 30d\n  hamlet instances destroy bob.localhost:8080 --force")]
 pub(crate) struct Destroy {
     #[command(flatten)]
     target: Target,

@@ -5,7 +5,11 @@ use hamlet_proto::hamlet::files::v1::{CheckTreeRequest, files_service_client::Fi
 use tokio_stream::StreamExt as _;
 
 use crate::{
-    calls, error::CommandError, flags::global::GlobalFlags, output::ListPrinter, session::Session,
+    calls,
+    error::CommandError,
+    flags::global::GlobalFlags,
+    output::{ListPrinter, text::clean},
+    session::Session,
     values,
 };
 
@@ -14,7 +18,8 @@ const ROWS_ALIGNED: u64 = 200;
 
 /// Check the tree of an instance and its contents.
 ///
-/// Columns: what is wrong, where, the id of the document, more about it. Exit code 1 when anything is.
+/// Columns: what is wrong, where, the id of the document, more about it. Exit code 1 when anything is. Where nothing is
+/// wrong, a terminal is told so.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  hamlet instances fsck bob.localhost:8080\n  hamlet instances fsck bob.localhost:8080 --index-integrity --fail-fast --json"
@@ -83,7 +88,8 @@ impl Fsck {
                 list.flush()?;
             }
         }
-        list.flush()?;
+        let nothing = format!("no findings in {}", clean(&self.domain));
+        list.end(&nothing)?;
         match found {
             0 => Ok(()),
             1 => Err(CommandError::Failed(format!(

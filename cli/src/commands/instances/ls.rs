@@ -48,10 +48,10 @@ pub(crate) struct Ls {
     /// How many to ask for at once.
     #[arg(long, default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=1000))]
     page_size: i32,
-    /// Begin where the list before ended that printed this token.
+    /// Go on where an earlier list ended: the token that it told on stderr.
     #[arg(long, value_name = "TOKEN", value_parser = values::names::not_empty)]
     page_token: Option<String>,
-    /// End after so many; stderr tells the --page-token that goes on.
+    /// End after so many; where there may be more, stderr tells the --page-token that goes on.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
 }

@@ -118,8 +118,13 @@ async fn list(
     })
     .await;
     // Orphans before an error are valid.
-    list.flush()?;
-    listed
+    match listed {
+        Ok(()) => list.end("there are no orphans"),
+        Err(error) => {
+            list.flush()?;
+            Err(error)
+        }
+    }
 }
 
 /// Calls `with` for each orphan as it arrives.

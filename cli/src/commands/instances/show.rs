@@ -45,7 +45,7 @@ impl Show {
         output::document(format, &output::object(&values), &instance.name, || {
             let rows: Vec<_> = values
                 .iter()
-                .map(|(name, value)| (*name, cell(value)))
+                .map(|(name, value)| (*name, cell(name, value)))
                 .collect();
             all_facts(&rows)
         })

@@ -257,7 +257,7 @@ fn changeable(path: &str) -> Result<(&'static dyn Settable, Option<&str>), Strin
         && rule.path() == super::settings::PATH
         && let Some(own) = own_setting(entry)
     {
-        return Err(format!("has a field of its own: {}", own.path));
+        return Err(format!("has a field of its own: use instance.{}", own.path));
     }
     let field = named(path).map_or(path, |(rule, _)| rule.path());
     let why = match (

