@@ -184,7 +184,7 @@ async fn a_stream_that_ends_is_continued() {
 async fn without_the_instance_service_known_hosts_go_on_for_a_time_and_blocked_ones_stay_blocked() {
     let grace = Duration::from_secs(4);
     let (world, changes, client) = told(&["blocked.example"], |config| {
-        config.limits.host_grace = grace
+        config.limits.host_grace = grace;
     })
     .await;
     world.directory.block("blocked.example", "");
