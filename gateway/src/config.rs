@@ -112,7 +112,7 @@ pub struct LimitFlags {
     #[arg(long, env = "HAMLET_UPSTREAM_CONNECTIONS", value_name = "COUNT", default_value_t = 4, value_parser = at_least_one)]
     pub upstream_connections: usize,
     /// How many calls each door sends to one service at once; more wait.
-    #[arg(long, env = "HAMLET_STREAMS_PER_SERVICE", value_name = "COUNT", default_value_t = 1024, value_parser = at_least_one)]
+    #[arg(long, env = "HAMLET_STREAMS_PER_SERVICE", value_name = "COUNT", default_value_t = 2048, value_parser = at_least_one)]
     pub streams_per_service: usize,
     /// How many calls the public door sends to one service for one instance at once; more wait.
     #[arg(long, env = "HAMLET_STREAMS_PER_INSTANCE", value_name = "COUNT", default_value_t = 512, value_parser = at_least_one)]

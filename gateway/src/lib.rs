@@ -55,7 +55,7 @@ use crate::{
     forward::Forwarder,
     guesses::Guesses,
     health::Health,
-    onboarding::Onboarding,
+    onboarding::{Forms, Onboarding},
     pages::Pages,
     proxied::TrustedProxies,
     secure::Redirect,
@@ -123,6 +123,7 @@ async fn run(
         directory: Arc::clone(&directory),
         pages: Arc::clone(&pages),
         guesses: Arc::default(),
+        forms: Forms::default(),
     });
     let guesses = Arc::<Guesses>::default();
     let credential = Arc::new(Credential::new(secrets.admin_credential));

@@ -46,6 +46,9 @@ use crate::{
 /// others.
 const CONNECTION_WINDOW: u32 = 16 * STREAM_WINDOW;
 
+/// How much of a response may wait for its caller in the connection, in bytes.
+const MAX_UNSENT: usize = 128 * 1024;
+
 /// Less than what services accept, to leave room for the gateway's own headers.
 const MAX_HEADER_LIST: u32 = 12 * 1024;
 
@@ -172,6 +175,7 @@ impl<H: Handler> Serving<H> {
                     .initial_connection_window_size(CONNECTION_WINDOW)
                     .max_concurrent_streams(self.rules.streams)
                     .max_header_list_size(MAX_HEADER_LIST)
+                    .max_send_buf_size(MAX_UNSENT)
                     .keep_alive_interval(KEEP_ALIVE_INTERVAL)
                     .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
                     .serve_connection(io, service)

@@ -81,7 +81,11 @@ impl Acceptor {
             entrance,
             places: Arc::new(Places::new(PlaceLimits {
                 all: connections,
-                one: config.limits.connections_per_client.min(connections),
+                // One client cannot have all places where there are few.
+                one: config
+                    .limits
+                    .connections_per_client
+                    .min((connections / 3).max(1)),
             })),
             rules: Rules {
                 streams: config.limits.streams_per_connection,

@@ -3,7 +3,7 @@
 use std::{
     io,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
@@ -44,6 +44,7 @@ pub(super) async fn protocol<S: AsyncRead + Unpin>(
         first,
         next: 0,
         length,
+        read: 0,
         socket,
     };
     Ok((protocol, replayed))
@@ -54,8 +55,14 @@ pub(super) struct Replayed<S> {
     first: [u8; PREFACE.len()],
     next: usize,
     length: usize,
+    /// What was read since others had their turn, in bytes.
+    read: usize,
     socket: S,
 }
+
+/// How much is read from one connection before the others of its thread have their turn, in bytes. Some frames cost their
+/// sender nothing, and tens of thousands of them would be read at once.
+const AT_ONCE: usize = 64 * 1024;
 
 impl<S: AsyncRead + Unpin> AsyncRead for Replayed<S> {
     fn poll_read(
@@ -76,8 +83,22 @@ impl<S: AsyncRead + Unpin> AsyncRead for Replayed<S> {
                 Poll::Ready(Ok(())) | Poll::Pending => Poll::Ready(Ok(())),
             };
         }
-        ready!(Pin::new(&mut this.socket).poll_read(cx, buffer))?;
-        Poll::Ready(Ok(()))
+        if this.read >= AT_ONCE {
+            this.read = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
+        match Pin::new(&mut this.socket).poll_read(cx, buffer) {
+            Poll::Ready(read) => {
+                this.read += buffer.filled().len() - before;
+                Poll::Ready(read)
+            }
+            Poll::Pending => {
+                this.read = 0;
+                Poll::Pending
+            }
+        }
     }
 }
 

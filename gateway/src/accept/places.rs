@@ -204,9 +204,10 @@ impl Place {
             let limit = if self.was_used.load(Ordering::Relaxed) {
                 limit
             } else {
-                first
+                first.min(limit)
             };
-            let mut left = limit;
+            // While a request is at work, its end is not noticed at once.
+            let mut left = (limit / 4).max(Duration::from_millis(100));
             if self.busy.load(Ordering::Relaxed) == 0 {
                 let since = Duration::from_millis(self.idle_since.load(Ordering::Relaxed));
                 left = (since + limit).saturating_sub(START.elapsed());

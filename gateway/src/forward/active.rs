@@ -24,7 +24,10 @@ use super::turns::Turn;
 use crate::{caller::CallerKey, directory::HostEntry, refusal::Refusal};
 
 /// How long a caller may stall its call before the call may lose its turn.
-const STALLED: Duration = Duration::from_secs(5);
+const STALLED: Duration = Duration::from_secs(2);
+
+/// How many stalled calls lose their turns at once for a call that waits.
+const AT_ONCE: usize = 8;
 
 /// How often calls are looked at whose time is over.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -136,18 +139,18 @@ impl Active {
         }
     }
 
-    /// Ends the call in `scope` that its caller has stalled longest, if one has for long.
+    /// Ends the calls in `scope` that their callers have stalled longest, if some have for long.
     pub(super) fn end_stalled(&self, scope: Scope<'_>) {
-        let longest = {
+        let mut stalled: Vec<_> = {
             let calls = self.calls();
-            let stalled = calls.iter().map(|(_, call)| call);
-            let stalled = stalled.filter(|call| call.is_in(scope));
+            let stalled = calls.iter().map(|(_, call)| (call.stalled(), call));
             stalled
-                .max_by_key(|call| call.stalled())
-                .filter(|call| call.stalled() >= STALLED)
-                .map(Arc::clone)
+                .filter(|(time, call)| *time >= STALLED && call.is_in(scope))
+                .map(|(time, call)| (time, Arc::clone(call)))
+                .collect()
         };
-        if let Some(call) = longest {
+        stalled.sort_by_key(|(time, _)| std::cmp::Reverse(*time));
+        for (_, call) in stalled.into_iter().take(AT_ONCE) {
             call.end(Some(End::Stalled));
         }
     }

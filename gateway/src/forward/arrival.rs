@@ -25,6 +25,9 @@ const ENOUGH: usize = 128 * 1024;
 /// Smaller pieces are copied together: each keeps the whole buffer of its connection in memory. In bytes.
 pub(super) const SMALL: usize = 4 * 1024;
 
+/// What a call counts of which nothing has arrived, in bytes.
+const EMPTY: usize = 512;
+
 /// What all calls that arrive slowly may hold, and those of one caller, in bytes.
 const HELD_BY_ALL: usize = 64 * 1024 * 1024;
 const HELD_BY_ONE: usize = 8 * 1024 * 1024;
@@ -177,19 +180,19 @@ impl Arrival {
         self.size < SMALL || self.hold(room, caller)
     }
 
-    /// Reserves what this call may hold while it arrives.
+    /// Reserves what this call holds while it arrives.
     fn hold(&mut self, room: &Room, caller: CallerKey) -> bool {
-        if self.held.is_some() {
-            return true;
-        }
-        self.held = room.hold(caller);
-        if self.held.is_some() {
-            // What came first may keep a large buffer.
-            if let Some(first) = self.pieces.pop_if(|first| first.len() < SMALL) {
-                self.tail.extend_from_slice(&first);
+        let Some(held) = &mut self.held else {
+            self.held = room.hold(caller, EMPTY + self.size);
+            if self.held.is_some() {
+                // What came first may keep a large buffer.
+                if let Some(first) = self.pieces.pop_if(|first| first.len() < SMALL) {
+                    self.tail.extend_from_slice(&first);
+                }
             }
-        }
-        self.held.is_some()
+            return self.held.is_some();
+        };
+        held.grow(EMPTY + self.size)
     }
 }
 
@@ -207,23 +210,37 @@ struct Used {
 struct Held {
     used: Arc<Used>,
     caller: CallerKey,
+    bytes: usize,
 }
 
 impl Room {
-    /// Room for [`ENOUGH`] bytes, if there is some.
-    fn hold(&self, caller: CallerKey) -> Option<Held> {
-        let mut callers = self.0.callers();
-        let own = callers.get(&caller).copied().unwrap_or_default() + ENOUGH;
-        let all = self.0.all.load(Ordering::Relaxed);
-        if own > HELD_BY_ONE || all + ENOUGH > HELD_BY_ALL {
-            return None;
-        }
-        callers.insert(caller, own);
-        self.0.all.store(all + ENOUGH, Ordering::Relaxed);
-        Some(Held {
+    /// Room for so many bytes, if there is some.
+    fn hold(&self, caller: CallerKey, bytes: usize) -> Option<Held> {
+        let mut held = Held {
             used: Arc::clone(&self.0),
             caller,
-        })
+            bytes: 0,
+        };
+        held.grow(bytes).then_some(held)
+    }
+}
+
+impl Held {
+    /// Takes what is missing to so many bytes, if there is some.
+    fn grow(&mut self, bytes: usize) -> bool {
+        let missing = bytes.saturating_sub(self.bytes);
+        let mut callers = self.used.callers();
+        let own = callers.get(&self.caller).copied().unwrap_or_default() + missing;
+        let all = self.used.all.load(Ordering::Relaxed) + missing;
+        if own > HELD_BY_ONE || all > HELD_BY_ALL {
+            return false;
+        }
+        if missing > 0 {
+            callers.insert(self.caller, own);
+            self.used.all.store(all, Ordering::Relaxed);
+            self.bytes = bytes;
+        }
+        true
     }
 }
 
@@ -237,20 +254,20 @@ impl Drop for Held {
     fn drop(&mut self) {
         let mut callers = self.used.callers();
         if let Some(own) = callers.get_mut(&self.caller) {
-            *own = own.saturating_sub(ENOUGH);
+            *own = own.saturating_sub(self.bytes);
             if *own == 0 {
                 callers.remove(&self.caller);
             }
         }
-        self.used.all.fetch_sub(ENOUGH, Ordering::Relaxed);
+        self.used.all.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::{net::Ipv4Addr, sync::atomic::Ordering};
 
-    use super::{ENOUGH, HELD_BY_ALL, HELD_BY_ONE, Room};
+    use super::{EMPTY, ENOUGH, HELD_BY_ALL, HELD_BY_ONE, Room};
     use crate::caller::CallerKey;
 
     #[test]
@@ -259,14 +276,18 @@ mod tests {
         let caller = |last| CallerKey::of(Ipv4Addr::new(192, 0, 2, last).into());
         let mut held = Vec::new();
         for last in 0..20 {
-            let own = (0..1000).map_while(|_| room.hold(caller(last)));
+            let own = (0..1000).map_while(|_| room.hold(caller(last), ENOUGH));
             let own: Vec<_> = own.collect();
             assert!(own.len() <= HELD_BY_ONE / ENOUGH);
             held.extend(own);
         }
         assert_eq!(held.len(), HELD_BY_ALL / ENOUGH);
         held.clear();
-        assert!(room.hold(caller(1)).is_some());
+        let mut one = room.hold(caller(1), EMPTY);
+        assert!(one.as_mut().is_some_and(|one| one.grow(ENOUGH)));
         assert!(room.0.callers().len() <= 1);
+        drop(one);
+        assert_eq!(room.0.all.load(Ordering::Relaxed), 0);
+        assert!(room.0.callers().is_empty());
     }
 }

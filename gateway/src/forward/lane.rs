@@ -74,7 +74,12 @@ impl Lane {
                     }
                     return self.turns.wait(whose.wants(), &self.active).await;
                 }
-                Some(Ok(Progress::NoRoom)) => return Err(Refusal::TooManyCalls),
+                Some(Ok(Progress::NoRoom)) => {
+                    return self
+                        .turns
+                        .try_early(whose.wants())
+                        .ok_or(Refusal::TooManyCalls);
+                }
                 Some(Err(Gone)) => return Err(Refusal::CallerGone),
                 None => {
                     let arriving = arrival.first_message(room, key);

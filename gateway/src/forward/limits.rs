@@ -31,7 +31,7 @@ pub(super) fn shorten(headers: &mut HeaderMap) -> bool {
     if let Some(unseen) = SHORTENED.now() {
         tracing::warn!(
             bytes = before,
-            code = %status.code(),
+            code = ?status.code(),
             unseen,
             "a status is too long for most clients and was shortened"
         );

@@ -6,6 +6,7 @@ use std::{
         Arc, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -29,6 +30,9 @@ use crate::http2::{KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, STREAM_WINDOW};
 /// The limit for heads and trailers of services. Far more than a caller gets: a list beyond it breaks the connection, with
 /// all calls on it.
 const MAX_HEADER_LIST: u32 = 1024 * 1024;
+/// How many cancelled calls a connection remembers, and how long.
+const REMEMBERED_RESETS: usize = 4096;
+const REMEMBERED_FOR: Duration = Duration::from_secs(30);
 /// The largest flow-control window of HTTP/2.
 const MAX_WINDOW: usize = (1 << 31) - 1;
 
@@ -199,6 +203,11 @@ impl Upstream {
             // Windows bound what a service may send, also in small pieces.
             .data_frame_budget(self.connection_window as usize)
             .max_header_list_size(MAX_HEADER_LIST)
+            // Callers cancel calls as they like. Their streams are remembered until all has come that was on its way, and
+            // what comes later still does not break the connection off: others' calls are on it.
+            .max_concurrent_reset_streams(REMEMBERED_RESETS)
+            .reset_stream_duration(REMEMBERED_FOR)
+            .max_local_error_reset_streams(None)
             .enable_push(false)
             .handshake(socket)
             .await?;

@@ -4,6 +4,7 @@
 //! The register token is in the query of the link, which is never logged. The passphrase is only ever in
 //! bodies.
 
+mod forms;
 mod origin;
 mod submission;
 
@@ -15,6 +16,7 @@ use hyper::body::Incoming;
 use serde_json::json;
 use service_kit::{passphrase, status::reasons};
 
+pub(crate) use self::forms::Forms;
 use self::submission::{Submission, Unreadable};
 use crate::{
     answer::{
@@ -26,6 +28,7 @@ use crate::{
     guesses::Guesses,
     host::Host,
     pages::{Page, Pages, PassphraseForm, SCRIPT, SCRIPT_PATH, SUBMIT_PATH},
+    refusal::Refusal,
     tenants::{DeadToken, TenantError, Tenants},
 };
 
@@ -84,6 +87,7 @@ pub(crate) struct Onboarding {
     pub(crate) directory: Arc<Directory>,
     pub(crate) pages: Arc<Pages>,
     pub(crate) guesses: Arc<Guesses>,
+    pub(crate) forms: Forms,
 }
 
 impl Onboarding {
@@ -208,6 +212,9 @@ impl Onboarding {
             let domain = entry.tenant.domain.as_str();
             return self.page(entry, asked, &Page::CrossSite { domain });
         }
+        let Some(_form) = self.forms.begin(client) else {
+            return asked.refuse(&self.pages, &Refusal::TooManyCalls, &entry.tenant.locale);
+        };
         let submission = match Submission::read(request).await {
             Ok(submission) => submission,
             Err(unreadable) => return refuse_body(asked, &unreadable),

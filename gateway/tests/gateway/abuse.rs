@@ -40,6 +40,15 @@ async fn calls_that_are_opened_and_not_finished_block_nobody() {
         let answer = client.call("alice.example", "Headers", &[]).await;
         assert_eq!(answer.code(), Code::Ok, "{:?}", answer.status());
     }
+    // Also one whose message comes a moment after its head.
+    let path = "/hamlet.files.v1.FilesService/Headers";
+    let mut split = client.begin("alice.example", path, &[]).await;
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    split
+        .upload
+        .send_data(Bytes::from_static(b"\0\0\0\0\0"), true)
+        .unwrap();
+    assert_eq!(split.finish().await.code(), Code::Ok);
     // Also after some of them were sent on, as a service may speak first.
     tokio::time::sleep(Duration::from_millis(1500)).await;
     for _ in 0..20 {
@@ -234,4 +243,33 @@ async fn a_method_that_does_not_exist_and_a_time_of_nothing_are_told() {
         .call("alice.example", "Headers", &[("grpc-timeout", "0S")])
         .await;
     assert_eq!(answer.code(), Code::InvalidArgument);
+}
+
+/// What still comes for cancelled calls does not end the connection on which the calls of others are.
+#[tokio::test]
+async fn callers_that_cancel_break_nobodys_calls() {
+    let world = World::with(|config| {
+        config.limits.upstream_connections = 1;
+        config.limits.threads = Some(1);
+    })
+    .await;
+    let path = "/hamlet.files.v1.FilesService/Endless";
+    let client = world.client().await;
+    for _ in 0..150 {
+        // A client of `h2` itself bears no more on a connection.
+        let hostile = world.client().await;
+        let mut calls = Vec::new();
+        for _ in 0..16 {
+            let mut call = hostile.begin("alice.example", path, &[]).await;
+            call.upload
+                .send_data(Bytes::from_static(b"\0\0\0\0\0"), true)
+                .unwrap();
+            calls.push(call);
+        }
+        let answer = client.call("alice.example", "Headers", &[]).await;
+        assert_eq!(answer.code(), Code::Ok, "{:?}", answer.status());
+        for call in calls {
+            call.cancel();
+        }
+    }
 }

@@ -95,7 +95,10 @@ pub async fn init(
     flags: &TelemetryFlags,
     shutdown: &CancellationToken,
 ) -> Result<Telemetry, Error> {
-    let filter = EnvFilter::try_new(&flags.log).map_err(|source| Error::Filter {
+    // What these libraries warn of is what a stranger does on a connection, and can do at will. The settings may say
+    // otherwise.
+    let quiet = format!("h2=error,hyper=error,{}", flags.log);
+    let filter = EnvFilter::try_new(quiet).map_err(|source| Error::Filter {
         filter: flags.log.clone(),
         source,
     })?;
