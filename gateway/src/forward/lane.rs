@@ -74,10 +74,11 @@ impl Lane {
                     }
                     return self.turns.wait(whose.wants(), &self.active).await;
                 }
+                // What has come waits at the service then, bounded by turns; a caller that stalls it loses its turn.
                 Some(Ok(Progress::NoRoom)) => {
                     return self
                         .turns
-                        .try_early(whose.wants())
+                        .try_take(whose.wants())
                         .ok_or(Refusal::TooManyCalls);
                 }
                 Some(Err(Gone)) => return Err(Refusal::CallerGone),

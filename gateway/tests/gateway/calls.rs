@@ -401,3 +401,30 @@ async fn an_odd_call_is_refused_in_plain_http() {
     assert!(old.starts_with("HTTP/1.1 505"), "{old}");
     assert!(world.files.was_left_alone().await);
 }
+
+/// As many as one client may have at work, each of several frames.
+#[tokio::test]
+async fn many_large_calls_of_one_client_are_no_abuse() {
+    let world = World::new().await;
+    let message = {
+        let mut message = vec![0, 0, 1, 0, 0];
+        message.extend(vec![7; 64 * 1024]);
+        Bytes::from(message)
+    };
+    let mut calls = Vec::new();
+    for _ in 0..8 {
+        let client = Client::with_window(world.public, 1 << 20).await;
+        for _ in 0..30 {
+            let (client, message) = (client.clone(), message.clone());
+            calls.push(tokio::spawn(async move {
+                let path = "/hamlet.files.v1.FilesService/Collect";
+                let mut call = client.begin("alice.example", path, &[]).await;
+                call.upload.send_data(message, true).unwrap();
+                call.finish().await.code()
+            }));
+        }
+    }
+    for call in calls {
+        assert_eq!(call.await.unwrap(), Code::Ok);
+    }
+}
