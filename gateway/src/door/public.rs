@@ -66,14 +66,14 @@ impl Handler for PublicDoor {
         if !origin.trace.span().is_disabled() {
             tracing::debug!(method = %request.method(), host = host.name(), path = request.uri().path(), "request");
         }
+        let whose = Whose {
+            client: &client,
+            host,
+            entry: None,
+            trace: &origin.trace,
+            last_lines: &origin.last_lines,
+        };
         if !is_grpc(request.headers()) {
-            let whose = Whose {
-                client: &client,
-                host,
-                entry: None,
-                trace: &origin.trace,
-                last_lines: &origin.last_lines,
-            };
             let mut response = self.answer(whose, request, &origin.connection).await;
             if let Some(hsts) = self.exposure.hsts.header(client.scheme, host) {
                 let headers = response.headers_mut();
@@ -84,13 +84,6 @@ impl Handler for PublicDoor {
         if let Some(refused) = grpc::refuse_malformed(&request) {
             return refused;
         }
-        let whose = Whose {
-            client: &client,
-            host,
-            entry: None,
-            trace: &origin.trace,
-            last_lines: &origin.last_lines,
-        };
         self.call(whose, request)
             .await
             .unwrap_or_else(|refusal| grpc::refuse(&refusal))

@@ -145,7 +145,7 @@ impl Active {
             let calls = self.calls();
             let stalled = calls.iter().map(|(_, call)| (call.stalled(), call));
             stalled
-                .filter(|(time, call)| *time >= STALLED && call.is_in(scope))
+                .filter(|(time, call)| *time >= STALLED && call.is_in(scope) && call.has_turn())
                 .map(|(time, call)| (time, Arc::clone(call)))
                 .collect()
         };
@@ -298,6 +298,11 @@ impl Exchange {
             since => now.saturating_sub(since),
         };
         Duration::from_millis(since(&self.unread_since).max(since(&self.unsent_since)))
+    }
+
+    /// An event stream has none.
+    fn has_turn(&self) -> bool {
+        self.state().turn.is_some()
     }
 
     fn is_in(&self, scope: Scope<'_>) -> bool {

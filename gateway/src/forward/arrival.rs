@@ -37,6 +37,7 @@ const PREFIX: usize = 5;
 
 /// What has arrived of a call's body, and the rest.
 pub(super) struct Arrival {
+    /// Complete after [`Self::has_turn`] only.
     pub(super) pieces: Vec<Bytes>,
     pub(super) trailers: Option<HeaderMap>,
     /// Whether the caller has sent everything.
@@ -87,12 +88,6 @@ impl Arrival {
         room: &Room,
         caller: CallerKey,
     ) -> Result<Progress, Gone> {
-        let progress = self.read(room, caller).await;
-        self.close_tail();
-        progress
-    }
-
-    async fn read(&mut self, room: &Room, caller: CallerKey) -> Result<Progress, Gone> {
         while !self.is_whole && !self.has_message() && self.size < ENOUGH {
             // What is here already needs no room: it is sent on at once.
             let frame = match poll_immediate(self.rest.frame()).await {
@@ -170,8 +165,10 @@ impl Arrival {
         })
     }
 
-    /// Gives back what was reserved: a call that has its turn is bounded by turns.
+    /// Notes that the call has its turn: all that has arrived is in `pieces` from here on. What was reserved is given back,
+    /// because turns bound the call now.
     pub(super) fn has_turn(&mut self) {
+        self.close_tail();
         self.held = None;
     }
 

@@ -428,3 +428,40 @@ async fn many_large_calls_of_one_client_are_no_abuse() {
         assert_eq!(call.await.unwrap(), Code::Ok);
     }
 }
+
+/// What has arrived of a call is all sent on, in whatever pieces it came and however long the call waited for its turn.
+#[tokio::test]
+async fn a_call_that_waits_loses_nothing() {
+    let world = World::with(|config| config.limits.streams_per_instance = 8).await;
+    let client = Client::with_window(world.public, 1 << 20).await;
+    let path = "/hamlet.files.v1.FilesService/Echo";
+    // Sent on without its whole message, because a service may speak first.
+    let mut slow = client.begin("alice.example", path, &[]).await;
+    let mut sent = Vec::new();
+    for piece in [&b"\0\0\0"[..], b"\0\x0ahal", b"f a ", b"word"] {
+        slow.upload
+            .send_data(Bytes::copy_from_slice(piece), false)
+            .unwrap();
+        sent.extend_from_slice(piece);
+        tokio::time::sleep(Duration::from_millis(450)).await;
+    }
+    slow.upload.send_data(Bytes::new(), true).unwrap();
+    assert_eq!(slow.finish().await.body, sent);
+
+    // Large ones wait for their turns; their last piece is small.
+    let mut message = vec![0, 0, 1, 0, 0];
+    message.extend((0..64 * 1024).map(|number: u32| number.to_le_bytes()[0]));
+    let message = Bytes::from(message);
+    let mut calls = Vec::new();
+    for _ in 0..60 {
+        let (client, message) = (client.clone(), message.clone());
+        calls.push(tokio::spawn(async move {
+            let mut call = client.begin("alice.example", path, &[]).await;
+            call.upload.send_data(message.clone(), true).unwrap();
+            call.finish().await.body == message
+        }));
+    }
+    for call in calls {
+        assert!(call.await.unwrap(), "a message was changed on its way");
+    }
+}
