@@ -1,12 +1,11 @@
 //! Users that a writer creates, changes and deletes.
 
-use std::{collections::BTreeMap, num::NonZeroU32};
+use std::collections::BTreeMap;
 
-use ring::pbkdf2;
 use serde_json::json;
 use test_kit::dice::Rng;
 
-use crate::support::{Client, basic};
+use crate::support::{Client, add_hash, basic};
 
 /// What the last acknowledged write made of a user: the password; `None` if it deleted it.
 type Password = Option<String>;
@@ -47,24 +46,7 @@ impl Users {
         let password = (!deletes).then(|| format!("secret{n}"));
         match &password {
             None => doc["_deleted"] = true.into(),
-            Some(password) => {
-                let salt = format!("salt{n}");
-                // A hash that takes no time, so that many are written before the kill.
-                let (algorithm, once) = (pbkdf2::PBKDF2_HMAC_SHA256, NonZeroU32::MIN);
-                let mut key = [0; 32];
-                pbkdf2::derive(
-                    algorithm,
-                    once,
-                    salt.as_bytes(),
-                    password.as_bytes(),
-                    &mut key,
-                );
-                doc["password_scheme"] = "pbkdf2".into();
-                doc["pbkdf2_prf"] = "sha256".into();
-                doc["iterations"] = 1.into();
-                doc["salt"] = salt.into();
-                doc["derived_key"] = hex::encode(key).into();
-            }
+            Some(password) => add_hash(&mut doc, &format!("salt{n}"), password),
         }
         self.uncertain = Some((name.clone(), password.clone()));
         let body = doc.to_string();

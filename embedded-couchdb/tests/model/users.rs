@@ -1,13 +1,10 @@
 //! What the model knows of users: who can log in, and who may write.
 
-use std::num::NonZeroU32;
-
-use ring::pbkdf2;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     steps::Members,
-    support::{Client, basic},
+    support::{Client, add_hash, basic},
 };
 
 /// After more wrong tries of one password the server would lock the user out.
@@ -60,7 +57,7 @@ impl Users {
             // The server makes a hash, which takes a while.
             doc["password"] = password.as_str().into();
         } else {
-            add_hash(&mut doc, &password);
+            add_hash(&mut doc, &format!("salt of {password}"), &password);
         }
         if let (Some(_), Some(rev)) = (&self.users[user], &self.revs[user]) {
             doc["_rev"] = rev.as_str().into();
@@ -162,23 +159,4 @@ impl Users {
             read.expect(refused.unwrap_or(200));
         }
     }
-}
-
-/// Adds the hash of a password, with one iteration.
-pub(crate) fn add_hash(doc: &mut Value, password: &str) {
-    let salt = format!("salt of {password}");
-    let mut key = [0; 32];
-    let (algorithm, once) = (pbkdf2::PBKDF2_HMAC_SHA256, NonZeroU32::MIN);
-    pbkdf2::derive(
-        algorithm,
-        once,
-        salt.as_bytes(),
-        password.as_bytes(),
-        &mut key,
-    );
-    doc["password_scheme"] = "pbkdf2".into();
-    doc["pbkdf2_prf"] = "sha256".into();
-    doc["iterations"] = 1.into();
-    doc["salt"] = salt.into();
-    doc["derived_key"] = hex::encode(key).into();
 }

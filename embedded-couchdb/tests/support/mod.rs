@@ -11,6 +11,7 @@
 
 use std::{
     collections::HashMap,
+    num::NonZeroU32,
     path::{Path, PathBuf},
     sync::Mutex,
     time::Duration,
@@ -22,6 +23,7 @@ use embedded_couchdb::{Config, Server, faults::Faults};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use ring::pbkdf2;
 use serde_json::Value;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -362,3 +364,21 @@ pub(crate) fn mask(value: &mut Value) {
 
 /// The latest revision of each document, from responses.
 pub(crate) type Revs = HashMap<String, String>;
+
+/// Adds the hash of a password to the document of a user, with one iteration: it takes no time.
+pub(crate) fn add_hash(doc: &mut Value, salt: &str, password: &str) {
+    let mut key = [0; 32];
+    let (algorithm, once) = (pbkdf2::PBKDF2_HMAC_SHA256, NonZeroU32::MIN);
+    pbkdf2::derive(
+        algorithm,
+        once,
+        salt.as_bytes(),
+        password.as_bytes(),
+        &mut key,
+    );
+    doc["password_scheme"] = "pbkdf2".into();
+    doc["pbkdf2_prf"] = "sha256".into();
+    doc["iterations"] = 1.into();
+    doc["salt"] = salt.into();
+    doc["derived_key"] = hex::encode(key).into();
+}

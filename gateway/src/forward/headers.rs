@@ -22,14 +22,7 @@ impl Forwarder {
         headers: &mut HeaderMap,
         whose: Whose<'_>,
     ) -> Result<(), peer::Error> {
-        let ours: Vec<HeaderName> = headers
-            .keys()
-            .filter(|name| name.as_str().starts_with("x-hamlet-"))
-            .cloned()
-            .collect();
-        for name in ours {
-            headers.remove(name);
-        }
+        remove_ours(headers);
         // The host is in `:authority` from here on.
         headers.remove(HOST);
         headers.insert(KEY_HEADER, self.key.now()?);
@@ -40,6 +33,18 @@ impl Forwarder {
             headers.insert(TENANT_HEADER, entry.header.clone());
         }
         Ok(())
+    }
+}
+
+/// Removes what is said between the gateway and its services: a caller may neither say nor hear it.
+pub(super) fn remove_ours(headers: &mut HeaderMap) {
+    let ours: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with("x-hamlet-"))
+        .cloned()
+        .collect();
+    for name in ours {
+        headers.remove(name);
     }
 }
 

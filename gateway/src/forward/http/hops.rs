@@ -44,15 +44,3 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
         headers.remove(name);
     }
 }
-
-/// What is said between the gateway and its services stays there.
-pub(super) fn remove_ours(headers: &mut HeaderMap) {
-    let ours: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| name.as_str().starts_with("x-hamlet-"))
-        .cloned()
-        .collect();
-    for name in ours {
-        headers.remove(name);
-    }
-}

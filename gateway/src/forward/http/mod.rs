@@ -25,12 +25,12 @@ use tokio::{sync::oneshot, time::Instant};
 pub(crate) use self::download::HttpDownload;
 pub(super) use self::pool::HttpUpstream;
 use self::{
-    hops::{remove_hop_by_hop, remove_ours},
+    hops::remove_hop_by_hop,
     pool::SendError,
     upgrade::{Upgrade, tunnel},
     upload::{Gate, Upload},
 };
-use super::{Forwarder, Whose, active::Stream};
+use super::{Forwarder, Whose, active::Stream, headers::remove_ours};
 use crate::{accept::Connection, refusal::Refusal, route::Service};
 
 /// What counts as for ever: an event stream has no deadline.
