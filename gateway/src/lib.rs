@@ -203,11 +203,7 @@ async fn run(
     let admin = Acceptor::new(&config, room.admin, entrance, admin, shutdown.clone());
     tracing::debug!("the gateway serves");
     let watching = health.watch(shutdown);
-    let ending = async {
-        let watches = limits.each_ref().map(forward::Limits::watch);
-        futures::future::join_all(watches).await;
-        std::future::pending::<()>().await;
-    };
+    let ending = async { tokio::join!(public_limits.watch(), admin_limits.watch()) };
     let serving = async {
         tokio::try_join!(
             public.serve(public_doors, &workers),
@@ -217,7 +213,8 @@ async fn run(
     };
     tokio::select! {
         served = serving => { served?; }
-        () = ending => {}
+        // It has no end.
+        _ = ending => {}
         never = watching => match never {},
     }
     Ok(())

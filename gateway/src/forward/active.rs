@@ -6,7 +6,7 @@
 
 use std::{
     sync::{
-        Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -69,6 +69,8 @@ impl From<End> for Refusal {
 /// The calls at work at one service.
 pub(super) struct Active {
     calls: Mutex<Slab<Arc<Exchange>>>,
+    /// Told when there is a call after there was none.
+    begun: Notify,
 }
 
 /// One call at work.
@@ -109,6 +111,7 @@ impl Active {
     pub(super) fn new() -> Self {
         Self {
             calls: Mutex::default(),
+            begun: Notify::new(),
         }
     }
 
@@ -132,8 +135,15 @@ impl Active {
             }),
             over: Notify::new(),
         });
+        let place = {
+            let mut calls = self.calls();
+            if calls.is_empty() {
+                self.begun.notify_one();
+            }
+            calls.insert(Arc::clone(&exchange))
+        };
         Running {
-            place: self.calls().insert(Arc::clone(&exchange)),
+            place,
             active: Arc::clone(self),
             exchange,
         }
@@ -155,15 +165,15 @@ impl Active {
         }
     }
 
-    /// Ends calls whose time is over, until nobody uses this any more.
-    pub(super) async fn watch(active: Weak<Self>) {
+    /// Ends calls whose time is over, without end. Without calls it rests.
+    pub(super) async fn watch(&self) {
         loop {
+            if self.calls().is_empty() {
+                self.begun.notified().await;
+            }
             sleep(LOOK_EVERY).await;
-            let Some(active) = active.upgrade() else {
-                return;
-            };
             let now = Instant::now();
-            let late: Vec<_> = active
+            let late: Vec<_> = self
                 .calls()
                 .iter()
                 .map(|(_, call)| call)

@@ -108,13 +108,10 @@ impl Limits {
         }
     }
 
-    /// Ends calls whose time is over though nobody polls them. Returns when the door is gone.
-    pub(crate) fn watch(&self) -> impl Future<Output = ()> + Send + use<> {
-        let watched = self.services.each_ref();
-        let watched = watched.map(|shared| Active::watch(Arc::downgrade(&shared.active)));
-        async move {
-            futures::future::join_all(watched).await;
-        }
+    /// Ends calls whose time is over though nobody polls them, without end.
+    pub(crate) async fn watch(&self) {
+        let watched = self.services.iter().map(|shared| shared.active.watch());
+        futures::future::join_all(watched).await;
     }
 }
 
