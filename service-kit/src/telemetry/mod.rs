@@ -85,6 +85,22 @@ pub struct Telemetry {
     traces: Option<SdkTracerProvider>,
 }
 
+/// The directives of the setting `log`, with those that it leaves out.
+///
+/// What `h2` and `hyper` warn of is what a stranger does on a connection, and can do at will: their errors alone are
+/// logged, unless the setting names them or asks for everything at `debug` or `trace`.
+fn directives(log: &str) -> String {
+    let asks_for_everything = log
+        .split(',')
+        .filter_map(|directive| directive.trim().parse::<LevelFilter>().ok())
+        .any(|level| level > LevelFilter::INFO);
+    if asks_for_everything {
+        log.to_owned()
+    } else {
+        format!("h2=error,hyper=error,{log}")
+    }
+}
+
 /// Starts telemetry for the server `name`. Has to be called within the runtime; metrics are served until
 /// `shutdown`.
 ///
@@ -95,10 +111,7 @@ pub async fn init(
     flags: &TelemetryFlags,
     shutdown: &CancellationToken,
 ) -> Result<Telemetry, Error> {
-    // What these libraries warn of is what a stranger does on a connection, and can do at will. The settings may say
-    // otherwise.
-    let quiet = format!("h2=error,hyper=error,{}", flags.log);
-    let filter = EnvFilter::try_new(quiet).map_err(|source| Error::Filter {
+    let filter = EnvFilter::try_new(directives(&flags.log)).map_err(|source| Error::Filter {
         filter: flags.log.clone(),
         source,
     })?;
@@ -157,5 +170,32 @@ impl Telemetry {
             Ok(Err(error)) => tracing::warn!(%error, "the last traces could not be sent"),
             Err(error) => tracing::warn!(%error, "the last traces could not be sent"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::directives;
+
+    #[test]
+    fn what_a_stranger_does_on_a_connection_is_not_logged() {
+        assert_eq!(directives("info"), "h2=error,hyper=error,info");
+        assert_eq!(
+            directives("warn,gateway=debug"),
+            "h2=error,hyper=error,warn,gateway=debug"
+        );
+    }
+
+    #[test]
+    fn who_asks_for_everything_gets_it() {
+        for log in ["trace", "DEBUG", "gateway=info, debug"] {
+            assert_eq!(directives(log), log);
+        }
+    }
+
+    #[test]
+    fn a_named_library_is_logged_as_the_setting_says() {
+        // Of two directives for one target the later one counts.
+        assert!(directives("info,h2=trace").ends_with("h2=trace"));
     }
 }
