@@ -6,6 +6,7 @@ use futures::future::BoxFuture;
 use hamlet_proto::hamlet::instance::v1::Tenant;
 use prost_types::Any;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::{
     Peers, Work,
@@ -50,6 +51,9 @@ pub struct DestroyWork {
     /// For a destruction that a soft deletion scheduled: the time at which it was due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<Time>,
+    /// Whether other software has destroyed the instance, and this removes what is left of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gone: bool,
     /// The ids of the claims that it releases.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
@@ -75,6 +79,19 @@ pub struct LastLook {
     /// What it found and removed, one line for each item.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub found: Vec<String>,
+}
+
+/// The id of a destruction that nobody asked for, from what it is derived of. Several replicas that find the same
+/// reason accept only one.
+pub(crate) fn automatic_id(reason: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in reason {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    let mut id = hex::encode(hash.finalize());
+    id.truncate(32);
+    id
 }
 
 const BYTES: usize = position_of::<Destruction>("bytes");
@@ -299,6 +316,10 @@ struct DestroyConditions<'a> {
 impl Conditions for DestroyConditions<'_> {
     async fn look(&mut self, record: &Record) -> Result<(), StepError> {
         let (envelope, work) = (self.task.envelope, self.task.work);
+        if work.gone {
+            // Whatever protected it has not prevented that it is gone.
+            return Ok(());
+        }
         record
             .may_be_destroyed(work.due)
             .map_err(|why| Error::Refused {
