@@ -1,6 +1,6 @@
 //! The steps of a destruction. A destruction only goes forward, and verifies at the end that nothing is left.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use futures::future::BoxFuture;
 use hamlet_proto::hamlet::instance::v1::Tenant;
@@ -23,6 +23,7 @@ use super::{
 use crate::{
     clock::Clock,
     domain::{
+        location::is_derived,
         operation::{OperationFailure, Phase},
         record::Record,
         removed::Removed,
@@ -92,6 +93,12 @@ pub(crate) fn automatic_id(reason: &[&str]) -> String {
     let mut id = hex::encode(hash.finalize());
     id.truncate(32);
     id
+}
+
+/// Whether databases under the prefix may belong to the next instance of the same domain. The original's server gives
+/// it the same prefix, as soon as the document of this instance is gone, and makes its databases before its document.
+fn may_have_successor(task: Task<'_, DestroyWork>) -> bool {
+    is_derived(&task.envelope.prefix, &task.envelope.domain)
 }
 
 const BYTES: usize = position_of::<Destruction>("bytes");
@@ -207,6 +214,10 @@ impl Destruction {
         &self,
         task: Task<'_, DestroyWork>,
     ) -> Result<Report<DestroyWork>, StepError> {
+        if task.work.gone && may_have_successor(task) {
+            // Other software has removed them before the document.
+            return Ok(nothing());
+        }
         let removed = remove_databases(&self.store, task.envelope.location()).await?;
         Ok(Box::new(move |work| work.removed.databases += removed))
     }
@@ -230,7 +241,11 @@ impl Destruction {
     /// Checks that no databases and no contents are left before the documents are removed.
     async fn look(&self, task: Task<'_, DestroyWork>) -> Result<Report<DestroyWork>, StepError> {
         let holder = holder(task);
-        let databases = holdings::databases_of(&self.store, holder).await?;
+        let databases = if task.work.gone && may_have_successor(task) {
+            BTreeSet::new()
+        } else {
+            holdings::databases_of(&self.store, holder).await?
+        };
         if !databases.is_empty() {
             let left = format!("{} databases are still there", databases.len());
             return Err(StepError::Again(DATABASES, left));
@@ -244,7 +259,7 @@ impl Destruction {
 
     /// Checks everything. If anything is left, resumes at the first step that should have removed it.
     async fn prove(&self, task: Task<'_, DestroyWork>) -> Result<Report<DestroyWork>, StepError> {
-        let left = Holdings::of(&self.store, &self.peers, holder(task)).await?;
+        let left = self.holdings(task).await?;
         let described = left.describe();
         let again = match &left {
             Holdings { contents, .. } if !contents.is_empty() => BYTES,
@@ -269,7 +284,7 @@ impl Destruction {
         if let Some(pause) = looks::pause(&self.store, &self.clock, task.envelope).await? {
             return Ok(Looked::Again(pause));
         }
-        let left = Holdings::of(&self.store, &self.peers, holder(task)).await?;
+        let left = self.holdings(task).await?;
         let found = left.describe();
         if !found.is_empty() {
             tracing::warn!(
@@ -278,8 +293,10 @@ impl Destruction {
                 "something of a destroyed instance came back; it is removed"
             );
             // What is removed here was counted when it was removed first.
-            let _bytes = self.remove_bytes(task).await?;
-            let _databases = self.remove_databases(task).await?;
+            if !may_have_successor(task) {
+                let _bytes = self.remove_bytes(task).await?;
+                let _databases = self.remove_databases(task).await?;
+            }
             let _document = self.unpublish(task).await?;
             let _record = self.remove_record(task).await?;
             let _claims = self.release_names(task).await?;
@@ -288,6 +305,17 @@ impl Destruction {
         Ok(Looked::Over(Box::new(move |work| {
             work.last_look = Some(LastLook { at, found });
         })))
+    }
+
+    /// What exists of the instance after its document is removed. That no databases and no contents were left was looked
+    /// at before.
+    async fn holdings(&self, task: Task<'_, DestroyWork>) -> Result<Holdings, Error> {
+        let mut left = Holdings::of(&self.store, &self.peers, holder(task)).await?;
+        if may_have_successor(task) {
+            left.databases.clear();
+            left.contents.clear();
+        }
+        Ok(left)
     }
 
     /// Releases the names, in reverse order.

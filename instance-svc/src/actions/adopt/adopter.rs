@@ -11,7 +11,7 @@ use crate::{
         record::Record,
     },
     error::Error,
-    operations::taking::require_idle,
+    operations::{claims::is_abandoned, taking::require_idle},
     store::Store,
 };
 
@@ -26,6 +26,19 @@ pub(super) enum Checked {
     New,
     /// It has no record and no database.
     Bare,
+    /// Another instance has one of its names.
+    Contested,
+}
+
+/// What came of claiming names.
+#[derive(Debug, Default)]
+struct Claimed {
+    /// Those that the instance has now.
+    won: Vec<Wanted>,
+    /// Whether another instance has one of them.
+    is_contested: bool,
+    /// Whether one is held by an operation, or by an instance that is being removed.
+    is_held: bool,
 }
 
 /// The documents of an instance, as lists show them.
@@ -142,7 +155,11 @@ impl Adopter {
             tracing::debug!(domain = body.domain, instance = id, "has no database yet");
             return Ok(Checked::Bare);
         }
-        self.claim(&id, missing).await?;
+        let claimed = self.claim(&id, missing).await?;
+        if claimed.is_held {
+            self.give_back_strays(&id, &claimed.won).await?;
+            return Ok(Checked::Busy);
+        }
         let record = Record {
             email: Some(self.email(&body).await?),
             created_at: Some(self.clock.now()),
@@ -151,7 +168,11 @@ impl Adopter {
         };
         self.store.write_record(&id, &record).await?;
         tracing::debug!(domain = body.domain, instance = id, "adopted");
-        Ok(Checked::Done)
+        Ok(if claimed.is_contested {
+            Checked::Contested
+        } else {
+            Checked::Done
+        })
     }
 
     async fn follow(
@@ -179,16 +200,7 @@ impl Adopter {
             return Ok(Checked::Done);
         }
         match require_idle(&self.store, &body.domain, &record.body).await {
-            Ok(()) => {
-                let is_done = self
-                    .bring_up_to_date(&id, missing, record, following)
-                    .await?;
-                Ok(if is_done {
-                    Checked::Done
-                } else {
-                    Checked::Busy
-                })
-            }
+            Ok(()) => self.bring_up_to_date(&id, missing, record, following).await,
             Err(Error::Busy { .. }) => Ok(Checked::Busy),
             Err(error) => Err(error),
         }
@@ -202,19 +214,27 @@ impl Adopter {
         Ok(email.to_owned())
     }
 
-    /// Claims missing names, writes the record, and releases names that the instance no longer has. Returns
-    /// whether it succeeded: an operation of ours that took the instance meanwhile wins.
+    /// Claims missing names, writes the record, and releases names that the instance no longer has. An operation of ours
+    /// that took the instance meanwhile wins.
     async fn bring_up_to_date(
         &self,
         id: &str,
         missing: &[Wanted],
         record: Document<Record>,
         following: Record,
-    ) -> Result<bool, Error> {
-        let won = self.claim(id, missing).await?;
+    ) -> Result<Checked, Error> {
+        let Claimed {
+            won,
+            is_contested,
+            is_held,
+        } = self.claim(id, missing).await?;
+        let done = match (is_held, is_contested) {
+            (true, _) => Checked::Busy,
+            (false, true) => Checked::Contested,
+            (false, false) => Checked::Done,
+        };
         if won.is_empty() && following == record.body {
-            // The missing names belong to another instance.
-            return Ok(true);
+            return Ok(done);
         }
         match self
             .store
@@ -224,7 +244,7 @@ impl Adopter {
             Exchange::Won(_) => {}
             Exchange::Lost => {
                 self.give_back_strays(id, &won).await?;
-                return Ok(false);
+                return Ok(Checked::Busy);
             }
         }
         let kept = following.wanted();
@@ -244,7 +264,7 @@ impl Adopter {
             instance = id,
             "updated from what other software wrote"
         );
-        Ok(true)
+        Ok(done)
     }
 
     /// Whether no operation of ours has changed the instance since its record was written.
@@ -253,9 +273,9 @@ impl Adopter {
         Ok(now.is_some_and(|now| now.body == *record))
     }
 
-    /// Claims names, in their order. Returns those that the instance has now.
-    async fn claim(&self, id: &str, names: &[Wanted]) -> Result<Vec<Wanted>, Error> {
-        let mut won = Vec::new();
+    /// Claims names, in their order.
+    async fn claim(&self, id: &str, names: &[Wanted]) -> Result<Claimed, Error> {
+        let mut claimed = Claimed::default();
         for wanted in names {
             let claim = Claim {
                 name: wanted.name.clone(),
@@ -264,17 +284,32 @@ impl Adopter {
                 operation: self.id.clone(),
                 created_at: self.clock.now(),
             };
-            match self.store.claim_for_instance(&wanted.id, &claim).await? {
-                ClaimOutcome::Won(_) => won.push(wanted.clone()),
-                ClaimOutcome::Taken(other) => tracing::error!(
+            let other = match self.store.claim_for_instance(&wanted.id, &claim).await? {
+                ClaimOutcome::Won(_) => {
+                    claimed.won.push(wanted.clone());
+                    continue;
+                }
+                ClaimOutcome::Taken(other) => other,
+            };
+            if self.store.instance(&other.instance).await?.is_some() {
+                claimed.is_contested = true;
+                tracing::error!(
                     name = wanted.name,
                     instance = id,
                     other = other.instance,
-                    "two instances have the same name; it leads to the other one"
-                ),
+                    "two instances have the same name; it leads to the other one (`hamlet instances conflicts`)"
+                );
+                continue;
+            }
+            // What is left of the other one is being removed, or nobody remembers it.
+            claimed.is_held = true;
+            if is_abandoned(&self.store, &wanted.id, &other).await? {
+                self.store
+                    .release(&wanted.id, |found| *found == other)
+                    .await?;
             }
         }
-        Ok(won)
+        Ok(claimed)
     }
 
     /// Releases names that were claimed for an instance and that it no longer has.

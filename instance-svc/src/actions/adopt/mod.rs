@@ -62,6 +62,9 @@ const GRACE: Duration = Duration::from_secs(2);
 /// How often a document that waits for its first database is looked at.
 const BARE_EVERY: Duration = Duration::from_secs(60);
 
+/// How often an instance that has the name of another one is looked at.
+const CONTESTED_EVERY: Duration = Duration::from_secs(30);
+
 /// How far the adoption of this process has come. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Progress(Arc<Counts>);
@@ -290,6 +293,11 @@ impl Adoption {
             Checked::Done => {}
             Checked::Busy => self.queue.put_off(id, now + self.every),
             Checked::New => self.queue.note_new(id),
+            Checked::Contested => {
+                // One of the two may give the name up.
+                newcomers.remove(id);
+                self.queue.note_contested(id, now + CONTESTED_EVERY);
+            }
             Checked::Bare => {
                 // It is no instance, so that its names are free.
                 newcomers.remove(id);

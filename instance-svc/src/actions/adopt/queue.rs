@@ -99,6 +99,15 @@ impl Queue {
         });
     }
 
+    /// An adopted instance that has the name of another one.
+    pub(super) fn note_contested(&self, id: &str, next: Instant) {
+        self.update(id, |waiting| {
+            waiting.is_new = false;
+            waiting.is_bare = false;
+            waiting.next = next;
+        });
+    }
+
     pub(super) fn put_off(&self, id: &str, next: Instant) {
         self.update(id, |waiting| waiting.next = next);
     }
