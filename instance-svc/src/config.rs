@@ -1,6 +1,6 @@
 //! The settings of the instance service.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use process_kit::duration;
 
@@ -79,6 +79,13 @@ pub struct Config {
         value_parser = clap::value_parser!(u16).range(1..)
     )]
     pub public_port: Option<u16>,
+    /// The admin door of the original, as in http://localhost:6060. It is asked to destroy instances with accounts at other
+    /// services that only a script of their konnector can delete there. By default none.
+    #[arg(long, env = "HAMLET_ADMIN_BACKEND", value_name = "URL")]
+    pub admin_backend: Option<String>,
+    /// The file with the password of that door.
+    #[arg(long, env = "HAMLET_ADMIN_BACKEND_PASSWORD_FILE", value_name = "FILE")]
+    pub admin_backend_password_file: Option<PathBuf>,
     /// When this is not empty, instances can be neither added nor destroyed; callers are told this text.
     #[arg(
         long,

@@ -4,6 +4,7 @@ use service_kit::status::{ServiceError, StatusBuilder, is_transient, reasons, to
 use tonic::{Code, Status};
 
 use crate::domain::{
+    account::Account,
     holder::Holder,
     operation::OperationFailure,
     passphrase::{credentials::DeriveError, register::Refused},
@@ -71,6 +72,18 @@ pub enum Error {
         domain: String,
         /// Why not.
         why: Refusal,
+    },
+    /// The instance has accounts that would be left at other services.
+    #[error(
+        "{domain} has accounts that only their konnectors can delete at the other service: {}; let the original destroy \
+         the instance (admin-backend), or go on without (`hamlet instances destroy {domain} --force`)",
+        list(accounts)
+    )]
+    Accounts {
+        /// The instance's domain.
+        domain: String,
+        /// The accounts.
+        accounts: Vec<Account>,
     },
     /// The operation cannot be cancelled, or not any more.
     #[error("operations/{operation} cannot be cancelled: {why}")]
@@ -197,9 +210,9 @@ fn way_out(domain: &str, why: Refusal) -> String {
     }
 }
 
-fn list(fields: &[InvalidField]) -> String {
-    let fields: Vec<_> = fields.iter().map(ToString::to_string).collect();
-    fields.join("; ")
+fn list(items: &[impl ToString]) -> String {
+    let items: Vec<_> = items.iter().map(ToString::to_string).collect();
+    items.join("; ")
 }
 
 impl ServiceError for Error {
@@ -231,6 +244,7 @@ impl ServiceError for Error {
             Self::NameTaken { .. } => (Code::AlreadyExists, "NAME_TAKEN"),
             Self::Busy { .. } => (Code::Aborted, "INSTANCE_BUSY"),
             Self::Refused { why, .. } => (Code::FailedPrecondition, reason_of(*why)),
+            Self::Accounts { .. } => (Code::FailedPrecondition, reasons::ACCOUNTS_LEFT),
             Self::NotCancellable { .. } => (Code::FailedPrecondition, "NOT_CANCELLABLE"),
             Self::OperationEnded(_) => (Code::FailedPrecondition, "OPERATION_ENDED"),
             Self::NotForgettable { .. } => (Code::FailedPrecondition, "NOT_FORGETTABLE"),

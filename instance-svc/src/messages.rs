@@ -338,6 +338,7 @@ pub(crate) fn destroyed(task: Task<'_, DestroyWork>) -> DeleteInstanceResult {
             .last_look
             .as_ref()
             .map_or_else(Vec::new, |look| look.found.clone()),
+        abandoned_accounts: task.work.abandoned.clone(),
         ..DeleteInstanceResult::default()
     }
 }

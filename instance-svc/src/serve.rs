@@ -33,6 +33,7 @@ use crate::{
     host_changes::HostChanges,
     operations::{
         Engine, Kinds, Peers, Sealing, Settings,
+        backend::{Backend, BackendError},
         change::Changing,
         create::Creation,
         destroy::Destruction,
@@ -57,6 +58,9 @@ pub enum ServeError {
     /// The content of the database is not usable.
     #[error("what is in the database cannot be used: {0}")]
     Content(#[from] Error),
+    /// The settings of the admin backend are not usable.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
     /// The server failed.
     #[error("the instance service failed")]
     Server(#[from] service_kit::server::Error),
@@ -113,6 +117,7 @@ async fn run(
         up = database_kit::wait_until_up(&dependencies.couch) => up?,
         () = shutdown.cancelled() => return Ok(()),
     }
+    let backend = Backend::of(&config)?;
     let store = Store::new(dependencies.couch)?;
     store.prepare().await?;
     let clock = dependencies.engine.clock.clone();
@@ -138,6 +143,7 @@ async fn run(
             store: store.clone(),
             peers: dependencies.peers.clone(),
             created: created.clone(),
+            backend: backend.clone(),
             clock: clock.clone(),
         },
         change: Changing {
@@ -180,6 +186,7 @@ async fn run(
         orphans,
         adopted,
         host_changes,
+        backend,
         shutdown: shutdown.clone(),
     });
     let door = Authenticate::new(dependencies.cluster_key);

@@ -1,5 +1,6 @@
 //! The store: which documents lie in which database.
 
+mod accounts;
 mod changes;
 mod claims;
 mod feed;

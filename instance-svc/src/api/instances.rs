@@ -39,7 +39,7 @@ use crate::{
             Answer, Plan, RequestOptions, Requests,
             change::{ChangePlan, Changes},
             create::{CreatePlan, Creations},
-            destroy::DestroyPlan,
+            destroy::{Accounts, DestroyPlan},
             purge_orphans::PurgeOrphansPlan,
         },
         soft_delete,
@@ -314,10 +314,18 @@ impl InstanceService for Instances {
         self.require_enabled()?;
         let request = request.into_inner();
         let name = find::parse_resource_name("name", &request.name)?;
+        let accounts = if request.abandon_accounts || self.0.backend.is_some() {
+            Accounts::MayBeLeft
+        } else {
+            Accounts::Refuse
+        };
         if let Some(keep) = change::keep(request.keep.as_ref())? {
+            let found = find::by_name(&self.0.store, &name).await?;
+            accounts.look(&self.0.store, &found.document.body).await?;
             return self.delete_softly(&name, keep, &request).await;
         }
-        let plan = DestroyPlan::new(&self.0.store, &self.0.peers, &name, &request.etag);
+        let (store, peers) = (&self.0.store, &self.0.peers);
+        let plan = DestroyPlan::new(store, peers, &name, &request.etag, accounts);
         let options = RequestOptions {
             request_id: &request.request_id,
             validate_only: request.validate_only,

@@ -20,7 +20,7 @@ use crate::{
     clock::Clock,
     config::Config,
     host_changes::HostChanges,
-    operations::{Engine, Peers, Sealing, orphans::Orphans},
+    operations::{Engine, Peers, Sealing, backend::Backend, orphans::Orphans},
     store::Store,
 };
 
@@ -42,6 +42,7 @@ pub(crate) struct Parts {
     pub(crate) orphans: Orphans,
     pub(crate) adopted: adopt::Progress,
     pub(crate) host_changes: HostChanges,
+    pub(crate) backend: Option<Backend>,
     /// Streams without an end of their own end with it.
     pub(crate) shutdown: CancellationToken,
 }

@@ -1,5 +1,6 @@
 //! Names, states and rules. No module here does I/O.
 
+pub mod account;
 pub mod change;
 pub mod claim;
 pub mod conflict;

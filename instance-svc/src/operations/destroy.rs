@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     Peers, Work,
+    backend::Backend,
     create::{cluster_of, remove_databases},
     engine::{
         Detail, Kind, Report, Step, StepError, Task,
@@ -40,6 +41,7 @@ pub struct Destruction {
     pub(crate) store: Store,
     pub(crate) peers: Peers,
     pub(crate) created: CreatedInstances,
+    pub(crate) backend: Option<Backend>,
     pub(crate) clock: Clock,
 }
 
@@ -55,6 +57,9 @@ pub struct DestroyWork {
     /// Whether other software has destroyed the instance, and this removes what is left of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub gone: bool,
+    /// The accounts that are left at other services, for display.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub abandoned: Vec<String>,
     /// The ids of the claims that it releases.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
@@ -167,8 +172,8 @@ impl Kind for Destruction {
 }
 
 impl Destruction {
-    /// Takes the instance for this operation, then flags it. Only taking it can fail for good: another
-    /// operation has the instance, or it does not exist.
+    /// Takes the instance for this operation, has the original delete its accounts if there are any, and flags it. Only
+    /// taking it can fail for good: another operation has the instance, or it does not exist.
     async fn take_and_flag(
         &self,
         task: Task<'_, DestroyWork>,
@@ -181,6 +186,23 @@ impl Destruction {
         let created = &self.created;
         let record =
             taking::take(&self.store, created, task.id, operation, &mut conditions).await?;
+        let accounts = self
+            .store
+            .accounts_with_script(operation.location())
+            .await
+            .map_err(later)?;
+        let mut abandoned = task.work.abandoned.clone();
+        let mut gone = task.work.gone;
+        if !accounts.is_empty() {
+            if let Some(backend) = &self.backend {
+                // Before the flag: the original refuses an instance that has it.
+                backend.destroy(&operation.domain).await?;
+                let left = self.store.instance(&operation.instance).await;
+                gone = left.map_err(later)?.is_none();
+            } else {
+                abandoned = accounts.iter().map(ToString::to_string).collect();
+            }
+        }
         self.store
             .flag_deleting(&operation.instance)
             .await
@@ -191,7 +213,11 @@ impl Destruction {
             .into_iter()
             .map(|wanted| wanted.id)
             .collect();
-        Ok(Box::new(move |work| work.names = names))
+        Ok(Box::new(move |work| {
+            work.names = names;
+            work.abandoned = abandoned;
+            work.gone = gone;
+        }))
     }
 
     async fn remove_bytes(

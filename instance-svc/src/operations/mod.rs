@@ -7,6 +7,7 @@
 //!
 //! The decisions are pure functions in [`crate::domain::operation`].
 
+pub mod backend;
 pub mod change;
 pub(crate) mod claims;
 pub mod create;

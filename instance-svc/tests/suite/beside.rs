@@ -5,21 +5,26 @@
     reason = "a failed expectation is the test failing"
 )]
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
-use couch::{DbName, Document};
+use couch::{Couch, DbName, Document};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use hamlet_proto::hamlet::instance::v1::{
-    CheckRegisterTokenRequest, CountInstancesRequest, Instance, ListConflictsRequest,
-    ListInstancesRequest, NameConflict, resolve_host_response::HostState,
+    CheckRegisterTokenRequest, CountInstancesRequest, DeleteInstanceRequest, DeleteInstanceResult,
+    Instance, ListConflictsRequest, ListInstancesRequest, NameConflict,
+    resolve_host_response::HostState,
 };
-use instance_svc::operations::failpoints::Failpoints;
+use instance_svc::{Config, operations::failpoints::Failpoints};
 use serde_json::{Map, Value, json};
-use service_kit::caller::for_tenant;
+use service_kit::{caller::for_tenant, status};
 use test_kit::eventually;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 use tonic::Code;
 
-use crate::support::{Replica, World, failure};
+use crate::support::{Replica, World, changes::response, config, failure, hasty};
 
 /// The instance of other software with this number.
 fn document(number: usize) -> Value {
@@ -51,20 +56,20 @@ async fn make_many(world: &World, count: usize) {
 
 /// Destroys an instance as other software does: databases, then the document.
 async fn destroy(world: &World, domain: &str) {
-    let instances = world.couch.database(&DbName::global("instances").unwrap());
-    let (id, prefix) = {
-        let found = world.documents(domain).await;
-        let prefix = found.instance["prefix"].as_str().unwrap().to_owned();
-        (found.id, prefix)
-    };
+    let found = world.documents(domain).await;
+    let prefix = found.instance["prefix"].as_str().unwrap().to_owned();
+    destroy_on(&world.couch, &found.id, &prefix).await;
+}
+
+async fn destroy_on(couch: &Couch, id: &str, prefix: &str) {
+    let instances = couch.database(&DbName::global("instances").unwrap());
     let below = format!("{prefix}/");
-    let databases = world.couch.databases_with_prefix(&below).await.unwrap();
-    for database in databases {
+    for database in couch.databases_with_prefix(&below).await.unwrap() {
         let name = DbName::new(database).unwrap();
-        world.couch.delete_database(&name).await.unwrap();
+        couch.delete_database(&name).await.unwrap();
     }
-    let found: Document<Map<String, Value>> = instances.get(&id).await.unwrap().unwrap();
-    let written = instances.delete(&id, &found.rev).await.unwrap();
+    let found: Document<Map<String, Value>> = instances.get(id).await.unwrap().unwrap();
+    let written = instances.delete(id, &found.rev).await.unwrap();
     assert!(written.committed().is_some());
 }
 
@@ -340,5 +345,125 @@ async fn a_creation_gives_way_to_an_instance_that_is_published_before_it() {
         failure(&replica.destroy("n1.example:8080").await.unwrap()),
         None
     );
+    assert_eq!(world.leftovers().await, Vec::<String>::new());
+}
+
+/// Gives an instance an account whose konnector has a script for its deletion, and one whose konnector has none.
+async fn add_accounts(world: &World, prefix: &str) {
+    for (doctype, id, document) in [
+        (
+            "io.cozy.konnectors",
+            "io.cozy.konnectors/bank",
+            json!({"slug": "bank", "on_delete_account": "onDeleteAccount.js"}),
+        ),
+        (
+            "io.cozy.konnectors",
+            "io.cozy.konnectors/shop",
+            json!({"slug": "shop"}),
+        ),
+        (
+            "io.cozy.accounts",
+            "account1",
+            json!({"account_type": "bank"}),
+        ),
+        (
+            "io.cozy.accounts",
+            "account2",
+            json!({"account_type": "shop"}),
+        ),
+    ] {
+        let name = DbName::instance(prefix, doctype).unwrap();
+        world.couch.create_database(&name).await.unwrap();
+        let written = world.couch.database(&name).put(id, None, &document).await;
+        assert!(written.unwrap().committed().is_some());
+    }
+}
+
+/// The original's admin door: it destroys this instance, and is busy with it at the first request. Returns its address.
+async fn backend(couch: Couch, id: String, prefix: String) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        for answer in [
+            "500 Internal Server Error",
+            "204 No Content",
+            "404 Not Found",
+        ] {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                stream.read_buf(&mut request).await.unwrap();
+            }
+            let request = String::from_utf8(request).unwrap().to_lowercase();
+            // The password alone.
+            let credentials = "authorization: basic omhpzgrlbg==";
+            assert!(request.starts_with("delete /instances/a.example http/1.1"));
+            assert!(request.contains(credentials), "{request}");
+            if answer.starts_with("204") {
+                destroy_on(&couch, &id, &prefix).await;
+            }
+            let answer =
+                format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_are_not_left_at_other_services_unless_that_is_said() {
+    let world = World::new().await;
+    let replica = world.replica("one", Failpoints::default()).await;
+    assert_eq!(failure(&replica.create("a.example").await.unwrap()), None);
+    let found = world.documents("a.example").await;
+    add_accounts(&world, found.instance["prefix"].as_str().unwrap()).await;
+    let refused = replica.destroy("a.example").await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert_eq!(status::reason(&refused).as_deref(), Some("ACCOUNTS_LEFT"));
+    assert!(refused.message().contains("bank (account1)"), "{refused:?}");
+    assert!(!refused.message().contains("shop"), "{refused:?}");
+    let mut softly = DeleteInstanceRequest {
+        name: "instances/a.example".to_owned(),
+        keep: Some(prost_types::Duration {
+            seconds: 60,
+            nanos: 0,
+        }),
+        ..DeleteInstanceRequest::default()
+    };
+    let mut instances = replica.instances.clone();
+    let refused = instances.delete_instance(softly.clone()).await.unwrap_err();
+    assert_eq!(status::reason(&refused).as_deref(), Some("ACCOUNTS_LEFT"));
+    softly.keep = None;
+    softly.abandon_accounts = true;
+    let accepted = instances.delete_instance(softly).await.unwrap();
+    let ended = replica.end_of(&accepted.into_inner().name).await;
+    let result: DeleteInstanceResult = response(&ended);
+    assert_eq!(result.abandoned_accounts, ["bank (account1)"]);
+    assert_eq!(world.leftovers().await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_original_destroys_an_instance_with_accounts() {
+    let world = World::new().await;
+    let replica = world.replica("one", Failpoints::default()).await;
+    assert_eq!(failure(&replica.create("a.example").await.unwrap()), None);
+    replica.stop().await;
+    let found = world.documents("a.example").await;
+    let prefix = found.instance["prefix"].as_str().unwrap().to_owned();
+    add_accounts(&world, &prefix).await;
+    let address = backend(world.couch.clone(), found.id, prefix).await;
+    let folder = tempfile::tempdir().unwrap();
+    let password_file = folder.path().join("password");
+    std::fs::write(&password_file, "hidden\n").unwrap();
+    let config = Config {
+        admin_backend: Some(format!("http://{address}")),
+        admin_backend_password_file: Some(password_file),
+        ..config()
+    };
+    let settings = hasty("two", Failpoints::default());
+    let replica = world.replica_of(config, settings).await;
+    let ended = replica.destroy("a.example").await.unwrap();
+    let result: DeleteInstanceResult = response(&ended);
+    assert_eq!(result.abandoned_accounts, Vec::<String>::new());
     assert_eq!(world.leftovers().await, Vec::<String>::new());
 }

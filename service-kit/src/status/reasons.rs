@@ -5,6 +5,8 @@
 /// may also not know yet of databases that were just created.
 pub const INSTANCE_INCOMPLETE: &str = "INSTANCE_INCOMPLETE";
 
+/// The instance has accounts that would be left at other services.
+pub const ACCOUNTS_LEFT: &str = "ACCOUNTS_LEFT";
 /// A passphrase in plain text is too easy to guess.
 pub const PASSPHRASE_WEAK: &str = "PASSPHRASE_WEAK";
 

@@ -1,7 +1,7 @@
 //! Adopting one instance, and following the changes of its document.
 
 use couch::{ClaimOutcome, DocId, Document, Exchange};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     clock::Clock,
@@ -126,19 +126,10 @@ impl Adopter {
             record,
             unclaimed,
         } = found;
-        let mut missing = Vec::new();
-        for name in unclaimed {
-            // The list of claims may lag, so what it lacks is read by its id. While writers race for a name, and when a
-            // node of the database has brought a claim back, the instance's own claim may not be the winning one.
-            let live = self.store.live_claims(&name.id).await?;
-            if live.iter().all(|claim| claim.instance != document.id) {
-                missing.push(name);
-            }
-        }
         match record {
-            Some(record) => self.follow(document, record, &missing).await,
+            Some(record) => self.follow(document, record, unclaimed).await,
             None if !is_known => Ok(Checked::New),
-            None => self.adopt(document, &missing).await,
+            None => self.adopt(document, &unclaimed).await,
         }
     }
 
@@ -151,7 +142,8 @@ impl Adopter {
         if !self.store.is_instance_of_others(&id).await? {
             return Ok(Checked::Done);
         }
-        if !self.store.has_database(body.location()).await? {
+        let settings = self.store.settings(body.location()).await?;
+        if settings.is_none() && !self.store.has_database(body.location()).await? {
             tracing::debug!(domain = body.domain, instance = id, "has no database yet");
             return Ok(Checked::Bare);
         }
@@ -161,7 +153,7 @@ impl Adopter {
             return Ok(Checked::Busy);
         }
         let record = Record {
-            email: Some(self.email(&body).await?),
+            email: Some(email_in(settings.as_ref())),
             created_at: Some(self.clock.now()),
             created_by: self.id.clone(),
             ..Record::default().following(&body)
@@ -179,9 +171,18 @@ impl Adopter {
         &self,
         document: Document<InstanceDocument>,
         record: Document<Record>,
-        missing: &[Wanted],
+        unclaimed: Vec<Wanted>,
     ) -> Result<Checked, Error> {
         let Document { id, body, .. } = document;
+        let mut missing = Vec::new();
+        for name in unclaimed {
+            // The list of claims may lag, so what it lacks is read by its id. While writers race for a name, and when a
+            // node of the database has brought a claim back, the instance's own claim may not be the winning one.
+            let live = self.store.live_claims(&name.id).await?;
+            if live.iter().all(|claim| claim.instance != id) {
+                missing.push(name);
+            }
+        }
         let is_known = record.body.email.is_some();
         if missing.is_empty() && is_known && record.body.following(&body) == record.body {
             return Ok(Checked::Done);
@@ -200,7 +201,10 @@ impl Adopter {
             return Ok(Checked::Done);
         }
         match require_idle(&self.store, &body.domain, &record.body).await {
-            Ok(()) => self.bring_up_to_date(&id, missing, record, following).await,
+            Ok(()) => {
+                self.bring_up_to_date(&id, &missing, record, following)
+                    .await
+            }
             Err(Error::Busy { .. }) => Ok(Checked::Busy),
             Err(error) => Err(error),
         }
@@ -209,9 +213,7 @@ impl Adopter {
     /// The owner's mail address, from the owner's settings; empty when there is none.
     async fn email(&self, document: &InstanceDocument) -> Result<String, Error> {
         let settings = self.store.settings(document.location()).await?;
-        let email = settings.as_ref().and_then(|it| it.body.get("email"));
-        let email = email.and_then(Value::as_str).unwrap_or_default();
-        Ok(email.to_owned())
+        Ok(email_in(settings.as_ref()))
     }
 
     /// Claims missing names, writes the record, and releases names that the instance no longer has. An operation of ours
@@ -325,4 +327,9 @@ impl Adopter {
         }
         Ok(())
     }
+}
+
+fn email_in(settings: Option<&Document<Map<String, Value>>>) -> String {
+    let email = settings.and_then(|it| it.body.get("email"));
+    email.and_then(Value::as_str).unwrap_or_default().to_owned()
 }

@@ -53,7 +53,7 @@ const BATCH: usize = 200;
 const BATCHES_AT_ONCE: usize = 4;
 
 /// How many instances are adopted at once.
-const ADOPTED_AT_ONCE: usize = 8;
+const ADOPTED_AT_ONCE: usize = 16;
 
 /// How long a change is left alone. The writer of a new document may make its databases after it, and the operation
 /// that has deleted one goes on to its record.

@@ -5,7 +5,10 @@ use service_kit::secret::Secret;
 use super::{Draft, Plan, RequestOptions, arguments_mac};
 use crate::{
     actions::find,
-    domain::{claim::NameKind, name::Name, operation::Subject, removed::Removed},
+    domain::{
+        claim::NameKind, instance::InstanceDocument, name::Name, operation::Subject,
+        removed::Removed,
+    },
     error::Error,
     operations::{
         Peers, Work,
@@ -22,7 +25,41 @@ pub(crate) struct DestroyPlan<'a> {
     peers: &'a Peers,
     name: &'a Name,
     etag: &'a str,
+    accounts: Accounts,
     found: Option<Found>,
+}
+
+/// What is to become of accounts that only a script of their konnector can delete at the other service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Accounts {
+    /// The original deletes them, or they may be left.
+    MayBeLeft,
+    /// Nobody deletes them, and nobody has said that they may be left.
+    Refuse,
+}
+
+impl Accounts {
+    /// Refuses an instance with such accounts.
+    ///
+    /// # Errors
+    /// [`Error::Accounts`]; otherwise when the database fails.
+    pub(crate) async fn look(
+        self,
+        store: &Store,
+        document: &InstanceDocument,
+    ) -> Result<(), Error> {
+        if self == Self::MayBeLeft {
+            return Ok(());
+        }
+        let accounts = store.accounts_with_script(document.location()).await?;
+        if accounts.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Accounts {
+            domain: document.domain.clone(),
+            accounts,
+        })
+    }
 }
 
 /// A preview of a destruction.
@@ -41,12 +78,14 @@ impl<'a> DestroyPlan<'a> {
         peers: &'a Peers,
         name: &'a Name,
         etag: &'a str,
+        accounts: Accounts,
     ) -> Self {
         Self {
             store,
             peers,
             name,
             etag,
+            accounts,
             found: None,
         }
     }
@@ -89,6 +128,7 @@ impl Plan for DestroyPlan<'_> {
                     why,
                 })?;
         }
+        self.accounts.look(self.store, document).await?;
         let draft = Draft {
             subject: Subject {
                 instance: found.id.clone(),

@@ -22,6 +22,7 @@ impl From<Error> for StepError {
             {
                 Self::Later(error.to_failure().message)
             }
+            Error::NewcomersUnknown => Self::Later(error.to_failure().message),
             Error::Service(status) if service_kit::status::is_transient(status) => {
                 Self::Later(error.to_failure().message)
             }
