@@ -2,7 +2,7 @@
 //!
 //! It has two doors, which are listeners of their own. The public door takes HTTP/1.1 and HTTP/2 on one
 //! port, resolves the host, refuses blocked and deleted instances, forwards gRPC and serves a few pages.
-//! The admin door needs the admin credential and forwards gRPC.
+//! The admin door needs the admin credential and forwards gRPC and the JSON API.
 //!
 //! From the outside in: `accept` holds the connections, `door` handles the requests of a door, `host` and
 //! `directory` find the instance, `route` the service, `forward` forwards the call. `refusal`, `answer`
@@ -162,7 +162,6 @@ async fn run(
             credential: Arc::clone(&credential),
             health: health_service.clone(),
             guesses: Arc::clone(&guesses),
-            pages: Arc::clone(&pages),
         }));
     }
     let room = files::connections(&config);

@@ -45,17 +45,35 @@ impl HttpRoutes {
         if is_app_host {
             return self.app_hosts;
         }
-        let fits = |route: &str| {
-            path.strip_prefix(route).is_some_and(|rest| {
-                rest.is_empty() || rest.starts_with('/') || route.ends_with('/')
-            })
-        };
-        self.paths
-            .iter()
-            .filter(|(route, _)| fits(route))
-            .max_by_key(|(route, _)| route.len())
-            .map(|(_, service)| *service)
+        let routes = self.paths.iter();
+        longest(
+            path,
+            routes.map(|(route, service)| (route.as_str(), *service)),
+        )
     }
+}
+
+/// The service of the longest route that a path fits: the path is the route, or lies below it.
+fn longest<'a>(path: &str, routes: impl Iterator<Item = (&'a str, Service)>) -> Option<Service> {
+    let fits = |route: &str| {
+        path.strip_prefix(route)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || route.ends_with('/'))
+    };
+    routes
+        .filter(|(route, _)| fits(route))
+        .max_by_key(|(route, _)| route.len())
+        .map(|(_, service)| service)
+}
+
+/// The paths of the admin door, and what is below them, with the services that answer requests that are no gRPC.
+const ADMIN_HTTP: [(&str, Service); 2] = [
+    ("/instances", Service::Instances),
+    ("/openapi.json", Service::Instances),
+];
+
+/// The service that answers a request of the admin door that is no gRPC.
+pub(crate) fn admin_http(path: &str) -> Option<Service> {
+    longest(path, ADMIN_HTTP.into_iter())
 }
 
 /// The gRPC service of a path `/package.Service/Method`.
@@ -95,7 +113,7 @@ pub(crate) fn admin(service: &str) -> Option<Route> {
 
 #[cfg(test)]
 mod tests {
-    use super::{HttpRoutes, Service, admin, public, service_of};
+    use super::{HttpRoutes, Service, admin, admin_http, public, service_of};
 
     #[test]
     fn the_longest_path_counts() {
@@ -117,6 +135,16 @@ mod tests {
         }
         assert_eq!(routes.of("/", true), Some(Service::Apps));
         assert_eq!(HttpRoutes::default().of("/files", true), None);
+    }
+
+    #[test]
+    fn the_admin_door_knows_the_owner_of_a_path() {
+        for path in ["/instances", "/instances/", "/instances/a.example/prefix"] {
+            assert_eq!(admin_http(path), Some(Service::Instances), "{path}");
+        }
+        for path in ["/", "/instance", "/instancesx", "/files"] {
+            assert_eq!(admin_http(path), None, "{path}");
+        }
     }
 
     #[test]

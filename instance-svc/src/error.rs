@@ -1,6 +1,9 @@
 //! The errors of the instance service, and the statuses that callers see.
 
-use service_kit::status::{ServiceError, StatusBuilder, is_transient, reasons, to_status};
+use service_kit::{
+    json_api,
+    status::{ServiceError, StatusBuilder, is_transient, reasons, to_status},
+};
 use tonic::{Code, Status};
 
 use crate::domain::{
@@ -308,6 +311,13 @@ impl Error {
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         to_status(&error)
+    }
+}
+
+/// For the JSON API. Its routes name parameters too, see `api/json/parameters.rs`.
+impl From<Error> for json_api::Error {
+    fn from(error: Error) -> Self {
+        Status::from(error).into()
     }
 }
 

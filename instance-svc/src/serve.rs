@@ -27,7 +27,9 @@ use crate::{
         derive::Deriver,
         returned::Returned,
     },
-    api::{Parts, Shared, directory::Directory, instances::Instances, operations::OperationsApi},
+    api::{
+        Parts, Shared, directory::Directory, instances::Instances, json, operations::OperationsApi,
+    },
     config::Config,
     error::Error,
     host_changes::HostChanges,
@@ -193,6 +195,7 @@ async fn run(
     let directory = Directory(shared.clone());
     let operations = OperationsApi(shared.clone());
     let server = GrpcServer::new()?
+        .with_http(json::routes(shared.clone()), door.clone())
         .with(InstanceServiceServer::with_interceptor(
             Instances(shared),
             door.clone(),

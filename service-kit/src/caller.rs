@@ -81,6 +81,13 @@ impl Caller {
             .ok_or_else(|| Status::internal("the service was started without authentication"))
     }
 
+    /// A call to a handler of gRPC within this process, by the same caller.
+    pub fn call<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.extensions_mut().insert(self.clone());
+        request
+    }
+
     /// The door through which the call came.
     #[must_use]
     pub const fn door(&self) -> Door {

@@ -9,6 +9,7 @@
 //! - [`tls`], [`socket`]: connections between servers
 //! - [`deadline`]: the `grpc-timeout` header
 //! - [`status`]: errors as callers see them
+//! - [`json_api`]: plain HTTP in JSON, beside gRPC: callers, parameters and errors
 //! - [`health`]: asking a server for its health
 //! - [`telemetry`], [`shutdown`]: logs, traces, metrics and signals
 //! - [`languages`], [`passphrase`]: what several programs have to agree on
@@ -20,6 +21,7 @@ pub mod config;
 pub mod contexts;
 pub mod deadline;
 pub mod health;
+pub mod json_api;
 pub mod languages;
 pub mod passphrase;
 pub mod peer;

@@ -1,4 +1,4 @@
-//! A gRPC server with health and reflection, and a bounded shutdown.
+//! A gRPC server with health and reflection, and a bounded shutdown. It may serve plain HTTP on the same port.
 
 use std::{future::IntoFuture as _, io, net::SocketAddr, time::Duration};
 
@@ -12,7 +12,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::{server::NamedService, service::RoutesBuilder, transport::Server};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-use crate::{shutdown::GRACE, socket::Socket, telemetry::CallsLayer, tls::Tls};
+use crate::{
+    caller::Authenticate, json_api, shutdown::GRACE, socket::Socket, telemetry::CallsLayer,
+    tls::Tls,
+};
 
 /// How many bytes of one call may be received and not yet read.
 pub(crate) const STREAM_WINDOW: u32 = 128 * 1024;
@@ -125,6 +128,7 @@ pub struct GrpcServer {
     routes: RoutesBuilder,
     reporter: HealthReporter,
     names: Vec<&'static str>,
+    http: Option<axum::Router>,
 }
 
 impl GrpcServer {
@@ -149,6 +153,7 @@ impl GrpcServer {
             routes,
             reporter,
             names: Vec::new(),
+            http: None,
         })
     }
 
@@ -171,6 +176,14 @@ impl GrpcServer {
     {
         self.names.push(S::NAME);
         self.routes.add_service(service);
+        self
+    }
+
+    /// Adds routes of plain HTTP. They are asked for every path that is not one of a gRPC service, over HTTP/1.1 and
+    /// HTTP/2, and their callers are authenticated by `door` as those of gRPC are.
+    #[must_use]
+    pub fn with_http(mut self, routes: axum::Router, door: Authenticate) -> Self {
+        self.http = Some(json_api::behind(door, routes));
         self
     }
 
@@ -200,6 +213,12 @@ impl GrpcServer {
                 .await;
         }
         let incoming = listener.connections(shutdown.clone());
+        let has_http = self.http.is_some();
+        let mut routes = self.routes.routes();
+        if let Some(http) = self.http {
+            let grpc = std::mem::take(routes.axum_router_mut());
+            routes = grpc.fallback_service(http).into();
+        }
         let asked = shutdown.clone();
         let serving = Server::builder()
             .initial_stream_window_size(STREAM_WINDOW)
@@ -207,8 +226,9 @@ impl GrpcServer {
             .max_concurrent_streams(MAX_STREAMS)
             .http2_keepalive_interval(Some(Duration::from_secs(10)))
             .http2_keepalive_timeout(Some(Duration::from_secs(5)))
+            .accept_http1(has_http)
             .layer(CallsLayer)
-            .add_routes(self.routes.routes())
+            .add_routes(routes)
             .serve_with_incoming_shutdown(incoming, async move { asked.cancelled().await });
         let late = async {
             shutdown.cancelled().await;

@@ -125,35 +125,26 @@ impl Negotiated {
 
     /// Tells that a service has not answered: a page for people, and the reason for programs.
     pub(crate) fn refuse(&self, pages: &Pages, refusal: &Refusal, locale: &str) -> Response<Body> {
-        let told = refusal.status();
-        let status = match told.code() {
-            Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
-            Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
-            Code::InvalidArgument => StatusCode::BAD_REQUEST,
-            Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            _ if matches!(refusal, Refusal::BrokenOff { .. }) => StatusCode::BAD_GATEWAY,
-            _ => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        let mut response = if self.wants_page() {
-            let mut response = self.page(pages, &Page::OutOfReach, locale);
-            *response.status_mut() = status;
-            response
-        } else {
-            let title = status.canonical_reason().unwrap_or_default();
-            self.json_api(
-                status,
-                &errors(status, told.reason(), title, told.message()),
-            )
-        };
-        let may_pass = [
-            StatusCode::TOO_MANY_REQUESTS,
-            StatusCode::BAD_GATEWAY,
-            StatusCode::SERVICE_UNAVAILABLE,
-        ];
-        if may_pass.contains(&status) {
-            let headers = response.headers_mut();
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        if !self.wants_page() {
+            return self.refuse_program(refusal);
         }
+        let status = status_of(refusal, refusal.status().code());
+        let mut response = self.page(pages, &Page::OutOfReach, locale);
+        *response.status_mut() = status;
+        retry_later(status, response.headers_mut());
+        response
+    }
+
+    /// The same with the reason, whatever the caller accepts: for a door without pages.
+    pub(crate) fn refuse_program(&self, refusal: &Refusal) -> Response<Body> {
+        let told = refusal.status();
+        let status = status_of(refusal, told.code());
+        let title = status.canonical_reason().unwrap_or_default();
+        let mut response = self.json_api(
+            status,
+            &errors(status, told.reason(), title, told.message()),
+        );
+        retry_later(status, response.headers_mut());
         response
     }
 
@@ -188,6 +179,29 @@ impl Negotiated {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         common(headers);
         response
+    }
+}
+
+fn status_of(refusal: &Refusal, code: Code) -> StatusCode {
+    match code {
+        Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
+        Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+        Code::InvalidArgument => StatusCode::BAD_REQUEST,
+        Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        _ if matches!(refusal, Refusal::BrokenOff { .. }) => StatusCode::BAD_GATEWAY,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+/// Says when to try again what may pass.
+fn retry_later(status: StatusCode, headers: &mut HeaderMap) {
+    let may_pass = [
+        StatusCode::TOO_MANY_REQUESTS,
+        StatusCode::BAD_GATEWAY,
+        StatusCode::SERVICE_UNAVAILABLE,
+    ];
+    if may_pass.contains(&status) {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
 }
 

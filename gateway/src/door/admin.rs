@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, header::AUTHORIZATION};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header::AUTHORIZATION};
 use hyper::body::Incoming;
 use serde_json::json;
+use service_kit::json_api::REQUEST_ID_HEADER;
 use tower::ServiceExt as _;
 use tracing::Instrument as _;
 
 use crate::{
-    accept::{Handler, Origin},
+    accept::{Connection, Handler, Origin},
     answer::{
         Body,
         grpc::{self, is_grpc},
@@ -23,14 +24,13 @@ use crate::{
     guesses::Guesses,
     health::{self, HealthService, Readiness},
     host::Host,
-    pages::Pages,
     proxied::Client,
     refusal::Refusal,
     route,
 };
 
-/// Checks the admin credential and forwards gRPC, also for instances that are blocked or being
-/// destroyed.
+/// Checks the admin credential and forwards calls, by gRPC and by plain HTTP, also for instances that are blocked or
+/// being destroyed.
 pub(crate) struct AdminDoor {
     pub(crate) directory: Arc<Directory>,
     pub(crate) forwarder: Forwarder,
@@ -39,7 +39,6 @@ pub(crate) struct AdminDoor {
     pub(crate) readiness: Readiness,
     pub(crate) exposure: Arc<Exposure>,
     pub(crate) guesses: Arc<Guesses>,
-    pub(crate) pages: Arc<Pages>,
 }
 
 impl Handler for AdminDoor {
@@ -62,7 +61,19 @@ impl Handler for AdminDoor {
         // The credential is for this door only; services must not see it.
         request.headers_mut().remove(AUTHORIZATION);
         if !is_grpc(request.headers()) {
-            return self.answer_http(&request, checked);
+            let id = request.headers().get(REQUEST_ID_HEADER).cloned();
+            let whose = Whose {
+                client: &client,
+                host: client.host_or(&host),
+                entry: None,
+                trace: &origin.trace,
+                last_lines: &origin.last_lines,
+            };
+            let mut response = self
+                .answer_http(whose, &origin.connection, request, checked)
+                .await;
+            give_back(id, &mut response);
+            return response;
         }
         if let Some(refused) = grpc::refuse_malformed(&request) {
             return refused;
@@ -140,47 +151,76 @@ impl AdminDoor {
 }
 
 impl AdminDoor {
-    fn answer_http(
+    /// Answers a request that is no gRPC: by the service that owns its path, or by the gateway itself.
+    async fn answer_http(
         &self,
-        request: &Request<Incoming>,
+        whose: Whose<'_>,
+        connection: &Arc<Connection>,
+        request: Request<Incoming>,
         checked: Result<(), Refusal>,
     ) -> Response<Body> {
-        let asked = Negotiated::of(request, false);
-        let error = |status: StatusCode, code: &str, title: &str, detail: &str| {
-            asked.json(status, &errors(status, code, title, detail))
+        let asked = Negotiated::of(&request, false);
+        let error = |status: StatusCode, code: &str, detail: &str| {
+            let title = status.canonical_reason().unwrap_or_default();
+            asked.json_api(status, &errors(status, code, title, detail))
         };
         match checked {
             Ok(()) => {}
             Err(Refusal::Credential(refused)) => {
                 let told = refused.to_string();
-                let status = StatusCode::UNAUTHORIZED;
-                let mut response = error(status, refused.reason(), "Unauthorized", &told);
-                challenge(response.headers_mut());
-                return response;
+                return match refused {
+                    CredentialError::Missing => {
+                        let status = StatusCode::UNAUTHORIZED;
+                        let mut response = error(status, refused.reason(), &told);
+                        challenge(response.headers_mut());
+                        response
+                    }
+                    CredentialError::Wrong => error(StatusCode::FORBIDDEN, refused.reason(), &told),
+                };
             }
-            Err(refused) => return asked.refuse(&self.pages, &refused, ""),
+            Err(refused) => return asked.refuse_program(&refused),
         }
         let path = request.uri().path();
         let read = [Method::GET, Method::HEAD].contains(request.method());
         if path == "/version" && read {
-            return asked.json(
-                StatusCode::OK,
-                &json!({"name": "hamlet", "version": env!("CARGO_PKG_VERSION")}),
-            );
+            return asked.json(StatusCode::OK, &version());
         }
-        if path == "/instances" || path.starts_with("/instances/") {
+        let Some(service) = route::admin_http(path) else {
             return error(
-                StatusCode::NOT_IMPLEMENTED,
-                "NOT_BUILT_YET",
-                "Not Implemented",
-                "the JSON API for instances is not built yet; use gRPC on this port, or the hamlet command",
+                StatusCode::NOT_FOUND,
+                "NO_SUCH_PATH",
+                "there is nothing at this path; GET /openapi.json lists the paths that exist, and gRPC is spoken \
+                 on this port too",
             );
+        };
+        let forwarded = self
+            .forwarder
+            .forward_http(service, whose, connection, request)
+            .instrument(whose.trace.span().clone())
+            .await;
+        match forwarded {
+            Ok(response) => response.map(Body::ForwardedHttp),
+            Err(refusal) => asked.refuse_program(&refusal),
         }
-        error(
-            StatusCode::NOT_FOUND,
-            "NO_SUCH_PATH",
-            "Not Found",
-            "there is nothing at this path; gRPC is spoken on this port, and GET /version answers",
-        )
+    }
+}
+
+/// What is told of this version, with the members that compatible clients know.
+fn version() -> serde_json::Value {
+    json!({
+        "name": "hamlet",
+        "version": env!("CARGO_PKG_VERSION"),
+        "build_mode": if cfg!(debug_assertions) { "development" } else { "production" },
+        // Not kept: the same source gives the same program.
+        "build_time": "",
+        "runtime_version": "",
+    })
+}
+
+/// Gives a caller the id back by which it finds its request. It decides nothing.
+fn give_back(id: Option<HeaderValue>, response: &mut Response<Body>) {
+    if let Some(id) = id {
+        let headers = response.headers_mut();
+        headers.entry(REQUEST_ID_HEADER).or_insert(id);
     }
 }

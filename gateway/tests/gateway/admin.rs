@@ -10,7 +10,7 @@ use tonic_types::StatusExt as _;
 
 use test_kit::{doors::ADMIN_CREDENTIAL, eventually, fake::active_instance};
 
-use crate::support::{World, http};
+use crate::support::{Web, World, http};
 
 fn bearer() -> String {
     format!("Bearer {ADMIN_CREDENTIAL}")
@@ -169,43 +169,90 @@ async fn anybody_may_ask_for_health() {
     (&mut world.gateway).await.unwrap().unwrap();
 }
 
+/// A request to the admin door over HTTP/1.1.
+async fn get(world: &World, path: &str, headers: &str) -> String {
+    let request =
+        format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\r\n");
+    http(world.admin, request.as_bytes()).await
+}
+
 #[tokio::test]
 async fn plain_http_needs_the_credential_too_and_answers_in_json() {
     let world = World::new().await;
-    let get = |path: &str, authorization: &str| {
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{authorization}\r\n"
-        );
-        async move { http(world.admin, request.as_bytes()).await }
-    };
-    let stranger = get("/version", "").await;
-    assert!(stranger.starts_with("HTTP/1.1 401"), "{stranger}");
-    assert!(
-        stranger.contains("www-authenticate: Basic realm=\"hamlet\""),
-        "{stranger}"
-    );
-    let wrong = get("/version", "authorization: Bearer nope\r\n").await;
-    assert!(wrong.starts_with("HTTP/1.1 401"), "{wrong}");
-
+    for path in ["/version", "/instances", "/elsewhere"] {
+        let stranger = get(&world, path, "x-request-id: r-1\r\n").await;
+        assert!(stranger.starts_with("HTTP/1.1 401"), "{stranger}");
+        for told in [
+            "www-authenticate: Basic realm=\"hamlet\"",
+            "content-type: application/vnd.api+json",
+            "\"code\":\"ADMIN_CREDENTIAL_MISSING\"",
+            "x-request-id: r-1",
+        ] {
+            assert!(stranger.contains(told), "{told}: {stranger}");
+        }
+        for wrong in ["Bearer nope".to_owned(), basic("", "nope")] {
+            let wrong = get(&world, path, &format!("authorization: {wrong}\r\n")).await;
+            assert!(wrong.starts_with("HTTP/1.1 403"), "{wrong}");
+            assert!(wrong.contains("ADMIN_CREDENTIAL_WRONG"), "{wrong}");
+            assert!(!wrong.contains("nope"), "{wrong}");
+        }
+    }
     let authorization = format!("authorization: {}\r\n", basic("", ADMIN_CREDENTIAL));
-    for (path, status, text) in [
-        ("/version", "200", env!("CARGO_PKG_VERSION")),
-        ("/instances", "501", "NOT_BUILT_YET"),
-        (
-            "/instances/alice.example?Blocked=true",
-            "501",
-            "NOT_BUILT_YET",
-        ),
-        ("/elsewhere", "404", "NO_SUCH_PATH"),
+    let version = get(&world, "/version", &authorization).await;
+    assert!(version.starts_with("HTTP/1.1 200"), "{version}");
+    assert!(
+        version.contains("content-type: application/json"),
+        "{version}"
+    );
+    for member in ["version", "build_mode", "build_time", "runtime_version"] {
+        assert!(version.contains(&format!("\"{member}\":")), "{version}");
+    }
+    let nothing = get(&world, "/elsewhere", &authorization).await;
+    assert!(nothing.starts_with("HTTP/1.1 404"), "{nothing}");
+    assert!(nothing.contains("NO_SUCH_PATH"), "{nothing}");
+}
+
+#[tokio::test]
+async fn plain_http_goes_to_the_service_of_its_path() {
+    let web = Web::start().await;
+    let world =
+        World::with(|config| config.instance_service = format!("http://{}", web.address)).await;
+    for credential in [basic("anyone", ADMIN_CREDENTIAL), bearer()] {
+        let answer = get(
+            &world,
+            "/instances/headers?Passphrase=a+b",
+            &format!(
+                "authorization: {credential}\r\nx-hamlet-door: public\r\nx-request-id: r-2\r\n\
+                 idempotency-key: k\r\n"
+            ),
+        )
+        .await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        for told in [
+            "GET /instances/headers?Passphrase=a+b\n",
+            "x-hamlet-door: admin\n",
+            "idempotency-key: k\n",
+            "x-request-id: r-2\n",
+        ] {
+            assert!(answer.contains(told), "{told}: {answer}");
+        }
+        let credential = credential.rsplit(' ').next().unwrap();
+        assert!(!answer.contains(credential), "the credential went on");
+    }
+}
+
+#[tokio::test]
+async fn an_administrator_is_told_that_a_service_is_away() {
+    let world =
+        World::with(|config| config.instance_service = "http://127.0.0.1:1".to_owned()).await;
+    let headers = format!("authorization: {}\r\naccept: text/html\r\n", bearer());
+    let answer = get(&world, "/instances/count", &headers).await;
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    for told in [
+        "SERVICE_OUT_OF_REACH",
+        "retry-after: 1",
+        "application/vnd.api+json",
     ] {
-        let answer = get(path, &authorization).await;
-        assert!(
-            answer.starts_with(&format!("HTTP/1.1 {status}")),
-            "{path}: {answer}"
-        );
-        assert!(
-            answer.contains("content-type: application/json") && answer.contains(text),
-            "{answer}"
-        );
+        assert!(answer.contains(told), "{told}: {answer}");
     }
 }

@@ -16,6 +16,8 @@ pub(crate) struct Row {
     pub id: String,
     /// The instance document.
     pub document: InstanceDocument,
+    /// Its revision.
+    pub rev: String,
     /// The record.
     pub record: Record,
 }
@@ -57,6 +59,7 @@ pub(crate) async fn list(
             let document = documents.remove(&record.id)?;
             Some(Row {
                 id: record.id,
+                rev: document.rev.as_str().to_owned(),
                 document: document.body,
                 record: record.body,
             })

@@ -3,6 +3,7 @@
 mod change;
 pub(crate) mod directory;
 pub(crate) mod instances;
+pub(crate) mod json;
 pub(crate) mod operations;
 mod page_token;
 mod passphrase;

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Request, Response, StatusCode, header::CONTENT_TYPE};
 use http_body::{Body, Frame, SizeHint};
 use prost::Message as _;
 use tonic::{Code, Status};
@@ -57,6 +57,9 @@ static METHODS: LazyLock<HashMap<String, Method>> = LazyLock::new(|| {
 /// All other methods.
 static OTHER: LazyLock<Method> = LazyLock::new(|| Method::new("other", "other"));
 
+/// Requests of plain HTTP.
+static HTTP: LazyLock<Method> = LazyLock::new(|| Method::new("http", "http"));
+
 /// A method, and what is counted of its calls.
 #[derive(Debug)]
 struct Method {
@@ -90,8 +93,9 @@ impl Method {
         }
     }
 
-    fn of(path: &str) -> &'static Self {
-        METHODS.get(path).unwrap_or_else(|| &*OTHER)
+    fn of(path: &str, headers: &HeaderMap) -> &'static Self {
+        let other = if is_grpc(headers) { &*OTHER } else { &*HTTP };
+        METHODS.get(path).unwrap_or(other)
     }
 
     fn count(&'static self, code: Code, took: Duration) {
@@ -183,7 +187,7 @@ impl Call {
     /// The call of a request, in the trace that the request's headers name.
     #[must_use]
     pub fn begin(path: &str, headers: &HeaderMap) -> Self {
-        let method = Method::of(path);
+        let method = Method::of(path, headers);
         // Health checks are frequent and would fill the traces.
         let trace = if method.service == "grpc.health.v1.Health" {
             Trace {
@@ -200,7 +204,7 @@ impl Call {
     #[must_use]
     pub fn lean(path: &str, headers: &HeaderMap) -> Self {
         Self::of(
-            Method::of(path),
+            Method::of(path, headers),
             Trace::lean(path.trim_start_matches('/'), headers),
         )
     }
@@ -223,6 +227,9 @@ impl Call {
     /// Observes the response until its end.
     pub fn answer<B>(mut self, response: Response<B>) -> Response<Observed<B>> {
         self.look_at(response.headers());
+        if self.code.is_none() && !is_grpc(response.headers()) {
+            self.code = Some(code_of(response.status()));
+        }
         response.map(|body| Observed {
             body,
             call: Some(self),
@@ -251,6 +258,30 @@ impl Drop for Call {
     }
 }
 
+/// Whether the headers are those of a gRPC message.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// The code under which a response of plain HTTP is counted.
+fn code_of(status: StatusCode) -> Code {
+    match status.as_u16() {
+        ..400 => Code::Ok,
+        401 => Code::Unauthenticated,
+        403 => Code::PermissionDenied,
+        404 | 410 => Code::NotFound,
+        409 | 412 => Code::Aborted,
+        429 => Code::ResourceExhausted,
+        400..=499 => Code::InvalidArgument,
+        501 => Code::Unimplemented,
+        503 => Code::Unavailable,
+        504 => Code::DeadlineExceeded,
+        _ => Code::Internal,
+    }
+}
+
 fn call_span(name: &str) -> Span {
     tracing::info_span!(
         target: CALL_TARGET,
@@ -258,6 +289,7 @@ fn call_span(name: &str) -> Span {
         otel.name = name,
         otel.kind = "server",
         code = Empty,
+        request_id = Empty,
         trace_id = Empty,
         span_id = Empty,
         debug = Empty,

@@ -81,7 +81,7 @@ async fn answer(
     events: mpsc::UnboundedSender<&'static str>,
 ) -> Answer {
     match request.uri().path() {
-        "/files/headers" => {
+        "/files/headers" | "/instances/headers" => {
             let mut told = format!("{} {}\n", request.method(), request.uri());
             for (name, value) in request.headers() {
                 told.push_str(&format!("{name}: {}\n", value.to_str().unwrap()));

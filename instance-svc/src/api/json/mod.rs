@@ -1,0 +1,31 @@
+//! The JSON API of administrators, compatible with the tools of the original. It converts requests to the messages of the
+//! contracts, has the handlers of gRPC carry them out, and converts the results. Nothing is decided here.
+//!
+//! One file has the routes of one group. [`openapi`] collects the routes and their document from the same functions.
+
+#![expect(
+    unused_qualifications,
+    reason = "the macros of utoipa qualify the names of parameters"
+)]
+
+mod auth_mode;
+mod change;
+mod contexts;
+mod count;
+mod create;
+mod debug;
+mod destroy;
+mod list;
+mod openapi;
+mod operation;
+mod parameters;
+mod prefix;
+mod resource;
+mod sessions;
+mod settings;
+mod show;
+mod token;
+mod unbuilt;
+mod write;
+
+pub(crate) use openapi::routes;

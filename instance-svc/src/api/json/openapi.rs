@@ -1,0 +1,110 @@
+//! All routes, and the document that describes them. Both come from the same functions.
+
+use axum::{Router, routing::get};
+use service_kit::json_api::Json;
+use utoipa::{
+    Modify, OpenApi,
+    openapi::{
+        self, Content, HttpMethod, PathItem, Response, SecurityRequirement,
+        path::OperationBuilder,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    auth_mode, change, contexts, count, create, debug, destroy, list, operation, prefix, sessions,
+    show, token, unbuilt,
+};
+use crate::api::Shared;
+
+/// What stands above the routes.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Hamlet: the JSON API of administrators",
+        description = "Served at the admin door beside gRPC, over the same actions, and compatible with existing \
+                       command lines. Parameters stand in the query, and an empty parameter is one that was not \
+                       given."
+    ),
+    modifiers(&Security, &GatewayRoutes),
+    tags(
+        (name = "instances", description = "The life of an instance"),
+        (name = "installation", description = "What is the same for all instances")
+    )
+)]
+struct Document;
+
+struct Security;
+
+impl Modify for Security {
+    fn modify(&self, document: &mut openapi::OpenApi) {
+        let basic = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Basic)
+            .description(Some("The admin credential as password, with any user name"))
+            .build();
+        let bearer = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("The admin credential"))
+            .build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("basic", SecurityScheme::Http(basic));
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+        document.security = Some(["basic", "bearer"].map(no_scopes).to_vec());
+    }
+}
+
+fn no_scopes(scheme: &str) -> SecurityRequirement {
+    SecurityRequirement::new::<_, [String; 0], String>(scheme, [])
+}
+
+/// The routes of the same door that the gateway and this module answer without a handler of their own.
+struct GatewayRoutes;
+
+impl Modify for GatewayRoutes {
+    fn modify(&self, document: &mut openapi::OpenApi) {
+        for (path, id, summary) in [
+            ("/version", "version", "The version of the gateway"),
+            ("/openapi.json", "openapi", "This document"),
+        ] {
+            let response = Response::builder()
+                .description("An object")
+                .content("application/json", Content::default());
+            let operation = OperationBuilder::new()
+                .operation_id(Some(id))
+                .tag("installation")
+                .summary(Some(summary))
+                .response("200", response);
+            let item = PathItem::new(HttpMethod::Get, operation);
+            document.paths.paths.insert(path.to_owned(), item);
+        }
+    }
+}
+
+fn all() -> OpenApiRouter<Shared> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(list::list, create::create))
+        .routes(routes!(count::count))
+        .routes(routes!(contexts::list))
+        .routes(routes!(contexts::show))
+        .routes(routes!(token::create))
+        .routes(routes!(show::show, change::change, destroy::destroy))
+        .routes(routes!(debug::show, debug::begin, debug::end))
+        .routes(routes!(auth_mode::choose))
+        .routes(routes!(sessions::clean))
+        .routes(routes!(prefix::show))
+        .routes(routes!(prefix::show_swift))
+        .routes(routes!(operation::show))
+        .merge(unbuilt::routes())
+}
+
+/// The routes, with the document at `/openapi.json`.
+pub(crate) fn routes(shared: Shared) -> Router {
+    let (routes, document) = all().split_for_parts();
+    routes
+        .route("/openapi.json", get(async move || Json(document)))
+        .with_state(shared)
+}
+
+#[cfg(test)]
+mod tests;
