@@ -187,6 +187,34 @@ impl Folder {
         Ok(File::from(fd))
     }
 
+    pub(crate) fn inode(&self) -> io::Result<u64> {
+        Ok(rustix::fs::fstat(&self.fd).map_err(std_error)?.st_ino)
+    }
+
+    /// When it was made, in nanoseconds; 0 where the file system does not say it.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn born(&self) -> io::Result<i128> {
+        use rustix::fs::StatxFlags;
+
+        let (flags, wanted) = (AtFlags::EMPTY_PATH, StatxFlags::BTIME);
+        let found = match rustix::fs::statx(&self.fd, c"", flags, wanted) {
+            Ok(found) => found,
+            Err(rustix::io::Errno::NOSYS) => return Ok(0),
+            Err(error) => return Err(error.into()),
+        };
+        if found.stx_mask & StatxFlags::BTIME.bits() == 0 {
+            return Ok(0);
+        }
+        let born = found.stx_btime;
+        Ok(i128::from(born.tv_sec) * 1_000_000_000 + i128::from(born.tv_nsec))
+    }
+
+    /// When it was made, in nanoseconds; 0 where the file system does not say it.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn born(&self) -> io::Result<i128> {
+        Ok(0)
+    }
+
     /// Waits until the names in this folder are on the disk.
     ///
     /// # Errors

@@ -6,11 +6,13 @@
 
 mod domain;
 mod folder;
+mod identity;
 mod removal;
 mod walk;
 
 pub use domain::folder_name;
 pub use folder::{Entry, Folder, Kind};
+pub use identity::Identity;
 pub use walk::{Found, Walk};
 
 /// The folder of the trash.

@@ -14,13 +14,14 @@ use std::{
     sync::Arc,
 };
 
+use file_store::Identity;
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use object_store::{
     ObjectStore as _, ObjectStoreExt as _, PutPayload, local::LocalFileSystem, path::Path,
 };
 use serde::{Deserialize, Serialize};
 
-use self::place::Appearance;
+use self::place::{Appearance, Name};
 use crate::{domain::prefix::Prefix, error::Error};
 
 const NOTES: &str = "folders";
@@ -39,8 +40,26 @@ struct Note {
     root: PathBuf,
     /// The name of the folder.
     domain: String,
-    /// Whether it was built completely, and may have appeared.
-    is_built: bool,
+    /// The folder that was built completely, and may have appeared; `None` until then.
+    built: Option<Built>,
+}
+
+/// Which folder was built: later ones may have its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Built {
+    inode: u64,
+    born: i128,
+}
+
+impl Built {
+    /// The folder under its name.
+    fn named(self, name: &str) -> Name {
+        let Self { inode, born } = self;
+        Name {
+            name: name.to_owned(),
+            identity: Some(Identity { inode, born }),
+        }
+    }
 }
 
 /// An instance, as far as its folder is concerned.
@@ -92,7 +111,7 @@ impl Folders {
         let mut note = Note {
             root: root.to_owned(),
             domain: name.to_owned(),
-            is_built: false,
+            built: None,
         };
         loop {
             let step = (root.to_owned(), prefix.as_str().to_owned(), name.to_owned());
@@ -101,13 +120,15 @@ impl Folders {
                     // The file store of the context was changed between two tries.
                     self.remove_noted(prefix, &found, &found.domain).await?;
                 }
-                Some(Note { is_built: true, .. }) => {
-                    let appeared =
-                        blocking(move || place::appear(&step.0, &step.1, &step.2)).await?;
+                Some(Note {
+                    built: Some(built), ..
+                }) => {
+                    let name = built.named(name);
+                    let appeared = blocking(move || place::appear(&step.0, &step.1, &name)).await?;
                     match appeared {
                         Appearance::There => return Ok(()),
                         Appearance::Nothing => {
-                            note.is_built = false;
+                            note.built = None;
                             self.write_note(prefix, &note).await?;
                         }
                         Appearance::Taken => {
@@ -118,9 +139,17 @@ impl Folders {
                 }
                 Some(_) => {
                     let directories = directories.clone();
-                    blocking(move || place::build(&step.0, &step.1, &directories)).await?;
-                    note.is_built = true;
-                    self.write_note(prefix, &note).await?;
+                    let Identity { inode, born } =
+                        blocking(move || place::build(&step.0, &step.1, &directories)).await?;
+                    // A second owner of the creation may have been faster.
+                    if self
+                        .note(prefix)
+                        .await?
+                        .is_some_and(|it| it.built.is_none())
+                    {
+                        note.built = Some(Built { inode, born });
+                        self.write_note(prefix, &note).await?;
+                    }
                 }
                 None => {
                     if blocking(move || place::is_taken(&step.0, &step.2)).await? {
@@ -143,17 +172,14 @@ impl Folders {
                 .remove_noted(holder.prefix, &note, holder.domain)
                 .await?;
         }
-        let name = holder
-            .owns_domain
-            .then(|| file_store::folder_name(holder.domain))
-            .flatten();
+        let name = holder.owns_domain.then(|| any_of(holder.domain)).flatten();
         for root in &*self.roots {
             let (root, prefix, name) = (
                 root.clone(),
                 holder.prefix.as_str().to_owned(),
-                name.map(ToOwned::to_owned),
+                name.clone(),
             );
-            removed += blocking(move || place::remove(&root, &prefix, name.as_deref())).await?;
+            removed += blocking(move || place::remove(&root, &prefix, name.as_ref())).await?;
         }
         Ok(removed)
     }
@@ -161,9 +187,10 @@ impl Folders {
     /// Removes what a note is about, then the note. The folder of the domain is left alone if it is not that of
     /// `domain`, or did not appear here.
     async fn remove_noted(&self, prefix: &Prefix, note: &Note, domain: &str) -> Result<u64, Error> {
+        let built = note.built.filter(|_| note.domain == domain);
+        let name = built.map(|built| built.named(&note.domain));
         let is_configured = self.roots.contains(&note.root);
         let (root, prefix_text) = (note.root.clone(), prefix.as_str().to_owned());
-        let name = (note.is_built && note.domain == domain).then(|| note.domain.clone());
         let removed = blocking(move || {
             if is_configured && place::open(&root)?.is_none() {
                 return Err(io::Error::new(
@@ -171,8 +198,7 @@ impl Folders {
                     format!("the file store {} is missing", root.display()),
                 ));
             }
-            let appeared = !place::is_aside(&root, &prefix_text)?;
-            place::remove(&root, &prefix_text, name.as_deref().filter(|_| appeared))
+            place::remove(&root, &prefix_text, name.as_ref())
         })
         .await?;
         match self.notes.delete(&place_of(prefix)).await {
@@ -201,13 +227,13 @@ impl Folders {
         }
         if holder.owns_domain
             && !is_there
-            && let Some(name) = file_store::folder_name(holder.domain)
+            && let Some(name) = any_of(holder.domain)
         {
             for root in &*self.roots {
-                let (root, owned) = (root.clone(), name.to_owned());
+                let (root, owned) = (root.clone(), name.clone());
                 if let Some(files) = blocking(move || place::count(&root, &owned)).await? {
                     found = true;
-                    name.clone_into(&mut placed.domain);
+                    name.name.clone_into(&mut placed.domain);
                     placed.files += files;
                 }
             }
@@ -252,15 +278,11 @@ impl Folders {
 
     /// What a note is about, and whether the folder has appeared.
     async fn noted(&self, prefix: &str, note: &Note) -> Result<(Placed, bool), Error> {
-        let (root, name) = (note.root.clone(), note.domain.clone());
-        let (prefix_text, is_built) = (prefix.to_owned(), note.is_built);
-        let files = blocking(move || {
-            let appeared = is_built && !place::is_aside(&root, &prefix_text)?;
-            if appeared {
-                place::count(&root, &name)
-            } else {
-                Ok(None)
-            }
+        let name = note.built.map(|built| built.named(&note.domain));
+        let root = note.root.clone();
+        let files = blocking(move || match name {
+            Some(name) => place::count(&root, &name),
+            None => Ok(None),
         })
         .await?;
         let placed = Placed {
@@ -306,6 +328,15 @@ impl Folders {
             .await?;
         Ok(())
     }
+}
+
+/// The folder of a domain, whichever it is.
+fn any_of(domain: &str) -> Option<Name> {
+    let name = file_store::folder_name(domain)?.to_owned();
+    Some(Name {
+        name,
+        identity: None,
+    })
 }
 
 /// The error about a domain that cannot be the name of a folder.

@@ -10,8 +10,9 @@ mod support;
 
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt as _, symlink},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
     path::Path,
+    time::UNIX_EPOCH,
 };
 
 use hamlet_proto::hamlet::{
@@ -228,36 +229,40 @@ async fn a_creation_that_was_interrupted_goes_on_and_can_be_undone() {
         .file_store
         .join(format!(".hamlet-new-{}", tenant.prefix));
     let note = world.contents.join("folders").join(&tenant.prefix);
+    // A note, and what it says was built: what stands aside, or what is not there.
     let write_note = |is_built: bool| {
         fs::create_dir_all(note.parent().unwrap()).unwrap();
         let (root, domain) = (&world.file_store, &tenant.domain);
-        let text = json!({"root": root, "domain": domain, "is_built": is_built});
+        let (inode, born) = match fs::metadata(&aside) {
+            Ok(found) => {
+                let born = found.created().unwrap().duration_since(UNIX_EPOCH);
+                (found.ino(), born.unwrap().as_nanos())
+            }
+            Err(_) => (1, 1),
+        };
+        let built = is_built.then(|| json!({"inode": inode, "born": born}));
+        let text = json!({"root": root, "domain": domain, "built": built});
         fs::write(&note, text.to_string()).unwrap();
     };
+    let trash = world.file_store.join(&tenant.domain).join(".cozy_trash");
     for is_built in [false, true] {
         // Between any two steps.
         for has_aside in [false, true] {
-            write_note(is_built);
             if has_aside {
                 fs::create_dir_all(aside.join(".cozy_trash")).unwrap();
             }
+            write_note(is_built);
             make(&world, &tenant, "one").await.unwrap();
-            assert!(
-                world
-                    .file_store
-                    .join(&tenant.domain)
-                    .join(".cozy_trash")
-                    .is_dir()
-            );
+            assert!(trash.is_dir());
             assert!(!aside.exists());
             assert_eq!(purge(&world, &tenant, false).await, 0);
             assert_eq!(tree(&world.file_store), [""; 0]);
 
-            write_note(is_built);
             if has_aside {
                 fs::create_dir_all(&aside).unwrap();
                 fs::write(aside.join("half"), "h").unwrap();
             }
+            write_note(is_built);
             assert_eq!(list_of(&world, &tenant, false).await.len(), 1);
             let removed = purge(&world, &tenant, false).await;
             assert_eq!(removed, i64::from(has_aside));
@@ -265,15 +270,26 @@ async fn a_creation_that_was_interrupted_goes_on_and_can_be_undone() {
             assert!(!note.exists());
         }
     }
+    // A second owner builds one more.
+    make(&world, &tenant, "one").await.unwrap();
+    fs::create_dir(&aside).unwrap();
+    make(&world, &tenant, "one").await.unwrap();
+    assert!(trash.is_dir() && !aside.exists());
+    // Other software destroys the instance, and makes one of the same domain.
+    fs::remove_dir_all(world.file_store.join(&tenant.domain)).unwrap();
+    fs::create_dir_all(trash.join("theirs")).unwrap();
+    assert_eq!(purge(&world, &tenant, false).await, 0);
+    assert!(trash.join("theirs").is_dir());
+    fs::remove_dir_all(world.file_store.join(&tenant.domain)).unwrap();
     // What is built while somebody else takes the name is not theirs.
-    write_note(true);
     fs::create_dir_all(&aside).unwrap();
+    write_note(true);
     let theirs = world.file_store.join(&tenant.domain);
     fs::create_dir_all(theirs.join("theirs")).unwrap();
     assert_eq!(purge(&world, &tenant, false).await, 0);
     assert_eq!(tree(&theirs), ["theirs"]);
-    write_note(true);
     fs::create_dir_all(&aside).unwrap();
+    write_note(true);
     let refused = make(&world, &tenant, "one").await.unwrap_err();
     assert_eq!(reason(&refused).unwrap(), "FOLDER_EXISTS");
     assert!(!note.exists() && !aside.exists());

@@ -1,11 +1,11 @@
 //! The folder of one instance on one file store. All of this blocks.
 //!
 //! A folder is built aside, under a hidden name of its instance, and appears at once under the name of its domain. It
-//! goes the other way round. So a folder of that name that exists while the hidden one does is somebody else's.
+//! goes the other way round. Somebody else may make a folder of that name at any time, so it is told by its identity.
 
 use std::{io, path::Path};
 
-use file_store::{Folder, Kind};
+use file_store::{Folder, Identity, Kind};
 
 /// What came of giving a folder its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +54,11 @@ pub(super) fn is_taken(root: &Path, name: &str) -> io::Result<bool> {
 }
 
 /// Makes the store if it is missing, and builds the folder with its directories aside. Idempotent.
-pub(super) fn build(root: &Path, prefix: &str, directories: &[Vec<String>]) -> io::Result<()> {
+pub(super) fn build(
+    root: &Path,
+    prefix: &str,
+    directories: &[Vec<String>],
+) -> io::Result<Identity> {
     std::fs::create_dir_all(root)?;
     let store = Folder::open(root)?;
     let folder = store.make(built_aside(prefix))?;
@@ -62,47 +66,50 @@ pub(super) fn build(root: &Path, prefix: &str, directories: &[Vec<String>]) -> i
         folder.make_all(names)?.sync()?;
     }
     folder.sync()?;
-    store.sync()
+    store.sync()?;
+    folder.identity()
 }
 
 /// Gives what was built the name of the domain.
-pub(super) fn appear(root: &Path, prefix: &str, name: &str) -> io::Result<Appearance> {
+pub(super) fn appear(root: &Path, prefix: &str, name: &Name) -> io::Result<Appearance> {
     let Some(store) = open(root)? else {
         return Ok(Appearance::Nothing);
     };
+    let Name { name, identity } = name;
     match store.rename(built_aside(prefix), name) {
         Ok(()) => {
             store.sync()?;
             Ok(Appearance::There)
         }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Appearance::Taken),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            if !is_still(&store, name, *identity)? {
+                return Ok(Appearance::Taken);
+            }
+            // It appeared already, and a second owner built one more.
+            store.remove_all(built_aside(prefix))?;
+            Ok(Appearance::There)
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(match store.kind(name)? {
-            Some(_) => Appearance::There,
+            Some(Kind::Folder) if is_still(&store, name, *identity)? => Appearance::There,
+            Some(_) => Appearance::Taken,
             None => Appearance::Nothing,
         }),
         Err(error) => Err(error),
     }
 }
 
-/// Whether something was built that has not appeared.
-pub(super) fn is_aside(root: &Path, prefix: &str) -> io::Result<bool> {
-    match open(root)? {
-        Some(store) => Ok(store.kind(built_aside(prefix))?.is_some()),
-        None => Ok(false),
-    }
-}
-
 /// Removes what stands aside of an instance and, if it is given, the folder of its domain. Returns the number of files.
 /// Idempotent.
-pub(super) fn remove(root: &Path, prefix: &str, name: Option<&str>) -> io::Result<u64> {
+pub(super) fn remove(root: &Path, prefix: &str, name: Option<&Name>) -> io::Result<u64> {
     let Some(store) = open(root)? else {
         return Ok(0);
     };
     let gone = set_aside(prefix);
     let mut removed = store.remove_all(&gone)?;
-    if let Some(name) = name {
+    if let Some(Name { name, identity }) = name {
         match store.kind(name)? {
             None => {}
+            Some(Kind::Folder) if !is_still(&store, name, *identity)? => {}
             Some(Kind::Folder) => {
                 // It may disappear meanwhile.
                 found(store.rename(name, &gone))?;
@@ -120,16 +127,37 @@ pub(super) fn remove(root: &Path, prefix: &str, name: Option<&str>) -> io::Resul
     Ok(removed)
 }
 
+/// The folder of a domain.
+#[derive(Clone, Debug)]
+pub(super) struct Name {
+    /// Its name.
+    pub(super) name: String,
+    /// Which folder is meant; `None` for any of that name.
+    pub(super) identity: Option<Identity>,
+}
+
+/// Whether the folder of this name is the one that is meant.
+fn is_still(store: &Folder, name: &str, identity: Option<Identity>) -> io::Result<bool> {
+    let Some(identity) = identity else {
+        return Ok(true);
+    };
+    match found(store.enter(name))? {
+        Some(folder) => Ok(folder.identity()? == identity),
+        None => Ok(false),
+    }
+}
+
 /// The number of files in the folder of a domain; `None` when there is none.
-pub(super) fn count(root: &Path, name: &str) -> io::Result<Option<u64>> {
+pub(super) fn count(root: &Path, name: &Name) -> io::Result<Option<u64>> {
     let Some(store) = open(root)? else {
         return Ok(None);
     };
+    let Name { name, identity } = name;
     match store.kind(name)? {
         None => Ok(None),
         Some(Kind::Folder) => match found(store.enter(name))? {
-            Some(folder) => Ok(Some(folder.count()?)),
-            None => Ok(None),
+            Some(folder) if is_still(&store, name, *identity)? => Ok(Some(folder.count()?)),
+            _ => Ok(None),
         },
         Some(Kind::File | Kind::Other) => Ok(Some(1)),
     }
