@@ -84,6 +84,9 @@ pub enum Error {
     /// The content store failed.
     #[error("the content store failed")]
     Contents(#[from] object_store::Error),
+    /// A file store that other software uses, too, failed.
+    #[error("the code of the app cannot be written to the file store")]
+    FileStore(#[source] std::io::Error),
     /// A stored document cannot be read.
     #[error("what is stored cannot be read: {0}")]
     Stored(String),
@@ -111,6 +114,7 @@ impl ServiceError for Error {
             Self::Download { .. } => (Code::Unavailable, "DOWNLOAD_FAILED"),
             Self::TooLate(_) => (Code::DeadlineExceeded, "APP_TOO_SLOW"),
             Self::Contents(_) => (Code::Unavailable, "CONTENT_STORE_FAILED"),
+            Self::FileStore(_) => (Code::Unavailable, "FILE_STORE_FAILED"),
             // Stored data is for the operator only. It is in the log.
             Self::Stored(_) => {
                 return StatusBuilder::new(

@@ -7,6 +7,7 @@
 mod actions;
 mod api;
 mod archive;
+mod code;
 mod config;
 mod contents;
 mod domain;

@@ -20,6 +20,7 @@ use crate::{
     actions::{Shared, sweep},
     api::{Apps, Lifecycle},
     archive::Limits,
+    code::Code,
     config::Config,
     contents::Contents,
     error::Error,
@@ -102,6 +103,7 @@ async fn run(
     }
     let mut roots = config.sources.app_roots;
     roots.extend(dependencies.app_folder.clone());
+    let code = Code::new(dependencies.contexts.clone());
     let sources = Sources {
         client: Client::new(&config.sources.app_networks)?,
         contexts: dependencies.contexts,
@@ -109,7 +111,7 @@ async fn run(
         roots,
         limits: Limits::default(),
     };
-    let shared = Shared::new(dependencies.couch, contents.clone(), sources);
+    let shared = Shared::new(dependencies.couch, contents.clone(), code, sources);
     let door = Authenticate::new(dependencies.cluster_key);
     let server = GrpcServer::new()?
         .with(AppsServiceServer::with_interceptor(

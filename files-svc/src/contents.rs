@@ -68,6 +68,11 @@ impl Contents {
         })
     }
 
+    /// The store itself.
+    pub(crate) fn store(&self) -> Arc<LocalFileSystem> {
+        Arc::clone(&self.store)
+    }
+
     /// Removes all objects of an instance and its empty folders. Returns the number of objects removed. Idempotent.
     ///
     /// # Errors

@@ -23,6 +23,12 @@ pub(crate) enum Error {
     /// Another operation has already created the directories of the instance.
     #[error("the instance has its directories already, made by another operation")]
     MadeByAnother,
+    /// The file store has a folder of the domain already.
+    #[error(
+        "the file store has a folder {0} already, with somebody's files; move it away, or remove it with \
+         `hamlet instances orphans --purge` if that lists it"
+    )]
+    FolderTaken(String),
     /// A document does not fit into the tree.
     #[error("the document {id} of {database} is broken: {what}")]
     Broken {
@@ -42,8 +48,8 @@ pub(crate) enum Error {
     /// The content store failed.
     #[error("the store of contents failed")]
     Contents(#[from] object_store::Error),
-    /// A folder of contents cannot be removed.
-    #[error("a folder of contents cannot be removed")]
+    /// A folder of contents cannot be used.
+    #[error("a folder of contents cannot be used")]
     Folder(#[source] std::io::Error),
 }
 
@@ -72,6 +78,7 @@ impl ServiceError for Error {
             Self::NotFound(_) => (Code::NotFound, "FILE_NOT_FOUND"),
             Self::NotADirectory(_) => (Code::FailedPrecondition, "NOT_A_DIRECTORY"),
             Self::MadeByAnother => (Code::AlreadyExists, "DIRECTORIES_EXIST"),
+            Self::FolderTaken(_) => (Code::AlreadyExists, "FOLDER_EXISTS"),
             Self::Broken { .. } => (Code::DataLoss, "BROKEN_DOCUMENT"),
             Self::Prefix => (Code::Internal, "UNUSABLE_PREFIX"),
             // Paths of the content store are for the operator only. They are in the log.

@@ -20,6 +20,7 @@ use crate::{
     api::{lifecycle::Lifecycle, tree::Tree},
     config::Config,
     contents::Contents,
+    folders::Folders,
 };
 
 /// Why serving ended.
@@ -92,14 +93,17 @@ async fn run(
         () = shutdown.cancelled() => return Ok(()),
     }
     let door = Authenticate::new(dependencies.cluster_key);
+    let folders = Folders::new(contents.store(), dependencies.contexts.storages());
     let lifecycle = Lifecycle {
         couch: dependencies.couch.clone(),
         contents: contents.clone(),
-        contexts: dependencies.contexts,
+        folders,
+        contexts: dependencies.contexts.clone(),
     };
     let tree = Tree {
         couch: dependencies.couch,
         contents,
+        contexts: dependencies.contexts,
     };
     let server = GrpcServer::new()?
         .with(FilesServiceServer::with_interceptor(tree, door.clone()))

@@ -303,8 +303,8 @@ async fn contents_are_listed_by_prefix() {
         found.sort();
         found
     };
-    let everything = || Request::new(ListContentsRequest {});
-    let ours = || world.request(ListContentsRequest {});
+    let everything = || Request::new(ListContentsRequest::default());
+    let ours = || world.request(ListContentsRequest::default());
     assert_eq!(list(everything()).await, []);
     put(&world, "f1/a", "foo");
     put(&world, "f2/b", "foo");

@@ -318,7 +318,7 @@ async fn directories_need_databases() {
 async fn purging_contents_keeps_those_of_other_instances() {
     let world = World::new().await;
     let purge = || async {
-        let request = world.request(PurgeContentsRequest {});
+        let request = world.request(PurgeContentsRequest::default());
         let answer = world
             .lifecycle(Door::Internal)
             .purge_contents(request)
@@ -353,7 +353,7 @@ async fn only_services_may_call() {
                 .await
                 .err(),
             calls
-                .purge_contents(world.request(PurgeContentsRequest {}))
+                .purge_contents(world.request(PurgeContentsRequest::default()))
                 .await
                 .err(),
             calls
@@ -375,7 +375,7 @@ async fn only_services_may_call() {
     assert_eq!(refused.code(), Code::InvalidArgument, "for which instance?");
     for prefix in ["", "..", "global", "a/b"] {
         let tenant = world.tenant(|it| it.prefix = prefix.to_owned());
-        let request = service_kit::caller::for_tenant(PurgeContentsRequest {}, &tenant);
+        let request = service_kit::caller::for_tenant(PurgeContentsRequest::default(), &tenant);
         let refused = calls.purge_contents(request).await.unwrap_err();
         assert_eq!(reason(&refused).unwrap(), "UNUSABLE_PREFIX", "{prefix:?}");
     }

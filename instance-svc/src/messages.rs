@@ -269,6 +269,10 @@ pub(crate) fn context(contexts: &Contexts, name: &str) -> pb::Context {
         }
         .to_owned(),
         operator: operator(contexts, name),
+        storage: context
+            .storage
+            .map(|folder| folder.display().to_string())
+            .unwrap_or_default(),
     }
 }
 

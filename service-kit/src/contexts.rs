@@ -9,7 +9,10 @@
 //! init_photos_folder = false
 //! ```
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 use toml::de::{DeValue, ValueDeserializer};
@@ -36,6 +39,10 @@ pub struct Context {
     /// Whether app hosts are `slug.instance` or `name-slug.parent`.
     #[serde(default)]
     pub subdomains: Subdomains,
+    /// The folder of a file store that other software uses, too. Each instance has a folder there, named after its domain.
+    /// `None` when the instances of the context have none.
+    #[serde(default, deserialize_with = "storage")]
+    pub storage: Option<PathBuf>,
     /// The name of whoever runs the installation, for the owners of its instances.
     #[serde(default, deserialize_with = "line")]
     pub operator_name: String,
@@ -118,6 +125,30 @@ fn registries<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Erro
     Ok(registries)
 }
 
+/// Checks the URL of a file store at the start. Only local folders are supported.
+fn storage<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::Error> {
+    const WRONG: &str = "storage: is no folder of this machine; it looks like file:///var/lib/files, with an absolute path";
+    let text = String::deserialize(from)?;
+    let wrong = || D::Error::custom(WRONG);
+    // The parser would make an absolute path of `file:files` and `file://files`.
+    let url = Url::parse(&text).map_err(|_| wrong())?;
+    if !text.to_ascii_lowercase().starts_with("file:///")
+        || url.query().is_some()
+        || url.fragment().is_some()
+    {
+        return Err(wrong());
+    }
+    let path = url.to_file_path().map_err(|()| wrong())?;
+    let is_usable = path.parent().is_some()
+        && path
+            .to_str()
+            .is_some_and(|text| !text.contains(char::is_control));
+    if !is_usable {
+        return Err(wrong());
+    }
+    Ok(Some(path))
+}
+
 /// Reads the tables. `at` is the offset of their key.
 pub(crate) fn read(at: usize, tables: DeValue<'_>) -> Result<Contexts, TableError> {
     let DeValue::Table(tables) = tables else {
@@ -155,6 +186,7 @@ impl Default for Context {
             init_administrative_folder: true,
             init_photos_folder: true,
             subdomains: Subdomains::Nested,
+            storage: None,
             operator_name: String::new(),
             operator_contact: String::new(),
             operator_link: String::new(),
@@ -210,6 +242,13 @@ impl Contexts {
         })
     }
 
+    /// The folders of all file stores, each once.
+    #[must_use]
+    pub fn storages(&self) -> BTreeSet<PathBuf> {
+        let all = self.0.values();
+        all.filter_map(|context| context.storage.clone()).collect()
+    }
+
     /// Where a context looks up apps: its own registries, then those of the default one.
     #[must_use]
     pub fn registries(&self, name: &str) -> Vec<String> {
@@ -227,6 +266,8 @@ impl Contexts {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::{Context, Contexts};
 
     fn context(registries: &[&str]) -> Context {
@@ -255,6 +296,35 @@ mod tests {
         assert_eq!(name("plain").as_deref(), Some("Us"));
         assert_eq!(name("unknown").as_deref(), Some("Us"));
         assert_eq!(Contexts::default().operator(""), None);
+    }
+
+    #[test]
+    fn a_file_store_is_an_absolute_folder_of_this_machine() {
+        let read = |url: &str| {
+            let table = format!("storage = {url:?}");
+            toml::from_str::<Context>(&table).map(|context| context.storage)
+        };
+        let folder = |path: &str| Ok(Some(PathBuf::from(path)));
+        assert_eq!(read("file:///var/lib/files"), folder("/var/lib/files"));
+        assert_eq!(read("file:///var/lib/files/"), folder("/var/lib/files/"));
+        assert_eq!(read("file:///a%20b/../c"), folder("/c"));
+        for bad in [
+            "",
+            "/var/lib",
+            "file:files",
+            "file://files",
+            "file://host/files",
+            "file:///",
+            "swift://openstack/",
+            "mem://",
+            "s3://bucket/",
+            "file:///a?b",
+            "file:///a#b",
+            "file:///a%00b",
+        ] {
+            let refused = read(bad).map_err(|error| error.to_string());
+            assert!(refused.is_err_and(|it| it.contains("storage:")), "{bad:?}");
+        }
     }
 
     #[test]

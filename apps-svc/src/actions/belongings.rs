@@ -6,10 +6,12 @@ use serde_json::Value;
 
 use super::Shared;
 use crate::{
+    code::Place,
     domain::{
         app_type::AppType,
         document::{Installation, trigger_id},
         manifest::Manifest,
+        version_folder::ASIDE,
     },
     error::Error,
     store::{AppDocument, Store, text},
@@ -18,8 +20,13 @@ use crate::{
 /// Triggers and contents of an app that were found before a change, and that may be of no version that is in force.
 #[derive(Debug)]
 pub(super) struct Found {
+    kind: AppType,
+    slug: String,
     triggers: Vec<String>,
     forms: Vec<String>,
+    /// Where the code lies that other software uses, too, and the folders of versions there.
+    place: Option<Place>,
+    folders: Vec<String>,
 }
 
 impl Found {
@@ -27,6 +34,7 @@ impl Found {
     pub(super) async fn of(
         shared: &Shared,
         store: &Store,
+        tenant: &Tenant,
         kind: AppType,
         slug: &str,
     ) -> Result<Self, Error> {
@@ -36,13 +44,34 @@ impl Found {
             AppType::Konnector => Vec::new(),
         };
         let forms = shared.contents.forms(store.prefix(), kind, slug).await?;
-        Ok(Self { triggers, forms })
+        let place = shared.code.place(tenant, kind, slug);
+        let versions = match place.clone() {
+            Some(place) => place.versions().await?,
+            None => None,
+        };
+        Ok(Self {
+            kind,
+            slug: slug.to_owned(),
+            triggers,
+            forms,
+            place: place.filter(|_| versions.is_some()),
+            folders: versions.unwrap_or_default(),
+        })
     }
 
     /// All that an installation writes, whether it has done so or not.
-    pub(super) fn made_by(installation: &Installation<'_>) -> Self {
+    pub(super) fn made_by(
+        shared: &Shared,
+        tenant: &Tenant,
+        installation: &Installation<'_>,
+    ) -> Self {
         let triggers = installation.triggers();
+        let (kind, slug) = (installation.kind, installation.slug);
         Self {
+            kind,
+            slug: slug.to_owned(),
+            place: shared.code.place(tenant, kind, slug),
+            folders: vec![installation.folder().name],
             triggers: triggers.into_iter().map(|trigger| trigger.id).collect(),
             forms: vec![installation.form()],
         }
@@ -55,12 +84,22 @@ impl Found {
         self.triggers
             .retain(|id| triggers.iter().all(|trigger| trigger.id != *id));
         self.forms.retain(|found| *found != form);
+        let folder = kept.folder().name;
+        // What is not complete may be complete in a moment: another installation is at work on it.
+        self.folders
+            .retain(|found| *found != folder && !found.starts_with(ASIDE));
         self
+    }
+
+    /// Whether the code of this version lies where other software looks for it, if that has such a place.
+    pub(super) fn has_code_of(&self, installation: &Installation<'_>) -> bool {
+        let folder = installation.folder().name;
+        self.place.is_none() || self.folders.contains(&folder)
     }
 
     /// Whether there is nothing.
     pub(super) const fn is_empty(&self) -> bool {
-        self.triggers.is_empty() && self.forms.is_empty()
+        self.triggers.is_empty() && self.forms.is_empty() && self.folders.is_empty()
     }
 
     /// Removes the triggers. Idempotent.
@@ -72,21 +111,23 @@ impl Found {
     }
 
     /// Removes it. Idempotent.
-    pub(super) async fn remove(
-        &self,
-        shared: &Shared,
-        store: &Store,
-        kind: AppType,
-        slug: &str,
-    ) -> Result<(), Error> {
+    pub(super) async fn remove(&self, shared: &Shared, store: &Store) -> Result<(), Error> {
         self.remove_triggers(store).await?;
         for form in &self.forms {
             shared
                 .contents
-                .forget_form(store.prefix(), kind, slug, form)
+                .forget_form(store.prefix(), self.kind, &self.slug, form)
                 .await?;
         }
-        Ok(())
+        self.remove_code().await
+    }
+
+    /// Removes the code that other software uses, too. Idempotent.
+    pub(super) async fn remove_code(&self) -> Result<(), Error> {
+        match self.place.clone() {
+            Some(place) => place.remove(self.folders.clone()).await,
+            None => Ok(()),
+        }
     }
 }
 
@@ -109,6 +150,7 @@ async fn triggers(store: &Store, slug: &str) -> Result<Vec<String>, Error> {
 pub(super) async fn repair(
     shared: &Shared,
     store: &Store,
+    tenant: &Tenant,
     ours: &Installation<'_>,
     app: &AppDocument,
 ) -> Result<(), Error> {
@@ -123,9 +165,9 @@ pub(super) async fn repair(
     };
     store.write_triggers(&theirs.triggers()).await?;
     store.write_permission(&theirs.permission()).await?;
-    Found::made_by(ours)
+    Found::made_by(shared, tenant, ours)
         .without(&theirs)
-        .remove(shared, store, ours.kind, ours.slug)
+        .remove(shared, store)
         .await
 }
 

@@ -8,6 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::Shared;
 use crate::{
+    archive::Files,
     contents::Tree,
     domain::{
         app_type::AppType,
@@ -24,6 +25,7 @@ pub(super) struct Fetched {
     pub(super) manifest: Manifest,
     pub(super) version: String,
     pub(super) tree: Tree,
+    pub(super) files: Files,
     source: String,
     checksum: String,
     now: String,
@@ -47,7 +49,9 @@ pub(super) async fn fetch(
     };
     let package = shared.sources.get(source, kind, &tenant.context).await?;
     let files = package.files;
-    let tree = tokio::task::spawn_blocking(move || Tree::of(&files)).await??;
+    // The bytes are shared, not copied.
+    let hashed = files.clone();
+    let tree = tokio::task::spawn_blocking(move || Tree::of(&hashed)).await??;
     let version = match package.version {
         Some(version) => version,
         None => format!("{}-{}", package.manifest.version, folder_suffix(&tree.hash)),
@@ -59,6 +63,7 @@ pub(super) async fn fetch(
         manifest: package.manifest,
         version,
         tree,
+        files,
         source: source.to_string(),
         checksum: package.checksum,
         now,
@@ -67,6 +72,25 @@ pub(super) async fn fetch(
 }
 
 impl Fetched {
+    /// Stores its files for an instance: in the content store, and on the file store of the context if there is one.
+    /// Idempotent.
+    pub(super) async fn keep(
+        &self,
+        shared: &Shared,
+        tenant: &Tenant,
+        installation: &Installation<'_>,
+    ) -> Result<(), Error> {
+        let (kind, slug) = (installation.kind, installation.slug);
+        shared
+            .contents
+            .keep(&tenant.prefix, kind, slug, &installation.form(), &self.tree)
+            .await?;
+        match shared.code.place(tenant, kind, slug) {
+            Some(place) => place.write(installation.folder(), self.files.clone()).await,
+            None => Ok(()),
+        }
+    }
+
     /// Its installation in an instance.
     pub(super) fn installation<'a>(
         &'a self,

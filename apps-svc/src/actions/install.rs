@@ -80,16 +80,7 @@ async fn run(shared: &Shared, tenant: &Tenant, asked: Install) -> Result<AppDocu
     if asked.validate_only {
         return would_be(installation.app());
     }
-    shared
-        .contents
-        .keep(
-            store.prefix(),
-            asked.kind,
-            &slug,
-            &installation.form(),
-            &fetched.tree,
-        )
-        .await?;
+    fetched.keep(shared, tenant, &installation).await?;
     store.write_triggers(&installation.triggers()).await?;
     store.write_permission(&installation.permission()).await?;
     match store.publish(asked.kind, &installation.app()).await? {
@@ -100,7 +91,7 @@ async fn run(shared: &Shared, tenant: &Tenant, asked: Install) -> Result<AppDocu
         }
         Published::Theirs(app) => {
             // Another replica was faster. Triggers, permissions and contents must match the document that it published.
-            repair(shared, &store, &installation, &app).await?;
+            repair(shared, &store, tenant, &installation, &app).await?;
             settle(app, &slug, &source)
         }
     }

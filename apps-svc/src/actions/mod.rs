@@ -19,7 +19,7 @@ use tokio::sync::{Mutex, MutexGuard, Semaphore};
 
 use hamlet_proto::hamlet::instance::v1::Tenant;
 
-use crate::{contents::Contents, error::Error, sources::Sources, store::Store};
+use crate::{code::Code, contents::Contents, error::Error, sources::Sources, store::Store};
 
 /// Maximum number of concurrent installations. Each may hold a whole unpacked app in memory.
 const AT_ONCE: usize = 4;
@@ -31,16 +31,18 @@ const LOCKS: usize = 64;
 pub(crate) struct Shared {
     couch: Clusters,
     pub(crate) contents: Contents,
+    pub(crate) code: Code,
     pub(crate) sources: Sources,
     at_once: Arc<Semaphore>,
     locks: Arc<Vec<Mutex<()>>>,
 }
 
 impl Shared {
-    pub(crate) fn new(couch: Clusters, contents: Contents, sources: Sources) -> Self {
+    pub(crate) fn new(couch: Clusters, contents: Contents, code: Code, sources: Sources) -> Self {
         Self {
             couch,
             contents,
+            code,
             sources,
             at_once: Arc::new(Semaphore::new(AT_ONCE)),
             locks: Arc::new((0..LOCKS).map(|_| Mutex::default()).collect()),

@@ -39,12 +39,13 @@ pub(crate) async fn uninstall(
             return Ok(app);
         }
         // An update that was interrupted may have left more than the document names.
-        let found = Found::of(shared, &store, kind, slug).await?;
+        let found = Found::of(shared, &store, tenant, kind, slug).await?;
         found.remove_triggers(&store).await?;
         match store.remove(kind, slug, &app).await {
             Ok(()) => {
                 let contents = &shared.contents;
                 contents.forget(store.prefix(), kind, slug).await?;
+                found.remove_code().await?;
                 return Ok(app);
             }
             // Another replica has replaced it. It is to go all the same.

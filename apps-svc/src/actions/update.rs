@@ -89,12 +89,12 @@ impl Work {
         let next = self
             .fetched
             .installation(&self.tenant, asked.kind, &asked.slug);
-        let spare = Found::of(shared, store, asked.kind, &asked.slug)
-            .await?
-            .without(&next);
+        let found = Found::of(shared, store, &self.tenant, asked.kind, &asked.slug).await?;
+        let is_stored = found.has_code_of(&next);
+        let spare = found.without(&next);
         let is_same = ["source", "version", "checksum"].map(|name| text(&app, name))
             == [next.source, next.version, next.checksum];
-        if is_same && spare.is_empty() || self.would_go_back(&app) {
+        if is_same && is_stored && spare.is_empty() || self.would_go_back(&app) {
             return Ok(app);
         }
         let mut draft = next.app();
@@ -104,16 +104,7 @@ impl Work {
         if asked.validate_only {
             return would_be(draft);
         }
-        shared
-            .contents
-            .keep(
-                store.prefix(),
-                asked.kind,
-                &asked.slug,
-                &next.form(),
-                &self.fetched.tree,
-            )
-            .await?;
+        self.fetched.keep(shared, &self.tenant, &next).await?;
         store.write_triggers(&next.triggers()).await?;
         store.write_permission(&next.permission()).await?;
         let updated = match store.replace(&app, draft, asked.kind).await {
@@ -124,7 +115,7 @@ impl Work {
             replaced => replaced?,
         };
         // Only who has replaced the document may remove what was there before: every other change then fails.
-        if let Err(error) = spare.remove(shared, store, asked.kind, &asked.slug).await {
+        if let Err(error) = spare.remove(shared, store).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 domain = self.tenant.domain,
@@ -161,13 +152,13 @@ impl Work {
         let (shared, store) = (&self.shared, &self.store);
         if store.app(ours.kind, ours.slug).await?.is_none() {
             store.remove_permission(ours.kind, ours.slug).await?;
-            Found::made_by(ours)
-                .remove(shared, store, ours.kind, ours.slug)
+            Found::made_by(shared, &self.tenant, ours)
+                .remove(shared, store)
                 .await?;
         }
         // It may have been installed again meanwhile.
         match store.app(ours.kind, ours.slug).await? {
-            Some(app) => repair(shared, store, ours, &app).await,
+            Some(app) => repair(shared, store, &self.tenant, ours, &app).await,
             None => Ok(()),
         }
     }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{app_type::AppType, manifest::Manifest};
+use super::{app_type::AppType, manifest::Manifest, version_folder::VersionFolder};
 
 /// An installation: the input of all documents of an app.
 #[derive(Debug)]
@@ -131,6 +131,11 @@ impl Installation<'_> {
     /// The key of the app's pointer in the content store: derived from source, version and checksum.
     pub(crate) fn form(&self) -> String {
         derived_id(&[self.source, self.version, self.checksum])
+    }
+
+    /// The folder of the app's code on a file store that other software uses, too.
+    pub(crate) fn folder(&self) -> VersionFolder {
+        VersionFolder::of(self.version, self.checksum)
     }
 
     fn trigger_id(&self, service: &str) -> String {

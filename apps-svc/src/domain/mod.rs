@@ -8,3 +8,4 @@ pub(crate) mod permissions;
 pub(crate) mod slug;
 pub(crate) mod source;
 pub(crate) mod version;
+pub(crate) mod version_folder;

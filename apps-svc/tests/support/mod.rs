@@ -117,7 +117,7 @@ impl World {
         let registry = Registry::start(stop.clone()).await;
         let contexts = match app_folder {
             Some(_) => Contexts::default(),
-            None => contexts(&registry),
+            None => contexts(&registry, &folder.path().join("store")),
         };
         let contents = folder.path().join("contents");
         let dependencies = Dependencies {
@@ -282,9 +282,14 @@ impl World {
         }
         assert!(self.stored().is_empty(), "{:?}", self.stored());
     }
+
+    /// The folder of the instance on the file store of the context `shared`.
+    pub(crate) fn on_store(&self) -> PathBuf {
+        self.folder.path().join("store").join(&self.tenant.domain)
+    }
 }
 
-fn contexts(registry: &Registry) -> Contexts {
+fn contexts(registry: &Registry, file_store: &Path) -> Contexts {
     let context = |spaces: &[&str]| Context {
         registries: spaces.iter().map(|space| registry.space(space)).collect(),
         ..Context::default()
@@ -295,6 +300,13 @@ fn contexts(registry: &Registry) -> Contexts {
         ("acme".to_owned(), context(&["acme"])),
         ("broken".to_owned(), context(&["broken"])),
         ("silent".to_owned(), context(&["silent"])),
+        (
+            "shared".to_owned(),
+            Context {
+                storage: Some(file_store.to_owned()),
+                ..context(&["main"])
+            },
+        ),
     ]))
 }
 

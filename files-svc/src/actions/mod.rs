@@ -3,6 +3,6 @@
 pub(crate) mod check;
 pub(crate) mod get;
 pub(crate) mod list;
-pub(crate) mod make_directories;
+pub(crate) mod plan_directories;
 pub(crate) mod prepare;
 pub(crate) mod walk;

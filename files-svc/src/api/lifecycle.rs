@@ -1,7 +1,7 @@
 //! `FilesLifecycleService`: the calls of the instance service.
 
 use couch::Clusters;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use hamlet_proto::hamlet::{
     files::v1::{
         self as v1, CreateDefaultDirectoriesRequest, CreateDefaultDirectoriesResponse,
@@ -16,11 +16,14 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     actions::{
-        make_directories::{Order, make_directories, plan_directories},
+        plan_directories::{Order, plan_directories},
         prepare::prepare,
     },
     api::{convert, prefix_of, store_of},
     contents::Contents,
+    domain::default_tree::Directory,
+    error::Error,
+    folders::{Folders, Holder, Placed},
 };
 
 /// Handles the calls of the instance service.
@@ -30,6 +33,8 @@ pub(crate) struct Lifecycle {
     pub(crate) couch: Clusters,
     /// The store of file contents.
     pub(crate) contents: Contents,
+    /// The folders of instances on file stores.
+    pub(crate) folders: Folders,
     /// The configured contexts.
     pub(crate) contexts: Contexts,
 }
@@ -54,6 +59,33 @@ fn order<'a>(
     })
 }
 
+impl Lifecycle {
+    /// Makes the folder of an instance on the file store of its context, if that has one.
+    async fn make_folder(&self, tenant: &Tenant, directories: &[Directory]) -> Result<(), Error> {
+        let Some(root) = self.contexts.get(&tenant.context).storage else {
+            return Ok(());
+        };
+        if directories.is_empty() {
+            return Ok(());
+        }
+        let prefix = prefix_of(tenant)?;
+        let directories = directories.iter().map(Directory::names).collect();
+        let folders = &self.folders;
+        folders
+            .make(&root, &prefix, &tenant.domain, directories)
+            .await
+    }
+}
+
+fn contents_of(placed: Placed) -> v1::Contents {
+    v1::Contents {
+        prefix: placed.prefix,
+        objects: count(placed.aside),
+        domain: placed.domain,
+        domain_files: count(placed.files),
+    }
+}
+
 fn count(number: impl TryInto<i64>) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }
@@ -72,8 +104,12 @@ impl FilesLifecycleService for Lifecycle {
             }
             None => Vec::new(),
         };
-        let databases = prepare(&store_of(&self.couch, &tenant)?, &directories)
-            .await?
+        let store = store_of(&self.couch, &tenant)?;
+        let (databases, ()) = tokio::try_join!(
+            prepare(&store, &directories),
+            self.make_folder(&tenant, &directories)
+        )?;
+        let databases = databases
             .into_iter()
             .map(|(name, documents)| PreparedDatabase {
                 name,
@@ -92,7 +128,11 @@ impl FilesLifecycleService for Lifecycle {
         let order = order(&tenant, &request)?;
         let store = store_of(&self.couch, &tenant)?;
         let context = self.contexts.get(&tenant.context);
-        let made = make_directories(&store, &context, &order).await?;
+        let directories = plan_directories(&context, &order)?;
+        let (made, ()) = tokio::try_join!(
+            store.add(&directories),
+            self.make_folder(&tenant, &directories)
+        )?;
         Ok(Response::new(CreateDefaultDirectoriesResponse {
             directories: made.into_iter().map(convert::file).collect(),
         }))
@@ -102,8 +142,16 @@ impl FilesLifecycleService for Lifecycle {
         &self,
         request: Request<PurgeContentsRequest>,
     ) -> Result<Response<PurgeContentsResponse>, Status> {
-        let prefix = prefix_of(&tenant(&request)?)?;
-        let objects = count(self.contents.purge(&prefix).await?);
+        let tenant = tenant(&request)?;
+        let prefix = &prefix_of(&tenant)?;
+        let holder = Holder {
+            prefix,
+            domain: &tenant.domain,
+            owns_domain: request.get_ref().owns_domain,
+        };
+        let (objects, files) =
+            tokio::try_join!(self.contents.purge(prefix), self.folders.purge(holder))?;
+        let objects = count(objects.saturating_add(files));
         Ok(Response::new(PurgeContentsResponse { objects }))
     }
 
@@ -117,17 +165,26 @@ impl FilesLifecycleService for Lifecycle {
         let caller = Caller::of(&request)?;
         caller.require_internal()?;
         // A call with a tenant concerns the contents of that instance only.
-        let only = match caller.tenant() {
-            Ok(tenant) => Some(prefix_of(tenant)?),
-            Err(_) => None,
+        let (only, placed) = match caller.tenant() {
+            Ok(tenant) => {
+                let prefix = prefix_of(tenant)?;
+                let holder = Holder {
+                    prefix: &prefix,
+                    domain: &tenant.domain,
+                    owns_domain: request.get_ref().owns_domain,
+                };
+                let placed = self.folders.of(holder).await?;
+                (Some(prefix), stream::iter(placed.map(Ok)).boxed())
+            }
+            Err(_) => (None, self.folders.all().await?.boxed()),
         };
         let found = self.contents.prefixes(only.as_ref()).await?;
-        let found = found
-            .map_ok(|(prefix, objects)| v1::Contents {
-                prefix,
-                objects: count(objects),
-            })
-            .map_err(Status::from);
-        Ok(Response::new(found.boxed()))
+        let found = found.map_ok(|(prefix, objects)| v1::Contents {
+            prefix,
+            objects: count(objects),
+            ..v1::Contents::default()
+        });
+        let all = found.chain(placed.map_ok(contents_of));
+        Ok(Response::new(all.map_err(Status::from).boxed()))
     }
 }

@@ -9,14 +9,19 @@ use hamlet_proto::hamlet::files::v1::{
     TreeEntry, WalkTreeRequest, files_service_server::FilesService, get_file_request,
     list_children_request,
 };
-use service_kit::caller::Caller;
+use hamlet_proto::hamlet::instance::v1::Tenant;
+use service_kit::{caller::Caller, contexts::Contexts};
 use tonic::{Request, Response, Status};
 
 use crate::{
-    actions::{check, get, list, walk},
+    actions::{
+        check::{self, on_disk::Place},
+        get, list, walk,
+    },
     api::{convert, store_of},
     contents::Contents,
     error::Error,
+    folders::no_folder,
     store::Store,
 };
 
@@ -27,6 +32,8 @@ pub(crate) struct Tree {
     pub(crate) couch: Clusters,
     /// The store of file contents.
     pub(crate) contents: Contents,
+    /// The configured contexts.
+    pub(crate) contexts: Contexts,
 }
 
 impl Tree {
@@ -35,6 +42,16 @@ impl Tree {
         let caller = Caller::of(request)?;
         caller.require_admin()?;
         Ok(store_of(&self.couch, caller.tenant()?)?)
+    }
+
+    /// Where its files lie, if its context has a file store.
+    fn place(&self, tenant: &Tenant) -> Result<Option<Place>, Error> {
+        let Some(root) = self.contexts.get(&tenant.context).storage else {
+            return Ok(None);
+        };
+        let name = file_store::folder_name(&tenant.domain).ok_or_else(no_folder)?;
+        let name = name.to_owned();
+        Ok(Some(Place { root, name }))
     }
 }
 
@@ -106,9 +123,10 @@ impl FilesService for Tree {
         request: Request<CheckTreeRequest>,
     ) -> Result<Response<Self::CheckTreeStream>, Status> {
         let store = self.store(&request)?;
+        let place = self.place(Caller::of(&request)?.tenant()?)?;
         let request = request.into_inner();
         let scope = convert::scope(&request)?;
-        let findings = check::check(store, self.contents.clone(), scope).await?;
+        let findings = check::check(store, self.contents.clone(), place, scope).await?;
         let findings = findings
             .map_ok(convert::finding)
             .map_err(Status::from)

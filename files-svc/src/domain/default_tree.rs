@@ -59,6 +59,12 @@ impl Directory {
         &self.id
     }
 
+    /// The names in its path; none for the root.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let names = self.path.split('/').filter(|name| !name.is_empty());
+        names.map(str::to_owned).collect()
+    }
+
     /// When it was created: RFC 3339, UTC.
     pub(crate) fn created_at(&self) -> &str {
         &self.created_at

@@ -7,7 +7,7 @@
     reason = "each test file is a separate crate and uses only a part of this"
 )]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use couch::{Couch, CouchConfig, Database, DbName, DocId};
 use files_svc::{Config, Dependencies};
@@ -37,6 +37,8 @@ pub(crate) struct World {
     pub(crate) couch: Couch,
     pub(crate) tenant: Tenant,
     pub(crate) contents: PathBuf,
+    /// The file store of the context `shared`.
+    pub(crate) file_store: PathBuf,
     server: Server,
     service: Service,
     _folder: tempfile::TempDir,
@@ -51,9 +53,10 @@ impl World {
         let server = Server::shared().await;
         let couch = Couch::connect(&CouchConfig::new(server.url())).unwrap();
         let contents = folder.path().join("contents");
+        let file_store = folder.path().join("store");
         let dependencies = Dependencies {
             couch: couch.clone().into(),
-            contexts: contexts(),
+            contexts: contexts(&file_store),
             cluster_key: cluster_key().into(),
         };
         let (listener, address) = listen().await;
@@ -70,6 +73,7 @@ impl World {
             couch,
             tenant: doors::tenant(fresh_prefix()),
             contents,
+            file_store,
             server,
             service: Service::at(address).await,
             _folder: folder,
@@ -277,13 +281,17 @@ fn fresh_prefix() -> String {
     format!("cozy{}", DocId::ascending())
 }
 
-fn contexts() -> Contexts {
+fn contexts(file_store: &Path) -> Contexts {
     let bare = Context {
         init_administrative_folder: false,
         init_photos_folder: false,
         ..Context::default()
     };
-    Contexts::new([("bare".to_owned(), bare)].into())
+    let shared = Context {
+        storage: Some(file_store.to_owned()),
+        ..Context::default()
+    };
+    Contexts::new([("bare".to_owned(), bare), ("shared".to_owned(), shared)].into())
 }
 
 /// The names of the fields that a status reports as wrong.

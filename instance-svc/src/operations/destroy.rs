@@ -232,7 +232,7 @@ impl Destruction {
             couch_cluster: cluster_of(operation),
             ..Tenant::default()
         };
-        let objects = self.peers.purge(&tenant).await?;
+        let objects = holdings::purge(&self.store, &self.peers, tenant).await?;
         Ok(Box::new(move |work| work.removed.objects += objects))
     }
 
@@ -276,7 +276,10 @@ impl Destruction {
             let left = format!("{} databases are still there", databases.len());
             return Err(StepError::Again(DATABASES, left));
         }
-        if !holdings::contents_of(&self.peers, holder).await?.is_empty() {
+        if !holdings::contents_of(&self.store, &self.peers, holder)
+            .await?
+            .is_empty()
+        {
             let left = "contents are still there".to_owned();
             return Err(StepError::Again(BYTES, left));
         }

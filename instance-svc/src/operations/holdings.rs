@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use couch::DbName;
 use hamlet_proto::hamlet::instance::v1::Tenant;
 
-use super::Peers;
+use super::{Peers, peers::Contents};
 use crate::{
     domain::{databases, location::DatabaseLocation, removed::Removed},
     error::Error,
@@ -31,8 +31,8 @@ pub(crate) struct Holder<'a> {
 pub(crate) struct Holdings {
     /// The names of its databases.
     pub(crate) databases: BTreeSet<String>,
-    /// The prefixes under which contents lie, with the number of objects.
-    pub(crate) contents: Vec<(String, u64)>,
+    /// The contents, by the prefix under which they lie.
+    pub(crate) contents: Vec<Contents>,
     /// Its documents, as `database/id`.
     pub(crate) documents: Vec<String>,
     /// The hosts claimed for it.
@@ -49,7 +49,7 @@ impl Holdings {
     ) -> Result<Self, Error> {
         let (databases, contents, documents, claims) = tokio::try_join!(
             databases_of(store, holder),
-            contents_of(peers, holder),
+            contents_of(store, peers, holder),
             documents_of(store, holder),
             claims_of(store, holder),
         )?;
@@ -64,7 +64,7 @@ impl Holdings {
     /// The number of items, by type.
     pub(crate) fn count(&self) -> Removed {
         Removed {
-            objects: self.contents.iter().map(|(_, objects)| objects).sum(),
+            objects: self.contents.iter().map(Contents::count).sum(),
             databases: self.databases.len() as u64,
             documents: self.documents.len() as u64,
             claims: self.claims.len() as u64,
@@ -75,7 +75,7 @@ impl Holdings {
     pub(crate) fn describe(&self) -> Vec<String> {
         let databases = self.databases.iter().map(|it| format!("database {it}"));
         let contents = self.contents.iter();
-        let contents = contents.map(|(prefix, objects)| format!("{objects} objects of {prefix}"));
+        let contents = contents.map(|it| format!("{} objects of {}", it.count(), it.prefix));
         let documents = self.documents.iter().map(|it| format!("document {it}"));
         let claims = self.claims.iter().map(|it| format!("claim of {it}"));
         databases
@@ -106,16 +106,94 @@ pub(crate) async fn databases_of(
 
 /// The contents of an instance in the other services.
 pub(crate) async fn contents_of(
+    store: &Store,
     peers: &Peers,
     holder: Holder<'_>,
-) -> Result<Vec<(String, u64)>, Error> {
+) -> Result<Vec<Contents>, Error> {
     let tenant = Tenant {
         id: holder.instance.to_owned(),
         domain: holder.domain.to_owned(),
         prefix: holder.location.prefix.to_owned(),
         ..Tenant::default()
     };
-    Ok(peers.contents(Some(&tenant)).await?)
+    let (mut found, folder) = look_at(store, peers, &tenant).await?;
+    if matches!(folder, Folder::OfAnother) {
+        found.retain(|it| it.domain.is_empty() || it.objects > 0);
+        for it in &mut found {
+            it.domain.clear();
+            it.domain_files = 0;
+        }
+    }
+    Ok(found)
+}
+
+/// Whose the folder on a file store is that has the domain of an instance.
+#[derive(Clone, Copy, Debug)]
+enum Folder {
+    /// The instance exists, and no other has its domain.
+    Owned,
+    /// The instance does not exist, or there is no folder. One is its own only if it was made for it.
+    IfMade,
+    /// Another instance has the same domain, and goes on.
+    OfAnother,
+}
+
+async fn look_at(
+    store: &Store,
+    peers: &Peers,
+    tenant: &Tenant,
+) -> Result<(Vec<Contents>, Folder), Error> {
+    let has_folder = |found: &[Contents]| found.iter().any(|it| !it.domain.is_empty());
+    let mut found = peers.contents(Some(tenant), true).await?;
+    if !has_folder(&found) {
+        return Ok((found, Folder::IfMade));
+    }
+    // While its document exists, it has its names. Afterwards they are free for another instance.
+    let exists = store.instance(&tenant.id).await?.is_some();
+    if !exists {
+        found = peers.contents(Some(tenant), false).await?;
+    }
+    let folder = if has_folder(&found) && store.is_domain_of_another(tenant).await? {
+        Folder::OfAnother
+    } else if exists {
+        Folder::Owned
+    } else {
+        Folder::IfMade
+    };
+    Ok((found, folder))
+}
+
+/// Removes the folder of an instance on a file store, if there is one, and then the other contents as well. Returns the
+/// number of objects and files. Idempotent.
+pub(crate) async fn purge_folder(
+    store: &Store,
+    peers: &Peers,
+    tenant: Tenant,
+) -> Result<u64, Error> {
+    let found = peers.contents(Some(&tenant), false).await?;
+    if found.iter().all(|it| it.domain.is_empty()) {
+        return Ok(0);
+    }
+    purge(store, peers, tenant).await
+}
+
+/// Removes the contents of an instance in the other services, with its folder on a file store. Returns the number of
+/// objects and files. Idempotent.
+pub(crate) async fn purge(store: &Store, peers: &Peers, mut tenant: Tenant) -> Result<u64, Error> {
+    let (_, folder) = look_at(store, peers, &tenant).await?;
+    let owns_domain = match folder {
+        Folder::Owned => true,
+        Folder::IfMade => false,
+        Folder::OfAnother => {
+            tracing::warn!(
+                domain = tenant.domain,
+                "another instance has the same domain, so its folder on the file store stays"
+            );
+            tenant.domain.clear();
+            false
+        }
+    };
+    Ok(peers.purge(&tenant, owns_domain).await?)
 }
 
 async fn documents_of(store: &Store, holder: Holder<'_>) -> Result<Vec<String>, Error> {

@@ -29,6 +29,26 @@ pub struct Peers {
     apps: AppsServiceClient<Peer>,
 }
 
+/// What the other services keep under one prefix.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Contents {
+    /// The prefix.
+    pub(crate) prefix: String,
+    /// The number of objects.
+    pub(crate) objects: u64,
+    /// The domain whose folder lies on a file store; empty when there is none.
+    pub(crate) domain: String,
+    /// The number of files in that folder.
+    pub(crate) domain_files: u64,
+}
+
+impl Contents {
+    /// The number of objects and files.
+    pub(crate) const fn count(&self) -> u64 {
+        self.objects.saturating_add(self.domain_files)
+    }
+}
+
 fn call<T>(message: T, tenant: &Tenant) -> Request<T> {
     let mut request = for_tenant(message, tenant);
     request.set_timeout(CALL);
@@ -127,12 +147,13 @@ impl Peers {
         Ok(apps.check_app(request).await?.into_inner())
     }
 
-    /// The prefixes under which either service keeps contents, each with its number of objects. With a tenant,
-    /// only those of that instance.
+    /// What either service keeps, by prefix. With a tenant, only what is kept of that instance; `owns_domain` says that
+    /// its domain belongs to it and to no other now.
     pub(crate) async fn contents(
         &self,
         tenant: Option<&Tenant>,
-    ) -> Result<Vec<(String, u64)>, Status> {
+        owns_domain: bool,
+    ) -> Result<Vec<Contents>, Status> {
         fn ask<T>(message: T, tenant: Option<&Tenant>) -> Request<T> {
             match tenant {
                 Some(tenant) => call(message, tenant),
@@ -141,18 +162,26 @@ impl Peers {
         }
         let (mut files, mut apps) = (self.files.clone(), self.apps_lifecycle.clone());
         let (mut files, mut apps) = tokio::try_join!(
-            files.list_contents(ask(files::ListContentsRequest {}, tenant)),
+            files.list_contents(ask(files::ListContentsRequest { owns_domain }, tenant)),
             apps.list_contents(ask(apps::ListContentsRequest {}, tenant)),
         )
         .map(|(files, apps)| (files.into_inner(), apps.into_inner()))?;
-        let mut found = BTreeMap::<String, u64>::new();
+        let mut all = BTreeMap::<String, Contents>::new();
         while let Some(it) = files.message().await? {
-            *found.entry(it.prefix).or_default() += it.objects.unsigned_abs();
+            let found = all.entry(it.prefix).or_default();
+            found.objects += it.objects.unsigned_abs();
+            found.domain_files += it.domain_files.unsigned_abs();
+            if !it.domain.is_empty() {
+                found.domain = it.domain;
+            }
         }
         while let Some(it) = apps.message().await? {
-            *found.entry(it.prefix).or_default() += it.objects.unsigned_abs();
+            all.entry(it.prefix).or_default().objects += it.objects.unsigned_abs();
         }
-        Ok(found.into_iter().collect())
+        let named = all
+            .into_iter()
+            .map(|(prefix, found)| Contents { prefix, ..found });
+        Ok(named.collect())
     }
 
     /// An installed app or konnector.
@@ -170,12 +199,12 @@ impl Peers {
         Ok(found.into_inner())
     }
 
-    /// Removes the contents in both services. Returns the number of objects removed.
-    pub(crate) async fn purge(&self, tenant: &Tenant) -> Result<u64, Status> {
+    /// Removes the contents in both services. Returns the number of objects and files removed.
+    pub(crate) async fn purge(&self, tenant: &Tenant, owns_domain: bool) -> Result<u64, Status> {
         let mut files = self.files.clone();
         let mut apps = self.apps_lifecycle.clone();
         let (files, apps) = tokio::try_join!(
-            files.purge_contents(call(files::PurgeContentsRequest {}, tenant)),
+            files.purge_contents(call(files::PurgeContentsRequest { owns_domain }, tenant)),
             apps.purge_contents(call(apps::PurgeContentsRequest {}, tenant)),
         )?;
         let count = files.into_inner().objects + apps.into_inner().objects;

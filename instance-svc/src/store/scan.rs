@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use couch::{AllDocs, Couch, Document, Exchange, Rev};
 use futures::{Stream, TryStreamExt as _};
+use hamlet_proto::hamlet::instance::v1::Tenant;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -54,6 +55,18 @@ impl Store {
         &self,
     ) -> impl Stream<Item = Result<Document<Owner>, Error>> + Send + use<> {
         everything(&self.instances)
+    }
+
+    /// Whether an instance other than that of the tenant has the tenant's domain. Software that knows no claims can make
+    /// one.
+    pub(crate) async fn is_domain_of_another(&self, tenant: &Tenant) -> Result<bool, Error> {
+        let mut all = std::pin::pin!(self.all_owners());
+        while let Some(found) = all.try_next().await? {
+            if found.body.domain == tenant.domain && found.id != tenant.id {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// All records.

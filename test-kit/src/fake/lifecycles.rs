@@ -102,7 +102,13 @@ fn keep_contents(fake: &Fake, contents: &Contents) {
         let listed = kept
             .into_iter()
             .filter(move |(prefix, _)| only.as_ref().is_none_or(|only| only == prefix))
-            .map(|(prefix, objects)| Ok(files::Contents { prefix, objects }));
+            .map(|(prefix, objects)| {
+                Ok(files::Contents {
+                    prefix,
+                    objects,
+                    ..files::Contents::default()
+                })
+            });
         Ok(tokio_stream::iter(listed))
     });
     fake.answer(|_: Request<apps::PurgeContentsRequest>| {

@@ -41,6 +41,7 @@ impl Show {
                     yes(context.init_administrative_folder),
                 ),
                 ("directories for photos", yes(context.init_photos_folder)),
+                ("file store", context.storage.clone()),
                 ("operator", operator(&context)),
             ])
         })

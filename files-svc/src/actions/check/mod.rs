@@ -6,11 +6,14 @@
 
 mod contents;
 mod index;
+mod measure;
+pub(crate) mod on_disk;
 mod siblings;
 
 use futures::{Stream, StreamExt as _, stream};
 use tokio::sync::mpsc;
 
+use self::on_disk::Place;
 use crate::{contents::Contents, domain::finding::Finding, error::Error, store::Store};
 
 /// Which parts to check.
@@ -50,13 +53,14 @@ impl Report {
     }
 }
 
-/// Checks the tree and its contents. The stream is empty when nothing is wrong, and ends after the first error.
+/// Checks the tree and its contents: those in the folder `place`, if it is given. The stream is empty when nothing is wrong, and ends after the first error.
 ///
 /// # Errors
 /// Returns an error only when the instance has no database of files. All later errors are items of the stream.
 pub(crate) async fn check(
     store: Store,
     contents: Contents,
+    place: Option<Place>,
     scope: Scope,
 ) -> Result<impl Stream<Item = Result<Finding, Error>> + Send, Error> {
     // A missing database is an error of the call itself, not an item of the stream.
@@ -64,7 +68,9 @@ pub(crate) async fn check(
     let (sender, mut findings) = mpsc::channel(16);
     let work = async move {
         let report = Report(sender);
-        if let Err(Stop::Failed(error)) = run(&store, &contents, scope, &report).await {
+        if let Err(Stop::Failed(error)) =
+            run(&store, &contents, place.as_ref(), scope, &report).await
+        {
             // When this fails, the receiver has been dropped.
             let _ = report.0.send(Err(error)).await;
         }
@@ -78,6 +84,7 @@ pub(crate) async fn check(
 async fn run(
     store: &Store,
     contents: &Contents,
+    place: Option<&Place>,
     scope: Scope,
     report: &Report,
 ) -> Result<(), Stop> {
@@ -87,8 +94,13 @@ async fn run(
         index::check_versions(store, report).await?;
     }
     if scope.contents {
-        contents::check_files(store, contents, report).await?;
-        contents::check_versions(store, contents, report).await?;
+        match place {
+            Some(place) => on_disk::check(store, place, report).await?,
+            None => {
+                contents::check_files(store, contents, report).await?;
+                contents::check_versions(store, contents, report).await?;
+            }
+        }
         contents::check_objects(store, contents, report).await?;
     }
     Ok(())

@@ -26,7 +26,7 @@ use super::{
         kind::{Afterwards, LookFuture, Looked, position_of},
         nothing,
     },
-    looks,
+    holdings, looks,
     taking::CreatedInstances,
 };
 use crate::{
@@ -202,6 +202,14 @@ impl Kind for Creation {
                     "databases of an undone creation were left; they are removed"
                 );
             }
+            let contents = self.remove_contents(task).await?;
+            if contents > 0 {
+                tracing::warn!(
+                    operation = task.id,
+                    contents,
+                    "contents of an undone creation were left; they are removed"
+                );
+            }
             self.store.remove_record(&task.envelope.instance).await?;
             let report = self.release_names(task).await?;
             Ok(
@@ -292,7 +300,8 @@ impl Creation {
         };
         tokio::try_join!(
             remove_databases(&self.store, task.envelope.location()),
-            record
+            record,
+            self.remove_folder(task),
         )?;
         Ok(nothing())
     }
@@ -301,8 +310,18 @@ impl Creation {
         &self,
         task: Task<'_, CreateWork>,
     ) -> Result<Report<CreateWork>, StepError> {
-        self.peers.purge(&self.tenant(task)).await?;
+        self.remove_contents(task).await?;
         Ok(nothing())
+    }
+
+    /// Removes the folder that was made with the databases.
+    async fn remove_folder(&self, task: Task<'_, CreateWork>) -> Result<u64, StepError> {
+        Ok(holdings::purge_folder(&self.store, &self.peers, self.tenant(task)).await?)
+    }
+
+    /// Removes what the other services keep for it. Of a folder on a file store, only one that was made for it.
+    async fn remove_contents(&self, task: Task<'_, CreateWork>) -> Result<u64, StepError> {
+        Ok(holdings::purge(&self.store, &self.peers, self.tenant(task)).await?)
     }
 
     /// The credentials derived from the first passphrase, if one was given.

@@ -16,7 +16,7 @@ use couch::{Couch, DbName, Document};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use self::owners::{Owners, in_databases};
-use super::Peers;
+use super::{Peers, peers::Contents};
 use crate::{
     domain::{
         claim::Claim,
@@ -62,12 +62,12 @@ impl Orphans {
         for lost in self.databases().await? {
             found.extend(lost.describe().await?);
         }
-        for (prefix, objects) in self.contents().await? {
+        for contents in self.contents().await? {
             found.push(Orphan {
                 kind: OrphanKind::Contents,
-                reason: nobody_has(&prefix),
-                name: prefix,
-                count: objects,
+                reason: nobody_has(&contents.prefix),
+                count: contents.count(),
+                name: contents.prefix,
             });
         }
         for record in self.records().await? {
@@ -143,12 +143,28 @@ impl Orphans {
         Ok(seen)
     }
 
-    async fn contents(&self) -> Result<Vec<(String, u64)>, Error> {
-        let mut seen = self.peers.contents(None).await?;
-        let prefixes = seen.iter().map(|(prefix, _)| prefix.clone()).collect();
+    async fn contents(&self) -> Result<Vec<Contents>, Error> {
+        let mut seen = self.peers.contents(None, false).await?;
+        let prefixes = seen.iter().map(|it| it.prefix.clone()).collect();
         let lost = self.lost_for_long(prefixes).await?;
-        seen.retain(|(prefix, _)| lost.contains(prefix));
+        seen.retain(|it| lost.contains(&it.prefix));
+        self.leave_used_domains(&mut seen).await?;
         Ok(seen)
+    }
+
+    /// Leaves out the folders of domains that an instance has now: only the prefix is an orphan.
+    async fn leave_used_domains(&self, seen: &mut [Contents]) -> Result<(), Error> {
+        if seen.iter().all(|it| it.domain.is_empty()) {
+            return Ok(());
+        }
+        let owners = Owners::read(&self.store).await?;
+        for contents in seen {
+            if owners.have_domain(&contents.domain) {
+                contents.domain.clear();
+                contents.domain_files = 0;
+            }
+        }
+        Ok(())
     }
 
     async fn records(&self) -> Result<Vec<Document<Record>>, Error> {

@@ -12,6 +12,8 @@ use crate::{error::Error, store::Store};
 pub(super) struct Owners {
     /// The prefixes of instances, in the form used in names of databases.
     prefixes: HashSet<String>,
+    /// The domains of instances and of running operations.
+    domains: HashSet<String>,
     /// The prefixes of running operations.
     busy_prefixes: HashSet<String>,
     /// The instances of running operations.
@@ -34,6 +36,7 @@ impl Owners {
                 owners.hear_of(prefix, operation.instance);
             } else {
                 owners.busy_prefixes.insert(prefix);
+                owners.domains.insert(operation.domain);
                 owners.busy_instances.insert(operation.instance);
             }
         }
@@ -44,6 +47,7 @@ impl Owners {
         let mut instances = std::pin::pin!(store.all_owners());
         while let Some(instance) = instances.try_next().await? {
             owners.prefixes.insert(in_databases(instance.body.prefix()));
+            owners.domains.insert(instance.body.domain().to_owned());
         }
         Ok(owners)
     }
@@ -65,6 +69,11 @@ impl Owners {
             }
         }
         Ok(false)
+    }
+
+    /// Whether an instance or a running operation has a domain.
+    pub(super) fn have_domain(&self, domain: &str) -> bool {
+        self.domains.contains(domain)
     }
 
     /// Whether an operation is running on an instance.

@@ -19,6 +19,7 @@ use crate::{
     operations::{
         Work,
         engine::{Detail, Kind, Report, Step, StepError, StepFuture, Task},
+        holdings,
     },
 };
 
@@ -91,15 +92,22 @@ fn counted<'a>(
 impl Orphans {
     async fn remove_contents(&self) -> Result<Removed, StepError> {
         let mut removed = Removed::default();
-        for some in self.contents().await?.chunks(AT_ONCE) {
-            let prefixes = some.iter().map(|(prefix, _)| prefix.clone()).collect();
-            for prefix in self.lost(prefixes).await? {
-                tracing::info!(prefix, "orphaned contents are removed");
+        for some in self.contents().await?.chunks_mut(AT_ONCE) {
+            let prefixes = some.iter().map(|it| it.prefix.clone()).collect();
+            let lost = self.lost(prefixes).await?;
+            self.leave_used_domains(some).await?;
+            for contents in some.iter().filter(|it| lost.contains(&it.prefix)) {
+                tracing::info!(
+                    prefix = contents.prefix,
+                    domain = contents.domain,
+                    "orphaned contents are removed"
+                );
                 let nobody = Tenant {
-                    prefix,
+                    prefix: contents.prefix.clone(),
+                    domain: contents.domain.clone(),
                     ..Tenant::default()
                 };
-                removed.objects += self.peers.purge(&nobody).await?;
+                removed.objects += self.peers.purge(&nobody, false).await?;
             }
         }
         Ok(removed)
@@ -156,6 +164,15 @@ impl Orphans {
                 instance = bare.id,
                 "an instance without any database is removed"
             );
+            // Its folder on a file store is known by its domain alone, so it goes before the document.
+            let document = &found.body;
+            let tenant = Tenant {
+                id: bare.id.clone(),
+                domain: document.domain.clone(),
+                prefix: document.database_prefix().to_owned(),
+                ..Tenant::default()
+            };
+            removed.objects += holdings::purge(&self.store, &self.peers, tenant).await?;
             for gone in [
                 self.store.unpublish(&bare.id).await,
                 self.store.remove_record(&bare.id).await,

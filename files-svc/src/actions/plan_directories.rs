@@ -1,15 +1,11 @@
-//! Creates the root, the trash and the default directories.
+//! Decides on the root, the trash and the default directories.
 
 use service_kit::contexts::Context;
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 
 use crate::{
-    domain::{
-        default_tree::{Directory, Wanted, default_tree},
-        node::Node,
-    },
+    domain::default_tree::{Directory, Wanted, default_tree},
     error::Error,
-    store::Store,
 };
 
 /// The instance for which directories are created, and the operation that creates them.
@@ -23,19 +19,6 @@ pub(crate) struct Order<'a> {
     pub(crate) created_at: OffsetDateTime,
     /// The id of the operation.
     pub(crate) operation: &'a str,
-}
-
-/// Writes the directories of a new instance in one call. Idempotent within one operation: a retry writes nothing twice
-/// and returns the same answer.
-///
-/// # Errors
-/// [`Error::MadeByAnother`] when another operation created the directories.
-pub(crate) async fn make_directories(
-    store: &Store,
-    context: &Context,
-    order: &Order<'_>,
-) -> Result<Vec<Node>, Error> {
-    store.add(&plan_directories(context, order)?).await
 }
 
 /// The directories of a new instance, the root first.
