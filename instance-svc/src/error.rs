@@ -289,6 +289,7 @@ impl ServiceError for Error {
                     Holder::Claimed => status,
                 }
             }
+            Self::Accounts { accounts, .. } => status.with("accounts", list(accounts)),
             Self::Alias { .. } => status.field("name", "is an alias; name the main domain"),
             _ => status,
         }

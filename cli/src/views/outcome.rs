@@ -207,6 +207,10 @@ impl Outcome<'_> {
                 if !self.only_checked && result.leftovers.is_empty() {
                     known.push(("last look", "nothing is left".to_owned()));
                 }
+                if !result.abandoned_accounts.is_empty() {
+                    let left = result.abandoned_accounts.join(", ");
+                    known.push(("left elsewhere", left));
+                }
                 if let Some(when) = &result.last_look_time {
                     let found = match result.last_look_found.as_slice() {
                         [] => "nothing came back".to_owned(),

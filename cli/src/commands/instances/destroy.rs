@@ -5,6 +5,7 @@ use hamlet_proto::hamlet::instance::v1::{
     DeleteInstanceRequest, Instance, instance_service_client::InstanceServiceClient,
 };
 use prost_types::Duration;
+use tonic_types::StatusExt as _;
 
 use super::disabled::refuse_if_disabled;
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
     error::CommandError,
     flags::{global::GlobalFlags, target::Target},
     output::{say, text::clean},
-    session::Session,
+    session::{AdminChannel, Session},
     terminal,
     values::{self, domain::canonical},
 };
@@ -29,7 +30,7 @@ use crate::{
 pub(crate) struct Destroy {
     #[command(flatten)]
     target: Target,
-    /// Do not ask for the domain again.
+    /// Do not ask for the domain again, and leave accounts at other services that only a konnector can delete there.
     #[arg(long)]
     force: bool,
     /// How long it can be brought back, such as 30d.
@@ -56,6 +57,7 @@ impl Destroy {
             request_id: change.request_id.clone(),
             validate_only: change.dry_run,
             keep: self.keep,
+            abandon_accounts: self.force,
         };
         if !self.force && !change.dry_run {
             let instance = get_instance(&session, &channel, &domain).await?;
@@ -64,6 +66,13 @@ impl Destroy {
                     "DOMAIN: {domain} only leads to {}; name the instance by its main domain",
                     instance.domain
                 )));
+            }
+            if let Some(accounts) = accounts_left(&channel, &request).await {
+                say(&clean(&format!(
+                    "{} has accounts that only their konnectors can delete at the other service: {accounts}. They stay there.",
+                    instance.domain
+                )));
+                request.abandon_accounts = true;
             }
             confirm(session.url(), &instance, self.keep.as_ref()).await?;
             if request.etag.is_empty() {
@@ -79,6 +88,19 @@ impl Destroy {
             })
             .await
     }
+}
+
+/// The accounts that would be left at other services, for display. Any other refusal is met by the request itself.
+async fn accounts_left(channel: &AdminChannel, request: &DeleteInstanceRequest) -> Option<String> {
+    let checked = InstanceServiceClient::new(channel.clone())
+        .delete_instance(DeleteInstanceRequest {
+            validate_only: true,
+            ..request.clone()
+        })
+        .await;
+    let details = checked.err()?.get_details_error_info()?;
+    let accounts = (details.reason == "ACCOUNTS_LEFT").then(|| details.metadata.get("accounts"));
+    accounts?.cloned()
 }
 
 /// Asks for the domain again. Any spelling of it will do, with its port or without one.
