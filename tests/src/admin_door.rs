@@ -100,14 +100,12 @@ impl AdminDoor {
     }
 
     /// A request with the credential, not sent yet.
-    #[must_use]
     pub fn request(&self, method: Method, target: &str) -> RequestBuilder {
         self.without_credential(method, target)
             .basic_auth("", Some(&self.credential))
     }
 
     /// A request without the credential, not sent yet.
-    #[must_use]
     pub fn without_credential(&self, method: Method, target: &str) -> RequestBuilder {
         self.client
             .request(method, format!("{}{target}", self.server))
