@@ -66,9 +66,10 @@ fn longest<'a>(path: &str, routes: impl Iterator<Item = (&'a str, Service)>) -> 
 }
 
 /// The paths of the admin door, and what is below them, with the services that answer requests that are no gRPC.
-const ADMIN_HTTP: [(&str, Service); 2] = [
+const ADMIN_HTTP: [(&str, Service); 3] = [
     ("/instances", Service::Instances),
     ("/openapi.json", Service::Instances),
+    ("/operations", Service::Instances),
 ];
 
 /// The service that answers a request of the admin door that is no gRPC.

@@ -1,5 +1,6 @@
 //! Support for black-box tests, which use real programs, real sockets and a real database.
 //!
+//! - [`admin_door`] makes requests to the admin door as existing command lines do
 //! - [`programs`] builds and finds the programs
 //! - [`daemon`] runs a `hamletd`
 //! - [`certificates`] creates certificates for servers
@@ -18,6 +19,7 @@
     reason = "in tests, a failed expectation is the test failing"
 )]
 
+pub mod admin_door;
 pub mod certificates;
 pub mod cli;
 pub mod cluster;

@@ -24,6 +24,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hamlet_tests::{
+    admin_door::{AdminDoor, Reply},
     cli::Answer,
     cluster::{Cluster, Part},
     database::Database,
@@ -130,6 +131,18 @@ impl Life {
         self.seen
             .add(format!("standard error of {words}"), answer.err.clone());
         answer
+    }
+
+    /// Sends a request to the JSON API. Its answer must not contain any secret, unless `tells` one.
+    fn sends(&mut self, method: &str, target: &str, tells: bool) -> Reply {
+        let door = AdminDoor::of_cluster(&self.cluster);
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let reply = runtime.block_on(door.ask(method.parse().unwrap(), target));
+        if !tells {
+            let from = format!("the answer to {method}");
+            self.seen.add(from, format!("{reply:?}"));
+        }
+        reply
     }
 
     /// The current documents of a database.
@@ -252,6 +265,30 @@ fn no_secret_leaks_during_the_lifecycle_of_an_instance() {
     let _ = life
         .types("instances clean-sessions alice.example -o json")
         .done();
+
+    // The same by the JSON API, where a passphrase stands in the query.
+    let target = format!("/instances?Domain=carol.example&Passphrase={FIRST}");
+    let created = life.sends("POST", &target, false);
+    assert_eq!(created.status.as_u16(), 201, "{created:?}");
+    secrets.extend(life.stored("carol.example", "by JSON"));
+    assert_eq!(life.sends("POST", &target, false).status.as_u16(), 409);
+    let odd = format!("/instances?Domain=odd.example&Passphrase={REFUSED}%07");
+    assert_eq!(life.sends("POST", &odd, false).status.as_u16(), 400);
+    for (method, target) in [
+        ("GET", "/instances"),
+        ("GET", "/instances/carol.example"),
+        ("PATCH", "/instances/carol.example?Locale=fr"),
+        ("DELETE", "/instances/carol.example/sessions"),
+    ] {
+        let reply = life.sends(method, target, false);
+        assert!(reply.status.is_success(), "{reply:?}");
+    }
+    let token = "/instances/token?Audience=cli&Domain=carol.example&Scope=io.cozy.files:GET";
+    let token = life.sends("POST", token, true).text;
+    assert_eq!(token.split('.').count(), 3, "a JWT");
+    secrets.push(secret("a token by JSON", &token));
+    let gone = life.sends("DELETE", "/instances/carol.example", false);
+    assert_eq!(gone.status.as_u16(), 204);
 
     // An instance whose owner has not chosen a passphrase yet.
     let added = life.asks("instances add bob.example").done();

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, header::CONTENT_TYPE};
+use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use prost::Message as _;
 use tonic::{Code, Status};
@@ -20,6 +20,7 @@ use tower::{Layer, Service};
 use tracing::{Instrument as _, Span, field::Empty};
 
 use super::{
+    http_code::{code_of, is_grpc},
     ids::Ids,
     log::{self, CALL_TARGET},
     trace,
@@ -255,30 +256,6 @@ impl Drop for Call {
             span.record("code", code);
             span.in_scope(|| tracing::debug!(code, ?took, "a call has ended"));
         }
-    }
-}
-
-/// Whether the headers are those of a gRPC message.
-fn is_grpc(headers: &HeaderMap) -> bool {
-    headers
-        .get(CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
-}
-
-/// The code under which a response of plain HTTP is counted.
-fn code_of(status: StatusCode) -> Code {
-    match status.as_u16() {
-        ..400 => Code::Ok,
-        401 => Code::Unauthenticated,
-        403 => Code::PermissionDenied,
-        404 | 410 => Code::NotFound,
-        409 | 412 => Code::Aborted,
-        429 => Code::ResourceExhausted,
-        400..=499 => Code::InvalidArgument,
-        501 => Code::Unimplemented,
-        503 => Code::Unavailable,
-        504 => Code::DeadlineExceeded,
-        _ => Code::Internal,
     }
 }
 

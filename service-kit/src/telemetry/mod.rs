@@ -6,6 +6,7 @@
 
 mod calls;
 mod error;
+mod http_code;
 mod ids;
 mod log;
 mod metrics;

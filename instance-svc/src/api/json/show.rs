@@ -14,6 +14,16 @@ use crate::{
     store::Found,
 };
 
+/// The name of an instance in the contract.
+///
+/// # Errors
+/// When the domain is none.
+pub(super) fn resource_name(domain: &str) -> Result<String, Error> {
+    let name = format!("instances/{domain}");
+    parse_resource_name("domain", &name).map_err(refused)?;
+    Ok(name)
+}
+
 /// The instance with this domain or alias.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use service_kit::json_api::{Administrator, Error, ErrorDocument, Query, query::text};
 use utoipa::IntoParams;
 
-use super::parameters::refusal;
+use super::{parameters::refusal, show::resource_name};
 use crate::api::{Shared, instances::Instances};
 
 /// The parameters of a token.
@@ -85,6 +85,7 @@ pub(super) fn go_duration(given: &str) -> Option<Duration> {
 
 impl TokenParameters {
     fn request(self) -> Result<CreateTokenRequest, Error> {
+        let name = resource_name(&self.domain.unwrap_or_default())?;
         let named = self.audience.unwrap_or_default();
         let audience = audience(&named).ok_or_else(|| {
             Error::new(
@@ -114,7 +115,7 @@ impl TokenParameters {
             Some(life.map_err(|_| Error::parameter("Expire", "is too long"))?)
         };
         Ok(CreateTokenRequest {
-            name: format!("instances/{}", self.domain.unwrap_or_default()),
+            name,
             audience: audience.into(),
             subject,
             scopes,
