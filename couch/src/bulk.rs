@@ -62,6 +62,15 @@ impl BulkDoc {
     }
 }
 
+/// Which documents count as written although they existed before.
+#[derive(Clone, Copy, Debug)]
+enum Existing {
+    /// Those with the wanted content.
+    Same,
+    /// All.
+    Any,
+}
+
 /// The outcome of a bulk write, for each document.
 #[must_use = "each document of a bulk write can fail: call `all_committed`"]
 #[derive(Debug)]
@@ -190,6 +199,25 @@ impl Database {
     /// # Errors
     /// [`Error::Bulk`] with the documents that were refused or exist with another content.
     pub async fn bulk_ensure(&self, docs: &[BulkDoc]) -> Result<HashMap<String, Rev>> {
+        self.bulk_until_there(docs, Existing::Same).await
+    }
+
+    /// Ensures that documents exist, as [`Self::bulk_ensure`] does, in a database that other software uses too: a
+    /// document that exists is left as it is, whatever its content.
+    ///
+    /// # Errors
+    /// [`Error::Bulk`] with the documents that were refused.
+    pub async fn bulk_create_missing(&self, docs: &[BulkDoc]) -> Result<()> {
+        self.bulk_until_there(docs, Existing::Any).await?;
+        Ok(())
+    }
+
+    /// Writes documents until all of them exist. Returns the revisions of those that are known.
+    async fn bulk_until_there(
+        &self,
+        docs: &[BulkDoc],
+        existing: Existing,
+    ) -> Result<HashMap<String, Rev>> {
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -204,9 +232,20 @@ impl Database {
                         .iter()
                         .all(|it| it.error == "conflict") =>
                 {
-                    match self.same_content(docs, outcome).await {
-                        Ok(Ok(revs)) => return Ok(revs),
-                        Ok(Err(error)) | Err(error) => error,
+                    match (existing, outcome.failure.contested) {
+                        (Existing::Any, false) => return Ok(outcome.revs),
+                        // The next attempt meets what a majority has.
+                        (Existing::Any, true) => Error::Bulk {
+                            call: outcome.call,
+                            failure: BulkFailure {
+                                failed: Vec::new(),
+                                contested: true,
+                            },
+                        },
+                        (Existing::Same, _) => match self.same_content(docs, outcome).await {
+                            Ok(Ok(revs)) => return Ok(revs),
+                            Ok(Err(error)) | Err(error) => error,
+                        },
                     }
                 }
                 Ok(outcome) => {

@@ -123,6 +123,12 @@ pub enum Error {
         "adding and destroying instances is disabled here: {0} (HAMLET_DISABLE_INSTANCES_ADD_RM is set)"
     )]
     Disabled(String),
+    /// Instances of other software are not known yet, or one is not adopted yet.
+    #[error(
+        "instances that other software made are still being read; try again in a moment (`hamlet status` shows how \
+         many are left)"
+    )]
+    NewcomersUnknown,
     /// The database failed.
     #[error("the database failed")]
     Database(#[from] couch::Error),
@@ -243,6 +249,7 @@ impl ServiceError for Error {
             Self::NoSuchApp { .. } => (Code::NotFound, "APP_NOT_FOUND"),
             Self::NoSuchClient { .. } => (Code::NotFound, "OAUTH_CLIENT_NOT_FOUND"),
             Self::NoTokenKey(_) => (Code::FailedPrecondition, "NO_TOKEN_KEY"),
+            Self::NewcomersUnknown => (Code::Unavailable, "INSTANCES_BEING_READ"),
             Self::Hashing => (Code::ResourceExhausted, "HASHING_BUSY"),
             Self::Derive(_) => (Code::Internal, "NOT_HASHED"),
             Self::Sealed(_) => (Code::Internal, "SEAL_UNREADABLE"),

@@ -21,6 +21,7 @@ use crate::{
     config::Config,
     domain::{
         change::Change,
+        conflict::Conflict,
         fields::{Asked, Documents},
         instance::InstanceDocument,
         operation::Phase,
@@ -171,6 +172,22 @@ pub(crate) fn orphan(orphan: Orphan) -> pb::Orphan {
         name: orphan.name,
         reason: orphan.reason,
         count: i64::try_from(orphan.count).unwrap_or(i64::MAX),
+    }
+}
+
+/// A name that several instances have.
+pub(crate) fn conflict(conflict: Conflict) -> pb::NameConflict {
+    let contenders = conflict.contenders.into_iter();
+    pb::NameConflict {
+        name: conflict.name,
+        contenders: contenders
+            .map(|it| pb::name_conflict::Contender {
+                id: it.id,
+                domain: it.domain,
+                alias: it.is_alias,
+                has_claim: it.has_claim,
+            })
+            .collect(),
     }
 }
 

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     actions::{
-        adopt::{Adoption, BareInstances},
+        adopt::{Adoption, Progress},
         derive::Deriver,
         returned::Returned,
     },
@@ -116,14 +116,6 @@ async fn run(
     let store = Store::new(dependencies.couch)?;
     store.prepare().await?;
     let clock = dependencies.engine.clock.clone();
-    let bare = BareInstances::default();
-    let mut adoption = Adoption::new(
-        store.clone(),
-        clock.clone(),
-        bare.clone(),
-        config.public_port,
-    );
-    adoption.adopt_unrecorded().await?;
     let look_every = dependencies.engine.scan_every;
     let returned = Returned::new(store.clone());
     let sealing = Sealing::new(dependencies.cluster_key.clone());
@@ -166,6 +158,15 @@ async fn run(
     let following = host_changes.clone().follow(store.clone(), shutdown.clone());
     let log = OperationLog::new(store.clusters())?;
     let engine = Engine::new(log, kinds, settings, shutdown.clone());
+    let adopted = Progress::default();
+    let adoption = Adoption::new(
+        store.clone(),
+        engine.clone(),
+        clock.clone(),
+        adopted.clone(),
+        config.public_port,
+        look_every,
+    );
     let shared = Shared::new(Parts {
         store,
         engine: engine.clone(),
@@ -177,7 +178,7 @@ async fn run(
         clock,
         peers: dependencies.peers,
         orphans,
-        bare,
+        adopted,
         host_changes,
         shutdown: shutdown.clone(),
     });
@@ -206,7 +207,7 @@ async fn run(
         server.serve(listener, shutdown.clone()),
         engine.run(),
         following,
-        adoption.follow(look_every, shutdown.clone()),
+        adoption.follow(shutdown.clone()),
         returned.follow(look_every * RETURNED_EVERY, shutdown)
     );
     Ok(served?)

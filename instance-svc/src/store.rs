@@ -6,6 +6,7 @@ mod feed;
 mod found;
 mod host_feeds;
 mod instances;
+pub(crate) mod newcomers;
 mod operations;
 mod returned;
 pub(crate) mod scan;
@@ -20,8 +21,10 @@ use serde_json::{Map, Value};
 pub use self::operations::OperationLog;
 use self::operations::{DUE_OPERATIONS, OPEN_OPERATIONS, OPERATIONS_BY_TIME};
 pub(crate) use self::{
+    feed::InstanceChange,
     found::Found,
     host_feeds::{HOST_FEEDS, HostFeed},
+    newcomers::Newcomers,
     operations::Settled,
     returned::LeafFeed,
 };
@@ -42,6 +45,7 @@ pub struct Store {
     claims: Database,
     operations: Database,
     records: Database,
+    newcomers: Newcomers,
 }
 
 impl Store {
@@ -57,8 +61,14 @@ impl Store {
             claims: open("hamlet-claims")?,
             operations: open("hamlet-operations")?,
             records: open("hamlet-instances")?,
+            newcomers: Newcomers::default(),
             couch,
         })
+    }
+
+    /// The instances of other software that are not adopted yet.
+    pub(crate) const fn newcomers(&self) -> &Newcomers {
+        &self.newcomers
     }
 
     /// The servers on which the databases of instances may lie.
@@ -97,7 +107,9 @@ impl Store {
         ] {
             database.couch().create_database(database.name()).await?;
         }
-        ensure_designs(&self.instances, INSTANCES_INDEXES, INSTANCES_VIEWS).await?;
+        // Other software has these design documents too, in its own form, and changes them. Hamlet reads none of them.
+        let for_others = designs(INSTANCES_INDEXES, INSTANCES_VIEWS)?;
+        self.instances.bulk_create_missing(&for_others).await?;
         ensure_designs(
             &self.operations,
             &[OPEN_OPERATIONS, OPERATIONS_BY_TIME, DUE_OPERATIONS],

@@ -76,6 +76,8 @@ pub struct Cluster {
     flags: Box<dyn Fn(Part) -> Vec<String> + Send + Sync>,
     running: Vec<(Part, u8, Child)>,
     scheme: &'static str,
+    /// A CouchDB to use instead of a database of its own: its URL with user and password.
+    couchdb: Option<String>,
 }
 
 impl Cluster {
@@ -94,6 +96,7 @@ impl Cluster {
             flags: Box::new(|_| Vec::new()),
             running: Vec::new(),
             scheme: "http",
+            couchdb: None,
         };
         for secret in ["cluster-key", "admin-credential", "couchdb-password"] {
             cluster.write(secret, &format!("the first {secret}"));
@@ -119,6 +122,21 @@ impl Cluster {
     #[must_use]
     pub fn tls(mut self) -> Self {
         self.scheme = "https";
+        self
+    }
+
+    /// Uses this CouchDB, whose user is `admin`, instead of a database of its own. The URL has user and password.
+    ///
+    /// # Panics
+    /// When the URL has another form.
+    #[must_use]
+    pub fn on_couchdb(mut self, url: &str) -> Self {
+        let credentials = url.strip_prefix("http://admin:");
+        let (password, address) = credentials
+            .and_then(|rest| rest.split_once('@'))
+            .expect("http://admin:PASSWORD@ADDRESS");
+        self.write("couchdb-password", password);
+        self.couchdb = Some(format!("http://{}", address.trim_end_matches('/')));
         self
     }
 
@@ -275,10 +293,9 @@ impl Cluster {
         let password =
             fs::read_to_string(self.path("couchdb-password")).expect("the password can be read");
         let password = password.trim().replace(' ', "%20");
-        format!(
-            "http://admin:{password}@{}",
-            self.address(Part::Database, 0)
-        )
+        let database = self.database();
+        let address = database.strip_prefix("http://").unwrap_or(&database);
+        format!("http://admin:{password}@{address}")
     }
 
     /// Waits until every operation has ended.
@@ -306,11 +323,17 @@ impl Cluster {
     }
 
     fn replicas_of(&self, part: Part) -> std::ops::Range<u8> {
-        0..if part == Part::Database {
-            1
-        } else {
-            self.replicas
+        0..match part {
+            Part::Database => u8::from(self.couchdb.is_none()),
+            Part::Files | Part::Apps | Part::Instances | Part::Gateway => self.replicas,
         }
+    }
+
+    /// The URL of the database, without user and password.
+    #[must_use]
+    pub fn database(&self) -> String {
+        let own = || format!("http://{}", self.address(Part::Database, 0));
+        self.couchdb.clone().unwrap_or_else(own)
     }
 
     fn at(&self, replica: u8, port: u16) -> SocketAddr {
@@ -356,7 +379,7 @@ impl Cluster {
             ],
             Part::Files | Part::Apps | Part::Instances => vec![
                 format!("--listen={address}"),
-                format!("--couchdb=http://{}", self.address(Part::Database, 0)),
+                format!("--couchdb={}", self.database()),
                 "--couchdb-user=admin".to_owned(),
                 file("couchdb-password-file", "couchdb-password"),
             ],

@@ -228,7 +228,7 @@ pub fn encode(name: &str) -> String {
     name.replace('/', "%2F")
 }
 
-fn client() -> Client {
+pub(crate) fn client() -> Client {
     // Another test of the process may have installed it before.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder()

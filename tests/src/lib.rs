@@ -8,6 +8,7 @@
 //! - [`cli`] runs the command line as a user does
 //! - [`grpc`] makes calls as internal tools do
 //! - [`load`] makes calls continuously, and reports failures
+//! - [`original`] does what the original's server does to a database
 //! - [`database`] runs a database outside of `hamletd`, and inspects it
 #![allow(
     clippy::unwrap_used,
@@ -25,4 +26,5 @@ pub mod daemon;
 pub mod database;
 pub mod grpc;
 pub mod load;
+pub mod original;
 pub mod programs;

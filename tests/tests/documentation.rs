@@ -13,7 +13,10 @@ use std::{
 };
 
 use hamlet_tests::{
+    cluster::{Cluster, Part},
     daemon::Options,
+    database::Database,
+    original::Original,
     programs::{program, root},
 };
 
@@ -109,6 +112,7 @@ fn blocks(page: &str) -> Vec<Block> {
                 script: body,
                 output: None,
             }),
+            "```toml" => {}
             "```text" => blocks.last_mut().unwrap().output = Some(body),
             other => panic!("line {}: what is {other}?", line + 1),
         }
@@ -157,38 +161,91 @@ fn ellipses_match_any_output() {
 fn the_commands_of_the_pages_do_what_the_pages_say() {
     let place = tempfile::tempdir().unwrap();
     let daemon = Options::new(&place.path().join("data")).start();
-    let programs = program("hamlet").parent().unwrap().to_owned();
-    let path = env::var("PATH").unwrap_or_default();
+    let settings = [
+        ("HAMLET_SERVER", format!("http://{}", daemon.admin)),
+        (
+            "HAMLET_CREDENTIAL_FILE",
+            credential(daemon.data()).display().to_string(),
+        ),
+    ];
     for page in PAGES {
         let folder = place.path().join(page);
         fs::create_dir(&folder).unwrap();
-        let file = format!("docs/{page}.md");
-        let blocks = blocks(&fs::read_to_string(root().join(&file)).unwrap());
-        assert!(blocks.len() > 4, "{file}");
-        for block in blocks {
-            let run = Command::new("sh")
-                .args(["-ec", &format!("exec 2>&1\n{}", block.script)])
-                .current_dir(&folder)
-                .env("PATH", format!("{}:{path}", programs.display()))
-                .env("HAMLET_SERVER", format!("http://{}", daemon.admin))
-                .env("HAMLET_CREDENTIAL_FILE", credential(daemon.data()))
-                .stdin(Stdio::null())
-                .output()
-                .unwrap();
-            let out = String::from_utf8_lossy(&run.stdout);
-            let (line, script) = (block.line, &block.script);
-            assert_eq!(
-                run.status.code(),
-                Some(block.exit_code),
-                "{file}:{line}: {script}{out}"
-            );
-            if let Some(shown) = block.output {
-                assert!(is_shown(&shown, &out), "{file}:{line}: {script}{out}");
-            }
-        }
+        follow(page, &folder, &settings);
     }
     let left = daemon.cli().run("instances ls --deleted").done();
     assert_eq!(left.out, "", "the pages clean up");
+}
+
+/// Runs the commands of a page in a folder, with these environment variables.
+fn follow(page: &str, folder: &Path, settings: &[(&str, String)]) {
+    let programs = program("hamlet").parent().unwrap().to_owned();
+    let path = env::var("PATH").unwrap_or_default();
+    let file = format!("docs/{page}.md");
+    let blocks = blocks(&fs::read_to_string(root().join(&file)).unwrap());
+    assert!(blocks.len() > 4, "{file}");
+    for block in blocks {
+        let run = Command::new("sh")
+            .args(["-ec", &format!("exec 2>&1\n{}", block.script)])
+            .current_dir(folder)
+            .env("PATH", format!("{}:{path}", programs.display()))
+            .envs(settings.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let out = String::from_utf8_lossy(&run.stdout);
+        let (line, script) = (block.line, &block.script);
+        assert_eq!(
+            run.status.code(),
+            Some(block.exit_code),
+            "{file}:{line}: {script}{out}"
+        );
+        if let Some(shown) = block.output {
+            assert!(is_shown(&shown, &out), "{file}:{line}: {script}{out}");
+        }
+    }
+}
+
+/// An operator of the original brings Hamlet up beside it, and goes back.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_about_migrating_can_be_followed() {
+    let mut cluster = Cluster::new();
+    cluster.start_one(Part::Database, 0);
+    cluster.wait_for(Part::Database, 0);
+    let original = Original::new(&cluster.database_url());
+    original.start().await;
+    for name in ["alice", "bob"] {
+        let domain = format!("{name}.localhost:8080");
+        assert_eq!(original.add(&domain, &[]).await, Ok(()));
+    }
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    let [public, admin] = [0, 1].map(|replica| cluster.public(replica).to_string());
+    let data = folder.join("hamlet-data");
+    let settings = [
+        ("HAMLET_COUCHDB", cluster.database()),
+        ("HAMLET_COUCHDB_USER", "admin".to_owned()),
+        (
+            "HAMLET_COUCHDB_PASSWORD_FILE",
+            cluster.path("couchdb-password").display().to_string(),
+        ),
+        ("HAMLET_LISTEN", public),
+        ("HAMLET_ADMIN_LISTEN", admin.clone()),
+        ("HAMLET_SERVER", format!("http://{admin}")),
+        (
+            "HAMLET_CREDENTIAL_FILE",
+            credential(&data).display().to_string(),
+        ),
+    ];
+    tokio::task::block_in_place(|| follow("migrating", folder, &settings));
+    // The original goes on with all of them, as if Hamlet had never been there.
+    for name in ["alice", "robert", "carol"] {
+        let domain = format!("{name}.localhost:8080");
+        assert_eq!(original.destroy(&domain).await, Ok(()), "{domain}");
+    }
+    let mut left = Database::at(&cluster.database_url()).databases().await;
+    left.retain(|name| name.starts_with("cozy") || name.contains("hamlet"));
+    assert_eq!(left, Vec::<String>::new());
 }
 
 fn credential(data: &Path) -> std::path::PathBuf {
@@ -198,7 +255,12 @@ fn credential(data: &Path) -> std::path::PathBuf {
 #[test]
 fn every_page_that_is_linked_exists() {
     let pages = PAGES.map(|page| format!("docs/{page}.md"));
-    let others = ["README.md", "CONTRIBUTING.md", "docs/decisions/README.md"];
+    let others = [
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/decisions/README.md",
+        "docs/migrating.md",
+    ];
     for page in others.into_iter().chain(pages.iter().map(String::as_str)) {
         let text = fs::read_to_string(root().join(page)).unwrap();
         let folder = root().join(page).parent().unwrap().to_owned();

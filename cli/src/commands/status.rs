@@ -104,6 +104,7 @@ fn show(
     let version = env!("CARGO_PKG_VERSION");
     let instances = counted.map(|answer| answer.count.to_string());
     let bare = counted.map_or(0, |answer| answer.without_database_count);
+    let unadopted = counted.map_or(0, |answer| answer.unadopted_count);
     // The document is no message of the contracts.
     let document = serde_json::json!({
         "address": session.url(),
@@ -113,6 +114,7 @@ fn show(
             .collect::<serde_json::Map<_, _>>(),
         "instances": instances,
         "withoutDatabase": counted.map(|answer| answer.without_database_count.to_string()),
+        "unadopted": counted.map(|answer| answer.unadopted_count.to_string()),
         "clientVersion": version,
     });
     output::document(format, &document, session.url(), || {
@@ -123,6 +125,14 @@ fn show(
                 .map(|(name, state)| (*name, (*state).to_owned())),
         );
         known.push(("instances", instances.clone().unwrap_or_default()));
+        if unadopted > 0 {
+            known.push((
+                "still to be adopted",
+                format!(
+                    "{unadopted} made by other software; they are found by name, and not listed yet"
+                ),
+            ));
+        }
         if bare > 0 {
             known.push((
                 "without a database",

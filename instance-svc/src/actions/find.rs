@@ -2,7 +2,7 @@
 
 use crate::{
     domain::{
-        claim::Claim,
+        claim::{Claim, NameKind},
         instance::InstanceDocument,
         name::{InvalidName, Name},
         operation::Phase,
@@ -59,38 +59,75 @@ fn require_own_port(name: &Name, own: &Name, main: &Name) -> Result<(), Error> {
     })
 }
 
-/// The claims of a host, the winning one first. A claim that a node of the database has brought back may hide the
-/// valid one; so the others are read as well, but only when the caller finds no instance of the first.
+/// An instance that may have a name.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    /// The id of its document.
+    pub(crate) instance: String,
+    /// How the name belongs to it.
+    pub(crate) kind: NameKind,
+    /// The operation that claimed the name. `None` for an instance that is not adopted yet.
+    pub(crate) operation: Option<String>,
+}
+
+impl From<Claim> for Candidate {
+    fn from(claim: Claim) -> Self {
+        Self {
+            instance: claim.instance,
+            kind: claim.kind,
+            operation: Some(claim.operation),
+        }
+    }
+}
+
+/// The instances that may have a name, by the id of its claim: that of the winning claim first. A claim that a node of
+/// the database has brought back may hide the valid one, so the others are read as well, and at last an instance that
+/// other software made and that is not adopted yet; but only when the caller finds no instance of the first.
 #[derive(Debug)]
 pub(crate) struct Candidates<'a> {
     store: &'a Store,
-    host: &'a str,
-    winner: Option<Claim>,
-    others: Option<Vec<Claim>>,
+    claim: &'a str,
+    winner: Option<String>,
+    others: Option<Vec<Candidate>>,
 }
 
 impl<'a> Candidates<'a> {
-    pub(crate) const fn new(store: &'a Store, host: &'a str) -> Self {
+    pub(crate) const fn new(store: &'a Store, claim: &'a str) -> Self {
         Self {
             store,
-            host,
+            claim,
             winner: None,
             others: None,
         }
     }
 
-    /// The next claim to try.
-    pub(crate) async fn next(&mut self) -> Result<Option<Claim>, Error> {
-        let Some(winner) = &self.winner else {
-            self.winner = self.store.claim_of(self.host).await?;
-            return Ok(self.winner.clone());
-        };
-        if self.others.is_none() {
-            let mut others = self.store.live_claims(self.host).await?;
-            others.retain(|other| other.instance != winner.instance);
-            self.others = Some(others);
+    /// The next one to try.
+    pub(crate) async fn next(&mut self) -> Result<Option<Candidate>, Error> {
+        if self.winner.is_none()
+            && self.others.is_none()
+            && let Some(winner) = self.store.claim_of(self.claim).await?
+        {
+            self.winner = Some(winner.instance.clone());
+            return Ok(Some(winner.into()));
         }
-        Ok(self.others.as_mut().and_then(Vec::pop))
+        if let Some(others) = &mut self.others {
+            return Ok(others.pop());
+        }
+        let mut others = Vec::new();
+        let newcomer = self.store.newcomer_with(self.claim).await?;
+        others.extend(newcomer.map(|newcomer| Candidate {
+            instance: newcomer.instance,
+            kind: newcomer.kind,
+            operation: None,
+        }));
+        if let Some(winner) = &self.winner {
+            let live = self.store.live_claims(self.claim).await?;
+            let live = live.into_iter().filter(|other| other.instance != *winner);
+            others.extend(live.map(Candidate::from));
+        }
+        let next = others.pop();
+        self.others = Some(others);
+        Ok(next)
     }
 }
 
@@ -128,8 +165,8 @@ pub(crate) async fn by_name(store: &Store, name: &Name) -> Result<Found, Error> 
     let missing = || Error::NoSuchInstance(name.to_string());
     let mut candidates = Candidates::new(store, name.host());
     let mut found = loop {
-        let claim = candidates.next().await?.ok_or_else(missing)?;
-        if let Some(found) = store.found(&claim.instance, claim.kind).await? {
+        let candidate = candidates.next().await?.ok_or_else(missing)?;
+        if let Some(found) = store.found(&candidate.instance, candidate.kind).await? {
             break found;
         }
     };
@@ -151,19 +188,26 @@ pub(crate) async fn idle_by_name(store: &Store, name: &Name) -> Result<Found, Er
     let missing = || Error::NoSuchInstance(name.to_string());
     let mut candidates = Candidates::new(store, name.host());
     let found = loop {
-        let claim = candidates.next().await?.ok_or_else(missing)?;
+        let candidate = candidates.next().await?.ok_or_else(missing)?;
+        if candidate.operation.is_none() {
+            // Operations take an instance by its record.
+            store.newcomers().adopted(&candidate.instance).await?;
+        }
         let found = store
-            .found_without_settings(&claim.instance, claim.kind)
+            .found_without_settings(&candidate.instance, candidate.kind)
             .await?;
         if let Some(found) = found {
             break found;
         }
-        if let Some(creation) = store.operation(&claim.operation).await?
+        let Some(operation) = candidate.operation else {
+            continue;
+        };
+        if let Some(creation) = store.operation(&operation).await?
             && !creation.body.phase.is_end()
         {
             return Err(Error::Busy {
                 domain: creation.body.domain,
-                operation: claim.operation,
+                operation,
             });
         }
     };

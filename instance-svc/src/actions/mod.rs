@@ -2,6 +2,7 @@
 
 pub(crate) mod adopt;
 pub(crate) mod cancel;
+pub(crate) mod conflicts;
 pub(crate) mod create_token;
 pub(crate) mod derive;
 pub(crate) mod find;

@@ -1,9 +1,11 @@
 //! Finding the instance of a host, for the gateway.
 
+use std::collections::HashSet;
+
 use service_kit::contexts::Contexts;
 
 use crate::{
-    actions::find::Candidates,
+    actions::find::{Candidate, Candidates},
     domain::{
         claim::redirect_id,
         instance::InstanceDocument,
@@ -91,8 +93,13 @@ async fn redirected(
         .collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     // Hardly any host has a redirect, so one call looks for all of them.
-    let known = store.claims_of(&ids).await?;
-    let known = |host: &str| known.contains_key(&redirect_id(host));
+    let mut known: HashSet<String> = store.claims_of(&ids).await?.into_keys().collect();
+    for id in ids {
+        if !store.newcomers().with_name(id).await?.is_empty() {
+            known.insert(id.to_owned());
+        }
+    }
+    let known = |host: &str| known.contains(&redirect_id(host));
     if known(name.host())
         && let Some(claimed) = moved(store, name.host()).await?
     {
@@ -129,14 +136,12 @@ struct Claimed {
 /// The instance of a claim. A claim without an existing instance belongs to a creation that has not ended.
 async fn claimed(store: &Store, id: &str) -> Result<Option<Claimed>, Error> {
     let mut candidates = Candidates::new(store, id);
-    while let Some(claim) = candidates.next().await? {
-        let (document, record) = tokio::try_join!(
-            store.instance(&claim.instance),
-            store.record(&claim.instance)
-        )?;
+    while let Some(Candidate { instance, .. }) = candidates.next().await? {
+        let (document, record) =
+            tokio::try_join!(store.instance(&instance), store.record(&instance))?;
         if let Some(document) = document {
             return Ok(Some(Claimed {
-                id: claim.instance,
+                id: instance,
                 document: document.body,
                 record: record.map(|record| record.body),
             }));

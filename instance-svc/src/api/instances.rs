@@ -13,10 +13,11 @@ use hamlet_proto::{
         BlockInstanceRequest, CleanSessionsRequest, CountInstancesRequest, CountInstancesResponse,
         CreateInstanceRequest, CreateInstanceResult, CreateTokenRequest, DeleteInstanceRequest,
         DeleteInstanceResult, GetInstanceRequest, GetRegisterLinkRequest, Instance,
-        ListContextsRequest, ListContextsResponse, ListInstancesRequest, ListInstancesResponse,
-        ListOrphansRequest, Orphan, PurgeOrphansRequest, PurgeOrphansResult, RegisterLink,
-        RotateRegisterLinkRequest, SetPassphraseRequest, Token, UnblockInstanceRequest,
-        UndeleteInstanceRequest, UpdateInstanceRequest, instance_service_server::InstanceService,
+        ListConflictsRequest, ListContextsRequest, ListContextsResponse, ListInstancesRequest,
+        ListInstancesResponse, ListOrphansRequest, NameConflict, Orphan, PurgeOrphansRequest,
+        PurgeOrphansResult, RegisterLink, RotateRegisterLinkRequest, SetPassphraseRequest, Token,
+        UnblockInstanceRequest, UndeleteInstanceRequest, UpdateInstanceRequest,
+        instance_service_server::InstanceService,
     },
 };
 use serde::Serialize;
@@ -31,6 +32,7 @@ use super::{
 };
 use crate::{
     actions::{
+        conflicts::conflicts,
         find,
         list::{creations, list},
         request::{
@@ -283,7 +285,8 @@ impl InstanceService for Instances {
         let count = self.0.store.count_instances().await.map_err(Error::from)?;
         Ok(Response::new(CountInstancesResponse {
             count: i64::try_from(count).unwrap_or(i64::MAX),
-            without_database_count: i64::try_from(self.0.bare.count()).unwrap_or(i64::MAX),
+            without_database_count: i64::try_from(self.0.adopted.bare()).unwrap_or(i64::MAX),
+            unadopted_count: i64::try_from(self.0.adopted.unadopted()).unwrap_or(i64::MAX),
             server_version: env!("CARGO_PKG_VERSION").to_owned(),
         }))
     }
@@ -439,6 +442,18 @@ impl InstanceService for Instances {
         Caller::of(&request)?.require_admin()?;
         let found = self.0.orphans.list().await?;
         let found = found.into_iter().map(|it| Ok(messages::orphan(it)));
+        Ok(Response::new(Box::pin(stream::iter(found))))
+    }
+
+    type ListConflictsStream = Pin<Box<dyn Stream<Item = Result<NameConflict, Status>> + Send>>;
+
+    async fn list_conflicts(
+        &self,
+        request: Request<ListConflictsRequest>,
+    ) -> Result<Response<Self::ListConflictsStream>, Status> {
+        Caller::of(&request)?.require_admin()?;
+        let found = conflicts(&self.0.store).await?;
+        let found = found.into_iter().map(|it| Ok(messages::conflict(it)));
         Ok(Response::new(Box::pin(stream::iter(found))))
     }
 

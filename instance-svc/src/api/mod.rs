@@ -16,7 +16,7 @@ use service_kit::{contexts::Contexts, secret::Keyring};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    actions::{adopt::BareInstances, derive::Deriver},
+    actions::{adopt, derive::Deriver},
     clock::Clock,
     config::Config,
     host_changes::HostChanges,
@@ -40,7 +40,7 @@ pub(crate) struct Parts {
     pub(crate) clock: Clock,
     pub(crate) peers: Peers,
     pub(crate) orphans: Orphans,
-    pub(crate) bare: BareInstances,
+    pub(crate) adopted: adopt::Progress,
     pub(crate) host_changes: HostChanges,
     /// Streams without an end of their own end with it.
     pub(crate) shutdown: CancellationToken,

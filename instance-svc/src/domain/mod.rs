@@ -2,6 +2,7 @@
 
 pub mod change;
 pub mod claim;
+pub mod conflict;
 pub mod databases;
 pub mod etag;
 pub mod fields;

@@ -50,6 +50,12 @@ impl EarlyClaim {
         let [only] = wanted.as_slice() else {
             return None;
         };
+        if !matches!(
+            newcomer_with(store, &only.id, &task.envelope.instance).await,
+            Ok(None)
+        ) {
+            return None;
+        }
         let begun = Instant::now();
         let claim = of_operation(only, task.id, task.envelope, clock);
         match store.claim(&only.id, &claim).await {
@@ -118,8 +124,44 @@ pub(super) fn of_operation(
     }
 }
 
-/// Claims the name with this id. The instance may hold the name already.
-pub(super) async fn claim(store: &Store, id: &str, claim: &Claim) -> Result<(), StepError> {
+/// Refuses names that instances of other software have that are not adopted yet.
+///
+/// # Errors
+/// [`Error::NameTaken`]; otherwise when the database fails.
+pub(crate) async fn require_free_of_newcomers(
+    store: &Store,
+    names: &[Wanted],
+    instance: &str,
+) -> Result<(), Error> {
+    for name in names {
+        if let Some(domain) = newcomer_with(store, &name.id, instance).await? {
+            return Err(Error::NameTaken {
+                name: name.name.clone(),
+                by: Holder::Instance(domain),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The domain of another instance that has the name whose claim has this id, and that is not adopted yet.
+async fn newcomer_with(
+    store: &Store,
+    claim: &str,
+    instance: &str,
+) -> Result<Option<String>, Error> {
+    let newcomer = store.newcomer_with(claim).await?;
+    let Some(newcomer) = newcomer.filter(|it| it.instance != instance) else {
+        return Ok(None);
+    };
+    let document = store.instance(&newcomer.instance).await?;
+    Ok(document.map(|document| document.body.domain))
+}
+
+/// Claims a name. The instance may hold it already.
+pub(super) async fn claim(store: &Store, wanted: &Wanted, claim: &Claim) -> Result<(), StepError> {
+    let id = wanted.id.as_str();
+    require_free_of_newcomers(store, std::slice::from_ref(wanted), &claim.instance).await?;
     let mut met: Option<(Claim, Instant)> = None;
     loop {
         let holder = match store.claim(id, claim).await? {

@@ -1,11 +1,12 @@
 //! The steps of a destruction. A destruction only goes forward, and verifies at the end that nothing is left.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use futures::future::BoxFuture;
 use hamlet_proto::hamlet::instance::v1::Tenant;
 use prost_types::Any;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::{
     Peers, Work,
@@ -22,6 +23,7 @@ use super::{
 use crate::{
     clock::Clock,
     domain::{
+        location::is_derived,
         operation::{OperationFailure, Phase},
         record::Record,
         removed::Removed,
@@ -50,6 +52,9 @@ pub struct DestroyWork {
     /// For a destruction that a soft deletion scheduled: the time at which it was due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<Time>,
+    /// Whether other software has destroyed the instance, and this removes what is left of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gone: bool,
     /// The ids of the claims that it releases.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
@@ -75,6 +80,25 @@ pub struct LastLook {
     /// What it found and removed, one line for each item.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub found: Vec<String>,
+}
+
+/// The id of a destruction that nobody asked for, from what it is derived of. Several replicas that find the same
+/// reason accept only one.
+pub(crate) fn automatic_id(reason: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in reason {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    let mut id = hex::encode(hash.finalize());
+    id.truncate(32);
+    id
+}
+
+/// Whether databases under the prefix may belong to the next instance of the same domain. The original's server gives
+/// it the same prefix, as soon as the document of this instance is gone, and makes its databases before its document.
+fn may_have_successor(task: Task<'_, DestroyWork>) -> bool {
+    is_derived(&task.envelope.prefix, &task.envelope.domain)
 }
 
 const BYTES: usize = position_of::<Destruction>("bytes");
@@ -190,6 +214,10 @@ impl Destruction {
         &self,
         task: Task<'_, DestroyWork>,
     ) -> Result<Report<DestroyWork>, StepError> {
+        if task.work.gone && may_have_successor(task) {
+            // Other software has removed them before the document.
+            return Ok(nothing());
+        }
         let removed = remove_databases(&self.store, task.envelope.location()).await?;
         Ok(Box::new(move |work| work.removed.databases += removed))
     }
@@ -213,7 +241,11 @@ impl Destruction {
     /// Checks that no databases and no contents are left before the documents are removed.
     async fn look(&self, task: Task<'_, DestroyWork>) -> Result<Report<DestroyWork>, StepError> {
         let holder = holder(task);
-        let databases = holdings::databases_of(&self.store, holder).await?;
+        let databases = if task.work.gone && may_have_successor(task) {
+            BTreeSet::new()
+        } else {
+            holdings::databases_of(&self.store, holder).await?
+        };
         if !databases.is_empty() {
             let left = format!("{} databases are still there", databases.len());
             return Err(StepError::Again(DATABASES, left));
@@ -230,7 +262,7 @@ impl Destruction {
 
     /// Checks everything. If anything is left, resumes at the first step that should have removed it.
     async fn prove(&self, task: Task<'_, DestroyWork>) -> Result<Report<DestroyWork>, StepError> {
-        let left = Holdings::of(&self.store, &self.peers, holder(task)).await?;
+        let left = self.holdings(task).await?;
         let described = left.describe();
         let again = match &left {
             Holdings { contents, .. } if !contents.is_empty() => BYTES,
@@ -255,7 +287,7 @@ impl Destruction {
         if let Some(pause) = looks::pause(&self.store, &self.clock, task.envelope).await? {
             return Ok(Looked::Again(pause));
         }
-        let left = Holdings::of(&self.store, &self.peers, holder(task)).await?;
+        let left = self.holdings(task).await?;
         let found = left.describe();
         if !found.is_empty() {
             tracing::warn!(
@@ -264,8 +296,10 @@ impl Destruction {
                 "something of a destroyed instance came back; it is removed"
             );
             // What is removed here was counted when it was removed first.
-            let _bytes = self.remove_bytes(task).await?;
-            let _databases = self.remove_databases(task).await?;
+            if !may_have_successor(task) {
+                let _bytes = self.remove_bytes(task).await?;
+                let _databases = self.remove_databases(task).await?;
+            }
             let _document = self.unpublish(task).await?;
             let _record = self.remove_record(task).await?;
             let _claims = self.release_names(task).await?;
@@ -274,6 +308,17 @@ impl Destruction {
         Ok(Looked::Over(Box::new(move |work| {
             work.last_look = Some(LastLook { at, found });
         })))
+    }
+
+    /// What exists of the instance after its document is removed. That no databases and no contents were left was looked
+    /// at before.
+    async fn holdings(&self, task: Task<'_, DestroyWork>) -> Result<Holdings, Error> {
+        let mut left = Holdings::of(&self.store, &self.peers, holder(task)).await?;
+        if may_have_successor(task) {
+            left.databases.clear();
+            left.contents.clear();
+        }
+        Ok(left)
     }
 
     /// Releases the names, in reverse order.
@@ -302,6 +347,10 @@ struct DestroyConditions<'a> {
 impl Conditions for DestroyConditions<'_> {
     async fn look(&mut self, record: &Record) -> Result<(), StepError> {
         let (envelope, work) = (self.task.envelope, self.task.work);
+        if work.gone {
+            // Whatever protected it has not prevented that it is gone.
+            return Ok(());
+        }
         record
             .may_be_destroyed(work.due)
             .map_err(|why| Error::Refused {

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use couch::{AllDocs, ChangesQuery, Document, Row, Since};
-use futures::TryStreamExt as _;
+use couch::{AllDocs, Change, ChangesQuery, Document, Feed, Row, Since};
+use futures::{Stream, TryStreamExt as _};
 use serde_json::Value;
 
-use super::Store;
+use super::{Store, host_feeds::MARKER};
 use crate::domain::{instance::InstanceDocument, record::Record};
 
 impl Store {
@@ -26,29 +26,13 @@ impl Store {
         Ok(self.instances.changes_page(&query, 1).await?.1)
     }
 
-    /// The ids of the instances whose documents have changed after `since`, without deleted ones, and the
-    /// position up to which the feed was read. `None` when nothing has changed.
-    pub async fn changed_instances(
+    /// The changes of the documents of instances after `since`, without end.
+    pub(crate) fn instance_changes(
         &self,
-        since: &str,
-        limit: usize,
-    ) -> Result<(Vec<String>, String), couch::Error> {
-        let mut since = since.to_owned();
-        loop {
-            let query = ChangesQuery::since(Since::Sequence(since.clone()));
-            let (changes, next) = self.instances.changes_page(&query, limit).await?;
-            let end = changes.is_empty();
-            let ids: Vec<String> = changes
-                .into_iter()
-                .filter(|change| !change.deleted && is_instance(&change.id))
-                .map(|change| change.id)
-                .collect();
-            // A page that holds only deleted documents is not the end of the feed.
-            if end || !ids.is_empty() {
-                return Ok((ids, next));
-            }
-            since = next;
-        }
+        since: String,
+    ) -> impl Stream<Item = Feed> + Send + use<> {
+        let query = ChangesQuery::since(Since::Sequence(since)).include_docs();
+        self.instances.changes(query)
     }
 
     /// The documents of some instances. One that cannot be read does not affect the others.
@@ -87,6 +71,44 @@ impl Store {
     }
 }
 
+/// A change of the document of an instance.
+#[derive(Debug)]
+pub(crate) enum InstanceChange {
+    /// It is written.
+    Written(String, Box<InstanceDocument>),
+    /// It is written, and cannot be read.
+    Unreadable(String),
+    /// It is deleted.
+    Gone(String),
+}
+
+impl InstanceChange {
+    /// What a change in `global/instances` says of an instance; `None` when it is about something else.
+    pub(crate) fn of(change: Change) -> Option<Self> {
+        let Change {
+            id, doc, deleted, ..
+        } = change;
+        if !is_instance(&id) {
+            return None;
+        }
+        if deleted {
+            return Some(Self::Gone(id));
+        }
+        Some(match serde_json::from_value(doc.unwrap_or_default()) {
+            Ok(document) => Self::Written(id, document),
+            Err(_) => Self::Unreadable(id),
+        })
+    }
+
+    /// The id of the instance.
+    pub(crate) fn id(&self) -> &str {
+        match self {
+            Self::Written(id, _) | Self::Unreadable(id) | Self::Gone(id) => id,
+        }
+    }
+}
+
+/// Whether a document in `global/instances` is one of an instance: neither a design document nor a marker.
 fn is_instance(id: &str) -> bool {
-    !id.starts_with("_design/")
+    !id.starts_with('_') && !id.starts_with(MARKER)
 }

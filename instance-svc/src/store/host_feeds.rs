@@ -10,7 +10,7 @@ use crate::domain::{claim::host_of, instance::InstanceDocument, outdated::Outdat
 pub(crate) const HOST_FEEDS: usize = 3;
 
 /// The prefix of the ids of markers. Neither hosts nor ids of instances have a colon.
-const MARKER: &str = "marker:";
+pub(super) const MARKER: &str = "marker:";
 
 /// A database whose changes make answers about hosts outdated.
 #[derive(Clone, Debug)]

@@ -1,12 +1,17 @@
 //! Instances: their documents in `global/instances`, their records in `global/hamlet-instances`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use couch::{AllDocs, ClaimOutcome, DbName, Document, Exchange, Rev, Row};
 use futures::TryStreamExt as _;
 
-use super::Store;
-use crate::domain::{instance::InstanceDocument, location::DatabaseLocation, record::Record};
+use super::{Store, newcomers::Newcomer};
+use crate::{
+    domain::{
+        claim::Wanted, instance::InstanceDocument, location::DatabaseLocation, record::Record,
+    },
+    error::Error,
+};
 
 impl Store {
     /// Reads the document of an instance. One that was removed, and came back with a node of the database, is
@@ -76,17 +81,14 @@ impl Store {
         self.instances.remove_for_good(id).await
     }
 
-    /// The instances without a record: other software made them.
-    pub async fn unrecorded_instances(&self) -> Result<Vec<String>, couch::Error> {
-        let known: HashSet<String> = self
-            .records
+    /// The ids of all records.
+    pub async fn recorded_ids(&self) -> Result<Vec<String>, couch::Error> {
+        self.records
             .all_docs(AllDocs::new())
             .map_ok(|row: Row| row.id)
+            .try_filter(|id| std::future::ready(!id.starts_with('_')))
             .try_collect()
-            .await?;
-        let mut unknown = self.instance_ids().await?;
-        unknown.retain(|id| !known.contains(id));
-        Ok(unknown)
+            .await
     }
 
     /// Whether other software made an instance: it has no record, and neither its document nor a record was removed
@@ -112,6 +114,51 @@ impl Store {
         let below = format!("{}/", DbName::instance_prefix(location.prefix)?);
         let found = self.couch(location)?.databases_with_prefix(&below).await?;
         Ok(!found.is_empty())
+    }
+
+    /// The position of the server that has databases with this prefix; that of the first server when none has.
+    pub async fn cluster_with(&self, prefix: &str) -> Result<i64, couch::Error> {
+        for position in 1..i64::try_from(self.couch.listed()).unwrap_or(1) {
+            let location = DatabaseLocation {
+                couch_cluster: position,
+                prefix,
+            };
+            if self.has_database(location).await? {
+                return Ok(position);
+            }
+        }
+        Ok(0)
+    }
+
+    /// A newcomer that has the name whose claim would have this id, as its documents say now. There is none when the
+    /// instance is gone, was destroyed and came back, or has no database.
+    ///
+    /// # Errors
+    /// [`Error::NewcomersUnknown`]; otherwise when the database fails.
+    pub(crate) async fn newcomer_with(&self, claim: &str) -> Result<Option<Newcomer>, Error> {
+        for newcomer in self.newcomers.with_name(claim).await? {
+            let id = &newcomer.instance;
+            let (document, record) = tokio::try_join!(self.instance(id), self.record(id))?;
+            let Some(document) = document.map(|found| found.body) else {
+                continue;
+            };
+            let has_it = |names: Vec<Wanted>| names.iter().any(|name| name.id == claim);
+            if !has_it(document.wanted()) {
+                continue;
+            }
+            let is_new = match record {
+                // Its names are claimed, except those that it has got since.
+                Some(record) => !has_it(record.body.wanted()),
+                None => {
+                    self.is_instance_of_others(id).await?
+                        && self.has_database(document.location()).await?
+                }
+            };
+            if is_new {
+                return Ok(Some(newcomer));
+            }
+        }
+        Ok(None)
     }
 
     /// The number of instances: documents without design documents.

@@ -16,11 +16,13 @@ use crate::{
     error::Error,
 };
 
-/// The prefix of an instance, without the rest of its document.
+/// The names and the prefix of an instance, without the rest of its document.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Owner {
     #[serde(default)]
     domain: String,
+    #[serde(default)]
+    domain_aliases: Vec<String>,
     #[serde(default)]
     prefix: String,
 }
@@ -29,6 +31,11 @@ impl Owner {
     /// The main domain.
     pub(crate) fn domain(&self) -> &str {
         &self.domain
+    }
+
+    /// Other domains.
+    pub(crate) fn aliases(&self) -> &[String] {
+        &self.domain_aliases
     }
 
     /// The prefix of the names of its databases. Instances from before prefixes were introduced use their

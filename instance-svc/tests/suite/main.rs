@@ -10,6 +10,7 @@
 )]
 
 mod adoption;
+mod beside;
 mod change_races;
 mod changes;
 mod contested;

@@ -15,7 +15,7 @@ use hamlet_proto::{
     hamlet::{
         apps::v1::App,
         files::v1::{File, Finding, TreeEntry},
-        instance::v1::{Instance, Orphan, RegisterLink},
+        instance::v1::{Instance, NameConflict, Orphan, RegisterLink},
     },
 };
 use tokio_stream::Stream;
@@ -68,6 +68,8 @@ pub struct Script {
     pub link: RegisterLink,
     /// The orphans.
     pub orphans: Vec<Orphan>,
+    /// The names that several instances have.
+    pub conflicts: Vec<NameConflict>,
     /// The findings of any tree.
     pub findings: Vec<Finding>,
     /// The error with which lists of orphans and findings end.

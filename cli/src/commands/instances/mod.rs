@@ -4,6 +4,7 @@ mod add;
 mod auth_mode;
 mod block;
 mod clean_sessions;
+mod conflicts;
 mod count;
 mod debug;
 mod destroy;
@@ -56,6 +57,7 @@ command_group! {
         Fsck(fsck::Fsck),
         RegisterLink(register_link::RegisterLink),
         Orphans(orphans::Orphans),
+        Conflicts(conflicts::Conflicts),
     }
 }
 

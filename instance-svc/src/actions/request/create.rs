@@ -312,6 +312,7 @@ impl CreatePlan<'_> {
                 return Err(claims::taken(self.with.store, name.domain(), claim).await?);
             }
         }
+        claims::require_free_of_newcomers(self.with.store, &spec.wanted(), instance).await?;
         for (name, app) in &parents {
             if let Some(claim) = claims.get(&app.instance)
                 && let Some(parent) = self.with.store.instance(&claim.instance).await?

@@ -225,7 +225,7 @@ impl Changing {
         }
         for wanted in &change.added {
             let claim = claims::of_operation(wanted, task.id, task.envelope, &self.clock);
-            claims::claim(&self.store, &wanted.id, &claim).await?;
+            claims::claim(&self.store, wanted, &claim).await?;
         }
         if taking::has(&self.store, task.id, task.envelope).await? {
             return Ok(nothing());

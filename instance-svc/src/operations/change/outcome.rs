@@ -5,7 +5,6 @@ use hamlet_proto::{
     pack,
 };
 use prost_types::Any;
-use sha2::{Digest as _, Sha256};
 
 use super::{ChangeWork, Changing};
 use crate::{
@@ -19,7 +18,7 @@ use crate::{
     messages,
     operations::{
         Work,
-        destroy::DestroyWork,
+        destroy::{DestroyWork, automatic_id},
         engine::{Detail, Due, Task},
         taking::require_idle,
     },
@@ -138,7 +137,12 @@ impl Changing {
         }
         // A failed destruction never had the instance, so another one may follow.
         for attempt in 0_u32.. {
-            let id = destruction_id(&deletion.instance, due, attempt);
+            let id = automatic_id(&[
+                "purge",
+                &deletion.instance,
+                &due.to_string(),
+                &attempt.to_string(),
+            ]);
             match self.store.operation(&id).await? {
                 Some(found) if found.body.phase == Phase::Failed => {}
                 Some(_) => return Ok(Due::Wait),
@@ -166,16 +170,4 @@ fn destruction(deletion: &Envelope, due: Time, now: Time) -> Operation<Work> {
             ..DestroyWork::default()
         }),
     }
-}
-
-/// The id of the destruction that is due for an instance at a time.
-fn destruction_id(instance: &str, due: Time, attempt: u32) -> String {
-    let mut hash = Sha256::new();
-    for part in ["purge", instance, &due.to_string(), &attempt.to_string()] {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part.as_bytes());
-    }
-    let mut id = hex::encode(hash.finalize());
-    id.truncate(32);
-    id
 }

@@ -271,7 +271,7 @@ impl Creation {
                 continue;
             }
             let claim = claims::of_operation(wanted, task.id, task.envelope, &self.clock);
-            claims::claim(&self.store, &wanted.id, &claim).await?;
+            claims::claim(&self.store, wanted, &claim).await?;
         }
         let names: Vec<String> = wanted.into_iter().map(|wanted| wanted.id).collect();
         Ok(Box::new(move |work| work.names = names))
@@ -370,6 +370,7 @@ impl Creation {
         let apps = async { Ok(self.peers.prepare_apps(&tenant).await?) };
         let record = self.write_record(task);
         let (own, files, apps, ()) = tokio::try_join!(own, files, apps, record)?;
+        self.require_names(task).await?;
         let made: Vec<(String, u64)> = own.into_iter().chain(files).chain(apps).collect();
         Ok(Box::new(move |work| work.databases = made))
     }
@@ -385,7 +386,18 @@ impl Creation {
             .buffered(APPS_AT_ONCE)
             .collect()
             .await;
+        if !outcomes.is_empty() {
+            self.require_names(task).await?;
+        }
         Ok(Box::new(move |work| work.apps = outcomes))
+    }
+
+    /// Refuses to go on when other software, which makes no claims, has published an instance with one of the names
+    /// meanwhile. What it publishes after this cannot be prevented, and is told as a conflict.
+    async fn require_names(&self, task: Task<'_, CreateWork>) -> Result<(), StepError> {
+        let names = task.work.spec.wanted();
+        claims::require_free_of_newcomers(&self.store, &names, &task.envelope.instance).await?;
+        Ok(())
     }
 
     async fn install_app(&self, tenant: &Tenant, source: String) -> AppOutcome {

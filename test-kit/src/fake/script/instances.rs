@@ -8,9 +8,10 @@ use std::sync::{
 use hamlet_proto::hamlet::instance::v1::{
     BlockInstanceRequest, CleanSessionsRequest, CountInstancesRequest, CountInstancesResponse,
     CreateInstanceRequest, CreateTokenRequest, DeleteInstanceRequest, GetInstanceRequest,
-    GetRegisterLinkRequest, Instance, ListInstancesRequest, ListInstancesResponse,
-    ListOrphansRequest, PurgeOrphansRequest, RotateRegisterLinkRequest, SetPassphraseRequest,
-    Token, UnblockInstanceRequest, UndeleteInstanceRequest, UpdateInstanceRequest,
+    GetRegisterLinkRequest, Instance, ListConflictsRequest, ListInstancesRequest,
+    ListInstancesResponse, ListOrphansRequest, PurgeOrphansRequest, RotateRegisterLinkRequest,
+    SetPassphraseRequest, Token, UnblockInstanceRequest, UndeleteInstanceRequest,
+    UpdateInstanceRequest,
 };
 use tonic::{Request, Status};
 
@@ -35,10 +36,14 @@ fn read(stage: &Stage<'_>) {
             count: i64::try_from(script.instances.len()).expect("few instances"),
             without_database_count: script.instances_without_database,
             server_version: "9.9.9".to_owned(),
+            unadopted_count: 0,
         })
     });
     stage.answer(|script, _: GetRegisterLinkRequest| Ok(script.link.clone()));
     stage.stream(|script, _: ListOrphansRequest| Ok(list(&script.orphans, script.broken.as_ref())));
+    stage.stream(|script, _: ListConflictsRequest| {
+        Ok(list(&script.conflicts, script.broken.as_ref()))
+    });
 }
 
 fn is_named(instance: &Instance, name: &str) -> bool {

@@ -1,0 +1,230 @@
+//! The instances that have something to follow, by the time at which they are looked at next.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::time::Instant;
+
+use super::GRACE;
+
+/// The queue.
+#[derive(Debug, Default)]
+pub(super) struct Queue(Mutex<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    waiting: HashMap<String, Waiting>,
+    by_time: BTreeSet<(Instant, String)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    /// When it is looked at next.
+    next: Instant,
+    /// From when on it counts as known: what writes it had the time to write the rest.
+    known_from: Instant,
+    /// Whether it is known to have no record.
+    is_new: bool,
+    /// Whether it had no database either.
+    is_bare: bool,
+    /// How often it was heard of. A change that is heard while an earlier one is looked at is looked at too.
+    heard: u64,
+}
+
+/// An instance that is due.
+#[derive(Clone, Debug)]
+pub(super) struct Due {
+    pub(super) id: String,
+    /// How often it was heard of before.
+    heard: u64,
+}
+
+impl Queue {
+    /// An instance that was there at the start.
+    pub(super) fn note_known(&self, id: &str, is_new: bool) {
+        let now = Instant::now();
+        self.table().set(
+            id,
+            Waiting {
+                next: now,
+                known_from: now,
+                is_new,
+                is_bare: false,
+                heard: 0,
+            },
+        );
+    }
+
+    /// An instance that changes now.
+    pub(super) fn note_heard(&self, id: &str) {
+        let mut table = self.table();
+        if let Some(waiting) = table.waiting.get_mut(id) {
+            waiting.heard += 1;
+            return;
+        }
+        let known_from = Instant::now() + GRACE;
+        table.set(
+            id,
+            Waiting {
+                next: known_from,
+                known_from,
+                is_new: false,
+                is_bare: false,
+                heard: 0,
+            },
+        );
+    }
+
+    /// An instance that somebody waits for.
+    pub(super) fn note_urgent(&self, id: &str) {
+        self.update(id, |waiting| waiting.next = Instant::now());
+    }
+
+    /// An instance without a record that is not known for long.
+    pub(super) fn note_new(&self, id: &str) {
+        self.update(id, |waiting| {
+            waiting.is_new = true;
+            waiting.next = waiting.known_from;
+        });
+    }
+
+    /// An instance without a database.
+    pub(super) fn note_bare(&self, id: &str, next: Instant) {
+        self.update(id, |waiting| {
+            waiting.is_new = true;
+            waiting.is_bare = true;
+            waiting.next = next;
+        });
+    }
+
+    /// An adopted instance that has the name of another one.
+    pub(super) fn note_contested(&self, id: &str, next: Instant) {
+        self.update(id, |waiting| {
+            waiting.is_new = false;
+            waiting.is_bare = false;
+            waiting.next = next;
+        });
+    }
+
+    pub(super) fn put_off(&self, id: &str, next: Instant) {
+        self.update(id, |waiting| waiting.next = next);
+    }
+
+    /// Nothing is left to do for an instance: it is removed, unless it was heard of since it was due. Whether it was
+    /// removed.
+    pub(super) fn finish(&self, due: &Due) -> bool {
+        let mut table = self.table();
+        let Some(mut waiting) = table.waiting.get(&due.id).copied() else {
+            return true;
+        };
+        if waiting.heard == due.heard {
+            table.waiting.remove(&due.id);
+            table.by_time.remove(&(waiting.next, due.id.clone()));
+            return true;
+        }
+        waiting.next = Instant::now() + GRACE;
+        table.set(&due.id, waiting);
+        false
+    }
+
+    /// Whether an instance is known for long enough to be judged.
+    pub(super) fn is_known(&self, id: &str) -> bool {
+        let waiting = self.table().waiting.get(id).copied();
+        waiting.is_some_and(|waiting| waiting.known_from <= Instant::now())
+    }
+
+    /// Those that are due, the longest first; at most `limit`. They stay in the queue.
+    pub(super) fn due(&self, limit: usize) -> Vec<Due> {
+        let now = Instant::now();
+        let table = self.table();
+        let due = table.by_time.iter().take_while(|(next, _)| *next <= now);
+        due.take(limit)
+            .map(|(_, id)| Due {
+                id: id.clone(),
+                heard: table.waiting.get(id).map_or(0, |waiting| waiting.heard),
+            })
+            .collect()
+    }
+
+    /// How many have no record, and how many of them no database either.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        let table = self.table();
+        let new = table.waiting.values().filter(|waiting| waiting.is_new);
+        new.fold((0, 0), |(new, bare), waiting| {
+            if waiting.is_bare {
+                (new, bare + 1)
+            } else {
+                (new + 1, bare)
+            }
+        })
+    }
+
+    fn update(&self, id: &str, change: impl FnOnce(&mut Waiting)) {
+        let mut table = self.table();
+        if let Some(mut waiting) = table.waiting.get(id).copied() {
+            change(&mut waiting);
+            table.set(id, waiting);
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn set(&mut self, id: &str, waiting: Waiting) {
+        if let Some(before) = self.waiting.insert(id.to_owned(), waiting) {
+            self.by_time.remove(&(before.next, id.to_owned()));
+        }
+        self.by_time.insert((waiting.next, id.to_owned()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{GRACE, Queue};
+
+    fn ids(queue: &Queue) -> Vec<String> {
+        queue.due(10).into_iter().map(|due| due.id).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_is_due_when_its_writer_had_time_for_the_rest() {
+        let queue = Queue::default();
+        queue.note_heard("1");
+        queue.note_known("2", true);
+        assert_eq!(ids(&queue), ["2"]);
+        assert!(queue.is_known("2") && !queue.is_known("1"));
+        queue.note_urgent("1");
+        assert_eq!(ids(&queue), ["2", "1"]);
+        queue.note_new("1");
+        assert_eq!(ids(&queue), ["2"]);
+        tokio::time::sleep(GRACE).await;
+        assert_eq!(ids(&queue), ["2", "1"]);
+        assert!(queue.is_known("1"));
+        assert_eq!(queue.counts(), (2, 0));
+        queue.note_bare("2", tokio::time::Instant::now() + Duration::from_secs(60));
+        assert_eq!(queue.counts(), (1, 1));
+        assert_eq!(ids(&queue), ["1"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_changes_during_a_look_is_looked_at_again() {
+        let queue = Queue::default();
+        queue.note_known("1", false);
+        let due = queue.due(1);
+        queue.note_heard("1");
+        assert!(due.iter().all(|due| !queue.finish(due)));
+        assert!(ids(&queue).is_empty());
+        tokio::time::sleep(GRACE).await;
+        let due = queue.due(1);
+        assert!(due.iter().all(|due| queue.finish(due)));
+        tokio::time::sleep(GRACE).await;
+        assert!(ids(&queue).is_empty());
+    }
+}

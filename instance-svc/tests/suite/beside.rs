@@ -1,0 +1,344 @@
+//! Hamlet beside other software on one database: what that makes, changes and destroys is followed.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a failed expectation is the test failing"
+)]
+
+use std::time::Duration;
+
+use couch::{DbName, Document};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use hamlet_proto::hamlet::instance::v1::{
+    CheckRegisterTokenRequest, CountInstancesRequest, Instance, ListConflictsRequest,
+    ListInstancesRequest, NameConflict, resolve_host_response::HostState,
+};
+use instance_svc::operations::failpoints::Failpoints;
+use serde_json::{Map, Value, json};
+use service_kit::caller::for_tenant;
+use test_kit::eventually;
+use tonic::Code;
+
+use crate::support::{Replica, World, failure};
+
+/// The instance of other software with this number.
+fn document(number: usize) -> Value {
+    json!({
+        "domain": format!("n{number}.example:8080"), "domain_aliases": [format!("alias{number}.example")],
+        "old_domain": format!("was{number}.example"), "prefix": format!("cozyn{number}"), "locale": "fr",
+        "onboarding_finished": true, "password_defined": true
+    })
+}
+
+/// Makes an instance as other software does: databases, then the document.
+async fn make(world: &World, id: &str, document: Value) {
+    world.make_a_database_for(&document).await;
+    world.put("instances", id, document).await;
+}
+
+async fn make_many(world: &World, count: usize) {
+    world
+        .couch
+        .create_database(&DbName::global("instances").unwrap())
+        .await
+        .unwrap();
+    stream::iter(0..count)
+        .for_each_concurrent(16, async |number| {
+            make(world, &format!("{number:08}"), document(number)).await;
+        })
+        .await;
+}
+
+/// Destroys an instance as other software does: databases, then the document.
+async fn destroy(world: &World, domain: &str) {
+    let instances = world.couch.database(&DbName::global("instances").unwrap());
+    let (id, prefix) = {
+        let found = world.documents(domain).await;
+        let prefix = found.instance["prefix"].as_str().unwrap().to_owned();
+        (found.id, prefix)
+    };
+    let below = format!("{prefix}/");
+    let databases = world.couch.databases_with_prefix(&below).await.unwrap();
+    for database in databases {
+        let name = DbName::new(database).unwrap();
+        world.couch.delete_database(&name).await.unwrap();
+    }
+    let found: Document<Map<String, Value>> = instances.get(&id).await.unwrap().unwrap();
+    let written = instances.delete(&id, &found.rev).await.unwrap();
+    assert!(written.committed().is_some());
+}
+
+async fn listed(replica: &Replica) -> usize {
+    let mut instances = replica.instances.clone();
+    let page = instances.list_instances(ListInstancesRequest {
+        page_size: 1000,
+        ..ListInstancesRequest::default()
+    });
+    page.await.unwrap().into_inner().instances.len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn design_documents_of_others_are_left_as_they_are() {
+    let world = World::new().await;
+    let instances = DbName::global("instances").unwrap();
+    world.couch.create_database(&instances).await.unwrap();
+    let view = |map: &str| json!({"language": "javascript", "views": {"domain-and-aliases": {"map": map}}});
+    let id = "_design/domain-and-aliases";
+    world
+        .put(
+            "instances",
+            id,
+            view("function (doc) { emit(doc.domain); }"),
+        )
+        .await;
+    let database = world.couch.database(&instances);
+    for round in 0..3 {
+        let before: Document<Value> = database.get(id).await.unwrap().unwrap();
+        let replica = world.replica("one", Failpoints::default()).await;
+        let domain = format!("a{round}.example");
+        assert_eq!(failure(&replica.create(&domain).await.unwrap()), None);
+        assert_eq!(database.get(id).await.unwrap().unwrap(), before);
+        replica.stop().await;
+        // Its owner brings its own up to date, with others of ours.
+        for id in [id, "_design/by-oidcid"] {
+            let found: Document<Value> = database.get(id).await.unwrap().unwrap();
+            let other = view(&format!(
+                "function (doc) {{ emit([{round}, doc.domain]); }}"
+            ));
+            let written = database.put(id, Some(&found.rev), &other).await.unwrap();
+            assert!(written.committed().is_some());
+        }
+    }
+    let replica = world.replica("one", Failpoints::default()).await;
+    for round in 0..3 {
+        let domain = format!("a{round}.example");
+        assert_eq!(failure(&replica.destroy(&domain).await.unwrap()), None);
+    }
+    assert_eq!(world.leftovers().await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_that_were_there_before_are_found_and_keep_their_names_from_the_first_moment() {
+    const COUNT: usize = 300;
+    let world = World::new().await;
+    make_many(&world, COUNT).await;
+    let replica = world.replica("one", Failpoints::default()).await;
+    let last = COUNT - 1;
+    // A new instance wants the names of the last one, while it is asked for by each of them.
+    let (domain, alias, app, old, change, taken, alias_taken) = tokio::join!(
+        replica.resolve("n299.example:8080"),
+        replica.get("alias299.example"),
+        replica.resolve("drive.n298.example:8080"),
+        replica.resolve("was297.example"),
+        replica.update(
+            "n296.example",
+            &["locale"],
+            Instance {
+                locale: "de".to_owned(),
+                ..Instance::default()
+            }
+        ),
+        replica.create("n299.example"),
+        replica.create("alias295.example"),
+    );
+    let domain = domain.unwrap();
+    assert_eq!(domain.tenant.unwrap().id, format!("{last:08}"));
+    assert_eq!(domain.state, i32::from(HostState::Active));
+    assert_eq!(alias.unwrap().domain, "n299.example:8080");
+    assert_eq!(app.unwrap().app_slug, "drive");
+    assert_eq!(old.unwrap().redirect_domain, "n297.example:8080");
+    assert_eq!(failure(&change.unwrap()), None);
+    assert_eq!(taken.unwrap_err().code(), Code::AlreadyExists);
+    assert_eq!(alias_taken.unwrap_err().code(), Code::AlreadyExists);
+
+    eventually("all are adopted", async || {
+        let mut instances = replica.instances.clone();
+        let counted = instances.count_instances(CountInstancesRequest {}).await;
+        let left = counted.unwrap().into_inner().unadopted_count;
+        let listed = listed(&replica).await;
+        if (left, listed) == (0, COUNT) {
+            Ok(())
+        } else {
+            Err((left, listed))
+        }
+    })
+    .await;
+    let claims = world.ids("hamlet-claims").await;
+    assert_eq!(claims.len(), 3 * COUNT);
+    assert_eq!(replica.get("n296.example").await.unwrap().locale, "de");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_left_of_what_other_software_destroys() {
+    let world = World::new().await;
+    let replica = world.replica("one", Failpoints::default()).await;
+    let other = world.replica("two", Failpoints::default()).await;
+    let locked = Instance {
+        locked: true,
+        ..Instance::default()
+    };
+    assert_eq!(failure(&replica.create("a.example").await.unwrap()), None);
+    assert_eq!(failure(&replica.create("b.example").await.unwrap()), None);
+    assert_eq!(
+        failure(
+            &replica
+                .update("b.example", &["locked"], locked)
+                .await
+                .unwrap()
+        ),
+        None
+    );
+    make(&world, "00000001", document(1)).await;
+    eventually("it is adopted", async || match listed(&replica).await {
+        3 => Ok(()),
+        listed => Err(listed),
+    })
+    .await;
+    for domain in ["a.example", "b.example", "n1.example:8080"] {
+        destroy(&world, domain).await;
+        // From that moment on.
+        assert_eq!(
+            replica.get(domain).await.unwrap_err().code(),
+            Code::NotFound
+        );
+        assert_eq!(
+            replica.resolve(domain).await.unwrap_err().code(),
+            Code::NotFound
+        );
+    }
+    assert_eq!(listed(&replica).await, 0);
+    eventually("nothing is left", async || {
+        let left = world.leftovers().await;
+        if left.is_empty() { Ok(()) } else { Err(left) }
+    })
+    .await;
+    // Its names can be taken again, and one of the two replicas has destroyed each.
+    assert_eq!(failure(&other.create("a.example").await.unwrap()), None);
+    assert_eq!(world.operations("destroy").await.len(), 3);
+
+    // Also when nobody was there to see it.
+    assert_eq!(
+        failure(&other.create("alias1.example").await.unwrap()),
+        None
+    );
+    replica.stop().await;
+    other.stop().await;
+    for domain in ["a.example", "alias1.example"] {
+        destroy(&world, domain).await;
+    }
+    let replica = world.replica("one", Failpoints::default()).await;
+    eventually("nothing is left", async || {
+        let left = world.leftovers().await;
+        if left.is_empty() { Ok(()) } else { Err(left) }
+    })
+    .await;
+    assert_eq!(listed(&replica).await, 0);
+}
+
+/// A person chooses the passphrase at the original's server: the register token goes, and the link with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_passphrase_that_is_chosen_elsewhere_uses_the_register_token_up() {
+    let world = World::new().await;
+    let replica = world.replica("one", Failpoints::default()).await;
+    assert_eq!(failure(&replica.create("a.example").await.unwrap()), None);
+    let found = world.documents("a.example").await;
+    let instances = world.couch.database(&DbName::global("instances").unwrap());
+    let mut document: Document<Map<String, Value>> =
+        instances.get(&found.id).await.unwrap().unwrap();
+    document.body.remove("register_token");
+    document.body.extend([
+        ("passphrase_hash".to_owned(), json!("c2NyeXB0")),
+        ("password_defined".to_owned(), json!(true)),
+        ("onboarding_finished".to_owned(), json!(true)),
+    ]);
+    let written = instances.put(&found.id, Some(&document.rev), &document.body);
+    assert!(written.await.unwrap().committed().is_some());
+    let shown = replica.get("a.example").await.unwrap();
+    assert!(shown.onboarding_finished);
+    let resolved = replica.resolve("a.example").await.unwrap();
+    assert!(!resolved.onboarding);
+    let check = CheckRegisterTokenRequest {
+        register_token: "00112233445566778899aabbccddeeff".to_owned(),
+    };
+    let check = for_tenant(check, &resolved.tenant.unwrap());
+    let refused = replica.tenants.clone().check_register_token(check).await;
+    assert_eq!(refused.unwrap_err().code(), Code::PermissionDenied);
+}
+
+/// Two programs give one name to two instances at the same moment. Neither is preferred, and both are told.
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_several_instances_have_are_told() {
+    let world = World::new().await;
+    let replica = world.replica("one", Failpoints::default()).await;
+    assert_eq!(failure(&replica.create("a.example").await.unwrap()), None);
+    let ours = world.documents("a.example").await.id;
+    let mut theirs = document(1);
+    theirs["domain_aliases"] = json!(["a.example", "free.example"]);
+    make(&world, "ffffffff", theirs).await;
+    let conflicts = async || -> Vec<NameConflict> {
+        let mut instances = replica.instances.clone();
+        let found = instances.list_conflicts(ListConflictsRequest {}).await;
+        found.unwrap().into_inner().try_collect().await.unwrap()
+    };
+    eventually("it is adopted", async || match listed(&replica).await {
+        2 => Ok(()),
+        listed => Err(listed),
+    })
+    .await;
+    let found = conflicts().await;
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert_eq!(found[0].name, "a.example");
+    let contenders: Vec<_> = found[0]
+        .contenders
+        .iter()
+        .map(|it| (it.id.as_str(), it.domain.as_str(), it.alias, it.has_claim))
+        .collect();
+    let expected = [
+        (ours.as_str(), "a.example", false, true),
+        ("ffffffff", "n1.example:8080", true, false),
+    ];
+    assert_eq!(contenders, expected);
+    let without = Instance {
+        domain_aliases: vec!["free.example".to_owned()],
+        ..Instance::default()
+    };
+    let changed = replica
+        .update("n1.example", &["domain_aliases"], without)
+        .await;
+    assert_eq!(failure(&changed.unwrap()), None);
+    assert_eq!(conflicts().await, []);
+    for domain in ["a.example", "n1.example:8080"] {
+        assert_eq!(failure(&replica.destroy(domain).await.unwrap()), None);
+    }
+    assert_eq!(world.leftovers().await, Vec::<String>::new());
+}
+
+/// Other software publishes an instance with the name while ours is being made.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_creation_gives_way_to_an_instance_that_is_published_before_it() {
+    let world = World::new().await;
+    if !world.is_embedded() {
+        return;
+    }
+    let replica = world.replica("one", Failpoints::default()).await;
+    replica.get("n1.example").await.unwrap_err();
+    // The databases of ours take a while.
+    let slow = embedded_couchdb::faults::Fault::Delay(Duration::from_secs(2));
+    let rule = embedded_couchdb::faults::Rule::once("PUT", "io-cozy-jobs", slow);
+    world.faults().add(rule);
+    let (ours, ()) = tokio::join!(replica.create("n1.example:8080"), async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        make(&world, "00000001", document(1)).await;
+    });
+    let ours = ours.unwrap();
+    assert!(
+        failure(&ours).unwrap().contains("n1.example:8080"),
+        "{ours:#?}"
+    );
+    assert_eq!(replica.get("n1.example").await.unwrap().id, "00000001");
+    assert_eq!(
+        failure(&replica.destroy("n1.example:8080").await.unwrap()),
+        None
+    );
+    assert_eq!(world.leftovers().await, Vec::<String>::new());
+}
