@@ -7,8 +7,10 @@
 
 use std::{
     fs,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::Command,
+    time::UNIX_EPOCH,
 };
 
 use hamlet_tests::{
@@ -18,6 +20,7 @@ use hamlet_tests::{
 };
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use test_kit::eventually;
 
 /// What other software makes for a new instance.
 const ALICE: &str = include_str!("../data/recorded-databases-alice.json");
@@ -228,7 +231,7 @@ async fn a_folder_goes_with_its_instance_and_with_no_other() {
     assert!(world.folder(&eve).join(".cozy_trash").is_dir());
     assert!(!notes.exists() || tree(&notes).is_empty());
 
-    // What an instance leaves behind that was lost from the database.
+    // Other software destroys an instance in the database alone.
     let finn = world.daemon.domain("finn");
     world.done(&format!("instances add {finn}"));
     let document = world.instance(&finn).await;
@@ -237,12 +240,30 @@ async fn a_folder_goes_with_its_instance_and_with_no_other() {
     let path = format!("global%2Finstances/{id}?rev={rev}");
     let (status, _) = world.database.call(Method::DELETE, &path, None).await;
     assert!(status.is_success());
-    let prefix = document["prefix"].as_str().unwrap();
+    eventually("the folder is removed", async || {
+        !world.folder(&finn).exists()
+    })
+    .await;
+
+    // Folders whose instances were lost: of one the domain is free, the other has an instance.
+    let lost = world.daemon.domain("lost");
+    fs::create_dir_all(world.folder(&lost).join("Photos")).unwrap();
+    fs::create_dir_all(&notes).unwrap();
+    for (prefix, domain) in [("cozylost", &lost), ("cozystale", &eve)] {
+        let found = fs::metadata(world.folder(domain)).unwrap();
+        let born = found.created().unwrap().duration_since(UNIX_EPOCH);
+        let (inode, born) = (found.ino(), born.unwrap().as_nanos());
+        let built = json!({"inode": inode, "born": born});
+        let note = json!({"root": world.store(), "domain": domain, "built": built});
+        fs::write(notes.join(prefix), note.to_string()).unwrap();
+    }
     let orphans = world.done("instances orphans");
-    assert!(orphans.contains(prefix), "{orphans}");
-    assert!(world.folder(&finn).exists());
+    for prefix in ["cozylost", "cozystale"] {
+        assert!(orphans.contains(prefix), "{orphans}");
+    }
+    assert!(world.folder(&lost).exists());
     world.done("instances orphans --purge --force");
-    assert!(!world.folder(&finn).exists());
+    assert!(!world.folder(&lost).exists() && tree(&notes).is_empty());
     assert!(world.folder(&eve).exists() && world.folder(&carol).exists());
 }
 
