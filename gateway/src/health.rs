@@ -9,8 +9,9 @@ use std::{
     time::Duration,
 };
 
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use hyper::body::Incoming;
+use serde_json::json;
 use service_kit::peer::Channel;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -50,6 +51,9 @@ const LIVE_PATH: &str = "/healthz";
 /// Where they ask whether it can do its work.
 const READY_PATH: &str = "/readyz";
 
+/// Where clients of the original ask whether it can do its work.
+const STATUS_PATHS: [&str; 2] = ["/status", "/status/"];
+
 /// What is told about the directory while its answers are not kept true.
 const DEGRADED: &str = "ready; degraded: the instance service does not tell of changes, so hosts are asked for \
                         again after a moment";
@@ -68,6 +72,9 @@ impl Readiness {
             return None;
         }
         let is_head = request.method() == Method::HEAD;
+        if STATUS_PATHS.contains(&request.uri().path()) {
+            return Some(self.status(is_head));
+        }
         let plain = |status, text: &str| {
             let mut response = plain(status, text);
             if is_head {
@@ -93,6 +100,34 @@ impl Readiness {
             }
             _ => None,
         }
+    }
+
+    /// The answer in the form that clients of the original read: its cache is the directory here, its database is behind
+    /// the instance service, and its file system behind the files service.
+    fn status(&self, is_head: bool) -> Response<Body> {
+        let [instances, files, apps] = &*self.services;
+        let serves = |service: &AtomicBool| service.load(Ordering::Relaxed);
+        let told = |is_healthy: bool| if is_healthy { "healthy" } else { "unhealthy" };
+        let (code, message) = if [instances, files, apps].into_iter().all(serves) {
+            (StatusCode::OK, "OK")
+        } else {
+            (StatusCode::BAD_GATEWAY, "KO")
+        };
+        let body = json!({
+            "cache": told(!self.directory.is_degraded()),
+            "couchdb": told(serves(instances)),
+            "fs": told(serves(files)),
+            "message": message,
+            "status": message,
+        });
+        let mut response = plain(code, &body.to_string());
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if is_head {
+            *response.body_mut() = Body::Empty;
+        }
+        response
     }
 }
 

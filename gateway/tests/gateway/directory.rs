@@ -146,6 +146,21 @@ async fn without_heartbeats_answers_live_shortly_and_health_says_so() {
         .await;
     };
     ready("\r\n\r\nready\n").await;
+    let status = async |method: &str, path: &str| {
+        let request = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        http(world.public, request.as_bytes()).await
+    };
+    // As clients of the original ask.
+    for path in ["/status", "/status/"] {
+        let told = status("GET", path).await;
+        assert!(told.starts_with("HTTP/1.1 200"), "{told}");
+        assert!(told.contains("content-type: application/json"), "{told}");
+        assert!(
+            told.contains(r#""cache":"healthy""#) && told.contains(r#""status":"OK""#),
+            "{told}"
+        );
+    }
+    assert!(status("HEAD", "/status").await.ends_with("\r\n\r\n"));
     changes.be_silent(true);
     for wanted in [Code::FailedPrecondition, Code::Unimplemented] {
         match wanted {
@@ -156,6 +171,11 @@ async fn without_heartbeats_answers_live_shortly_and_health_says_so() {
         assert!(seen < LIFE * 2, "{seen:?}");
     }
     ready("degraded").await;
+    let told = status("GET", "/status").await;
+    assert!(
+        told.contains(r#""cache":"unhealthy""#) && told.contains(r#""status":"OK""#),
+        "{told}"
+    );
     changes.be_silent(false);
     settle(&world, &client, &[ALICE]).await;
     ready("\r\n\r\nready\n").await;

@@ -82,7 +82,7 @@ const UNBUILT: &[(&str, &[HttpMethod], &str)] = {
         (
             "/instances/{domain}/fsck",
             &[Get],
-            "checks of files; use `hamlet check fs`",
+            "checks of files; use `hamlet instances fsck`",
         ),
         ("/instances/{domain}/checks/{check}", &[Post], "checks"),
         ("/instances/{domain}/fixers/{fixer}", &[Post], "repairs"),
