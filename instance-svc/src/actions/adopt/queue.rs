@@ -200,6 +200,7 @@ mod tests {
         queue.note_known("2", true);
         assert_eq!(ids(&queue), ["2"]);
         assert!(queue.is_known("2") && !queue.is_known("1"));
+        tokio::time::sleep(Duration::from_millis(1)).await;
         queue.note_urgent("1");
         assert_eq!(ids(&queue), ["2", "1"]);
         queue.note_new("1");
