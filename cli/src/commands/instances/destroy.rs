@@ -5,10 +5,11 @@ use hamlet_proto::hamlet::instance::v1::{
     DeleteInstanceRequest, Instance, instance_service_client::InstanceServiceClient,
 };
 use prost_types::Duration;
+use tonic::Code;
 
 use super::disabled::refuse_if_disabled;
 use crate::{
-    calls::{get_instance, instance_name},
+    calls::{get_instance, instance_name, refusal, refuse_unready},
     change::ChangeRequest,
     error::CommandError,
     flags::{global::GlobalFlags, target::Target},
@@ -65,6 +66,7 @@ impl Destroy {
                     instance.domain
                 )));
             }
+            refuse_at_once(&instance)?;
             confirm(session.url(), &instance, self.keep.as_ref()).await?;
             if request.etag.is_empty() {
                 // Another instance may have taken the name since the question.
@@ -82,6 +84,21 @@ impl Destroy {
 }
 
 /// Asks for the domain again. Any spelling of it will do, with its port or without one.
+/// Refuses what the server would refuse, before anybody answers a question.
+fn refuse_at_once(instance: &Instance) -> Result<(), CommandError> {
+    refuse_unready(instance)?;
+    if !instance.locked {
+        return Ok(());
+    }
+    let domain = &instance.domain;
+    let message = format!("{domain} is locked: `hamlet instances modify {domain} --unlock`");
+    Err(refusal(
+        Code::FailedPrecondition,
+        "INSTANCE_LOCKED",
+        message,
+    ))
+}
+
 async fn confirm(
     server: &str,
     instance: &Instance,
