@@ -24,7 +24,8 @@ pub struct SourceFlags {
         long,
         env = "HAMLET_APP_ROOTS",
         value_name = "DIRS",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = process_kit::folder::existing
     )]
     pub app_roots: Vec<PathBuf>,
     /// Networks from which apps may be downloaded although their addresses are not public, such as 10.1.0.0/16,

@@ -24,6 +24,7 @@ use object_store::{
     Error as StoreError, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions,
     PutPayload, local::LocalFileSystem, path::Path,
 };
+use process_kit::folder::make_folder;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
@@ -108,7 +109,7 @@ impl Contents {
                 source: Box::new(source),
             })
         };
-        std::fs::create_dir_all(folder).map_err(unusable)?;
+        make_folder(folder).map_err(|error| unusable(std::io::Error::other(error)))?;
         for below in [BLOBS, TREES] {
             remove_half_written(&folder.join(below)).map_err(unusable)?;
         }

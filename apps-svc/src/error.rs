@@ -26,8 +26,10 @@ pub enum Error {
         why: String,
     },
     /// The app is not installed.
-    #[error("{slug} is not installed")]
+    #[error("{slug} is not installed; `hamlet {kind}s ls DOMAIN` shows what is")]
     NotInstalled {
+        /// Its kind: `app` or `konnector`.
+        kind: &'static str,
         /// Its slug.
         slug: String,
     },
@@ -65,6 +67,14 @@ pub enum Error {
         /// The host of the registry.
         registry: String,
         /// What happened.
+        why: String,
+    },
+    /// A registry gave an answer that cannot be used: another try gets the same.
+    #[error("the registry {registry} {why}")]
+    RegistryAnswer {
+        /// The host of the registry.
+        registry: String,
+        /// What is wrong with the answer.
         why: String,
     },
     /// An archive cannot be downloaded.
@@ -111,6 +121,7 @@ impl ServiceError for Error {
             Self::Archive(_) => (Code::FailedPrecondition, "ARCHIVE_REFUSED"),
             Self::Checksum { .. } => (Code::FailedPrecondition, "CHECKSUM_MISMATCH"),
             Self::Registry { .. } => (Code::Unavailable, "REGISTRY_UNAVAILABLE"),
+            Self::RegistryAnswer { .. } => (Code::FailedPrecondition, "REGISTRY_INVALID"),
             Self::Download { .. } => (Code::Unavailable, "DOWNLOAD_FAILED"),
             Self::TooLate(_) => (Code::DeadlineExceeded, "APP_TOO_SLOW"),
             Self::Contents(_) => (Code::Unavailable, "CONTENT_STORE_FAILED"),

@@ -27,7 +27,7 @@ pub struct Flags {
     #[command(flatten)]
     couch: CouchFlags,
     /// A folder of apps in which slugs are looked up where no registry is configured.
-    #[arg(long, env = "HAMLET_APP_FOLDER", value_name = "DIR")]
+    #[arg(long, env = "HAMLET_APP_FOLDER", value_name = "DIR", value_parser = process_kit::folder::existing)]
     app_folder: Option<PathBuf>,
     #[command(flatten)]
     apps: Config,

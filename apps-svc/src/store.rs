@@ -164,7 +164,10 @@ impl Store {
     ) -> Result<AppDocument, Error> {
         let slug = slug.to_owned();
         match self.app(kind, &slug).await? {
-            None => Err(Error::NotInstalled { slug }),
+            None => Err(Error::NotInstalled {
+                kind: kind.permission_type(),
+                slug,
+            }),
             Some(app) if !etag.is_empty() && etag != app.rev.as_str() => {
                 Err(Error::Changed { slug })
             }

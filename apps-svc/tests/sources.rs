@@ -91,7 +91,10 @@ async fn a_redirect_is_checked_like_the_address_before_it() {
     let source = world.registry.file("away/home.tar");
     let (reason, message) = world.refused(&source).await;
     assert_eq!(reason, "INVALID_FIELD", "{message}");
-    assert!(message.contains("has no public address"), "{message}");
+    assert!(
+        message.contains("it redirects to an address that is not public"),
+        "{message}"
+    );
     assert_eq!(world.registry.asked().await, ["/away/home.tar"]);
 }
 

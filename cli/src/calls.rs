@@ -1,16 +1,18 @@
 //! Calls that several commands make.
 
-use std::ops::ControlFlow;
+use std::{collections::HashMap, ops::ControlFlow};
 
 use hamlet_proto::{
     google::longrunning::{GetOperationRequest, Operation, operations_client::OperationsClient},
     hamlet::instance::v1::{
         CreateTokenRequest, GetInstanceRequest, Instance, ListInstancesRequest,
-        ListInstancesResponse, UpdateInstanceRequest,
+        ListInstancesResponse, UpdateInstanceRequest, instance::State,
         instance_service_client::InstanceServiceClient,
     },
 };
 use prost_types::FieldMask;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{
     change::ChangeRequest,
@@ -46,20 +48,51 @@ pub(crate) async fn get_instance(
         .await
 }
 
-/// A connection for calls that are routed by an instance, as somebody typed its domain. Calls are routed by the host alone;
-/// so a port is asked about first, and one that the instance does not have is refused, as by all commands.
+/// A connection for calls that are routed by an instance, as somebody typed its domain; see [`own_domain`].
 ///
 /// # Errors
-/// When there is no such instance, or the server cannot be reached.
+/// As [`own_domain`].
 pub(crate) async fn channel_for(
     session: &Session,
     domain: &str,
 ) -> Result<AdminChannel, CommandError> {
-    if domain.contains(':') {
-        let channel = session.channel().await?;
-        get_instance(session, &channel, domain).await?;
+    let own = own_domain(session, domain).await?;
+    session.channel_of(&own).await
+}
+
+/// The domain of the instance that somebody typed, in its own spelling. The server is asked for it, because calls of one
+/// instance are routed by the host alone: so what is no name of an instance is refused as by all commands.
+///
+/// # Errors
+/// When there is no such instance, it is being created, or the server cannot be reached.
+pub(crate) async fn own_domain(session: &Session, domain: &str) -> Result<String, CommandError> {
+    let channel = session.channel().await?;
+    let instance = get_instance(session, &channel, domain).await?;
+    refuse_unready(&instance)?;
+    Ok(instance.domain)
+}
+
+/// Refuses an instance that is being created: nothing else can be done with it before.
+///
+/// # Errors
+/// The operation that has it, and how to follow it.
+pub(crate) fn refuse_unready(instance: &Instance) -> Result<(), CommandError> {
+    if instance.state() != State::Creating {
+        return Ok(());
     }
-    session.channel_of(domain).await
+    let id = instance.operation.trim_start_matches("operations/");
+    let message = format!(
+        "operations/{id} is creating {}; `hamlet operations wait {id}` follows it to its end",
+        instance.domain
+    );
+    Err(refusal(Code::Aborted, "INSTANCE_BUSY", message))
+}
+
+/// What the server would answer, told before it is asked.
+pub(crate) fn refusal(code: Code, reason: &str, message: String) -> CommandError {
+    let mut details = ErrorDetails::new();
+    details.set_error_info(reason, "hamlet", HashMap::new());
+    Status::with_error_details(code, message, details).into()
 }
 
 /// Reads one page of the list of instances.

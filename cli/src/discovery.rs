@@ -1,9 +1,9 @@
 //! Finds the server and the credential for it.
 //!
-//! `--at` comes first, then `--server` and `--credential-file`, `HAMLET_DATA`, and the installation that `hamlet use`
-//! chose. Without them a local `hamletd` is found by its data folder: `HAMLET_DATA`, or `hamlet-data` in the
-//! working directory or in one of the folders above it. A credential of a data folder is sent to the server of that
-//! folder and to no other.
+//! The flags `--at`, or `--server` and `--credential-file`, come before every variable. Then come `HAMLET_AT`,
+//! `HAMLET_SERVER` and `HAMLET_CREDENTIAL_FILE`, `HAMLET_DATA`, and the installation that `hamlet use` chose. Without them
+//! a local `hamletd` is found by its data folder: `HAMLET_DATA`, or `hamlet-data` in the working directory or in one of
+//! the folders above it. A credential of a data folder or of an installation is sent to its own server and to no other.
 
 use std::{
     env, fs,
@@ -17,6 +17,7 @@ use service_kit::secret::Secret;
 use crate::{
     client_file::{ClientFile, Installation},
     error::CommandError,
+    flags::global::GlobalFlags,
 };
 
 /// The default name of the data folder.
@@ -39,60 +40,118 @@ pub(crate) struct Server {
     pub(crate) credential_file: PathBuf,
 }
 
+/// What somebody gave, and by what: a flag or a variable.
+struct Given<T> {
+    value: T,
+    by: &'static str,
+    is_flag: bool,
+}
+
+/// A value with its origin, when there is one.
+fn given<T>(value: Option<T>, is_flag: bool, names: [&'static str; 2]) -> Option<Given<T>> {
+    let [flag, variable] = names;
+    value.map(|value| Given {
+        value,
+        by: if is_flag { flag } else { variable },
+        is_flag,
+    })
+}
+
 /// Finds the server.
 ///
 /// # Errors
-/// When there is none, or its credential cannot be read; the message says what was looked at.
-pub(crate) fn find(
-    server: Option<&str>,
-    credential_file: Option<&Path>,
-    at: Option<&str>,
-) -> Result<Server, CommandError> {
+/// When there is none, two flags name two, or its credential cannot be read; the message says what was looked at.
+pub(crate) fn find(flags: &GlobalFlags) -> Result<Server, CommandError> {
+    let typed = flags.typed;
     // An empty variable counts as not set.
-    let server = server.filter(|server| !server.is_empty());
-    let credential_file = credential_file.filter(|file| !file.as_os_str().is_empty());
+    let server = flags.server.as_deref().filter(|it| !it.is_empty());
+    let server = given(server, typed.server, ["--server", "HAMLET_SERVER"]);
+    let credential_file = flags.credential_file.as_deref();
+    let credential_file = given(
+        credential_file.filter(|file| !file.as_os_str().is_empty()),
+        typed.credential_file,
+        ["--credential-file", "HAMLET_CREDENTIAL_FILE"],
+    );
+    let at = flags.at.as_deref().filter(|name| !name.is_empty());
+    let at = given(at, typed.at, ["--at", "HAMLET_AT"]);
     let file = ClientFile::read()?;
-    let named = match at.filter(|name| !name.is_empty()) {
-        Some(name) => Some(name),
-        // A server, a credential or a folder that somebody names comes before what was chosen once.
-        None if server.is_some() || credential_file.is_some() || named_folder().is_some() => None,
-        None => file.chosen.as_deref(),
-    };
-    if let Some(name) = named {
-        let Installation {
-            server,
-            credential_file,
-        } = file.get(name)?;
-        let url = checked(name, server)?;
-        return with_credential(url, credential_file.clone());
-    }
-    let folder = data_folder();
-    let url = match (server, credential_file, &folder) {
-        (Some(url), _, _) => with_scheme(url),
-        // Without a data folder, the credential is for a server at the default address.
-        (None, Some(_), None) => DEFAULT_SERVER.to_owned(),
-        (None, _, folder) => url_in(folder.as_deref())?,
-    };
-    check("--server", &url)?;
-    let credential_file = match (credential_file, &folder) {
-        (Some(file), _) => file.to_owned(),
-        (None, Some(folder)) if address_in(folder).is_some_and(|own| is_same(&url, own)) => {
-            folder.join(CREDENTIAL)
-        }
-        (None, _) => {
+    if let Some(at) = at.filter(|at| at.is_flag || server.as_ref().is_none_or(|it| !it.is_flag)) {
+        if at.is_flag
+            && let Some(flag) = [
+                server.as_ref().filter(|it| it.is_flag).map(|it| it.by),
+                credential_file
+                    .as_ref()
+                    .filter(|it| it.is_flag)
+                    .map(|it| it.by),
+            ]
+            .into_iter()
+            .flatten()
+            .next()
+        {
             return Err(CommandError::Usage(format!(
-                "no credential for {url}: name its file with --credential-file or HAMLET_CREDENTIAL_FILE ({})",
-                looked_at()
+                "--at and {flag} contradict each other: an installation has its own server and credential; give one"
             )));
         }
+        let installation = file
+            .get(at.value)
+            .map_err(|error| CommandError::Usage(format!("{}: {error}", at.by)))?;
+        return at_installation(
+            at.value,
+            installation,
+            credential_file.filter(|it| it.is_flag),
+        );
+    }
+    // A server, a credential or a folder that somebody names comes before what was chosen once.
+    if server.is_none()
+        && credential_file.is_none()
+        && named_folder().is_none()
+        && let Some(name) = file.chosen.as_deref()
+    {
+        return at_installation(name, file.get(name)?, None);
+    }
+    let folder = data_folder();
+    let (what, url) = match (&server, &credential_file, &folder) {
+        (Some(server), _, _) => (server.by, with_scheme(server.value)),
+        // Without a data folder, the credential is for a server at the default address.
+        (None, Some(_), None) => ("--server", DEFAULT_SERVER.to_owned()),
+        (None, _, folder) => ("HAMLET_DATA", url_in(folder.as_deref())?),
     };
-    with_credential(url, credential_file)
+    check(what, &url)?;
+    match (credential_file, &folder) {
+        (Some(file), _) => with_credential(url, file.value.to_owned(), Some(file.by)),
+        (None, Some(folder)) if address_in(folder).is_some_and(|own| is_same(&url, own)) => {
+            with_credential(url, folder.join(CREDENTIAL), None)
+        }
+        (None, _) => Err(CommandError::Usage(format!(
+            "no credential for {url}: name its file with --credential-file or HAMLET_CREDENTIAL_FILE ({})",
+            looked_at()
+        ))),
+    }
 }
 
-fn with_credential(url: String, credential_file: PathBuf) -> Result<Server, CommandError> {
+/// The server of an installation, with its credential or with another one of the same server.
+fn at_installation(
+    name: &str,
+    installation: &Installation,
+    other: Option<Given<&Path>>,
+) -> Result<Server, CommandError> {
+    let url = checked(name, &installation.server)?;
+    match other {
+        Some(file) => with_credential(url, file.value.to_owned(), Some(file.by)),
+        None => with_credential(url, installation.credential_file.clone(), None),
+    }
+}
+
+/// The server with the credential of a file; `by` is the flag or variable that names the file.
+fn with_credential(
+    url: String,
+    credential_file: PathBuf,
+    by: Option<&str>,
+) -> Result<Server, CommandError> {
     let credential = Secret::from_file(&credential_file).map_err(|error| {
+        let by = by.map(|by| format!("{by}: ")).unwrap_or_default();
         CommandError::Usage(format!(
-            "cannot read the admin credential in {}: {error}",
+            "{by}cannot read the admin credential in {}: {error}",
             credential_file.display()
         ))
     })?;
@@ -183,10 +242,21 @@ fn url_in(folder: Option<&Path>) -> Result<String, CommandError> {
     };
     match address_in(folder) {
         Some(address) => Ok(format!("http://{address}")),
-        None => Err(CommandError::Unavailable(format!(
-            "the hamletd of {} does not run (there is no {ADDRESS} in it); start it, or name a server with --server",
-            folder.display()
-        ))),
+        None => {
+            let by = match named_folder() {
+                Some(named) if named == folder => "HAMLET_DATA: ",
+                _ => "",
+            };
+            let folder_name = folder.display();
+            Err(CommandError::Unavailable(if folder.is_dir() {
+                format!(
+                    "{by}the hamletd of {folder_name} does not run (there is no {ADDRESS} in it); start it, or name a \
+                     server with --server"
+                )
+            } else {
+                format!("{by}there is no folder {folder_name}; give the data folder of a hamletd")
+            }))
+        }
     }
 }
 

@@ -36,7 +36,10 @@ use process_kit::arguments;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    argument_names::ArgumentNames, commands::Cli, error::CommandError, flags::format::Format,
+    argument_names::ArgumentNames,
+    commands::Cli,
+    error::CommandError,
+    flags::{format::Format, global::Typed},
     report::report,
 };
 
@@ -53,7 +56,7 @@ fn main() -> ExitCode {
                 // The rest is how the command is used.
                 let message = text.split("\n\n").next().unwrap_or(&text).trim();
                 let message = message.strip_prefix("error: ").unwrap_or(message);
-                output::say(&report::usage_document(message));
+                output::say(&report::usage_document(message, &arguments::blamed(&error)));
                 return ExitCode::from(2);
             }
             error.exit()
@@ -61,7 +64,7 @@ fn main() -> ExitCode {
     };
     let names = ArgumentNames::of(&command, &matches);
     let cli = match Cli::from_arg_matches(&matches) {
-        Ok(cli) => cli,
+        Ok(cli) => cli.with_typed(Typed::of(&matches)),
         Err(error) => error.exit(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()

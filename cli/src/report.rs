@@ -10,7 +10,8 @@ use crate::{
     flags::format::Format,
     output::{
         say,
-        text::{clean, clean_json},
+        text::{clean, clean_json, shortened},
+        time,
     },
 };
 
@@ -25,17 +26,23 @@ pub(crate) fn report(error: &CommandError, names: &ArgumentNames, format: Format
         return;
     }
     for line in lines(error, names) {
-        say(&clean(&line));
+        say(&clean(&time::in_message(&line)));
     }
 }
 
 /// The error of a command line that cannot be read, as the JSON of [`report`].
-pub(crate) fn usage_document(message: &str) -> String {
+///
+/// `arguments` are those that are to blame.
+pub(crate) fn usage_document(message: &str, arguments: &[String]) -> String {
+    let violations: Vec<Value> = arguments
+        .iter()
+        .map(|argument| json!({"argument": argument, "description": message, "field": Value::Null}))
+        .collect();
     let document = json!({"error": {
         "code": name_of(Code::InvalidArgument),
         "reason": "USAGE",
         "message": message,
-        "fieldViolations": [],
+        "fieldViolations": violations,
     }});
     clean_json(&document.to_string()).into_owned()
 }
@@ -60,6 +67,10 @@ fn document(error: &CommandError, names: &ArgumentNames) -> Value {
         | CommandError::Json(_)
         | CommandError::Answer(_) => (Code::Internal, "INTERNAL".to_owned()),
     };
+    let of_usage = match error {
+        CommandError::Usage(message) => blamed(message),
+        _ => None,
+    };
     let violations: Vec<Value> = violations(error)
         .into_iter()
         .map(|violation| {
@@ -70,6 +81,7 @@ fn document(error: &CommandError, names: &ArgumentNames) -> Value {
                 "field": violation.field,
             })
         })
+        .chain(of_usage)
         .collect();
     json!({"error": {
         "code": name_of(code),
@@ -77,6 +89,16 @@ fn document(error: &CommandError, names: &ArgumentNames) -> Value {
         "message": headline(error, names),
         "fieldViolations": violations,
     }})
+}
+
+/// The argument with which a message of this program begins, as in `DOMAIN: is empty`, as a violation.
+fn blamed(message: &str) -> Option<Value> {
+    let (argument, why) = message.split_once(": ")?;
+    let is_value = |text: &str| {
+        !text.is_empty() && text.bytes().all(|it| it.is_ascii_uppercase() || it == b'_')
+    };
+    (argument.starts_with("--") || is_value(argument))
+        .then(|| json!({"argument": argument, "description": why, "field": Value::Null}))
 }
 
 /// The name of a code in `google.rpc.Code`.
@@ -174,6 +196,11 @@ fn lines(error: &CommandError, names: &ArgumentNames) -> Vec<String> {
 
 /// The first line, and the fields that it does not name.
 fn told(error: &CommandError, names: &ArgumentNames) -> (String, Vec<Wrong>) {
+    let (headline, wrong) = told_in_full(error, names);
+    (shortened(&headline).into_owned(), wrong)
+}
+
+fn told_in_full(error: &CommandError, names: &ArgumentNames) -> (String, Vec<Wrong>) {
     let message = error.to_string();
     let violations = violations(error);
     let plain: Vec<_> = violations

@@ -65,8 +65,7 @@ impl Session {
     /// # Errors
     /// As [`discovery::find`]; or the credential is not printable ASCII.
     pub(crate) fn find(flags: &GlobalFlags) -> Result<Self, CommandError> {
-        let (server, at) = (flags.server.as_deref(), flags.at.as_deref());
-        let server = discovery::find(server, flags.credential_file.as_deref(), at)?;
+        let server = discovery::find(flags)?;
         let mut bearer: MetadataValue<Ascii> = format!("Bearer {}", server.credential.expose())
             .parse()
             .map_err(|_| {
@@ -116,7 +115,7 @@ impl Session {
     fn endpoint(&self) -> Result<Endpoint, CommandError> {
         let endpoint = Endpoint::from_shared(self.server.url.clone()).map_err(|_| {
             CommandError::Usage(format!(
-                "--server: {} is no address; it looks like http://127.0.0.1:6060",
+                "{} is no address; it looks like http://127.0.0.1:6060",
                 self.server.url
             ))
         })?;

@@ -508,10 +508,15 @@ fn a_register_link_is_renewed() {
         link: "http://bob.example/?registerToken=new".to_owned(),
         token: "new".to_owned(),
         expire_time: Some(seconds(0)),
+        warnings: vec!["links to bob.example lead nowhere".to_owned()],
     };
     let fake = changing("register-link", &link);
     let renewed = fake.run("instances register-link bob.example --rotate --etag e1");
     assert!(renewed.err.contains("1970-01-01"), "{renewed:#?}");
+    assert!(
+        renewed.err.contains("warning: links to bob.example lead"),
+        "{renewed:#?}"
+    );
     assert_eq!(renewed.done(), "http://bob.example/?registerToken=new\n");
     assert_eq!(fake.asked::<RotateRegisterLinkRequest>()[0].etag, "e1");
     assert_eq!(fake.called("GetRegisterLink"), 0);
@@ -577,6 +582,7 @@ fn who_looks_at_operations_does_not_see_what_opens_an_instance() {
         link: "http://bob.example/?registerToken=open-sesame".to_owned(),
         token: "open-sesame".to_owned(),
         expire_time: Some(seconds(0)),
+        ..RegisterLink::default()
     };
     for fake in [
         changing("create", &created),

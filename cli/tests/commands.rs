@@ -22,7 +22,7 @@ use hamlet_proto::{
         instance::v1::{
             AppOutcome, CreateInstanceRequest, CreateInstanceResult, DeleteInstanceRequest,
             DeleteInstanceResult, OperationMetadata, RegisterLink, RemovedCount, Step,
-            operation_metadata::Phase, step,
+            instance::State, operation_metadata::Phase, step,
         },
     },
     pack,
@@ -537,6 +537,76 @@ fn an_alias_or_nothing_cannot_be_destroyed() {
 }
 
 #[test]
+fn what_cannot_be_destroyed_now_is_refused_before_anybody_answers() {
+    let mut locked = instance("locked.example");
+    locked.locked = true;
+    let mut new = instance("new.example");
+    new.state = State::Creating.into();
+    new.operation = "operations/op-7".to_owned();
+    let fake = Server::start(Script {
+        instances: vec![locked, new],
+        ..Script::default()
+    });
+    for (domain, told) in [
+        ("locked.example", "modify locked.example --unlock"),
+        ("new.example", "hamlet operations wait op-7"),
+    ] {
+        let typed = format!("{domain}\n");
+        let refused = fake.run_typing(&format!("instances destroy {domain}"), &typed);
+        assert!(!refused.err.contains("Type"), "{refused:#?}");
+        let refused = refused.failed(4);
+        assert!(refused.contains(told), "{refused}");
+    }
+    assert_eq!(fake.called("DeleteInstance"), 0);
+}
+
+#[test]
+fn every_command_of_one_instance_asks_the_server_for_its_name_first() {
+    let mut new = instance("new.example");
+    new.state = State::Creating.into();
+    new.operation = "operations/op-7".to_owned();
+    let fake = Server::start(Script {
+        instances: vec![new, instance("bücher.example:8080")],
+        apps: vec![App {
+            slug: "home".to_owned(),
+            ..App::default()
+        }],
+        ..Script::default()
+    });
+    let long = format!("w1..localhost{}", "a".repeat(6000));
+    for command in [
+        "instances fsck DOMAIN",
+        "files ls DOMAIN",
+        "files tree DOMAIN",
+        "apps ls DOMAIN",
+        "apps show DOMAIN home",
+        "apps install DOMAIN home",
+        "apps update DOMAIN home",
+        "apps uninstall DOMAIN home",
+        "konnectors ls DOMAIN",
+    ] {
+        for wrong in [long.as_str(), "a_b.localhost", "1.2.3"] {
+            let before = fake.calls().len();
+            let told = fake.run(&command.replace("DOMAIN", wrong)).failed(3);
+            assert!(told.contains("there is no instances/"), "{command}: {told}");
+            assert_eq!(fake.calls().len(), before + 1, "{command}: {wrong}");
+        }
+        let told = fake
+            .run(&command.replace("DOMAIN", "new.example"))
+            .failed(4);
+        assert!(
+            told.contains("hamlet operations wait op-7"),
+            "{command}: {told}"
+        );
+    }
+    // The call that follows is routed by the instance's own name, not by what was typed.
+    let listed = fake.run("apps ls BÜCHER.example:8080 -o name").done();
+    assert_eq!(listed, "home\n");
+    let calls = fake.calls();
+    assert_eq!(calls.last().unwrap(), "ListApps xn--bcher-kva.example:8080");
+}
+
+#[test]
 fn leftovers_are_no_success() {
     let left = DeleteInstanceResult {
         domain: "bob.example".to_owned(),
@@ -596,7 +666,7 @@ fn files_and_apps_are_asked_of_the_instance_that_the_domain_names() {
             state: "ready".to_owned(),
             ..App::default()
         }],
-        instances: vec![instance("bücher.example:8080")],
+        instances: vec![instance("bücher.example:8080"), instance("bob.example")],
         ..Script::default()
     });
     // Calls are routed by the host, so the port is asked about first.
@@ -705,6 +775,20 @@ fn with_json_an_error_is_json_too() {
         assert_eq!(refused.code, Some(code), "{wrong}: {refused:#?}");
         let error: Value = serde_json::from_str(&refused.err).unwrap();
         assert_eq!(error["error"]["code"], name, "{wrong}");
+    }
+    for (wrong, argument) in [
+        ("instances ls -o json --fields nope", "--fields"),
+        (
+            "instances add a.example --request-id a/b -o json",
+            "--request-id",
+        ),
+        ("instances show -o json", "DOMAIN"),
+        ("apps install a.example -o json", "SOURCE"),
+    ] {
+        let refused = fake.run(wrong);
+        let error: Value = serde_json::from_str(&refused.err).unwrap();
+        let violation = &error["error"]["fieldViolations"][0];
+        assert_eq!(violation["argument"], argument, "{wrong}: {refused:#?}");
     }
 }
 

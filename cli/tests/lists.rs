@@ -63,14 +63,21 @@ fn fields_are_printed_in_the_order_asked() {
     assert_eq!(fake.called("GetInstance"), 0);
     let lines = json_lines(
         &fake
-            .run("instances ls --json --fields disk_quota,domain,password_defined,blocked")
+            .run("instances ls --json --fields disk_quota,domain,passwordDefined,blocked,state,aliases")
             .done(),
     );
     assert_eq!(
         lines[1],
-        json!({"disk_quota": "10000000000", "domain": "b.example", "password_defined": true, "blocked": false})
+        json!({
+            "diskQuotaBytes": "10000000000", "domain": "b.example", "passwordDefined": true, "blocked": false,
+            "state": "STATE_ONBOARDING", "domainAliases": [],
+        })
     );
-    assert_eq!(lines[0]["password_defined"], json!(null));
+    let whole = json_lines(&fake.run("instances ls -o json").done());
+    for name in ["diskQuotaBytes", "domain", "passwordDefined", "state"] {
+        assert_eq!(lines[1][name], whole[1][name], "{name}");
+    }
+    assert_eq!(lines[0]["passwordDefined"], json!(null));
     let yaml = fake.run("instances ls --fields domain -o yaml").done();
     assert_eq!(yaml.matches("---\n").count(), 3, "{yaml}");
 }
@@ -134,8 +141,19 @@ fn the_available_fields_need_no_server() {
     for field in fields.lines() {
         fake.run(&format!("instances ls --fields {field}")).done();
     }
-    for field in ["domain", "db_prefix", "email", "state", "purge_time"] {
+    for field in ["domain", "prefix", "email", "state", "purgeTime"] {
         assert!(fields.lines().any(|line| line == field), "{field}");
+    }
+    for older in [
+        "db_prefix",
+        "purge_time",
+        "disk-quota",
+        "tz",
+        "tos",
+        "quota",
+        "created",
+    ] {
+        fake.run(&format!("instances ls --fields {older}")).done();
     }
 }
 
@@ -191,7 +209,7 @@ fn a_check_that_finds_something_fails() {
             finding("index_missing", "/a"),
             finding("content_mismatch", "/b b"),
         ],
-        instances: vec![instance("bücher.example:8080")],
+        instances: vec![instance("bücher.example:8080"), instance("bob.example")],
         ..Script::default()
     });
     let checked = fake.run("instances fsck Bücher.example:8080 --files-consistency --fail-fast");
@@ -215,7 +233,10 @@ fn a_check_that_finds_something_fails() {
 
 #[test]
 fn a_check_that_finds_nothing_says_nothing() {
-    let fake = Server::start(Script::default());
+    let fake = Server::start(Script {
+        instances: vec![instance("bob.example")],
+        ..Script::default()
+    });
     let checked = fake.run("instances fsck bob.example");
     assert_eq!(checked.err, "", "a program looks at the exit code");
     assert_eq!(checked.done(), "");
@@ -226,6 +247,7 @@ fn a_check_that_breaks_off_shows_what_it_found_and_is_no_success() {
     let fake = Server::start(Script {
         findings: vec![finding("index_missing", "/a")],
         broken: Some(Status::unavailable("the service starts again")),
+        instances: vec![instance("bob.example")],
         ..Script::default()
     });
     let checked = fake.run("instances fsck bob.example");

@@ -195,6 +195,100 @@ fn flags_win_over_the_environment() {
 }
 
 #[test]
+fn a_flag_comes_before_every_variable_and_two_flags_may_not_contradict() {
+    let (near, far) = (
+        Server::start(Script::default()),
+        Server::start(Script::default()),
+    );
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    fs::write(folder.join("credential"), ADMIN_CREDENTIAL).unwrap();
+    fs::write(folder.join("wrong"), "of another").unwrap();
+    for (name, url) in [("near", near.url()), ("far", far.url())] {
+        let line = format!("use {name} --url {url} --credential credential");
+        run(hamlet(folder, &line)).done();
+    }
+    let with = |line: &str, variables: &[(&str, &str)]| {
+        let mut command = hamlet(folder, line);
+        command.envs(variables.iter().copied());
+        run(command)
+    };
+    let (near_url, far_url) = (near.url(), far.url());
+    let asked = || (near.called("CountInstances"), far.called("CountInstances"));
+
+    // The server of the flag, whatever HAMLET_AT says; its credential is not that of HAMLET_AT.
+    let to_far = format!("--server {far_url} instances count");
+    with(
+        &to_far,
+        &[
+            ("HAMLET_AT", "near"),
+            ("HAMLET_CREDENTIAL_FILE", "credential"),
+        ],
+    )
+    .done();
+    assert_eq!(asked(), (0, 1));
+    let told = with(&to_far, &[("HAMLET_AT", "near")]).failed(2);
+    assert!(told.contains("no credential for"), "{told}");
+    // The credential of the flag, for the server of HAMLET_AT.
+    let own = "--credential-file credential instances count";
+    with(own, &[("HAMLET_AT", "near")]).done();
+    assert_eq!(asked(), (1, 1));
+    // The installation of the flag, whatever the variables say.
+    with(
+        "--at near instances count",
+        &[
+            ("HAMLET_AT", "far"),
+            ("HAMLET_SERVER", &far_url),
+            ("HAMLET_CREDENTIAL_FILE", "wrong"),
+            ("HAMLET_DATA", "/nope"),
+        ],
+    )
+    .done();
+    assert_eq!(asked(), (2, 1));
+    for flags in [
+        format!("--at near --server {near_url}"),
+        "--at near --credential-file credential".to_owned(),
+    ] {
+        let told = with(&format!("{flags} instances count"), &[]).failed(2);
+        assert!(told.contains("contradict each other"), "{told}");
+    }
+    assert_eq!(asked(), (2, 1));
+}
+
+#[test]
+fn an_error_of_a_variable_names_the_variable() {
+    let place = tempfile::tempdir().unwrap();
+    for (variable, value) in [
+        ("HAMLET_SERVER", "ftp://x"),
+        ("HAMLET_AT", "nope"),
+        ("HAMLET_CREDENTIAL_FILE", "/nope"),
+        ("HAMLET_DATA", "/nope"),
+    ] {
+        let mut command = hamlet(place.path(), "instances count");
+        command.env(variable, value);
+        let told = run(command);
+        let first = told.err.lines().next().unwrap_or_default();
+        assert!(
+            first.starts_with(&format!("error: {variable}: ")) && first.contains(value),
+            "{told:#?}"
+        );
+    }
+}
+
+#[test]
+fn the_usage_is_the_same_whatever_the_environment_is() {
+    let fake = Server::start(Script::default());
+    for line in ["instances show", "apps install", "use --url x"] {
+        let plain = run(hamlet(fake.folder(), line)).failed(2);
+        let mut command = fake.hamlet(line);
+        command.env("HAMLET_AT", "x");
+        let told = run(command).failed(2);
+        assert_eq!(plain, told);
+        assert!(!told.contains("--server"), "{told}");
+    }
+}
+
+#[test]
 fn nobody_at_the_address_is_told_at_once() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap();

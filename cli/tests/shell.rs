@@ -116,7 +116,7 @@ fn a_shell_completes_commands_names_of_fields_and_domains() {
     let clearable = complete(&["instances", "modify", "bob.example", "--unset", "settings"]);
     assert_eq!(clearable, ["settings"]);
     let fields = complete(&["instances", "ls", "--fields", "domain,disk"]);
-    assert_eq!(fields, ["domain,disk_quota"]);
+    assert_eq!(fields, ["domain,diskQuotaBytes"]);
 
     // Without a server there is nothing to offer, and nothing is said.
     let place = tempfile::tempdir().unwrap();

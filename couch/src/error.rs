@@ -60,7 +60,7 @@ pub type Cause = Box<dyn std::error::Error + Send + Sync + 'static>;
 #[non_exhaustive]
 pub enum Error {
     /// A setting is invalid. Nothing was sent.
-    #[error("the setting {setting} of the database cannot be used: {reason}")]
+    #[error("{}: {reason}", flag_of(setting))]
     Config {
         /// The name of the setting.
         setting: &'static str,
@@ -193,6 +193,18 @@ pub enum Error {
     },
 }
 
+/// The flag that gives a setting of the client.
+fn flag_of(setting: &'static str) -> &'static str {
+    match setting {
+        "url" => "couchdb",
+        "user" => "couchdb-user",
+        "password" => "couchdb-password-file",
+        "q" => "couchdb-q",
+        "n" => "couchdb-n",
+        other => other,
+    }
+}
+
 impl Error {
     /// Whether the same call may succeed later.
     #[must_use]
@@ -202,6 +214,20 @@ impl Error {
             Self::Refused { status, .. } => matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
             Self::Bulk { failure, .. } => failure.is_retryable(),
             Self::Cluster { source, .. } => source.is_retryable(),
+            _ => false,
+        }
+    }
+
+    /// Whether the disk of the database is full: only what makes room is carried out.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Refused { status, .. } => *status == 507,
+            Self::Bulk { failure, .. } => failure
+                .failed
+                .iter()
+                .any(|failed| failed.error == "insufficent_storage"),
+            Self::Cluster { source, .. } => source.is_disk_full(),
             _ => false,
         }
     }

@@ -22,6 +22,20 @@ pub fn status(error: &Error) -> StatusBuilder {
             "CLUSTER_NOT_CONFIGURED",
             error.to_string(),
         ),
+        error if error.is_disk_full() => StatusBuilder::new(
+            Code::FailedPrecondition,
+            "DISK_FULL",
+            match error.call() {
+                Some(call) => {
+                    format!(
+                        "the server's disk is full; destroy instances, or make room on it ({call})"
+                    )
+                }
+                None => {
+                    "the server's disk is full; destroy instances, or make room on it".to_owned()
+                }
+            },
+        ),
         error if error.is_retryable() => StatusBuilder::new(
             Code::Unavailable,
             "DATABASE_UNAVAILABLE",

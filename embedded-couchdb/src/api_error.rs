@@ -131,7 +131,7 @@ impl ApiError {
         Self::new(
             StatusCode::INSUFFICIENT_STORAGE,
             "insufficent_storage",
-            "no space left on the device that holds the databases",
+            "the server's disk is full: no space is left on the device that holds the databases",
         )
     }
 
@@ -153,6 +153,11 @@ impl From<rusqlite::Error> for ApiError {
     fn from(error: rusqlite::Error) -> Self {
         if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) {
             return Self::disk_full();
+        }
+        if error.sqlite_error_code() == Some(rusqlite::ErrorCode::ReadOnly) {
+            // On a full disk the writer makes its connection one that only reads.
+            tracing::debug!(%error, "the store cannot be written");
+            return Self::internal("the store cannot be written now");
         }
         tracing::error!(error = %error, "the store failed");
         Self::internal("the store failed; the server's log says why")

@@ -1,6 +1,6 @@
 //! `embedded-couchdb --listen ADDR --data DIR`
 
-use std::process::ExitCode;
+use std::{io::IsTerminal as _, process::ExitCode};
 
 use embedded_couchdb::program::{Flags, run};
 use process_kit::{arguments, folder};
@@ -19,6 +19,7 @@ async fn serve() -> ExitCode {
                 .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
         )
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     let args: Vec<_> = std::env::args_os().collect();
     let flags: Flags = arguments::parse(&args).unwrap_or_else(|error| error.exit());

@@ -6,6 +6,7 @@ use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use md5::{Digest as _, Md5};
 use object_store::{ObjectStore as _, ObjectStoreExt as _, local::LocalFileSystem, path::Path};
 use percent_encoding::percent_decode_str;
+use process_kit::folder::make_folder;
 
 use crate::{
     domain::{
@@ -60,7 +61,7 @@ impl Contents {
     /// # Errors
     /// When the folder cannot be created or used.
     pub(crate) fn open(folder: PathBuf) -> io::Result<Self> {
-        std::fs::create_dir_all(&folder)?;
+        make_folder(&folder).map_err(io::Error::other)?;
         let store = LocalFileSystem::new_with_prefix(&folder)?;
         Ok(Self {
             store: Arc::new(store),

@@ -4,6 +4,8 @@ use std::{path::PathBuf, time::Duration};
 
 use process_kit::duration;
 
+use crate::domain::name::Name;
+
 /// The settings of the instance service.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Config {
@@ -123,6 +125,22 @@ impl Config {
         format!("{scheme}://{domain}/")
     }
 
+    /// The warning for a name at whose port no public door is known to be. A name without a port has that of the scheme;
+    /// over https something in front of the door usually has it.
+    pub(crate) fn out_of_reach(&self, name: &Name) -> Option<String> {
+        let public = self.public_port?;
+        let port = match (name.port(), self.instance_scheme) {
+            (Some(port), _) => port,
+            (None, Scheme::Http) => 80,
+            (None, Scheme::Https) => return None,
+        };
+        (port != public).then(|| {
+            format!(
+                "links to {name} lead nowhere unless something forwards port {port}: the public door is at port {public}"
+            )
+        })
+    }
+
     pub(crate) const fn app_time_limit(&self) -> Duration {
         self.app_time_limit
     }
@@ -137,5 +155,34 @@ impl Config {
 
     pub(crate) const fn operations_kept(&self) -> Duration {
         self.operations_kept
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        reason = "a failed expectation is the test failing"
+    )]
+
+    use super::{Config, Scheme};
+
+    #[test]
+    fn a_name_that_leads_to_another_port_is_warned_of() {
+        let warns = |instance_scheme, public_port, name: &str| {
+            let config = Config {
+                instance_scheme,
+                public_port,
+                ..Config::default()
+            };
+            config.out_of_reach(&name.parse().unwrap()).is_some()
+        };
+        assert!(warns(Scheme::Http, Some(18080), "a.localhost"));
+        assert!(warns(Scheme::Http, Some(18080), "a.localhost:8080"));
+        assert!(warns(Scheme::Https, Some(8080), "a.example:8443"));
+        assert!(!warns(Scheme::Http, Some(18080), "a.localhost:18080"));
+        assert!(!warns(Scheme::Http, Some(80), "a.localhost"));
+        assert!(!warns(Scheme::Https, Some(8080), "a.example"));
+        assert!(!warns(Scheme::Http, None, "a.localhost:1"));
     }
 }

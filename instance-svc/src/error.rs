@@ -204,6 +204,24 @@ impl From<Vec<InvalidField>> for Error {
     }
 }
 
+impl Error {
+    /// This refusal together with further invalid fields of the same request, so that all are told at once. Invalid
+    /// fields come before every other reason.
+    #[must_use]
+    pub(crate) fn with_fields(self, more: Vec<InvalidField>) -> Self {
+        if more.is_empty() {
+            return self;
+        }
+        let mut fields = match self {
+            Self::Field(field) | Self::WeakPassphrase(field) => vec![field],
+            Self::Fields(fields) => fields,
+            _ => Vec::new(),
+        };
+        fields.extend(more);
+        fields.into()
+    }
+}
+
 /// The command that helps when the state of an instance does not allow something.
 fn way_out(domain: &str, why: Refusal) -> String {
     match why {

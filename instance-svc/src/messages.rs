@@ -24,13 +24,13 @@ use crate::{
         conflict::Conflict,
         fields::{Asked, Documents},
         instance::InstanceDocument,
+        name::Name,
         operation::Phase,
         orphan::{Orphan, OrphanKind},
         record::Record,
         removed::Removed,
         spec::{InvalidField, Spec},
     },
-    error::Error,
     operations::{
         Operation, Work,
         create::{APPS_STEP, AppOutcome, CreateWork},
@@ -42,22 +42,19 @@ use crate::{
 
 pub(crate) use crate::domain::fields::timestamp;
 
-/// The spec of a requested creation. A field that has no effect yet is refused, never ignored.
-pub(crate) fn spec(request: CreateInstanceRequest) -> Result<Spec, Status> {
+/// The spec of a requested creation, and the fields that cannot be chosen at creation. A field that has no effect yet is
+/// refused, never ignored.
+pub(crate) fn spec(request: CreateInstanceRequest) -> Result<(Spec, Vec<InvalidField>), Status> {
     let instance = request
         .instance
         .ok_or_else(|| status::invalid_field("instance", "is missing; give at least its domain"))?;
-    let (asked, mut wrong) = Asked::at_creation(&instance);
+    let (asked, wrong) = Asked::at_creation(&instance);
     let spec = Spec {
         asked,
         apps: request.apps,
         trace: request.trace,
     };
-    if wrong.is_empty() {
-        return Ok(spec);
-    }
-    wrong.extend(spec.check().err().unwrap_or_default());
-    Err(Error::from(wrong).into())
+    Ok((spec, wrong))
 }
 
 /// The instance that would be created from a spec.
@@ -122,6 +119,13 @@ pub(crate) fn register_link(config: &Config, document: &InstanceDocument) -> Opt
         link: format!("{}?registerToken={token}", config.url_of(&document.domain)),
         token,
         expire_time: None,
+        warnings: document
+            .domain
+            .parse::<Name>()
+            .ok()
+            .and_then(|name| config.out_of_reach(&name))
+            .into_iter()
+            .collect(),
     })
 }
 
@@ -318,14 +322,16 @@ pub(crate) fn created(
 /// An instance as its creation left it. Its settings are the requested ones: reading them again would cost one
 /// more request in every creation.
 fn just_created(task: Task<'_, CreateWork>, document: &InstanceDocument) -> Instance {
+    let asked = task.work.spec.documents();
     let documents = Documents {
         id: task.envelope.instance.clone(),
         instance: document.clone(),
         record: Record {
             created_at: Some(task.envelope.created_at),
-            ..Record::default()
+            // The fields that only Hamlet has, such as the labels.
+            ..asked.record
         },
-        ..task.work.spec.documents()
+        ..asked
     };
     documents.show()
 }

@@ -76,8 +76,10 @@ impl Program for Flags {
             database_kit::connect(&self.couch, &tables.couch_clusters, credentials.overlap())?;
         let tls = self.service.tls()?;
         let peers = Peers::new(
-            peer::connect_over(tls.clone(), &self.files_service, &cluster_key)?,
-            peer::connect_over(tls, &self.apps_service, &cluster_key)?,
+            peer::connect_over(tls.clone(), &self.files_service, &cluster_key)
+                .map_err(|error| format!("files-service: {error}"))?,
+            peer::connect_over(tls, &self.apps_service, &cluster_key)
+                .map_err(|error| format!("apps-service: {error}"))?,
         );
         let listener = self.service.listen().await?;
         tracing::info!(address = %listener.local_addr()?, "instance service listens");

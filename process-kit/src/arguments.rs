@@ -1,9 +1,11 @@
-//! The command line and the environment, read by clap, with two rules for every program: an empty environment variable
-//! counts as not set, and an error about the value of a variable names the variable.
+//! The command line and the environment, read by clap, with three rules for every program: an empty environment variable
+//! counts as not set, an error about the value of a variable names the variable, and the usage that an error shows is the
+//! same whatever the environment is.
 
 use std::{
     env,
     ffi::{OsStr, OsString},
+    num::{IntErrorKind, ParseIntError},
 };
 
 use clap::{
@@ -31,6 +33,115 @@ pub fn matches(command: &mut Command, args: &[OsString]) -> Result<ArgMatches, c
     command
         .try_get_matches_from_mut(args)
         .map_err(|error| name_variable(command, args, error))
+        .map_err(|error| without_variables_in_usage(command, args, error))
+        .map_err(|error| number_in_words(command, error))
+        .map_err(shortened)
+}
+
+/// Shows a very long value in part.
+fn shortened(mut error: clap::Error) -> clap::Error {
+    /// No value of everyday is longer.
+    const LONGEST: usize = 400;
+    const SHOWN: usize = 80;
+    if let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue)
+        && value.len() > LONGEST
+    {
+        let start: String = value.chars().take(SHOWN).chain(['…']).collect();
+        error.insert(ContextKind::InvalidValue, ContextValue::String(start));
+    }
+    error
+}
+
+/// Says of a wrong number what would be right, instead of how the parser failed.
+fn number_in_words(command: &Command, error: clap::Error) -> clap::Error {
+    let source = std::error::Error::source(&error);
+    let Some(wrong) = source.and_then(|source| source.downcast_ref::<ParseIntError>()) else {
+        return error;
+    };
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        _ => None,
+    };
+    let (Some(arg), Some(value)) = (
+        text(ContextKind::InvalidArg),
+        text(ContextKind::InvalidValue),
+    ) else {
+        return error;
+    };
+    let why = match wrong.kind() {
+        IntErrorKind::PosOverflow => "it is too large; give a smaller whole number",
+        IntErrorKind::NegOverflow => "it is too small; give a larger whole number",
+        _ => "it is no whole number; give one such as 3",
+    };
+    let message = format!("invalid value '{value}' for '{arg}': {why}\n");
+    let mut told = clap::Error::raw(error.kind(), message).with_cmd(command);
+    told.insert(ContextKind::InvalidArg, ContextValue::String(arg));
+    told.insert(ContextKind::InvalidValue, ContextValue::String(value));
+    told
+}
+
+/// The flags and arguments that an error is about, as help names them: `--fields`, `DOMAIN`.
+#[must_use]
+pub fn blamed(error: &clap::Error) -> Vec<String> {
+    let shown: Vec<String> = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(one)) => vec![one.clone()],
+        Some(ContextValue::Strings(several)) => several.clone(),
+        _ => Vec::new(),
+    };
+    shown
+        .iter()
+        .map(|argument| {
+            // One of a variable is `HAMLET_X (--flag <VALUE>)`.
+            let argument = argument
+                .split_once(" (")
+                .map_or(argument.as_str(), |(_, flag)| flag);
+            let name = argument.split([' ', '=']).next().unwrap_or(argument);
+            let name = name.split('[').next().unwrap_or(name);
+            name.trim_matches(['.', ')', '<', '>']).to_owned()
+        })
+        .collect()
+}
+
+/// The message of a program that began with these arguments: where it begins with the name of a flag, as in `listen: …`,
+/// and the value of that flag is from a variable, the variable is named too.
+#[must_use]
+pub fn name_variable_in(command: &Command, args: &[OsString], message: &str) -> String {
+    let Some((flag, why)) = message.split_once(": ") else {
+        return message.to_owned();
+    };
+    let long = flag.strip_prefix("--").unwrap_or(flag);
+    let variable = all_arguments(command)
+        .into_iter()
+        .find(|arg| arg.get_long() == Some(long))
+        .filter(|arg| !args.iter().any(|given| is_flag(given, arg)))
+        .and_then(Arg::get_env)
+        .filter(|name| env::var_os(name).is_some_and(|value| !value.is_empty()));
+    match variable {
+        Some(variable) => format!("{} (--{long}): {why}", variable.to_string_lossy()),
+        None => message.to_owned(),
+    }
+}
+
+/// Shows the usage as it is without any variable: clap shows an argument that has a value as one that must be given.
+fn without_variables_in_usage(
+    command: &Command,
+    args: &[OsString],
+    mut error: clap::Error,
+) -> clap::Error {
+    let mut plain = without_variables(command.clone());
+    if let Err(other) = plain.try_get_matches_from_mut(args)
+        && other.kind() == error.kind()
+        && let Some(ContextValue::StyledStr(usage)) = other.get(ContextKind::Usage)
+    {
+        error.insert(ContextKind::Usage, ContextValue::StyledStr(usage.clone()));
+    }
+    error
+}
+
+fn without_variables(command: Command) -> Command {
+    command
+        .mut_args(|arg| arg.env(Resettable::Reset))
+        .mut_subcommands(without_variables)
 }
 
 /// The command with the variables left out that are empty now.
@@ -130,9 +241,9 @@ mod tests {
 
     use std::ffi::OsString;
 
-    use clap::Parser;
+    use clap::{CommandFactory as _, Parser};
 
-    use super::{parse, shown_passwords};
+    use super::{blamed, name_variable_in, parse, shown_passwords};
 
     /// Cargo sets the variables for tests: one is text, one is always empty for a crate without a pre-release.
     #[derive(Debug, Parser)]
@@ -151,13 +262,43 @@ mod tests {
     fn an_empty_variable_is_not_set_and_a_wrong_one_is_named() {
         let error = parse::<Program>(&args(&[])).unwrap_err().to_string();
         assert!(
-            error.contains("'process-kit' for 'CARGO_PKG_NAME (--number <NUMBER>)'"),
+            error.contains(
+                "'process-kit' for 'CARGO_PKG_NAME (--number <NUMBER>)': it is no whole number"
+            ),
             "{error}"
         );
         let read: Program = parse(&args(&["--number", "3"])).unwrap();
         assert_eq!((read.number, read.other), (Some(3), None));
         let error = parse::<Program>(&args(&["--number=x"])).unwrap_err();
         assert!(!error.to_string().contains("CARGO_PKG_NAME"), "{error}");
+        assert_eq!(blamed(&error), ["--number"]);
+    }
+
+    #[test]
+    fn the_usage_is_the_same_with_a_variable_and_without_it() {
+        let error = parse::<Program>(&args(&["--unknown"]))
+            .unwrap_err()
+            .to_string();
+        assert!(!error.contains("--number"), "{error}");
+    }
+
+    #[test]
+    fn a_message_about_a_flag_names_its_variable() {
+        let command = Program::command();
+        let told = |words: &[&str], message| name_variable_in(&command, &args(words), message);
+        assert_eq!(
+            told(&[], "number: is odd"),
+            "CARGO_PKG_NAME (--number): is odd"
+        );
+        for (words, message) in [
+            (vec!["--number=3"], "number: is odd"),
+            // It is empty.
+            (vec![], "other: is odd"),
+            (vec![], "the number: is odd"),
+            (vec![], "number is odd"),
+        ] {
+            assert_eq!(told(&words, message), message, "{words:?}");
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub fn keep_files_private() {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file or folder cannot be created, read or written.
-    #[error("cannot use the folder {}: {source}", path.display())]
+    #[error("cannot use {}: {source}", path.display())]
     Unusable {
         /// The file or folder.
         path: PathBuf,
@@ -117,7 +117,13 @@ impl Folder {
     pub fn secret(&self, name: &str) -> Result<Secret, Error> {
         let path = self.join(name);
         match Secret::from_file(&path) {
-            Ok(secret) => Ok(secret),
+            Ok(secret) => {
+                // Whoever wrote the file did not mean others to read it.
+                if let Err(error) = make_private(&path) {
+                    tracing::warn!(path = %path.display(), %error, "others may read the secret in this file");
+                }
+                Ok(secret)
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let secret = Secret::random().map_err(unusable(&path))?;
                 write_private(&path, secret.expose()).map_err(unusable(&path))?;
@@ -171,6 +177,15 @@ fn unusable(path: &Path) -> impl Fn(io::Error) -> Error + use<> {
     }
 }
 
+/// Makes a folder that only its owner may enter; warns of one that others may enter.
+///
+/// # Errors
+/// When it cannot be made, or its mode cannot be read.
+pub fn make_folder(path: &Path) -> Result<(), Error> {
+    make(path)?;
+    warn_if_open(path)
+}
+
 fn make(path: &Path) -> Result<(), Error> {
     fs::DirBuilder::new()
         .recursive(true)
@@ -189,7 +204,7 @@ pub fn warn_if_open(path: &Path) -> Result<(), Error> {
         tracing::warn!(
             folder = %path.display(),
             mode = format!("{:03o}", mode & 0o777),
-            "other users of this machine may enter the folder, which holds secrets: chmod 700"
+            "other users of this machine may enter the folder, whose files are for nobody else: chmod 700"
         );
     }
     Ok(())
@@ -210,6 +225,19 @@ pub fn make_private(path: &Path) -> io::Result<()> {
     }
     let private = std::os::unix::fs::PermissionsExt::from_mode(mode & 0o700);
     fs::set_permissions(path, private)
+}
+
+/// Reads the path of a folder that exists, for a flag.
+///
+/// # Errors
+/// When there is none.
+pub fn existing(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    match fs::metadata(&path) {
+        Ok(found) if found.is_dir() => Ok(path),
+        Ok(_) => Err("it is no folder; give a folder that exists".to_owned()),
+        Err(error) => Err(format!("{error}; give a folder that exists")),
+    }
 }
 
 /// Writes a line to a file atomically, readable by its owner only.
@@ -296,5 +324,13 @@ mod tests {
         make_private(&open).unwrap();
         assert_eq!(mode("open"), 0o600);
         make_private(&folder.join("missing")).unwrap();
+        let secret = folder.secret("secret").unwrap();
+        let path = folder.join("secret");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(folder.secret("secret").unwrap().expose(), secret.expose());
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
     }
 }

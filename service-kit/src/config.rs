@@ -57,8 +57,10 @@ pub struct Tables {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be read.
-    #[error("cannot read the configuration file {}: {source}", path.display())]
+    #[error("{by}: cannot read the configuration file {}: {source}", path.display())]
     Unreadable {
+        /// What names the file: the flag, or its variable.
+        by: &'static str,
         /// The file.
         path: PathBuf,
         /// Why not.
@@ -105,13 +107,14 @@ pub fn load<A: CommandFactory + FromArgMatches>(
 ) -> Result<Loaded<A>, Error> {
     let args: Vec<OsString> = args.into_iter().collect();
     let command = A::command();
-    let Some(path) = file_named_by(&args) else {
+    let Some((path, by)) = file_named_by(&args) else {
         return Ok(Loaded {
             args: parse(command, &args)?,
             tables: Tables::default(),
         });
     };
     let text = fs::read_to_string(&path).map_err(|source| Error::Unreadable {
+        by,
         path: path.clone(),
         source,
     })?;
@@ -156,22 +159,23 @@ fn parse<A: FromArgMatches>(mut command: Command, args: &[OsString]) -> Result<A
 }
 
 /// The file gives defaults to the flags, so `--config` has to be found before clap reads them.
-fn file_named_by(args: &[OsString]) -> Option<PathBuf> {
+fn file_named_by(args: &[OsString]) -> Option<(PathBuf, &'static str)> {
+    const FLAG: &str = "--config";
     let mut rest = args.iter().skip(1);
     while let Some(arg) = rest.next() {
         if arg == OsStr::new("--") {
             break;
         }
         if arg == OsStr::new("--config") {
-            return rest.next().map(PathBuf::from);
+            return rest.next().map(|path| (path.into(), FLAG));
         }
         if let Some(path) = arg.to_str().and_then(|arg| arg.strip_prefix("--config=")) {
-            return Some(PathBuf::from(path));
+            return Some((PathBuf::from(path), FLAG));
         }
     }
     env::var_os(FILE_VARIABLE)
         .filter(|path| !path.is_empty())
-        .map(PathBuf::from)
+        .map(|path| (path.into(), FILE_VARIABLE))
 }
 
 /// One key of the file, which sets a flag.

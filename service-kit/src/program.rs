@@ -202,6 +202,7 @@ pub async fn listen(flag: &'static str, address: SocketAddr) -> Result<TcpListen
 /// Runs a program: serves until Ctrl-C or SIGTERM, or asks the running one for its health.
 pub async fn run<P: Program>(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut args: Vec<OsString> = args.into_iter().collect();
+    let given = args.clone();
     let ended = if args.get(1).is_some_and(|word| word == HEALTH) {
         args.remove(1);
         tell_health::<P>(args).await
@@ -213,7 +214,12 @@ pub async fn run<P: Program>(args: impl IntoIterator<Item = OsString>) -> ExitCo
         Err(error) => {
             #[expect(clippy::print_stderr, reason = "the one line that a person gets")]
             {
-                eprintln!("error: {error}");
+                let message = error.to_string();
+                let command = Serving::<P>::command();
+                eprintln!(
+                    "error: {}",
+                    arguments::name_variable_in(&command, &given, &message)
+                );
             }
             ExitCode::FAILURE
         }

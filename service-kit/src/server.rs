@@ -1,8 +1,10 @@
 //! A gRPC server with health and reflection, and a bounded shutdown. It may serve plain HTTP on the same port.
 
-use std::{future::IntoFuture as _, io, net::SocketAddr, time::Duration};
+use std::{collections::HashSet, future::IntoFuture as _, io, net::SocketAddr, time::Duration};
 
 use futures::future::BoxFuture;
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::mpsc,
@@ -101,6 +103,9 @@ async fn begin(stream: TcpStream, tls: Option<Tls>) -> io::Result<Socket> {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Reflection cannot be set up.
+    #[error("the contracts cannot be read")]
+    Contracts(#[from] prost::DecodeError),
+    /// They cannot be served.
     #[error("the contracts cannot be served by reflection")]
     Reflection(#[from] tonic_reflection::server::Error),
     /// The transport failed.
@@ -131,16 +136,39 @@ pub struct GrpcServer {
     http: Option<axum::Router>,
 }
 
+/// The contracts of what callers can reach through the gateway, with all that these use. The services between services
+/// are for nobody else, and neither are their messages.
+fn public_contracts() -> Result<FileDescriptorSet, Error> {
+    let mut all = FileDescriptorSet::decode(hamlet_proto::FILE_DESCRIPTOR_SET)?;
+    for file in &mut all.file {
+        let package = file.package().to_owned();
+        file.service.retain(|service| {
+            PUBLIC_SERVICES.contains(&format!("{package}.{}", service.name()).as_str())
+        });
+    }
+    let mut used: HashSet<String> = HashSet::new();
+    let with_services = all.file.iter().filter(|file| !file.service.is_empty());
+    let mut next: Vec<String> = with_services.map(|file| file.name().to_owned()).collect();
+    while let Some(name) = next.pop() {
+        if let Some(file) = all.file.iter().find(|file| file.name() == name)
+            && used.insert(name)
+        {
+            next.extend(file.dependency.iter().cloned());
+        }
+    }
+    all.file.retain(|file| used.contains(file.name()));
+    Ok(all)
+}
+
 impl GrpcServer {
     /// A server with health and reflection only.
     pub fn new() -> Result<Self, Error> {
         let (reporter, health) = tonic_health::server::health_reporter();
         let reflection = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(hamlet_proto::FILE_DESCRIPTOR_SET)
+            .register_file_descriptor_set(public_contracts()?)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             // The details of errors.
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET);
-        // What callers can reach through the gateway. The services between services are for nobody else.
         let reflection = PUBLIC_SERVICES
             .iter()
             .fold(reflection, |reflection, name| {
@@ -243,5 +271,46 @@ impl GrpcServer {
             ended = serving.into_future() => Ok(ended?),
             () = late => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        reason = "a failed expectation is the test failing"
+    )]
+
+    use super::{PUBLIC_SERVICES, public_contracts};
+
+    #[test]
+    fn reflection_describes_what_the_door_lets_through_and_nothing_else() {
+        let set = public_contracts().unwrap();
+        let mut services: Vec<String> = set
+            .file
+            .iter()
+            .flat_map(|file| {
+                let package = file.package();
+                let services = file.service.iter();
+                services.map(move |service| format!("{package}.{}", service.name()))
+            })
+            .collect();
+        services.sort();
+        let mut public: Vec<_> = PUBLIC_SERVICES
+            .iter()
+            .filter(|name| name.starts_with("hamlet.") || name.starts_with("google."))
+            .collect();
+        public.sort();
+        assert_eq!(
+            services.iter().map(String::as_str).collect::<Vec<_>>(),
+            public.iter().map(|it| **it).collect::<Vec<_>>()
+        );
+        let messages = set.file.iter().flat_map(|file| &file.message_type);
+        assert!(
+            messages
+                .into_iter()
+                .all(|message| !message.name().contains("ResolveHost")),
+            "a message between services is described"
+        );
     }
 }

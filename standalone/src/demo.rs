@@ -1,6 +1,6 @@
 //! The demo: one instance with an example app, created through the admin door.
 
-use std::{fmt::Write as _, net::SocketAddr, path::Path};
+use std::{env, fmt::Write as _, net::SocketAddr, path::Path};
 
 use hamlet_proto::{
     google::longrunning::{Operation, operation},
@@ -19,6 +19,9 @@ use crate::door::Door;
 
 /// The host of the instance, without a port.
 const NAME: &str = "alice.localhost";
+
+/// The host of the instance that is suggested next.
+const OTHER: &str = "bob.localhost";
 
 /// Why the demo failed.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +46,8 @@ pub(crate) struct Demo<'a> {
     pub(crate) door: &'a Door,
     /// The folder of example apps, if it exists.
     pub(crate) apps: Option<&'a Path>,
+    /// The data folder.
+    pub(crate) data: &'a Path,
 }
 
 impl Demo<'_> {
@@ -79,13 +84,19 @@ impl Demo<'_> {
                 name: format!("instances/{domain}"),
             })
             .await;
-        match link {
-            Ok(link) => self.farewell(&domain, Some(&link.into_inner().link)),
-            Err(status) if status.code() == Code::FailedPrecondition => {
-                self.farewell(&domain, None);
-            }
+        let link = match link {
+            Ok(link) => Some(link.into_inner().link),
+            Err(status) if status.code() == Code::FailedPrecondition => None,
             Err(status) => return Err(status.into()),
-        }
+        };
+        let name = format!("instances/{OTHER}");
+        let other = instances.get_instance(GetInstanceRequest { name }).await;
+        let is_free = match other {
+            Ok(_) => false,
+            Err(status) if status.code() == Code::NotFound => true,
+            Err(status) => return Err(status.into()),
+        };
+        self.farewell(&domain, link.as_deref(), is_free);
         Ok(())
     }
 
@@ -144,7 +155,7 @@ impl Demo<'_> {
         Err(Error::Creation("its progress was cut off".to_owned()))
     }
 
-    fn farewell(&self, domain: &str, link: Option<&str>) {
+    fn farewell(&self, domain: &str, link: Option<&str>, suggest_other: bool) {
         let mut text = String::new();
         if let Some(link) = link {
             // Writing to a String cannot fail.
@@ -154,15 +165,66 @@ impl Demo<'_> {
             );
         }
         let port = self.public.port();
+        let hamlet = command(self.data);
         let _ = write!(
             text,
-            "\nTry next, in another terminal:\n  \
-             cargo hamlet instances ls\n  \
-             cargo hamlet files tree {domain}\n  \
-             cargo hamlet instances add bob.localhost:{port} --locale de --apps home --public-name Bob\n"
+            "\nTry next, in another terminal:\n  {hamlet} instances ls\n  {hamlet} files tree {domain}\n"
         );
+        if suggest_other {
+            let _ = writeln!(
+                text,
+                "  {hamlet} instances add {OTHER}:{port} --locale de --apps home --public-name Bob"
+            );
+        }
         say(&text);
     }
+}
+
+/// How the command line is called for an installation in this folder, as it can be pasted into a shell in the working
+/// directory of this process.
+fn command(data: &Path) -> String {
+    let here = env::current_dir().unwrap_or_default();
+    let is_checkout =
+        here.join(".cargo/config.toml").is_file() && here.join("cli/Cargo.toml").is_file();
+    let beside = env::current_exe()
+        .ok()
+        .and_then(|program| Some(program.parent()?.join("hamlet")))
+        .filter(|program| program.is_file());
+    let program = match beside {
+        _ if is_checkout => "cargo hamlet".to_owned(),
+        Some(program) if !is_in_path(&program) => quoted(&program.display().to_string()),
+        _ => "hamlet".to_owned(),
+    };
+    // What the command line finds by itself.
+    let is_found = data.canonicalize().ok() == here.join("hamlet-data").canonicalize().ok();
+    if is_found {
+        return program;
+    }
+    let folder = data.canonicalize().unwrap_or_else(|_| data.to_owned());
+    format!(
+        "HAMLET_DATA={} {program}",
+        quoted(&folder.display().to_string())
+    )
+}
+
+/// Whether the shell finds this program by its name.
+fn is_in_path(program: &Path) -> bool {
+    let name = program.file_name().unwrap_or_default();
+    let found = env::var_os("PATH").and_then(|path| {
+        env::split_paths(&path)
+            .map(|folder| folder.join(name))
+            .find(|found| found.is_file())
+    });
+    found.is_some_and(|found| found.canonicalize().ok() == program.canonicalize().ok())
+}
+
+/// A word of a shell's command.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+@:".contains(c);
+    if word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// Prints the steps that have been done since the last call. `told` is the number of steps already printed; returns the
@@ -187,5 +249,35 @@ fn say(text: &str) {
     #[expect(clippy::print_stderr, reason = "progress is printed for the user")]
     {
         eprintln!("{text}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        reason = "a failed expectation is the test failing"
+    )]
+
+    use super::{command, quoted};
+
+    #[test]
+    fn what_is_suggested_names_the_data_folder_where_it_is_not_found_otherwise() {
+        let place = tempfile::tempdir().unwrap();
+        let data = place.path().join("my data");
+        std::fs::create_dir(&data).unwrap();
+        let folder = data.canonicalize().unwrap();
+        let suggested = command(&data);
+        assert!(
+            suggested.starts_with(&format!("HAMLET_DATA='{}' ", folder.display())),
+            "{suggested}"
+        );
+        assert!(suggested.ends_with("hamlet"), "{suggested}");
+    }
+
+    #[test]
+    fn a_word_is_quoted_for_the_shell() {
+        assert_eq!(quoted("/srv/hamlet-data"), "/srv/hamlet-data");
+        assert_eq!(quoted("a b's"), r"'a b'\''s'");
     }
 }

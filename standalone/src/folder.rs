@@ -1,7 +1,7 @@
 //! What the data folder of an installation holds: credentials that can be replaced, and the address of the admin door.
 
 use std::{
-    fs,
+    fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
@@ -21,16 +21,45 @@ pub(crate) fn keyring(folder: &Folder, name: &str, overlap: Duration) -> Result<
     Keyring::open(&path, overlap, Rule::Header).map_err(|source| Error::Unusable { path, source })
 }
 
-/// Writes the address of the admin door to a file, for the command line.
+/// Writes the address of the admin door to a file, for the command line. Without it the installation serves all the same:
+/// on a full disk it has to, so that instances can be destroyed.
 pub(crate) fn publish_admin_address(
     folder: &Folder,
     address: SocketAddr,
 ) -> Result<Published, Error> {
     let path = folder.join(ADMIN_ADDRESS);
-    match write_private(&path, &address.to_string()) {
-        Ok(()) => Ok(Published(path)),
-        Err(source) => Err(Error::Unusable { path, source }),
+    let text = address.to_string();
+    let is_there = || fs::read_to_string(&path).is_ok_and(|found| found.trim() == text);
+    let mut written = write_private(&path, &text);
+    if written.as_ref().is_err_and(is_full) && !is_there() {
+        // A process that was killed left another address: it is wrong now, and its room is needed.
+        for old in [path.clone(), path.with_extension("unfinished")] {
+            if let Err(error) = fs::remove_file(&old) {
+                tracing::debug!(path = %old.display(), %error, "could not be removed");
+            }
+        }
+        written = write_private(&path, &text);
     }
+    match written {
+        Ok(()) => {}
+        Err(error) if is_full(&error) && is_there() => {}
+        Err(error) if is_full(&error) => {
+            tracing::error!(
+                path = %path.display(),
+                %error,
+                "the disk is full: commands find the admin door by --server {address} and --credential-file only"
+            );
+        }
+        Err(source) => return Err(Error::Unusable { path, source }),
+    }
+    Ok(Published(path))
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 /// The address of the admin door of the running installation in the folder `data`; `None` when none is running.

@@ -46,7 +46,7 @@ pub(crate) enum Error {
     #[error(transparent)]
     Database(#[from] embedded_couchdb::Error),
     /// The database cannot be reached.
-    #[error("couchdb: {0}")]
+    #[error("{}", of_couch(.0))]
     Couch(#[from] couch::Error),
     /// A service cannot be reached.
     #[error(transparent)]
@@ -65,6 +65,14 @@ pub(crate) enum Error {
     /// The demo failed.
     #[error(transparent)]
     Demo(#[from] demo::Error),
+}
+
+/// The message of an error of the database: it begins with the setting that is to blame.
+fn of_couch(error: &couch::Error) -> String {
+    match error {
+        couch::Error::Config { .. } | couch::Error::Cluster { .. } => error.to_string(),
+        error => format!("couchdb: {error}"),
+    }
 }
 
 /// The running parts, each in its own task.
@@ -200,6 +208,7 @@ impl Installation {
                 public: public_address,
                 door: &door,
                 apps: apps.as_deref(),
+                data: &settings.data,
             };
             tokio::select! {
                 shown = demo.run() => shown?,

@@ -68,7 +68,7 @@ pub(crate) struct Settings {
     pub(crate) demo: bool,
     /// A folder of apps in which slugs are looked up where no registry is configured. By default the
     /// examples/apps that lies beside the program or in the working directory.
-    #[arg(long, env = "HAMLET_APP_FOLDER", value_name = "DIR")]
+    #[arg(long, env = "HAMLET_APP_FOLDER", value_name = "DIR", value_parser = process_kit::folder::existing)]
     pub(crate) app_folder: Option<PathBuf>,
     /// Where apps may come from.
     #[command(flatten)]

@@ -129,7 +129,11 @@ impl AppsService for Apps {
         let slug = checked_slug(asked.slug)?;
         match store.app(kind, &slug).await? {
             Some(app) => Ok(Response::new(convert::app(kind, &app, &tenant.locale))),
-            None => Err(Error::NotInstalled { slug }.into()),
+            None => Err(Error::NotInstalled {
+                kind: kind.permission_type(),
+                slug,
+            }
+            .into()),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Manifests: how an app describes itself. They are validated when they are read.
 
+mod steps;
+
 use serde_json::{Map, Value, json};
 
 use super::{app_type::AppType, path, permissions, slug, version};
@@ -107,6 +109,7 @@ impl Manifest {
                 "version: {shown:?} is no version; one looks like 1.2.3"
             ));
         }
+        steps::stay_inside(&given)?;
         stays_inside(&given, &["icon", "screenshots", "on_delete_account"])?;
         if let Some(Value::Object(partnership)) = given.get("partnership") {
             stays_inside(partnership, &["icon"]).map_err(|wrong| format!("partnership.{wrong}"))?;
@@ -412,6 +415,13 @@ mod tests {
             json!({"routes": {"/": {"folder": "/../../.."}}}),
             json!({"routes": {"/": {"folder": "/", "index": "../x.html"}}}),
             json!({"services": {"s": {"file": "services/../../s.js"}}}),
+            json!({"routes": {"/../../..": {"folder": "/", "index": "x.html"}}}),
+            json!({"routes": {"/": {"folder": "/%2e%2e/%2E."}}}),
+            json!({"locales": {"fr": {"screenshots": ["../../x.png"]}}}),
+            json!({"tiles": [{"icon": "../../x"}]}),
+            json!({"intents": [{"action": "A", "type": [], "href": "/../../../x"}]}),
+            json!({"serviceworkers": [{"src": "..\\..\\x.js", "scope": "/"}]}),
+            json!({"anything": {"deep": [{"path": "a/.%2e/b c"}]}}),
         ] {
             assert!(wrong(outside.clone()).contains(".."), "{outside}");
         }
@@ -425,6 +435,10 @@ mod tests {
                 "icon": "/public/icon.svg",
                 "routes": {"/": {"folder": "/", "index": "index.html"}, "/p": {"folder": "/public/"}},
                 "services": {"s": {"file": "services/s.js"}},
+                "intents": [{"action": "A", "type": [], "href": "/#/a..b?c=..."}],
+                "short_description": "Two dots .. and a path / in words",
+                "editor_url": "https://example.org/a/../b",
+                "permissions": {"p": {"type": "io.cozy.files", "values": ["../x"]}},
             }),
         )
         .unwrap();

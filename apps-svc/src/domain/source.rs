@@ -16,6 +16,9 @@ use super::{
 const REGISTRY_FORM: &str = "write registry://SLUG, registry://SLUG/CHANNEL, registry://SLUG/VERSION or \
                              registry://SLUG/CHANNEL/VERSION";
 
+/// The longest source, in bytes; that of a creation's apps is the same.
+const LONGEST: usize = 1024;
+
 /// The form of a folder source, for messages.
 const FOLDER_FORM: &str = "write file:///FOLDER with an absolute path of the server's machine";
 
@@ -62,6 +65,11 @@ pub(crate) enum Wrong {
 impl Source {
     /// Parses a slug, `registry://SLUG[/CHANNEL][/VERSION]`, `file:///FOLDER` or `http(s)://…[#SHA256]`.
     pub(crate) fn parse(text: &str) -> Result<Self, Wrong> {
+        if text.len() > LONGEST {
+            return Err(Wrong::Invalid(format!(
+                "is longer than {LONGEST} bytes; give a slug or a shorter address"
+            )));
+        }
         let Some((scheme, rest)) = text.split_once("://") else {
             return match slug::wrong(text) {
                 None => Ok(Self::Registry(RegistryApp {

@@ -43,13 +43,17 @@ enum Failure {
     Target,
     #[error("{0}; the configuration can allow its network (--app-networks)")]
     NotPublic(#[from] NotPublic),
+    #[error(
+        "redirects to an address that is not public; the configuration can allow its network (--app-networks)"
+    )]
+    RedirectNotPublic,
 }
 
 impl Failure {
     /// Whether the configuration does not allow the address, or that of a redirect.
     fn is_not_public(&self) -> bool {
         match self {
-            Self::NotPublic(_) => true,
+            Self::NotPublic(_) | Self::RedirectNotPublic => true,
             Self::Request(error) => is_not_public(error),
             _ => false,
         }
@@ -86,15 +90,14 @@ impl Client {
     /// The answer to a request, after redirects. A server of the same origin as `trusted` may have any address.
     async fn get(&self, url: &Url, trusted: Option<&Url>) -> Result<Response, Failure> {
         let mut url = url.clone();
-        for _ in 0..=REDIRECTIONS {
-            let is_trusted = trusted.is_some_and(|it| it.origin() == url.origin());
-            let client = if is_trusted {
-                &self.trusted
-            } else {
-                self.check_host(&url)?;
-                &self.checked
-            };
-            let answer = client.get(url.clone()).send().await?;
+        for redirects in 0..=REDIRECTIONS {
+            let answer = self.get_one(&url, trusted).await;
+            let answer = answer.map_err(|failure| match redirects {
+                0 => failure,
+                // The address that was asked for is not to blame.
+                _ if failure.is_not_public() => Failure::RedirectNotPublic,
+                _ => failure,
+            })?;
             if !answer.status().is_redirection() {
                 return Ok(answer);
             }
@@ -110,6 +113,18 @@ impl Client {
             url = target;
         }
         Err(Failure::Redirects)
+    }
+
+    /// The answer to one request.
+    async fn get_one(&self, url: &Url, trusted: Option<&Url>) -> Result<Response, Failure> {
+        let is_trusted = trusted.is_some_and(|it| it.origin() == url.origin());
+        let client = if is_trusted {
+            &self.trusted
+        } else {
+            self.check_host(url)?;
+            &self.checked
+        };
+        Ok(client.get(url.clone()).send().await?)
     }
 
     /// Checks an address that stands in the URL itself: the resolver does not see it.
@@ -131,6 +146,10 @@ impl Client {
             registry: shown(url),
             why,
         };
+        let invalid = |why: String| Error::RegistryAnswer {
+            registry: shown(url),
+            why,
+        };
         let answered = async {
             let answer = self.get(url, Some(url)).await?;
             let status = answer.status();
@@ -143,12 +162,13 @@ impl Client {
         let answered = timeout(REGISTRY_PATIENCE, answered).await;
         match answered.map_err(|_| Failure::Late).flatten() {
             Ok((StatusCode::OK, Some(bytes))) => Ok(Some(bytes)),
-            Ok((StatusCode::OK, None)) => Err(fail(format!(
+            Ok((StatusCode::OK, None)) => Err(invalid(format!(
                 "answered with more than {} MiB",
                 largest >> 20
             ))),
             Ok((StatusCode::NOT_FOUND, _)) => Ok(None),
             Ok((status, _)) => Err(fail(format!("answered {status}"))),
+            Err(failure) if failure.is_not_public() => Err(invalid(failure.to_string())),
             Err(failure) => Err(fail(failure.to_string())),
         }
     }

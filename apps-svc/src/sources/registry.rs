@@ -50,7 +50,7 @@ pub(crate) async fn ask(
 ) -> Result<Option<Offer>, Error> {
     let address = address(registry, app)?;
     let shown = super::download::shown(&address);
-    let wrong = |why: String| Error::Registry {
+    let wrong = |why: String| Error::RegistryAnswer {
         registry: shown.clone(),
         why,
     };
@@ -96,7 +96,7 @@ pub(crate) async fn ask(
 
 /// The URL of a version. The path of the registry's URL is kept.
 fn address(registry: &str, app: &RegistryApp) -> Result<Url, Error> {
-    let unusable = || Error::Registry {
+    let unusable = || Error::RegistryAnswer {
         registry: "of the configuration".to_owned(),
         why: "has an address that cannot be used; it looks like https://apps.example.org"
             .to_owned(),

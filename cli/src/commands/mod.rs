@@ -19,14 +19,18 @@ use hamlet_proto::hamlet::apps::v1::app;
 
 use crate::{
     error::CommandError,
-    flags::{format::Format, global::GlobalFlags},
+    flags::{
+        format::Format,
+        global::{GlobalFlags, Typed},
+    },
 };
 
 /// Administers an installation of Hamlet.
 ///
-/// The server is the first of these: the installation that --at names, the one of --server and --credential-file, the
-/// hamletd of the folder that HAMLET_DATA names, the installation that `hamlet use` chose, the hamletd of the folder
-/// hamlet-data here or above. A credential found in such a folder is sent to that server only.
+/// The server is the first of these: the installation that --at names or the server of --server, then that of HAMLET_AT
+/// or HAMLET_SERVER, the hamletd of the folder that HAMLET_DATA names, the installation that `hamlet use` chose, the
+/// hamletd of the folder hamlet-data here or above. A flag comes before every variable. A credential found in such a
+/// folder is sent to that server only.
 ///
 /// Data goes to stdout, everything else to stderr. A header and progress are shown on a terminal only; an empty cell
 /// of a table is a dash.
@@ -57,6 +61,12 @@ impl Cli {
     /// The format that answers and errors have.
     pub(crate) fn format(&self) -> Format {
         self.global.output
+    }
+
+    /// The command, with the knowledge of which flags were typed.
+    pub(crate) fn with_typed(mut self, typed: Typed) -> Self {
+        self.global.typed = typed;
+        self
     }
 
     /// The flags of every command.

@@ -379,14 +379,18 @@ pub(crate) fn describe_change(label: &str, instance: &Instance, changed: &[Strin
             continue;
         };
         match row.value {
-            RowValue::Text(text) => rows.push((row.label, text(instance))),
+            RowValue::Text(text) => {
+                let text = Some(text(instance)).filter(|text| !text.is_empty());
+                let text = text.unwrap_or_else(|| cleared(row.path).to_owned());
+                rows.push((row.label, text));
+            }
             RowValue::Map { map, separator } => {
                 let mut pairs: Vec<_> = map(instance).iter().collect();
                 pairs.retain(|(name, _)| key.is_none_or(|key| key == *name));
                 pairs.sort();
                 match (pairs.is_empty(), key) {
                     (true, Some(key)) => rows.push((row.label, format!("{key}: cleared"))),
-                    (true, None) => rows.push((row.label, String::new())),
+                    (true, None) => rows.push((row.label, cleared(row.path).to_owned())),
                     (false, _) => rows.extend(
                         pairs
                             .into_iter()
@@ -403,6 +407,17 @@ pub(crate) fn describe_change(label: &str, instance: &Instance, changed: &[Strin
         rows.insert(1, ("state", words::state(instance.state()).to_owned()));
     }
     all_facts(&rows)
+}
+
+/// What a change says of a field that has no value any more.
+fn cleared(path: &str) -> &'static str {
+    match path {
+        "locked" | "magic_link" | "deleting" => "no",
+        "no_auto_update" => "updated",
+        "debug_until" => "off",
+        "auth_mode" => words::auth_mode(instance::AuthMode::Basic),
+        _ => "cleared",
+    }
 }
 
 /// The position of the instance's CouchDB cluster, unless it is the first.
@@ -489,6 +504,25 @@ mod tests {
         let [blocked] = blocked;
         let both = describe_change("blocked", &bob, &[blocked, "blocking_reason".to_owned()]);
         assert_eq!(both, told);
+    }
+
+    #[test]
+    fn a_change_says_what_it_cleared_in_words() {
+        for (path, told) in [
+            ("no_auto_update", "apps     updated"),
+            ("locked", "locked   no"),
+            ("magic_link", "magic link  no"),
+            ("debug_until", "debug until  off"),
+            ("email", "email    cleared"),
+            ("domain_aliases", "aliases  cleared"),
+            ("settings.gone", "setting  gone: cleared"),
+        ] {
+            let changed = describe_change("changed", &bob(), &[path.to_owned()]);
+            assert!(
+                changed.contains(told) && !changed.contains("  -"),
+                "{changed}"
+            );
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgMatches, Args, parser::ValueSource};
 
 use super::format::Format;
 
@@ -32,4 +32,30 @@ pub(crate) struct GlobalFlags {
         value_name = "FORMAT"
     )]
     pub(crate) output: Format,
+    /// Which of them were typed; the others are from the environment.
+    #[arg(skip)]
+    pub(crate) typed: Typed,
+}
+
+/// The flags of [`GlobalFlags`] that were typed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Typed {
+    /// `--server`.
+    pub(crate) server: bool,
+    /// `--credential-file`.
+    pub(crate) credential_file: bool,
+    /// `--at`.
+    pub(crate) at: bool,
+}
+
+impl Typed {
+    /// What was typed, by what clap read.
+    pub(crate) fn of(matches: &ArgMatches) -> Self {
+        let typed = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
+        Self {
+            server: typed("server"),
+            credential_file: typed("credential_file"),
+            at: typed("at"),
+        }
+    }
 }

@@ -68,18 +68,22 @@ impl Table {
     }
 
     /// The widths of the columns. Where a line would be too long, the widest give way, except the first one: it says what
-    /// the row is about, and is copied into the next command. Where lines cannot fit even so, no cell is cut.
+    /// the row is about, and is copied into the next command. Where one of its cells is very long, that row alone is longer
+    /// than the others. Where many columns cannot fit even so, they are cut all the same.
     fn fitted(&self) -> Vec<usize> {
         let mut widths = self.widths.clone();
         let Some(most) = self.fit else {
             return widths;
         };
         let gaps = GAP * widths.len().saturating_sub(1);
+        let is_alone = widths.len() == 1;
+        if let Some(first) = widths.first_mut().filter(|_| !is_alone) {
+            *first = (*first).min(most / 2);
+        }
         while widths.iter().sum::<usize>() + gaps > most {
             match widths.iter_mut().skip(1).max() {
                 Some(widest) if *widest > NARROWEST => *widest -= 1,
-                // It cannot fit; then nothing is lost to the attempt.
-                _ => return self.widths.clone(),
+                _ => break,
             }
         }
         widths
@@ -111,8 +115,8 @@ impl Table {
             let last = row.len().saturating_sub(1);
             for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
                 let cell = match self.fit {
-                    Some(_) => cut(cell, *width),
-                    None => cell.clone(),
+                    Some(_) if column > 0 => cut(cell, *width),
+                    _ => cell.clone(),
                 };
                 text.push_str(&cell);
                 if column < last {
@@ -146,6 +150,11 @@ fn lines<'a>(facts: impl Iterator<Item = &'a (&'a str, String)>) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(
+        clippy::indexing_slicing,
+        reason = "a failed expectation is the test failing"
+    )]
+
     use unicode_width::UnicodeWidthStr as _;
 
     use super::{Table, all_facts, facts};
@@ -175,10 +184,28 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_cut_where_lines_cannot_fit_anyway() {
-        let mut table = Table::new(&["a", "b"], false).fitting(Some(20));
-        table.push(vec!["a-name-of-more-than-20".to_owned(), "x".repeat(30)]);
-        assert!(!table.take().contains('…'));
+    fn one_long_name_does_not_stop_the_cutting_of_the_others() {
+        let mut table = Table::new(&["a", "b"], false).fitting(Some(30));
+        table.push(vec![
+            "a-name-of-more-than-thirty-columns".to_owned(),
+            "x".repeat(30),
+        ]);
+        table.push(vec!["short".to_owned(), "x".repeat(30)]);
+        let text = table.take();
+        let lines: Vec<_> = text.lines().collect();
+        assert!(
+            lines[0].starts_with("a-name-of-more-than-thirty-columns  "),
+            "{text}"
+        );
+        assert!(lines[1].width() <= 30, "{text}");
+        assert_eq!(text.matches('…').count(), 2, "{text}");
+    }
+
+    #[test]
+    fn many_columns_are_cut_even_where_they_cannot_fit() {
+        let mut table = Table::new(&["a"; 12], false).fitting(Some(80));
+        table.push((0..12).map(|_| "x".repeat(20)).collect());
+        assert_eq!(table.take().matches('…').count(), 11);
     }
 
     #[test]

@@ -28,6 +28,33 @@ pub(crate) fn clean_json(line: &str) -> Cow<'_, str> {
     replace(line, |c| format!("\\u{:04x}", u32::from(c)))
 }
 
+/// `text` with its very long words cut: nobody reads a name of thousands of characters in a message.
+pub(crate) fn shortened(text: &str) -> Cow<'_, str> {
+    /// No host, path or address of everyday is longer.
+    const LONGEST: usize = 400;
+    const SHOWN: usize = 80;
+    let is_long = |word: &str| word.len() > LONGEST;
+    if !text.split(' ').any(is_long) {
+        return Cow::Borrowed(text);
+    }
+    let words: Vec<Cow<'_, str>> = text
+        .split(' ')
+        .map(|word| match is_long(word) {
+            false => Cow::Borrowed(word),
+            true => {
+                let start: String = word.chars().take(SHOWN).collect();
+                let quote = if word.starts_with(['"', '\'']) {
+                    word.get(..1).unwrap_or_default()
+                } else {
+                    ""
+                };
+                Cow::Owned(format!("{start}…{quote}"))
+            }
+        })
+        .collect();
+    Cow::Owned(words.join(" "))
+}
+
 fn replace(text: &str, escape: impl Fn(char) -> String) -> Cow<'_, str> {
     if !is_unclean(text) {
         return Cow::Borrowed(text);
@@ -51,7 +78,15 @@ mod tests {
         reason = "a failed expectation is the test failing"
     )]
 
-    use super::{clean, clean_json};
+    use super::{clean, clean_json, shortened};
+
+    #[test]
+    fn long_words_of_a_message_are_cut() {
+        let long = "a".repeat(6000);
+        let told = shortened(&format!("no context is called {long}; see")).into_owned();
+        assert!(told.len() < 200 && told.ends_with("… see"), "{told}");
+        assert_eq!(shortened("a b"), "a b");
+    }
 
     #[test]
     fn control_characters_are_escaped() {

@@ -18,6 +18,34 @@ pub(crate) fn moment(time: Option<&Timestamp>) -> String {
     }
 }
 
+/// A point in time that a message of the contracts holds in its JSON form; the text itself when it is none.
+pub(crate) fn moment_of(text: &str) -> String {
+    match text.parse::<Moment>() {
+        Ok(moment) if io::stdout().is_terminal() => local(moment, &TimeZone::system()),
+        _ => text.to_owned(),
+    }
+}
+
+/// A message for people, on standard error: at a terminal, a point in time within it is the reader's own and short.
+pub(crate) fn in_message(message: &str) -> String {
+    if !io::stderr().is_terminal() {
+        return message.to_owned();
+    }
+    localized(message, &TimeZone::system())
+}
+
+fn localized(message: &str, zone: &TimeZone) -> String {
+    let words = message.split_inclusive([' ', '\n']).map(|word| {
+        let bare = word.trim_end();
+        let time = bare.trim_end_matches([',', ';', '.', ':', ')']);
+        match time.strip_suffix('Z').and(time.parse::<Moment>().ok()) {
+            Some(moment) => word.replacen(time, &local(moment, zone), 1),
+            None => word.to_owned(),
+        }
+    });
+    words.collect()
+}
+
 /// How long ago it was, for a column at a terminal; the point in time in UTC for programs.
 pub(crate) fn age(time: Option<&Timestamp>, format: Format) -> String {
     match time.and_then(at) {
@@ -72,7 +100,19 @@ mod tests {
     use jiff::{Timestamp as Moment, tz::TimeZone};
     use prost_types::Timestamp;
 
-    use super::{local, moment, span, took};
+    use super::{local, localized, moment, span, took};
+
+    #[test]
+    fn a_message_tells_times_as_people_read_them() {
+        let zone = TimeZone::fixed(jiff::tz::offset(2));
+        assert_eq!(
+            localized(
+                "a.example is destroyed on 2026-12-30T10:48:29.839101Z, unless Zoe says 2026-12-30",
+                &zone
+            ),
+            "a.example is destroyed on 2026-12-30 12:48, unless Zoe says 2026-12-30"
+        );
+    }
 
     #[test]
     fn spans_are_short() {

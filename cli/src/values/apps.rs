@@ -1,5 +1,8 @@
 //! Sources of apps: slugs and addresses.
 
+/// The longest source, in bytes.
+const LONGEST: usize = 1024;
+
 /// Reads the source of an app.
 ///
 /// # Errors
@@ -8,6 +11,11 @@ pub(crate) fn source(text: &str) -> Result<String, String> {
     let text = text.trim();
     if text.is_empty() {
         return Err("an app is empty; write slugs or addresses, separated by commas".to_owned());
+    }
+    if text.len() > LONGEST {
+        return Err(format!(
+            "is longer than {LONGEST} bytes; write a slug or a shorter address"
+        ));
     }
     if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return Err(format!(
@@ -53,7 +61,9 @@ mod tests {
         ] {
             assert_eq!(source(right).as_deref(), Ok(right));
         }
+        let long = "a".repeat(1025);
         for wrong in [
+            long.as_str(),
             "",
             "./home",
             "/srv/home",

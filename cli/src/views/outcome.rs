@@ -187,13 +187,16 @@ impl Outcome<'_> {
         if failed == 0 {
             return Ok(());
         }
-        let kept = if self.only_checked {
-            ""
+        let (verb, kept) = if self.only_checked {
+            ("cannot be installed", "")
         } else {
-            "; the instance is kept, and `hamlet apps install` puts them in later"
+            (
+                "could not be installed",
+                "; the instance is kept, and `hamlet apps install` puts them in later",
+            )
         };
         Err(CommandError::Failed(format!(
-            "{failed} of {} apps could not be installed{kept}",
+            "{failed} of {} apps {verb}{kept}",
             result.apps.len()
         )))
     }
@@ -286,6 +289,9 @@ pub(crate) fn print_link(format: Format, link: &RegisterLink) -> Result<(), Comm
     output::one(format, link, &link.link, || {
         format!("{}\n", clean(&link.link))
     })?;
+    for warning in &link.warnings {
+        say(&format!("warning: {}", clean(warning)));
+    }
     if let Some(expires) = link.expire_time.as_ref().filter(|_| format.is_table()) {
         say(&format!("it works until {}", time::moment(Some(expires))));
     }

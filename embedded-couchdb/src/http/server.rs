@@ -166,7 +166,7 @@ struct Prepared {
 /// Ensures that the store has the id of the server, the secret of the cookies and the system databases.
 async fn prepare(store: &Store) -> Result<Prepared, ApiError> {
     store
-        .write(|transaction| {
+        .write_making_room(|transaction| {
             for name in ["uuid", "secret"] {
                 if settings::get(transaction.conn, name)?.is_none() {
                     settings::set(

@@ -45,10 +45,16 @@ pub(crate) struct Store {
 impl Store {
     pub(crate) fn open(data: &Path, max_pages: Option<u32>) -> Result<Self, Error> {
         let folder = schema::lock_folder(data)?;
+        if max_pages.is_none() {
+            Reserve::make_room_to_start(data).map_err(|source| Error::Folder {
+                path: data.to_owned(),
+                source,
+            })?;
+        }
         let conn = schema::open_writer(&folder.file, max_pages)?;
         let notifier = Arc::new(Notifier::default());
         let readers = Readers::start(&folder.file, 4)?;
-        let reserve = Reserve::new(data, max_pages);
+        let reserve = Reserve::new(data, &folder.file, max_pages);
         let writer = Writer::start(conn, reserve, Arc::clone(&notifier)).map_err(|source| {
             Error::Folder {
                 path: data.to_owned(),

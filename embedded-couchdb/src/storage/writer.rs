@@ -31,6 +31,9 @@ const MAX_BATCH: usize = 256;
 /// of the thread then.
 const CHORE_EVERY: Duration = Duration::from_millis(30);
 
+/// How often a write that makes room is tried again on a full disk: at least once for each part of what is kept.
+const MOST_TRIES: usize = 8;
+
 type Reply = Box<dyn FnOnce(Option<ApiError>) + Send>;
 /// Runs in a transaction, or is told why it cannot.
 type Run =
@@ -85,24 +88,27 @@ impl Writer {
         self.submit(false, work).await
     }
 
-    /// As [`Self::write`], for a write that may use the room that is kept aside. It is tried again once when the disk
-    /// is found to be full: that room is free then.
+    /// As [`Self::write`], for a write that may use the room that is kept aside. It is tried again when the disk is found
+    /// to be full: each time a part of that room is given out.
     pub(crate) async fn write_making_room<T: Send + 'static>(
         &self,
         work: impl Fn(&mut Transaction<'_>) -> Result<T, ApiError> + Send + Sync + 'static,
     ) -> Result<T, ApiError> {
         let work = Arc::new(work);
         let again = Arc::clone(&work);
-        match self
+        let mut done = self
             .submit(true, move |transaction| work(transaction))
-            .await
-        {
-            Err(error) if error.status == StatusCode::INSUFFICIENT_STORAGE => {
-                self.submit(true, move |transaction| again(transaction))
-                    .await
+            .await;
+        for _ in 0..MOST_TRIES {
+            if !done.as_ref().is_err_and(is_full) {
+                break;
             }
-            done => done,
+            let again = Arc::clone(&again);
+            done = self
+                .submit(true, move |transaction| again(transaction))
+                .await;
         }
+        done
     }
 
     async fn submit<T: Send + 'static>(
@@ -183,10 +189,12 @@ impl WriterThread {
         let mut replies: Vec<Reply> = Vec::new();
         let mut touched = HashSet::new();
         let mut lost = self.begin().err();
+        let mut makes_room = false;
         let mut next = Some(first);
         while let Some(job) = next {
-            let refused = is_short && !job.makes_room;
-            let (reply, gone) = self.one(job, refused, &mut touched);
+            let may_write = job.makes_room || !is_short;
+            makes_room |= job.makes_room;
+            let (reply, gone) = self.one(job, may_write, &mut touched);
             replies.push(reply);
             if gone.is_some() {
                 lost = lost.or(gone);
@@ -213,7 +221,7 @@ impl WriterThread {
             self.indexes.clear();
         }
         if found_full {
-            self.reserve.give_out(&self.conn);
+            self.reserve.found_full(&self.conn, makes_room);
         }
         for reply in replies {
             reply(lost.clone());
@@ -233,28 +241,42 @@ impl WriterThread {
         db_updates::record_updates(&mut transaction, &changed)
     }
 
-    /// Runs one job in a savepoint. The second value is the error if the whole transaction is lost.
+    /// Runs one job in a savepoint. One that may not write is carried out if there is nothing to write: what is there
+    /// already is found, and what is wrong is told. The second value is the error if the whole transaction is lost.
     fn one(
         &mut self,
         job: Job,
-        refused: bool,
+        may_write: bool,
         touched: &mut HashSet<i64>,
     ) -> (Reply, Option<ApiError>) {
         let before = self
             .conn
             .prepare_cached("SAVEPOINT job")
             .and_then(|mut s| s.execute([]));
+        let only_read = match may_write {
+            true => Ok(()),
+            false => self.conn.execute_batch("PRAGMA query_only=ON"),
+        };
         let mut transaction = Transaction {
             conn: &self.conn,
             indexes: &mut self.indexes,
             touched,
         };
-        let (refused, reply) = if refused {
-            (job.run)(Err(ApiError::disk_full()))
-        } else {
-            (job.run)(Ok(&mut transaction))
+        let (mut refused, mut reply) = match only_read {
+            Ok(()) => (job.run)(Ok(&mut transaction)),
+            Err(error) => (job.run)(Err(error.into())),
         };
-        if refused.as_ref().is_some_and(is_full) {
+        if !may_write {
+            if let Err(error) = self.conn.execute_batch("PRAGMA query_only=OFF") {
+                return (reply, Some(error.into()));
+            }
+            if refused.as_ref().is_some_and(ApiError::is_of_store) {
+                // It wanted to write.
+                refused = Some(ApiError::disk_full());
+                let instead: Reply = Box::new(|_| reply(Some(ApiError::disk_full())));
+                reply = instead;
+            }
+        } else if refused.as_ref().is_some_and(is_full) {
             self.found_full = true;
         }
         self.chores_left = true;

@@ -19,8 +19,8 @@ use crate::{
         token::{Audience, Claims},
     },
     error::Error,
-    operations::Peers,
-    store::{Found, Store},
+    operations::{Peers, Work},
+    store::{Found, OperationLog, Store},
 };
 
 /// The arguments of a token.
@@ -122,6 +122,8 @@ fn invalid(field: &str, wrong: String) -> InvalidField {
 pub(crate) struct CreateToken<'a> {
     /// The store.
     pub store: &'a Store,
+    /// The operations: one may be creating the instance.
+    pub log: &'a OperationLog<Work>,
     /// The apps service, which knows the installed apps.
     pub peers: &'a Peers,
     /// The wall clock.
@@ -137,7 +139,7 @@ impl CreateToken<'_> {
     /// An invalid field; no such instance, app or OAuth client.
     pub(crate) async fn create(&self, name: &Name, wanted: &Wanted) -> Result<Secret, Error> {
         wanted.check()?;
-        let found = find::by_name(self.store, name).await?;
+        let found = find::created_by_name(self.store, self.log, name).await?;
         let document = &found.document.body;
         let deleted = found
             .record

@@ -178,6 +178,28 @@ pub(crate) async fn by_name(store: &Store, name: &Name) -> Result<Found, Error> 
     Ok(found)
 }
 
+/// As [`by_name`], for what can be done only with an instance that is there. One that is being created is busy.
+///
+/// # Errors
+/// [`Error::NoSuchInstance`], [`Error::OtherPort`], [`Error::Busy`].
+pub(crate) async fn created_by_name(
+    store: &Store,
+    log: &OperationLog<Work>,
+    name: &Name,
+) -> Result<Found, Error> {
+    let missing = match by_name(store, name).await {
+        Err(missing @ Error::NoSuchInstance(_)) => missing,
+        found => return found,
+    };
+    match creation_of(store, log, name).await? {
+        Some((operation, creation)) => Err(Error::Busy {
+            domain: creation.domain.clone(),
+            operation,
+        }),
+        None => Err(missing),
+    }
+}
+
 /// Finds an instance for a request that will change it, without the owner's settings. An instance that is being
 /// created or that another operation has is busy. The decision is made when the operation takes the instance;
 /// this check only avoids operations that would fail.

@@ -41,7 +41,7 @@ pub(crate) async fn list(
     // Unfinished operations are few and have an index of their own.
     let open = filter.done == Some(false);
     let until = after.map(|(created_at, _)| created_at);
-    let is_sparse = filter.host.is_some() || filter.kind.is_some();
+    let is_sparse = filter.name.is_some() || filter.kind.is_some();
     let read_at_once = match is_sparse {
         true => READ_AT_ONCE,
         false => size.saturating_add(1),

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    config::Config,
     domain::{
         claim::NameKind,
         name::Name,
@@ -43,6 +44,8 @@ pub(crate) struct RegisterPassphrase<'a> {
     pub store: &'a Store,
     /// The configured contexts.
     pub contexts: &'a Contexts,
+    /// How browsers reach instances.
+    pub config: &'a Config,
     /// Accepts the request for the change.
     pub requests: Requests<'a>,
     /// Hashes passphrases.
@@ -122,6 +125,7 @@ impl RegisterPassphrase<'_> {
         let with = Changes {
             store: self.store,
             contexts: self.contexts,
+            config: self.config,
         };
         let plan = ChangePlan::new(with, &name, (), passphrase_change("")).carrying(carry);
         let options = RequestOptions {

@@ -18,6 +18,8 @@ use crate::{
     domain::{
         change::{Change, ChangeKind},
         fields::Asked,
+        record::Record,
+        spec::InvalidField,
     },
     error::Error,
     messages,
@@ -25,8 +27,10 @@ use crate::{
     store::Found,
 };
 
-/// The values that an update requests.
-pub(super) fn update(request: UpdateInstanceRequest) -> Result<Change, Status> {
+/// The values that an update requests, and what of its mask cannot be used.
+pub(super) fn update(
+    request: UpdateInstanceRequest,
+) -> Result<(Change, Vec<InvalidField>), Status> {
     let instance = request
         .instance
         .ok_or_else(|| status::invalid_field("instance", "is missing; give at least its name"))?;
@@ -37,12 +41,24 @@ pub(super) fn update(request: UpdateInstanceRequest) -> Result<Change, Status> {
             "names no field; name each that is to change, such as email or settings.offer",
         ));
     }
-    Ok(Change {
+    let (asked, wrong) = Asked::by_mask(&instance, &mask.paths);
+    let change = Change {
         kind: ChangeKind::Update,
         etag: instance.etag.clone(),
-        asked: Asked::by_mask(&instance, &mask.paths).map_err(Error::from)?,
+        asked,
         ..Change::default()
-    })
+    };
+    Ok((change, wrong))
+}
+
+/// The refusal of an update of which something is known to be wrong already, with all else that is wrong.
+pub(super) fn refused(change: Change, found: &Found, mut wrong: Vec<InvalidField>) -> Error {
+    let unrecorded = Record::default();
+    let record = found.record.as_ref().map_or(&unrecorded, |it| &it.body);
+    if let Err(more) = change.check(&found.document.body, record) {
+        wrong.extend(more);
+    }
+    wrong.into()
 }
 
 /// The change that blocks access. Without a reason, the one that is there stays.

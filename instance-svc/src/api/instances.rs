@@ -38,6 +38,7 @@ use crate::{
         request::{
             Answer, Plan, RequestOptions, Requests,
             change::{ChangePlan, Changes},
+            check_request_id,
             create::{CreatePlan, Creations},
             destroy::{Accounts, DestroyPlan},
             purge_orphans::PurgeOrphansPlan,
@@ -124,6 +125,7 @@ impl Instances {
         let with = Changes {
             store: &self.0.store,
             contexts: &self.0.contexts,
+            config: &self.0.config,
         };
         let answer = self
             .ask(ChangePlan::new(with, name, arguments, change), options)
@@ -156,7 +158,8 @@ impl InstanceService for Instances {
         let mut request = request.into_inner();
         let first_passphrase = Secret::new(std::mem::take(&mut request.passphrase));
         let (request_id, validate_only) = (request.request_id.clone(), request.validate_only);
-        let spec = messages::spec(request)?;
+        let (spec, mut wrong) = messages::spec(request)?;
+        wrong.extend(check_request_id(&request_id).err());
         let with = Creations {
             store: &self.0.store,
             contexts: &self.0.contexts,
@@ -164,10 +167,10 @@ impl InstanceService for Instances {
             sealing: &self.0.sealing,
             passphrase_score: self.0.config.passphrase_score,
             app_time_limit: self.0.config.app_time_limit,
-            public_port: self.0.config.public_port,
+            config: &self.0.config,
             peers: &self.0.peers,
         };
-        let plan = CreatePlan::new(with, spec, &first_passphrase)?;
+        let plan = CreatePlan::new(with, spec, wrong, &first_passphrase)?;
         let options = RequestOptions {
             request_id: &request_id,
             validate_only,
@@ -282,7 +285,10 @@ impl InstanceService for Instances {
         request: Request<CountInstancesRequest>,
     ) -> Result<Response<CountInstancesResponse>, Status> {
         Caller::of(&request)?.require_admin()?;
-        let count = self.0.store.count_instances().await.map_err(Error::from)?;
+        let (store, log) = (&self.0.store, self.0.engine.log());
+        let created = store.count_instances().await.map_err(Error::from)?;
+        // Lists show those that are being created, too.
+        let count = created + creations(store, log, None).await?.len() as u64;
         Ok(Response::new(CountInstancesResponse {
             count: i64::try_from(count).unwrap_or(i64::MAX),
             without_database_count: i64::try_from(self.0.adopted.bare()).unwrap_or(i64::MAX),
@@ -347,7 +353,8 @@ impl InstanceService for Instances {
     ) -> Result<Response<RegisterLink>, Status> {
         Caller::of(&request)?.require_admin()?;
         let name = find::parse_resource_name("name", &request.into_inner().name)?;
-        let found = find::by_name(&self.0.store, &name).await?;
+        let log = self.0.engine.log();
+        let found = find::created_by_name(&self.0.store, log, &name).await?;
         let link = passphrase::register_link(&self.0, &found)?;
         Ok(Response::new(link))
     }
@@ -364,8 +371,20 @@ impl InstanceService for Instances {
             .as_ref()
             .map_or("", |instance| instance.name.as_str())
             .to_owned();
-        let change = change::update(request)?;
-        let name = find::parse_resource_name("instance.name", &name)?;
+        let (change, mut wrong) = change::update(request)?;
+        wrong.extend(check_request_id(&request_id).err());
+        let name = match find::parse_resource_name("instance.name", &name) {
+            Ok(name) => name,
+            Err(error) => return Err(error.with_fields(wrong).into()),
+        };
+        if !wrong.is_empty() {
+            // The other fields of the mask are looked at all the same.
+            return Err(match find::by_name(&self.0.store, &name).await {
+                Ok(found) => change::refused(change, &found, wrong),
+                Err(error) => error.with_fields(wrong),
+            }
+            .into());
+        }
         self.change(&name, change, &request_id, validate_only).await
     }
 

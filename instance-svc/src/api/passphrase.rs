@@ -18,6 +18,7 @@ use crate::{
         request::{
             RequestOptions, Requests,
             change::{ChangePlan, Changes},
+            check_request_id,
             secret::{
                 CarryPassphrase, CarryRegisterToken, passphrase_change, register_link_change,
             },
@@ -33,6 +34,7 @@ use crate::{
             strength::check_strength,
             vault::VaultKeys,
         },
+        record::Refusal,
         time::Time,
     },
     error::Error,
@@ -46,6 +48,14 @@ use crate::{
 /// When the passphrase is set, or the link has expired.
 pub(super) fn register_link(shared: &Shared, found: &Found) -> Result<RegisterLink, Error> {
     let domain = &found.document.body.domain;
+    let deleted = found.record.as_ref().and_then(|it| it.body.deleted_at);
+    if deleted.is_some() {
+        // The page of the link is not there either.
+        return Err(Error::Refused {
+            domain: domain.clone(),
+            why: Refusal::Deleted,
+        });
+    }
     let link = messages::link_of(&shared.config, found)
         .ok_or_else(|| Error::NoRegisterToken(domain.clone()))?;
     if expires_at(found).is_some_and(|end| end <= shared.clock.now()) {
@@ -86,16 +96,23 @@ pub(super) async fn set(
     mut request: SetPassphraseRequest,
 ) -> Result<Operation, Status> {
     let passphrase = Secret::new(std::mem::take(&mut request.passphrase));
-    let name = find::parse_resource_name("name", &request.name)?;
-    check_plain("passphrase", passphrase.expose()).map_err(Error::from)?;
-    let least = shared.config.passphrase_score;
-    check_strength("passphrase", passphrase.expose(), &[name.domain()], least)
-        .map_err(Error::WeakPassphrase)?;
+    let name = find::parse_resource_name("name", &request.name);
+    if let Err(wrong) = check_plain("passphrase", passphrase.expose()) {
+        let mut wrong = vec![wrong];
+        wrong.extend(check_request_id(&request.request_id).err());
+        let refused = match name {
+            Ok(_) => wrong.into(),
+            Err(error) => error.with_fields(wrong),
+        };
+        return Err(refused.into());
+    }
+    let name = name?;
     let arguments = (&request.etag, passphrase.expose());
     let change = passphrase_change(&request.etag);
     let kind = change.kind;
     let carry = CarryPassphrase {
         passphrase: &passphrase,
+        score: shared.config.passphrase_score,
         deriver: &shared.deriver,
         sealing: &shared.sealing,
     };
@@ -223,6 +240,7 @@ fn changes(shared: &Shared) -> Changes<'_> {
     Changes {
         store: &shared.store,
         contexts: &shared.contexts,
+        config: &shared.config,
     }
 }
 
@@ -230,6 +248,7 @@ fn registrations<'a>(shared: &'a Shared, key: &'a Secret) -> RegisterPassphrase<
     RegisterPassphrase {
         store: &shared.store,
         contexts: &shared.contexts,
+        config: &shared.config,
         requests: requests(shared, key),
         deriver: &shared.deriver,
         sealing: &shared.sealing,

@@ -76,6 +76,7 @@ fn spec(instance: Instance) -> Spec {
         ..CreateInstanceRequest::default()
     })
     .unwrap()
+    .0
     .check()
     .unwrap()
 }
@@ -89,7 +90,7 @@ fn minimal() -> Spec {
         instance: Some(instance),
         ..CreateInstanceRequest::default()
     };
-    messages::spec(request).unwrap().check().unwrap()
+    messages::spec(request).unwrap().0.check().unwrap()
 }
 
 const SPEC: &str = concat!(
@@ -193,6 +194,7 @@ fn update(mask: &[&str], instance: Instance) -> Change {
         ..UpdateInstanceRequest::default()
     })
     .unwrap()
+    .0
 }
 
 const ALL: &[&str] = &[
@@ -447,7 +449,8 @@ fn newer_fields_follow_the_others() {
         instance: Some(labels.clone()),
         ..CreateInstanceRequest::default()
     })
-    .unwrap();
+    .unwrap()
+    .0;
     let spec = json(&spec.check().unwrap());
     let expected = MINIMAL_SPEC.replace('}', r#","labels":{"a":"1","b":"2"}}"#);
     assert_eq!(spec, expected);

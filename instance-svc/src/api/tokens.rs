@@ -32,6 +32,7 @@ pub(super) async fn create(shared: &Shared, request: CreateTokenRequest) -> Resu
     };
     let token = CreateToken {
         store: &shared.store,
+        log: shared.engine.log(),
         peers: &shared.peers,
         clock: &shared.clock,
         config: &shared.config,

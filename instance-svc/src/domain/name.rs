@@ -108,11 +108,12 @@ impl FromStr for Name {
             Some((host, port)) => (host, Some(parse_port(port)?)),
             None => (text, None),
         };
+        let given = host;
         let host = host.strip_suffix('.').unwrap_or(host);
         if host.is_empty() {
             return Err(InvalidName::Empty);
         }
-        let invalid = || InvalidName::Host(shorten(host));
+        let invalid = || InvalidName::Host(shorten(given));
         let ascii = Uts46::new()
             .to_ascii(
                 host.as_bytes(),
@@ -314,6 +315,11 @@ mod tests {
         ] {
             assert!(wrong.parse::<Name>().is_err(), "{wrong:?}");
         }
+        assert_eq!(
+            "x..".parse::<Name>(),
+            Err(InvalidName::Host("x..".to_owned())),
+            "what was given is quoted"
+        );
         let label = "a".repeat(64);
         assert!(format!("{label}.org").parse::<Name>().is_err());
         let long = format!("{}org", "abcdefg.".repeat(32));

@@ -7,8 +7,8 @@ use super::{name::Name, operation::Envelope};
 pub struct OperationFilter {
     /// Ended ones, or those that have not ended.
     pub done: Option<bool>,
-    /// Those about the instance with this host.
-    pub host: Option<String>,
+    /// Those about the instance with this name; its port may be left out.
+    pub name: Option<Name>,
     /// Those of this kind, by its name in the contract.
     pub kind: Option<String>,
 }
@@ -37,7 +37,7 @@ impl OperationFilter {
             let field = field.trim();
             let is_given = match field {
                 "done" => filter.done.is_some(),
-                "domain" => filter.host.is_some(),
+                "domain" => filter.name.is_some(),
                 "kind" => filter.kind.is_some(),
                 _ => false,
             };
@@ -53,7 +53,7 @@ impl OperationFilter {
                 }
                 "domain" => {
                     let name: Name = value.parse().map_err(|wrong| format!("domain: {wrong}"))?;
-                    filter.host = Some(name.host().to_owned());
+                    filter.name = Some(name);
                 }
                 "kind" if kinds.contains(&value) => filter.kind = Some(value.to_owned()),
                 "kind" => {
@@ -75,13 +75,13 @@ impl OperationFilter {
     /// Whether an operation of this kind is shown.
     #[must_use]
     pub fn shows(&self, operation: &Envelope, kind: &str) -> bool {
-        let is_of_host = |host: &String| {
+        let is_named = |name: &Name| {
             let domain = operation.domain.parse::<Name>();
-            domain.is_ok_and(|domain| domain.host() == host)
+            domain.is_ok_and(|domain| name.means(&domain, &domain))
         };
         self.done
             .is_none_or(|done| done == operation.phase.is_end())
-            && self.host.as_ref().is_none_or(is_of_host)
+            && self.name.as_ref().is_none_or(is_named)
             && self.kind.as_ref().is_none_or(|wanted| wanted == kind)
     }
 }
@@ -89,6 +89,10 @@ impl OperationFilter {
 #[cfg(test)]
 mod tests {
     use super::OperationFilter;
+    use crate::domain::{
+        operation::{Envelope, Subject},
+        time::Time,
+    };
 
     const KINDS: &[&str] = &["create", "destroy"];
 
@@ -100,10 +104,28 @@ mod tests {
         );
         let expected = OperationFilter {
             done: Some(false),
-            host: Some("bob.example".to_owned()),
+            name: "bob.example:80".parse().ok(),
             kind: Some("create".to_owned()),
         };
         assert_eq!(read, Ok(expected));
+        for (asked, is_shown) in [
+            ("bücher.localhost", true),
+            ("BÜCHER.localhost:8080", true),
+            ("xn--bcher-kva.localhost", true),
+            ("bücher.localhost:9", false),
+            ("other.localhost", false),
+        ] {
+            let filter = OperationFilter::parse(&format!("domain={asked}"), KINDS);
+            let subject = Subject {
+                domain: "bücher.localhost:8080".to_owned(),
+                instance: String::new(),
+                prefix: String::new(),
+                couch_cluster: 0,
+            };
+            let operation = Envelope::new(subject, String::new(), Time::MIN);
+            let shown = filter.map(|filter| filter.shows(&operation, "create"));
+            assert_eq!(shown, Ok(is_shown), "{asked}");
+        }
         assert_eq!(
             OperationFilter::parse(" ", KINDS),
             Ok(OperationFilter::default())

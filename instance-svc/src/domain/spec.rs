@@ -161,6 +161,7 @@ impl Spec {
             );
         }
         formats::text::check(app)?;
+        formats::app::check(app)?;
         if self.apps.iter().take(position).any(|other| other == app) {
             return Err(format!("names {app:?} a second time"));
         }
@@ -316,14 +317,14 @@ mod tests {
     #[test]
     fn each_wrong_field_is_named() {
         type Change = fn(&mut Spec);
-        let cases: [(&str, Change); 26] = [
+        let cases: [(&str, Change); 28] = [
             ("instance.domain", |s| ask(s, "domain", "")),
             ("instance.domain", |s| ask(s, "domain", "a/b")),
-            ("instance.domain_aliases", |s| {
+            ("instance.domain_aliases[0]", |s| {
                 ask(s, "domain_aliases", json!(["bob.example:1"]));
             }),
-            ("instance.domain_aliases", |s| {
-                ask(s, "domain_aliases", json!(["no name"]));
+            ("instance.domain_aliases[1]", |s| {
+                ask(s, "domain_aliases", json!(["a.example", "no name"]));
             }),
             ("instance.old_domain", |s| {
                 ask(s, "old_domain", "BOB.example");
@@ -363,9 +364,11 @@ mod tests {
             }),
             ("apps[0]", |s| s.apps = vec![String::new()]),
             ("apps[0]", |s| s.apps = vec!["a\nb".into()]),
+            ("apps[0]", |s| s.apps = vec!["ftp://x".into()]),
+            ("apps[0]", |s| s.apps = vec!["./home".into()]),
             ("apps[1]", |s| s.apps = vec!["home".into(), "home".into()]),
             ("apps", |s| {
-                s.apps = (0..51).map(|it| it.to_string()).collect();
+                s.apps = (0..51).map(|it| format!("app{it}")).collect();
             }),
         ];
         for (field, change) in cases {
@@ -380,12 +383,33 @@ mod tests {
         let wrong = spec(|spec| {
             ask(spec, "email", "bob");
             ask(spec, "locale", "French");
-            spec.apps = vec!["home".into(), String::new(), "home".into()];
+            spec.apps = vec![
+                "home".into(),
+                String::new(),
+                "home".into(),
+                "ftp://x".into(),
+            ];
+            ask(spec, "domain", "x..");
+            ask(spec, "domain_aliases", json!(["y.localhost", "123", "0x1"]));
+            ask(spec, "old_domain", "1.2.3");
+            ask(spec, "settings", json!({"a": "\n", "b": "c", "d": "\n"}));
         })
         .check()
         .unwrap_err();
         let fields: Vec<_> = wrong.iter().map(|wrong| wrong.field.as_str()).collect();
-        let expected = ["instance.locale", "instance.email", "apps[1]", "apps[2]"];
+        let expected = [
+            "instance.domain",
+            "instance.domain_aliases[1]",
+            "instance.domain_aliases[2]",
+            "instance.old_domain",
+            "instance.locale",
+            "instance.settings.a",
+            "instance.settings.d",
+            "instance.email",
+            "apps[1]",
+            "apps[2]",
+            "apps[3]",
+        ];
         assert_eq!(fields, expected);
     }
 

@@ -331,3 +331,92 @@ async fn a_change_of_one_field_costs_at_most_nine_requests() {
         before = now;
     }
 }
+
+#[tokio::test]
+async fn all_that_is_wrong_with_a_request_is_told_at_once() {
+    let world = World::new().await;
+    let replica = world.replica("one", Failpoints::default()).await;
+    let fields = |status: &tonic::Status| -> Vec<String> {
+        let found = tonic_types::StatusExt::get_details_bad_request(status);
+        let found = found.map(|it| it.field_violations).unwrap_or_default();
+        found.into_iter().map(|it| it.field).collect()
+    };
+    let refused = replica
+        .instances
+        .clone()
+        .create_instance(CreateInstanceRequest {
+            instance: Some(Instance {
+                domain: "x..".to_owned(),
+                domain_aliases: vec!["y.localhost".to_owned(), "123".to_owned()],
+                old_domain: "0x1".to_owned(),
+                blocked: true,
+                ..Instance::default()
+            }),
+            apps: vec!["ftp://x".to_owned()],
+            passphrase: "passw0rd".to_owned(),
+            request_id: "a b".to_owned(),
+            ..CreateInstanceRequest::default()
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert_eq!(
+        fields(&refused),
+        [
+            "instance.blocked",
+            "request_id",
+            "instance.domain",
+            "instance.domain_aliases[1]",
+            "instance.old_domain",
+            "apps[0]",
+            "passphrase",
+        ],
+        "{refused:?}"
+    );
+    assert!(refused.message().contains("\"x..\""), "{refused:?}");
+
+    replica.create("a.example").await.unwrap();
+    let refused = replica
+        .instances
+        .clone()
+        .update_instance(UpdateInstanceRequest {
+            instance: Some(Instance {
+                name: "instances/a.example".to_owned(),
+                domain_aliases: vec!["123".to_owned(), "x..".to_owned()],
+                locale: "French".to_owned(),
+                ..Instance::default()
+            }),
+            update_mask: Some(FieldMask {
+                paths: ["colour", "domain_aliases", "locale"]
+                    .map(str::to_owned)
+                    .into(),
+            }),
+            request_id: "a b".to_owned(),
+            ..UpdateInstanceRequest::default()
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(
+        fields(&refused),
+        [
+            "update_mask",
+            "request_id",
+            "instance.domain_aliases[0]",
+            "instance.domain_aliases[1]",
+            "instance.locale",
+        ],
+        "{refused:?}"
+    );
+    let refused = replica
+        .instances
+        .clone()
+        .block_instance(BlockInstanceRequest {
+            name: "instances/a.example".to_owned(),
+            reason: "\u{202e}evil".to_owned(),
+            request_id: "a b".to_owned(),
+            ..BlockInstanceRequest::default()
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(fields(&refused), ["instance.blocking_reason", "request_id"]);
+}

@@ -49,7 +49,7 @@ impl Install {
             .map_err(|wrong| CommandError::Usage(format!("SOURCE: {wrong}")))?;
         let session = Session::find(global)?;
         let domains = match domain {
-            Some(domain) => vec![domain],
+            Some(domain) => vec![calls::own_domain(&session, &domain).await?],
             None => targets::all_domains(&session).await?,
         };
         let mut list = ListPrinter::new(global.output, &COLUMNS);
@@ -58,10 +58,7 @@ impl Install {
             &mut list,
             self.request.would("be installed"),
             async |domain| {
-                let channel = match self.all_domains {
-                    true => session.channel_of(domain).await?,
-                    false => calls::channel_for(&session, domain).await?,
-                };
+                let channel = session.channel_of(domain).await?;
                 let request = InstallAppRequest {
                     source: source.clone(),
                     slug: self.slug.clone().unwrap_or_default(),

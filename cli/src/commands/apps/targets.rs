@@ -65,6 +65,9 @@ pub(crate) async fn change_each(
         }
     }
     match failed {
+        0 if domains.is_empty() => Err(CommandError::NotFound(
+            "there are no instances; nothing was changed".to_owned(),
+        )),
         0 if changed == 0 => Err(CommandError::NotFound(
             "no instance has it; nothing was changed".to_owned(),
         )),

@@ -42,7 +42,8 @@ impl Uninstall {
         kind: app::Kind,
     ) -> Result<(), CommandError> {
         let session = Session::find(global)?;
-        let channel = calls::channel_for(&session, &self.domain).await?;
+        let domain = calls::own_domain(&session, &self.domain).await?;
+        let channel = session.channel_of(&domain).await?;
         let request = UninstallAppRequest {
             slug: self.slug,
             kind: kind.into(),
@@ -78,9 +79,9 @@ impl Uninstall {
             "removed"
         };
         let mut list = ListPrinter::new(global.output, &COLUMNS);
-        list.push_with("domain", &self.domain, &app, &app.slug, || {
+        list.push_with("domain", &domain, &app, &app.slug, || {
             vec![
-                self.domain.clone(),
+                domain.clone(),
                 app.slug.clone(),
                 app.version.clone(),
                 state.to_owned(),

@@ -51,7 +51,7 @@ impl Update {
         let session = Session::find(global)?;
         let all_domains = domain.is_none();
         let domains = match domain {
-            Some(domain) => vec![domain],
+            Some(domain) => vec![calls::own_domain(&session, &domain).await?],
             None => targets::all_domains(&session).await?,
         };
         let mut list = ListPrinter::new(global.output, &COLUMNS);
@@ -60,10 +60,7 @@ impl Update {
             &mut list,
             self.request.would("be updated"),
             async |domain| {
-                let channel = match self.all_domains {
-                    true => session.channel_of(domain).await?,
-                    false => calls::channel_for(&session, domain).await?,
-                };
+                let channel = session.channel_of(domain).await?;
                 let request = UpdateAppRequest {
                     slug: slug.clone(),
                     kind: kind.into(),

@@ -9,7 +9,7 @@ use crate::{error::CommandError, flags::global::GlobalFlags, output, session::Se
 
 /// Count all instances.
 ///
-/// Instances that are being destroyed and instances that were deleted softly count too. `instances ls` lists the latter
+/// Instances that are being created or destroyed and instances that were deleted softly count too. `instances ls` lists the latter
 /// with --deleted only.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  hamlet instances count")]

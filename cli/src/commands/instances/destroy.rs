@@ -5,11 +5,12 @@ use hamlet_proto::hamlet::instance::v1::{
     DeleteInstanceRequest, Instance, instance_service_client::InstanceServiceClient,
 };
 use prost_types::Duration;
+use tonic::Code;
 use tonic_types::StatusExt as _;
 
 use super::disabled::refuse_if_disabled;
 use crate::{
-    calls::{get_instance, instance_name},
+    calls::{get_instance, instance_name, refusal, refuse_unready},
     change::ChangeRequest,
     error::CommandError,
     flags::{global::GlobalFlags, target::Target},
@@ -67,6 +68,7 @@ impl Destroy {
                     instance.domain
                 )));
             }
+            refuse_at_once(&instance)?;
             if let Some(accounts) = accounts_left(&channel, &request).await {
                 say(&clean(&format!(
                     "{} has accounts that only their konnectors can delete at the other service: {accounts}. They stay there.",
@@ -101,6 +103,21 @@ async fn accounts_left(channel: &AdminChannel, request: &DeleteInstanceRequest) 
     let details = checked.err()?.get_details_error_info()?;
     let accounts = (details.reason == "ACCOUNTS_LEFT").then(|| details.metadata.get("accounts"));
     accounts?.cloned()
+}
+
+/// Refuses what the server would refuse, before anybody answers a question.
+fn refuse_at_once(instance: &Instance) -> Result<(), CommandError> {
+    refuse_unready(instance)?;
+    if !instance.locked {
+        return Ok(());
+    }
+    let domain = &instance.domain;
+    let message = format!("{domain} is locked: `hamlet instances modify {domain} --unlock`");
+    Err(refusal(
+        Code::FailedPrecondition,
+        "INSTANCE_LOCKED",
+        message,
+    ))
 }
 
 /// Asks for the domain again. Any spelling of it will do, with its port or without one.

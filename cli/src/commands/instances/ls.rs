@@ -26,12 +26,13 @@ const WIDE: [&str; 5] = ["email", "aliases", "context", "indexes", "prefix"];
 /// List instances, in the order of their creation.
 ///
 /// Columns: domain, state, whether its owner has arrived, locale, quota, when it was created. `-o wide` adds the
-/// owner's mail address, aliases, context, version of the indexes and prefix of the databases. Instances that are being
+/// owner's mail address, aliases, context, version of the indexes and prefix of the databases. `--fields` has the names
+/// of the JSON form. Instances that are being
 /// created come last.
 #[derive(Args, Debug)]
 #[command(
     visible_alias = "list",
-    after_help = "Examples:\n  hamlet instances ls\n  hamlet instances ls --fields domain,disk_quota\n  hamlet instances ls --json --deleted | jq -r .domain\n  hamlet instances ls --limit 100\n  hamlet instances ls -o wide\n  hamlet instances ls -o csv > instances.csv"
+    after_help = "Examples:\n  hamlet instances ls\n  hamlet instances ls --fields domain,diskQuotaBytes\n  hamlet instances ls --json --deleted | jq -r .domain\n  hamlet instances ls --limit 100\n  hamlet instances ls -o wide\n  hamlet instances ls -o csv > instances.csv"
 )]
 pub(crate) struct Ls {
     #[arg(long, value_name = "FIELDS", value_delimiter = ',', value_parser = columns::parse, help = columns::help())]
@@ -90,7 +91,9 @@ impl Ls {
                 if self.fields.is_empty() {
                     list.push(instance, &instance.name, || row(instance, format))?;
                 } else {
-                    list.push_values(&read(&session, &channel, instance, &self.fields).await?)?;
+                    list.push_values(
+                        &read(&session, &channel, instance, (&self.fields, format)).await?,
+                    )?;
                 }
                 left = left.saturating_sub(1);
             }
@@ -136,16 +139,16 @@ async fn read(
     session: &Session,
     channel: &AdminChannel,
     listed: &Instance,
-    fields: &[Column],
+    (fields, format): (&[Column], Format),
 ) -> Result<Vec<(&'static str, Value)>, CommandError> {
     if fields.iter().all(|column| column.listed) {
-        return columns::read(listed, fields);
+        return columns::read(listed, fields, format);
     }
     match get_instance(session, channel, &listed.domain).await {
-        Ok(whole) => columns::read(&whole, fields),
+        Ok(whole) => columns::read(&whole, fields, format),
         // It was destroyed since it was listed: only the fields of the list are known.
         Err(CommandError::Refused(status)) if status.code() == Code::NotFound => {
-            columns::read(listed, fields)
+            columns::read(listed, fields, format)
         }
         Err(error) => Err(error),
     }

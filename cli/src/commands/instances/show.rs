@@ -18,7 +18,7 @@ use crate::{
 /// Show an instance, by its domain or an alias.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  hamlet instances show bob.localhost:8080\n  hamlet instances show bob.localhost:8080 --fields email,tz -o json"
+    after_help = "Examples:\n  hamlet instances show bob.localhost:8080\n  hamlet instances show bob.localhost:8080 --fields email,timezone -o json"
 )]
 pub(crate) struct Show {
     /// The domain or an alias.
@@ -41,7 +41,7 @@ impl Show {
                 describe("domain", &instance)
             });
         }
-        let values = columns::read(&instance, &self.fields)?;
+        let values = columns::read(&instance, &self.fields, format)?;
         output::document(format, &output::object(&values), &instance.name, || {
             let rows: Vec<_> = values
                 .iter()

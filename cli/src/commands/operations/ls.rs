@@ -5,11 +5,14 @@ use hamlet_proto::google::longrunning::{
     ListOperationsRequest, operations_client::OperationsClient,
 };
 
+use tonic::Code;
+
 use crate::{
+    calls::get_instance,
     error::CommandError,
     flags::global::GlobalFlags,
     output::ListPrinter,
-    session::Session,
+    session::{AdminChannel, Session},
     values,
     views::operation::{COLUMNS, push},
 };
@@ -31,7 +34,7 @@ pub(crate) struct Ls {
     /// Only those that have not ended.
     #[arg(long)]
     running: bool,
-    /// Only those about this instance, by its main domain.
+    /// Only those about this instance, by its domain or an alias. One that was destroyed is named by its main domain.
     #[arg(long, value_parser = values::domain::parse)]
     domain: Option<String>,
     /// Only those of this kind: create, update, block, unblock, delete, undelete, destroy, register-link, passphrase,
@@ -49,7 +52,12 @@ impl Ls {
         let channel = session.channel().await?;
         let mut list = ListPrinter::new(global.output, &COLUMNS);
         let mut page_token = String::new();
-        let filter = self.filter();
+        let (domain, unknown) = match &self.domain {
+            Some(domain) => own_name(&session, &channel, domain).await?,
+            None => (None, None),
+        };
+        let filter = self.filter(domain.as_deref());
+        let mut is_empty = true;
         let mut left = self.limit.unwrap_or(u64::MAX);
         loop {
             let request = ListOperationsRequest {
@@ -65,26 +73,49 @@ impl Ls {
                         .await
                 })
                 .await?;
+            is_empty = is_empty && page.operations.is_empty();
             for operation in &page.operations {
                 push(&mut list, operation, global.output)?;
                 left = left.saturating_sub(1);
             }
             list.flush()?;
             page_token = page.next_page_token;
+            if page_token.is_empty()
+                && is_empty
+                && let Some(unknown) = unknown
+            {
+                return Err(unknown);
+            }
             if page_token.is_empty() || left == 0 {
                 return list.end("there are no such operations");
             }
         }
     }
 
-    fn filter(&self) -> String {
-        let quoted = |field, value: &String| format!("{field}=\"{value}\"");
+    fn filter(&self, domain: Option<&str>) -> String {
+        let quoted = |field, value: &str| format!("{field}=\"{value}\"");
         let terms = [
             self.running.then(|| "done=false".to_owned()),
-            self.domain.as_ref().map(|domain| quoted("domain", domain)),
+            domain.map(|domain| quoted("domain", domain)),
             self.kind.as_ref().map(|kind| quoted("kind", kind)),
         ];
         let terms: Vec<String> = terms.into_iter().flatten().collect();
         terms.join(" AND ")
+    }
+}
+
+/// The main domain of the instance that was typed. Where there is none, what was typed, and the error that tells so: an
+/// instance that was destroyed still has operations.
+async fn own_name(
+    session: &Session,
+    channel: &AdminChannel,
+    domain: &str,
+) -> Result<(Option<String>, Option<CommandError>), CommandError> {
+    match get_instance(session, channel, domain).await {
+        Ok(instance) => Ok((Some(instance.domain), None)),
+        Err(CommandError::Refused(status)) if status.code() == Code::NotFound => {
+            Ok((Some(domain.to_owned()), Some(CommandError::Refused(status))))
+        }
+        Err(error) => Err(error),
     }
 }

@@ -6,6 +6,7 @@ use service_kit::{contexts::Contexts, secret::Secret};
 use super::{Draft, Plan, RequestOptions, arguments_mac, unknown_context};
 use crate::{
     actions::find,
+    config::Config,
     domain::{
         change::{Change, ChangeKind},
         claim::NameKind,
@@ -29,6 +30,8 @@ pub(crate) struct Changes<'a> {
     pub store: &'a Store,
     /// The configured contexts.
     pub contexts: &'a Contexts,
+    /// How browsers reach instances.
+    pub config: &'a Config,
 }
 
 /// A secret that a change carries.
@@ -189,11 +192,21 @@ where
         Ok(draft)
     }
 
-    /// Warns of a context that is not configured.
+    /// Warns of a context that is not configured, and of new names under which nobody finds the instance.
     async fn check(&self) -> Result<Vec<String>, Error> {
-        let context = self.change.asked.text("context");
+        let asked = &self.change.asked;
+        let context = asked.text("context");
         let warning = context.and_then(|context| unknown_context(self.with.contexts, context));
-        Ok(warning.into_iter().collect())
+        let known = self
+            .found
+            .as_ref()
+            .map(|found| found.document.body.domain_aliases.as_slice())
+            .unwrap_or_default();
+        let new = asked.texts("domain_aliases").unwrap_or_default();
+        let new = new.into_iter().filter(|alias| !known.contains(alias));
+        let names = new.filter_map(|alias| alias.parse::<Name>().ok());
+        let out_of_reach = names.filter_map(|name| self.with.config.out_of_reach(&name));
+        Ok(warning.into_iter().chain(out_of_reach).collect())
     }
 
     async fn seal(&mut self, id: &str) -> Result<Option<Sealed>, Error> {

@@ -13,6 +13,7 @@ use service_kit::{
 use super::{Draft, Plan, RequestOptions, arguments_mac, unknown_context};
 use crate::{
     actions::derive::Deriver,
+    config::Config,
     domain::{
         locale,
         name::{Name, app_hosts},
@@ -48,8 +49,8 @@ pub(crate) struct Creations<'a> {
     pub peers: &'a Peers,
     /// How long the installation of one app may take.
     pub app_time_limit: Duration,
-    /// The port of the public door, when it is known.
-    pub public_port: Option<u16>,
+    /// How browsers reach instances.
+    pub config: &'a Config,
 }
 
 /// A requested creation.
@@ -75,40 +76,44 @@ pub(crate) struct CreatePreview {
 }
 
 impl<'a> CreatePlan<'a> {
-    /// The plan for a request. `passphrase` is empty when none is given.
+    /// The plan for a request. `wrong` is what is known to be invalid already; `passphrase` is empty when none is given.
     ///
     /// # Errors
     /// Names all invalid fields.
     pub(crate) fn new(
         with: Creations<'a>,
         spec: Spec,
+        mut wrong: Vec<InvalidField>,
         passphrase: &'a Secret,
     ) -> Result<Self, Error> {
         let chosen = Chosen::at_creation(passphrase.expose(), spec.is_passwordless());
-        let (spec, chosen) = match (spec.check(), chosen) {
-            (Ok(spec), Ok(chosen)) => (spec, chosen),
-            (Ok(_), Err(wrong)) => return Err(wrong.into()),
-            (Err(fields), chosen) => {
-                return Err(fields
-                    .into_iter()
-                    .chain(chosen.err())
-                    .collect::<Vec<_>>()
-                    .into());
+        let strength = match &chosen {
+            Ok(Some(Chosen::Plain(passphrase))) => {
+                let text = |path| spec.asked.text(path).unwrap_or_default();
+                let known = [spec.domain(), text("email"), text("public_name")];
+                check_strength("passphrase", passphrase, &known, with.passphrase_score)
             }
+            _ => Ok(()),
         };
-        if let Some(Chosen::Plain(passphrase)) = &chosen {
-            let text = |path| spec.asked.text(path).unwrap_or_default();
-            let known = [spec.domain(), text("email"), text("public_name")];
-            check_strength("passphrase", passphrase, &known, with.passphrase_score)
-                .map_err(Error::WeakPassphrase)?;
+        let checked = spec.check();
+        match (checked, chosen) {
+            (Ok(spec), Ok(chosen)) if wrong.is_empty() => {
+                strength.map_err(Error::WeakPassphrase)?;
+                Ok(Self {
+                    with,
+                    spec,
+                    passphrase,
+                    chosen,
+                    instance: couch::DocId::ascending().into_string(),
+                })
+            }
+            (checked, chosen) => {
+                wrong.extend(checked.err().into_iter().flatten());
+                wrong.extend(chosen.err());
+                wrong.extend(strength.err());
+                Err(wrong.into())
+            }
         }
-        Ok(Self {
-            with,
-            spec,
-            passphrase,
-            chosen,
-            instance: couch::DocId::ascending().into_string(),
-        })
     }
 }
 
@@ -240,17 +245,6 @@ impl CreatePlan<'_> {
         .into())
     }
 
-    /// The warning for a name with a port at which no public door is.
-    fn out_of_reach(&self, name: &Name) -> Option<String> {
-        let (port, public) = (name.port()?, self.with.public_port?);
-        (port != public).then(|| {
-            format!(
-                "links to {name} lead nowhere unless something forwards port {port}: the public door is at port \
-                 {public}"
-            )
-        })
-    }
-
     /// Refuses names with a hyphen where a hyphen separates the instance from the app.
     fn check_flat_names(&self, spec: &Spec) -> Result<(), InvalidField> {
         if self.with.contexts.get(spec.context()).subdomains != Subdomains::Flat {
@@ -288,7 +282,11 @@ impl CreatePlan<'_> {
             ));
         }
         let names = spec.names();
-        warnings.extend(names.iter().filter_map(|name| self.out_of_reach(name)));
+        warnings.extend(
+            names
+                .iter()
+                .filter_map(|name| self.with.config.out_of_reach(name)),
+        );
         let parents: Vec<_> = names
             .iter()
             .flat_map(|name| {

@@ -134,7 +134,13 @@ impl Requests<'_> {
         mut plan: P,
         options: RequestOptions<'_>,
     ) -> Result<Answer<P::Preview>, Error> {
-        check_request_id(options.request_id)?;
+        if let Err(wrong) = check_request_id(options.request_id) {
+            // What else is wrong is told, too. A draft changes nothing.
+            return Err(match plan.draft(options).await {
+                Err(refusal) => refusal.with_fields(vec![wrong]),
+                Ok(_) => wrong.into(),
+            });
+        }
         let mac = plan.mac(self.key)?;
         let id = operation_id(plan.verb(), options.request_id);
         let look_first = options.validate_only || plan.is_costly();
@@ -245,7 +251,10 @@ fn arguments_mac<T: Serialize>(key: &Secret, arguments: &T) -> Result<String, Er
 }
 
 /// Checks a request id: any text of the caller's, preferably a UUID.
-fn check_request_id(text: &str) -> Result<(), InvalidField> {
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn check_request_id(text: &str) -> Result<(), InvalidField> {
     let fine = text.len() <= 128 && text.bytes().all(|byte| byte.is_ascii_graphic());
     if fine {
         Ok(())

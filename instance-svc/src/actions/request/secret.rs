@@ -7,7 +7,7 @@ use crate::{
     actions::derive::Deriver,
     domain::{
         change::{Change, ChangeKind, RecordPatch},
-        passphrase::{Chosen, client, register},
+        passphrase::{Chosen, client, register, strength::check_strength},
         sealed::Sealed,
         time::{OptionalTime, Time},
     },
@@ -24,6 +24,8 @@ use crate::{
 pub(crate) struct CarryPassphrase<'a> {
     /// The passphrase.
     pub passphrase: &'a Secret,
+    /// How hard it has to be to guess.
+    pub score: u8,
     /// Hashes passphrases.
     pub deriver: &'a Deriver,
     /// Seals the result.
@@ -33,6 +35,19 @@ pub(crate) struct CarryPassphrase<'a> {
 impl Carry for CarryPassphrase<'_> {
     fn is_costly(&self) -> bool {
         true
+    }
+
+    fn require(&self, found: &Found) -> Result<(), Error> {
+        let email = found
+            .record
+            .as_ref()
+            .and_then(|record| record.body.email.as_deref());
+        let known = [
+            found.document.body.domain.as_str(),
+            email.unwrap_or_default(),
+        ];
+        check_strength("passphrase", self.passphrase.expose(), &known, self.score)
+            .map_err(Error::WeakPassphrase)
     }
 
     async fn seal(&mut self, id: &str, found: &Found) -> Result<Option<Sealed>, Error> {

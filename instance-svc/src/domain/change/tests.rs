@@ -197,11 +197,11 @@ fn the_state_of_an_instance_decides_which_changes_may_begin() {
 fn each_wrong_value_is_named() {
     let cases = [
         (
-            "instance.domain_aliases",
+            "instance.domain_aliases[0]",
             ask("domain_aliases", json!(["no name"])),
         ),
         (
-            "instance.domain_aliases",
+            "instance.domain_aliases[0]",
             ask("domain_aliases", json!(["alice.example"])),
         ),
         ("instance.old_domain", ask("old_domain", "a.example")),

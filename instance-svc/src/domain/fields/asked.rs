@@ -48,11 +48,10 @@ impl Asked {
         (asked, wrong)
     }
 
-    /// The values of a message for the fields of the mask of a change.
-    ///
-    /// # Errors
-    /// Every path that cannot be changed, or whose value is invalid; at least one.
-    pub fn by_mask(message: &pb::Instance, mask: &[String]) -> Result<Self, Vec<InvalidField>> {
+    /// The values of a message for the fields of the mask of a change, and every path that cannot be changed or whose
+    /// value is invalid.
+    #[must_use]
+    pub fn by_mask(message: &pb::Instance, mask: &[String]) -> (Self, Vec<InvalidField>) {
         let mut asked = Self::default();
         let mut wrong = Vec::new();
         for path in mask {
@@ -60,11 +59,7 @@ impl Asked {
                 wrong.push(invalid);
             }
         }
-        if wrong.is_empty() {
-            Ok(asked)
-        } else {
-            Err(wrong)
-        }
+        (asked, wrong)
     }
 
     /// Takes the value of one path of a mask.
@@ -198,7 +193,7 @@ impl Asked {
                     Ok(canonical) => {
                         self.0.insert(path, canonical);
                     }
-                    Err(invalid) => wrong.push(invalid),
+                    Err(invalid) => wrong.extend(invalid),
                 }
             }
         }

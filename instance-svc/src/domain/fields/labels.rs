@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{
     Documents,
     formats::text::{self, shown},
-    rule::{CheckContext, Entries, Rule, invalid},
+    rule::{CheckContext, Entries, Rule, all, invalid},
 };
 use crate::domain::spec::InvalidField;
 
@@ -32,18 +32,17 @@ impl Rule for Labels {
         Ok(message.labels.clone().into_iter().collect())
     }
 
-    fn check(
+    fn check_all(
         &self,
         labels: Self::Value,
         _: &CheckContext<'_>,
-    ) -> Result<Self::Value, InvalidField> {
+    ) -> Result<Self::Value, Vec<InvalidField>> {
         if labels.len() > MOST {
-            return Err(self.invalid(format!("holds more than {MOST} labels; use fewer")));
+            let wrong = format!("holds more than {MOST} labels; use fewer");
+            return Err(vec![self.invalid(wrong)]);
         }
-        for (key, value) in &labels {
-            check_label(key, value)?;
-        }
-        Ok(labels)
+        let checked = labels.iter().map(|(key, value)| check_label(key, value));
+        all(checked).map(|()| labels)
     }
 
     fn write(&self, labels: Self::Value, documents: &mut Documents) {

@@ -35,9 +35,9 @@ fn parse_unless_kept(path: &str, text: &str, is_kept: bool) -> Result<Name, Inva
     }
 }
 
-/// The main domain that the instance has, or will have.
-fn domain(context: &CheckContext<'_>) -> Result<Name, InvalidField> {
-    parse("domain", context.text("domain", |now| &now.domain))
+/// The main domain that the instance has, or will have; `None` when it is invalid, which its own rule tells.
+fn domain(context: &CheckContext<'_>) -> Option<Name> {
+    context.text("domain", |now| &now.domain).parse().ok()
 }
 
 /// The main domain; set at creation.
@@ -93,33 +93,42 @@ impl Rule for Aliases {
         Ok(message.domain_aliases.clone())
     }
 
-    fn check(
+    fn check_all(
         &self,
         aliases: Vec<String>,
         context: &CheckContext<'_>,
-    ) -> Result<Vec<String>, InvalidField> {
-        let domain = domain(context)?;
+    ) -> Result<Vec<String>, Vec<InvalidField>> {
         if aliases.len() > MOST_ALIASES {
-            return Err(self.invalid(format!("holds more than {MOST_ALIASES} names; use fewer")));
+            let wrong = format!("holds more than {MOST_ALIASES} names; use fewer");
+            return Err(vec![self.invalid(wrong)]);
         }
-        let mut taken = vec![domain.host().to_owned()];
-        let mut canonical = Vec::new();
-        for alias in &aliases {
+        let domain = domain(context);
+        let is_own = |alias: &Name| domain.as_ref().is_some_and(|it| it.host() == alias.host());
+        let (mut taken, mut canonical, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
+        for (position, alias) in aliases.iter().enumerate() {
+            let path = format!("{}[{position}]", Rule::path(self));
             let is_kept = context
                 .now
                 .is_some_and(|now| now.instance.domain_aliases.contains(alias));
-            let alias = parse_unless_kept(Rule::path(self), alias, is_kept)?;
-            if alias.host() == domain.host() {
-                return Err(
-                    self.invalid(format!("{alias} is the instance's own host; name another"))
-                );
-            }
-            if !taken.iter().any(|host| host == alias.host()) {
-                taken.push(alias.host().to_owned());
-                canonical.push(alias.domain().to_owned());
+            match parse_unless_kept(&path, alias, is_kept) {
+                Err(invalid) => wrong.push(invalid),
+                Ok(alias) if is_own(&alias) => wrong.push(invalid(
+                    &path,
+                    format!("{alias} is the instance's own host; name another"),
+                )),
+                Ok(alias) => {
+                    if !taken.iter().any(|host| host == alias.host()) {
+                        taken.push(alias.host().to_owned());
+                        canonical.push(alias.domain().to_owned());
+                    }
+                }
             }
         }
-        Ok(canonical)
+        if wrong.is_empty() {
+            Ok(canonical)
+        } else {
+            Err(wrong)
+        }
     }
 
     fn write(&self, aliases: Vec<String>, documents: &mut Documents) {
@@ -161,7 +170,7 @@ impl Rule for OldDomain {
                 .now
                 .map_or_else(Vec::new, |now| now.instance.domain_aliases.clone())
         });
-        let present: Vec<Name> = [domain(context)?]
+        let present: Vec<Name> = domain(context)
             .into_iter()
             .chain(aliases.iter().filter_map(|alias| alias.parse().ok()))
             .collect();

@@ -55,6 +55,15 @@ pub(super) trait Rule: Sync {
         Ok(value)
     }
 
+    /// As [`Self::check`], with everything that is wrong where a value has several parts.
+    fn check_all(
+        &self,
+        value: Self::Value,
+        context: &CheckContext<'_>,
+    ) -> Result<Self::Value, Vec<InvalidField>> {
+        self.check(value, context).map_err(|wrong| vec![wrong])
+    }
+
     /// The value of a creation that does not set the field.
     fn default_value(&self) -> Option<Self::Value> {
         None
@@ -97,6 +106,14 @@ pub(super) trait Entries {
     fn write(&self, name: &str, value: Option<&str>, documents: &mut Documents);
 }
 
+/// Everything that is wrong, where anything is.
+pub(super) fn all(
+    checked: impl Iterator<Item = Result<(), InvalidField>>,
+) -> Result<(), Vec<InvalidField>> {
+    let wrong: Vec<_> = checked.filter_map(Result::err).collect();
+    if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+}
+
 /// An error for an invalid value of the field with this path.
 pub(super) fn invalid(path: &str, wrong: impl Into<String>) -> InvalidField {
     InvalidField {
@@ -120,13 +137,13 @@ pub trait Settable: Sync {
     /// Checks a value and brings it into its canonical form.
     ///
     /// # Errors
-    /// What is wrong with the value.
+    /// Everything that is wrong with the value; at least one.
     fn check(
         &self,
         entry: Option<&str>,
         value: &Value,
         context: &CheckContext<'_>,
-    ) -> Result<Value, InvalidField>;
+    ) -> Result<Value, Vec<InvalidField>>;
 
     /// The value of a creation that does not set the field.
     fn default_value(&self) -> Option<Value>;
@@ -164,14 +181,15 @@ impl<R: Rule> Settable for R {
         entry: Option<&str>,
         value: &Value,
         context: &CheckContext<'_>,
-    ) -> Result<Value, InvalidField> {
+    ) -> Result<Value, Vec<InvalidField>> {
         if let (Some(entry), Some(entries)) = (entry, self.entries()) {
             return entries
                 .check(entry, value.as_str(), context)
-                .map(|()| value.clone());
+                .map(|()| value.clone())
+                .map_err(|wrong| vec![wrong]);
         }
-        let value = decode::<R>(value).ok_or_else(|| self.invalid("has another type"))?;
-        Rule::check(self, value, context).map(encode)
+        let value = decode::<R>(value).ok_or_else(|| vec![self.invalid("has another type")])?;
+        Rule::check_all(self, value, context).map(encode)
     }
 
     fn default_value(&self) -> Option<Value> {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     Documents, formats, own_setting,
-    rule::{CheckContext, Entries, Rule, invalid},
+    rule::{CheckContext, Entries, Rule, all, invalid},
 };
 use crate::domain::{record::Record, spec::InvalidField};
 
@@ -148,19 +148,20 @@ impl Rule for Further {
         Ok(message.settings.clone().into_iter().collect())
     }
 
-    fn check(
+    fn check_all(
         &self,
         settings: Self::Value,
         context: &CheckContext<'_>,
-    ) -> Result<Self::Value, InvalidField> {
+    ) -> Result<Self::Value, Vec<InvalidField>> {
         let most = formats::setting::MOST;
         if context.now.is_none() && settings.len() > most {
-            return Err(self.invalid(format!("holds more than {most} settings; use fewer")));
+            let wrong = format!("holds more than {most} settings; use fewer");
+            return Err(vec![self.invalid(wrong)]);
         }
-        for (name, value) in &settings {
-            Entries::check(self, name, Some(value), context)?;
-        }
-        Ok(settings)
+        let checked = settings
+            .iter()
+            .map(|(name, value)| Entries::check(self, name, Some(value), context));
+        all(checked).map(|()| settings)
     }
 
     fn write(&self, new: Self::Value, documents: &mut Documents) {

@@ -29,6 +29,14 @@ pub fn check_strength(
         .flat_map(|text| text.split(|it: char| !it.is_alphanumeric()))
         .filter(|word| word.chars().count() > 2)
         .collect();
+    if is_made_of(&start, &words) {
+        return Err(InvalidField {
+            field: field.to_owned(),
+            wrong: "is too easy to guess: it is made of what everybody knows, such as the domain; use several words that do \
+                    not belong together"
+                .to_owned(),
+        });
+    }
     let strength = zxcvbn(&start, &words);
     let score = u8::from(strength.score());
     if score >= least {
@@ -48,6 +56,20 @@ pub fn check_strength(
     })
 }
 
+/// Whether nothing but separators and a few characters is left of a passphrase without the words that a guesser knows.
+fn is_made_of(passphrase: &str, words: &[&str]) -> bool {
+    /// What people add to a word that they know.
+    const ADDED: usize = 3;
+    let whole = passphrase.to_lowercase();
+    let mut words: Vec<String> = words.iter().map(|word| word.to_lowercase()).collect();
+    words.sort_by_key(|word| std::cmp::Reverse(word.len()));
+    let mut rest = whole.clone();
+    for word in &words {
+        rest = rest.replace(word.as_str(), " ");
+    }
+    rest != whole && rest.chars().filter(|it| it.is_alphanumeric()).count() <= ADDED
+}
+
 #[cfg(test)]
 mod tests {
     use super::check_strength;
@@ -62,6 +84,16 @@ mod tests {
                 "{weak}"
             );
             assert!(check_strength("passphrase", weak, &[], 0).is_ok());
+        }
+        for known in [
+            "csv.localhost",
+            "CSV.Localhost",
+            "localhost18080",
+            "csv-localhost!1",
+            "csv.localhost:18080",
+        ] {
+            let checked = check_strength("passphrase", known, &["csv.localhost:18080"], 2);
+            assert!(checked.is_err(), "{known}");
         }
         let long = "correct horse battery staple ".repeat(40);
         for strong in ["correct horse battery staple", "kX9#vQ2m", long.as_str()] {
