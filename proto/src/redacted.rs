@@ -120,6 +120,7 @@ mod tests {
                     link: secret(),
                     token: secret(),
                     expire_time: None,
+                    warnings: Vec::new(),
                 }
             ),
             format!(
