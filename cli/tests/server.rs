@@ -403,3 +403,15 @@ fn ctrl_c_leaves_the_operation_and_says_how_to_follow_it() {
     let told = finish(child).failed(130);
     assert!(told.contains("hamlet operations wait op-1"), "{told}");
 }
+
+#[test]
+fn the_version_says_why_that_of_the_server_is_not_known() {
+    let fake = Server::start(Script::default());
+    let known = fake.run("version");
+    assert_eq!(known.err, "");
+    assert!(known.done().contains("9.9.9"));
+    let place = tempfile::tempdir().unwrap();
+    let unknown = run(hamlet(place.path(), "version"));
+    assert!(unknown.err.contains("no hamletd found"), "{unknown:#?}");
+    assert!(unknown.done().contains("server  -"));
+}

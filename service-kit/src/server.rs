@@ -4,7 +4,7 @@ use std::{collections::HashSet, future::IntoFuture as _, io, net::SocketAddr, ti
 
 use futures::future::BoxFuture;
 use prost::Message as _;
-use prost_types::FileDescriptorSet;
+use prost_types::{FileDescriptorSet, ServiceDescriptorProto};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::mpsc,
@@ -140,11 +140,31 @@ pub struct GrpcServer {
 /// are for nobody else, and neither are their messages.
 fn public_contracts() -> Result<FileDescriptorSet, Error> {
     let mut all = FileDescriptorSet::decode(hamlet_proto::FILE_DESCRIPTOR_SET)?;
+    let mut hidden: HashSet<String> = HashSet::new();
     for file in &mut all.file {
         let package = file.package().to_owned();
         file.service.retain(|service| {
-            PUBLIC_SERVICES.contains(&format!("{package}.{}", service.name()).as_str())
+            let name = format!("{package}.{}", service.name());
+            let is_public = PUBLIC_SERVICES.contains(&name.as_str());
+            if !is_public {
+                hidden.extend(types_of(service));
+            }
+            is_public
         });
+    }
+    // A message of a hidden service may be one of a public service, or a part of another message, too.
+    for file in &all.file {
+        let fields = file.message_type.iter().flat_map(|message| &message.field);
+        let of_fields = fields.map(|field| field.type_name().to_owned());
+        let of_services = file.service.iter().flat_map(types_of);
+        for used in of_fields.chain(of_services) {
+            hidden.remove(&used);
+        }
+    }
+    for file in &mut all.file {
+        let package = file.package().to_owned();
+        file.message_type
+            .retain(|message| !hidden.contains(&format!(".{package}.{}", message.name())));
     }
     let mut used: HashSet<String> = HashSet::new();
     let with_services = all.file.iter().filter(|file| !file.service.is_empty());
@@ -158,6 +178,19 @@ fn public_contracts() -> Result<FileDescriptorSet, Error> {
     }
     all.file.retain(|file| used.contains(file.name()));
     Ok(all)
+}
+
+/// The messages of a service's calls, as descriptors name them.
+fn types_of(service: &ServiceDescriptorProto) -> Vec<String> {
+    let methods = service.method.iter();
+    methods
+        .flat_map(|method| {
+            [
+                method.input_type().to_owned(),
+                method.output_type().to_owned(),
+            ]
+        })
+        .collect()
 }
 
 impl GrpcServer {
@@ -281,10 +314,11 @@ mod tests {
         reason = "a failed expectation is the test failing"
     )]
 
-    use super::{PUBLIC_SERVICES, public_contracts};
+    use super::{GrpcServer, PUBLIC_SERVICES, public_contracts};
 
     #[test]
     fn reflection_describes_what_the_door_lets_through_and_nothing_else() {
+        GrpcServer::new().unwrap();
         let set = public_contracts().unwrap();
         let mut services: Vec<String> = set
             .file

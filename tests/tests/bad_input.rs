@@ -134,6 +134,7 @@ fn names() -> Vec<Case> {
     let many: Vec<String> = (0..101).map(|it| format!("a{it}.example")).collect();
     let d = "instance.domain";
     let a = "instance.domain_aliases";
+    let first = "instance.domain_aliases[0]";
     vec![
         field(CREATE, json!({}), "instance", "give at least its domain"),
         field(CREATE, json!({"instance": {}}), d, "give a host name such as alice.example.org"),
@@ -158,10 +159,10 @@ fn names() -> Vec<Case> {
         field(CREATE, domain("a.example:port"), d, "use a number from 1 to 65535"),
         field(CREATE, domain("a.example:-1"), d, "use a number from 1 to 65535"),
         field(CREATE, domain("a.example:"), d, "use a number from 1 to 65535"),
-        field(CREATE, alias(""), a, "give a host name such as"),
-        field(CREATE, alias("no name"), a, "use letters, digits and inner hyphens"),
-        field(CREATE, alias("NEW.example"), a, "name another"),
-        field(CREATE, alias("new.example:8080"), a, "name another"),
+        field(CREATE, alias(""), first, "give a host name such as"),
+        field(CREATE, alias("no name"), first, "use letters, digits and inner hyphens"),
+        field(CREATE, alias("NEW.example"), first, "name another"),
+        field(CREATE, alias("new.example:8080"), first, "name another"),
         field(CREATE, creating(json!({"domainAliases": many})), a, "use fewer"),
         field(CREATE, creating(json!({"oldDomain": "a b"})), "instance.old_domain", "use letters"),
         field(CREATE, creating(json!({"oldDomain": "New.example"})), "instance.old_domain", "name a former one"),
@@ -381,7 +382,7 @@ fn updates() -> Vec<Case> {
         case("uuid", json!({"uuid": " "}), "instance.uuid", "use a UUID"),
         case("sponsorships", json!({"sponsorships": ["-"]}), "instance.sponsorships", "such as acme"),
         case("tosLatest", json!({"tosLatest": "new"}), "instance.tos_latest", "looks like"),
-        case("domainAliases", json!({"domainAliases": ["alice.example"]}), "instance.domain_aliases", "name another"),
+        case("domainAliases", json!({"domainAliases": ["alice.example"]}), "instance.domain_aliases[0]", "name another"),
         case("oldDomain", json!({"oldDomain": "other.example"}), "instance.old_domain", "name a former one"),
         case("onboardingFinished", json!({}), "instance.onboarding_finished", "leave it out of the mask"),
         case("deleting", json!({"deleting": true}), "instance.deleting", "destroy the instance"),
