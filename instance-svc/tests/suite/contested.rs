@@ -71,13 +71,17 @@ async fn a_name_that_another_creation_wins_is_taken() {
     if !world.is_embedded() {
         return;
     }
-    // It does not see what other software writes.
     let replica = world
         .replica_with(Settings {
             scan_every: Duration::from_secs(3600),
             ..hasty("one", Failpoints::default())
         })
         .await;
+    replica.get("theirs.example").await.unwrap_err();
+    // From now on it does not see what other software writes.
+    world
+        .faults()
+        .add(Rule::always("POST", "%2Finstances/_changes", Fault::Fail));
     // An existing instance that has the name, too. The race shows its claim beside ours.
     assert_eq!(
         failure(&replica.create("theirs.example").await.unwrap()),

@@ -59,6 +59,9 @@ const ADOPTED_AT_ONCE: usize = 16;
 /// that has deleted one goes on to its record.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// How long changes are gathered before the feed is asked again.
+const HEARD_EVERY: Duration = Duration::from_millis(500);
+
 /// How often a document that waits for its first database is looked at.
 const BARE_EVERY: Duration = Duration::from_secs(60);
 
@@ -206,7 +209,8 @@ impl Adoption {
                         self.hear_of(&change);
                     }
                 }
-                Feed::UpToDate(_) => {}
+                // The next question waits, so that many changes cost one.
+                Feed::UpToDate(_) => tokio::time::sleep(HEARD_EVERY).await,
                 Feed::Interrupted(error) => tracing::debug!(
                     error = &error as &dyn std::error::Error,
                     "the feed of instances is interrupted"
