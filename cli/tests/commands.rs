@@ -21,8 +21,8 @@ use hamlet_proto::{
         files::v1::{File, TreeEntry, file},
         instance::v1::{
             AppOutcome, CreateInstanceRequest, CreateInstanceResult, DeleteInstanceRequest,
-            DeleteInstanceResult, OperationMetadata, RegisterLink, RemovedCount, Step,
-            instance::State, operation_metadata::Phase, step,
+            OperationMetadata, RegisterLink, Step, instance::State, operation_metadata::Phase,
+            step,
         },
     },
     pack,
@@ -466,108 +466,6 @@ fn what_a_terminal_would_obey_is_spelled_out() {
 }
 
 #[test]
-fn a_destruction_asks_for_the_domain_again() {
-    let removed = DeleteInstanceResult {
-        domain: "bob.example".to_owned(),
-        removed: vec![RemovedCount {
-            kind: "databases".to_owned(),
-            count: 19,
-        }],
-        ..DeleteInstanceResult::default()
-    };
-    let fake = accepting(vec![(vec![ended(&removed)], WatchEnd::Stop)]);
-    for (typed, why) in [
-        ("alice.example\n", "that is not bob.example"),
-        ("\n", "that is not bob.example"),
-        ("", "nothing was typed"),
-    ] {
-        let told = fake
-            .run_typing("instances destroy bob.example", typed)
-            .failed(1);
-        assert!(told.contains("aborted") && told.contains(why), "{told}");
-    }
-    // What would refuse it is asked before the question.
-    let destructions = || {
-        let mut asked = fake.asked::<DeleteInstanceRequest>();
-        asked.retain(|request| !request.validate_only);
-        asked
-    };
-    assert_eq!(destructions().len(), 0);
-
-    // Capitals are no other domain, and a last line needs no line feed.
-    let out = fake
-        .run_typing("instances rm bob.example", "BOB.example")
-        .done();
-    assert!(
-        out.contains("bob.example") && out.contains("19 databases"),
-        "{out}"
-    );
-    let destructions = destructions();
-    assert_eq!(destructions[0].name, "instances/bob.example");
-    assert_eq!(destructions[0].etag, "etag-1");
-    assert!(!destructions[0].abandon_accounts);
-}
-
-#[test]
-fn a_forced_destruction_asks_nothing() {
-    let fake = accepting(vec![(
-        vec![ended(&DeleteInstanceResult {
-            domain: "bob.example".to_owned(),
-            ..DeleteInstanceResult::default()
-        })],
-        WatchEnd::Stop,
-    )]);
-    let destroyed = fake.run("instances destroy bob.example --force");
-    assert_eq!(destroyed.err, "");
-    destroyed.done();
-    assert_eq!(fake.called("GetInstance"), 0);
-}
-
-#[test]
-fn an_alias_or_nothing_cannot_be_destroyed() {
-    let mut bob = instance("bob.example");
-    bob.domain_aliases = vec!["robert.example".to_owned()];
-    let fake = Server::start(Script {
-        instances: vec![bob],
-        ..Script::default()
-    });
-    let refused = fake.run_typing("instances destroy robert.example", "bob.example\n");
-    // Nobody is asked about what will be refused.
-    assert!(!refused.err.contains("Type"), "{refused:#?}");
-    let told = refused.failed(2);
-    assert!(told.contains("main domain"), "{told}");
-    let destroyed = fake.run_typing("instances destroy nobody.example", "nobody.example\n");
-    // Nobody is asked about what is not there.
-    assert!(!destroyed.err.contains("Type"), "{destroyed:#?}");
-    destroyed.failed(3);
-    assert_eq!(fake.called("DeleteInstance"), 0);
-}
-
-#[test]
-fn what_cannot_be_destroyed_now_is_refused_before_anybody_answers() {
-    let mut locked = instance("locked.example");
-    locked.locked = true;
-    let mut new = instance("new.example");
-    new.state = State::Creating.into();
-    new.operation = "operations/op-7".to_owned();
-    let fake = Server::start(Script {
-        instances: vec![locked, new],
-        ..Script::default()
-    });
-    for (domain, told) in [
-        ("locked.example", "modify locked.example --unlock"),
-        ("new.example", "hamlet operations wait op-7"),
-    ] {
-        let typed = format!("{domain}\n");
-        let refused = fake.run_typing(&format!("instances destroy {domain}"), &typed);
-        assert!(!refused.err.contains("Type"), "{refused:#?}");
-        let refused = refused.failed(4);
-        assert!(refused.contains(told), "{refused}");
-    }
-    assert_eq!(fake.called("DeleteInstance"), 0);
-}
-
-#[test]
 fn every_command_of_one_instance_asks_the_server_for_its_name_first() {
     let mut new = instance("new.example");
     new.state = State::Creating.into();
@@ -611,18 +509,6 @@ fn every_command_of_one_instance_asks_the_server_for_its_name_first() {
     assert_eq!(listed, "home\n");
     let calls = fake.calls();
     assert_eq!(calls.last().unwrap(), "ListApps xn--bcher-kva.example:8080");
-}
-
-#[test]
-fn leftovers_are_no_success() {
-    let left = DeleteInstanceResult {
-        domain: "bob.example".to_owned(),
-        leftovers: vec!["cozy00/io-cozy-files".to_owned()],
-        ..DeleteInstanceResult::default()
-    };
-    let fake = accepting(vec![(vec![ended(&left)], WatchEnd::Stop)]);
-    let told = fake.run("instances destroy bob.example --force").failed(1);
-    assert!(told.contains("cozy00/io-cozy-files"), "{told}");
 }
 
 #[test]

@@ -185,12 +185,6 @@ pub enum Error {
         /// The error of the server.
         source: Box<Error>,
     },
-    /// No index fits the query, which may not scan the database (see [`crate::Find::allow_scan`]).
-    #[error("{call}: no index fits the query, which would read the whole database")]
-    NoIndex {
-        /// The call.
-        call: Call,
-    },
 }
 
 /// The flag that gives a setting of the client.
@@ -262,8 +256,7 @@ impl Error {
             | Self::Refused { call, .. }
             | Self::Corrupt { call, .. }
             | Self::NoMajority { call }
-            | Self::Bulk { call, .. }
-            | Self::NoIndex { call } => Some(call),
+            | Self::Bulk { call, .. } => Some(call),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Mango queries.
 
+use std::cmp::Ordering;
+
 use futures::stream::{self, Stream, TryStreamExt};
 use reqwest::Method;
 use serde::Deserialize;
@@ -23,7 +25,8 @@ pub enum Sort {
     Descending(String),
 }
 
-/// A Mango query. It fails if no index fits, except with [`Find::allow_scan`].
+/// A Mango query. If no index fits, because somebody has removed or changed it, the whole database is read, and the log
+/// warns of it.
 #[derive(Debug, Clone)]
 pub struct Find {
     selector: Value,
@@ -33,7 +36,6 @@ pub struct Find {
     limit: Option<usize>,
     page: usize,
     bookmark: Option<String>,
-    scan: bool,
 }
 
 impl Find {
@@ -48,11 +50,11 @@ impl Find {
             limit: None,
             page: DEFAULT_PAGE_SIZE,
             bookmark: None,
-            scan: false,
         }
     }
 
-    /// Sorts the documents. An index must have the same order.
+    /// Sorts the documents. An index should have the same order: without one, [`Database::find`] holds all documents in
+    /// memory to sort them.
     #[must_use]
     pub fn sort(mut self, by: impl IntoIterator<Item = Sort>) -> Self {
         self.sort = by.into_iter().collect();
@@ -91,14 +93,6 @@ impl Find {
     #[must_use]
     pub fn after(mut self, bookmark: impl Into<String>) -> Self {
         self.bookmark = Some(bookmark.into());
-        self
-    }
-
-    /// Lets the query scan the whole database if no index fits, instead of failing with
-    /// [`Error::NoIndex`].
-    #[must_use]
-    pub fn allow_scan(mut self) -> Self {
-        self.scan = true;
         self
     }
 
@@ -158,8 +152,7 @@ impl Database {
     /// A page of at most [`Find::page_size`] documents.
     ///
     /// # Errors
-    /// [`Error::NoIndex`] if no index fits. [`Error::Refused`] for an invalid selector, or a sort order that no
-    /// index has.
+    /// [`Error::Refused`] for an invalid selector, or a sort order that no index has.
     pub async fn find_page<T: DeserializeOwned>(&self, query: &Find) -> Result<Page<T>> {
         let call = self.call("find documents");
         let limit = query
@@ -170,6 +163,9 @@ impl Database {
     }
 
     /// All documents of a query. Pages are read on demand.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for an invalid selector.
     pub fn find<T: DeserializeOwned + Send>(
         &self,
         query: Find,
@@ -184,9 +180,17 @@ impl Database {
                 if done || left == 0 {
                     return Ok(None);
                 }
-                let page: Page<T> = database
+                let page = database
                     .query_page(&call, &query, query.page.min(left), bookmark.as_deref())
-                    .await?;
+                    .await;
+                let page: Page<T> = match page {
+                    Err(Error::Refused { error, .. })
+                        if bookmark.is_none() && error == NO_SORTED_INDEX =>
+                    {
+                        database.find_and_sort(&call, &query, left).await?
+                    }
+                    page => page?,
+                };
                 let left = left.saturating_sub(page.documents.len());
                 let done = page.bookmark.is_none();
                 let documents = stream::iter(page.documents.into_iter().map(Ok));
@@ -214,9 +218,8 @@ impl Database {
         let found: FindResponse = response.json(call)?;
         if let Some(warning) = found.warning
             && warning.to_ascii_lowercase().contains("no matching index")
-            && !query.scan
         {
-            return Err(Error::NoIndex { call: call.clone() });
+            warn_of_scan(call, query);
         }
         // CouchDB returns a bookmark on the last page too.
         let bookmark = found
@@ -227,5 +230,101 @@ impl Database {
             documents: documents.collect::<Result<_>>()?,
             bookmark,
         })
+    }
+
+    /// The first documents of a query whose sort order no index has: all are read and sorted here.
+    async fn find_and_sort<T: DeserializeOwned>(
+        &self,
+        call: &Call,
+        query: &Find,
+        limit: usize,
+    ) -> Result<Page<T>> {
+        warn_of_scan(call, query);
+        let unsorted = Find {
+            sort: Vec::new(),
+            fields: Vec::new(),
+            use_index: None,
+            limit: None,
+            ..query.clone()
+        };
+        let mut found: Vec<Document<Map<String, Value>>> = Vec::new();
+        let mut bookmark = None;
+        loop {
+            let page = self
+                .query_page(call, &unsorted, unsorted.page, bookmark.as_deref())
+                .await?;
+            found.extend(page.documents);
+            bookmark = page.bookmark;
+            if bookmark.is_none() {
+                break;
+            }
+        }
+        found.sort_by(|a, b| in_order(&query.sort, a, b));
+        found.truncate(limit);
+        let documents = found.into_iter().map(|Document { id, rev, mut body }| {
+            if !query.fields.is_empty() {
+                body.retain(|name, _| query.fields.iter().any(|field| field == name));
+            }
+            let body = serde_json::from_value(body.into()).map_err(|error| Error::Corrupt {
+                call: call.clone(),
+                detail: "a document has another form".to_owned(),
+                source: Some(error),
+            })?;
+            Ok(Document { id, rev, body })
+        });
+        Ok(Page {
+            documents: documents.collect::<Result<_>>()?,
+            bookmark: None,
+        })
+    }
+}
+
+/// CouchDB's name of the error for a sort order that no index has.
+const NO_SORTED_INDEX: &str = "no_usable_index";
+
+fn warn_of_scan(call: &Call, query: &Find) {
+    let index = query.use_index.as_ref().map(|(name, _)| name.as_str());
+    tracing::warn!(
+        %call,
+        index,
+        "no index fits a query, which therefore reads the whole database; somebody has removed or changed the index"
+    );
+}
+
+/// The order of two documents by some fields. A document without a field comes before those that have it.
+fn in_order(
+    sort: &[Sort],
+    a: &Document<Map<String, Value>>,
+    b: &Document<Map<String, Value>>,
+) -> Ordering {
+    let value = |document: &Document<Map<String, Value>>, field: &str| match field {
+        "_id" => Some(Value::from(document.id.as_str())),
+        field => document.body.get(field).cloned(),
+    };
+    let orders = sort.iter().map(|by| match by {
+        Sort::Ascending(field) => collate(value(a, field).as_ref(), value(b, field).as_ref()),
+        Sort::Descending(field) => collate(value(b, field).as_ref(), value(a, field).as_ref()),
+    });
+    orders.fold(Ordering::Equal, Ordering::then)
+}
+
+/// The order of two values: by their types as CouchDB collates them, numbers by size, texts by their bytes.
+fn collate(a: Option<&Value>, b: Option<&Value>) -> Ordering {
+    let rank = |value: Option<&Value>| match value {
+        None => 0,
+        Some(Value::Null) => 1,
+        Some(Value::Bool(is)) => 2 + u8::from(*is),
+        Some(Value::Number(_)) => 4,
+        Some(Value::String(_)) => 5,
+        Some(Value::Array(_)) => 6,
+        Some(Value::Object(_)) => 7,
+    };
+    match (a, b) {
+        (Some(Value::Number(a)), Some(Value::Number(b))) => a
+            .as_f64()
+            .unwrap_or_default()
+            .total_cmp(&b.as_f64().unwrap_or_default()),
+        (Some(Value::String(a)), Some(Value::String(b))) => a.cmp(b),
+        (a, b) => rank(a).cmp(&rank(b)),
     }
 }

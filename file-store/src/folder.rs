@@ -83,13 +83,7 @@ impl Folder {
         &self,
         names: impl IntoIterator<Item = N>,
     ) -> io::Result<Self> {
-        let mut at = Self {
-            fd: self.fd.try_clone()?,
-        };
-        for name in names {
-            at = at.enter(name)?;
-        }
-        Ok(at)
+        self.follow(names, Self::enter)
     }
 
     /// Makes a folder if it is missing, and opens it.
@@ -111,13 +105,19 @@ impl Folder {
         &self,
         names: impl IntoIterator<Item = N>,
     ) -> io::Result<Self> {
-        let mut at = Self {
+        self.follow(names, Self::make)
+    }
+
+    /// Takes one step for each name.
+    fn follow<N>(
+        &self,
+        names: impl IntoIterator<Item = N>,
+        step: impl Fn(&Self, N) -> io::Result<Self>,
+    ) -> io::Result<Self> {
+        let here = Self {
             fd: self.fd.try_clone()?,
         };
-        for name in names {
-            at = at.make(name)?;
-        }
-        Ok(at)
+        names.into_iter().try_fold(here, |at, name| step(&at, name))
     }
 
     /// What a name stands for; `None` when there is nothing of that name.

@@ -31,7 +31,7 @@ pub(crate) use self::{
 };
 use crate::{
     domain::{
-        databases::{INSTANCES_INDEXES, INSTANCES_VIEWS, SETTINGS},
+        databases::{INSTANCES_BY_DOMAIN, INSTANCES_INDEXES, INSTANCES_VIEWS, SETTINGS},
         instance::SETTINGS_ID,
         location::DatabaseLocation,
     },
@@ -108,13 +108,13 @@ impl Store {
         ] {
             database.couch().create_database(database.name()).await?;
         }
-        // Other software has these design documents too, in its own form, and changes them. Hamlet reads none of them.
-        let for_others = designs(INSTANCES_INDEXES, INSTANCES_VIEWS)?;
-        self.instances.bulk_create_missing(&for_others).await?;
-        ensure_designs(
+        // Other software has most of these design documents too, in its own form, and changes them. Hamlet reads the last one.
+        let mut designs_there = designs(INSTANCES_INDEXES, INSTANCES_VIEWS)?;
+        designs_there.extend(designs(&[INSTANCES_BY_DOMAIN], &[])?);
+        self.instances.bulk_create_missing(&designs_there).await?;
+        ensure_own_designs(
             &self.operations,
             &[OPEN_OPERATIONS, OPERATIONS_BY_TIME, DUE_OPERATIONS],
-            &[],
         )
         .await
     }
@@ -166,11 +166,27 @@ fn designs(indexes: &[Index], views: &[View]) -> Result<Vec<BulkDoc>, couch::Err
         .collect()
 }
 
-async fn ensure_designs(
-    database: &Database,
-    indexes: &[Index],
-    views: &[View],
-) -> Result<(), couch::Error> {
-    database.bulk_ensure(&designs(indexes, views)?).await?;
+/// Makes the indexes of a database of our own, and replaces what stands in their place.
+async fn ensure_own_designs(database: &Database, indexes: &[Index]) -> Result<(), couch::Error> {
+    database
+        .bulk_create_missing(&designs(indexes, &[])?)
+        .await?;
+    for index in indexes {
+        let Some(found) = database.get::<Value>(&index.id()).await? else {
+            continue;
+        };
+        if found.body == index.body() {
+            continue;
+        }
+        tracing::warn!(
+            database = database.name().as_str(),
+            design = index.id(),
+            "the definition of an index is not this version's; it is replaced"
+        );
+        // Another replica may do the same.
+        let _ = database
+            .compare_and_set(&index.id(), &found.rev, &index.body())
+            .await?;
+    }
     Ok(())
 }

@@ -231,10 +231,18 @@ async fn a_folder_goes_with_its_instance_and_with_no_other() {
     assert!(world.folder(&eve).join(".cozy_trash").is_dir());
     assert!(!notes.exists() || tree(&notes).is_empty());
 
-    // Other software destroys an instance in the database alone.
+    // Other software destroys an instance in the database alone: what it consists of, then its document.
     let finn = world.daemon.domain("finn");
     world.done(&format!("instances add {finn}"));
     let document = world.instance(&finn).await;
+    let below = format!("{}/", document["prefix"].as_str().unwrap());
+    for name in world.database.databases().await {
+        if name.starts_with(&below) {
+            let path = name.replace('/', "%2F");
+            let (status, _) = world.database.call(Method::DELETE, &path, None).await;
+            assert!(status.is_success());
+        }
+    }
     let id = document["_id"].as_str().unwrap();
     let rev = document["_rev"].as_str().unwrap();
     let path = format!("global%2Finstances/{id}?rev={rev}");

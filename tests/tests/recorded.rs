@@ -61,6 +61,8 @@ async fn a_new_instance_matches_the_recording() {
         "by-olddomain",
         "by-orgdomain",
         "domain-and-aliases",
+        // Hamlet's own.
+        "hamlet-by-domain",
     ];
     assert_eq!(designs, expected.map(str::to_owned).into());
     assert!(database.leftovers().await.is_empty());

@@ -219,7 +219,7 @@ pub fn doctypes() -> impl Iterator<Item = &'static str> {
         .chain(OF_OTHERS.iter().copied())
 }
 
-/// The indexes of `global/instances`.
+/// The indexes of `global/instances` that other software reads.
 pub const INSTANCES_INDEXES: &[Index] = &[
     Index::new(
         "by-oidcid",
@@ -237,6 +237,10 @@ pub const INSTANCES_INDEXES: &[Index] = &[
         &["org_domain"],
     ),
 ];
+
+/// The index of `global/instances` that is Hamlet's own, under an id that no other software has.
+pub const INSTANCES_BY_DOMAIN: Index =
+    Index::new("hamlet-by-domain", "hamlet-by-domain", &["domain"]);
 
 /// The view of `global/instances`.
 pub const INSTANCES_VIEWS: &[View] = &[View::new(

@@ -106,6 +106,16 @@ impl Record {
         wanted(&self.domain, &self.domain_aliases, &self.old_domain)
     }
 
+    /// The prefix of the names of its databases. Instances from before prefixes were introduced use their domain.
+    #[must_use]
+    pub fn database_prefix(&self) -> &str {
+        if self.prefix.is_empty() {
+            &self.domain
+        } else {
+            &self.prefix
+        }
+    }
+
     /// The same record with its copies updated from the instance document.
     #[must_use]
     pub fn following(&self, document: &InstanceDocument) -> Self {

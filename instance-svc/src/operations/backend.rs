@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, StatusCode, Url};
 use serde_json::Value;
 use service_kit::secret::Secret;
 
@@ -32,7 +32,8 @@ pub enum BackendError {
 #[derive(Clone, Debug)]
 pub struct Backend {
     client: Client,
-    url: String,
+    /// The address of its list of instances.
+    instances: Url,
     password_file: PathBuf,
 }
 
@@ -48,21 +49,20 @@ impl Backend {
                 (Some(url), Some(file)) => (url, file.clone()),
                 (None, Some(_)) | (Some(_), None) => return Err(BackendError::Incomplete),
             };
-        let parsed = reqwest::Url::parse(url).ok().filter(|url| {
+        let parsed = Url::parse(url).ok().filter(|url| {
             matches!(url.scheme(), "http" | "https") && url.has_host() && url.path() == "/"
         });
-        if parsed.is_none() {
-            return Err(BackendError::Address(url.clone()));
-        }
+        let instances = parsed.and_then(|url| url.join("instances").ok());
+        let instances = instances.ok_or_else(|| BackendError::Address(url.clone()))?;
         Ok(Some(Self {
             client: Client::builder().timeout(PATIENCE).build()?,
-            url: url.trim_end_matches('/').to_owned(),
+            instances,
             password_file,
         }))
     }
 
-    /// Has the original destroy an instance, and waits until it has. Done too when it knows no such instance. May be
-    /// repeated: while the original is at work it refuses, and says so.
+    /// Has the original destroy an instance, and waits until it has. May be repeated: while the original is at work it
+    /// refuses, and says so.
     pub(super) async fn destroy(&self, domain: &str) -> Result<(), StepError> {
         let later = |why: String| StepError::Later(format!("the admin backend {why}"));
         // Read anew, so that it can be changed at any time.
@@ -71,16 +71,23 @@ impl Backend {
                 "needs its password, and the file cannot be read: {error}"
             ))
         })?;
+        let mut instance = self.instances.clone();
+        if let Ok(mut path) = instance.path_segments_mut() {
+            path.push(domain);
+        }
         let answer = self
             .client
-            .delete(format!("{}/instances/{domain}", self.url))
+            .delete(instance)
             .basic_auth("", Some(password.expose()))
             .send()
             .await
             .map_err(|error| later(format!("does not answer: {}", error.without_url())))?;
         match answer.status() {
             status if status.is_success() => Ok(()),
-            StatusCode::NOT_FOUND => Ok(()),
+            // An instance with accounts to delete must not be passed over.
+            StatusCode::NOT_FOUND => Err(later(
+                "knows no such instance; it has to use the same database".to_owned(),
+            )),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(later(
                 "refuses the password in admin-backend-password-file".to_owned(),
             )),

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use couch::ClaimOutcome;
+use couch::{ClaimOutcome, Document};
 
-use super::Store;
+use super::{Store, feed::readable};
 use crate::{domain::claim::Claim, error::Error};
 
 impl Store {
@@ -66,12 +66,12 @@ impl Store {
             .await
     }
 
-    /// Reads the claims of several hosts in one call. The result may lag; only [`Self::claim`] decides.
+    /// Reads the claims of several hosts in one call; one that cannot be read is left out. The result may lag; only
+    /// [`Self::claim`] decides.
     pub async fn claims_of(&self, hosts: &[&str]) -> Result<HashMap<String, Claim>, couch::Error> {
         let found = self.claims.get_many(hosts).await?;
-        Ok(found
-            .into_iter()
-            .map(|(host, document)| (host, document.body))
+        Ok(readable(found)
+            .map(|claim: Document<Claim>| (claim.id, claim.body))
             .collect())
     }
 

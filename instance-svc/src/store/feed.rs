@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use couch::{AllDocs, Change, ChangesQuery, Document, Feed, Row, Since};
 use futures::{Stream, TryStreamExt as _};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{Store, host_feeds::MARKER};
@@ -40,35 +41,43 @@ impl Store {
         &self,
         ids: &[&str],
     ) -> Result<Vec<Document<InstanceDocument>>, couch::Error> {
-        let found: HashMap<String, Document<Value>> = self.instances.get_many(ids).await?;
-        let readable =
-            found
-                .into_values()
-                .filter_map(|found| match serde_json::from_value(found.body) {
-                    Ok(body) => Some(Document {
-                        id: found.id,
-                        rev: found.rev,
-                        body,
-                    }),
-                    Err(error) => {
-                        tracing::warn!(
-                            instance = found.id,
-                            error = &error as &dyn std::error::Error,
-                            "a document of an instance cannot be read"
-                        );
-                        None
-                    }
-                });
-        Ok(readable.collect())
+        let found = self.instances.get_many(ids).await?;
+        Ok(readable(found).collect())
     }
 
-    /// The records of some instances.
-    pub async fn records(
+    /// The records of some instances. One that cannot be read does not affect the others.
+    pub async fn readable_records(
         &self,
         ids: &[&str],
     ) -> Result<HashMap<String, Document<Record>>, couch::Error> {
-        self.records.get_many(ids).await
+        let found = self.records.get_many(ids).await?;
+        Ok(readable(found)
+            .map(|record| (record.id.clone(), record))
+            .collect())
     }
+}
+
+/// Those documents that can be read. The log tells of the others.
+pub(super) fn readable<T: DeserializeOwned>(
+    found: HashMap<String, Document<Value>>,
+) -> impl Iterator<Item = Document<T>> {
+    found
+        .into_values()
+        .filter_map(|found| match serde_json::from_value(found.body) {
+            Ok(body) => Some(Document {
+                id: found.id,
+                rev: found.rev,
+                body,
+            }),
+            Err(error) => {
+                tracing::warn!(
+                    instance = found.id,
+                    error = &error as &dyn std::error::Error,
+                    "a document of an instance cannot be read"
+                );
+                None
+            }
+        })
 }
 
 /// A change of the document of an instance.

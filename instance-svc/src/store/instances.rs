@@ -116,18 +116,24 @@ impl Store {
         Ok(!found.is_empty())
     }
 
-    /// The position of the server that has databases with this prefix; that of the first server when none has.
-    pub async fn cluster_with(&self, prefix: &str) -> Result<i64, couch::Error> {
-        for position in 1..i64::try_from(self.couch.listed()).unwrap_or(1) {
-            let location = DatabaseLocation {
-                couch_cluster: position,
-                prefix,
-            };
-            if self.has_database(location).await? {
-                return Ok(position);
+    /// Whether a server has databases with this prefix.
+    ///
+    /// # Errors
+    /// When one of the servers does not answer.
+    pub(crate) async fn has_databases_anywhere(&self, prefix: &str) -> Result<bool, couch::Error> {
+        let below = format!("{}/", DbName::instance_prefix(prefix)?);
+        for couch in self.couch.iter() {
+            if !couch.databases_with_prefix(&below).await?.is_empty() {
+                return Ok(true);
             }
         }
-        Ok(0)
+        Ok(false)
+    }
+
+    /// Whether somebody has deleted the document of an instance: there is a tombstone, and nothing alive.
+    pub(crate) async fn was_deleted(&self, id: &str) -> Result<bool, couch::Error> {
+        let leaves = self.instances.leaves(id).await?;
+        Ok(!leaves.is_empty() && leaves.iter().all(|leaf| leaf.deleted))
     }
 
     /// A newcomer that has the name whose claim would have this id, as its documents say now. There is none when the

@@ -4,11 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use couch::{AllDocs, Couch, Document, Exchange, Rev};
+use couch::{AllDocs, Couch, Document, Exchange, Find, Rev};
 use futures::{Stream, TryStreamExt as _};
 use hamlet_proto::hamlet::instance::v1::Tenant;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Store;
 use crate::{
@@ -59,10 +59,13 @@ impl Store {
 
     /// Whether an instance other than that of the tenant has the tenant's domain. Software that knows no claims can make
     /// one.
-    pub(crate) async fn is_domain_of_another(&self, tenant: &Tenant) -> Result<bool, Error> {
-        let mut all = std::pin::pin!(self.all_owners());
-        while let Some(found) = all.try_next().await? {
-            if found.body.domain == tenant.domain && found.id != tenant.id {
+    pub(crate) async fn is_domain_of_another(&self, tenant: &Tenant) -> Result<bool, couch::Error> {
+        let query = Find::new(json!({ "domain": tenant.domain }))
+            .use_index("hamlet-by-domain", None)
+            .fields(["domain"]);
+        let mut found = std::pin::pin!(self.instances.find::<Owner>(query));
+        while let Some(found) = found.try_next().await? {
+            if found.id != tenant.id {
                 return Ok(true);
             }
         }

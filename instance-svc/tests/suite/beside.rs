@@ -9,6 +9,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use couch::{Couch, DbName, Document};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use hamlet_proto::google::longrunning::ListOperationsRequest;
 use hamlet_proto::hamlet::instance::v1::{
     CheckRegisterTokenRequest, CountInstancesRequest, DeleteInstanceRequest, DeleteInstanceResult,
     Instance, ListConflictsRequest, ListInstancesRequest, NameConflict,
@@ -24,7 +25,7 @@ use tokio::{
 };
 use tonic::Code;
 
-use crate::support::{Replica, World, changes::response, config, failure, hasty};
+use crate::support::{Replica, World, changes::response, config, failure, hasty, progress};
 
 /// The instance of other software with this number.
 fn document(number: usize) -> Value {
@@ -240,6 +241,149 @@ async fn nothing_is_left_of_what_other_software_destroys() {
     assert_eq!(listed(&replica).await, 0);
 }
 
+/// What is left of an instance whose document is gone, after whatever follows from that has been done.
+async fn left_of(world: &World, prefix: &str) -> (usize, usize, usize) {
+    // Longer than an instance that was really destroyed keeps its record.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let below = format!("{prefix}/");
+    (
+        world
+            .couch
+            .databases_with_prefix(&below)
+            .await
+            .unwrap()
+            .len(),
+        world.ids("hamlet-instances").await.len(),
+        world.ids("hamlet-claims").await.len(),
+    )
+}
+
+/// Only what was destroyed is removed without anybody asking. A document may be missing for other reasons.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_document_alone_destroys_nothing() {
+    let world = World::new().await;
+    let replica = world.replica("one", Failpoints::default()).await;
+    assert_eq!(failure(&replica.create("a.example").await.unwrap()), None);
+    let found = world.documents("a.example").await;
+    let prefix = found.instance["prefix"].as_str().unwrap();
+    let name = DbName::global("instances").unwrap();
+    let instances = world.couch.database(&name);
+
+    // It was deleted by mistake: the databases are there.
+    let document: Document<Map<String, Value>> = instances.get(&found.id).await.unwrap().unwrap();
+    let deleted = instances.delete(&found.id, &document.rev).await.unwrap();
+    assert!(deleted.committed().is_some());
+    assert_eq!(left_of(&world, prefix).await, (16, 1, 1));
+    replica.stop().await;
+
+    // The database was lost, or restored from a backup that is older than the instance.
+    world.couch.delete_database(&name).await.unwrap();
+    let replica = world.replica("one", Failpoints::default()).await;
+    assert_eq!(
+        replica.get("a.example").await.unwrap_err().code(),
+        Code::NotFound
+    );
+    assert_eq!(left_of(&world, prefix).await, (16, 1, 1));
+
+    // The document is back, and with it the instance.
+    world
+        .put("instances", &found.id, document.body.into())
+        .await;
+    assert_eq!(replica.get("a.example").await.unwrap().id, found.id);
+    eventually("it can be destroyed", async || {
+        let ended = replica.destroy("a.example").await;
+        ended.map(|ended| assert_eq!(failure(&ended), None))
+    })
+    .await;
+    assert_eq!(world.leftovers().await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_does_not_affect_the_others() {
+    let world = World::new().await;
+    for database in ["instances", "hamlet-instances", "hamlet-claims"] {
+        let name = DbName::global(database).unwrap();
+        world.couch.create_database(&name).await.unwrap();
+    }
+    // On a server that is not in the configuration.
+    let mut elsewhere = document(1);
+    elsewhere["couch_cluster"] = json!(7);
+    make(&world, "00000001", elsewhere).await;
+    make(&world, "00000002", document(2)).await;
+    make(&world, "00000003", document(3)).await;
+    make(&world, "00000004", document(4)).await;
+    world
+        .put("hamlet-instances", "00000002", json!({"domain": 7}))
+        .await;
+    world
+        .put("hamlet-claims", "n3.example", json!({"instance": 7}))
+        .await;
+    let replica = world.replica("one", Failpoints::default()).await;
+    until_adopted(&world, "00000004").await;
+    assert_eq!(replica.get("n4.example").await.unwrap().id, "00000004");
+    assert_eq!(failure(&replica.create("a.example").await.unwrap()), None);
+    // Also those that come later.
+    make(&world, "00000005", document(5)).await;
+    until_adopted(&world, "00000005").await;
+}
+
+async fn until_adopted(world: &World, id: &str) {
+    eventually("it is adopted", async || {
+        let records = world.ids("hamlet-instances").await;
+        if records.iter().any(|record| record == id) {
+            Ok(())
+        } else {
+            Err(records)
+        }
+    })
+    .await;
+}
+
+/// Somebody removes or changes the indexes that Hamlet reads.
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_answer_without_their_indexes() {
+    let world = World::new().await;
+    let replica = world.replica("one", Failpoints::default()).await;
+    assert_eq!(failure(&replica.create("a.example").await.unwrap()), None);
+    let operations = world
+        .couch
+        .database(&DbName::global("hamlet-operations").unwrap());
+    let designs = ["_design/open", "_design/by-created-at", "_design/due"];
+    let mut before = Vec::new();
+    for id in designs {
+        let found: Document<Value> = operations.get(id).await.unwrap().unwrap();
+        let deleted = operations.delete(id, &found.rev).await.unwrap();
+        assert!(deleted.committed().is_some());
+        before.push(found.body);
+    }
+    assert_eq!(failure(&replica.create("b.example").await.unwrap()), None);
+    let listed = replica
+        .operations
+        .clone()
+        .list_operations(ListOperationsRequest::default())
+        .await;
+    let domains: Vec<String> = listed
+        .unwrap()
+        .into_inner()
+        .operations
+        .iter()
+        .map(|operation| progress(operation).domain)
+        .collect();
+    assert_eq!(domains, ["b.example", "a.example"]);
+    replica.stop().await;
+    // What is missing, and what has another content, is there after the next start.
+    let changed = json!({"language": "query", "views": {}});
+    world
+        .put("hamlet-operations", "_design/open", changed)
+        .await;
+    let replica = world.replica("one", Failpoints::default()).await;
+    assert_eq!(failure(&replica.destroy("a.example").await.unwrap()), None);
+    for (id, before) in designs.into_iter().zip(before) {
+        let found: Document<Value> = operations.get(id).await.unwrap().unwrap();
+        assert_eq!(found.body, before, "{id}");
+    }
+}
+
 /// A person chooses the passphrase at the original's server: the register token goes, and the link with it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_passphrase_that_is_chosen_elsewhere_uses_the_register_token_up() {
@@ -379,15 +523,15 @@ async fn add_accounts(world: &World, prefix: &str) {
     }
 }
 
-/// The original's admin door: it destroys this instance, and is busy with it at the first request. Returns its address.
+/// The original's admin door: it destroys this instance, after it was busy and did not find it. Returns its address.
 async fn backend(couch: Couch, id: String, prefix: String) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         for answer in [
             "500 Internal Server Error",
-            "204 No Content",
             "404 Not Found",
+            "204 No Content",
         ] {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = Vec::new();

@@ -3,7 +3,7 @@
 
 use futures::TryStreamExt as _;
 
-use super::{Report, Stop, index::file_of};
+use super::{Report, Stop, index::file_of, versions};
 use crate::{
     contents::{Contents, Listed, Sum},
     domain::{
@@ -81,12 +81,7 @@ pub(super) async fn check_versions(
     let mut chunks = std::pin::pin!(store.versions_by_id());
     while let Some(chunk) = chunks.try_next().await? {
         for version in &chunk {
-            let mut body = version.body.clone();
-            // A version has the same fields as its file, except the type.
-            if let Some(body) = body.as_object_mut() {
-                body.insert("type".to_owned(), "file".into());
-            }
-            let Some(fields) = Entry::read(version.id.clone(), body).fields else {
+            let Some(fields) = versions::fields_of(version) else {
                 continue;
             };
             let promise = Promise {
@@ -94,21 +89,8 @@ pub(super) async fn check_versions(
                 internal: internal_of(&version.id),
                 fields: &fields,
             };
-            let Some((kind, detail)) = wrong_with(contents, store, &promise).await? else {
-                continue;
-            };
-            if store
-                .versions(&[&version.id])
-                .await?
-                .contains_key(&version.id)
-            {
-                let finding = Finding {
-                    kind,
-                    id: version.id.clone(),
-                    path: String::new(),
-                    detail,
-                };
-                report.tell(finding).await?;
+            if let Some(wrong) = wrong_with(contents, store, &promise).await? {
+                versions::tell(store, report, &version.id, wrong).await?;
             }
         }
     }

@@ -9,6 +9,7 @@ mod index;
 mod measure;
 pub(crate) mod on_disk;
 mod siblings;
+mod versions;
 
 use futures::{Stream, StreamExt as _, stream};
 use tokio::sync::mpsc;

@@ -5,7 +5,7 @@ use std::{collections::HashSet, ffi::OsString, io, path::PathBuf};
 use file_store::{APPS, Entry as OnDisk, Folder, KONNECTORS, Kind, THUMBNAILS, VERSIONS};
 use futures::TryStreamExt as _;
 
-use super::{Report, Stop, index::file_of, measure::measure};
+use super::{Report, Stop, index::file_of, measure::measure, versions};
 use crate::{
     domain::{
         ROOT_ID,
@@ -149,31 +149,15 @@ async fn check_versions(store: &Store, place: &Place, report: &Report) -> Result
     let mut chunks = std::pin::pin!(store.versions_by_id());
     while let Some(chunk) = chunks.try_next().await? {
         for version in &chunk {
-            let mut body = version.body.clone();
-            // A version has the same fields as its file, except the type.
-            if let Some(body) = body.as_object_mut() {
-                body.insert("type".to_owned(), "file".into());
-            }
-            let (Some(fields), Some(names)) = (
-                Entry::read(version.id.clone(), body).fields,
-                names_of_version(&version.id),
-            ) else {
+            let (Some(fields), Some(names)) =
+                (versions::fields_of(version), names_of_version(&version.id))
+            else {
                 continue;
             };
             let place = place.clone();
             let wrong = blocking(move || measure(&place, &names, Some(&fields))).await?;
-            let Some((kind, detail)) = wrong else {
-                continue;
-            };
-            let now = store.versions(&[&version.id]).await?;
-            if now.contains_key(&version.id) {
-                let finding = Finding {
-                    kind,
-                    id: version.id.clone(),
-                    path: String::new(),
-                    detail,
-                };
-                report.tell(finding).await?;
+            if let Some(wrong) = wrong {
+                versions::tell(store, report, &version.id, wrong).await?;
             }
         }
     }

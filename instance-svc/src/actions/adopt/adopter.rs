@@ -28,6 +28,10 @@ pub(super) enum Checked {
     Bare,
     /// Another instance has one of its names.
     Contested,
+    /// Its document is missing, and nothing proves that it was destroyed.
+    Lost,
+    /// It could not be checked.
+    Failed,
 }
 
 /// What came of claiming names.
@@ -91,7 +95,7 @@ impl Adopter {
         // must take the instance before it does, so that the adoption's write of the record is lost. In the
         // opposite order, a document read before a destruction together with a record missing after it would
         // look like a document of other software.
-        let mut records = self.store.records(&ids).await?;
+        let mut records = self.store.readable_records(&ids).await?;
         let documents = self.store.readable_instances(&ids).await?;
         let wanted: Vec<Wanted> = documents
             .iter()
@@ -144,7 +148,6 @@ impl Adopter {
         }
         let settings = self.store.settings(body.location()).await?;
         if settings.is_none() && !self.store.has_database(body.location()).await? {
-            tracing::debug!(domain = body.domain, instance = id, "has no database yet");
             return Ok(Checked::Bare);
         }
         let claimed = self.claim(&id, missing).await?;
@@ -295,12 +298,6 @@ impl Adopter {
             };
             if self.store.instance(&other.instance).await?.is_some() {
                 claimed.is_contested = true;
-                tracing::error!(
-                    name = wanted.name,
-                    instance = id,
-                    other = other.instance,
-                    "two instances have the same name; it leads to the other one (`hamlet instances conflicts`)"
-                );
                 continue;
             }
             // What is left of the other one is being removed, or nobody remembers it.

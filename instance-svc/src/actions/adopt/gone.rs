@@ -1,8 +1,14 @@
 //! Removing what is left of an instance that other software has destroyed.
+//!
+//! Nobody has asked for this, so it needs proof. A document that is missing proves nothing: `global/instances` may have
+//! been lost, or restored from an older backup. A tombstone says that somebody has deleted it. And the original deletes
+//! the databases before the document: where there still are some, the document alone was deleted, perhaps by mistake.
+//! What is not proved is left to `orphans`.
 
 use super::{Adoption, adopter::Checked};
 use crate::{
     domain::{
+        location::is_derived,
         operation::{Envelope, Operation, Phase, Subject},
         record::Record,
     },
@@ -40,11 +46,20 @@ impl Adoption {
             Err(Error::Busy { .. }) => return Ok(Checked::Busy),
             Err(error) => return Err(error),
         }
-        // One that failed never had the instance, so another one may follow.
+        if !self.is_destroyed(id, &record).await? {
+            return Ok(Checked::Lost);
+        }
         for attempt in 0_u32.. {
             let operation = automatic_id(&["gone", id, &attempt.to_string()]);
             match self.store.operation(&operation).await? {
+                // It never had the instance, so another one may follow.
                 Some(found) if found.body.phase == Phase::Failed => {}
+                Some(found) if found.body.phase == Phase::Succeeded => {
+                    if self.store.record(id).await?.is_none() {
+                        return Ok(Checked::Done);
+                    }
+                    // A replica that was adopting the instance has written its record after that destruction.
+                }
                 Some(_) => break,
                 None => {
                     self.begin(id, record, operation).await?;
@@ -56,12 +71,20 @@ impl Adoption {
         Ok(Checked::Busy)
     }
 
+    /// Whether somebody has deleted the document, and the databases before it.
+    async fn is_destroyed(&self, id: &str, record: &Record) -> Result<bool, Error> {
+        if !self.store.was_deleted(id).await? {
+            return Ok(false);
+        }
+        let prefix = record.database_prefix();
+        if is_derived(prefix, &record.domain) {
+            // Databases may belong to the next instance of this domain. They are left alone.
+            return Ok(true);
+        }
+        Ok(!self.store.has_databases_anywhere(prefix).await?)
+    }
+
     async fn begin(&self, id: &str, record: Record, operation: String) -> Result<(), Error> {
-        let prefix = if record.prefix.is_empty() {
-            record.domain.clone()
-        } else {
-            record.prefix
-        };
         tracing::info!(
             domain = record.domain,
             instance = id,
@@ -70,9 +93,10 @@ impl Adoption {
         );
         let subject = Subject {
             instance: id.to_owned(),
-            couch_cluster: self.store.cluster_with(&prefix).await?,
+            prefix: record.database_prefix().to_owned(),
+            // Nothing is left on any server.
+            couch_cluster: 0,
             domain: record.domain,
-            prefix,
         };
         let destruction = Operation {
             envelope: Envelope::new(subject, String::new(), self.clock.now()),

@@ -62,8 +62,9 @@ const GRACE: Duration = Duration::from_secs(2);
 /// How long changes are gathered before the feed is asked again.
 const HEARD_EVERY: Duration = Duration::from_millis(500);
 
-/// How often a document that waits for its first database is looked at.
-const BARE_EVERY: Duration = Duration::from_secs(60);
+/// How long an instance is left alone that somebody else has to do something about: its first database is missing,
+/// its document is lost, or it cannot be followed.
+const LATER: Duration = Duration::from_secs(60);
 
 /// How often an instance that has the name of another one is looked at.
 const CONTESTED_EVERY: Duration = Duration::from_secs(30);
@@ -246,8 +247,7 @@ impl Adoption {
                     error = &error as &dyn std::error::Error,
                     "changes by other software cannot be followed; this is tried again"
                 );
-                let next = Instant::now() + self.every;
-                due.iter().for_each(|due| self.queue.put_off(&due.id, next));
+                self.queue.put_off_all(&due, Instant::now() + self.every);
                 tokio::time::sleep(self.every).await;
             }
             self.report();
@@ -286,27 +286,35 @@ impl Adoption {
     async fn look_at_one(&self, due: Due, found: Option<Found>) -> Result<(), Error> {
         let id = due.id.as_str();
         let checked = match found {
-            Some(found) => self.adopter.check(found, self.queue.is_known(id)).await?,
-            None => self.clear(id).await?,
+            Some(found) => self.adopter.check(found, self.queue.is_known(id)).await,
+            None => self.clear(id).await,
         };
         let newcomers = self.store.newcomers();
-        let now = Instant::now();
-        match checked {
-            Checked::Done if self.queue.finish(&due) => newcomers.remove(id),
-            // It has changed meanwhile.
-            Checked::Done => {}
-            Checked::Busy => self.queue.put_off(id, now + self.every),
-            Checked::New => self.queue.note_new(id),
-            Checked::Contested => {
-                // One of the two may give the name up.
-                newcomers.remove(id);
-                self.queue.note_contested(id, now + CONTESTED_EVERY);
+        let (checked, error) = match checked {
+            Ok(Checked::Done) => {
+                // Else it has changed meanwhile.
+                if self.queue.finish(&due) {
+                    newcomers.remove(id);
+                }
+                return Ok(());
             }
-            Checked::Bare => {
-                // It is no instance, so that its names are free.
-                newcomers.remove(id);
-                self.queue.note_bare(id, now + BARE_EVERY);
-            }
+            Ok(checked) => (checked, None),
+            Err(Error::Database(error)) if error.is_retryable() => return Err(error.into()),
+            // The others are followed all the same.
+            Err(error) => (Checked::Failed, Some(error)),
+        };
+        if matches!(checked, Checked::Bare | Checked::Contested) {
+            // Nobody else is kept from the names: it is no instance, or another one has them.
+            newcomers.remove(id);
+        }
+        let pause = match checked {
+            Checked::Contested => CONTESTED_EVERY,
+            Checked::Bare | Checked::Lost | Checked::Failed => LATER,
+            Checked::Done | Checked::Busy | Checked::New => self.every,
+        };
+        let is_news = self.queue.put_off(id, checked, Instant::now() + pause);
+        if is_news {
+            tell(id, checked, error.as_ref());
         }
         Ok(())
     }
@@ -345,5 +353,27 @@ impl Adoption {
                 "instances have another port than the public door; their links lead nowhere unless something forwards it"
             );
         }
+    }
+}
+
+/// Tells what somebody has to do something about, once.
+fn tell(instance: &str, checked: Checked, error: Option<&Error>) {
+    match checked {
+        Checked::Contested => tracing::error!(
+            instance,
+            "the instance has a name that leads to another one (`hamlet instances conflicts`)"
+        ),
+        Checked::Lost => tracing::warn!(
+            instance,
+            "the document of the instance is missing, and nothing proves that it was destroyed; what is left of it \
+             stays (`hamlet instances orphans`)"
+        ),
+        Checked::Failed => tracing::warn!(
+            instance,
+            error = error.map(|error| error as &dyn std::error::Error),
+            "what other software does to this instance cannot be followed; it is tried again in a while"
+        ),
+        Checked::Bare => tracing::debug!(instance, "the instance has no database yet"),
+        Checked::Done | Checked::Busy | Checked::New => {}
     }
 }

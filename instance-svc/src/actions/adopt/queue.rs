@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::GRACE;
+use super::{GRACE, adopter::Checked};
 
 /// The queue.
 #[derive(Debug, Default)]
@@ -27,8 +27,8 @@ struct Waiting {
     known_from: Instant,
     /// Whether it is known to have no record.
     is_new: bool,
-    /// Whether it had no database either.
-    is_bare: bool,
+    /// What the last look came to.
+    last: Option<Checked>,
     /// How often it was heard of. A change that is heard while an earlier one is looked at is looked at too.
     heard: u64,
 }
@@ -51,7 +51,7 @@ impl Queue {
                 next: now,
                 known_from: now,
                 is_new,
-                is_bare: false,
+                last: None,
                 heard: 0,
             },
         );
@@ -59,19 +59,22 @@ impl Queue {
 
     /// An instance that changes now.
     pub(super) fn note_heard(&self, id: &str) {
+        let known_from = Instant::now() + GRACE;
         let mut table = self.table();
-        if let Some(waiting) = table.waiting.get_mut(id) {
+        if let Some(mut waiting) = table.waiting.get(id).copied() {
             waiting.heard += 1;
+            // What it was put off for may be done now.
+            waiting.next = waiting.next.min(known_from);
+            table.set(id, waiting);
             return;
         }
-        let known_from = Instant::now() + GRACE;
         table.set(
             id,
             Waiting {
                 next: known_from,
                 known_from,
                 is_new: false,
-                is_bare: false,
+                last: None,
                 heard: 0,
             },
         );
@@ -82,34 +85,31 @@ impl Queue {
         self.update(id, |waiting| waiting.next = Instant::now());
     }
 
-    /// An instance without a record that is not known for long.
-    pub(super) fn note_new(&self, id: &str) {
+    /// There is something left to do for an instance: it is looked at again at `next`, or when it is known for long
+    /// enough. Whether the last look came to something else.
+    pub(super) fn put_off(&self, id: &str, checked: Checked, next: Instant) -> bool {
+        let mut is_news = false;
         self.update(id, |waiting| {
-            waiting.is_new = true;
-            waiting.next = waiting.known_from;
+            is_news = waiting.last != Some(checked);
+            waiting.last = Some(checked);
+            waiting.next = match checked {
+                Checked::New => waiting.known_from,
+                _ => next,
+            };
+            match checked {
+                Checked::New | Checked::Bare => waiting.is_new = true,
+                Checked::Contested | Checked::Lost | Checked::Done => waiting.is_new = false,
+                Checked::Busy | Checked::Failed => {}
+            }
         });
+        is_news
     }
 
-    /// An instance without a database.
-    pub(super) fn note_bare(&self, id: &str, next: Instant) {
-        self.update(id, |waiting| {
-            waiting.is_new = true;
-            waiting.is_bare = true;
-            waiting.next = next;
-        });
-    }
-
-    /// An adopted instance that has the name of another one.
-    pub(super) fn note_contested(&self, id: &str, next: Instant) {
-        self.update(id, |waiting| {
-            waiting.is_new = false;
-            waiting.is_bare = false;
-            waiting.next = next;
-        });
-    }
-
-    pub(super) fn put_off(&self, id: &str, next: Instant) {
-        self.update(id, |waiting| waiting.next = next);
+    /// Several instances could not be looked at.
+    pub(super) fn put_off_all(&self, due: &[Due], next: Instant) {
+        for due in due {
+            self.update(&due.id, |waiting| waiting.next = next);
+        }
     }
 
     /// Nothing is left to do for an instance: it is removed, unless it was heard of since it was due. Whether it was
@@ -153,7 +153,7 @@ impl Queue {
         let table = self.table();
         let new = table.waiting.values().filter(|waiting| waiting.is_new);
         new.fold((0, 0), |(new, bare), waiting| {
-            if waiting.is_bare {
+            if waiting.last == Some(Checked::Bare) {
                 (new, bare + 1)
             } else {
                 (new + 1, bare)
@@ -187,7 +187,9 @@ impl Table {
 mod tests {
     use std::time::Duration;
 
-    use super::{GRACE, Queue};
+    use tokio::time::Instant;
+
+    use super::{Checked, GRACE, Queue};
 
     fn ids(queue: &Queue) -> Vec<String> {
         queue.due(10).into_iter().map(|due| due.id).collect()
@@ -203,15 +205,20 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(1)).await;
         queue.note_urgent("1");
         assert_eq!(ids(&queue), ["2", "1"]);
-        queue.note_new("1");
+        queue.put_off("1", Checked::New, Instant::now());
         assert_eq!(ids(&queue), ["2"]);
         tokio::time::sleep(GRACE).await;
         assert_eq!(ids(&queue), ["2", "1"]);
         assert!(queue.is_known("1"));
         assert_eq!(queue.counts(), (2, 0));
-        queue.note_bare("2", tokio::time::Instant::now() + Duration::from_secs(60));
+        let next = Instant::now() + Duration::from_secs(60);
+        assert!(queue.put_off("2", Checked::Bare, next));
+        assert!(!queue.put_off("2", Checked::Bare, next));
         assert_eq!(queue.counts(), (1, 1));
         assert_eq!(ids(&queue), ["1"]);
+        queue.note_heard("2");
+        tokio::time::sleep(GRACE).await;
+        assert_eq!(ids(&queue), ["1", "2"]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use axum::{
 use hamlet_proto::hamlet::instance::v1::{Instance, instance::AuthMode};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use service_kit::json_api::{Administrator, Error, ErrorDocument, Json, Segments};
+use service_kit::json_api::{Administrator, Error, Json, Segments};
 use utoipa::ToSchema;
 
 use super::{
@@ -16,7 +16,7 @@ use super::{
     operation::OperationAnswer,
     settings::auth_mode,
     show::find,
-    write::{Outcome, Write},
+    write::{Outcome, Write, WriteHeaders},
 };
 use crate::{api::Shared, messages};
 
@@ -39,15 +39,13 @@ fn bad(detail: impl Into<String>) -> Error {
     tag = "instances",
     params(
         ("domain" = String, Path, description = "The domain of the instance, or an alias"),
-        ("Idempotency-Key" = Option<String>, Header, description = "The id of the request"),
-        ("Prefer" = Option<String>, Header, description = "`respond-async`")
+        WriteHeaders
     ),
     request_body(content = AuthModeBody, content_type = "application/json"),
     responses(
         (status = 204, description = "The mode has changed"),
         (status = 200, description = "It was that mode already", body = String, content_type = "application/json"),
         (status = 202, description = "The operation", body = OperationAnswer, content_type = "application/vnd.api+json"),
-        (status = "4XX", description = "Refused", body = ErrorDocument, content_type = "application/vnd.api+json")
     )
 )]
 pub(super) async fn choose(

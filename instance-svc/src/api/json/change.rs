@@ -1,7 +1,5 @@
 //! `PATCH /instances/{domain}`.
 
-use std::time::Duration;
-
 use axum::{
     extract::State,
     response::{IntoResponse as _, Response},
@@ -14,27 +12,25 @@ use serde::Deserialize;
 use service_kit::{
     caller::Caller,
     json_api::{
-        Administrator, Error, ErrorDocument, Query, Segments,
+        Administrator, Error, Query, Segments,
         query::{flag, list, number, text},
     },
 };
 use utoipa::IntoParams;
 
 use super::{
+    debug,
     operation::OperationAnswer,
     parameters::refusal,
     resource::{InstanceAnswer, answer},
     settings,
     show::find,
-    write::{Outcome, Write},
+    write::{Outcome, Write, WriteHeaders},
 };
 use crate::{
     api::{Shared, instances::Instances},
     messages,
 };
-
-/// How long `Debug` lasts.
-const DEBUG: Duration = Duration::from_secs(24 * 3600);
 
 /// The parameters of a change. What is not given stays as it is.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -167,7 +163,7 @@ impl ChangeParameters {
         patch.set("public_name", self.public_name, |it, v| it.public_name = v);
         patch.set("phone", self.phone, |it, v| it.phone = v);
         patch.set("debug_until", self.debug, |it, v| {
-            it.debug_until = v.then(|| messages::timestamp(shared.clock.after(DEBUG)));
+            it.debug_until = v.then(|| messages::timestamp(shared.clock.after(debug::LIFE)));
         });
         let text = self.settings.unwrap_or_default();
         for path in settings::take(&text, &mut patch.instance)? {
@@ -190,14 +186,11 @@ impl ChangeParameters {
     params(
         ("domain" = String, Path, description = "The domain of the instance, or an alias"),
         ChangeParameters,
-        ("Idempotency-Key" = Option<String>, Header, description = "The same key with the same parameters makes no second change"),
-        ("Prefer" = Option<String>, Header, description = "`respond-async`")
+        WriteHeaders
     ),
     responses(
         (status = 200, description = "The instance", body = InstanceAnswer, content_type = "application/vnd.api+json"),
         (status = 202, description = "The operation", body = OperationAnswer, content_type = "application/vnd.api+json"),
-        (status = "4XX", description = "Refused", body = ErrorDocument, content_type = "application/vnd.api+json"),
-        (status = "5XX", description = "Failed", body = ErrorDocument, content_type = "application/vnd.api+json")
     )
 )]
 pub(super) async fn change(

@@ -5,7 +5,7 @@ use hamlet_proto::hamlet::instance::v1::{
     CountInstancesRequest, instance_service_server::InstanceService as _,
 };
 use serde::Serialize;
-use service_kit::json_api::{Administrator, Error, ErrorDocument, Json};
+use service_kit::json_api::{Administrator, Error, Json};
 use utoipa::ToSchema;
 
 use super::parameters::refusal;
@@ -26,7 +26,6 @@ pub(super) struct Count {
     tag = "instances",
     responses(
         (status = 200, description = "The number", body = Count, content_type = "application/json"),
-        (status = "5XX", description = "Failed", body = ErrorDocument, content_type = "application/vnd.api+json")
     )
 )]
 pub(super) async fn count(

@@ -10,7 +10,7 @@ use hamlet_proto::hamlet::instance::v1::{
 use http::StatusCode;
 use serde::Deserialize;
 use service_kit::json_api::{
-    Administrator, Error, ErrorDocument, Query,
+    Administrator, Error, Query,
     query::{flag, list, number, text},
 };
 use utoipa::IntoParams;
@@ -20,7 +20,7 @@ use super::{
     parameters::refusal,
     resource::{AppOutcome, InstanceAnswer, answer},
     settings,
-    write::{Outcome, Write},
+    write::{Outcome, Write, WriteHeaders},
 };
 use crate::{
     api::{Shared, instances::Instances},
@@ -209,14 +209,11 @@ impl CreateParameters {
     tag = "instances",
     params(
         CreateParameters,
-        ("Idempotency-Key" = Option<String>, Header, description = "The same key with the same parameters creates no second instance"),
-        ("Prefer" = Option<String>, Header, description = "`respond-async`")
+        WriteHeaders
     ),
     responses(
         (status = 201, description = "The instance", body = InstanceAnswer, content_type = "application/vnd.api+json"),
         (status = 202, description = "The operation", body = OperationAnswer, content_type = "application/vnd.api+json"),
-        (status = "4XX", description = "Refused", body = ErrorDocument, content_type = "application/vnd.api+json"),
-        (status = "5XX", description = "Failed", body = ErrorDocument, content_type = "application/vnd.api+json")
     )
 )]
 pub(super) async fn create(

@@ -20,12 +20,12 @@ use super::{
     change::make,
     show::find,
     token::go_duration,
-    write::{Outcome, Write},
+    write::{Outcome, Write, WriteHeaders},
 };
 use crate::{api::Shared, domain::time::Time, messages};
 
 /// How long it lasts by default.
-const LIFE: Duration = Duration::from_secs(24 * 3600);
+pub(super) const LIFE: Duration = Duration::from_secs(24 * 3600);
 
 /// The parameters of a beginning.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -83,11 +83,11 @@ pub(super) async fn show(
     tag = "instances",
     params(
         ("domain" = String, Path, description = "The domain of the instance, or an alias"),
-        DebugParameters
+        DebugParameters,
+        WriteHeaders
     ),
     responses(
         (status = 204, description = "They are"),
-        (status = "4XX", description = "Refused", body = ErrorDocument, content_type = "application/vnd.api+json")
     )
 )]
 pub(super) async fn begin(
@@ -112,10 +112,12 @@ pub(super) async fn begin(
     path = "/instances/{domain}/debug",
     operation_id = "end_debug",
     tag = "instances",
-    params(("domain" = String, Path, description = "The domain of the instance, or an alias")),
+    params(
+        ("domain" = String, Path, description = "The domain of the instance, or an alias"),
+        WriteHeaders
+    ),
     responses(
         (status = 204, description = "They are"),
-        (status = "4XX", description = "Refused", body = ErrorDocument, content_type = "application/vnd.api+json")
     )
 )]
 pub(super) async fn end(

@@ -8,12 +8,12 @@ use hamlet_proto::hamlet::instance::v1::{
     DeleteInstanceRequest, instance_service_server::InstanceService as _,
 };
 use http::StatusCode;
-use service_kit::json_api::{Administrator, Error, ErrorDocument, Segments};
+use service_kit::json_api::{Administrator, Error, Segments};
 
 use super::{
     operation::OperationAnswer,
     parameters::refusal,
-    write::{Outcome, Write},
+    write::{Outcome, Write, WriteHeaders},
 };
 use crate::api::{Shared, instances::Instances};
 
@@ -27,14 +27,11 @@ use crate::api::{Shared, instances::Instances};
     tag = "instances",
     params(
         ("domain" = String, Path, description = "The main domain of the instance"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key succeeds"),
-        ("Prefer" = Option<String>, Header, description = "`respond-async`")
+        WriteHeaders
     ),
     responses(
         (status = 204, description = "Nothing is left of it"),
         (status = 202, description = "The operation", body = OperationAnswer, content_type = "application/vnd.api+json"),
-        (status = "4XX", description = "Refused", body = ErrorDocument, content_type = "application/vnd.api+json"),
-        (status = "5XX", description = "Failed", body = ErrorDocument, content_type = "application/vnd.api+json")
     )
 )]
 pub(super) async fn destroy(

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use http::StatusCode;
 use serde::Deserialize;
-use service_kit::json_api::{Administrator, Error, ErrorDocument, JsonApi, Query, query::text};
+use service_kit::json_api::{Administrator, Error, JsonApi, Query, query::text};
 use utoipa::IntoParams;
 
 use super::{
@@ -49,7 +49,6 @@ fn positive(given: Option<&String>) -> Option<usize> {
     params(ListParameters),
     responses(
         (status = 200, description = "The instances", body = InstancesAnswer, content_type = "application/vnd.api+json"),
-        (status = "5XX", description = "Failed", body = ErrorDocument, content_type = "application/vnd.api+json")
     )
 )]
 pub(super) async fn list(

@@ -1,11 +1,11 @@
 //! All routes, and the document that describes them. Both come from the same functions.
 
 use axum::{Router, routing::get};
-use service_kit::json_api::Json;
+use service_kit::json_api::{ErrorDocument, Json};
 use utoipa::{
-    Modify, OpenApi,
+    Modify, OpenApi, ToSchema as _,
     openapi::{
-        self, Content, HttpMethod, PathItem, Response, SecurityRequirement,
+        self, Content, HttpMethod, PathItem, Ref, RefOr, Response, SecurityRequirement,
         path::OperationBuilder,
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
@@ -27,6 +27,7 @@ use crate::api::Shared;
                        command lines. Parameters stand in the query, and an empty parameter is one that was not \
                        given."
     ),
+    components(schemas(ErrorDocument)),
     modifiers(&Security, &GatewayRoutes),
     tags(
         (name = "instances", description = "The life of an instance"),
@@ -98,9 +99,46 @@ fn all() -> OpenApiRouter<Shared> {
         .merge(unbuilt::routes())
 }
 
+/// The routes and their document.
+fn described() -> (Router<Shared>, openapi::OpenApi) {
+    let (routes, mut document) = all().split_for_parts();
+    add_refusals(&mut document);
+    (routes, document)
+}
+
+/// Every route refuses and fails in the same form.
+fn add_refusals(document: &mut openapi::OpenApi) {
+    let schema = Ref::from_schema_name(ErrorDocument::name());
+    let refusal = |description: &str| {
+        Response::builder()
+            .description(description)
+            .content(
+                "application/vnd.api+json",
+                Content::new(Some(schema.clone())),
+            )
+            .build()
+    };
+    for item in document.paths.paths.values_mut() {
+        let operations = [
+            &mut item.get,
+            &mut item.post,
+            &mut item.put,
+            &mut item.patch,
+            &mut item.delete,
+        ];
+        for operation in operations.into_iter().flatten() {
+            let responses = &mut operation.responses.responses;
+            for (status, description) in [("4XX", "Refused"), ("5XX", "Failed")] {
+                let response = RefOr::T(refusal(description));
+                responses.entry(status.to_owned()).or_insert(response);
+            }
+        }
+    }
+}
+
 /// The routes, with the document at `/openapi.json`.
 pub(crate) fn routes(shared: Shared) -> Router {
-    let (routes, document) = all().split_for_parts();
+    let (routes, document) = described();
     routes
         .route("/openapi.json", get(async move || Json(document)))
         .with_state(shared)

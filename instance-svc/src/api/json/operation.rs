@@ -10,7 +10,7 @@ use hamlet_proto::{
 use http::StatusCode;
 use prost::Message as _;
 use serde::Serialize;
-use service_kit::json_api::{Administrator, Error, ErrorDocument, JsonApi, Segments};
+use service_kit::json_api::{Administrator, Error, JsonApi, Segments};
 use utoipa::ToSchema;
 
 use super::parameters::refusal;
@@ -129,7 +129,6 @@ impl OperationAnswer {
     params(("id" = String, Path, description = "The id of the operation")),
     responses(
         (status = 200, description = "The operation", body = OperationAnswer, content_type = "application/vnd.api+json"),
-        (status = "4XX", description = "Refused", body = ErrorDocument, content_type = "application/vnd.api+json")
     )
 )]
 pub(super) async fn show(

@@ -1,7 +1,7 @@
 //! `GET /instances/{domain}/prefix` and `/swift-prefix`.
 
 use axum::extract::State;
-use service_kit::json_api::{Administrator, Error, ErrorDocument, Json, Segments};
+use service_kit::json_api::{Administrator, Error, Json, Segments};
 
 use super::show::find;
 use crate::api::Shared;
@@ -15,7 +15,6 @@ use crate::api::Shared;
     params(("domain" = String, Path, description = "The domain of the instance, or an alias")),
     responses(
         (status = 200, description = "The prefix", body = String, content_type = "application/json"),
-        (status = "4XX", description = "Refused", body = ErrorDocument, content_type = "application/vnd.api+json")
     )
 )]
 pub(super) async fn show(
@@ -36,7 +35,6 @@ pub(super) async fn show(
     params(("domain" = String, Path, description = "The domain of the instance, or an alias")),
     responses(
         (status = 200, description = "Null: contents do not lie in Swift", body = Option<String>, content_type = "application/json"),
-        (status = "4XX", description = "Refused", body = ErrorDocument, content_type = "application/vnd.api+json")
     )
 )]
 pub(super) async fn show_swift(

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use http::StatusCode;
-use service_kit::json_api::{Administrator, Error, ErrorDocument, JsonApi, Segments};
+use service_kit::json_api::{Administrator, Error, JsonApi, Segments};
 
 use super::{
     parameters::refused,
@@ -42,8 +42,6 @@ pub(super) async fn find(shared: &Shared, domain: &str) -> Result<Found, Error> 
     params(("domain" = String, Path, description = "The domain of the instance, or an alias")),
     responses(
         (status = 200, description = "The instance", body = InstanceAnswer, content_type = "application/vnd.api+json"),
-        (status = "4XX", description = "Refused", body = ErrorDocument, content_type = "application/vnd.api+json"),
-        (status = "5XX", description = "Failed", body = ErrorDocument, content_type = "application/vnd.api+json")
     )
 )]
 pub(super) async fn show(

@@ -9,7 +9,7 @@ use hamlet_proto::hamlet::instance::v1::{
 };
 use http::StatusCode;
 use serde::Deserialize;
-use service_kit::json_api::{Administrator, Error, ErrorDocument, Query, query::text};
+use service_kit::json_api::{Administrator, Error, Query, query::text};
 use utoipa::IntoParams;
 
 use super::{parameters::refusal, show::resource_name};
@@ -133,7 +133,6 @@ impl TokenParameters {
     params(TokenParameters),
     responses(
         (status = 200, description = "The token", body = String, content_type = "text/plain"),
-        (status = "4XX", description = "Refused", body = ErrorDocument, content_type = "application/vnd.api+json")
     )
 )]
 pub(super) async fn create(

@@ -38,6 +38,19 @@ pub(super) struct Write {
     responds_early: bool,
 }
 
+/// The headers of a write, for the document.
+#[derive(Debug, utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "the members describe what `Write` reads")]
+pub(super) struct WriteHeaders {
+    /// The id of the request. A request with the same id and the same parameters is carried out once.
+    #[param(rename = "Idempotency-Key")]
+    idempotency_key: Option<String>,
+    /// With `respond-async` the response comes at once, with the operation.
+    #[param(rename = "Prefer")]
+    prefer: Option<String>,
+}
+
 impl<S: Sync> FromRequestParts<S> for Write {
     type Rejection = Error;
 
