@@ -374,6 +374,7 @@ fn tell(instance: &str, checked: Checked, error: Option<&Error>) {
             "what other software does to this instance cannot be followed; it is tried again in a while"
         ),
         Checked::Bare => tracing::debug!(instance, "the instance has no database yet"),
-        Checked::Done | Checked::Busy | Checked::New => {}
+        Checked::Busy => tracing::debug!(instance, "an operation has the instance or its names"),
+        Checked::Done | Checked::New => {}
     }
 }
