@@ -12,6 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "hamlet/apps/v1/apps.proto",
             "hamlet/files/v1/files.proto",
             "hamlet/instance/v1/directory.proto",
+            "hamlet/instance/v1/features.proto",
             "hamlet/instance/v1/instance.proto",
             "hamlet/instance/v1/operation.proto",
         ],

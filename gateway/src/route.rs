@@ -101,7 +101,8 @@ pub(crate) fn public(service: &str) -> Option<Route> {
 /// The gRPC services of the admin door.
 pub(crate) fn admin(service: &str) -> Option<Route> {
     match service {
-        "hamlet.instance.v1.InstanceService"
+        "hamlet.instance.v1.FeatureService"
+        | "hamlet.instance.v1.InstanceService"
         | "hamlet.instance.v1.OperationService"
         | "google.longrunning.Operations"
         | "grpc.reflection.v1.ServerReflection" => Some(Route {

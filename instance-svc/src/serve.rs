@@ -8,6 +8,7 @@ use hamlet_proto::{
     google::longrunning::operations_server::OperationsServer,
     hamlet::instance::v1::{
         directory_service_server::DirectoryServiceServer,
+        feature_service_server::FeatureServiceServer,
         instance_service_server::InstanceServiceServer,
         operation_service_server::OperationServiceServer,
         tenant_service_server::TenantServiceServer,
@@ -28,7 +29,8 @@ use crate::{
         returned::Returned,
     },
     api::{
-        Parts, Shared, directory::Directory, instances::Instances, json, operations::OperationsApi,
+        Parts, Shared, directory::Directory, features::Features, instances::Instances, json,
+        operations::OperationsApi,
     },
     config::Config,
     error::Error,
@@ -196,6 +198,10 @@ async fn run(
     let operations = OperationsApi(shared.clone());
     let server = GrpcServer::new()?
         .with_http(json::routes(shared.clone()), door.clone())
+        .with(FeatureServiceServer::with_interceptor(
+            Features(shared.clone()),
+            door.clone(),
+        ))
         .with(InstanceServiceServer::with_interceptor(
             Instances(shared),
             door.clone(),

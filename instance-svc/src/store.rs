@@ -3,6 +3,7 @@
 mod accounts;
 mod changes;
 mod claims;
+mod features;
 mod feed;
 mod found;
 mod host_feeds;
@@ -22,6 +23,7 @@ use serde_json::{Map, Value};
 pub use self::operations::OperationLog;
 use self::operations::{DUE_OPERATIONS, OPEN_OPERATIONS, OPERATIONS_BY_TIME};
 pub(crate) use self::{
+    features::FlagsOf,
     feed::InstanceChange,
     found::Found,
     host_feeds::{HOST_FEEDS, HostFeed},

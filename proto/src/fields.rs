@@ -202,7 +202,8 @@ pub static FIELDS: &[Field] = &[
     // Lists show the copy in the record.
     Field::new("email", Kept::Settings("email")).flag("email"),
     Field::by_service("etag", Kept::Derived).not_listed(),
-    Field::by_service("feature_sets", Kept::Document("feature_sets")),
+    Field::new("feature_flags", Kept::Document("feature_flags")).keyed(),
+    Field::new("feature_sets", Kept::Document("feature_sets")),
     Field::new("franceconnect_id", Kept::Document("franceconnect_id")).flag("franceconnect_id"),
     Field::by_service("id", Kept::Derived),
     Field::by_service("indexes_version", Kept::Document("indexes_version")),

@@ -15,6 +15,7 @@ use std::{
 };
 
 use serde::{Deserialize, Deserializer, de::Error as _};
+use serde_json::{Map, Value};
 use toml::de::{DeValue, ValueDeserializer};
 use url::Url;
 
@@ -52,6 +53,9 @@ pub struct Context {
     /// A page of theirs.
     #[serde(default, deserialize_with = "web_link")]
     pub operator_link: String,
+    /// The feature flags of all instances of the context, by name.
+    #[serde(default, deserialize_with = "features")]
+    pub features: Map<String, Value>,
 }
 
 /// Who runs an installation, as owners see it. Each part may be empty, not all of them.
@@ -102,6 +106,18 @@ fn web_link<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     Err(D::Error::custom(
         "operator_link: is no address; it looks like https://example.org/help",
     ))
+}
+
+/// Values of TOML that JSON has, too.
+fn features<'de, D: Deserializer<'de>>(from: D) -> Result<Map<String, Value>, D::Error> {
+    let flags = Map::<String, Value>::deserialize(from)?;
+    // In JSON, a date of TOML becomes an object with a member whose name begins so.
+    if Value::Object(flags.clone()).to_string().contains("$__toml") {
+        return Err(D::Error::custom(
+            "features: a flag has a date, which JSON does not have; write it in quotes",
+        ));
+    }
+    Ok(flags)
 }
 
 /// Checks each URL at the start: otherwise a wrong one would only fail with the first installation.
@@ -190,6 +206,7 @@ impl Default for Context {
             operator_name: String::new(),
             operator_contact: String::new(),
             operator_link: String::new(),
+            features: Map::new(),
         }
     }
 }
@@ -268,7 +285,25 @@ impl Contexts {
 mod tests {
     use std::path::PathBuf;
 
-    use super::{Context, Contexts};
+    use serde_json::Value;
+    use toml::de::{DeTable, DeValue};
+
+    use super::{Context, Contexts, read};
+
+    #[test]
+    fn flags_have_the_values_of_json() {
+        let flags = |lines: &str| {
+            let text = format!("[dev.features]\n{lines}");
+            let tables = DeTable::parse(&text).map(toml::Spanned::into_inner);
+            let contexts = read(0, DeValue::Table(tables.unwrap_or_default()));
+            contexts.map(|it| Value::Object(it.get("dev").features).to_string())
+        };
+        let read = flags("'drive.office' = true\nlimits = [1, { a = 'b' }]");
+        let expected = r#"{"drive.office":true,"limits":[1,{"a":"b"}]}"#;
+        assert_eq!(read.ok().as_deref(), Some(expected));
+        let refused = flags("since = 2026-11-30").err();
+        assert!(refused.is_some_and(|error| error.what.contains("in quotes")));
+    }
 
     fn context(registries: &[&str]) -> Context {
         Context {

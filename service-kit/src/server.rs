@@ -117,11 +117,12 @@ pub enum Error {
 }
 
 /// The services that the doors of the gateway let through, and health, which it serves itself.
-pub const PUBLIC_SERVICES: [&str; 7] = [
+pub const PUBLIC_SERVICES: [&str; 8] = [
     "google.longrunning.Operations",
     "grpc.health.v1.Health",
     "hamlet.apps.v1.AppsService",
     "hamlet.files.v1.FilesService",
+    "hamlet.instance.v1.FeatureService",
     "hamlet.instance.v1.InstanceService",
     "hamlet.instance.v1.OperationService",
     "hamlet.instance.v1.TenantService",

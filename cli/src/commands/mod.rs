@@ -5,6 +5,7 @@
 mod apps;
 mod completions;
 mod contexts;
+mod features;
 mod files;
 mod group;
 mod instances;
@@ -96,6 +97,8 @@ enum Command {
     Konnectors(apps::Apps),
     #[command(subcommand)]
     Contexts(contexts::Contexts),
+    #[command(subcommand)]
+    Features(features::Features),
     Status(status::Status),
     Version(version::Version),
     Use(use_server::Use),
@@ -112,6 +115,7 @@ impl Command {
             Self::Apps(group) => group.run(global, app::Kind::Webapp).await,
             Self::Konnectors(group) => group.run(global, app::Kind::Konnector).await,
             Self::Contexts(group) => group.run(global).await,
+            Self::Features(group) => group.run(global).await,
             Self::Status(command) => command.run(global).await,
             Self::Version(command) => command.run(global).await,
             Self::Use(command) => command.run(global),

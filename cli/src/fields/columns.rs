@@ -223,7 +223,7 @@ mod tests {
                 "blocked" | "deleting" | "locked" | "magicLink" | "noAutoUpdate"
                 | "onboardingFinished" => json!(false),
                 "domainAliases" | "featureSets" | "sponsorships" => json!([]),
-                "labels" | "settings" => json!({}),
+                "featureFlags" | "labels" | "settings" => json!({}),
                 _ => Value::Null,
             };
             assert_eq!(value, expected, "{name}");

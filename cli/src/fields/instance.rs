@@ -312,7 +312,9 @@ static ROWS: &[Row] = &[
     row("sponsorships", "sponsorships", |i| {
         i.sponsorships.join(", ")
     }),
-    row("feature_sets", "features", |i| i.feature_sets.join(", ")),
+    row("feature_sets", "feature sets", |i| {
+        i.feature_sets.join(", ")
+    }),
     row("tos_signed", "terms signed", |i| i.tos_signed.clone()),
     row("tos_latest", "terms to sign", |i| i.tos_latest.clone()),
     row("register_expire_time", "register link until", |i| {
@@ -333,6 +335,7 @@ static ROWS: &[Row] = &[
     row("operation", "at work", |i| i.operation.clone()),
     row("etag", "etag", |i| i.etag.clone()),
     row_of_map("labels", "label", "=", |i| &i.labels),
+    row_of_map("feature_flags", "feature flag", "=", |i| &i.feature_flags),
     row_of_map("settings", "setting", ": ", |i| &i.settings),
 ];
 

@@ -5,6 +5,7 @@ pub(crate) mod cancel;
 pub(crate) mod conflicts;
 pub(crate) mod create_token;
 pub(crate) mod derive;
+pub(crate) mod features;
 pub(crate) mod find;
 pub(crate) mod follow;
 pub(crate) mod forget;

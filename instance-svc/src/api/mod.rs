@@ -2,6 +2,7 @@
 
 mod change;
 pub(crate) mod directory;
+pub(crate) mod features;
 pub(crate) mod instances;
 pub(crate) mod json;
 pub(crate) mod operations;

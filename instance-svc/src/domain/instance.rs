@@ -109,7 +109,7 @@ pub struct InstanceDocument {
     cli_secret: String,
     /// Further members, written by other software.
     #[serde(flatten)]
-    rest: Map<String, Value>,
+    pub(in crate::domain) rest: Map<String, Value>,
 }
 
 #[expect(
@@ -174,12 +174,18 @@ impl InstanceDocument {
         }
     }
 
-    /// The feature sets that other software requested.
+    /// The feature sets to ask a manager for; empty when the document has none.
     #[must_use]
     pub fn feature_sets(&self) -> Vec<String> {
         let sets = self.rest.get("feature_sets").and_then(Value::as_array);
         let texts = sets.into_iter().flatten().filter_map(Value::as_str);
         texts.map(str::to_owned).collect()
+    }
+
+    /// The feature flags of this instance alone; `None` when the document has none.
+    #[must_use]
+    pub fn feature_flags(&self) -> Option<&Map<String, Value>> {
+        self.rest.get("feature_flags")?.as_object()
     }
 
     /// Sets a passphrase. The owner may log in with it from now on. Everything that depended on the previous

@@ -6,6 +6,7 @@ pub mod claim;
 pub mod conflict;
 pub mod databases;
 pub mod etag;
+pub(crate) mod features;
 pub mod fields;
 pub mod holder;
 pub mod in_memory;

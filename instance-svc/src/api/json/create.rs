@@ -108,7 +108,7 @@ pub(super) struct CreateParameters {
     )]
     #[param(value_type = Option<String>)]
     sponsorships: Option<Vec<String>>,
-    /// Feature sets, separated by commas. Not built yet.
+    /// Feature sets, separated by commas.
     #[serde(rename = "feature_sets", deserialize_with = "list")]
     #[param(value_type = Option<String>)]
     feature_sets: Option<Vec<String>>,
@@ -138,7 +138,6 @@ impl CreateParameters {
         let unbuilt = [
             ("OrgDomain", self.org_domain.is_some()),
             ("OrgID", self.org_id.is_some()),
-            ("feature_sets", self.feature_sets.is_some()),
             ("Key", self.key.is_some()),
             (
                 "KdfIterations",
@@ -178,6 +177,7 @@ impl CreateParameters {
             public_name: self.public_name.unwrap_or_default(),
             phone: self.phone.unwrap_or_default(),
             sponsorships: self.sponsorships.unwrap_or_default(),
+            feature_sets: self.feature_sets.unwrap_or_default(),
             no_auto_update: self.auto_update == Some(false),
             magic_link: self.magic_link.unwrap_or_default(),
             couch_cluster,

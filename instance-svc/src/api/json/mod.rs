@@ -15,6 +15,7 @@ mod count;
 mod create;
 mod debug;
 mod destroy;
+mod features;
 mod list;
 mod openapi;
 mod operation;

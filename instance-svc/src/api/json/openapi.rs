@@ -13,8 +13,8 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    auth_mode, change, contexts, count, create, debug, destroy, list, operation, prefix, sessions,
-    show, token, unbuilt,
+    auth_mode, change, contexts, count, create, debug, destroy, features, list, operation, prefix,
+    sessions, show, token, unbuilt,
 };
 use crate::api::Shared;
 
@@ -31,6 +31,7 @@ use crate::api::Shared;
     modifiers(&Security, &GatewayRoutes),
     tags(
         (name = "instances", description = "The life of an instance"),
+        (name = "features", description = "Values by which apps decide what they offer"),
         (name = "installation", description = "What is the same for all instances")
     )
 )]
@@ -96,6 +97,11 @@ fn all() -> OpenApiRouter<Shared> {
         .routes(routes!(prefix::show))
         .routes(routes!(prefix::show_swift))
         .routes(routes!(operation::show))
+        .routes(routes!(features::show_flags, features::change_flags))
+        .routes(routes!(features::show_sets, features::change_sets))
+        .routes(routes!(features::show_config))
+        .routes(routes!(features::show_context, features::change_context))
+        .routes(routes!(features::show_defaults, features::change_defaults))
         .merge(unbuilt::routes())
 }
 

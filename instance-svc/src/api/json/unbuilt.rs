@@ -12,33 +12,8 @@ use crate::api::Shared;
 
 /// Paths, their methods, and what they are for.
 const UNBUILT: &[(&str, &[HttpMethod], &str)] = {
-    use HttpMethod::{Delete, Get, Patch, Post, Put};
+    use HttpMethod::{Delete, Get, Post};
     &[
-        (
-            "/instances/{domain}/feature/flags",
-            &[Get, Patch],
-            "feature flags",
-        ),
-        (
-            "/instances/{domain}/feature/sets",
-            &[Get, Put],
-            "feature sets",
-        ),
-        (
-            "/instances/feature/config/{context}",
-            &[Get],
-            "feature flags of the configuration",
-        ),
-        (
-            "/instances/feature/contexts/{context}",
-            &[Get, Patch],
-            "feature flags of a context",
-        ),
-        (
-            "/instances/feature/defaults",
-            &[Get, Patch],
-            "default feature flags",
-        ),
         ("/instances/oauth_client", &[Get, Post], "OAuth clients"),
         ("/instances/{domain}/magic_link", &[Post], "magic links"),
         ("/instances/{domain}/session_code", &[Post], "session codes"),

@@ -67,9 +67,6 @@ pub(super) const ALL: &[ByService] = &[
         into.indexes_version = i32::try_from(from.instance.indexes_version).unwrap_or_default();
     })
     .refused(|asked| asked.indexes_version != 0),
-    field("feature_sets", |from, into| {
-        into.feature_sets = from.instance.feature_sets();
-    }),
     field("create_time", |from, into| {
         into.create_time = from.record.created_at.map(timestamp);
     }),

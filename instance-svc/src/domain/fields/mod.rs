@@ -20,6 +20,7 @@ mod blocking;
 mod by_service;
 mod cluster;
 mod disk_quota;
+mod features;
 pub mod formats;
 mod labels;
 mod locale;
@@ -95,6 +96,8 @@ pub static SETTABLE: &[&dyn Settable] = &[
     &plain!(locked: record.locked),
     &times::DebugUntil,
     &labels::Labels,
+    &features::Flags,
+    &features::Sets,
 ];
 
 /// The fields that the service sets.

@@ -45,6 +45,8 @@ fn everything() -> Instance {
         deleting: true,
         locked: true,
         labels: [("customer".to_owned(), "acme".to_owned())].into(),
+        feature_flags: [("drive.office".to_owned(), "true".to_owned())].into(),
+        feature_sets: vec!["beta".to_owned()],
         debug_until: Some(Timestamp {
             seconds: 4_000_000_000,
             nanos: 0,

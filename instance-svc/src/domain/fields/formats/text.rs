@@ -35,7 +35,7 @@ const fn turns_text(c: char) -> bool {
 }
 
 /// Shortens a text for a message.
-pub(in crate::domain::fields) fn shown(text: &str) -> String {
+pub(in crate::domain) fn shown(text: &str) -> String {
     const MOST: usize = 60;
     if text.chars().count() <= MOST {
         return format!("{text:?}");
