@@ -1,5 +1,7 @@
 //! Which service a request goes to, and through which door it may come.
 
+use http::Method;
+
 /// One of the services behind the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
@@ -31,19 +33,41 @@ pub(crate) struct Route {
 }
 
 /// Which service answers the requests of the public door that are no gRPC. The gateway answers the others with its pages.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct HttpRoutes {
     /// Paths and what is below them. The longest that fits counts.
     pub paths: Vec<(String, Service)>,
+    /// Paths, without what is below them, that belong to a service for one method only.
+    pub methods: Vec<(Method, String, Service)>,
     /// Who answers on the hosts of apps.
     pub app_hosts: Option<Service>,
 }
 
+/// What the services can do.
+impl Default for HttpRoutes {
+    fn default() -> Self {
+        let paths = ["/apps", "/konnectors", "/settings/flags"];
+        // The gateway has a form at this path.
+        let put = (Method::PUT, "/settings/passphrase".to_owned());
+        Self {
+            paths: paths
+                .map(|path| (path.to_owned(), Service::Instances))
+                .to_vec(),
+            methods: vec![(put.0, put.1, Service::Instances)],
+            app_hosts: None,
+        }
+    }
+}
+
 impl HttpRoutes {
     /// The service of a path, on the host of an app or on that of an instance.
-    pub(crate) fn of(&self, path: &str, is_app_host: bool) -> Option<Service> {
+    pub(crate) fn of(&self, method: &Method, path: &str, is_app_host: bool) -> Option<Service> {
         if is_app_host {
             return self.app_hosts;
+        }
+        let mut of_methods = self.methods.iter();
+        if let Some((_, _, service)) = of_methods.find(|(of, at, _)| of == method && at == path) {
+            return Some(*service);
         }
         let routes = self.paths.iter();
         longest(
@@ -115,6 +139,8 @@ pub(crate) fn admin(service: &str) -> Option<Route> {
 
 #[cfg(test)]
 mod tests {
+    use http::Method;
+
     use super::{HttpRoutes, Service, admin, admin_http, public, service_of};
 
     #[test]
@@ -124,6 +150,7 @@ mod tests {
                 ("/files".to_owned(), Service::Files),
                 ("/files/apps".to_owned(), Service::Apps),
             ],
+            methods: vec![(Method::PUT, "/form".to_owned(), Service::Instances)],
             app_hosts: Some(Service::Apps),
         };
         for (path, service) in [
@@ -133,10 +160,14 @@ mod tests {
             ("/filesystem", None),
             ("/", None),
         ] {
-            assert_eq!(routes.of(path, false), service, "{path}");
+            assert_eq!(routes.of(&Method::GET, path, false), service, "{path}");
         }
-        assert_eq!(routes.of("/", true), Some(Service::Apps));
-        assert_eq!(HttpRoutes::default().of("/files", true), None);
+        assert_eq!(routes.of(&Method::GET, "/", true), Some(Service::Apps));
+        let put = |path| routes.of(&Method::PUT, path, false);
+        assert_eq!(put("/form"), Some(Service::Instances));
+        assert_eq!(put("/form/x"), None);
+        assert_eq!(routes.of(&Method::POST, "/form", false), None);
+        assert_eq!(HttpRoutes::default().of(&Method::GET, "/apps", true), None);
     }
 
     #[test]

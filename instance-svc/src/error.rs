@@ -8,6 +8,7 @@ use tonic::{Code, Status};
 
 use crate::domain::{
     account::Account,
+    bearer,
     holder::Holder,
     operation::OperationFailure,
     passphrase::{credentials::DeriveError, register::Refused},
@@ -134,6 +135,9 @@ pub enum Error {
     /// A register token does not open an instance.
     #[error("{}", refusal_of(*.0))]
     RegisterToken(Refused),
+    /// A token does not open what was asked for.
+    #[error("{}", token_refusal_of(*.0))]
+    Token(bearer::Refused),
     /// The configuration forbids creating and destroying instances, and says why.
     #[error(
         "adding and destroying instances is disabled here: {0} (HAMLET_DISABLE_INSTANCES_ADD_RM is set)"
@@ -275,6 +279,12 @@ impl ServiceError for Error {
             Self::NoOpenCluster => (Code::FailedPrecondition, "NO_OPEN_CLUSTER"),
             Self::RegisterLinkExpired(_) => (Code::FailedPrecondition, "REGISTER_LINK_EXPIRED"),
             Self::RegisterToken(why) => (Code::PermissionDenied, token_reason(*why)),
+            Self::Token(why) => match why {
+                bearer::Refused::Missing => (Code::Unauthenticated, "TOKEN_MISSING"),
+                bearer::Refused::Wrong => (Code::Unauthenticated, "TOKEN_WRONG"),
+                bearer::Refused::Expired => (Code::Unauthenticated, "TOKEN_EXPIRED"),
+                bearer::Refused::Scope => (Code::PermissionDenied, "TOKEN_SCOPE"),
+            },
             Self::Disabled(_) => (Code::PermissionDenied, "DISABLED"),
             Self::Service(status) if is_transient(status) => {
                 (Code::Unavailable, "SERVICE_UNAVAILABLE")
@@ -345,6 +355,17 @@ const fn token_reason(why: Refused) -> &'static str {
         Refused::Wrong => reasons::REGISTER_TOKEN_WRONG,
         Refused::Used => reasons::REGISTER_TOKEN_USED,
         Refused::Expired => reasons::REGISTER_TOKEN_EXPIRED,
+    }
+}
+
+const fn token_refusal_of(why: bearer::Refused) -> &'static str {
+    match why {
+        bearer::Refused::Missing => {
+            "the request has no token; send Authorization: Bearer with one of this instance"
+        }
+        bearer::Refused::Wrong => "the token is not one of this instance; ask for another one",
+        bearer::Refused::Expired => "the token has expired; ask for another one",
+        bearer::Refused::Scope => "the token does not allow this; ask for one with another scope",
     }
 }
 

@@ -59,10 +59,8 @@ const DIFFERENCES: &[(RangeInclusive<u64>, Instead)] = &[
     (32..=32, Refused(404, "INSTANCE_NOT_FOUND")),
     // This konnector is not among the apps of the test.
     (41..=41, Refused(404, "APP_NOT_FOUND")),
-    (43..=44, NOT_BUILT),
-    (46..=46, NOT_BUILT),
+    (43..=43, NOT_BUILT),
     (70..=70, NOT_BUILT),
-    (75..=75, NOT_BUILT),
 ];
 
 /// Attributes that the original tells and that are secret.

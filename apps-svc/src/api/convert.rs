@@ -19,12 +19,21 @@ pub(super) fn kind(number: i32) -> Option<AppType> {
     }
 }
 
-/// An installed app, with its title in the language of the instance.
-pub(super) fn app(kind: AppType, document: &AppDocument, locale: &str) -> App {
+/// How apps are shown.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shown<'a> {
+    /// The language of the instance, for titles.
+    pub(super) locale: &'a str,
+    /// Whether with the whole document.
+    pub(super) with_document: bool,
+}
+
+/// An installed app.
+pub(super) fn app(kind: AppType, document: &AppDocument, shown: Shown<'_>) -> App {
     let text = |name: &str| text(document, name).to_owned();
     App {
         slug: text("slug"),
-        display_name: title(document, locale).to_owned(),
+        display_name: title(document, shown.locale).to_owned(),
         kind: match kind {
             AppType::Webapp => app::Kind::Webapp.into(),
             AppType::Konnector => app::Kind::Konnector.into(),
@@ -37,6 +46,11 @@ pub(super) fn app(kind: AppType, document: &AppDocument, locale: &str) -> App {
         create_time: timestamp(&text("created_at")),
         update_time: timestamp(&text("updated_at")),
         etag: document.rev.to_string(),
+        document: if shown.with_document {
+            Value::Object(document.body.clone()).to_string()
+        } else {
+            String::new()
+        },
     }
 }
 

@@ -9,7 +9,7 @@ use hamlet_proto::hamlet::apps::v1::{
 use service_kit::{caller::Caller, status::invalid_field};
 use tonic::{Request, Response, Status};
 
-use super::convert;
+use super::convert::{self, Shown};
 use crate::actions::{Shared, check::check};
 
 /// Handles the calls of the instance service.
@@ -45,7 +45,11 @@ impl AppsLifecycleService for Lifecycle {
         let kind = convert::kind(asked.kind)
             .ok_or_else(|| invalid_field("kind", "is not known; give a web app or a konnector"))?;
         let app = check(&self.0, &tenant, &asked.source, kind).await?;
-        Ok(Response::new(convert::app(kind, &app, &tenant.locale)))
+        let shown = Shown {
+            locale: &tenant.locale,
+            with_document: false,
+        };
+        Ok(Response::new(convert::app(kind, &app, shown)))
     }
 
     async fn purge_contents(

@@ -13,7 +13,7 @@ use hamlet_proto::hamlet::{
 use service_kit::{caller::Caller, status::invalid_field};
 use tonic::{Request, Response, Status};
 
-use super::convert;
+use super::convert::{self, Shown};
 use crate::{
     actions::{
         Shared,
@@ -48,6 +48,13 @@ impl Apps {
         let tenant = caller.tenant()?.clone();
         let store = self.0.store(&tenant)?;
         Ok((tenant, store))
+    }
+}
+
+fn shown(tenant: &Tenant, with_document: bool) -> Shown<'_> {
+    Shown {
+        locale: &tenant.locale,
+        with_document,
     }
 }
 
@@ -114,7 +121,7 @@ impl AppsService for Apps {
         let apps = page
             .apps
             .iter()
-            .map(|app| convert::app(kind, app, &tenant.locale))
+            .map(|app| convert::app(kind, app, shown(&tenant, asked.with_document)))
             .collect();
         Ok(Response::new(ListAppsResponse {
             apps,
@@ -126,9 +133,10 @@ impl AppsService for Apps {
         let (tenant, store) = self.tenant(&request)?;
         let asked = request.into_inner();
         let kind = checked_kind(asked.kind)?;
+        let shown = shown(&tenant, asked.with_document);
         let slug = checked_slug(asked.slug)?;
         match store.app(kind, &slug).await? {
-            Some(app) => Ok(Response::new(convert::app(kind, &app, &tenant.locale))),
+            Some(app) => Ok(Response::new(convert::app(kind, &app, shown))),
             None => Err(Error::NotInstalled {
                 kind: kind.permission_type(),
                 slug,
@@ -146,6 +154,7 @@ impl AppsService for Apps {
         check_request_id(&asked.request_id)?;
         let kind = checked_kind(asked.kind)?;
         let time_limit = checked_limit(asked.time_limit)?;
+        let shown = shown(&tenant, asked.with_document);
         let install = Install {
             source: asked.source,
             slug: asked.slug,
@@ -154,7 +163,7 @@ impl AppsService for Apps {
             time_limit,
         };
         let app = install::install(&self.0, &tenant, install).await?;
-        Ok(Response::new(convert::app(kind, &app, &tenant.locale)))
+        Ok(Response::new(convert::app(kind, &app, shown)))
     }
 
     async fn update_app(
@@ -165,6 +174,7 @@ impl AppsService for Apps {
         let asked = request.into_inner();
         check_request_id(&asked.request_id)?;
         let kind = checked_kind(asked.kind)?;
+        let shown = shown(&tenant, asked.with_document);
         let update = Update {
             slug: checked_slug(asked.slug)?,
             kind,
@@ -174,7 +184,7 @@ impl AppsService for Apps {
             time_limit: checked_limit(asked.time_limit)?,
         };
         let app = update::update(&self.0, &tenant, update).await?;
-        Ok(Response::new(convert::app(kind, &app, &tenant.locale)))
+        Ok(Response::new(convert::app(kind, &app, shown)))
     }
 
     async fn uninstall_app(
@@ -185,6 +195,7 @@ impl AppsService for Apps {
         let asked = request.into_inner();
         check_request_id(&asked.request_id)?;
         let kind = checked_kind(asked.kind)?;
+        let shown = shown(&tenant, asked.with_document);
         let uninstall = Uninstall {
             slug: checked_slug(asked.slug)?,
             kind,
@@ -193,7 +204,7 @@ impl AppsService for Apps {
         };
         let app = uninstall::uninstall(&self.0, &tenant, uninstall).await?;
         Ok(Response::new(UninstallAppResponse {
-            app: Some(convert::app(kind, &app, &tenant.locale)),
+            app: Some(convert::app(kind, &app, shown)),
         }))
     }
 }

@@ -228,6 +228,7 @@ impl World {
         let message = GetAppRequest {
             slug: slug.to_owned(),
             kind: 0,
+            with_document: false,
         };
         let answer = self
             .apps(Door::Admin)

@@ -135,9 +135,11 @@ impl PublicDoor {
         let resolution = self.directory.resolve(whose.host).await;
         if let Resolution::Found(entry) = &resolution
             && entry.state == InstanceState::Active
-            && let Some(service) = self
-                .routes
-                .of(request.uri().path(), !entry.app_slug.is_empty())
+            && let Some(service) = self.routes.of(
+                request.method(),
+                request.uri().path(),
+                !entry.app_slug.is_empty(),
+            )
         {
             let trace = entry.trace(whose.trace, Self::HTTP_SPAN);
             let whose = Whose {

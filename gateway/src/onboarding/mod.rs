@@ -75,7 +75,7 @@ impl Step {
     /// The allowed methods, as in the `Allow` header.
     pub(crate) const fn methods(self) -> &'static str {
         match self {
-            Self::Submit => "POST",
+            Self::Submit => "POST, PUT",
             Self::Start | Self::Choose | Self::Script | Self::Done => "GET, HEAD",
         }
     }

@@ -329,8 +329,8 @@ async fn another_site_cannot_choose_a_passphrase() {
 async fn the_paths_take_their_methods_only() {
     let world = town().await;
     for (method, path, allow) in [
-        ("GET", "/settings/passphrase", "POST"),
-        ("PUT", "/settings/passphrase", "POST"),
+        ("GET", "/settings/passphrase", "POST, PUT"),
+        ("DELETE", "/settings/passphrase", "POST, PUT"),
         ("POST", "/auth/passphrase", "GET, HEAD"),
         ("POST", "/", "GET, HEAD"),
         ("DELETE", "/assets/passphrase.js", "GET, HEAD"),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use couch::Exchange;
-use hamlet_proto::hamlet::{apps::v1::app, instance::v1::Tenant};
+use hamlet_proto::hamlet::apps::v1::app;
 use service_kit::secret::Secret;
 use tonic::Code;
 
@@ -19,6 +19,7 @@ use crate::{
         token::{Audience, Claims},
     },
     error::Error,
+    messages,
     operations::{Peers, Work},
     store::{Found, OperationLog, Store},
 };
@@ -180,16 +181,7 @@ impl CreateToken<'_> {
         kind: app::Kind,
     ) -> Result<(), Error> {
         let document = &found.document.body;
-        let tenant = Tenant {
-            id: found.id.clone(),
-            domain: document.domain.clone(),
-            prefix: document.prefix.clone(),
-            context: document.context.clone(),
-            locale: document.locale.clone(),
-            url: self.config.url_of(&document.domain),
-            couch_cluster: i32::try_from(document.couch_cluster).unwrap_or_default(),
-            ..Tenant::default()
-        };
+        let tenant = messages::tenant(self.config, self.clock, &found.id, document, None);
         let found = self.peers.app(&tenant, &wanted.subject, kind).await;
         match found {
             Ok(_) => Ok(()),

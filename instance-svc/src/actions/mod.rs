@@ -1,7 +1,9 @@
 //! Calls that need no operation, and requests for operations. One verb in each file.
 
 pub(crate) mod adopt;
+pub(crate) mod app_versions;
 pub(crate) mod cancel;
+pub(crate) mod check_token;
 pub(crate) mod conflicts;
 pub(crate) mod create_token;
 pub(crate) mod derive;

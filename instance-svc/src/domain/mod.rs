@@ -1,6 +1,7 @@
 //! Names, states and rules. No module here does I/O.
 
 pub mod account;
+pub mod bearer;
 pub mod change;
 pub mod claim;
 pub mod conflict;

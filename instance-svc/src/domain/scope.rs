@@ -17,6 +17,28 @@ pub const MOST: usize = 100;
 
 const VERBS: [&str; 6] = ["ALL", "GET", "POST", "PUT", "PATCH", "DELETE"];
 
+/// Whether rules, separated by spaces, allow a verb on everything with a doctype. Rules for some documents do not.
+#[must_use]
+pub fn allows(rules: &str, doctype: &str, verb: &str) -> bool {
+    rules.split(' ').any(|rule| {
+        if rule == "*" {
+            return true;
+        }
+        let mut parts = rule.split(':');
+        let covered = parts.next().unwrap_or_default();
+        let covers = covered == doctype
+            || covered
+                .strip_suffix('*')
+                .is_some_and(|below| below.ends_with('.') && doctype.starts_with(below));
+        let verbs = parts.next().unwrap_or_default();
+        let has_verb = verbs.is_empty()
+            || verbs
+                .split(',')
+                .any(|given| given == "ALL" || given == verb);
+        covers && has_verb && parts.next().is_none()
+    })
+}
+
 /// Checks one rule.
 ///
 /// # Errors
@@ -158,5 +180,33 @@ mod tests {
                 prop_assert_eq!(text.split_whitespace().count(), 1);
             }
         }
+    }
+
+    #[test]
+    fn a_rule_allows_a_verb_on_a_doctype() {
+        for (rules, allowed) in [
+            ("io.cozy.apps", true),
+            ("*", true),
+            ("io.cozy.files io.cozy.apps:GET,POST", true),
+            ("io.cozy.apps:ALL", true),
+            ("io.cozy.apps.*", false),
+            ("io.cozy.apps:POST", false),
+            ("io.cozy.apps:GET:home", false),
+            ("io.cozy.app", false),
+            ("io.cozy.appstore", false),
+            ("", false),
+        ] {
+            assert_eq!(
+                super::allows(rules, "io.cozy.apps", "GET"),
+                allowed,
+                "{rules}"
+            );
+        }
+        assert!(super::allows(
+            "io.cozy.bank.*",
+            "io.cozy.bank.accounts",
+            "PUT"
+        ));
+        assert!(!super::allows("io.cozy.bank.*", "io.cozy.bankers", "PUT"));
     }
 }

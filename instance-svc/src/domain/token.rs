@@ -27,6 +27,15 @@ pub enum Audience {
 }
 
 impl Audience {
+    /// All types.
+    pub(super) const ALL: [Self; 5] = [
+        Self::App,
+        Self::Konnector,
+        Self::Cli,
+        Self::Access,
+        Self::Refresh,
+    ];
+
     /// Its name in the claim `aud`.
     #[must_use]
     pub const fn name(self) -> &'static str {

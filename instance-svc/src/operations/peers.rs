@@ -11,6 +11,7 @@ use hamlet_proto::hamlet::{
     files::v1::{
         self as files, CreateDefaultDirectoriesRequest,
         files_lifecycle_service_client::FilesLifecycleServiceClient,
+        files_service_client::FilesServiceClient,
     },
     instance::v1::Tenant,
 };
@@ -25,6 +26,7 @@ const CALL: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Peers {
     files: FilesLifecycleServiceClient<Peer>,
+    trees: FilesServiceClient<Peer>,
     apps_lifecycle: AppsLifecycleServiceClient<Peer>,
     apps: AppsServiceClient<Peer>,
 }
@@ -60,7 +62,8 @@ impl Peers {
     #[must_use]
     pub fn new(files: Peer, apps: Peer) -> Self {
         Self {
-            files: FilesLifecycleServiceClient::new(files),
+            files: FilesLifecycleServiceClient::new(files.clone()),
+            trees: FilesServiceClient::new(files),
             apps_lifecycle: AppsLifecycleServiceClient::new(apps.clone()),
             apps: AppsServiceClient::new(apps),
         }
@@ -109,6 +112,16 @@ impl Peers {
             .into_iter()
             .map(|database| (database.name, database.documents.unsigned_abs()))
             .collect())
+    }
+
+    /// A client of the files service, for what is no part of an operation.
+    pub(crate) fn trees(&self) -> FilesServiceClient<Peer> {
+        self.trees.clone()
+    }
+
+    /// A client of the apps service, for what is no part of an operation.
+    pub(crate) fn apps(&self) -> AppsServiceClient<Peer> {
+        self.apps.clone()
     }
 
     /// Installs an app.
@@ -194,6 +207,7 @@ impl Peers {
         let request = GetAppRequest {
             slug: slug.to_owned(),
             kind: kind.into(),
+            with_document: false,
         };
         let found = self.apps.clone().get_app(call(request, tenant)).await?;
         Ok(found.into_inner())

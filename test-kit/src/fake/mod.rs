@@ -364,6 +364,7 @@ mod tests {
         let asked = GetAppRequest {
             slug: "home".to_owned(),
             kind: 0,
+            with_document: false,
         };
         let stranger = AppsServiceClient::new(service.stranger())
             .get_app(asked.clone())

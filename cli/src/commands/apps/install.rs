@@ -66,6 +66,7 @@ impl Install {
                     request_id: String::new(),
                     validate_only: self.request.dry_run,
                     time_limit: None,
+                    with_document: false,
                 };
                 let installed = session
                     .call(async || {

@@ -43,6 +43,7 @@ impl Ls {
                 page_size: PAGE_SIZE,
                 page_token,
                 kind: kind.into(),
+                with_document: false,
             };
             let page = session
                 .call(async || {

@@ -60,6 +60,7 @@ async fn get(
     let request = GetAppRequest {
         slug: slug.to_owned(),
         kind: kind.into(),
+        with_document: false,
     };
     session
         .call(async || {

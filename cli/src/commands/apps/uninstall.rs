@@ -50,6 +50,7 @@ impl Uninstall {
             request_id: String::new(),
             validate_only: self.request.dry_run,
             etag: String::new(),
+            with_document: false,
         };
         let tries = AtomicU32::new(0);
         let slug = request.slug.clone();

@@ -8,6 +8,7 @@
     reason = "the macros of utoipa qualify the names of parameters"
 )]
 
+mod app_versions;
 mod auth_mode;
 mod change;
 mod contexts;
@@ -16,11 +17,13 @@ mod create;
 mod debug;
 mod destroy;
 mod features;
+mod fsck;
 mod list;
 mod openapi;
 mod operation;
 mod parameters;
 mod prefix;
+mod public;
 mod resource;
 mod sessions;
 mod settings;

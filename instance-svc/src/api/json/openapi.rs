@@ -13,8 +13,8 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    auth_mode, change, contexts, count, create, debug, destroy, features, list, operation, prefix,
-    sessions, show, token, unbuilt,
+    app_versions, auth_mode, change, contexts, count, create, debug, destroy, features, fsck, list,
+    operation, prefix, public, sessions, show, token, unbuilt,
 };
 use crate::api::Shared;
 
@@ -97,6 +97,8 @@ fn all() -> OpenApiRouter<Shared> {
         .routes(routes!(prefix::show))
         .routes(routes!(prefix::show_swift))
         .routes(routes!(operation::show))
+        .routes(routes!(fsck::check))
+        .routes(routes!(app_versions::list))
         .routes(routes!(features::show_flags, features::change_flags))
         .routes(routes!(features::show_sets, features::change_sets))
         .routes(routes!(features::show_config))
@@ -146,6 +148,7 @@ fn add_refusals(document: &mut openapi::OpenApi) {
 pub(crate) fn routes(shared: Shared) -> Router {
     let (routes, document) = described();
     routes
+        .merge(public::routes())
         .route("/openapi.json", get(async move || Json(document)))
         .with_state(shared)
 }

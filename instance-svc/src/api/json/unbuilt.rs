@@ -54,11 +54,6 @@ const UNBUILT: &[(&str, &[HttpMethod], &str)] = {
             &[Post],
             "notifications",
         ),
-        (
-            "/instances/{domain}/fsck",
-            &[Get],
-            "checks of files; use `hamlet instances fsck`",
-        ),
         ("/instances/{domain}/checks/{check}", &[Post], "checks"),
         ("/instances/{domain}/fixers/{fixer}", &[Post], "repairs"),
         (
@@ -71,11 +66,6 @@ const UNBUILT: &[(&str, &[HttpMethod], &str)] = {
             "/instances/assets/{context}/{*name}",
             &[Delete],
             "removing assets of contexts",
-        ),
-        (
-            "/instances/with-app-version/{slug}/{version}",
-            &[Get],
-            "instances with a version of an app; use `hamlet instances show-app-version`",
         ),
     ]
 };

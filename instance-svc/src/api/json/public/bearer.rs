@@ -1,0 +1,104 @@
+//! Who sends a request to an instance.
+
+use axum::{
+    extract::FromRequestParts,
+    response::{IntoResponse, Response},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use hamlet_proto::hamlet::instance::v1::Tenant;
+use http::{
+    HeaderValue,
+    header::{AUTHORIZATION, WWW_AUTHENTICATE},
+    request::Parts,
+};
+use service_kit::{caller::Caller, json_api};
+use tonic::Status;
+use url::form_urlencoded;
+
+use crate::{
+    actions::check_token::{self, check_token},
+    api::Shared,
+    domain::bearer::Refused,
+    error::Error,
+};
+
+/// The bearer of a token, and the instance that the request is for.
+#[derive(Debug)]
+pub(super) struct Bearer {
+    pub(super) tenant: Tenant,
+    pub(super) token: check_token::Bearer,
+}
+
+/// A refusal. It says which authentication is wanted where that is the reason.
+#[derive(Debug)]
+pub(super) struct Refusal(Error);
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
+
+impl From<Status> for Refusal {
+    fn from(status: Status) -> Self {
+        Self(Error::Service(status))
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let wanted = match &self.0 {
+            Error::Token(Refused::Missing) => Some("Bearer"),
+            Error::Token(Refused::Wrong | Refused::Expired) => {
+                Some(r#"Bearer error="invalid_token""#)
+            }
+            Error::Token(Refused::Scope) => Some(r#"Bearer error="insufficient_scope""#),
+            _ => None,
+        };
+        let mut response = match self.0 {
+            // It is for the caller, as the service put it.
+            Error::Service(status) => json_api::Error::from(status).into_response(),
+            error => super::super::parameters::refused(error).into_response(),
+        };
+        if let Some(wanted) = wanted {
+            let headers = response.headers_mut();
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(wanted));
+        }
+        response
+    }
+}
+
+impl FromRequestParts<Shared> for Bearer {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Refusal> {
+        let caller = parts
+            .extensions
+            .get::<Caller>()
+            .ok_or_else(|| Status::internal("the routes were served without authentication"))?;
+        let tenant = caller.tenant()?.clone();
+        let token = token_in(parts);
+        let token = check_token(&shared.store, &shared.clock, &tenant.id, token.as_deref()).await?;
+        Ok(Self { tenant, token })
+    }
+}
+
+/// The token of a request: as `Bearer`, as the password of `Basic`, or in the query.
+fn token_in(parts: &Parts) -> Option<String> {
+    let sent = parts.headers.get(AUTHORIZATION);
+    if let Some((scheme, value)) = sent.and_then(|sent| sent.to_str().ok()?.split_once(' ')) {
+        let value = value.trim();
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return Some(value.to_owned());
+        }
+        if scheme.eq_ignore_ascii_case("basic") {
+            let pair = String::from_utf8(STANDARD.decode(value).ok()?).ok()?;
+            return Some(pair.split_once(':')?.1.to_owned());
+        }
+        return None;
+    }
+    let query = parts.uri.query().unwrap_or_default();
+    form_urlencoded::parse(query.as_bytes())
+        .find(|(name, _)| name == "bearer_token")
+        .map(|(_, token)| token.into_owned())
+}
