@@ -30,6 +30,7 @@ mod marker;
 mod names;
 mod race;
 mod random;
+mod reduction;
 mod server;
 mod transport;
 

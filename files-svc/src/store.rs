@@ -1,6 +1,7 @@
 //! The store of one instance's tree: its documents.
 
 mod scan;
+mod usage;
 
 use couch::{BulkDoc, Couch, Database, DbName, Document, Find};
 use futures::{StreamExt as _, TryStreamExt as _};

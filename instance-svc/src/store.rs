@@ -1,6 +1,7 @@
 //! The store: which documents lie in which database.
 
 mod accounts;
+mod activity;
 mod changes;
 mod claims;
 mod features;

@@ -350,6 +350,82 @@ async fn refusals_name_what_is_wrong() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn clients_are_registered_and_found_and_their_secret_is_told_once() {
+    let (_place, daemon, door) = start();
+    let alice = daemon.domain("alice");
+    let created = door
+        .ask(Method::POST, &format!("/instances?Domain={alice}"))
+        .await;
+    assert_eq!(created.status, StatusCode::CREATED, "{created:?}");
+    let register = |redirect: &str, software: &str| {
+        format!(
+            "/instances/oauth_client?AllowLoginScope=false&ClientName=Reader&Domain={alice}&OnboardingApp=\
+             &RedirectURI={redirect}&SoftwareID={software}"
+        )
+    };
+    let mut names = Vec::new();
+    for software in ["one", "two"] {
+        let target = register("http%3A%2F%2Flocalhost%2Fcb", software);
+        let reply = door.ask(Method::POST, &target).await;
+        assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
+        let client = reply.json();
+        assert_eq!(client["client_secret"].as_str().unwrap().len(), 32);
+        assert!(client["registration_access_token"].is_string());
+        names.push(client["client_name"].as_str().unwrap().to_owned());
+        let found = format!("/instances/oauth_client?domain={alice}&software_id={software}");
+        let found = door.get(&found).await.json();
+        assert_eq!(found["_id"], client["client_id"]);
+        assert_eq!(found.get("client_secret"), None);
+        // Tokens for a client need one that exists.
+        let token = format!(
+            "/instances/token?Audience=access&Domain={alice}&Scope=io.cozy.files&Subject={}",
+            client["client_id"].as_str().unwrap()
+        );
+        let token = door.ask(Method::POST, &token).await;
+        assert_eq!(token.status, StatusCode::OK, "{token:?}");
+    }
+    assert_eq!(names, ["Reader", "Reader-2"]);
+    let missing = format!("/instances/oauth_client?domain={alice}&software_id=three");
+    assert_eq!(door.get(&missing).await.status, StatusCode::NOT_FOUND);
+    let wrong = door
+        .ask(Method::POST, &register("javascript%3Aalert(1)", "x"))
+        .await;
+    assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(
+        wrong.json()["errors"][0]["source"]["parameter"],
+        "RedirectURI"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_use_of_an_instance_is_told() {
+    let (_place, daemon, door) = start();
+    let alice = daemon.domain("alice");
+    let target = format!("/instances?Domain={alice}&DiskQuota=1000");
+    let created = door.ask(Method::POST, &target).await;
+    assert_eq!(created.status, StatusCode::CREATED, "{created:?}");
+    let usage = door
+        .get(&format!("/instances/{alice}/disk-usage?include=trash"))
+        .await;
+    let usage = usage.json();
+    // Definitions of indexes and views count, too.
+    let documents = usage["doc_count"].as_i64().unwrap();
+    assert!(documents > 10, "{usage}");
+    assert_eq!(
+        usage,
+        json!({"used": "0", "quota": "1000", "versions_count": "1", "doc_count": documents})
+    );
+    let activity = door.get(&format!("/instances/{alice}/last-activity")).await;
+    assert_eq!(activity.json(), json!({"last-activity": "2018-01-01"}));
+    for path in ["disk-usage", "last-activity", "fsck"] {
+        let unknown = door
+            .get(&format!("/instances/nobody.localhost/{path}"))
+            .await;
+        assert_eq!(unknown.status, StatusCode::NOT_FOUND, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_document_describes_what_is_served() {
     let (_place, _daemon, door) = start();
     let document = door.get("/openapi.json").await;

@@ -32,8 +32,6 @@ enum Instead {
 
 use Instead::{Body, Has, Refused, Sent};
 
-const NOT_BUILT: Instead = Refused(501, "NOT_BUILT_YET");
-
 /// The differences, by the numbers of the commands.
 const DIFFERENCES: &[(RangeInclusive<u64>, Instead)] = &[
     // A passphrase does not go with other ways in.
@@ -59,8 +57,6 @@ const DIFFERENCES: &[(RangeInclusive<u64>, Instead)] = &[
     (32..=32, Refused(404, "INSTANCE_NOT_FOUND")),
     // This konnector is not among the apps of the test.
     (41..=41, Refused(404, "APP_NOT_FOUND")),
-    (43..=43, NOT_BUILT),
-    (70..=70, NOT_BUILT),
 ];
 
 /// Attributes that the original tells and that are secret.

@@ -5,4 +5,5 @@ pub(crate) mod get;
 pub(crate) mod list;
 pub(crate) mod plan_directories;
 pub(crate) mod prepare;
+pub(crate) mod usage;
 pub(crate) mod walk;

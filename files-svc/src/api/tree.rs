@@ -5,9 +5,9 @@ use std::pin::Pin;
 use couch::Clusters;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use hamlet_proto::hamlet::files::v1::{
-    CheckTreeRequest, File, Finding, GetFileRequest, ListChildrenRequest, ListChildrenResponse,
-    TreeEntry, WalkTreeRequest, files_service_server::FilesService, get_file_request,
-    list_children_request,
+    CheckTreeRequest, File, Finding, GetFileRequest, GetUsageRequest, ListChildrenRequest,
+    ListChildrenResponse, TreeEntry, Usage, WalkTreeRequest, files_service_server::FilesService,
+    get_file_request, list_children_request,
 };
 use hamlet_proto::hamlet::instance::v1::Tenant;
 use service_kit::{caller::Caller, contexts::Contexts};
@@ -16,7 +16,9 @@ use tonic::{Request, Response, Status};
 use crate::{
     actions::{
         check::{self, on_disk::Place},
-        get, list, walk,
+        get, list,
+        usage::usage,
+        walk,
     },
     api::{convert, store_of},
     contents::Contents,
@@ -132,5 +134,20 @@ impl FilesService for Tree {
             .map_err(Status::from)
             .take(if request.fail_fast { 1 } else { usize::MAX });
         Ok(Response::new(findings.boxed()))
+    }
+
+    async fn get_usage(
+        &self,
+        request: Request<GetUsageRequest>,
+    ) -> Result<Response<Usage>, Status> {
+        let store = self.store(&request)?;
+        let usage = usage(&store, request.into_inner().with_trash).await?;
+        Ok(Response::new(Usage {
+            file_bytes: usage.files,
+            version_bytes: usage.versions,
+            trashed_bytes: usage.trashed,
+            file_documents: usage.file_documents,
+            version_documents: usage.version_documents,
+        }))
     }
 }

@@ -71,8 +71,12 @@ impl Wanted {
             Audience::App | Audience::Konnector => {
                 "is no slug; name the app or konnector, such as drive"
             }
-            Audience::Access | Audience::Refresh if is_client_id(subject) => return Ok(()),
-            Audience::Access | Audience::Refresh => {
+            Audience::Access | Audience::Refresh | Audience::Registration
+                if is_client_id(subject) =>
+            {
+                return Ok(());
+            }
+            Audience::Access | Audience::Refresh | Audience::Registration => {
                 "is no id of an OAuth client; give the one that it got when it was registered"
             }
         };
@@ -159,7 +163,7 @@ impl CreateToken<'_> {
                     .await?;
             }
             Audience::Access | Audience::Refresh => self.require_client(&found, wanted).await?,
-            Audience::Cli => {}
+            Audience::Cli | Audience::Registration => {}
         }
         let key = document
             .token_key(wanted.audience)

@@ -13,6 +13,7 @@ use super::{
     passphrase::Credentials,
     seed::Seed,
     spec::Spec,
+    time::Time,
     token::Audience,
 };
 
@@ -182,6 +183,12 @@ impl InstanceDocument {
         texts.map(str::to_owned).collect()
     }
 
+    /// When OAuth clients that are deleted by now were used last, as other software has noted.
+    pub(crate) fn last_activity_of_deleted_clients(&self) -> Option<Time> {
+        let noted = self.rest.get("last_activity_from_deleted_oauth_clients");
+        noted?.as_str()?.parse().ok()
+    }
+
     /// The feature flags of this instance alone; `None` when the document has none.
     #[must_use]
     pub fn feature_flags(&self) -> Option<&Map<String, Value>> {
@@ -211,7 +218,9 @@ impl InstanceDocument {
         let (version, secret) = match audience {
             Audience::App | Audience::Konnector => ("2:", &self.session_secret),
             Audience::Cli => ("", &self.cli_secret),
-            Audience::Access | Audience::Refresh => ("", &self.oauth_secret),
+            Audience::Access | Audience::Refresh | Audience::Registration => {
+                ("", &self.oauth_secret)
+            }
         };
         let secret = STANDARD.decode(secret).ok()?;
         (!secret.is_empty()).then(|| [version.as_bytes(), &secret].concat())

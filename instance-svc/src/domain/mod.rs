@@ -15,6 +15,7 @@ pub mod instance;
 pub mod locale;
 pub mod location;
 pub mod name;
+pub(crate) mod oauth_client;
 pub mod operation;
 pub mod operation_filter;
 pub mod orphan;

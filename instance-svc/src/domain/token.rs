@@ -24,16 +24,19 @@ pub enum Audience {
     Access,
     /// An OAuth client that requests a new access token.
     Refresh,
+    /// An OAuth client that changes its registration.
+    Registration,
 }
 
 impl Audience {
     /// All types.
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::App,
         Self::Konnector,
         Self::Cli,
         Self::Access,
         Self::Refresh,
+        Self::Registration,
     ];
 
     /// Its name in the claim `aud`.
@@ -45,6 +48,7 @@ impl Audience {
             Self::Cli => "cli",
             Self::Access => "access",
             Self::Refresh => "refresh",
+            Self::Registration => "registration",
         }
     }
 
@@ -55,7 +59,7 @@ impl Audience {
             Self::App => Some(Duration::from_secs(24 * 3600)),
             Self::Konnector | Self::Cli => Some(Duration::from_secs(30 * 60)),
             Self::Access => Some(Duration::from_secs(7 * 24 * 3600)),
-            Self::Refresh => None,
+            Self::Refresh | Self::Registration => None,
         }
     }
 

@@ -60,7 +60,7 @@ impl Store {
             .collect())
     }
 
-    fn all_of<T: DeserializeOwned + Send>(
+    pub(super) fn all_of<T: DeserializeOwned + Send>(
         &self,
         location: DatabaseLocation<'_>,
         doctype: &str,

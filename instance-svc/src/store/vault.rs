@@ -1,6 +1,7 @@
 //! The settings of the vault, and other documents that passphrases and sessions concern.
 
-use couch::{ClaimOutcome, DbName, Document, Exchange, Removal, Rev};
+use couch::{BulkDoc, ClaimOutcome, DbName, Document, Exchange, Removal, Rev};
+use futures::TryStreamExt as _;
 use serde_json::{Map, Value};
 
 use super::Store;
@@ -54,6 +55,34 @@ impl Store {
         id: &str,
     ) -> Result<Option<Document<Map<String, Value>>>, couch::Error> {
         self.of_instance(location, CLIENTS, id).await
+    }
+
+    /// All OAuth clients of an instance.
+    pub(crate) async fn oauth_clients(
+        &self,
+        location: DatabaseLocation<'_>,
+    ) -> Result<Vec<Document<Map<String, Value>>>, couch::Error> {
+        match self.all_of(location, CLIENTS)?.try_collect().await {
+            Err(couch::Error::DatabaseMissing { .. }) => Ok(Vec::new()),
+            read => read,
+        }
+    }
+
+    /// Writes a new OAuth client of an instance, whose id nobody else has.
+    ///
+    /// # Errors
+    /// When the database fails; the write may have succeeded all the same.
+    pub(crate) async fn add_oauth_client(
+        &self,
+        location: DatabaseLocation<'_>,
+        id: &str,
+        client: &Map<String, Value>,
+    ) -> Result<(), couch::Error> {
+        let name = DbName::instance(location.prefix, CLIENTS)?;
+        let database = self.couch(location)?.database(&name);
+        database
+            .bulk_create_missing(&[BulkDoc::create(id, client)?])
+            .await
     }
 
     /// Replaces an OAuth client, if it is still at `rev`.

@@ -13,8 +13,9 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    app_versions, auth_mode, change, contexts, count, create, debug, destroy, features, fsck, list,
-    operation, prefix, public, sessions, show, token, unbuilt,
+    app_versions, auth_mode, change, contexts, count, create, debug, destroy, disk_usage, features,
+    fsck, last_activity, list, oauth_client, operation, prefix, public, sessions, show, token,
+    unbuilt,
 };
 use crate::api::Shared;
 
@@ -98,6 +99,9 @@ fn all() -> OpenApiRouter<Shared> {
         .routes(routes!(prefix::show_swift))
         .routes(routes!(operation::show))
         .routes(routes!(fsck::check))
+        .routes(routes!(disk_usage::show))
+        .routes(routes!(last_activity::show))
+        .routes(routes!(oauth_client::register, oauth_client::search))
         .routes(routes!(app_versions::list))
         .routes(routes!(features::show_flags, features::change_flags))
         .routes(routes!(features::show_sets, features::change_sets))

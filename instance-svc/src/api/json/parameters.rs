@@ -7,12 +7,13 @@ use tonic::Status;
 use crate::error;
 
 /// The fields of the contract and the parameters that give them.
-const NAMES: [(&str, &str); 31] = [
+const NAMES: [(&str, &str); 34] = [
     ("apps", "Apps"),
     ("audience", "Audience"),
     ("auth_mode", "AuthMode"),
     ("blocked", "Blocked"),
     ("blocking_reason", "BlockingReason"),
+    ("client_name", "ClientName"),
     ("context", "ContextName"),
     ("couch_cluster", "CouchCluster"),
     ("deleting", "Deleting"),
@@ -30,9 +31,11 @@ const NAMES: [(&str, &str); 31] = [
     ("passphrase", "Passphrase"),
     ("phone", "Phone"),
     ("public_name", "PublicName"),
+    ("redirect_uri", "RedirectURI"),
     ("request_id", "Idempotency-Key"),
     ("scopes", "Scope"),
     ("settings", "Settings"),
+    ("software_id", "SoftwareID"),
     ("sponsorships", "Sponsorships"),
     ("subject", "Subject"),
     ("timezone", "Timezone"),

@@ -14,7 +14,6 @@ use crate::api::Shared;
 const UNBUILT: &[(&str, &[HttpMethod], &str)] = {
     use HttpMethod::{Delete, Get, Post};
     &[
-        ("/instances/oauth_client", &[Get, Post], "OAuth clients"),
         ("/instances/{domain}/magic_link", &[Post], "magic links"),
         ("/instances/{domain}/session_code", &[Post], "session codes"),
         (
@@ -26,16 +25,6 @@ const UNBUILT: &[(&str, &[HttpMethod], &str)] = {
             "/instances/{domain}/email_verified_code",
             &[Post],
             "codes for verified mail addresses",
-        ),
-        (
-            "/instances/{domain}/last-activity",
-            &[Get],
-            "the last activity of an instance",
-        ),
-        (
-            "/instances/{domain}/disk-usage",
-            &[Get],
-            "the disk usage of an instance",
         ),
         ("/instances/{domain}/export", &[Post], "exports"),
         (
