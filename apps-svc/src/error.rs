@@ -85,6 +85,14 @@ pub enum Error {
         /// What happened.
         why: String,
     },
+    /// An archive cannot be downloaded: another try gets the same.
+    #[error("the archive cannot be downloaded from {host}: {why}")]
+    DownloadRefused {
+        /// The host of the archive.
+        host: String,
+        /// What it answered.
+        why: String,
+    },
     /// The time limit of an installation or an update was exceeded.
     #[error("it took longer than {0} s")]
     TooLate(u64),
@@ -123,6 +131,7 @@ impl ServiceError for Error {
             Self::Registry { .. } => (Code::Unavailable, "REGISTRY_UNAVAILABLE"),
             Self::RegistryAnswer { .. } => (Code::FailedPrecondition, "REGISTRY_INVALID"),
             Self::Download { .. } => (Code::Unavailable, "DOWNLOAD_FAILED"),
+            Self::DownloadRefused { .. } => (Code::FailedPrecondition, "DOWNLOAD_REFUSED"),
             Self::TooLate(_) => (Code::DeadlineExceeded, "APP_TOO_SLOW"),
             Self::Contents(_) => (Code::Unavailable, "CONTENT_STORE_FAILED"),
             Self::FileStore(_) => (Code::Unavailable, "FILE_STORE_FAILED"),

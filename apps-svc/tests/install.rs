@@ -15,7 +15,7 @@ use hamlet_proto::hamlet::apps::v1::{
 };
 use serde_json::json;
 use service_kit::{caller::Door, status::reason};
-use support::{World, assert_like, fixtures, folder_of, recorded};
+use support::{World, assert_like, fixtures, folder_of, recorded, registry::STATUSES};
 use tonic::Code;
 
 #[tokio::test]
@@ -255,6 +255,31 @@ async fn registries_are_asked_in_order_and_only_404_goes_on() {
     assert!(message.contains("500"), "{message}");
 }
 
+/// Whoever retries what is `UNAVAILABLE` must not retry what stays as it is.
+#[tokio::test]
+async fn only_what_may_pass_is_told_as_such() {
+    let mut world = World::new().await;
+    for (status, may_pass) in STATUSES {
+        world.tenant.context = format!("answers-{status}");
+        let (reason, message) = world.refused("jotter").await;
+        let told = if may_pass {
+            "REGISTRY_UNAVAILABLE"
+        } else {
+            "REGISTRY_INVALID"
+        };
+        assert_eq!(reason, told, "{message}");
+        assert!(message.contains(&status.to_string()), "{message}");
+        let archive = world.registry.file(&format!("answers-{status}/app.tar"));
+        let (reason, message) = world.refused(&archive).await;
+        let told = if may_pass {
+            "DOWNLOAD_FAILED"
+        } else {
+            "DOWNLOAD_REFUSED"
+        };
+        assert_eq!(reason, told, "{message}");
+    }
+}
+
 #[tokio::test]
 async fn channels_and_versions_are_those_of_the_registry() {
     let mut world = World::new().await;
@@ -288,7 +313,7 @@ async fn a_downloaded_archive_is_verified_by_its_checksum() {
     assert_eq!(app.checksum, right);
 
     let round = world.registry.file("round/app.tar.gz");
-    assert_eq!(world.refused(&round).await.0, "DOWNLOAD_FAILED");
+    assert_eq!(world.refused(&round).await.0, "DOWNLOAD_REFUSED");
     let nothing = world.registry.file("tarballs/none.tar.gz");
     assert_eq!(world.refused(&nothing).await.0, "APP_NOT_FOUND");
     let no_archive = world.registry.file("errors/app-not-found");
