@@ -3,9 +3,9 @@
 use ::http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode,
     header::{
-        ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION,
-        REFERRER_POLICY, RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
-        X_FRAME_OPTIONS,
+        ALLOW, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_SECURITY_POLICY,
+        CONTENT_TYPE, LOCATION, REFERRER_POLICY, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
+        X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
     },
 };
 use bytes::Bytes;
@@ -85,11 +85,8 @@ impl Negotiated {
             }
         };
         let mut response = self.with_body(status, self.media_type.content_type(), body);
+        response = self.in_language(response, &language);
         let headers = response.headers_mut();
-        headers.insert(VARY, HeaderValue::from_static("accept, accept-language"));
-        if let Ok(language) = HeaderValue::try_from(&language) {
-            headers.insert(::http::header::CONTENT_LANGUAGE, language);
-        }
         if self.media_type == MediaType::Html {
             headers.insert(CONTENT_SECURITY_POLICY, pages.policy(page).clone());
             headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
@@ -159,6 +156,20 @@ impl Negotiated {
             MediaType::JsonApi.content_type(),
             document.to_string(),
         )
+    }
+
+    /// Marks an answer as written in a language that the request chose.
+    pub(crate) fn in_language(
+        &self,
+        mut response: Response<Body>,
+        language: &str,
+    ) -> Response<Body> {
+        let headers = response.headers_mut();
+        headers.insert(VARY, HeaderValue::from_static("accept, accept-language"));
+        if let Ok(language) = HeaderValue::try_from(language) {
+            headers.insert(CONTENT_LANGUAGE, language);
+        }
+        response
     }
 
     fn with_body(
