@@ -53,8 +53,9 @@ impl Uninstall {
         };
         let tries = AtomicU32::new(0);
         let slug = request.slug.clone();
+        let what = format!("{domain}: {slug}");
         let removed = session
-            .call(async || {
+            .call_for(&what, async || {
                 let first = tries.fetch_add(1, Ordering::Relaxed) == 0;
                 let answer = AppsServiceClient::new(channel.clone())
                     .uninstall_app(request.clone())

@@ -13,7 +13,7 @@ use crate::{
     flags::{format::Format, global::GlobalFlags, request::RequestFlags},
     output::{ListPrinter, say, text::clean},
     session::{AdminChannel, Session},
-    terminal,
+    terminal, waiting,
 };
 
 /// How many orphans are aligned with each other.
@@ -140,7 +140,7 @@ async fn each(
                 .await
         })
         .await?;
-    while let Some(orphan) = orphans.next().await {
+    while let Some(orphan) = waiting::shown("looking for orphans", orphans.next()).await {
         with(orphan.map_err(|status| session.stream_error(status, "list"))?)?;
     }
     Ok(())
