@@ -135,7 +135,7 @@ async fn confirm(
         Some(keep) => format!(
             "This blocks {} at {server} and destroys it, with all that it holds, in {}, unless it is brought back before.",
             clean(main),
-            for_people(keep)
+            values::duration::show(keep)
         ),
     });
     say("Type the domain again to go on:");
@@ -147,11 +147,6 @@ async fn confirm(
         Ok(Some(_)) => Err(aborted(&format!("that is not {main}"))),
         Err(error) => Err(aborted(&format!("cannot read what is typed: {error}"))),
     }
-}
-
-fn for_people(duration: &Duration) -> String {
-    let seconds = u64::try_from(duration.seconds).unwrap_or_default();
-    humantime::format_duration(std::time::Duration::from_secs(seconds)).to_string()
 }
 
 /// Whether a text names the host of a domain, with the same port or without one.

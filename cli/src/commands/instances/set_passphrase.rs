@@ -23,7 +23,8 @@ use crate::{
 ///
 /// Asks for it twice on a terminal, without showing it; else reads one line of standard input. Whoever replaces the
 /// passphrase of an owner makes what lies in the owner's password vault unreadable for ever: that is asked about first,
-/// unless --force is given.
+/// unless --force is given. The answer is read from standard input, be it a terminal or not, from the line after the
+/// passphrase if that is read there too.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  hamlet instances set-passphrase bob.localhost:8080\n  hamlet instances set-passphrase bob.localhost:8080 --passphrase-file ./passphrase"
@@ -54,13 +55,19 @@ impl SetPassphrase {
         };
         let channel = session.channel().await?;
         let mut etag = self.target.condition.into_etag();
-        if !self.force && !self.target.request.dry_run {
+        let is_dry_run = self.target.request.dry_run;
+        if !self.force || is_dry_run {
             let instance = get_instance(&session, &channel, &self.target.domain).await?;
             // Other software may leave the second unknown.
             if instance.onboarding_finished || instance.password_defined == Some(true) {
-                confirm(session.url(), &instance.domain).await?;
+                let lost = what_is_lost(session.url(), &instance.domain);
+                if is_dry_run {
+                    say(&format!("warning: {lost}"));
+                } else {
+                    confirm(&lost).await?;
+                }
             }
-            if etag.is_empty() {
+            if etag.is_empty() && !is_dry_run {
                 // The owner may arrive while somebody thinks about the question.
                 etag = instance.etag;
             }
@@ -93,24 +100,23 @@ impl SetPassphrase {
     }
 }
 
-/// Says what is lost, and asks. Without a terminal there is nobody to ask.
-async fn confirm(server: &str, domain: &str) -> Result<(), CommandError> {
-    let lost = format!(
+/// What a new passphrase takes from the owner.
+fn what_is_lost(server: &str, domain: &str) -> String {
+    format!(
         "{} at {server} has an owner with a passphrase. A new one ends all sessions, and what lies in the owner's password vault \
          can never be read again.",
         clean(domain)
-    );
-    if !terminal::is_interactive() {
-        return Err(CommandError::Usage(format!(
-            "{lost} Give --force if that is meant"
-        )));
-    }
+    )
+}
+
+/// Says what is lost, and asks. A script answers on its standard input.
+async fn confirm(lost: &str) -> Result<(), CommandError> {
     say(&format!("{lost}\nType yes to go on:"));
     let aborted = |why: &str| CommandError::Failed(format!("aborted: {why}; nothing was changed"));
     match terminal::line().await {
         Ok(Some(typed)) if typed.trim() == "yes" => Ok(()),
         Ok(Some(_)) => Err(aborted("that is not yes")),
-        Ok(None) => Err(aborted("nothing was typed")),
+        Ok(None) => Err(aborted("nothing was typed, and --force was not given")),
         Err(error) => Err(aborted(&format!("cannot read what is typed: {error}"))),
     }
 }
