@@ -26,16 +26,25 @@ pub enum Error {
         why: String,
     },
     /// The app is not installed.
-    #[error("{slug} is not installed; `hamlet {kind}s ls DOMAIN` shows what is")]
+    #[error("{slug} is not installed; `hamlet {kind}s ls {domain}` shows what is")]
     NotInstalled {
         /// Its kind: `app` or `konnector`.
         kind: &'static str,
         /// Its slug.
         slug: String,
+        /// The instance.
+        domain: String,
     },
     /// An app with that slug was installed from another source.
-    #[error("{slug} is installed already, from {from}; uninstall it first")]
+    #[error(
+        "{slug} is installed already, from {from}; `hamlet {kind}s update {domain} {slug} --source SOURCE` takes it from \
+         elsewhere"
+    )]
     Exists {
+        /// Its kind: `app` or `konnector`.
+        kind: &'static str,
+        /// The instance.
+        domain: String,
         /// Its slug.
         slug: String,
         /// The source of the installed app.

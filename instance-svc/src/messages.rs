@@ -119,14 +119,29 @@ pub(crate) fn register_link(config: &Config, document: &InstanceDocument) -> Opt
         link: format!("{}?registerToken={token}", config.url_of(&document.domain)),
         token,
         expire_time: None,
-        warnings: document
-            .domain
-            .parse::<Name>()
-            .ok()
-            .and_then(|name| config.out_of_reach(&name))
-            .into_iter()
-            .collect(),
+        warnings: out_of_reach(config, [&document.domain]),
     })
+}
+
+/// Warnings of names under which nobody finds the instance.
+fn out_of_reach<'a>(config: &Config, names: impl IntoIterator<Item = &'a String>) -> Vec<String> {
+    let names = names.into_iter();
+    let names = names.filter_map(|name| name.parse::<Name>().ok());
+    names
+        .filter_map(|name| config.out_of_reach(&name))
+        .collect()
+}
+
+/// An instance as it is shown alone: with warnings.
+pub(crate) fn shown(config: &Config, found: &Found) -> Instance {
+    let instance = instance(found);
+    let names = [&instance.domain]
+        .into_iter()
+        .chain(&instance.domain_aliases);
+    Instance {
+        warnings: out_of_reach(config, names),
+        ..instance
+    }
 }
 
 /// The register link of an instance, valid or expired.
@@ -401,6 +416,10 @@ fn metadata(operation: &Operation, position: Option<usize>) -> OperationMetadata
             Work::Change(work) => work.change.asked.paths(),
             Work::Create(_) | Work::Destroy(_) | Work::PurgeOrphans(_) => Vec::new(),
         },
+        unchanged_fields: match &operation.work {
+            Work::Change(work) => work.unchanged.clone(),
+            Work::Create(_) | Work::Destroy(_) | Work::PurgeOrphans(_) => Vec::new(),
+        },
     }
 }
 
@@ -460,16 +479,18 @@ pub(crate) fn checked<M: prost::Message + prost::Name>(response: &M) -> longrunn
     }
 }
 
-/// As [`checked`], for a change: with the fields that it would set, and warnings.
+/// As [`checked`], for a change: with the fields that it would set, those of them that are so already, and warnings.
 pub(crate) fn checked_change<M: prost::Message + prost::Name>(
     response: &M,
     change: &Change,
+    unchanged: Vec<String>,
     warnings: Vec<String>,
 ) -> longrunning::Operation {
     let metadata = OperationMetadata {
         kind: change.kind.name().to_owned(),
         warnings,
         changed_fields: change.asked.paths(),
+        unchanged_fields: unchanged,
         ..OperationMetadata::default()
     };
     longrunning::Operation {

@@ -36,7 +36,7 @@ fn links_that_lead_nowhere_are_warned_of() {
     daemon.kill();
     assert!(!log().contains(MOVED), "{}", log());
 
-    let _moved = start(&place, 7070);
+    let moved = start(&place, 7070);
     eventually_blocking("the warning", || log().contains(MOVED).then_some(()));
     let line = log()
         .lines()
@@ -44,4 +44,15 @@ fn links_that_lead_nowhere_are_warned_of() {
         .unwrap()
         .to_owned();
     assert!(line.contains("alice.localhost:8080"), "{line}");
+    for command in ["show", "register-link", "register-link --rotate"] {
+        let told = moved
+            .cli()
+            .run(&format!("instances {command} alice.localhost:8080"));
+        assert!(
+            told.err
+                .contains("links to alice.localhost:8080 lead nowhere"),
+            "{command}: {told:#?}"
+        );
+        let _ = told.done();
+    }
 }

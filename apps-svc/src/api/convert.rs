@@ -6,6 +6,7 @@ use serde_json::Value;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
+    actions::install::Settled,
     domain::app_type::AppType,
     store::{AppDocument, text},
 };
@@ -37,6 +38,15 @@ pub(super) fn app(kind: AppType, document: &AppDocument, locale: &str) -> App {
         create_time: timestamp(&text("created_at")),
         update_time: timestamp(&text("updated_at")),
         etag: document.rev.to_string(),
+        unchanged: None,
+    }
+}
+
+/// An app after a call that installs or updates it.
+pub(super) fn settled(kind: AppType, settled: &Settled, locale: &str) -> App {
+    App {
+        unchanged: Some(settled.unchanged),
+        ..app(kind, &settled.app, locale)
     }
 }
 

@@ -23,7 +23,6 @@ use crate::{
         update::{self, Update},
     },
     domain::{app_type::AppType, slug},
-    error::Error,
     store::Store,
 };
 
@@ -127,14 +126,8 @@ impl AppsService for Apps {
         let asked = request.into_inner();
         let kind = checked_kind(asked.kind)?;
         let slug = checked_slug(asked.slug)?;
-        match store.app(kind, &slug).await? {
-            Some(app) => Ok(Response::new(convert::app(kind, &app, &tenant.locale))),
-            None => Err(Error::NotInstalled {
-                kind: kind.permission_type(),
-                slug,
-            }
-            .into()),
-        }
+        let app = store.require(kind, &slug, "").await?;
+        Ok(Response::new(convert::app(kind, &app, &tenant.locale)))
     }
 
     async fn install_app(
@@ -153,8 +146,12 @@ impl AppsService for Apps {
             validate_only: asked.validate_only,
             time_limit,
         };
-        let app = install::install(&self.0, &tenant, install).await?;
-        Ok(Response::new(convert::app(kind, &app, &tenant.locale)))
+        let settled = install::install(&self.0, &tenant, install).await?;
+        Ok(Response::new(convert::settled(
+            kind,
+            &settled,
+            &tenant.locale,
+        )))
     }
 
     async fn update_app(
@@ -173,8 +170,12 @@ impl AppsService for Apps {
             validate_only: asked.validate_only,
             time_limit: checked_limit(asked.time_limit)?,
         };
-        let app = update::update(&self.0, &tenant, update).await?;
-        Ok(Response::new(convert::app(kind, &app, &tenant.locale)))
+        let settled = update::update(&self.0, &tenant, update).await?;
+        Ok(Response::new(convert::settled(
+            kind,
+            &settled,
+            &tenant.locale,
+        )))
     }
 
     async fn uninstall_app(

@@ -93,7 +93,9 @@ impl Registry {
             );
         }
         // `/answers-403/…`
-        let status = path.strip_prefix("/answers-").and_then(|rest| rest.get(..3));
+        let status = path
+            .strip_prefix("/answers-")
+            .and_then(|rest| rest.get(..3));
         if let Some(status) = status.and_then(|status| status.parse().ok()) {
             return with(status, b"{\"error\":\"no\"}".to_vec());
         }

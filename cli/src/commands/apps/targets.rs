@@ -28,8 +28,33 @@ pub(in crate::commands) async fn all_domains(
     Ok(domains)
 }
 
+/// What is said of an app after a call that changes it.
+pub(crate) struct Words {
+    /// Where it would be changed.
+    pub(crate) would: &'static str,
+    /// Where it was changed.
+    pub(crate) done: &'static str,
+    /// Where nothing was to change.
+    pub(crate) unchanged: &'static str,
+    /// Whether nothing is changed at all.
+    pub(crate) is_dry_run: bool,
+}
+
+impl Words {
+    fn of(&self, app: &App) -> String {
+        let words = match app.unchanged {
+            Some(true) => self.unchanged,
+            _ if self.is_dry_run => self.would,
+            Some(false) => self.done,
+            // A server of another version does not say it.
+            None => return app.state.clone(),
+        };
+        words.to_owned()
+    }
+}
+
 /// Changes the apps of instances one after the other, and prints a line for each. `change` returns `None` where there is
-/// nothing to change; `would` takes the place of the state where nothing is changed. When it fails for one instance, it goes
+/// nothing to change, since the instance does not have the app. When it fails for one instance, it goes
 /// on with the next.
 ///
 /// # Errors
@@ -37,7 +62,7 @@ pub(in crate::commands) async fn all_domains(
 pub(crate) async fn change_each(
     domains: &[String],
     list: &mut ListPrinter,
-    would: Option<String>,
+    words: &Words,
     change: impl AsyncFn(&str) -> Result<Option<App>, CommandError>,
 ) -> Result<(), CommandError> {
     let (mut failed, mut changed) = (0, 0);
@@ -52,7 +77,7 @@ pub(crate) async fn change_each(
                         domain.clone(),
                         app.slug.clone(),
                         app.version.clone(),
-                        would.clone().unwrap_or_else(|| app.state.clone()),
+                        words.of(&app),
                     ]
                 })?;
                 list.flush()?;
