@@ -19,6 +19,10 @@ _hamlet_complete() {
         fi
         words[${#words[@]} - 1]+=$word
     done
+    # Nothing is broken within quotes, which are no part of the word.
+    if [[ ${words[typed]} == [\"\']* ]]; then
+        words[typed]=$2
+    fi
     local IFS=$'\013' space=true
     if compopt +o nospace 2> /dev/null; then
         space=false

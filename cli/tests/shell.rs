@@ -111,13 +111,20 @@ fn bash_completes_what_has_a_colon_or_an_equals_sign_within() {
         ),
         (&["hamlet", " -o", " js"], "json"),
         (&["hamlet", "  instances", " "], "add"),
+        // Nothing is broken within quotes.
+        (
+            &["hamlet", " instances", " show", " \"bob.example:9"],
+            "bob.example:9090",
+        ),
     ] {
+        let last = broken.last().unwrap().trim();
+        let last = last.trim_start_matches('"');
         let words: Vec<_> = broken
             .iter()
             .map(|word| format!("'{}'", word.trim()))
             .collect();
         let asked = format!(
-            "{script}\nCOMP_LINE='{}'\nCOMP_WORDS=({})\nCOMP_CWORD={}\nCOMP_TYPE=9\n_hamlet_complete\n\
+            "{script}\nCOMP_LINE='{}'\nCOMP_WORDS=({})\nCOMP_CWORD={}\nCOMP_TYPE=9\n_hamlet_complete hamlet '{last}'\n\
              IFS=,\nprintf '%s' \"${{COMPREPLY[*]}}\"",
             broken.concat(),
             words.join(" "),
