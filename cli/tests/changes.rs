@@ -29,7 +29,7 @@ use support::{
     program::Server,
 };
 use test_kit::fake::{Script, WatchEnd};
-use tonic::Request;
+use tonic::{Request, Status};
 
 const ID: &str = "6f1c2a52-6f0e-4d0c-9a3e-0d5c2b1f7a10";
 
@@ -450,7 +450,14 @@ fn the_passphrase_of_an_owner_is_replaced_after_a_yes_from_wherever_it_comes() {
         assert!(told.contains("password vault"), "{told}");
         assert!(told.contains("nothing was changed"), "{told}");
     }
-    assert_eq!(fake.called("SetPassphrase"), 0);
+    let changes = || {
+        let asked = fake.asked::<SetPassphraseRequest>();
+        asked
+            .into_iter()
+            .filter(|asked| !asked.validate_only)
+            .count()
+    };
+    assert_eq!(changes(), 0);
     for (words, typed) in [
         (from_file.as_str(), "yes\n"),
         (set, "the new one\nyes\n"),
@@ -464,9 +471,15 @@ fn the_passphrase_of_an_owner_is_replaced_after_a_yes_from_wherever_it_comes() {
     assert!(checked.err.starts_with(told), "{checked:#?}");
     assert!(checked.err.contains("password vault"), "{checked:#?}");
     checked.done();
+    assert_eq!(changes(), 3);
     let sent = fake.asked::<SetPassphraseRequest>();
-    assert_eq!(sent.len(), 4);
     assert!(sent.iter().all(|sent| sent.passphrase == "the new one"));
+    // What is refused anyhow is refused before the question.
+    fake.answer(|_: Request<SetPassphraseRequest>| {
+        Err::<Operation, _>(Status::invalid_argument("it is too easy to guess"))
+    });
+    let told = fake.run_typing(&from_file, "yes\n").failed(2);
+    assert_eq!(told, "error: it is too easy to guess\n");
 }
 
 #[test]

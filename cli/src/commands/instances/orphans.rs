@@ -45,6 +45,7 @@ impl Orphans {
             self.request.refuse_without("--purge")?;
             return list(&session, &channel, global.output).await;
         }
+        global.output.check_single()?;
         let change = ChangeRequest::new(&session, &channel, global.output, "orphans", self.request);
         if !self.force && !change.dry_run {
             let mut number: u64 = 0;

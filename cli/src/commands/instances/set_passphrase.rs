@@ -15,7 +15,7 @@ use crate::{
     flags::{global::GlobalFlags, target::Target},
     output::{say, text::clean},
     passphrase,
-    session::Session,
+    session::{AdminChannel, Session},
     terminal,
 };
 
@@ -45,6 +45,7 @@ pub(crate) struct SetPassphrase {
 
 impl SetPassphrase {
     pub(super) async fn run(self, global: &GlobalFlags) -> Result<(), CommandError> {
+        global.output.check_single()?;
         let session = Session::find(global)?;
         let given = match (self.passphrase, self.passphrase_file) {
             (Some(given), _) => Some(passphrase::argument(given, "PASSPHRASE")?),
@@ -54,28 +55,6 @@ impl SetPassphrase {
             (None, None) => Some(passphrase::standard_input("PASSPHRASE").await?),
         };
         let channel = session.channel().await?;
-        let mut etag = self.target.condition.into_etag();
-        let is_dry_run = self.target.request.dry_run;
-        if !self.force || is_dry_run {
-            let instance = get_instance(&session, &channel, &self.target.domain).await?;
-            // Other software may leave the second unknown.
-            if instance.onboarding_finished || instance.password_defined == Some(true) {
-                let lost = what_is_lost(session.url(), &instance.domain);
-                if is_dry_run {
-                    say(&format!("warning: {lost}"));
-                } else {
-                    confirm(&lost).await?;
-                }
-            }
-            if etag.is_empty() && !is_dry_run {
-                // The owner may arrive while somebody thinks about the question.
-                etag = instance.etag;
-            }
-        }
-        let secret = match given {
-            Some(secret) => secret,
-            None => passphrase::prompt().await?,
-        };
         let change = ChangeRequest::new(
             &session,
             &channel,
@@ -83,13 +62,37 @@ impl SetPassphrase {
             "passphrase",
             self.target.request,
         );
-        let request = SetPassphraseRequest {
+        let mut request = SetPassphraseRequest {
             name: instance_name(&self.target.domain),
-            passphrase: secret.expose().to_owned(),
-            etag,
+            passphrase: String::new(),
+            etag: self.target.condition.into_etag(),
             request_id: change.request_id.clone(),
             validate_only: change.dry_run,
         };
+        if !self.force || change.dry_run {
+            let instance = get_instance(&session, &channel, &self.target.domain).await?;
+            // Other software may leave the second unknown.
+            if instance.onboarding_finished || instance.password_defined == Some(true) {
+                let lost = what_is_lost(session.url(), &instance.domain);
+                if change.dry_run {
+                    say(&format!("warning: {lost}"));
+                } else {
+                    if let Some(given) = &given {
+                        refuse_at_once(&session, &channel, given, &request).await?;
+                    }
+                    confirm(&lost).await?;
+                }
+            }
+            if request.etag.is_empty() && !change.dry_run {
+                // The owner may arrive while somebody thinks about the question.
+                request.etag = instance.etag;
+            }
+        }
+        let secret = match given {
+            Some(secret) => secret,
+            None => passphrase::prompt().await?,
+        };
+        request.passphrase = secret.expose().to_owned();
         change
             .make(async || {
                 InstanceServiceClient::new(channel.clone())
@@ -98,6 +101,26 @@ impl SetPassphrase {
             })
             .await
     }
+}
+
+/// Refuses what the server would refuse, before anybody answers a question.
+async fn refuse_at_once(
+    session: &Session,
+    channel: &AdminChannel,
+    given: &Secret,
+    request: &SetPassphraseRequest,
+) -> Result<(), CommandError> {
+    let check = SetPassphraseRequest {
+        passphrase: given.expose().to_owned(),
+        validate_only: true,
+        ..request.clone()
+    };
+    let checked = session.call(async || {
+        InstanceServiceClient::new(channel.clone())
+            .set_passphrase(check.clone())
+            .await
+    });
+    checked.await.map(drop)
 }
 
 /// What a new passphrase takes from the owner.
