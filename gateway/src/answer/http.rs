@@ -19,7 +19,7 @@ use super::{
     accept::{self, MediaType},
 };
 use crate::{
-    pages::{FAVICON, Page, Pages},
+    pages::{FAVICON, Page, Pages, Text},
     refusal::Refusal,
 };
 
@@ -70,7 +70,7 @@ impl Negotiated {
         let status = page.status();
         let body = match self.media_type {
             MediaType::Html => pages.html(page, &text, &language, operator),
-            MediaType::Text => format!("{}\n\n{}\n", text.title, text.paragraphs.join("\n\n")),
+            MediaType::Text => plain_page(&text, operator),
             MediaType::Json | MediaType::JsonApi => {
                 let document = match page.document() {
                     Some(document) => document,
@@ -243,6 +243,19 @@ pub(crate) fn errors(
         "detail": detail,
         "source": {},
     }]})
+}
+
+/// A page in plain text. Who runs the installation is told at the end, as in HTML.
+fn plain_page(text: &Text, operator: Option<&Operator>) -> String {
+    let mut parts = vec![text.title.clone()];
+    parts.extend(text.paragraphs.iter().cloned());
+    if let Some(it) = operator {
+        let known = [&it.name, &it.contact, &it.link];
+        let known = known.into_iter().filter(|part| !part.is_empty());
+        let known: Vec<_> = known.map(String::as_str).collect();
+        parts.push(known.join(" · "));
+    }
+    format!("{}\n", parts.join("\n\n"))
 }
 
 /// An answer in plain text, for requests that are not well-formed.

@@ -14,8 +14,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 pub(crate) use self::form::{PassphraseForm, SCRIPT_PATH, SUBMIT_PATH};
-pub(crate) use self::html::FAVICON_PATH;
-use self::html::Text;
+pub(crate) use self::html::{FAVICON_PATH, Text};
 
 /// The script of the form with the passphrase.
 pub(crate) const SCRIPT: &str = include_str!("passphrase.js");

@@ -186,6 +186,9 @@ async fn an_instance_that_was_deleted_softly_says_until_when_and_by_whom_it_can_
     ] {
         assert!(html.contains(told), "{told}: {html}");
     }
+    let plain = get(&world, "deleted.example/", "text/plain", "en").await;
+    let end = "\n\nThe school · help@school.example · https://school.example/help\n";
+    assert!(plain.text().ends_with(end), "{}", plain.text());
     let answer = get(&world, "deleted.example/", "application/json", "en").await;
     let document: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!(document["errors"][0]["code"], "INSTANCE_DELETED");
