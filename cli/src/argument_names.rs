@@ -136,7 +136,7 @@ impl ArgumentNames {
 /// Arguments that set a field besides its flag of `instances add` and `modify`.
 fn other_arguments(field: &str) -> &'static [&'static str] {
     match field {
-        "name" | "domain" => &["DOMAIN", "OPERATION"],
+        "name" | "domain" => &["DOMAIN", "OPERATION", "--domain"],
         "disk_quota_bytes" => &["SIZE"],
         "auth_mode" => &["MODE"],
         "blocking_reason" | "reason" => &["--blocking-reason", "--reason"],

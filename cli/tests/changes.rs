@@ -806,7 +806,7 @@ fn a_change_that_is_refused_names_the_flag() {
     use tonic_types::{ErrorDetails, StatusExt as _};
     let mut details = ErrorDetails::new();
     details.add_bad_request_violation("instance.disk_quota_bytes", "is negative");
-    let refusal = tonic::Status::with_error_details(
+    let refusal = Status::with_error_details(
         tonic::Code::InvalidArgument,
         "instance.disk_quota_bytes: is negative",
         details,

@@ -111,9 +111,8 @@ async fn accounts_left(
             .delete_instance(check.clone())
             .await
     });
-    let refused = match checked.await {
-        Ok(_) => return Ok(None),
-        Err(refused) => refused,
+    let Err(refused) = checked.await else {
+        return Ok(None);
     };
     if let CommandError::Refused(status) = &refused
         && let Some(info) = status.get_details_error_info()
