@@ -44,10 +44,18 @@ fn links_that_lead_nowhere_are_warned_of() {
         .unwrap()
         .to_owned();
     assert!(line.contains("alice.localhost:8080"), "{line}");
-    for command in ["show", "register-link", "register-link --rotate"] {
-        let told = moved
-            .cli()
-            .run(&format!("instances {command} alice.localhost:8080"));
+    let cli = moved.cli();
+    let creation = cli
+        .run("operations ls --kind create --domain alice.localhost:8080 -o name")
+        .done()
+        .out;
+    for command in [
+        "instances show alice.localhost:8080",
+        "instances register-link alice.localhost:8080",
+        "instances register-link --rotate alice.localhost:8080",
+        &format!("operations wait {creation}"),
+    ] {
+        let told = cli.run(command);
         assert!(
             told.err
                 .contains("links to alice.localhost:8080 lead nowhere"),
