@@ -126,6 +126,9 @@ fn a_slow_call_says_what_it_waits_for() {
     terminal.until("bob.example: registry://home/stable");
     terminal.type_keys("\u{3}");
     let (_, screen) = terminal.end();
+    let told =
+        "error: stopped; it may be at work all the same: look with `hamlet apps ls bob.example`";
+    assert!(screen.contains(told), "{screen}");
     // The line is gone before anything else is told.
     assert!(screen.contains("\u{1b}[2K"), "{screen}");
 }

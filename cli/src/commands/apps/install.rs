@@ -61,6 +61,7 @@ impl Install {
                 done: "installed",
                 unchanged: "installed already",
                 is_dry_run: self.request.dry_run,
+                kind,
             },
             async |domain| {
                 let channel = session.channel_of(domain).await?;

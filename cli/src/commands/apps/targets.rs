@@ -2,7 +2,10 @@
 
 use std::ops::ControlFlow;
 
-use hamlet_proto::hamlet::{apps::v1::App, instance::v1::instance::State};
+use hamlet_proto::hamlet::{
+    apps::v1::{App, app},
+    instance::v1::instance::State,
+};
 
 use crate::{
     calls,
@@ -28,6 +31,43 @@ pub(in crate::commands) async fn all_domains(
     Ok(domains)
 }
 
+/// Waits for a change of an app of an instance. When Ctrl-C ends that, or the server is lost, it says how to find out what
+/// became of the change.
+///
+/// # Errors
+/// Those of the change; [`CommandError::Interrupted`] after Ctrl-C.
+pub(super) async fn watched<T>(
+    domain: &str,
+    kind: app::Kind,
+    is_dry_run: bool,
+    change: impl Future<Output = Result<T, CommandError>>,
+) -> Result<T, CommandError> {
+    let outcome = tokio::select! {
+        biased;
+        outcome = change => outcome,
+        signal = tokio::signal::ctrl_c() => {
+            signal.map_err(CommandError::Signal)?;
+            Err(CommandError::Interrupted("stopped".to_owned()))
+        }
+    };
+    if is_dry_run {
+        return outcome;
+    }
+    let group = if kind == app::Kind::Konnector {
+        "konnectors"
+    } else {
+        "apps"
+    };
+    let hint = format!(
+        "it may be at work all the same: look with `hamlet {group} ls {domain}`, or give the same command again"
+    );
+    outcome.map_err(|error| match error {
+        CommandError::Interrupted(why) => CommandError::Interrupted(format!("{why}; {hint}")),
+        CommandError::Unavailable(why) => CommandError::Unavailable(format!("{why}; {hint}")),
+        other => other,
+    })
+}
+
 /// What is said of an app after a call that changes it.
 pub(crate) struct Words {
     /// Where it would be changed.
@@ -38,6 +78,8 @@ pub(crate) struct Words {
     pub(crate) unchanged: &'static str,
     /// Whether nothing is changed at all.
     pub(crate) is_dry_run: bool,
+    /// The kind of the app.
+    pub(crate) kind: app::Kind,
 }
 
 impl Words {
@@ -67,7 +109,7 @@ pub(crate) async fn change_each(
 ) -> Result<(), CommandError> {
     let (mut failed, mut changed) = (0, 0);
     for domain in domains {
-        match change(domain).await {
+        match watched(domain, words.kind, words.is_dry_run, change(domain)).await {
             Ok(None) => {}
             Ok(Some(app)) => {
                 changed += 1;
@@ -82,6 +124,7 @@ pub(crate) async fn change_each(
                 })?;
                 list.flush()?;
             }
+            Err(error @ CommandError::Interrupted(_)) => return Err(error),
             Err(error) if domains.len() == 1 => return Err(error),
             Err(error) => {
                 failed += 1;

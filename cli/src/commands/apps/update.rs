@@ -63,6 +63,7 @@ impl Update {
                 done: "updated",
                 unchanged: "up to date",
                 is_dry_run: self.request.dry_run,
+                kind,
             },
             async |domain| {
                 let channel = session.channel_of(domain).await?;
