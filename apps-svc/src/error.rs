@@ -26,16 +26,25 @@ pub enum Error {
         why: String,
     },
     /// The app is not installed.
-    #[error("{slug} is not installed; `hamlet {kind}s ls DOMAIN` shows what is")]
+    #[error("{slug} is not installed; `hamlet {kind}s ls {domain}` shows what is")]
     NotInstalled {
         /// Its kind: `app` or `konnector`.
         kind: &'static str,
         /// Its slug.
         slug: String,
+        /// The instance.
+        domain: String,
     },
     /// An app with that slug was installed from another source.
-    #[error("{slug} is installed already, from {from}; uninstall it first")]
+    #[error(
+        "{slug} is installed already, from {from}; `hamlet {kind}s update {domain} {slug} --source SOURCE` takes it from \
+         elsewhere"
+    )]
     Exists {
+        /// Its kind: `app` or `konnector`.
+        kind: &'static str,
+        /// The instance.
+        domain: String,
         /// Its slug.
         slug: String,
         /// The source of the installed app.
@@ -85,6 +94,14 @@ pub enum Error {
         /// What happened.
         why: String,
     },
+    /// An archive cannot be downloaded: another try gets the same.
+    #[error("the archive cannot be downloaded from {host}: {why}")]
+    DownloadRefused {
+        /// The host of the archive.
+        host: String,
+        /// What it answered.
+        why: String,
+    },
     /// The time limit of an installation or an update was exceeded.
     #[error("it took longer than {0} s")]
     TooLate(u64),
@@ -123,6 +140,7 @@ impl ServiceError for Error {
             Self::Registry { .. } => (Code::Unavailable, "REGISTRY_UNAVAILABLE"),
             Self::RegistryAnswer { .. } => (Code::FailedPrecondition, "REGISTRY_INVALID"),
             Self::Download { .. } => (Code::Unavailable, "DOWNLOAD_FAILED"),
+            Self::DownloadRefused { .. } => (Code::FailedPrecondition, "DOWNLOAD_REFUSED"),
             Self::TooLate(_) => (Code::DeadlineExceeded, "APP_TOO_SLOW"),
             Self::Contents(_) => (Code::Unavailable, "CONTENT_STORE_FAILED"),
             Self::FileStore(_) => (Code::Unavailable, "FILE_STORE_FAILED"),

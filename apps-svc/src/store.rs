@@ -5,6 +5,7 @@ use couch::{
     design::{Index, View},
 };
 use futures::TryStreamExt as _;
+use hamlet_proto::hamlet::instance::v1::Tenant;
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -87,6 +88,7 @@ pub(crate) fn text<'a>(app: &'a AppDocument, name: &str) -> &'a str {
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     couch: Couch,
+    domain: String,
     prefix: String,
 }
 
@@ -100,11 +102,12 @@ pub(crate) enum Published {
 }
 
 impl Store {
-    /// The apps of the instance with this prefix. Sends no request.
-    pub(crate) fn new(couch: Couch, prefix: &str) -> Self {
+    /// The apps of this instance. Sends no request.
+    pub(crate) fn new(couch: Couch, tenant: &Tenant) -> Self {
         Self {
             couch,
-            prefix: prefix.to_owned(),
+            domain: tenant.domain.clone(),
+            prefix: tenant.prefix.clone(),
         }
     }
 
@@ -167,6 +170,7 @@ impl Store {
             None => Err(Error::NotInstalled {
                 kind: kind.permission_type(),
                 slug,
+                domain: self.domain.clone(),
             }),
             Some(app) if !etag.is_empty() && etag != app.rev.as_str() => {
                 Err(Error::Changed { slug })

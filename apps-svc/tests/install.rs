@@ -11,11 +11,11 @@ mod support;
 
 use couch::Exchange;
 use hamlet_proto::hamlet::apps::v1::{
-    InstallAppRequest, ListAppsRequest, PurgeContentsRequest, UninstallAppRequest,
+    App, InstallAppRequest, ListAppsRequest, PurgeContentsRequest, UninstallAppRequest,
 };
 use serde_json::json;
 use service_kit::{caller::Door, status::reason};
-use support::{World, assert_like, fixtures, folder_of, recorded};
+use support::{World, assert_like, fixtures, folder_of, recorded, registry::STATUSES};
 use tonic::Code;
 
 #[tokio::test]
@@ -137,7 +137,8 @@ async fn an_app_of_a_folder_gets_a_version_of_its_own() {
     assert!(letters.len() == 10 && letters.bytes().all(|byte| byte.is_ascii_alphabetic()));
     assert_eq!(app.source, folder_of("home"));
     assert_eq!(app.checksum, "");
-    assert_eq!(world.install(&folder_of("home")).await.unwrap(), app);
+    let again = world.install(&folder_of("home")).await.unwrap();
+    assert_eq!(again, unchanged(&app));
     // Four files, their list, and the pointer of the instance.
     assert_eq!(world.stored().len(), 6, "{:?}", world.stored());
 }
@@ -146,12 +147,16 @@ async fn an_app_of_a_folder_gets_a_version_of_its_own() {
 async fn reinstalling_succeeds_and_another_source_is_refused() {
     let world = World::new().await;
     let first = world.install("jotter").await.unwrap();
+    assert_eq!(first.unchanged, Some(false));
+    let again = unchanged(&first);
     assert_eq!(
         world.install("registry://jotter/stable").await.unwrap(),
-        first
+        again
     );
     let downloads = world.registry.asked().await.len();
-    assert_eq!(world.install("jotter").await.unwrap(), first);
+    assert_eq!(world.install("jotter").await.unwrap(), again);
+    let checked = world.install_with("jotter", |it| it.validate_only = true);
+    assert_eq!(checked.await.unwrap(), again);
     assert_eq!(
         world.registry.asked().await.len(),
         downloads,
@@ -166,6 +171,8 @@ async fn reinstalling_succeeds_and_another_source_is_refused() {
         "{}",
         status.message()
     );
+    let helps = format!("hamlet apps update {} jotter --source", world.tenant.domain);
+    assert!(status.message().contains(&helps), "{}", status.message());
 
     let other = world
         .install_with("jotter", |it| it.slug = "jot2".to_owned())
@@ -182,9 +189,14 @@ async fn reinstalling_succeeds_and_another_source_is_refused() {
 async fn many_who_install_at_once_get_one_app() {
     let world = World::new().await;
     let all = futures::future::join_all((0..8).map(|_| world.install("drive"))).await;
-    let first = all[0].clone().unwrap();
+    let first = unchanged(all[0].as_ref().unwrap());
+    let made = all
+        .iter()
+        .flatten()
+        .filter(|app| app.unchanged == Some(false));
+    assert_eq!(made.count(), 1);
     for app in all {
-        assert_eq!(app.unwrap(), first);
+        assert_eq!(unchanged(&app.unwrap()), first);
     }
     assert_eq!(world.documents("io.cozy.permissions").await.len(), 1);
     assert_eq!(world.documents("io.cozy.triggers").await.len(), 2);
@@ -255,6 +267,39 @@ async fn registries_are_asked_in_order_and_only_404_goes_on() {
     assert!(message.contains("500"), "{message}");
 }
 
+/// The same app as an answer that found it there.
+fn unchanged(app: &App) -> App {
+    App {
+        unchanged: Some(true),
+        ..app.clone()
+    }
+}
+
+/// Whoever retries what is `UNAVAILABLE` must not retry what stays as it is.
+#[tokio::test]
+async fn only_what_may_pass_is_told_as_such() {
+    let mut world = World::new().await;
+    for (status, may_pass) in STATUSES {
+        world.tenant.context = format!("answers-{status}");
+        let (reason, message) = world.refused("jotter").await;
+        let told = if may_pass {
+            "REGISTRY_UNAVAILABLE"
+        } else {
+            "REGISTRY_INVALID"
+        };
+        assert_eq!(reason, told, "{message}");
+        assert!(message.contains(&status.to_string()), "{message}");
+        let archive = world.registry.file(&format!("answers-{status}/app.tar"));
+        let (reason, message) = world.refused(&archive).await;
+        let told = if may_pass {
+            "DOWNLOAD_FAILED"
+        } else {
+            "DOWNLOAD_REFUSED"
+        };
+        assert_eq!(reason, told, "{message}");
+    }
+}
+
 #[tokio::test]
 async fn channels_and_versions_are_those_of_the_registry() {
     let mut world = World::new().await;
@@ -288,7 +333,7 @@ async fn a_downloaded_archive_is_verified_by_its_checksum() {
     assert_eq!(app.checksum, right);
 
     let round = world.registry.file("round/app.tar.gz");
-    assert_eq!(world.refused(&round).await.0, "DOWNLOAD_FAILED");
+    assert_eq!(world.refused(&round).await.0, "DOWNLOAD_REFUSED");
     let nothing = world.registry.file("tarballs/none.tar.gz");
     assert_eq!(world.refused(&nothing).await.0, "APP_NOT_FOUND");
     let no_archive = world.registry.file("errors/app-not-found");
@@ -303,7 +348,8 @@ async fn without_registries_slugs_are_looked_up_in_a_folder() {
         (app.version.as_str(), app.source.as_str()),
         ("1.0.0", "registry://home/stable")
     );
-    assert_eq!(world.install("registry://home/stable").await.unwrap(), app);
+    let again = world.install("registry://home/stable").await.unwrap();
+    assert_eq!(again, unchanged(&app));
     assert_eq!(world.refused("nosuchapp").await.0, "APP_NOT_FOUND");
     assert_eq!(
         world.refused("registry://jotter/2.0.0").await.0,
@@ -416,7 +462,7 @@ async fn uninstalling_removes_all_that_was_installed() {
         .into_inner()
         .app
         .unwrap();
-    assert_eq!(removed, app);
+    assert_eq!(unchanged(&removed), unchanged(&app));
     for doctype in ["io.cozy.apps", "io.cozy.permissions", "io.cozy.triggers"] {
         assert!(world.documents(doctype).await.is_empty(), "{doctype}");
     }

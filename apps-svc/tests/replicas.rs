@@ -138,7 +138,10 @@ async fn replicas_that_install_the_same_at_once_both_find_it() {
         world.install("registry://drive/1.0.0"),
         second.install(&world, "registry://drive/1.0.0"),
     );
-    assert_eq!(one.unwrap(), two.unwrap());
+    let (mut one, mut two) = (one.unwrap(), two.unwrap());
+    // Only one of them has installed it.
+    assert_ne!(one.unchanged.take(), two.unchanged.take());
+    assert_eq!(one, two);
     assert_whole(&world).await;
 }
 

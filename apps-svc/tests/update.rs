@@ -70,18 +70,27 @@ async fn an_update_leaves_nothing_of_the_version_before() {
         validate_only: true,
         ..to("registry://drive/1.1.0")
     };
-    assert_eq!(update(&world, checked).await.unwrap().version, "1.1.0");
+    let would_be = update(&world, checked.clone()).await.unwrap();
+    assert_eq!(would_be.version, "1.1.0");
+    assert_eq!(would_be.unchanged, Some(false));
     assert_eq!(world.get("drive").await.unwrap().version, "1.0.0");
 
     let updated = update(&world, to("registry://drive/1.1.0")).await.unwrap();
     assert_eq!(updated.version, "1.1.0");
+    assert_eq!(updated.unchanged, Some(false));
     assert_whole(&world).await;
     assert_eq!(pointers(&world), 1);
     let app = &world.documents("io.cozy.apps").await[APP];
     assert_eq!(app["created_at"], created);
 
     let again = update(&world, UpdateAppRequest::default()).await.unwrap();
-    assert_eq!(again, updated, "there is nothing newer");
+    let as_it_was = App {
+        unchanged: Some(true),
+        ..updated
+    };
+    assert_eq!(again, as_it_was, "there is nothing newer");
+    assert_eq!(update(&world, checked).await.unwrap(), as_it_was);
+    assert_eq!(world.get("drive").await.unwrap().unchanged, None);
     let stale = UpdateAppRequest {
         etag: "1-0".to_owned(),
         ..UpdateAppRequest::default()

@@ -9,7 +9,7 @@ use crate::fields::instance::special_setting;
 #[derive(Debug, Default)]
 pub(crate) struct ArgumentNames {
     known: Vec<String>,
-    /// The flags that were typed.
+    /// Those that were typed.
     typed: Vec<String>,
     /// The keys that `--settings` and `--setting` name, each with its flag.
     settings: Vec<(&'static str, String)>,
@@ -29,16 +29,23 @@ impl ArgumentNames {
         let mut names = Self::default();
         for argument in command.get_arguments() {
             let id = argument.get_id().as_str();
+            let is_there = matches.try_contains_id(id).is_ok();
+            let given = is_there && matches.value_source(id) == Some(ValueSource::CommandLine);
             match (argument.get_long(), argument.get_value_names()) {
                 (Some(long), _) => {
                     let flag = format!("--{long}");
-                    let source = matches.try_contains_id(id).is_ok();
-                    if source && matches.value_source(id) == Some(ValueSource::CommandLine) {
+                    if given {
                         names.typed.push(flag.clone());
                     }
                     names.known.push(flag);
                 }
-                (None, Some(values)) => names.known.extend(values.iter().map(ToString::to_string)),
+                (None, Some(values)) => {
+                    let values = values.iter().map(ToString::to_string);
+                    if given {
+                        names.typed.extend(values.clone());
+                    }
+                    names.known.extend(values);
+                }
                 (None, None) => names.known.push(id.to_uppercase()),
             }
         }
@@ -83,6 +90,13 @@ impl ArgumentNames {
             .chain(others.iter().copied())
             .collect();
         let typed = names.iter().find(|name| is_typed(name));
+        if typed.is_none()
+            && self.known.iter().any(|known| known == "PASSPHRASE")
+            && field == "passphrase"
+        {
+            // It came from standard input, or was asked for.
+            return None;
+        }
         typed
             .or_else(|| {
                 let is_known = |name: &&&str| self.known.iter().any(|known| known == **name);
@@ -122,14 +136,14 @@ impl ArgumentNames {
 /// Arguments that set a field besides its flag of `instances add` and `modify`.
 fn other_arguments(field: &str) -> &'static [&'static str] {
     match field {
-        "name" | "domain" => &["DOMAIN", "OPERATION"],
+        "name" | "domain" => &["DOMAIN", "OPERATION", "--domain"],
         "disk_quota_bytes" => &["SIZE"],
         "auth_mode" => &["MODE"],
         "blocking_reason" | "reason" => &["--blocking-reason", "--reason"],
         "locked" => &["--unlock"],
         "settings" => &["--setting"],
         "debug_until" => &["--ttl", "true|false"],
-        "passphrase" => &["PASSPHRASE"],
+        "passphrase" => &["PASSPHRASE", "--passphrase-file", "--passphrase-prompt"],
         "subject" => &["SLUG", "CLIENT"],
         "scopes" => &["SCOPES"],
         "lifetime" => &["--expire"],
@@ -222,6 +236,33 @@ mod tests {
             quota.of_field("instance.disk_quota_bytes").as_deref(),
             Some("SIZE")
         );
+        for (words, argument) in [
+            (
+                "instances add bob.example --passphrase abc",
+                Some("--passphrase"),
+            ),
+            (
+                "instances add bob.example --passphrase-file f",
+                Some("--passphrase-file"),
+            ),
+            (
+                "instances add bob.example --passphrase-prompt",
+                Some("--passphrase-prompt"),
+            ),
+            (
+                "instances set-passphrase bob.example abc",
+                Some("PASSPHRASE"),
+            ),
+            (
+                "instances set-passphrase bob.example --passphrase-file f",
+                Some("--passphrase-file"),
+            ),
+            // It is read from standard input.
+            ("instances set-passphrase bob.example", None),
+        ] {
+            let names = names(&format!("hamlet {words}"));
+            assert_eq!(names.of_field("passphrase").as_deref(), argument, "{words}");
+        }
         let install = names("hamlet apps install bob.example home");
         assert_eq!(install.of_field("source").as_deref(), Some("SOURCE"));
     }

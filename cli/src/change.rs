@@ -24,6 +24,8 @@ pub(crate) struct ChangeRequest<'a> {
     pub(crate) request_id: String,
     /// Whether it is only checked.
     pub(crate) dry_run: bool,
+    /// What takes long to check; empty for nothing special.
+    pub(crate) about: String,
 }
 
 impl<'a> ChangeRequest<'a> {
@@ -44,6 +46,7 @@ impl<'a> ChangeRequest<'a> {
                 .request_id
                 .unwrap_or_else(|| Uuid::new_v4().to_string()),
             dry_run: request.dry_run,
+            about: String::new(),
         }
     }
 
@@ -56,9 +59,10 @@ impl<'a> ChangeRequest<'a> {
         method: impl AsyncFn() -> Result<Response<Operation>, Status>,
     ) -> Result<(), CommandError> {
         self.format.check_single()?;
+        let waits = self.waits();
         let accepted = tokio::select! {
             biased;
-            answer = self.session.call(method) => answer.map_err(|error| self.unanswered(error))?,
+            answer = self.session.call_for(&waits, method) => answer.map_err(|error| self.unanswered(error))?,
             signal = tokio::signal::ctrl_c() => {
                 signal.map_err(CommandError::Signal)?;
                 return Err(self.unanswered(CommandError::Interrupted("stopped".to_owned())));
@@ -76,6 +80,15 @@ impl<'a> ChangeRequest<'a> {
             "{} was begun, although it was only to be checked; the server is of another version",
             accepted.name
         )))
+    }
+
+    /// What a terminal shows until the request is answered. A dry run of a creation fetches its apps before.
+    fn waits(&self) -> String {
+        match (self.dry_run, self.about.as_str()) {
+            (true, "") => format!("checking: {}", self.kind),
+            (true, about) => format!("checking: {about}"),
+            (false, _) => format!("waiting for {}", self.session.url()),
+        }
     }
 
     /// The error of a request without an answer: the server may have accepted it, and its id finds out.

@@ -18,6 +18,8 @@ use crate::{
 
 /// The variable by which a shell asks for completion.
 const VARIABLE: &str = "HAMLET_COMPLETE";
+/// The script of bash. That of clap does not know that bash breaks `bob.localhost:8080` into three words.
+const BASH: &str = include_str!("completion.bash");
 /// How long the server may take; a person waits for it with a finger on the key.
 const WITHIN: Duration = Duration::from_millis(800);
 /// How many domains to offer.
@@ -36,6 +38,9 @@ pub(crate) fn complete_if_asked() {
 /// # Errors
 /// When this shell is not known.
 pub(crate) fn script(shell: Shell) -> Result<String, CommandError> {
+    if shell == Shell::Bash {
+        return Ok(BASH.to_owned());
+    }
     let name = shell.to_string();
     let shells = Shells::builtins();
     let completer = shells

@@ -1,9 +1,6 @@
 //! Following a long-running operation to its end.
 
-use std::{
-    io::{self, IsTerminal as _},
-    time::Duration,
-};
+use std::time::Duration;
 
 use hamlet_proto::{
     google::longrunning::{Operation, operation},
@@ -13,7 +10,6 @@ use hamlet_proto::{
     },
     unpack,
 };
-use indicatif::{ProgressBar, ProgressStyle};
 use prost_types::Any;
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{Code, Status, Streaming};
@@ -22,6 +18,7 @@ use crate::{
     error::CommandError,
     output::text::clean,
     session::{AdminChannel, RECONNECT_WITHIN, RETRY_PAUSE, Session, is_lost},
+    waiting::Line,
 };
 
 /// How long the first state of a watch may take: the server sends it at once.
@@ -168,25 +165,15 @@ pub(crate) fn result(operation: Operation) -> Result<Succeeded, CommandError> {
 #[derive(Debug)]
 struct Progress {
     /// `None` when standard error is no terminal.
-    line: Option<ProgressBar>,
+    line: Option<Line>,
     /// The last trouble that was told.
     trouble: String,
 }
 
-/// How often the line is drawn.
-const TICK: Duration = Duration::from_millis(120);
-
 impl Progress {
     fn new() -> Self {
-        let line = io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}")
-                .unwrap_or_else(|_| ProgressStyle::default_spinner());
-            let line = ProgressBar::new_spinner().with_style(style);
-            line.enable_steady_tick(TICK);
-            line
-        });
         Self {
-            line,
+            line: Line::begin(),
             trouble: String::new(),
         }
     }
@@ -230,21 +217,13 @@ impl Progress {
             ),
             _ => (step.unwrap_or_default(), String::new()),
         };
-        line.set_message(message);
+        line.say(message);
         if trouble != self.trouble {
             if !trouble.is_empty() {
-                line.println(format!("  {trouble}"));
+                line.print_above(&format!("  {trouble}"));
             }
             self.trouble = trouble;
         }
         Ok(())
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        if let Some(line) = &self.line {
-            line.finish_and_clear();
-        }
     }
 }

@@ -6,6 +6,7 @@
 //! - [`calls`], [`change`], [`follow`]: calls that commands share, changes, and waiting for their operations
 //! - [`session`], [`discovery`], [`client_file`]: the connection, and how the server and its credential are found
 //! - [`passphrase`], [`terminal`]: what is read from files, standard input and the terminal
+//! - [`waiting`]: what a terminal shows while a server is at work
 //! - [`views`], [`output`]: what is printed, and how
 //! - [`completion`]: what a shell offers while a command is typed
 //! - [`error`], [`report`], [`argument_names`]: errors, their exit codes, and how they are printed
@@ -28,6 +29,7 @@ mod session;
 mod terminal;
 mod values;
 mod views;
+mod waiting;
 
 use std::{ffi::OsString, process::ExitCode};
 

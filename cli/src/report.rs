@@ -132,6 +132,9 @@ struct Wrong {
     why: String,
 }
 
+/// The field of a violation that stands for those that had no room.
+const CUT: &str = "…";
+
 /// What the contract calls otherwise than the command line does.
 const PHRASES: [(&str, &str); 2] = [
     (
@@ -161,6 +164,7 @@ impl Wrong {
     fn line(&self) -> String {
         let Self { field, why, .. } = self;
         match &self.argument {
+            None if field == CUT => why.clone(),
             Some(argument) => format!("{argument} ({field}): {why}"),
             None => format!("{field}: {why}"),
         }
@@ -203,10 +207,6 @@ fn told(error: &CommandError, names: &ArgumentNames) -> (String, Vec<Wrong>) {
 fn told_in_full(error: &CommandError, names: &ArgumentNames) -> (String, Vec<Wrong>) {
     let message = error.to_string();
     let violations = violations(error);
-    let plain: Vec<_> = violations
-        .iter()
-        .map(|violation| format!("{}: {}", violation.field, violation.description))
-        .collect();
     let wrong: Vec<_> = violations
         .iter()
         .map(|violation| Wrong::new(violation, names))
@@ -220,11 +220,15 @@ fn told_in_full(error: &CommandError, names: &ArgumentNames) -> (String, Vec<Wro
         };
         return (line, Vec::new());
     }
-    // The message of a request with several invalid fields repeats all violations.
-    let headline = if plain.len() > 1 && message.starts_with(&plain.join("; ")) {
-        format!("{} values cannot be used", plain.len())
-    } else {
-        message
+    // The message of a request with several invalid fields repeats all violations, of which the server may cut some.
+    let repeats = violations
+        .first()
+        .is_some_and(|first| message.starts_with(&format!("{}: ", first.field)));
+    let told = violations.iter().filter(|it| it.field != CUT).count();
+    let headline = match repeats {
+        true if told < violations.len() => format!("more than {told} values cannot be used"),
+        true => format!("{told} values cannot be used"),
+        false => message,
     };
     (headline, wrong)
 }

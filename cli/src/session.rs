@@ -21,7 +21,9 @@ use crate::{
     discovery::{self, Server},
     error::CommandError,
     flags::global::GlobalFlags,
+    output::text::clean,
     values::domain,
+    waiting,
 };
 
 /// How long a connection may take to open.
@@ -140,11 +142,32 @@ impl Session {
         Ok(InterceptedService::new(channel, self.bearer.clone()))
     }
 
-    /// Makes a call, and repeats it while the server is lost, for [`RECONNECT_WITHIN`] at most.
+    /// Makes a call, and repeats it while the server is lost, for [`RECONNECT_WITHIN`] at most. A terminal shows that it
+    /// takes long.
     ///
     /// # Errors
     /// The server's own error; [`CommandError::Unavailable`] when it stays lost, or does not answer in time.
     pub(crate) async fn call<T>(
+        &self,
+        method: impl AsyncFn() -> Result<Response<T>, Status>,
+    ) -> Result<T, CommandError> {
+        let waits = format!("waiting for {}", self.server.url);
+        self.call_for(&waits, method).await
+    }
+
+    /// As [`Self::call`], with what is shown while it takes long.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub(crate) async fn call_for<T>(
+        &self,
+        what: &str,
+        method: impl AsyncFn() -> Result<Response<T>, Status>,
+    ) -> Result<T, CommandError> {
+        waiting::shown(&clean(what), self.call_unseen(method)).await
+    }
+
+    async fn call_unseen<T>(
         &self,
         method: impl AsyncFn() -> Result<Response<T>, Status>,
     ) -> Result<T, CommandError> {

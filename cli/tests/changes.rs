@@ -9,12 +9,18 @@
 
 mod support;
 
-use hamlet_proto::hamlet::instance::v1::{
-    BlockInstanceRequest, CleanSessionsResult, CreateInstanceRequest, CreateInstanceResult,
-    CreateTokenRequest, DeleteInstanceRequest, DeleteInstanceResult, Instance, PurgeOrphansRequest,
-    PurgeOrphansResult, RegisterLink, RemovedCount, RotateRegisterLinkRequest,
-    SetPassphraseRequest, UnblockInstanceRequest, UndeleteInstanceRequest, UpdateInstanceRequest,
-    create_token_request::Audience, instance::AuthMode,
+use hamlet_proto::{
+    google::longrunning::Operation,
+    hamlet::apps::v1::{App, InstallAppRequest, UpdateAppRequest},
+    hamlet::instance::v1::{
+        BlockInstanceRequest, CleanSessionsResult, CreateInstanceRequest, CreateInstanceResult,
+        CreateTokenRequest, DeleteInstanceRequest, DeleteInstanceResult, GetInstanceRequest,
+        Instance, OperationMetadata, PurgeOrphansRequest, PurgeOrphansResult, RegisterLink,
+        RemovedCount, RotateRegisterLinkRequest, SetPassphraseRequest, UnblockInstanceRequest,
+        UndeleteInstanceRequest, UpdateInstanceRequest, create_token_request::Audience,
+        instance::AuthMode,
+    },
+    pack,
 };
 use prost_types::{Duration, Timestamp};
 use serde_json::Value;
@@ -23,6 +29,7 @@ use support::{
     program::Server,
 };
 use test_kit::fake::{Script, WatchEnd};
+use tonic::{Request, Status};
 
 const ID: &str = "6f1c2a52-6f0e-4d0c-9a3e-0d5c2b1f7a10";
 
@@ -331,7 +338,7 @@ fn a_soft_deletion_says_until_when_it_can_be_brought_back() {
         },
     );
     let deleted = fake.run_typing("instances destroy bob.example --keep 30d", "bob.example\n");
-    assert!(deleted.err.contains("30days"), "{deleted:#?}");
+    assert!(deleted.err.contains("in 30 days,"), "{deleted:#?}");
     let out = deleted.done();
     assert!(
         out.contains("deleted softly") && out.contains("1970-01-02"),
@@ -418,6 +425,165 @@ fn a_passphrase_is_set() {
         .failed(2);
     assert!(told.contains("/nowhere"), "{told}");
     assert_eq!(fake.called("SetPassphrase"), 3);
+}
+
+#[test]
+fn the_passphrase_of_an_owner_is_replaced_after_a_yes_from_wherever_it_comes() {
+    let fake = changing("passphrase", &instance("bob.example"));
+    fake.answer(|_: Request<GetInstanceRequest>| {
+        Ok(Instance {
+            onboarding_finished: true,
+            ..instance("bob.example")
+        })
+    });
+    let set = "instances set-passphrase bob.example";
+    let file = fake.folder().join("passphrase");
+    std::fs::write(&file, "the new one\n").unwrap();
+    let from_file = format!("{set} --passphrase-file {}", file.display());
+    for (words, typed) in [
+        (from_file.as_str(), ""),
+        (&from_file, "no\n"),
+        (set, "the new one\n"),
+        (set, "the new one\nbob.example\n"),
+    ] {
+        let told = fake.run_typing(words, typed).failed(1);
+        assert!(told.contains("password vault"), "{told}");
+        assert!(told.contains("nothing was changed"), "{told}");
+    }
+    let changes = || {
+        let asked = fake.asked::<SetPassphraseRequest>();
+        asked
+            .into_iter()
+            .filter(|asked| !asked.validate_only)
+            .count()
+    };
+    assert_eq!(changes(), 0);
+    for (words, typed) in [
+        (from_file.as_str(), "yes\n"),
+        (set, "the new one\nyes\n"),
+        (&format!("{set} --force"), "the new one\n"),
+    ] {
+        fake.run_typing(words, typed).done();
+    }
+    // A dry run asks nothing, and tells what would be lost.
+    let checked = fake.run_typing(&format!("{set} --dry-run"), "the new one\n");
+    let told = "warning: bob.example at";
+    assert!(checked.err.starts_with(told), "{checked:#?}");
+    assert!(checked.err.contains("password vault"), "{checked:#?}");
+    checked.done();
+    assert_eq!(changes(), 3);
+    let sent = fake.asked::<SetPassphraseRequest>();
+    assert!(sent.iter().all(|sent| sent.passphrase == "the new one"));
+    // What is refused anyhow is refused before the question.
+    fake.answer(|_: Request<SetPassphraseRequest>| {
+        Err::<Operation, _>(Status::invalid_argument("it is too easy to guess"))
+    });
+    let told = fake.run_typing(&from_file, "yes\n").failed(2);
+    assert_eq!(told, "error: it is too easy to guess\n");
+}
+
+#[test]
+fn what_was_so_already_is_not_told_as_a_change() {
+    let as_told = |fields: &[&str], unchanged: &[&str]| {
+        let owned = |paths: &[&str]| paths.iter().map(ToString::to_string).collect();
+        let metadata = OperationMetadata {
+            kind: "update".to_owned(),
+            changed_fields: owned(fields),
+            unchanged_fields: owned(unchanged),
+            ..OperationMetadata::default()
+        };
+        Operation {
+            metadata: Some(pack(&metadata)),
+            ..checked(&instance("bob.example"))
+        }
+    };
+    let modify = "instances modify bob.example --locale fr --email a@b.example";
+    for (unchanged, told) in [
+        (
+            &["email", "locale"][..],
+            [
+                "unchanged  bob.example\n",
+                "would not change  bob.example\n",
+            ],
+        ),
+        (
+            &["locale"],
+            ["(as before)\n", "would be changed  bob.example\n"],
+        ),
+        (
+            &[],
+            ["changed  bob.example\n", "would be changed  bob.example\n"],
+        ),
+    ] {
+        let fields = ["email", "locale"];
+        let done = Operation {
+            name: "operations/op-1".to_owned(),
+            ..as_told(&fields, unchanged)
+        };
+        let fake = Server::start(Script {
+            accepted: done,
+            checked: Some(as_told(&fields, unchanged)),
+            instances: vec![instance("bob.example")],
+            ..Script::default()
+        });
+        let changed = fake.run(modify).done();
+        assert!(changed.contains(told[0]), "{changed}");
+        let checked = fake.run(&format!("{modify} --dry-run")).done();
+        assert!(checked.contains(told[1]), "{checked}");
+    }
+}
+
+#[test]
+fn apps_that_are_as_they_should_be_are_told_from_those_that_were_changed() {
+    let fake = Server::start(Script {
+        instances: vec![instance("bob.example")],
+        ..Script::default()
+    });
+    let app = |unchanged| App {
+        slug: "home".to_owned(),
+        version: "1.0.0".to_owned(),
+        state: "ready".to_owned(),
+        unchanged,
+        ..App::default()
+    };
+    for (unchanged, told) in [
+        (
+            Some(true),
+            [
+                "installed already",
+                "installed already",
+                "up to date",
+                "up to date",
+            ],
+        ),
+        (
+            Some(false),
+            [
+                "installed",
+                "would be installed",
+                "updated",
+                "would be updated",
+            ],
+        ),
+        // A server of an earlier version.
+        (
+            None,
+            ["ready", "would be installed", "ready", "would be updated"],
+        ),
+    ] {
+        fake.answer(move |_: Request<InstallAppRequest>| Ok(app(unchanged)));
+        fake.answer(move |_: Request<UpdateAppRequest>| Ok(app(unchanged)));
+        let commands = [
+            "apps install bob.example home",
+            "apps install bob.example home --dry-run",
+            "apps update bob.example home",
+            "apps update bob.example home --dry-run",
+        ];
+        for (command, told) in commands.into_iter().zip(told) {
+            let line = format!("bob.example  home  1.0.0  {told}\n");
+            assert_eq!(fake.run(command).done(), line, "{command}");
+        }
+    }
 }
 
 #[test]
@@ -640,7 +806,7 @@ fn a_change_that_is_refused_names_the_flag() {
     use tonic_types::{ErrorDetails, StatusExt as _};
     let mut details = ErrorDetails::new();
     details.add_bad_request_violation("instance.disk_quota_bytes", "is negative");
-    let refusal = tonic::Status::with_error_details(
+    let refusal = Status::with_error_details(
         tonic::Code::InvalidArgument,
         "instance.disk_quota_bytes: is negative",
         details,

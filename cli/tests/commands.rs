@@ -374,6 +374,30 @@ fn what_a_server_tells_of_fields_is_told_in_flags() {
 }
 
 #[test]
+fn violations_that_the_server_cut_are_not_told_twice() {
+    let fake = refusing(
+        "INVALID_FIELD",
+        &[
+            ("instance.locale", "is wrong"),
+            ("instance.uuid", "is wrong"),
+            ("…", "more is wrong; mend these fields first"),
+        ],
+        Some("instance.locale: is wrong; instance.uu…"),
+    );
+    assert_eq!(
+        fake.run("instances modify bob.example --locale x --uuid y")
+            .failed(2),
+        "error: more than 2 values cannot be used\n  --locale (instance.locale): is wrong\n  \
+         --uuid (instance.uuid): is wrong\n  more is wrong; mend these fields first\n"
+    );
+    let fake = refusing("INVALID_FIELD", &[("name", "is no host name")], None);
+    assert_eq!(
+        fake.run("operations ls --domain x").failed(2),
+        "error: --domain (name): is no host name\n"
+    );
+}
+
+#[test]
 fn an_alias_that_cannot_be_destroyed_is_told_once() {
     let fake = refusing(
         "NAME_IS_ALIAS",

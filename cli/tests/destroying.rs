@@ -11,8 +11,11 @@ mod support;
 
 use std::collections::HashMap;
 
-use hamlet_proto::hamlet::instance::v1::{
-    DeleteInstanceRequest, DeleteInstanceResult, RemovedCount, instance::State,
+use hamlet_proto::{
+    google::longrunning::Operation,
+    hamlet::instance::v1::{
+        DeleteInstanceRequest, DeleteInstanceResult, RemovedCount, instance::State,
+    },
 };
 use support::{
     answers::{changing, checked, instance, running},
@@ -122,6 +125,30 @@ fn what_cannot_be_destroyed_now_is_refused_before_anybody_answers() {
         assert!(refused.contains(told), "{refused}");
     }
     assert_eq!(fake.called("DeleteInstance"), 0);
+}
+
+#[test]
+fn a_time_that_is_refused_is_refused_before_the_question() {
+    let fake = Server::start(Script {
+        instances: vec![instance("bob.example")],
+        ..Script::default()
+    });
+    fake.answer(|_: Request<DeleteInstanceRequest>| {
+        Err::<Operation, _>(Status::invalid_argument("keep: is longer than ten years"))
+    });
+    let told = fake
+        .run_typing("instances destroy bob.example --keep 90y", "bob.example\n")
+        .failed(2);
+    assert_eq!(told, "error: keep: is longer than ten years\n");
+    for command in [
+        "destroy bob.example",
+        "orphans --purge",
+        "set-passphrase bob.example",
+    ] {
+        let told = fake.run_typing(&format!("instances {command} -o csv"), "yes\n");
+        assert!(!told.err.contains("Type "), "{told:#?}");
+        let _ = told.failed(2);
+    }
 }
 
 #[test]

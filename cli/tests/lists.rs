@@ -50,6 +50,31 @@ fn three() -> Server {
     })
 }
 
+/// Whatever a setting holds, a program can read it back out of a CSV.
+#[test]
+fn a_map_in_a_csv_is_json() {
+    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let fake = Server::start(Script {
+        instances: vec![
+            Instance {
+                labels: [pair("team", "a")].into(),
+                settings: [pair("offer", "x"), pair("note", "a, b,offer:\"y\"")].into(),
+                ..instance("a.example")
+            },
+            instance("b.example"),
+        ],
+        ..Script::default()
+    });
+    assert_eq!(
+        fake.run("instances ls -o csv --fields domain,labels,settings")
+            .done(),
+        "domain,labels,settings\r\n\
+         a.example,\"{\"\"team\"\":\"\"a\"\"}\",\
+         \"{\"\"note\"\":\"\"a, b,offer:\\\"\"y\\\"\"\"\",\"\"offer\"\":\"\"x\"\"}\"\r\n\
+         b.example,,\r\n"
+    );
+}
+
 #[test]
 fn fields_are_printed_in_the_order_asked() {
     let fake = three();

@@ -9,6 +9,11 @@
 
 mod support;
 
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
+
 use hamlet_proto::hamlet::instance::v1::Instance;
 use support::{
     answers::instance,
@@ -61,6 +66,84 @@ fn every_command_has_a_manual_and_needs_no_server_for_it() {
     }
     let script = run(hamlet(place.path(), "completions bash")).done();
     assert!(script.contains("HAMLET_COMPLETE"));
+}
+
+/// Bash breaks words at `:` and `=`, as domains and flags have them within.
+#[test]
+fn bash_completes_what_has_a_colon_or_an_equals_sign_within() {
+    if Command::new("bash").arg("--version").output().is_err() {
+        return;
+    }
+    let built = Path::new(env!("CARGO_BIN_EXE_hamlet")).parent().unwrap();
+    let path = format!("{}:{}", built.display(), std::env::var("PATH").unwrap());
+    let fake = Server::start(Script {
+        instances: vec![instance("bob.example:8080"), instance("bob.example:9090")],
+        ..Script::default()
+    });
+    let script = fake.run("completions bash").done();
+    // What bash hands over, and what it puts in the place of the last of these words.
+    for (broken, offered) in [
+        (
+            &["hamlet", " instances", " show", " bob"][..],
+            "bob.example:8080,bob.example:9090",
+        ),
+        (
+            &["hamlet", " instances", " show", " bob.example", ":"],
+            "8080,9090",
+        ),
+        (
+            &["hamlet", " instances", " show", " bob.example", ":", "9"],
+            "9090",
+        ),
+        (
+            &[
+                "hamlet",
+                " instances",
+                " show",
+                " bob.example",
+                ":",
+                "9090",
+                " --fields",
+                "=",
+                "disk",
+            ],
+            "diskQuotaBytes",
+        ),
+        (&["hamlet", " -o", " js"], "json"),
+        (&["hamlet", "  instances", " "], "add"),
+        // Nothing is broken within quotes.
+        (
+            &["hamlet", " instances", " show", " \"bob.example:9"],
+            "bob.example:9090",
+        ),
+    ] {
+        let last = broken.last().unwrap().trim();
+        let last = last.trim_start_matches('"');
+        let words: Vec<_> = broken
+            .iter()
+            .map(|word| format!("'{}'", word.trim()))
+            .collect();
+        let asked = format!(
+            "{script}\nCOMP_LINE='{}'\nCOMP_WORDS=({})\nCOMP_CWORD={}\nCOMP_TYPE=9\n_hamlet_complete hamlet '{last}'\n\
+             IFS=,\nprintf '%s' \"${{COMPREPLY[*]}}\"",
+            broken.concat(),
+            words.join(" "),
+            words.len() - 1,
+        );
+        let as_hamlet = fake.hamlet("");
+        let mut command = Command::new("bash");
+        command.args(["--norc", "-c", &asked]).env("PATH", &path);
+        for (variable, value) in as_hamlet.get_envs() {
+            command.env(variable, value.unwrap_or_default());
+        }
+        command
+            .current_dir(fake.folder())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let told = run(command).done();
+        let starts = told.split(',').next() == Some(offered);
+        assert!(told == offered || starts, "{broken:?}: {told}");
+    }
 }
 
 #[test]

@@ -19,6 +19,7 @@ use std::{
 
 use hamlet_proto::{
     google::longrunning::Operation,
+    hamlet::apps::v1::{App, InstallAppRequest},
     hamlet::instance::v1::{
         CreateInstanceResult, OperationMetadata, SetPassphraseRequest, Step,
         operation_metadata::Phase, step,
@@ -34,6 +35,7 @@ use test_kit::{
     eventually_blocking,
     fake::{Script, WatchEnd},
 };
+use tonic::{Request, Status};
 
 /// A shell at a terminal of its own, made by `script`.
 struct Terminal {
@@ -108,6 +110,27 @@ impl Terminal {
         let screen = self.screen.lock().unwrap().clone();
         (status.code(), screen)
     }
+}
+
+/// A call that is no operation is not mute either.
+#[test]
+fn a_slow_call_says_what_it_waits_for() {
+    let fake = changing("create", &CreateInstanceResult::default());
+    fake.answer_later(|_: Request<InstallAppRequest>| async {
+        std::future::pending::<Result<App, Status>>().await
+    });
+    let mut terminal = Terminal::run(
+        &fake,
+        "hamlet apps install bob.example registry://home/stable",
+    );
+    terminal.until("bob.example: registry://home/stable");
+    terminal.type_keys("\u{3}");
+    let (_, screen) = terminal.end();
+    let told =
+        "error: stopped; it may be at work all the same: look with `hamlet apps ls bob.example`";
+    assert!(screen.contains(told), "{screen}");
+    // The line is gone before anything else is told.
+    assert!(screen.contains("\u{1b}[2K"), "{screen}");
 }
 
 #[test]

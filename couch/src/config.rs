@@ -143,15 +143,20 @@ impl Endpoint {
             }
             (Some(user), Some(password)) => Some(Credentials::new(user, password)?),
             (Some(_), None) => {
+                // The message begins with what was given: that is what has a flag or a variable to name.
+                let setting = config.user.as_ref().map_or("url", |_| "user");
                 return Err(Error::Config {
-                    setting: "password",
-                    reason: "there is a user but no password: give both or none".to_owned(),
+                    setting,
+                    reason: "there is a user but no password: give --couchdb-password-file too, or neither"
+                        .to_owned(),
                 });
             }
             (None, Some(_)) => {
+                let setting = config.password.as_ref().map_or("url", |_| "password");
                 return Err(Error::Config {
-                    setting: "user",
-                    reason: "there is a password but no user: give both or none".to_owned(),
+                    setting,
+                    reason: "there is a password but no user: give --couchdb-user too, or neither"
+                        .to_owned(),
                 });
             }
         };
@@ -161,5 +166,53 @@ impl Endpoint {
             return Err(refuse("its credentials cannot be taken out".to_owned()));
         }
         Ok(Self { url, credentials })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secret::Secret;
+
+    use super::{CouchConfig, Endpoint};
+
+    #[test]
+    fn half_of_the_credentials_is_told_by_what_was_given() {
+        let told = |config: CouchConfig| match Endpoint::new(&config) {
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        };
+        let with_url = |url: &str| CouchConfig::new(url);
+        let plain = || with_url("http://127.0.0.1:5984");
+        for (config, begins, helps) in [
+            (
+                CouchConfig {
+                    user: Some("a".to_owned()),
+                    ..plain()
+                },
+                "couchdb-user: ",
+                "--couchdb-password-file",
+            ),
+            (
+                CouchConfig {
+                    password: Some(Secret::new("b").into()),
+                    ..plain()
+                },
+                "couchdb-password-file: ",
+                "--couchdb-user",
+            ),
+            (
+                with_url("http://a@127.0.0.1:5984"),
+                "couchdb: ",
+                "--couchdb-password-file",
+            ),
+            (
+                with_url("http://:b@127.0.0.1:5984"),
+                "couchdb: ",
+                "--couchdb-user",
+            ),
+        ] {
+            let told = told(config);
+            assert!(told.starts_with(begins) && told.contains(helps), "{told}");
+        }
     }
 }

@@ -73,7 +73,7 @@ pub struct Config {
     )]
     pub passphrase_score: u8,
     /// The port by which browsers reach the public door, if it is in the domains of instances. A new instance whose domain
-    /// has another port is warned of, since its links lead nowhere.
+    /// has another port is warned of, since its links lead nowhere, and so is one that is shown.
     #[arg(
         long,
         env = "HAMLET_PUBLIC_PORT",

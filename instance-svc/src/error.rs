@@ -41,7 +41,10 @@ pub enum Error {
         own: String,
     },
     /// No operation has this name.
-    #[error("no operation is called {0}; operations are removed some time after their end")]
+    #[error(
+        "no operation is called {0}; operations are removed some time after their end, and `hamlet operations ls` shows those \
+         that are there"
+    )]
     NoSuchOperation(String),
     /// The name is an alias where the main domain is needed.
     #[error("{alias} is an alias of {domain}; name the main domain")]

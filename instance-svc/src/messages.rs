@@ -1,31 +1,25 @@
 //! Conversions between the domain's types and the messages of the contracts. Nothing is decided here.
 
-use hamlet_proto::{
-    google::{longrunning, rpc},
-    hamlet::instance::v1::{
-        self as pb, CreateInstanceRequest, CreateInstanceResult, DeleteInstanceResult, Instance,
-        OperationMetadata, RegisterLink, RemovedCount, Tenant, operation_metadata,
-    },
-    pack,
+mod operation;
+
+use hamlet_proto::hamlet::instance::v1::{
+    self as pb, CreateInstanceRequest, CreateInstanceResult, DeleteInstanceResult, Instance,
+    RegisterLink, RemovedCount, Tenant,
 };
-use prost::Message as _;
-use prost_types::Any;
 use service_kit::{
     contexts::{Contexts, Subdomains},
     status,
 };
-use tonic::{Code, Status};
+use tonic::Status;
 
 use crate::{
     clock::Clock,
     config::Config,
     domain::{
-        change::Change,
         conflict::Conflict,
         fields::{Asked, Documents},
         instance::InstanceDocument,
         name::Name,
-        operation::Phase,
         orphan::{Orphan, OrphanKind},
         record::Record,
         removed::Removed,
@@ -33,13 +27,16 @@ use crate::{
     },
     operations::{
         Operation, Work,
-        create::{APPS_STEP, AppOutcome, CreateWork},
+        create::{AppOutcome, CreateWork},
         destroy::DestroyWork,
         engine::Task,
     },
     store::Found,
 };
 
+pub(crate) use self::operation::{
+    OPERATION_ID_LENGTH, checked, checked_change, operation, operation_id,
+};
 pub(crate) use crate::domain::fields::timestamp;
 
 /// The spec of a requested creation, and the fields that cannot be chosen at creation. A field that has no effect yet is
@@ -119,14 +116,29 @@ pub(crate) fn register_link(config: &Config, document: &InstanceDocument) -> Opt
         link: format!("{}?registerToken={token}", config.url_of(&document.domain)),
         token,
         expire_time: None,
-        warnings: document
-            .domain
-            .parse::<Name>()
-            .ok()
-            .and_then(|name| config.out_of_reach(&name))
-            .into_iter()
-            .collect(),
+        warnings: out_of_reach(config, [&document.domain]),
     })
+}
+
+/// Warnings of names under which nobody finds the instance.
+fn out_of_reach<'a>(config: &Config, names: impl IntoIterator<Item = &'a String>) -> Vec<String> {
+    let names = names.into_iter();
+    let names = names.filter_map(|name| name.parse::<Name>().ok());
+    names
+        .filter_map(|name| config.out_of_reach(&name))
+        .collect()
+}
+
+/// An instance as it is shown alone: with warnings.
+pub(crate) fn shown(config: &Config, found: &Found) -> Instance {
+    let instance = instance(found);
+    let names = [&instance.domain]
+        .into_iter()
+        .chain(&instance.domain_aliases);
+    Instance {
+        warnings: out_of_reach(config, names),
+        ..instance
+    }
 }
 
 /// The register link of an instance, valid or expired.
@@ -195,70 +207,6 @@ pub(crate) fn conflict(conflict: Conflict) -> pb::NameConflict {
     }
 }
 
-/// The length of an operation's id, in characters.
-pub(crate) const OPERATION_ID_LENGTH: usize = 32;
-
-/// The id in the name of an operation.
-///
-/// # Errors
-/// When the name has another form.
-pub(crate) fn operation_id(name: &str) -> Result<String, InvalidField> {
-    match name.strip_prefix("operations/") {
-        Some(id) if !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
-            Ok(id.to_owned())
-        }
-        _ => Err(InvalidField {
-            field: "name".to_owned(),
-            wrong: "is no name of an operation; it looks like operations/0123456789abcdef"
-                .to_owned(),
-        }),
-    }
-}
-
-/// An operation as a message. `position` is its position in the queue while it waits; `response` is the
-/// response of an operation that succeeded.
-pub(crate) fn operation(
-    id: &str,
-    operation: &Operation,
-    position: Option<usize>,
-    response: Option<Any>,
-) -> longrunning::Operation {
-    let result = match operation.phase {
-        Phase::Queued | Phase::Running | Phase::Unwinding => None,
-        Phase::Failed => Some(longrunning::operation::Result::Error(failure(operation))),
-        Phase::Succeeded => response.map(longrunning::operation::Result::Response),
-    };
-    longrunning::Operation {
-        name: format!("operations/{id}"),
-        metadata: Some(pack(&metadata(operation, position))),
-        done: operation.phase.is_end(),
-        result,
-    }
-}
-
-fn failure(operation: &Operation) -> rpc::Status {
-    let (code, reason, message) = operation.error.as_ref().map_or_else(
-        || {
-            let message = "the operation failed for a reason that was not kept".to_owned();
-            (Code::Unknown, String::new(), message)
-        },
-        |error| {
-            (
-                Code::from_i32(error.code),
-                error.reason.clone(),
-                error.message.clone(),
-            )
-        },
-    );
-    let status = status::StatusBuilder::new(code, &reason, message).build();
-    // The details of a tonic status are an encoded google.rpc.Status already.
-    rpc::Status::decode(status.details()).unwrap_or_else(|_| rpc::Status {
-        code: status.code() as i32,
-        message: status.message().to_owned(),
-        details: Vec::<Any>::new(),
-    })
-}
-
 /// A context of the configuration.
 pub(crate) fn context(contexts: &Contexts, name: &str) -> pb::Context {
     let context = contexts.get(name);
@@ -310,12 +258,19 @@ pub(crate) fn created(
     let link = document
         .and_then(|document| register_link(config, document))
         .unwrap_or_default();
+    let mut warnings = task.envelope.warnings.clone();
+    // The port may have changed since the creation.
+    for warning in link.warnings {
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
+    }
     CreateInstanceResult {
         instance: document.map(|document| just_created(task, document)),
         apps: apps(&task.work.apps),
         register_link: link.link,
         register_token: link.token,
-        warnings: task.envelope.warnings.clone(),
+        warnings,
     }
 }
 
@@ -367,113 +322,4 @@ pub(crate) fn removed(removed: &Removed) -> Vec<RemovedCount> {
         count: i64::try_from(count).unwrap_or(i64::MAX),
     })
     .collect()
-}
-
-fn metadata(operation: &Operation, position: Option<usize>) -> OperationMetadata {
-    let waiting = operation.next_try.is_some();
-    let phase = match operation.phase {
-        Phase::Queued => operation_metadata::Phase::Queued,
-        Phase::Running if waiting => operation_metadata::Phase::Waiting,
-        Phase::Running => operation_metadata::Phase::Running,
-        Phase::Unwinding => operation_metadata::Phase::Unwinding,
-        Phase::Succeeded | Phase::Failed => operation_metadata::Phase::Done,
-    };
-    OperationMetadata {
-        kind: operation.kind().to_owned(),
-        domain: operation.domain.clone(),
-        phase: phase.into(),
-        steps: steps(operation),
-        attempt: i32::try_from(operation.attempt).unwrap_or(i32::MAX),
-        create_time: Some(timestamp(operation.created_at)),
-        update_time: Some(timestamp(operation.updated_at)),
-        next_try_time: operation.next_try.map(timestamp),
-        last_error: operation
-            .error
-            .as_ref()
-            .map(|error| error.message.clone())
-            .unwrap_or_default(),
-        queue_position: position.and_then(|position| i32::try_from(position).ok()),
-        cancel_requested: operation.cancel_requested,
-        cancellable: operation.phase != Phase::Unwinding && operation.refuses_cancel().is_none(),
-        warnings: operation.warnings.clone(),
-        end_time: operation.ended_at.map(timestamp),
-        changed_fields: match &operation.work {
-            Work::Change(work) => work.change.asked.paths(),
-            Work::Create(_) | Work::Destroy(_) | Work::PurgeOrphans(_) => Vec::new(),
-        },
-    }
-}
-
-/// What a step works on.
-fn detail(operation: &Operation, step: &str) -> String {
-    match &operation.work {
-        Work::Create(work) if step == APPS_STEP => work.spec.apps.join(", "),
-        Work::Create(_) | Work::Destroy(_) | Work::Change(_) | Work::PurgeOrphans(_) => {
-            String::new()
-        }
-    }
-}
-
-fn steps(operation: &Operation) -> Vec<pb::Step> {
-    operation
-        .steps()
-        .enumerate()
-        .map(|(position, step)| {
-            let state = match operation.phase {
-                Phase::Unwinding | Phase::Failed
-                    if position >= operation.reached && operation.reached > 0 =>
-                {
-                    pb::step::State::Pending
-                }
-                Phase::Unwinding | Phase::Failed if position >= operation.step => {
-                    pb::step::State::Undone
-                }
-                _ if position < operation.step => pb::step::State::Done,
-                Phase::Running if position == operation.step => pb::step::State::Running,
-                _ => pb::step::State::Pending,
-            };
-            let duration = operation
-                .durations
-                .iter()
-                .rev()
-                .find(|(name, _)| name == step.name)
-                .and_then(|(_, ms)| {
-                    prost_types::Duration::try_from(std::time::Duration::from_millis(*ms)).ok()
-                });
-            pb::Step {
-                name: step.name.to_owned(),
-                state: state.into(),
-                duration,
-                detail: detail(operation, step.name),
-            }
-        })
-        .collect()
-}
-
-/// The result of a validate-only call: an ended operation without a name.
-pub(crate) fn checked<M: prost::Message + prost::Name>(response: &M) -> longrunning::Operation {
-    longrunning::Operation {
-        name: String::new(),
-        metadata: None,
-        done: true,
-        result: Some(longrunning::operation::Result::Response(pack(response))),
-    }
-}
-
-/// As [`checked`], for a change: with the fields that it would set, and warnings.
-pub(crate) fn checked_change<M: prost::Message + prost::Name>(
-    response: &M,
-    change: &Change,
-    warnings: Vec<String>,
-) -> longrunning::Operation {
-    let metadata = OperationMetadata {
-        kind: change.kind.name().to_owned(),
-        warnings,
-        changed_fields: change.asked.paths(),
-        ..OperationMetadata::default()
-    };
-    longrunning::Operation {
-        metadata: Some(pack(&metadata)),
-        ..checked(response)
-    }
 }

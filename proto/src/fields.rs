@@ -252,6 +252,7 @@ pub static FIELDS: &[Field] = &[
         .flag("tz")
         .not_listed(),
     Field::new("uuid", Kept::Document("uuid")).flag("uuid"),
+    Field::by_service("warnings", Kept::Derived).not_listed(),
 ];
 
 /// The field with this path in the contract.

@@ -171,9 +171,11 @@ impl Demo<'_> {
             "\nTry next, in another terminal:\n  {hamlet} instances ls\n  {hamlet} files tree {domain}\n"
         );
         if suggest_other {
+            // Without the folder of example apps there is no app called home.
+            let apps = self.apps.map_or("", |_| " --apps home");
             let _ = writeln!(
                 text,
-                "  {hamlet} instances add {OTHER}:{port} --locale de --apps home --public-name Bob"
+                "  {hamlet} instances add {OTHER}:{port} --locale de{apps} --public-name Bob"
             );
         }
         say(&text);

@@ -36,7 +36,7 @@ fn links_that_lead_nowhere_are_warned_of() {
     daemon.kill();
     assert!(!log().contains(MOVED), "{}", log());
 
-    let _moved = start(&place, 7070);
+    let moved = start(&place, 7070);
     eventually_blocking("the warning", || log().contains(MOVED).then_some(()));
     let line = log()
         .lines()
@@ -44,4 +44,23 @@ fn links_that_lead_nowhere_are_warned_of() {
         .unwrap()
         .to_owned();
     assert!(line.contains("alice.localhost:8080"), "{line}");
+    let cli = moved.cli();
+    let creation = cli
+        .run("operations ls --kind create --domain alice.localhost:8080 -o name")
+        .done()
+        .out;
+    for command in [
+        "instances show alice.localhost:8080",
+        "instances register-link alice.localhost:8080",
+        "instances register-link --rotate alice.localhost:8080",
+        &format!("operations wait {creation}"),
+    ] {
+        let told = cli.run(command);
+        assert!(
+            told.err
+                .contains("links to alice.localhost:8080 lead nowhere"),
+            "{command}: {told:#?}"
+        );
+        let _ = told.done();
+    }
 }

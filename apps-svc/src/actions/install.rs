@@ -35,6 +35,33 @@ pub(crate) struct Install {
     pub(crate) time_limit: Duration,
 }
 
+/// An app after a request, and whether it was so before.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    /// The app.
+    pub(crate) app: AppDocument,
+    /// Whether nothing was to change.
+    pub(crate) unchanged: bool,
+}
+
+impl Settled {
+    /// An app that was changed, or would be.
+    pub(super) const fn changed(app: AppDocument) -> Self {
+        Self {
+            app,
+            unchanged: false,
+        }
+    }
+
+    /// An app that is as it should be.
+    pub(super) const fn unchanged(app: AppDocument) -> Self {
+        Self {
+            app,
+            unchanged: true,
+        }
+    }
+}
+
 /// Installs an app. Returns the installed app when the same one is already there.
 ///
 /// # Errors
@@ -44,21 +71,21 @@ pub(crate) async fn install(
     shared: &Shared,
     tenant: &Tenant,
     asked: Install,
-) -> Result<AppDocument, Error> {
+) -> Result<Settled, Error> {
     let limit = asked.time_limit;
     tokio::time::timeout(limit, run(shared, tenant, asked))
         .await
         .map_err(|_| Error::TooLate(limit.as_secs()))?
 }
 
-async fn run(shared: &Shared, tenant: &Tenant, asked: Install) -> Result<AppDocument, Error> {
+async fn run(shared: &Shared, tenant: &Tenant, asked: Install) -> Result<Settled, Error> {
     let source = parse_source(&asked.source)?;
     let store = shared.store(tenant)?;
     let known = known_slug(&asked, &source)?;
     if let Some(slug) = &known
         && let Some(found) = store.app(asked.kind, slug).await?
     {
-        return settle(found, slug, &source);
+        return settle(found, (tenant, asked.kind, slug), &source);
     }
     let fetched = fetch(shared, tenant, &source, asked.kind).await?;
     let slug = match known {
@@ -74,11 +101,11 @@ async fn run(shared: &Shared, tenant: &Tenant, asked: Install) -> Result<AppDocu
     };
     let _alone = shared.alone(&tenant.prefix, &slug).await;
     if let Some(found) = store.app(asked.kind, &slug).await? {
-        return settle(found, &slug, &source);
+        return settle(found, (tenant, asked.kind, &slug), &source);
     }
     let installation = fetched.installation(tenant, asked.kind, &slug);
     if asked.validate_only {
-        return would_be(installation.app());
+        return would_be(installation.app()).map(Settled::changed);
     }
     fetched.keep(shared, tenant, &installation).await?;
     store.write_triggers(&installation.triggers()).await?;
@@ -87,12 +114,12 @@ async fn run(shared: &Shared, tenant: &Tenant, asked: Install) -> Result<AppDocu
         Published::Ours(app) => {
             let (domain, version) = (&tenant.domain, &fetched.version);
             tracing::info!(domain, slug, version, "app installed");
-            Ok(app)
+            Ok(Settled::changed(app))
         }
         Published::Theirs(app) => {
             // Another replica was faster. Triggers, permissions and contents must match the document that it published.
             repair(shared, &store, tenant, &installation, &app).await?;
-            settle(app, &slug, &source)
+            settle(app, (tenant, asked.kind, &slug), &source)
         }
     }
 }
@@ -115,12 +142,18 @@ fn known_slug(asked: &Install, source: &Source) -> Result<Option<String>, Error>
 }
 
 /// Decides about an installed app of the same slug: the same source is success, another source is an error.
-fn settle(found: AppDocument, slug: &str, wanted: &Source) -> Result<AppDocument, Error> {
+fn settle(
+    found: AppDocument,
+    (tenant, kind, slug): (&Tenant, AppType, &str),
+    wanted: &Source,
+) -> Result<Settled, Error> {
     let from = text(&found, "source");
     if Source::parse(from).is_ok_and(|from| from == *wanted) {
-        return Ok(found);
+        return Ok(Settled::unchanged(found));
     }
     Err(Error::Exists {
+        kind: kind.permission_type(),
+        domain: tenant.domain.clone(),
         slug: slug.to_owned(),
         from: if from.is_empty() {
             "an unknown source".to_owned()

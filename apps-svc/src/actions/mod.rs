@@ -55,7 +55,7 @@ impl Shared {
     /// When the configuration does not list that cluster.
     pub(crate) fn store(&self, tenant: &Tenant) -> Result<Store, Error> {
         let couch = self.couch.at(i64::from(tenant.couch_cluster))?;
-        Ok(Store::new(couch.clone(), &tenant.prefix))
+        Ok(Store::new(couch.clone(), tenant))
     }
 
     /// Waits until no other task of this process changes the app of this slug. Other replicas may.

@@ -13,7 +13,7 @@ use super::{
     Shared,
     belongings::{Found, repair},
     fetch::{Fetched, fetch, parse_source},
-    install::would_be,
+    install::{Settled, would_be},
 };
 use crate::{
     domain::{app_type::AppType, document::Installation, version::Version},
@@ -46,14 +46,14 @@ pub(crate) async fn update(
     shared: &Shared,
     tenant: &Tenant,
     asked: Update,
-) -> Result<AppDocument, Error> {
+) -> Result<Settled, Error> {
     let limit = asked.time_limit;
     tokio::time::timeout(limit, run(shared, tenant, asked))
         .await
         .map_err(|_| Error::TooLate(limit.as_secs()))?
 }
 
-async fn run(shared: &Shared, tenant: &Tenant, asked: Update) -> Result<AppDocument, Error> {
+async fn run(shared: &Shared, tenant: &Tenant, asked: Update) -> Result<Settled, Error> {
     let store = shared.store(tenant)?;
     let app = store.require(asked.kind, &asked.slug, &asked.etag).await?;
     let source = match asked.source.as_str() {
@@ -82,7 +82,7 @@ struct Work {
 }
 
 impl Work {
-    async fn run(&self) -> Result<AppDocument, Error> {
+    async fn run(&self) -> Result<Settled, Error> {
         let (shared, store, asked) = (&self.shared, &self.store, &self.asked);
         let _alone = shared.alone(store.prefix(), &asked.slug).await;
         let app = store.require(asked.kind, &asked.slug, &asked.etag).await?;
@@ -95,14 +95,14 @@ impl Work {
         let is_same = ["source", "version", "checksum"].map(|name| text(&app, name))
             == [next.source, next.version, next.checksum];
         if is_same && is_stored && spare.is_empty() || self.would_go_back(&app) {
-            return Ok(app);
+            return Ok(Settled::unchanged(app));
         }
         let mut draft = next.app();
         if let Some(members) = draft.body.as_object_mut() {
             members.insert("created_at".to_owned(), json!(text(&app, "created_at")));
         }
         if asked.validate_only {
-            return would_be(draft);
+            return would_be(draft).map(Settled::changed);
         }
         self.fetched.keep(shared, &self.tenant, &next).await?;
         store.write_triggers(&next.triggers()).await?;
@@ -129,7 +129,7 @@ impl Work {
             version = next.version,
             "app updated"
         );
-        Ok(updated)
+        Ok(Settled::changed(updated))
     }
 
     /// Whether the same source has an older version than the one that is installed. A source that is asked for

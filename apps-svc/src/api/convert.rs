@@ -6,6 +6,7 @@ use serde_json::Value;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
+    actions::install::Settled,
     domain::app_type::AppType,
     store::{AppDocument, text},
 };
@@ -51,6 +52,15 @@ pub(super) fn app(kind: AppType, document: &AppDocument, shown: Shown<'_>) -> Ap
         } else {
             String::new()
         },
+        unchanged: None,
+    }
+}
+
+/// An app after a call that installs or updates it.
+pub(super) fn settled(kind: AppType, settled: &Settled, shown: Shown<'_>) -> App {
+    App {
+        unchanged: Some(settled.unchanged),
+        ..app(kind, &settled.app, shown)
     }
 }
 

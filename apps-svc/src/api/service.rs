@@ -23,7 +23,6 @@ use crate::{
         update::{self, Update},
     },
     domain::{app_type::AppType, slug},
-    error::Error,
     store::Store,
 };
 
@@ -135,14 +134,8 @@ impl AppsService for Apps {
         let kind = checked_kind(asked.kind)?;
         let shown = shown(&tenant, asked.with_document);
         let slug = checked_slug(asked.slug)?;
-        match store.app(kind, &slug).await? {
-            Some(app) => Ok(Response::new(convert::app(kind, &app, shown))),
-            None => Err(Error::NotInstalled {
-                kind: kind.permission_type(),
-                slug,
-            }
-            .into()),
-        }
+        let app = store.require(kind, &slug, "").await?;
+        Ok(Response::new(convert::app(kind, &app, shown)))
     }
 
     async fn install_app(
@@ -162,8 +155,8 @@ impl AppsService for Apps {
             validate_only: asked.validate_only,
             time_limit,
         };
-        let app = install::install(&self.0, &tenant, install).await?;
-        Ok(Response::new(convert::app(kind, &app, shown)))
+        let settled = install::install(&self.0, &tenant, install).await?;
+        Ok(Response::new(convert::settled(kind, &settled, shown)))
     }
 
     async fn update_app(
@@ -183,8 +176,8 @@ impl AppsService for Apps {
             validate_only: asked.validate_only,
             time_limit: checked_limit(asked.time_limit)?,
         };
-        let app = update::update(&self.0, &tenant, update).await?;
-        Ok(Response::new(convert::app(kind, &app, shown)))
+        let settled = update::update(&self.0, &tenant, update).await?;
+        Ok(Response::new(convert::settled(kind, &settled, shown)))
     }
 
     async fn uninstall_app(

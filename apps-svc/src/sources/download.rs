@@ -58,6 +58,16 @@ impl Failure {
             _ => false,
         }
     }
+
+    /// Whether another try would fail alike.
+    fn is_final(&self) -> bool {
+        match self {
+            Self::Redirects | Self::Downgrade | Self::Target => true,
+            Self::Request(_) | Self::Late | Self::NotPublic(_) | Self::RedirectNotPublic => {
+                self.is_not_public()
+            }
+        }
+    }
 }
 
 impl Client {
@@ -167,8 +177,9 @@ impl Client {
                 largest >> 20
             ))),
             Ok((StatusCode::NOT_FOUND, _)) => Ok(None),
+            Ok((status, _)) if is_final(status) => Err(invalid(format!("answered {status}"))),
             Ok((status, _)) => Err(fail(format!("answered {status}"))),
-            Err(failure) if failure.is_not_public() => Err(invalid(failure.to_string())),
+            Err(failure) if failure.is_final() => Err(invalid(failure.to_string())),
             Err(failure) => Err(fail(failure.to_string())),
         }
     }
@@ -188,6 +199,10 @@ impl Client {
             host: shown(url),
             why,
         };
+        let refused = |why: String| Error::DownloadRefused {
+            host: shown(url),
+            why,
+        };
         let answered = async {
             let answer = self.get(url, registry).await?;
             let status = answer.status();
@@ -201,13 +216,20 @@ impl Client {
         let (status, bytes) = answered
             .map_err(|_| Failure::Late)
             .flatten()
-            .map_err(|failure| match failure.is_not_public() {
-                // Neither a later try nor another server helps.
-                true => Error::Field {
-                    field: "source",
-                    wrong: format!("cannot be downloaded from {}: it {failure}", shown(url)),
-                },
-                false => fail(format!("it {failure}")),
+            .map_err(|failure| {
+                if failure.is_not_public() {
+                    // Neither a later try nor another server helps.
+                    return Error::Field {
+                        field: "source",
+                        wrong: format!("cannot be downloaded from {}: it {failure}", shown(url)),
+                    };
+                }
+                let why = format!("it {failure}");
+                if failure.is_final() {
+                    refused(why)
+                } else {
+                    fail(why)
+                }
             })?;
         match status {
             StatusCode::OK => {}
@@ -217,6 +239,7 @@ impl Client {
                     why: format!("the archive is not there: it answered {status}"),
                 });
             }
+            status if is_final(status) => return Err(refused(format!("it answered {status}"))),
             status => return Err(fail(format!("it answered {status}"))),
         }
         let Some(bytes) = bytes else {
@@ -236,6 +259,19 @@ impl Client {
         }
         Ok(bytes)
     }
+}
+
+/// Whether a server gives the same answer to another try: a redirect without a target, a success that is no file, and the
+/// errors of the request, except those that say to try again.
+fn is_final(status: StatusCode) -> bool {
+    let may_pass = status.is_server_error()
+        || [
+            StatusCode::REQUEST_TIMEOUT,
+            StatusCode::TOO_EARLY,
+            StatusCode::TOO_MANY_REQUESTS,
+        ]
+        .contains(&status);
+    !may_pass
 }
 
 /// Reads the whole body; `None` when it exceeds the limit.

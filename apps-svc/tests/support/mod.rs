@@ -295,7 +295,11 @@ fn contexts(registry: &Registry, file_store: &Path) -> Contexts {
         registries: spaces.iter().map(|space| registry.space(space)).collect(),
         ..Context::default()
     };
-    Contexts::new(BTreeMap::from([
+    let answering = registry::STATUSES.into_iter().map(|(status, _)| {
+        let space = format!("answers-{status}");
+        (space.clone(), context(&[&space]))
+    });
+    let mut contexts = BTreeMap::from([
         ("default".to_owned(), context(&["main"])),
         ("next".to_owned(), context(&["next"])),
         ("acme".to_owned(), context(&["acme"])),
@@ -308,7 +312,9 @@ fn contexts(registry: &Registry, file_store: &Path) -> Contexts {
                 ..context(&["main"])
             },
         ),
-    ]))
+    ]);
+    contexts.extend(answering);
+    Contexts::new(contexts)
 }
 
 /// Compares a document with a recorded one: the same members in the same order. Values that are masked in the recording

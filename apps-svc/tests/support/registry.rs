@@ -9,6 +9,22 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::TcpListener, sync::Mutex};
 use tokio_util::sync::CancellationToken;
 
+/// Statuses that a space of their name answers to everything: `answers-403`.
+pub(crate) const STATUSES: [(u16, bool); 11] = [
+    // Whether another try may get another answer.
+    (204, false),
+    (304, false),
+    (400, false),
+    (401, false),
+    (403, false),
+    (451, false),
+    (408, true),
+    (425, true),
+    (429, true),
+    (500, true),
+    (503, true),
+];
+
 /// A running registry that records the requested paths.
 #[derive(Clone)]
 pub(crate) struct Registry {
@@ -75,6 +91,13 @@ impl Registry {
                 StatusCode::INTERNAL_SERVER_ERROR,
                 b"{\"error\":\"no\"}".to_vec(),
             );
+        }
+        // `/answers-403/…`
+        let status = path
+            .strip_prefix("/answers-")
+            .and_then(|rest| rest.get(..3));
+        if let Some(status) = status.and_then(|status| status.parse().ok()) {
+            return with(status, b"{\"error\":\"no\"}".to_vec());
         }
         if path.starts_with("/round/") {
             let mut answer = with(StatusCode::FOUND, Vec::new());

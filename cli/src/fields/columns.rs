@@ -222,7 +222,7 @@ mod tests {
                 "couchCluster" | "indexesVersion" => json!(0),
                 "blocked" | "deleting" | "locked" | "magicLink" | "noAutoUpdate"
                 | "onboardingFinished" => json!(false),
-                "domainAliases" | "featureSets" | "sponsorships" => json!([]),
+                "domainAliases" | "featureSets" | "sponsorships" | "warnings" => json!([]),
                 "featureFlags" | "labels" | "settings" => json!({}),
                 _ => Value::Null,
             };

@@ -16,10 +16,7 @@ use super::{
 };
 use crate::{
     error::CommandError,
-    output::{
-        self,
-        table::{all_facts, facts},
-    },
+    output::{self, table::facts},
     values::{self, auth_mode::AuthMode, quota},
 };
 
@@ -236,13 +233,13 @@ fn given(list: Vec<String>) -> Option<Vec<String>> {
 }
 
 /// A field as `instances show` prints it.
-struct Row {
-    path: &'static str,
-    label: &'static str,
-    value: RowValue,
+pub(super) struct Row {
+    pub(super) path: &'static str,
+    pub(super) label: &'static str,
+    pub(super) value: RowValue,
 }
 
-enum RowValue {
+pub(super) enum RowValue {
     /// One line; none when the text is empty.
     Text(fn(&Instance) -> String),
     /// A line for each key.
@@ -269,7 +266,7 @@ const fn row_of_map(
 }
 
 /// The rows of `instances show`, in their order. The first line is the domain.
-static ROWS: &[Row] = &[
+pub(super) static ROWS: &[Row] = &[
     row("domain_aliases", "aliases", |i| i.domain_aliases.join(", ")),
     row("old_domain", "old domain", |i| i.old_domain.clone()),
     // A preview of a creation has no state, and no indexes.
@@ -359,70 +356,6 @@ pub(crate) fn describe(label: &str, instance: &Instance) -> String {
     facts(&rows)
 }
 
-/// What a change did to an instance, for people: the first line is `label` and the domain, then a line for each field
-/// in `changed`, a path of the contract. A field without a row of its own shows in the state. A server that does not say
-/// what has changed has the whole instance described.
-pub(crate) fn describe_change(label: &str, instance: &Instance, changed: &[String]) -> String {
-    if changed.is_empty() {
-        return describe(label, instance);
-    }
-    let mut rows = vec![(label, instance.domain.clone())];
-    let mut shows_state = false;
-    // Why access is refused is told also where the reason stays as it was.
-    let keeps_reason = instance.blocked
-        && changed.iter().any(|path| path == "blocked")
-        && changed.iter().all(|path| path != "blocking_reason");
-    for path in changed {
-        let (field, key) = match path.split_once('.') {
-            Some((field, key)) => (field, Some(key)),
-            None => (path.as_str(), None),
-        };
-        let Some(row) = ROWS.iter().find(|row| row.path == field) else {
-            shows_state = true;
-            continue;
-        };
-        match row.value {
-            RowValue::Text(text) => {
-                let text = Some(text(instance)).filter(|text| !text.is_empty());
-                let text = text.unwrap_or_else(|| cleared(row.path).to_owned());
-                rows.push((row.label, text));
-            }
-            RowValue::Map { map, separator } => {
-                let mut pairs: Vec<_> = map(instance).iter().collect();
-                pairs.retain(|(name, _)| key.is_none_or(|key| key == *name));
-                pairs.sort();
-                match (pairs.is_empty(), key) {
-                    (true, Some(key)) => rows.push((row.label, format!("{key}: cleared"))),
-                    (true, None) => rows.push((row.label, cleared(row.path).to_owned())),
-                    (false, _) => rows.extend(
-                        pairs
-                            .into_iter()
-                            .map(|(key, value)| (row.label, format!("{key}{separator}{value}"))),
-                    ),
-                }
-            }
-        }
-    }
-    if keeps_reason {
-        rows.insert(1, ("blocked because", instance.blocking_reason.clone()));
-    }
-    if shows_state {
-        rows.insert(1, ("state", words::state(instance.state()).to_owned()));
-    }
-    all_facts(&rows)
-}
-
-/// What a change says of a field that has no value any more.
-fn cleared(path: &str) -> &'static str {
-    match path {
-        "locked" | "magic_link" | "deleting" => "no",
-        "no_auto_update" => "updated",
-        "debug_until" => "off",
-        "auth_mode" => words::auth_mode(instance::AuthMode::Basic),
-        _ => "cleared",
-    }
-}
-
 /// The position of the instance's CouchDB cluster, unless it is the first.
 pub(crate) fn other_cluster(instance: &Instance) -> Option<i32> {
     instance.couch_cluster.filter(|cluster| *cluster != 0)
@@ -446,20 +379,19 @@ fn second_factor(instance: &Instance) -> String {
 mod tests {
     use std::collections::BTreeSet;
 
-    use hamlet_proto::{
-        fields::FIELDS,
-        hamlet::instance::v1::{Instance, instance::State},
-    };
+    use hamlet_proto::{fields::FIELDS, hamlet::instance::v1::Instance};
 
-    use super::{ROWS, describe, describe_change};
+    use super::{ROWS, describe};
 
     /// The first line has the domain, `state` tells the others.
-    const WITHOUT_ROW: [&str; 5] = [
+    /// Warnings are told on standard error.
+    const WITHOUT_ROW: [&str; 6] = [
         "blocked",
         "domain",
         "name",
         "onboarding_finished",
         "password_defined",
+        "warnings",
     ];
 
     fn bob() -> Instance {
@@ -486,46 +418,6 @@ mod tests {
             &["setting", "offer:", "free"],
         ];
         assert_eq!(lines, expected);
-        let changed = describe_change("changed", &bob(), &["labels.team".to_owned()]);
-        assert_eq!(changed, "changed  bob.example\nlabel    team=a\n");
-    }
-
-    #[test]
-    fn a_block_tells_its_reason_where_none_was_given() {
-        let mut bob = bob();
-        let blocked = ["blocked".to_owned()];
-        bob.set_state(State::Onboarding);
-        assert!(!describe_change("unblocked", &bob, &blocked).contains("because"));
-        bob.set_state(State::Blocked);
-        bob.blocked = true;
-        bob.blocking_reason = "UNKNOWN".to_owned();
-        let told = describe_change("blocked", &bob, &blocked);
-        assert_eq!(
-            told,
-            "blocked          bob.example\nstate            blocked\nblocked because  UNKNOWN\n"
-        );
-        let [blocked] = blocked;
-        let both = describe_change("blocked", &bob, &[blocked, "blocking_reason".to_owned()]);
-        assert_eq!(both, told);
-    }
-
-    #[test]
-    fn a_change_says_what_it_cleared_in_words() {
-        for (path, told) in [
-            ("no_auto_update", "apps     updated"),
-            ("locked", "locked   no"),
-            ("magic_link", "magic link  no"),
-            ("debug_until", "debug until  off"),
-            ("email", "email    cleared"),
-            ("domain_aliases", "aliases  cleared"),
-            ("settings.gone", "setting  gone: cleared"),
-        ] {
-            let changed = describe_change("changed", &bob(), &[path.to_owned()]);
-            assert!(
-                changed.contains(told) && !changed.contains("  -"),
-                "{changed}"
-            );
-        }
     }
 
     #[test]

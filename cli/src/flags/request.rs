@@ -38,13 +38,6 @@ pub(crate) struct DryRunFlag {
     pub(crate) dry_run: bool,
 }
 
-impl DryRunFlag {
-    /// What is shown instead of a state where nothing is changed: `would ` and the words.
-    pub(crate) fn would(&self, words: &str) -> Option<String> {
-        self.dry_run.then(|| format!("would {words}"))
-    }
-}
-
 /// The condition under which a change is made.
 #[derive(Args, Debug, Default)]
 pub(crate) struct EtagFlag {

@@ -95,6 +95,15 @@ pub(crate) fn cell(column: &str, value: &Value) -> String {
     }
 }
 
+/// The value of a column as a cell of a CSV. A map is JSON: its values may hold every character that could separate them.
+fn csv_cell(column: &str, value: &Value) -> String {
+    match value {
+        Value::Object(pairs) if pairs.is_empty() => String::new(),
+        Value::Object(_) => value.to_string(),
+        other => cell(column, other),
+    }
+}
+
 fn indented(document: &Value) -> String {
     let text = serde_json::to_string_pretty(document).unwrap_or_else(|_| document.to_string());
     let lines: Vec<_> = text.lines().map(clean_json).collect();
@@ -230,7 +239,13 @@ impl ListPrinter {
                 self.table.push(cells());
                 Ok(())
             }
-            Format::Csv => self.print_record(&cells()),
+            Format::Csv => {
+                let cells: Vec<_> = values
+                    .iter()
+                    .map(|(name, value)| csv_cell(name, value))
+                    .collect();
+                self.print_record(&cells)
+            }
             Format::Json => {
                 let line = object(values).to_string();
                 print(&format!("{}\n", clean_json(&line)))

@@ -27,9 +27,50 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A duration for people, in the units of a clock and in days: `90 days`, `1 day 12 hours`. Months and years are of no fixed
+/// length, so that they would not be what somebody has typed.
+pub(crate) fn show(duration: &Duration) -> String {
+    const UNITS: [(i64, &str); 4] = [
+        (86_400, "day"),
+        (3600, "hour"),
+        (60, "minute"),
+        (1, "second"),
+    ];
+    let mut left = duration.seconds.max(0);
+    let mut parts = Vec::new();
+    for (length, name) in UNITS {
+        let count = left / length;
+        left %= length;
+        match count {
+            0 => {}
+            1 => parts.push(format!("1 {name}")),
+            _ => parts.push(format!("{count} {name}s")),
+        }
+    }
+    parts.join(" ")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{parse, show};
+
+    #[test]
+    fn a_duration_is_shown_in_days_as_it_was_typed() {
+        for (typed, shown) in [
+            ("30d", "30 days"),
+            ("90d", "90 days"),
+            ("400d", "400 days"),
+            ("36h", "1 day 12 hours"),
+            ("61min", "1 hour 1 minute"),
+            ("1s", "1 second"),
+        ] {
+            assert_eq!(
+                parse(typed).map(|it| show(&it)).as_deref(),
+                Ok(shown),
+                "{typed}"
+            );
+        }
+    }
 
     #[test]
     fn durations_have_units() {

@@ -100,6 +100,7 @@ pub(crate) fn print(format: Format, operation: &Operation) -> Result<(), Command
             ("next try", time(&metadata.next_try_time)),
             ("cancelling", cancelling.to_owned()),
             ("sets", metadata.changed_fields.join(", ")),
+            ("was so before", metadata.unchanged_fields.join(", ")),
             ("accepted", time(&metadata.create_time)),
             ("changed", time(&metadata.update_time)),
             ("ended", time(&metadata.end_time)),

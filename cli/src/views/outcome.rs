@@ -11,7 +11,10 @@ use hamlet_proto::{
 use super::operation;
 use crate::{
     error::CommandError,
-    fields::instance::{describe, describe_change},
+    fields::{
+        changed::{Changed, describe_change},
+        instance::describe,
+    },
     flags::format::Format,
     follow::Succeeded,
     output::{self, say, table::facts, text::clean, time},
@@ -26,7 +29,7 @@ pub(crate) fn print(format: Format, succeeded: &Succeeded) -> Result<(), Command
     say_durations(&metadata);
     let outcome = Outcome {
         kind: &metadata.kind,
-        changed: &metadata.changed_fields,
+        changed: Changed::of(&metadata),
         warnings: &metadata.warnings,
         only_checked: false,
     };
@@ -45,7 +48,7 @@ pub(crate) fn print_checked(
     let metadata = operation::metadata(&succeeded.operation)?;
     let outcome = Outcome {
         kind,
-        changed: &metadata.changed_fields,
+        changed: Changed::of(&metadata),
         warnings: &metadata.warnings,
         only_checked: true,
     };
@@ -67,7 +70,7 @@ struct Outcome<'a> {
     /// The kind of the operation.
     kind: &'a str,
     /// The fields that a change sets or clears.
-    changed: &'a [String],
+    changed: Changed<'a>,
     warnings: &'a [String],
     only_checked: bool,
 }
@@ -88,11 +91,19 @@ impl Outcome<'_> {
             // A passphrase is no field; who has one shows in the state.
             let of_passphrase = ["password_defined".to_owned()];
             let changed = match self.kind {
-                "passphrase" => of_passphrase.as_slice(),
+                "passphrase" => Changed {
+                    fields: &of_passphrase,
+                    unchanged: &[],
+                },
                 _ => self.changed,
             };
+            let verb = if changed.is_nothing() {
+                self.verb_of_nothing()
+            } else {
+                self.verb("changed")
+            };
             return output::one(format, &instance, &instance.name, || {
-                describe_change(self.verb("changed"), &instance, changed)
+                describe_change(verb, &instance, changed)
             });
         }
         if let Some(link) = unpack::<RegisterLink>(response)? {
@@ -140,6 +151,16 @@ impl Outcome<'_> {
             ("sessions", true) => "sessions would end",
             (_, true) => "would be changed",
             (_, false) => usual,
+        }
+    }
+
+    /// What is said where the instance was already as the change wanted it.
+    fn verb_of_nothing(&self) -> &'static str {
+        match (self.kind, self.only_checked) {
+            ("block", _) => "blocked already",
+            ("unblock", _) => "was not blocked",
+            (_, true) => "would not change",
+            (_, false) => "unchanged",
         }
     }
 

@@ -236,7 +236,7 @@ fn invalid_settings_are_reported_by_name() {
     ] {
         assert_eq!(refused(CouchConfig::new(url)), "url", "{url}");
     }
-    assert_eq!(refused(CouchConfig::new("http://admin@h")), "password");
+    assert_eq!(refused(CouchConfig::new("http://admin@h")), "url");
     assert_eq!(
         refused(CouchConfig::new("http://h").with_credentials("a:b", "c")),
         "user"

@@ -3,9 +3,9 @@
 use ::http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode,
     header::{
-        ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION,
-        REFERRER_POLICY, RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
-        X_FRAME_OPTIONS,
+        ALLOW, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_SECURITY_POLICY,
+        CONTENT_TYPE, LOCATION, REFERRER_POLICY, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
+        X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
     },
 };
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use super::{
     accept::{self, MediaType},
 };
 use crate::{
-    pages::{FAVICON, Page, Pages},
+    pages::{FAVICON, Page, Pages, Text},
     refusal::Refusal,
 };
 
@@ -70,7 +70,7 @@ impl Negotiated {
         let status = page.status();
         let body = match self.media_type {
             MediaType::Html => pages.html(page, &text, &language, operator),
-            MediaType::Text => format!("{}\n\n{}\n", text.title, text.paragraphs.join("\n\n")),
+            MediaType::Text => plain_page(&text, operator),
             MediaType::Json | MediaType::JsonApi => {
                 let document = match page.document() {
                     Some(document) => document,
@@ -85,11 +85,8 @@ impl Negotiated {
             }
         };
         let mut response = self.with_body(status, self.media_type.content_type(), body);
+        response = self.in_language(response, &language);
         let headers = response.headers_mut();
-        headers.insert(VARY, HeaderValue::from_static("accept, accept-language"));
-        if let Ok(language) = HeaderValue::try_from(&language) {
-            headers.insert(::http::header::CONTENT_LANGUAGE, language);
-        }
         if self.media_type == MediaType::Html {
             headers.insert(CONTENT_SECURITY_POLICY, pages.policy(page).clone());
             headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
@@ -159,6 +156,20 @@ impl Negotiated {
             MediaType::JsonApi.content_type(),
             document.to_string(),
         )
+    }
+
+    /// Marks an answer as written in a language that the request chose.
+    pub(crate) fn in_language(
+        &self,
+        mut response: Response<Body>,
+        language: &str,
+    ) -> Response<Body> {
+        let headers = response.headers_mut();
+        headers.insert(VARY, HeaderValue::from_static("accept, accept-language"));
+        if let Ok(language) = HeaderValue::try_from(language) {
+            headers.insert(CONTENT_LANGUAGE, language);
+        }
+        response
     }
 
     fn with_body(
@@ -232,6 +243,19 @@ pub(crate) fn errors(
         "detail": detail,
         "source": {},
     }]})
+}
+
+/// A page in plain text. Who runs the installation is told at the end, as in HTML.
+fn plain_page(text: &Text, operator: Option<&Operator>) -> String {
+    let mut parts = vec![text.title.clone()];
+    parts.extend(text.paragraphs.iter().cloned());
+    if let Some(it) = operator {
+        let known = [&it.name, &it.contact, &it.link];
+        let known = known.into_iter().filter(|part| !part.is_empty());
+        let known: Vec<_> = known.map(String::as_str).collect();
+        parts.push(known.join(" · "));
+    }
+    format!("{}\n", parts.join("\n\n"))
 }
 
 /// An answer in plain text, for requests that are not well-formed.

@@ -224,10 +224,9 @@ fn page_of<'a>(entry: &'a HostEntry, request: &Request<Incoming>) -> Found<'a> {
     if path == FAVICON_PATH || path == "/favicon.ico" {
         return Found::Favicon;
     }
-    // Only an owner who has yet to choose one has such a page. The standard wants 404 otherwise.
-    let has_page = entry.onboarding && entry.app_slug.is_empty();
     let reads = [Method::GET, Method::HEAD].contains(request.method());
-    if path == CHANGE_PASSWORD_PATH && has_page && reads && entry.state == InstanceState::Active {
+    let is_open = entry.app_slug.is_empty() && entry.state == InstanceState::Active;
+    if path == CHANGE_PASSWORD_PATH && is_open && reads {
         return Found::ChangePassword;
     }
     Found::Page(match &entry.state {

@@ -168,10 +168,14 @@ impl Onboarding {
         request: &Request<Incoming>,
     ) -> Response<Body> {
         let domain = entry.tenant.domain.as_str();
+        let token = register_token(request.uri().query());
         if !entry.onboarding {
-            return see_other("/");
+            return match token {
+                Some(_) => see_other("/"),
+                None => self.page(entry, asked, &Page::Change { domain }),
+            };
         }
-        let Some(token) = register_token(request.uri().query()) else {
+        let Some(token) = token else {
             return self.page(entry, asked, &Page::Waiting { domain });
         };
         match self.check(client, entry, &token).await {
@@ -235,7 +239,12 @@ impl Onboarding {
             Err(refusal) if asked.wants_page() => {
                 self.ask_again(entry, asked, &submission, refusal).await
             }
-            Err(refusal) => refuse(asked, &submission, &refusal),
+            Err(refusal) => {
+                let language = asked.language(&self.pages, &entry.tenant.locale);
+                let say = |key| self.pages.say(key, &language);
+                let refused = refuse(asked, &submission, &refusal, &language, say);
+                asked.in_language(refused, &language)
+            }
         }
     }
 
@@ -247,15 +256,7 @@ impl Onboarding {
         submission: &Submission,
         refusal: TenantError,
     ) -> Response<Body> {
-        let error = match &refusal {
-            TenantError::Field(..) if submission.passphrase.is_empty() => "error_empty",
-            TenantError::Field(field, _) if field == "hint" && submission.repeats_passphrase() => {
-                "error_hint"
-            }
-            TenantError::Field(..) => "error_field",
-            TenantError::Weak(_) => "error_weak",
-            TenantError::Token(_) | TenantError::OutOfReach => "error_later",
-        };
+        let error = text_of(submission, &refusal);
         let token = &submission.register_token;
         let checked = match refusal {
             TenantError::Token(_) => Err(refusal),
@@ -324,8 +325,32 @@ fn refuse_body(asked: &Negotiated, unreadable: &Unreadable) -> Response<Body> {
     asked.json(status, &json!({"error": unreadable.to_string()}))
 }
 
-/// The documented error answers of the compatible API.
-fn refuse(asked: &Negotiated, submission: &Submission, refusal: &TenantError) -> Response<Body> {
+/// The key of the text that tells an owner why a passphrase was not set.
+fn text_of(submission: &Submission, refusal: &TenantError) -> &'static str {
+    match refusal {
+        TenantError::Field(..) if submission.passphrase.is_empty() => "error_empty",
+        TenantError::Field(field, _) if field == "hint" && submission.repeats_passphrase() => {
+            "error_hint"
+        }
+        TenantError::Field(..) => "error_field",
+        TenantError::Weak(_) => "error_weak",
+        TenantError::Token(_) | TenantError::OutOfReach => "error_later",
+    }
+}
+
+/// The error answers of the compatible API, word for word where it documents them: clients compare them. The details of
+/// all others are in the reader's language; in English they say more than the page does.
+fn refuse(
+    asked: &Negotiated,
+    submission: &Submission,
+    refusal: &TenantError,
+    language: &str,
+    say: impl Fn(&'static str) -> String,
+) -> Response<Body> {
+    let told = |in_english: &str| match language {
+        "en" => in_english.to_owned(),
+        _ => say(text_of(submission, refusal)),
+    };
     let bad = |code, detail| {
         let status = StatusCode::BAD_REQUEST;
         asked.json_api(status, &errors(status, code, "Bad Request", detail))
@@ -353,7 +378,7 @@ fn refuse(asked: &Negotiated, submission: &Submission, refusal: &TenantError) ->
                 let detail = format!("The KdfIterations number is too {relation}");
                 ("KdfIterations", detail)
             } else {
-                (field.as_str(), wrong.clone())
+                (field.as_str(), told(wrong))
             };
             let status = StatusCode::UNPROCESSABLE_ENTITY;
             let mut document = errors(status, "INVALID_FIELD", "Invalid Parameter", &detail);
@@ -364,7 +389,12 @@ fn refuse(asked: &Negotiated, submission: &Submission, refusal: &TenantError) ->
         }
         TenantError::Weak(wrong) => {
             let status = StatusCode::UNPROCESSABLE_ENTITY;
-            let mut document = errors(status, reasons::PASSPHRASE_WEAK, "Invalid Parameter", wrong);
+            let mut document = errors(
+                status,
+                reasons::PASSPHRASE_WEAK,
+                "Invalid Parameter",
+                &told(wrong),
+            );
             if let Some(source) = document.pointer_mut("/errors/0/source") {
                 *source = json!({"parameter": "passphrase"});
             }
@@ -372,10 +402,10 @@ fn refuse(asked: &Negotiated, submission: &Submission, refusal: &TenantError) ->
         }
         TenantError::OutOfReach => {
             let status = StatusCode::SERVICE_UNAVAILABLE;
-            let detail = "the passphrase could not be set now; try again in a moment";
+            let detail = told("the passphrase could not be set now; try again in a moment");
             asked.json_api(
                 status,
-                &errors(status, "TRY_AGAIN", "Service Unavailable", detail),
+                &errors(status, "TRY_AGAIN", "Service Unavailable", &detail),
             )
         }
     }

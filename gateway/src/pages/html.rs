@@ -1,6 +1,20 @@
 //! The one template of all pages.
 
 use hamlet_proto::hamlet::instance::v1::Operator;
+use percent_encoding::{AsciiSet, CONTROLS};
+
+/// What would end an address in a `mailto:` link (RFC 6068), or means something in HTML.
+const OUTSIDE_OF_ADDRESSES: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'&')
+    .add(b',')
+    .add(b';')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?');
 
 /// The text of a page in one language, not escaped.
 #[derive(Clone, Debug)]
@@ -31,9 +45,53 @@ pub(super) fn footer(operator: Option<&Operator>) -> String {
             escape(named)
         )
     };
-    let parts = [name, escape(&operator.contact)];
+    let parts = [name, contact(&operator.contact)];
     let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     parts.join(" · ")
+}
+
+/// How the operator is reached: a link where the text is nothing but an address, which a browser can open.
+fn contact(text: &str) -> String {
+    let shown = escape(text);
+    let is_web = ["https://", "http://"]
+        .iter()
+        .any(|scheme| text.starts_with(scheme));
+    if is_web && !text.contains(char::is_whitespace) {
+        return format!("<a href=\"{shown}\" rel=\"noreferrer\">{shown}</a>");
+    }
+    if is_mail_address(text) {
+        let target = percent_encoding::utf8_percent_encode(text, OUTSIDE_OF_ADDRESSES);
+        return format!("<a href=\"mailto:{target}\">{shown}</a>");
+    }
+    if is_phone_number(text) {
+        let dialled: String = text
+            .chars()
+            .filter(|it| it.is_ascii_digit() || *it == '+')
+            .collect();
+        return format!("<a href=\"tel:{dialled}\">{shown}</a>");
+    }
+    shown
+}
+
+fn is_mail_address(text: &str) -> bool {
+    let is_plain = |it: char| !it.is_whitespace() && !it.is_control() && it != '@';
+    text.split_once('@').is_some_and(|(name, host)| {
+        !name.is_empty()
+            && text.matches('@').count() == 1
+            && text.chars().filter(|it| *it != '@').all(is_plain)
+            && host.split('.').count() > 1
+            && host.split('.').all(|label| !label.is_empty())
+    })
+}
+
+/// A number in the international form: other ones mean something in one country only.
+fn is_phone_number(text: &str) -> bool {
+    text.strip_prefix('+').is_some_and(|rest| {
+        rest.starts_with(|it: char| it.is_ascii_digit())
+            && rest
+                .chars()
+                .all(|it| it.is_ascii_digit() || " -./()".contains(it))
+    })
 }
 
 /// A whole page. `style` has to be the text whose hash is in the policy; `more` is HTML after the text, `footer` is

@@ -14,8 +14,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 pub(crate) use self::form::{PassphraseForm, SCRIPT_PATH, SUBMIT_PATH};
-pub(crate) use self::html::FAVICON_PATH;
-use self::html::Text;
+pub(crate) use self::html::{FAVICON_PATH, Text};
 
 /// The script of the form with the passphrase.
 pub(crate) const SCRIPT: &str = include_str!("passphrase.js");
@@ -61,6 +60,8 @@ pub(crate) enum Page<'a> {
     Choose { form: &'a PassphraseForm<'a> },
     /// The passphrase has been chosen.
     Done { domain: &'a str },
+    /// Where an owner who has a passphrase learns how it is changed.
+    Change { domain: &'a str },
     /// The link is not valid or was used already.
     DeadLink { domain: &'a str },
     /// The link has expired.
@@ -80,7 +81,9 @@ pub(crate) enum Page<'a> {
 impl Page<'_> {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Ready { .. } | Self::Waiting { .. } | Self::Done { .. } => StatusCode::OK,
+            Self::Ready { .. } | Self::Waiting { .. } | Self::Done { .. } | Self::Change { .. } => {
+                StatusCode::OK
+            }
             Self::Choose { form } if form.error == Some("error_later") => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -114,9 +117,11 @@ impl Page<'_> {
             Self::Blocked { reason, .. } if is_code(reason) => reason,
             Self::Blocked { .. } => "UNKNOWN",
             Self::OutOfReach => "DIRECTORY_OUT_OF_REACH",
-            Self::Ready { .. } | Self::Waiting { .. } | Self::Choose { .. } | Self::Done { .. } => {
-                "OK"
-            }
+            Self::Ready { .. }
+            | Self::Waiting { .. }
+            | Self::Choose { .. }
+            | Self::Done { .. }
+            | Self::Change { .. } => "OK",
             Self::DeadLink { .. } => "REGISTER_TOKEN_WRONG",
             Self::ExpiredLink { .. } => "REGISTER_TOKEN_EXPIRED",
             Self::CrossSite { .. } => "CROSS_SITE",
@@ -136,7 +141,7 @@ impl Page<'_> {
             Self::Blocked { .. } => "Blocked",
             Self::OutOfReach => "Try again later",
             Self::Ready { .. } | Self::Waiting { .. } | Self::Done { .. } => "Instance",
-            Self::Choose { .. } => "Passphrase",
+            Self::Choose { .. } | Self::Change { .. } => "Passphrase",
             Self::DeadLink { .. } | Self::ExpiredLink { .. } | Self::CrossSite { .. } => {
                 "Forbidden"
             }
@@ -157,7 +162,9 @@ impl Page<'_> {
                     "attributes": {"salt": form.salt, "kdf": 0, "iterations": form.iterations},
                 }}));
             }
-            Self::Ready { domain } | Self::Done { domain } => (domain, false),
+            Self::Ready { domain } | Self::Done { domain } | Self::Change { domain } => {
+                (domain, false)
+            }
             Self::Waiting { domain } => (domain, true),
             _ => return None,
         };
@@ -190,6 +197,7 @@ impl Page<'_> {
             Self::Waiting { .. } => "waiting",
             Self::Choose { .. } => "choose",
             Self::Done { .. } => "done",
+            Self::Change { .. } => "change",
             Self::DeadLink { .. } => "dead_link",
             Self::ExpiredLink { .. } => "expired_link",
             Self::CrossSite { .. } => "cross_site",
@@ -210,6 +218,7 @@ impl Page<'_> {
             | Self::Ready { domain: name }
             | Self::Waiting { domain: name }
             | Self::Done { domain: name }
+            | Self::Change { domain: name }
             | Self::DeadLink { domain: name }
             | Self::ExpiredLink { domain: name }
             | Self::CrossSite { domain: name }
@@ -328,7 +337,7 @@ impl Pages {
     }
 
     /// The single text of a key.
-    fn say(&self, key: &str, language: &str) -> String {
+    pub(crate) fn say(&self, key: &str, language: &str) -> String {
         [language, FALLBACK]
             .iter()
             .find_map(|language| self.locales.get(language)?.get(key)?.first())
@@ -450,6 +459,7 @@ mod tests {
             Page::Ready { domain },
             Page::Waiting { domain },
             Page::Done { domain },
+            Page::Change { domain },
             Page::DeadLink { domain },
             Page::ExpiredLink { domain },
             Page::CrossSite { domain },
@@ -535,15 +545,35 @@ mod tests {
 
     #[test]
     fn the_operator_is_named_at_the_end_of_a_page() {
-        let operator = hamlet_proto::hamlet::instance::v1::Operator {
-            name: "<Us>".to_owned(),
-            contact: "help@example.org".to_owned(),
-            link: "https://example.org/?a=1&b=2".to_owned(),
+        let with = |contact: &str, link: &str| {
+            super::html::footer(Some(&hamlet_proto::hamlet::instance::v1::Operator {
+                name: "<Us>".to_owned(),
+                contact: contact.to_owned(),
+                link: link.to_owned(),
+            }))
         };
         assert_eq!(
-            super::html::footer(Some(&operator)),
-            "<a href=\"https://example.org/?a=1&amp;b=2\" rel=\"noreferrer\">&lt;Us&gt;</a> · help@example.org"
+            with("help@example.org", "https://example.org/?a=1&b=2"),
+            "<a href=\"https://example.org/?a=1&amp;b=2\" rel=\"noreferrer\">&lt;Us&gt;</a> · \
+             <a href=\"mailto:help@example.org\">help@example.org</a>"
         );
+        for (contact, shown) in [
+            (
+                "a?subject=\"x\"&b@example.org",
+                "<a href=\"mailto:a%3Fsubject=%22x%22%26b@example.org\">a?subject=&quot;x&quot;&amp;b@example.org</a>",
+            ),
+            (
+                "https://example.org/help",
+                "<a href=\"https://example.org/help\" rel=\"noreferrer\">https://example.org/help</a>",
+            ),
+            ("+33 1 23 45", "<a href=\"tel:+3312345\">+33 1 23 45</a>"),
+            ("ask at desk 7 @ noon", "ask at desk 7 @ noon"),
+            ("javascript:alert(1)", "javascript:alert(1)"),
+            ("a@b", "a@b"),
+            ("mail help@example.org", "mail help@example.org"),
+        ] {
+            assert_eq!(with(contact, ""), format!("&lt;Us&gt; · {shown}"));
+        }
         assert_eq!(super::html::footer(None), "Hamlet");
     }
 }

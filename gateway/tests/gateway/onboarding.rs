@@ -263,6 +263,47 @@ async fn a_program_gets_the_documented_answers() {
     );
 }
 
+/// What the compatible API documents stays word for word; what is Hamlet's own is in the reader's language.
+#[tokio::test]
+async fn a_program_is_told_in_the_readers_language() {
+    let world = town().await;
+    let asks = |language: &str, hint: &str, token: &str| {
+        let request = Request::post("http://new.example/settings/passphrase")
+            .header("accept", "application/json")
+            .header("content-type", FORM)
+            .header("accept-language", language);
+        let body = fields(&[
+            ("register_token", token),
+            ("passphrase", PASSPHRASE),
+            ("hint", hint),
+        ]);
+        let world = &world;
+        async move { send(world, request, body).await }
+    };
+    for (language, words) in [
+        ("de-AT, en;q=0.5", "Der Hinweis ist die Passphrase selbst."),
+        ("ja", "ヒントがパスフレーズと同じです。"),
+    ] {
+        let answer = asks(language, PASSPHRASE, REGISTER_TOKEN).await;
+        assert_eq!(answer.http_status, 422);
+        assert_eq!(
+            answer.headers["content-language"],
+            language.split('-').next().unwrap()
+        );
+        assert_eq!(answer.headers["vary"], "accept, accept-language");
+        let error = &json_of(&answer)["errors"][0];
+        assert_eq!(error["code"], "INVALID_FIELD");
+        assert_eq!(error["title"], "Invalid Parameter");
+        let detail = error["detail"].as_str().unwrap();
+        assert!(detail.starts_with(words), "{detail}");
+    }
+    let wrong = asks("de", "h", "00ff").await;
+    assert_eq!(
+        json_of(&wrong)["errors"][0]["detail"],
+        "Invalid register token"
+    );
+}
+
 #[tokio::test]
 async fn a_person_is_shown_what_was_wrong_in_the_form() {
     let world = town().await;

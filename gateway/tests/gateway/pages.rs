@@ -182,10 +182,13 @@ async fn an_instance_that_was_deleted_softly_says_until_when_and_by_whom_it_can_
         "This instance was deleted",
         "until 2026-12-29 14:05 UTC",
         "<a href=\"https://school.example/help\" rel=\"noreferrer\">The school</a>",
-        "help@school.example",
+        "<a href=\"mailto:help@school.example\">help@school.example</a>",
     ] {
         assert!(html.contains(told), "{told}: {html}");
     }
+    let plain = get(&world, "deleted.example/", "text/plain", "en").await;
+    let end = "\n\nThe school · help@school.example · https://school.example/help\n";
+    assert!(plain.text().ends_with(end), "{}", plain.text());
     let answer = get(&world, "deleted.example/", "application/json", "en").await;
     let document: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!(document["errors"][0]["code"], "INSTANCE_DELETED");
@@ -204,12 +207,25 @@ async fn browsers_and_password_managers_find_what_they_look_for() {
         assert_eq!(icon.headers["content-type"], "image/svg+xml");
     }
     let path = ".well-known/change-password";
-    let change = get(&world, &format!("new.example/{path}"), BROWSER, "").await;
-    assert_eq!(change.http_status, 303);
-    assert_eq!(change.headers["location"], "/auth/passphrase");
-    // An owner who has arrived has no page for it.
-    let none = get(&world, &format!("alice.example/{path}"), BROWSER, "").await;
-    assert_eq!(none.http_status, 404);
+    for (host, page) in [
+        ("new.example", "new.example waits for its owner"),
+        // An owner who has arrived is told how it is done.
+        ("alice.example", "Change your passphrase"),
+    ] {
+        let change = get(&world, &format!("{host}/{path}"), BROWSER, "").await;
+        assert_eq!(change.http_status, 303, "{host}");
+        assert_eq!(change.headers["location"], "/auth/passphrase");
+        let shown = get(&world, &format!("{host}/auth/passphrase"), BROWSER, "en").await;
+        assert_eq!(shown.http_status, 200, "{host}");
+        assert!(shown.text().contains(page), "{}", shown.text());
+    }
+    for nobody in ["blocked.example", "drive.alice.example"] {
+        let none = get(&world, &format!("{nobody}/{path}"), BROWSER, "").await;
+        assert!(
+            !none.http_status.is_success() && !none.http_status.is_redirection(),
+            "{nobody}"
+        );
+    }
 }
 
 #[tokio::test]

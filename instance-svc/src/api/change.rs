@@ -102,6 +102,7 @@ pub(super) async fn answer(
     let ChangePreview {
         found,
         change,
+        unchanged,
         warnings,
     } = match answer {
         Answer::Accepted { id, operation } => {
@@ -132,7 +133,7 @@ pub(super) async fn answer(
             ..not_changed_yet(&found)
         }),
         ChangeKind::Update | ChangeKind::Block | ChangeKind::Unblock | ChangeKind::Undelete => {
-            messages::checked_change(&not_changed_yet(&found), &change, warnings)
+            messages::checked_change(&not_changed_yet(&found), &change, unchanged, warnings)
         }
     })
 }

@@ -194,7 +194,7 @@ impl InstanceService for Instances {
         Caller::of(&request)?.require_admin()?;
         let name = find::parse_resource_name("name", &request.into_inner().name)?;
         let missing = match find::by_name(&self.0.store, &name).await {
-            Ok(found) => return Ok(Response::new(messages::instance(&found))),
+            Ok(found) => return Ok(Response::new(messages::shown(&self.0.config, &found))),
             Err(missing @ Error::NoSuchInstance(_)) => missing,
             Err(error) => return Err(error.into()),
         };
@@ -206,7 +206,7 @@ impl InstanceService for Instances {
             }
             // It may have come into being between the two reads.
             None => match find::by_name(&self.0.store, &name).await {
-                Ok(found) => Ok(Response::new(messages::instance(&found))),
+                Ok(found) => Ok(Response::new(messages::shown(&self.0.config, &found))),
                 Err(Error::NoSuchInstance(_)) => Err(missing.into()),
                 Err(error) => Err(error.into()),
             },

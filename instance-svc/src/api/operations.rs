@@ -54,8 +54,18 @@ impl OperationsApi {
     /// The id of the operation with this name. The beginning of an id will do, if no other id begins so.
     async fn id_of(&self, name: &str) -> Result<String, Error> {
         let given = messages::operation_id(name)?;
-        if given.len() >= messages::OPERATION_ID_LENGTH {
+        if given.len() == messages::OPERATION_ID_LENGTH {
             return Ok(given);
+        }
+        if given.len() > messages::OPERATION_ID_LENGTH {
+            return Err(InvalidField {
+                field: "name".to_owned(),
+                wrong: format!(
+                    "is longer than the id of an operation, which has {} characters",
+                    messages::OPERATION_ID_LENGTH
+                ),
+            }
+            .into());
         }
         if given.len() < SHORTEST_ID {
             return Err(InvalidField {

@@ -167,8 +167,8 @@ fn parse_port(text: &str) -> Result<u16, InvalidName> {
     }
 }
 
-/// Shortens a name for messages: input from callers can be of any length.
-fn shorten(text: &str) -> String {
+/// Shortens a name or another word for messages: input from callers can be of any length.
+pub(super) fn shorten(text: &str) -> String {
     const MOST: usize = 80;
     if text.chars().count() <= MOST {
         return text.to_owned();

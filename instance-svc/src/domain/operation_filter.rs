@@ -1,6 +1,9 @@
 //! The filter of a list of operations: `done=false AND domain="bob.example" AND kind=create`, a part of AIP-160.
 
-use super::{name::Name, operation::Envelope};
+use super::{
+    name::{Name, shorten},
+    operation::Envelope,
+};
 
 /// Which operations a list shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,7 +29,8 @@ impl OperationFilter {
         for term in text.split(" AND ") {
             let (field, value) = term.split_once('=').ok_or_else(|| {
                 format!(
-                    "{term:?} is no condition; write done=false, domain=\"bob.example\" or kind=create, joined by AND"
+                    "{:?} is no condition; write done=false, domain=\"bob.example\" or kind=create, joined by AND",
+                    shorten(term)
                 )
             })?;
             let value = value.trim();
@@ -46,9 +50,9 @@ impl OperationFilter {
             }
             match field {
                 "done" => {
-                    let done = value
-                        .parse()
-                        .map_err(|_| format!("done: {value:?} is neither true nor false"))?;
+                    let done = value.parse().map_err(|_| {
+                        format!("done: {:?} is neither true nor false", shorten(value))
+                    })?;
                     filter.done = Some(done);
                 }
                 "domain" => {
@@ -58,13 +62,15 @@ impl OperationFilter {
                 "kind" if kinds.contains(&value) => filter.kind = Some(value.to_owned()),
                 "kind" => {
                     return Err(format!(
-                        "kind: {value:?} is no kind of operation; there are {}",
+                        "kind: {:?} is no kind of operation; there are {}",
+                        shorten(value),
                         kinds.join(", ")
                     ));
                 }
                 other => {
                     return Err(format!(
-                        "{other:?} is no field to filter by; there are done, domain and kind"
+                        "{:?} is no field to filter by; there are done, domain and kind",
+                        shorten(other)
                     ));
                 }
             }
@@ -88,6 +94,11 @@ impl OperationFilter {
 
 #[cfg(test)]
 mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        reason = "a failed expectation is the test failing"
+    )]
+
     use super::OperationFilter;
     use crate::domain::{
         operation::{Envelope, Subject},
@@ -95,6 +106,20 @@ mod tests {
     };
 
     const KINDS: &[&str] = &["create", "destroy"];
+
+    #[test]
+    fn what_is_wrong_is_told_however_long_it_is() {
+        let long = "x".repeat(6000);
+        for (filter, why) in [
+            (format!("kind={long}"), "there are create, destroy"),
+            (format!("done={long}"), "neither true nor false"),
+            (format!("{long}=1"), "there are done, domain and kind"),
+            (long, "is no condition"),
+        ] {
+            let told = OperationFilter::parse(&filter, KINDS).unwrap_err();
+            assert!(told.contains(why) && told.len() < 300, "{told}");
+        }
+    }
 
     #[test]
     fn a_filter_is_a_list_of_conditions() {

@@ -10,9 +10,13 @@ use crate::support::{
     changes::{response, update_request},
     failure,
 };
-use hamlet_proto::hamlet::instance::v1::{
-    BlockInstanceRequest, CreateInstanceRequest, Instance, UnblockInstanceRequest,
-    instance::{AuthMode, State},
+use hamlet_proto::{
+    hamlet::instance::v1::{
+        BlockInstanceRequest, CreateInstanceRequest, Instance, OperationMetadata,
+        UnblockInstanceRequest,
+        instance::{AuthMode, State},
+    },
+    unpack,
 };
 use instance_svc::operations::failpoints::Failpoints;
 use serde_json::{Value, json};
@@ -349,6 +353,55 @@ async fn a_blocked_instance_says_why_until_it_is_unblocked() {
     let unblocked: Instance = response(&replica.end_of(&accepted.name).await);
     assert_eq!(unblocked.state(), State::Onboarding);
     assert_eq!(unblocked.blocking_reason, "");
+}
+
+/// What the metadata of an operation says of these changes, done and only checked.
+async fn unchanged(replica: &Replica, paths: &[&str], instance: Instance) -> Vec<String> {
+    let domain = instance.domain.clone();
+    let mut request = update_request(&domain, paths, instance);
+    let mut told = Vec::new();
+    for validate_only in [true, false] {
+        request.validate_only = validate_only;
+        let mut instances = replica.instances.clone();
+        let answer = instances.update_instance(request.clone()).await.unwrap();
+        let mut operation = answer.into_inner();
+        if !validate_only {
+            operation = replica.end_of(&operation.name).await;
+        }
+        let metadata: OperationMetadata = unpack(&operation.metadata.unwrap()).unwrap().unwrap();
+        assert_eq!(metadata.changed_fields, paths);
+        told.push(metadata.unchanged_fields);
+    }
+    let done = told.pop().unwrap();
+    assert_eq!(told.as_slice(), std::slice::from_ref(&done));
+    done
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_so_already_is_told_from_what_was_changed() {
+    let world = World::new().await;
+    let replica = world.replica("one", Failpoints::default()).await;
+    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let alice = Instance {
+        domain: "alice.example".to_owned(),
+        locale: "fr".to_owned(),
+        email: "alice@example.org".to_owned(),
+        settings: [pair("offer", "free")].into(),
+        ..Instance::default()
+    };
+    create(&replica, alice.clone()).await;
+    let paths = ["email", "locale", "locked", "phone", "settings.offer"];
+    assert_eq!(unchanged(&replica, &paths, alice.clone()).await, paths);
+    let other = Instance {
+        email: "a@example.org".to_owned(),
+        locked: true,
+        ..alice
+    };
+    assert_eq!(
+        unchanged(&replica, &paths, other.clone()).await,
+        ["locale", "phone", "settings.offer"]
+    );
+    assert_eq!(unchanged(&replica, &paths, other).await, paths);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use hamlet_proto::hamlet::apps::v1::{
     InstallAppRequest, app, apps_service_client::AppsServiceClient,
 };
 
-use super::targets::{self, COLUMNS};
+use super::targets::{self, COLUMNS, Words};
 use crate::{
     calls,
     error::CommandError,
@@ -56,7 +56,13 @@ impl Install {
         targets::change_each(
             &domains,
             &mut list,
-            self.request.would("be installed"),
+            &Words {
+                would: "would be installed",
+                done: "installed",
+                unchanged: "installed already",
+                is_dry_run: self.request.dry_run,
+                kind,
+            },
             async |domain| {
                 let channel = session.channel_of(domain).await?;
                 let request = InstallAppRequest {
@@ -68,8 +74,9 @@ impl Install {
                     time_limit: None,
                     with_document: false,
                 };
+                let what = format!("{domain}: {}", request.source);
                 let installed = session
-                    .call(async || {
+                    .call_for(&what, async || {
                         AppsServiceClient::new(channel.clone())
                             .install_app(request.clone())
                             .await

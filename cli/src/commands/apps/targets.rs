@@ -2,7 +2,10 @@
 
 use std::ops::ControlFlow;
 
-use hamlet_proto::hamlet::{apps::v1::App, instance::v1::instance::State};
+use hamlet_proto::hamlet::{
+    apps::v1::{App, app},
+    instance::v1::instance::State,
+};
 
 use crate::{
     calls,
@@ -28,8 +31,72 @@ pub(in crate::commands) async fn all_domains(
     Ok(domains)
 }
 
+/// Waits for a change of an app of an instance. When Ctrl-C ends that, or the server is lost, it says how to find out what
+/// became of the change.
+///
+/// # Errors
+/// Those of the change; [`CommandError::Interrupted`] after Ctrl-C.
+pub(super) async fn watched<T>(
+    domain: &str,
+    kind: app::Kind,
+    is_dry_run: bool,
+    change: impl Future<Output = Result<T, CommandError>>,
+) -> Result<T, CommandError> {
+    let outcome = tokio::select! {
+        biased;
+        outcome = change => outcome,
+        signal = tokio::signal::ctrl_c() => {
+            signal.map_err(CommandError::Signal)?;
+            Err(CommandError::Interrupted("stopped".to_owned()))
+        }
+    };
+    if is_dry_run {
+        return outcome;
+    }
+    let group = if kind == app::Kind::Konnector {
+        "konnectors"
+    } else {
+        "apps"
+    };
+    let hint = format!(
+        "it may be at work all the same: look with `hamlet {group} ls {domain}`, or give the same command again"
+    );
+    outcome.map_err(|error| match error {
+        CommandError::Interrupted(why) => CommandError::Interrupted(format!("{why}; {hint}")),
+        CommandError::Unavailable(why) => CommandError::Unavailable(format!("{why}; {hint}")),
+        other => other,
+    })
+}
+
+/// What is said of an app after a call that changes it.
+pub(crate) struct Words {
+    /// Where it would be changed.
+    pub(crate) would: &'static str,
+    /// Where it was changed.
+    pub(crate) done: &'static str,
+    /// Where nothing was to change.
+    pub(crate) unchanged: &'static str,
+    /// Whether nothing is changed at all.
+    pub(crate) is_dry_run: bool,
+    /// The kind of the app.
+    pub(crate) kind: app::Kind,
+}
+
+impl Words {
+    fn of(&self, app: &App) -> String {
+        let words = match app.unchanged {
+            Some(true) => self.unchanged,
+            _ if self.is_dry_run => self.would,
+            Some(false) => self.done,
+            // A server of another version does not say it.
+            None => return app.state.clone(),
+        };
+        words.to_owned()
+    }
+}
+
 /// Changes the apps of instances one after the other, and prints a line for each. `change` returns `None` where there is
-/// nothing to change; `would` takes the place of the state where nothing is changed. When it fails for one instance, it goes
+/// nothing to change, since the instance does not have the app. When it fails for one instance, it goes
 /// on with the next.
 ///
 /// # Errors
@@ -37,12 +104,12 @@ pub(in crate::commands) async fn all_domains(
 pub(crate) async fn change_each(
     domains: &[String],
     list: &mut ListPrinter,
-    would: Option<String>,
+    words: &Words,
     change: impl AsyncFn(&str) -> Result<Option<App>, CommandError>,
 ) -> Result<(), CommandError> {
     let (mut failed, mut changed) = (0, 0);
     for domain in domains {
-        match change(domain).await {
+        match watched(domain, words.kind, words.is_dry_run, change(domain)).await {
             Ok(None) => {}
             Ok(Some(app)) => {
                 changed += 1;
@@ -52,11 +119,12 @@ pub(crate) async fn change_each(
                         domain.clone(),
                         app.slug.clone(),
                         app.version.clone(),
-                        would.clone().unwrap_or_else(|| app.state.clone()),
+                        words.of(&app),
                     ]
                 })?;
                 list.flush()?;
             }
+            Err(error @ CommandError::Interrupted(_)) => return Err(error),
             Err(error) if domains.len() == 1 => return Err(error),
             Err(error) => {
                 failed += 1;

@@ -8,7 +8,7 @@ use hamlet_proto::hamlet::apps::v1::{
 };
 use tonic::{Code, Response};
 
-use super::targets::COLUMNS;
+use super::targets::{self, COLUMNS};
 use crate::{
     calls,
     error::CommandError,
@@ -54,25 +54,25 @@ impl Uninstall {
         };
         let tries = AtomicU32::new(0);
         let slug = request.slug.clone();
-        let removed = session
-            .call(async || {
-                let first = tries.fetch_add(1, Ordering::Relaxed) == 0;
-                let answer = AppsServiceClient::new(channel.clone())
-                    .uninstall_app(request.clone())
-                    .await;
-                match answer {
-                    // The answer to the first try was lost: the app is gone because of it.
-                    Err(status) if !first && status.code() == Code::NotFound => {
-                        let app = App {
-                            slug: slug.clone(),
-                            ..App::default()
-                        };
-                        Ok(Response::new(UninstallAppResponse { app: Some(app) }))
-                    }
-                    answer => answer,
+        let what = format!("{domain}: {slug}");
+        let removing = session.call_for(&what, async || {
+            let first = tries.fetch_add(1, Ordering::Relaxed) == 0;
+            let answer = AppsServiceClient::new(channel.clone())
+                .uninstall_app(request.clone())
+                .await;
+            match answer {
+                // The answer to the first try was lost: the app is gone because of it.
+                Err(status) if !first && status.code() == Code::NotFound => {
+                    let app = App {
+                        slug: slug.clone(),
+                        ..App::default()
+                    };
+                    Ok(Response::new(UninstallAppResponse { app: Some(app) }))
                 }
-            })
-            .await?;
+                answer => answer,
+            }
+        });
+        let removed = targets::watched(&domain, kind, self.request.dry_run, removing).await?;
         let app = removed.app.unwrap_or_default();
         let state = if request.validate_only {
             "would be removed"

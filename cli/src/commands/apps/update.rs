@@ -9,7 +9,7 @@ use tonic::Code;
 
 use super::{
     install::split,
-    targets::{self, COLUMNS},
+    targets::{self, COLUMNS, Words},
 };
 use crate::{
     calls,
@@ -58,7 +58,13 @@ impl Update {
         targets::change_each(
             &domains,
             &mut list,
-            self.request.would("be updated"),
+            &Words {
+                would: "would be updated",
+                done: "updated",
+                unchanged: "up to date",
+                is_dry_run: self.request.dry_run,
+                kind,
+            },
             async |domain| {
                 let channel = session.channel_of(domain).await?;
                 let request = UpdateAppRequest {
@@ -69,8 +75,9 @@ impl Update {
                     validate_only: self.request.dry_run,
                     ..UpdateAppRequest::default()
                 };
+                let what = format!("{domain}: {}", request.slug);
                 let updated = session
-                    .call(async || {
+                    .call_for(&what, async || {
                         AppsServiceClient::new(channel.clone())
                             .update_app(request.clone())
                             .await

@@ -12,7 +12,7 @@ use crate::{
     flags::global::GlobalFlags,
     output::{self, ListPrinter, text::clean},
     session::Session,
-    values,
+    values, waiting,
 };
 
 /// Show a directory and all below it.
@@ -50,7 +50,7 @@ impl Tree {
             })
             .await?;
         let mut list = ListPrinter::new(format, &[]);
-        while let Some(entry) = entries.next().await {
+        while let Some(entry) = waiting::shown("reading the tree", entries.next()).await {
             let entry = entry.map_err(|status| session.stream_error(status, "tree"))?;
             let file = entry.file.clone().unwrap_or_default();
             if format.is_table() {

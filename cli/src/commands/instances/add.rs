@@ -126,7 +126,9 @@ impl Add {
         }
         let passphrase = self.passphrase.read().await?;
         let channel = session.channel().await?;
-        let change = ChangeRequest::new(&session, &channel, global.output, "create", self.request);
+        let mut change =
+            ChangeRequest::new(&session, &channel, global.output, "create", self.request);
+        change.about = self.apps.join(", ");
         let request = CreateInstanceRequest {
             instance: Some(Instance {
                 domain: self.domain,

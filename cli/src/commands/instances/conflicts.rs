@@ -8,7 +8,7 @@ use hamlet_proto::hamlet::instance::v1::{
 use tokio_stream::StreamExt as _;
 
 use crate::{
-    error::CommandError, flags::global::GlobalFlags, output::ListPrinter, session::Session,
+    error::CommandError, flags::global::GlobalFlags, output::ListPrinter, session::Session, waiting,
 };
 
 /// List names that several instances have.
@@ -38,7 +38,7 @@ impl Conflicts {
             .await?;
         let columns = ["name", "instance", "id", "gateway", "original"];
         let mut list = ListPrinter::new(global.output, &columns);
-        while let Some(conflict) = conflicts.next().await {
+        while let Some(conflict) = waiting::shown("looking for conflicts", conflicts.next()).await {
             let conflict = conflict.map_err(|status| session.stream_error(status, "list"))?;
             push(&mut list, &conflict)?;
         }

@@ -42,6 +42,7 @@ pub(crate) struct Destroy {
 impl Destroy {
     pub(super) async fn run(self, global: &GlobalFlags) -> Result<(), CommandError> {
         refuse_if_disabled("destroy")?;
+        global.output.check_single()?;
         let session = Session::find(global)?;
         let channel = session.channel().await?;
         let domain = self.target.domain;
@@ -69,7 +70,7 @@ impl Destroy {
                 )));
             }
             refuse_at_once(&instance)?;
-            if let Some(accounts) = accounts_left(&channel, &request).await {
+            if let Some(accounts) = accounts_left(&session, &channel, &request).await? {
                 say(&clean(&format!(
                     "{} has accounts that only their konnectors can delete at the other service: {accounts}. They stay there.",
                     instance.domain
@@ -92,17 +93,35 @@ impl Destroy {
     }
 }
 
-/// The accounts that would be left at other services, for display. Any other refusal is met by the request itself.
-async fn accounts_left(channel: &AdminChannel, request: &DeleteInstanceRequest) -> Option<String> {
-    let checked = InstanceServiceClient::new(channel.clone())
-        .delete_instance(DeleteInstanceRequest {
-            validate_only: true,
-            ..request.clone()
-        })
-        .await;
-    let details = checked.err()?.get_details_error_info()?;
-    let accounts = (details.reason == "ACCOUNTS_LEFT").then(|| details.metadata.get("accounts"));
-    accounts?.cloned()
+/// The accounts that would be left at other services, for display.
+///
+/// # Errors
+/// Any other refusal of the request: nobody is asked about what cannot be.
+async fn accounts_left(
+    session: &Session,
+    channel: &AdminChannel,
+    request: &DeleteInstanceRequest,
+) -> Result<Option<String>, CommandError> {
+    let check = DeleteInstanceRequest {
+        validate_only: true,
+        ..request.clone()
+    };
+    let checked = session.call(async || {
+        InstanceServiceClient::new(channel.clone())
+            .delete_instance(check.clone())
+            .await
+    });
+    let Err(refused) = checked.await else {
+        return Ok(None);
+    };
+    if let CommandError::Refused(status) = &refused
+        && let Some(info) = status.get_details_error_info()
+        && info.reason == "ACCOUNTS_LEFT"
+        && let Some(accounts) = info.metadata.get("accounts")
+    {
+        return Ok(Some(accounts.clone()));
+    }
+    Err(refused)
 }
 
 /// Refuses what the server would refuse, before anybody answers a question.
@@ -135,7 +154,7 @@ async fn confirm(
         Some(keep) => format!(
             "This blocks {} at {server} and destroys it, with all that it holds, in {}, unless it is brought back before.",
             clean(main),
-            for_people(keep)
+            values::duration::show(keep)
         ),
     });
     say("Type the domain again to go on:");
@@ -147,11 +166,6 @@ async fn confirm(
         Ok(Some(_)) => Err(aborted(&format!("that is not {main}"))),
         Err(error) => Err(aborted(&format!("cannot read what is typed: {error}"))),
     }
-}
-
-fn for_people(duration: &Duration) -> String {
-    let seconds = u64::try_from(duration.seconds).unwrap_or_default();
-    humantime::format_duration(std::time::Duration::from_secs(seconds)).to_string()
 }
 
 /// Whether a text names the host of a domain, with the same port or without one.

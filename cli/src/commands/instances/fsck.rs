@@ -10,7 +10,7 @@ use crate::{
     flags::global::GlobalFlags,
     output::{ListPrinter, text::clean},
     session::Session,
-    values,
+    values, waiting,
 };
 
 /// How many findings are aligned with each other.
@@ -61,7 +61,8 @@ impl Fsck {
             .await?;
         let mut list = ListPrinter::new(format, &["what", "where", "id", "more"]);
         let mut found: u64 = 0;
-        while let Some(finding) = findings.next().await {
+        let checks = format!("checking {}", clean(&self.domain));
+        while let Some(finding) = waiting::shown(&checks, findings.next()).await {
             // Findings before an error are valid.
             let finding = match finding {
                 Ok(finding) => finding,

@@ -13,7 +13,7 @@ use crate::{
     flags::{format::Format, global::GlobalFlags, request::RequestFlags},
     output::{ListPrinter, say, text::clean},
     session::{AdminChannel, Session},
-    terminal,
+    terminal, waiting,
 };
 
 /// How many orphans are aligned with each other.
@@ -45,6 +45,7 @@ impl Orphans {
             self.request.refuse_without("--purge")?;
             return list(&session, &channel, global.output).await;
         }
+        global.output.check_single()?;
         let change = ChangeRequest::new(&session, &channel, global.output, "orphans", self.request);
         if !self.force && !change.dry_run {
             let mut number: u64 = 0;
@@ -140,7 +141,7 @@ async fn each(
                 .await
         })
         .await?;
-    while let Some(orphan) = orphans.next().await {
+    while let Some(orphan) = waiting::shown("looking for orphans", orphans.next()).await {
         with(orphan.map_err(|status| session.stream_error(status, "list"))?)?;
     }
     Ok(())

@@ -10,7 +10,7 @@ use crate::{
         instance::describe,
     },
     flags::global::GlobalFlags,
-    output::{self, cell, table::all_facts},
+    output::{self, cell, say, table::all_facts, text::clean},
     session::Session,
     values,
 };
@@ -36,6 +36,9 @@ impl Show {
         format.check_fields(!self.fields.is_empty())?;
         let channel = session.channel().await?;
         let instance = get_instance(&session, &channel, &self.domain).await?;
+        for warning in &instance.warnings {
+            say(&format!("warning: {}", clean(warning)));
+        }
         if self.fields.is_empty() {
             return output::one(format, &instance, &instance.name, || {
                 describe("domain", &instance)

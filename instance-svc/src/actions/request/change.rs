@@ -10,6 +10,7 @@ use crate::{
     domain::{
         change::{Change, ChangeKind},
         claim::NameKind,
+        fields::Documents,
         name::Name,
         operation::Subject,
         record::Record,
@@ -74,6 +75,8 @@ pub(crate) struct ChangePreview {
     pub found: Found,
     /// The change.
     pub change: Change,
+    /// The paths of requested fields that have the requested value already.
+    pub unchanged: Vec<String>,
     /// Warnings for the administrator.
     pub warnings: Vec<String>,
 }
@@ -87,6 +90,7 @@ pub(crate) struct ChangePlan<'a, A, C = CarryNothing> {
     change: Change,
     carry: C,
     found: Option<Found>,
+    unchanged: Vec<String>,
 }
 
 impl<'a, A: Serialize + Send + Sync> ChangePlan<'a, A> {
@@ -104,6 +108,7 @@ impl<'a, A: Serialize + Send + Sync> ChangePlan<'a, A> {
             change,
             carry: CarryNothing,
             found: None,
+            unchanged: Vec::new(),
         }
     }
 
@@ -116,6 +121,7 @@ impl<'a, A: Serialize + Send + Sync> ChangePlan<'a, A> {
             change: self.change,
             carry,
             found: self.found,
+            unchanged: self.unchanged,
         }
     }
 }
@@ -174,6 +180,13 @@ where
         })?;
         self.change = std::mem::take(&mut self.change).check(document, record)?;
         self.carry.require(&found)?;
+        let settings = found.settings.as_ref().map(|settings| &settings.body);
+        self.unchanged = self.change.asked.unchanged(&Documents {
+            instance: document.clone(),
+            settings: settings.cloned().unwrap_or_default(),
+            record: record.clone(),
+            ..Documents::default()
+        });
         let seen = found.record.clone().map(|record| Seen {
             document: found.document.clone(),
             record,
@@ -186,7 +199,11 @@ where
                 prefix: document.database_prefix().to_owned(),
                 couch_cluster: document.couch_cluster,
             },
-            work: Work::Change(ChangeWork::new(self.change.clone(), seen)),
+            work: Work::Change(ChangeWork::new(
+                self.change.clone(),
+                self.unchanged.clone(),
+                seen,
+            )),
         };
         self.found = Some(found);
         Ok(draft)
@@ -233,6 +250,7 @@ where
         Ok(ChangePreview {
             found,
             change,
+            unchanged: self.unchanged,
             warnings,
         })
     }

@@ -213,6 +213,29 @@ impl Asked {
         }
     }
 
+    /// The paths whose fields are shown alike before and after, in the order of their names.
+    #[must_use]
+    pub fn unchanged(&self, now: &Documents) -> Vec<String> {
+        let mut then = now.clone();
+        self.write(&mut then);
+        let paths = self.0.keys().filter(|path| {
+            named(path).is_some_and(|(rule, entry)| {
+                let show = |documents: &Documents| {
+                    let mut shown = pb::Instance::default();
+                    rule.read(documents, &mut shown);
+                    shown
+                };
+                let (before, after) = (show(now), show(&then));
+                before == after
+                    || entry.is_some_and(|entry| match (rule.ask(&before), rule.ask(&after)) {
+                        (Ok(before), Ok(after)) => before.get(entry) == after.get(entry),
+                        _ => false,
+                    })
+            })
+        });
+        paths.cloned().collect()
+    }
+
     /// The requested values of a field: the whole field first, then its entries.
     fn of(&self, rule: &dyn Settable) -> Vec<(String, Value)> {
         let path = rule.path();

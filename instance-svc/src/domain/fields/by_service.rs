@@ -88,4 +88,6 @@ pub(super) const ALL: &[ByService] = &[
     field("purge_time", |from, into| {
         into.purge_time = from.record.purge_at.map(timestamp);
     }),
+    // They follow from the configuration, and are added where one instance is shown.
+    field("warnings", |_, _| {}),
 ];

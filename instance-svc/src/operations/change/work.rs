@@ -14,6 +14,9 @@ use crate::domain::{
 pub struct ChangeWork {
     /// The request, completed with what followed from the instance when it was taken.
     pub change: Box<Change>,
+    /// The paths of requested fields that had the requested value when the change was accepted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unchanged: Vec<String>,
     /// The ids of the claims that it makes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
@@ -39,9 +42,10 @@ pub struct Seen {
 impl ChangeWork {
     /// The work of a change that begins from this view of the instance.
     #[must_use]
-    pub fn new(change: Change, seen: Option<Seen>) -> Self {
+    pub fn new(change: Change, unchanged: Vec<String>, seen: Option<Seen>) -> Self {
         Self {
             change: Box::new(change),
+            unchanged,
             seen: seen.map(InMemory::known).unwrap_or_default(),
             ..Self::default()
         }
