@@ -290,9 +290,8 @@ fn the_usage_is_the_same_whatever_the_environment_is() {
 
 #[test]
 fn nobody_at_the_address_is_told_at_once() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
+    let nobody = test_kit::Nobody::at_loopback();
+    let address = nobody.address;
     let fake = Server::start(Script::default());
     let mut command = fake.hamlet("instances ls");
     command.env("HAMLET_SERVER", format!("http://{address}"));

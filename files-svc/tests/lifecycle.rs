@@ -401,10 +401,8 @@ async fn an_unreachable_database_is_reported_as_unavailable() {
 #[tokio::test]
 async fn a_service_that_waits_for_its_database_can_be_stopped() {
     let folder = tempfile::tempdir().unwrap();
-    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = nobody.local_addr().unwrap();
-    drop(nobody);
-    let config = couch::CouchConfig::new(format!("http://{address}"));
+    let nobody = test_kit::Nobody::at_loopback();
+    let config = couch::CouchConfig::new(format!("http://{}", nobody.address));
     let dependencies = files_svc::Dependencies {
         couch: couch::Couch::connect(&config).unwrap().into(),
         contexts: service_kit::contexts::Contexts::default(),

@@ -2,6 +2,7 @@
 //!
 //! - [`eventually()`] waits for a condition, with a deadline and a useful failure message
 //! - [`real_nodes`] (feature `database`) kills and starts the nodes of a real cluster
+//! - [`Nobody`] is an address at which nobody listens
 //! - [`dice`] generates random numbers that a seed reproduces
 //! - [`database`] (feature `database`) provides a database: the embedded one, or the CouchDB that the environment names
 //! - [`cluster`] (feature `database`) models a cluster of three CouchDB nodes that can die, hang and come back
@@ -28,7 +29,9 @@ pub mod doors;
 pub mod eventually;
 #[cfg(feature = "grpc")]
 pub mod fake;
+mod nobody;
 #[cfg(feature = "database")]
 pub mod real_nodes;
 
 pub use eventually::{eventually, eventually_blocking};
+pub use nobody::Nobody;

@@ -70,9 +70,8 @@ async fn a_call_to_a_hanging_server_ends_at_its_deadline() {
 
 #[tokio::test]
 async fn after_a_refused_connection_nothing_was_written() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
+    let nobody = test_kit::Nobody::at_loopback();
+    let url = format!("http://{}", nobody.address);
     let couch = Couch::connect(&CouchConfig::new(url)).unwrap();
     let error = couch
         .database(&name())

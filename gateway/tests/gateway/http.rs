@@ -4,6 +4,7 @@ use ::http::Request;
 use std::sync::atomic::Ordering;
 
 use gateway::{HttpRoutes, Service};
+use test_kit::Nobody;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -214,10 +215,8 @@ async fn a_response_that_breaks_off_does_not_look_whole() {
 #[tokio::test]
 async fn a_service_that_is_away_is_told_of() {
     let (world, _web) = world().await;
-    // Nobody listens there, and nobody else gets the port while the test runs.
-    let held = tokio::net::TcpSocket::new_v4().unwrap();
-    held.bind(([127, 0, 0, 1], 0).into()).unwrap();
-    let gone = held.local_addr().unwrap();
+    let nobody = Nobody::at_loopback();
+    let gone = nobody.address;
     let away = World::with(|config| {
         config.files_service = format!("http://{gone}");
         config.http_routes.paths = vec![("/files".to_owned(), Service::Files)];
