@@ -322,12 +322,7 @@ async fn refusals_name_what_is_wrong() {
             json!("Expire"),
         ),
         ("POST", "/instances/a.example/auth-mode", 400, Value::Null),
-        (
-            "GET",
-            "/instances/a.example/last-activity",
-            501,
-            Value::Null,
-        ),
+        ("GET", "/instances/assets", 501, Value::Null),
         ("GET", "/instances/", 404, Value::Null),
         ("PUT", "/instances", 405, Value::Null),
     ] {
