@@ -188,7 +188,9 @@ async fn lists_have_pages() {
             .map(|it| it["attributes"]["domain"].as_str().unwrap().to_owned())
             .collect()
     };
-    let all = domains(&door.get("/instances").await.json());
+    let whole = door.get("/instances").await;
+    assert_eq!(whole.kind.as_deref(), Some("application/vnd.api+json"));
+    let all = domains(&whole.json());
     assert_eq!(all.len(), 5);
     for query in [
         "page[limit]=0",
@@ -390,6 +392,27 @@ async fn clients_are_registered_and_found_and_their_secret_is_told_once() {
         wrong.json()["errors"][0]["source"]["parameter"],
         "RedirectURI"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_counted_is_told_to_administrators() {
+    let place = tempfile::tempdir().unwrap();
+    let daemon = Options::new(&place.path().join("data"))
+        .flag("--metrics-listen=127.0.0.1:0")
+        .start();
+    let door = AdminDoor::of(&daemon);
+    let _ = door.get("/instances/count").await;
+    let told = door.get("/metrics").await;
+    assert_eq!(told.status, StatusCode::OK);
+    assert!(
+        told.text.contains("hamlet_http_requests_total"),
+        "{}",
+        told.text
+    );
+    let stranger = door.without_credential(Method::GET, "/metrics");
+    assert_eq!(door.send(stranger).await.status, StatusCode::UNAUTHORIZED);
+    let (_place, _daemon, without) = start();
+    assert_eq!(without.get("/metrics").await.code(), "METRICS_OFF");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header::AUTHORIZATION};
 use hyper::body::Incoming;
 use serde_json::json;
-use service_kit::json_api::REQUEST_ID_HEADER;
+use service_kit::{json_api::REQUEST_ID_HEADER, telemetry};
 use tower::ServiceExt as _;
 use tracing::Instrument as _;
 
@@ -184,6 +184,16 @@ impl AdminDoor {
         let read = [Method::GET, Method::HEAD].contains(request.method());
         if path == "/version" && read {
             return asked.json(StatusCode::OK, &version());
+        }
+        if path == "/metrics" && read {
+            return match telemetry::counted() {
+                Some(text) => plain(StatusCode::OK, &text),
+                None => error(
+                    StatusCode::NOT_IMPLEMENTED,
+                    "METRICS_OFF",
+                    "this gateway counts nothing; start it with --metrics-listen",
+                ),
+            };
         }
         let Some(service) = route::admin_http(path) else {
             return error(

@@ -1,6 +1,6 @@
 //! Metrics: what is counted, and how Prometheus gets it. `docs/running.md` lists them.
 
-use std::{convert::Infallible, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::OnceLock, time::Duration};
 
 use http::{Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::Full;
@@ -21,6 +21,15 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// How long a caller may take for the head of its request.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
 
+/// What is counted in this process, once something is.
+static COUNTED: OnceLock<PrometheusHandle> = OnceLock::new();
+
+/// What is counted in this process, in the format of Prometheus. `None` when nothing is.
+#[must_use]
+pub fn counted() -> Option<String> {
+    COUNTED.get().map(PrometheusHandle::render)
+}
+
 /// Begins to count, and shows it at `address` until `shutdown`.
 pub(super) async fn show(address: SocketAddr, shutdown: CancellationToken) -> Result<(), Error> {
     let listener = TcpListener::bind(address)
@@ -30,6 +39,8 @@ pub(super) async fn show(address: SocketAddr, shutdown: CancellationToken) -> Re
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS)?
         .install_recorder()?;
     describe();
+    // A process has one recorder: a second one is refused above.
+    COUNTED.get_or_init(|| handle.clone());
     tracing::info!(%address, "metrics are shown");
     let upkeep = handle.clone();
     tokio::spawn(async move {

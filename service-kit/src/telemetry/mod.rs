@@ -32,7 +32,7 @@ pub use self::{
     error::Error,
     ids::Ids,
     log::debug_this_call,
-    metrics::{certificates_expire, directory_fresh, operation_step, page},
+    metrics::{certificates_expire, counted, directory_fresh, operation_step, page},
     trace::{inject, traceparent},
 };
 

@@ -1,9 +1,14 @@
 //! `GET /instances`.
 
-use axum::extract::State;
-use http::StatusCode;
+use axum::{
+    body::Body,
+    extract::State,
+    response::{IntoResponse as _, Response},
+};
+use futures::{StreamExt as _, stream};
+use http::{StatusCode, header};
 use serde::Deserialize;
-use service_kit::json_api::{Administrator, Error, JsonApi, Query, query::text};
+use service_kit::json_api::{Administrator, CONTENT_TYPE, Error, JsonApi, Query, query::text};
 use utoipa::IntoParams;
 
 use super::{
@@ -11,8 +16,9 @@ use super::{
     resource::{InstanceResource, InstancesAnswer, ListMeta, NextLink},
 };
 use crate::{
-    actions::list::{Row, list as read},
+    actions::list::{Page, Row, list as read},
     api::Shared,
+    error,
 };
 
 /// How many instances are read at once.
@@ -55,35 +61,82 @@ pub(super) async fn list(
     State(shared): State<Shared>,
     Administrator(_): Administrator,
     Query(parameters): Query<ListParameters>,
-) -> Result<JsonApi<InstancesAnswer>, Error> {
-    let limit = positive(parameters.limit.as_ref());
-    let (rows, next) = match limit {
-        None => rows(&shared, None, 0, usize::MAX).await?,
-        Some(limit) => {
-            let skip = positive(parameters.skip.as_ref()).unwrap_or_default();
-            rows(&shared, parameters.cursor, skip, limit).await?
-        }
+) -> Result<Response, Error> {
+    let Some(limit) = positive(parameters.limit.as_ref()) else {
+        return all(shared).await;
     };
+    let skip = positive(parameters.skip.as_ref()).unwrap_or_default();
+    let (rows, next) = rows(&shared, parameters.cursor, skip, limit).await?;
     let data = rows
         .iter()
-        .map(|row| {
-            InstanceResource::new(
-                &row.id,
-                &row.rev,
-                &row.document,
-                Some(&row.record),
-                &shared.clock,
-            )
-        })
-        .collect::<Result<Vec<_>, Error>>()?;
-    let links = limit.zip(next).map(|(limit, next)| NextLink {
+        .map(|row| resource(&shared, row))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(refused)?;
+    let links = next.map(|next| NextLink {
         next: format!("/instances?page[limit]={limit}&page[cursor]={next}"),
     });
     let meta = ListMeta { count: data.len() };
-    Ok(JsonApi(
-        StatusCode::OK,
-        InstancesAnswer { data, meta, links },
-    ))
+    let answer = InstancesAnswer { data, meta, links };
+    Ok(JsonApi(StatusCode::OK, answer).into_response())
+}
+
+fn resource(shared: &Shared, row: &Row) -> Result<InstanceResource, error::Error> {
+    InstanceResource::new(
+        &row.id,
+        &row.rev,
+        &row.document,
+        Some(&row.record),
+        &shared.clock,
+    )
+}
+
+/// How far a list of all instances has been written.
+enum Written {
+    /// This page comes next, after so many instances.
+    Before(Page, usize),
+    /// All of it.
+    All,
+}
+
+/// All instances, as an [`InstancesAnswer`] that is written a page at a time: there may be many thousands.
+async fn all(shared: Shared) -> Result<Response, Error> {
+    let first = read(&shared.store, None, AT_ONCE, true).await;
+    let first = first.map_err(refused)?;
+    let pages = stream::try_unfold(Written::Before(first, 0), move |written| {
+        write_page(shared.clone(), written)
+    });
+    let body = stream::iter([Ok(r#"{"data":["#.to_owned())]).chain(pages);
+    let headers = [
+        (header::CONTENT_TYPE, CONTENT_TYPE),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    Ok((headers, Body::from_stream(body)).into_response())
+}
+
+/// The text of the next page. An error breaks the response off, so that nobody takes a part for the whole.
+async fn write_page(
+    shared: Shared,
+    written: Written,
+) -> Result<Option<(String, Written)>, error::Error> {
+    let Written::Before(page, mut count) = written else {
+        return Ok(None);
+    };
+    let mut text = String::new();
+    for row in &page.rows {
+        if count > 0 {
+            text.push(',');
+        }
+        let resource = resource(&shared, row)?;
+        text.push_str(&serde_json::to_string(&resource)?);
+        count += 1;
+    }
+    if let Some(after) = page.next {
+        let next = read(&shared.store, Some(&after), AT_ONCE, true).await?;
+        return Ok(Some((text, Written::Before(next, count))));
+    }
+    let meta = serde_json::to_string(&ListMeta { count })?;
+    text.push_str(&format!(r#"],"meta":{meta}}}"#));
+    Ok(Some((text, Written::All)))
 }
 
 /// Up to `limit` rows after `cursor`, without the first `skip`, and the cursor of the page after them.

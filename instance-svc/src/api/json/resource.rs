@@ -194,9 +194,9 @@ impl Attributes {
         document: &InstanceDocument,
         record: Option<&Record>,
         clock: &Clock,
-    ) -> Result<Self, Error> {
-        let whole = serde_json::to_value(document).map_err(error::Error::from)?;
-        let mut shown: Self = serde_json::from_value(whole).map_err(error::Error::from)?;
+    ) -> Result<Self, error::Error> {
+        let whole = serde_json::to_value(document)?;
+        let mut shown: Self = serde_json::from_value(whole)?;
         let has_expired = record
             .and_then(|record| record.register_expires_at)
             .is_some_and(|end| end <= clock.now());
@@ -220,7 +220,7 @@ impl InstanceResource {
         document: &InstanceDocument,
         record: Option<&Record>,
         clock: &Clock,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, error::Error> {
         Ok(Self {
             kind: "instances",
             id: id.to_owned(),
