@@ -24,10 +24,13 @@ use service_kit::{
         query::{flag, number, text},
     },
 };
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 
 use super::bearer::{Bearer, Refusal};
-use crate::{api::Shared, domain::name::app_domain};
+use crate::{
+    api::Shared,
+    domain::{name::app_domain, scope},
+};
 
 /// How long a call that reads or removes may take.
 const CALL: Duration = Duration::from_secs(10);
@@ -35,6 +38,8 @@ const CALL: Duration = Duration::from_secs(10);
 const INSTALLATION: Duration = Duration::from_secs(120);
 /// How many apps a page has when the request does not say.
 const PAGE: i64 = 100;
+/// The largest number of apps in a page. One more is read.
+const LARGEST_PAGE: usize = 999;
 
 /// A kind of app.
 #[derive(Debug)]
@@ -85,35 +90,65 @@ pub(super) async fn list(
     Query(page): Query<Page>,
 ) -> Result<Response, Refusal> {
     bearer.token.require(kind.doctype, "GET")?;
-    let size = page.limit.unwrap_or(PAGE);
-    let Ok(page_size @ 1..) = i32::try_from(size) else {
-        let wrong = "is no number of apps; give 1 to 1000";
+    let limit = page.limit.unwrap_or(PAGE);
+    let Some(limit) = usize::try_from(limit)
+        .ok()
+        .filter(|it| (1..=LARGEST_PAGE).contains(it))
+    else {
+        let wrong = format!("is no number of apps; give 1 to {LARGEST_PAGE}");
         return Ok(json_api::Error::parameter("limit", wrong).into_response());
     };
-    let start = page.start_key.unwrap_or_default();
     let prefix = format!("{}/", kind.doctype);
+    let start = page.start_key.unwrap_or_default();
+    let start = start.strip_prefix(&prefix).unwrap_or(&start);
+    let mut apps = Vec::new();
+    if !start.is_empty() {
+        apps.extend(get(&shared, kind, &bearer, start).await?);
+    }
+    // One more than the page has: the next page begins with it.
+    let rest = (limit + 1).saturating_sub(apps.len());
     let request = ListAppsRequest {
         kind: kind.kind.into(),
-        page_size,
-        page_token: start.strip_prefix(&prefix).unwrap_or(&start).to_owned(),
+        page_size: i32::try_from(rest).unwrap_or(i32::MAX),
+        page_token: start.to_owned(),
         with_document: true,
     };
     let mut client = shared.peers.apps();
     let listed = client.list_apps(call(request, &bearer, CALL)).await?;
-    let listed = listed.into_inner();
-    let apps: Vec<Value> = listed
-        .apps
+    apps.extend(listed.into_inner().apps);
+    let links = match apps.get(limit) {
+        None => json!({}),
+        Some(next) => json!({
+            "next": format!("/{}/?limit={limit}&start_key={}%2F{}", kind.path, kind.doctype, next.slug)
+        }),
+    };
+    apps.truncate(limit);
+    let apps: Vec<Value> = apps
         .iter()
         .map(|app| object(&shared, kind, app, Some(&bearer)))
         .collect();
-    let links = match listed.next_page_token.as_str() {
-        "" => json!({}),
-        next => json!({
-            "next": format!("/{}/?limit={size}&start_key={}%2F{next}", kind.path, kind.doctype)
-        }),
-    };
     let document = json!({"meta": {"count": apps.len()}, "data": apps, "links": links});
     Ok(JsonApi(StatusCode::OK, document).into_response())
+}
+
+/// An installed app; `None` when it is not installed.
+async fn get(
+    shared: &Shared,
+    kind: &Kind,
+    bearer: &Bearer,
+    slug: &str,
+) -> Result<Option<App>, Status> {
+    let request = GetAppRequest {
+        slug: slug.to_owned(),
+        kind: kind.kind.into(),
+        with_document: true,
+    };
+    let mut client = shared.peers.apps();
+    match client.get_app(call(request, bearer, CALL)).await {
+        Ok(app) => Ok(Some(app.into_inner())),
+        Err(status) if status.code() == Code::NotFound => Ok(None),
+        Err(status) => Err(status),
+    }
 }
 
 /// Shows an app.
@@ -154,7 +189,6 @@ impl Source {
     fn check_built(&self) -> Result<(), json_api::Error> {
         let unbuilt = [
             ("Deactivated", self.deactivated == Some(true)),
-            ("PermissionsAcked", self.permissions_acked == Some(false)),
             ("Parameters", self.parameters.is_some()),
         ];
         match unbuilt.into_iter().find(|(_, is_asked)| *is_asked) {
@@ -167,6 +201,14 @@ impl Source {
     }
 }
 
+fn check_slug(slug: &str) -> Result<(), json_api::Error> {
+    if scope::is_slug(slug) {
+        return Ok(());
+    }
+    let wrong = format!("{slug:?} is no slug of an app; one looks like drive");
+    Err(json_api::Error::parameter("slug", wrong))
+}
+
 /// Installs an app, and answers when that is done.
 pub(super) async fn install(
     State(shared): State<Shared>,
@@ -177,7 +219,7 @@ pub(super) async fn install(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     bearer.token.require(kind.doctype, "POST")?;
-    if let Err(refused) = asked.check_built() {
+    if let Err(refused) = check_slug(&slug).and_then(|()| asked.check_built()) {
         return Ok(refused.into_response());
     }
     let source = asked.source;
@@ -210,7 +252,7 @@ pub(super) async fn update(
     if let Err(refused) = asked.check_built() {
         return Ok(refused.into_response());
     }
-    let request = UpdateAppRequest {
+    let mut request = UpdateAppRequest {
         slug,
         kind: kind.kind.into(),
         source: asked.source.unwrap_or_default(),
@@ -219,10 +261,40 @@ pub(super) async fn update(
         ..UpdateAppRequest::default()
     };
     let mut client = shared.peers.apps();
+    if asked.permissions_acked != Some(true)
+        && let Some(installed) = get(&shared, kind, &bearer, &request.slug).await?
+    {
+        request.validate_only = true;
+        let checked = client.update_app(call(request.clone(), &bearer, INSTALLATION));
+        let wants_more = match checked.await {
+            Ok(next) => asks_for_more(&installed, next.get_ref()),
+            Err(status) => return Ok(written(&shared, kind, Err(status), &headers)),
+        };
+        if wants_more {
+            let told = "the new version asks for more permissions, and this version cannot ask the owner; \
+                        PermissionsAcked=true grants them";
+            let refused = json_api::Error::not_built(told).because_of("PermissionsAcked");
+            return Ok(refused.into_response());
+        }
+        request.validate_only = false;
+        // The version that was looked at is the one that is updated.
+        request.etag = installed.etag;
+    }
     let updated = client
         .update_app(call(request, &bearer, INSTALLATION))
         .await;
     Ok(written(&shared, kind, updated, &headers))
+}
+
+/// Whether an app asks for permissions that it did not ask for before.
+fn asks_for_more(before: &App, after: &App) -> bool {
+    let permissions = |app: &App| {
+        let document: Value = serde_json::from_str(&app.document).unwrap_or_default();
+        document.get("permissions").cloned().unwrap_or_default()
+    };
+    let (before, after) = (permissions(before), permissions(after));
+    let mut asked = after.as_object().into_iter().flatten();
+    asked.any(|(name, permission)| before.get(name) != Some(permission))
 }
 
 /// Removes an app.
@@ -246,6 +318,19 @@ pub(super) async fn uninstall(
     Ok(JsonApi(StatusCode::OK, json!({"data": data})))
 }
 
+/// What is below an app and not built yet: its icon, its code, its logs, opening it.
+pub(super) async fn unbuilt(_: Bearer) -> json_api::Error {
+    json_api::Error::not_built("this version does not have what is below an app")
+}
+
+/// The parameter that gives a field of the contract.
+fn parameter_of(field: &str) -> String {
+    match field {
+        "source" => "Source".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
 /// What came of an installation or an update: an event for callers that want a stream of them.
 fn written(
     shared: &Shared,
@@ -259,7 +344,9 @@ fn written(
     if !wants_events {
         return match outcome {
             Ok(document) => JsonApi(StatusCode::ACCEPTED, document).into_response(),
-            Err(status) => Refusal::from(status).into_response(),
+            Err(status) => json_api::Error::from(status)
+                .with_parameters(parameter_of)
+                .into_response(),
         };
     }
     let (event, data) = match outcome {

@@ -7,7 +7,7 @@ mod passphrase;
 
 use axum::{
     Router,
-    routing::{get, put},
+    routing::{any, get, put},
 };
 
 use self::apps::Kind;
@@ -33,5 +33,6 @@ fn of_kind(kind: &'static Kind) -> Router<Shared> {
         .route(&format!("/{path}"), get(apps::list))
         .route(&format!("/{path}/"), get(apps::list))
         .route(&format!("/{path}/{{slug}}"), of_one)
+        .route(&format!("/{path}/{{slug}}/{{*below}}"), any(apps::unbuilt))
         .layer(axum::Extension(kind))
 }
