@@ -203,16 +203,17 @@ impl Destruction {
                 abandoned = accounts.iter().map(ToString::to_string).collect();
             }
         }
-        self.store
-            .flag_deleting(&operation.instance)
-            .await
-            .map_err(later)?;
-        let names = record
+        let in_document = self.store.flag_deleting(&operation.instance).await;
+        let in_document = in_document.map_err(later)?;
+        // The document may have names that other software gave it, and that are claimed but not in the record yet.
+        let names: BTreeSet<String> = record
             .body
             .wanted()
             .into_iter()
+            .chain(in_document)
             .map(|wanted| wanted.id)
             .collect();
+        let names = names.into_iter().collect();
         Ok(Box::new(move |work| {
             work.names = names;
             work.abandoned = abandoned;

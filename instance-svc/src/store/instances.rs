@@ -51,14 +51,15 @@ impl Store {
         }
     }
 
-    /// Flags an instance as being destroyed. Does nothing when it is flagged already or does not exist.
-    pub async fn flag_deleting(&self, id: &str) -> Result<(), couch::Error> {
+    /// Flags an instance as being destroyed. Does nothing when it is flagged already or does not exist. Returns the names
+    /// in its document.
+    pub async fn flag_deleting(&self, id: &str) -> Result<Vec<Wanted>, couch::Error> {
         loop {
             let Some(mut found) = self.instance(id).await? else {
-                return Ok(());
+                return Ok(Vec::new());
             };
             if found.body.deleting {
-                return Ok(());
+                return Ok(found.body.wanted());
             }
             found.body.deleting = true;
             match self
@@ -66,7 +67,7 @@ impl Store {
                 .compare_and_set(id, &found.rev, &found.body)
                 .await?
             {
-                Exchange::Won(_) => return Ok(()),
+                Exchange::Won(_) => return Ok(found.body.wanted()),
                 // Another writer changed the document meanwhile: the flag is added to what it wrote.
                 Exchange::Lost => {}
             }

@@ -152,7 +152,8 @@ impl Adopter {
         }
         let claimed = self.claim(&id, missing).await?;
         if claimed.is_held {
-            self.give_back_strays(&id, &claimed.won).await?;
+            // Without a record nobody would find these claims if the instance were destroyed before the next look.
+            self.give_back(&claimed.won).await?;
             return Ok(Checked::Busy);
         }
         let record = Record {
@@ -315,12 +316,17 @@ impl Adopter {
     async fn give_back_strays(&self, id: &str, claimed: &[Wanted]) -> Result<(), Error> {
         let document = self.store.instance(id).await?;
         let kept = document.map_or_else(Vec::new, |found| found.body.wanted());
+        let mut strays = claimed.to_vec();
+        strays.retain(|name| kept.iter().all(|kept| kept.id != name.id));
+        self.give_back(&strays).await
+    }
+
+    /// Releases names that this process claimed.
+    async fn give_back(&self, claimed: &[Wanted]) -> Result<(), Error> {
         for name in claimed.iter().rev() {
-            if !kept.iter().any(|kept| kept.id == name.id) {
-                self.store
-                    .release(&name.id, |claim| claim.operation == self.id)
-                    .await?;
-            }
+            self.store
+                .release(&name.id, |claim| claim.operation == self.id)
+                .await?;
         }
         Ok(())
     }
