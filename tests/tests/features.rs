@@ -196,6 +196,11 @@ async fn what_is_no_flag_is_refused_by_name() {
     assert_eq!(unknown.status, StatusCode::NOT_FOUND);
     let told = daemon.cli().run("features defaults a=beta");
     assert!(told.code == 2 && told.err.contains("quotes"), "{told:#?}");
+    let alone = daemon.cli().run("features defaults --dry-run");
+    assert!(
+        alone.code == 2 && alone.err.contains("has no effect"),
+        "{alone:#?}"
+    );
     // Nothing of it was written.
     let reply = door.get(defaults).await;
     assert_eq!(reply.json(), Value::Null);

@@ -38,6 +38,19 @@ pub(crate) struct DryRunFlag {
     pub(crate) dry_run: bool,
 }
 
+impl DryRunFlag {
+    /// As [`RequestFlags::refuse_without`].
+    ///
+    /// # Errors
+    /// When the flag was given.
+    pub(crate) fn refuse_without(&self, needed: &str) -> Result<(), CommandError> {
+        if self.dry_run {
+            return Err(no_effect("--dry-run", needed));
+        }
+        Ok(())
+    }
+}
+
 /// The condition under which a change is made.
 #[derive(Args, Debug, Default)]
 pub(crate) struct EtagFlag {

@@ -18,8 +18,7 @@ use crate::{
     store::{Found, Store},
 };
 
-/// A client that has just been registered.
-#[derive(Debug)]
+/// A client that has just been registered. It has no `Debug`: its document holds its secret.
 pub(crate) struct Registered {
     pub(crate) id: String,
     /// Its document, with its secret.

@@ -36,6 +36,7 @@ impl Defaults {
         let channel = session.channel().await?;
         let client = || FeatureServiceClient::new(channel.clone());
         let found = if self.set.is_empty() && self.remove.is_empty() {
+            self.request.refuse_without("a flag")?;
             session
                 .call(async || client().get_default_flags(GetDefaultFlagsRequest {}).await)
                 .await?

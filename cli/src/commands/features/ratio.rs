@@ -60,6 +60,7 @@ impl Ratio {
         }
         let session = Session::find(global)?;
         if self.set.is_empty() && self.remove.is_empty() {
+            self.request.refuse_without("a flag")?;
             let found = of_context(&session, self.context).await?;
             return print(global.output, &found.context, shares(&found.flags));
         }

@@ -85,12 +85,15 @@ pub(super) async fn show(
 ) -> Result<Json<ShownContext>, Error> {
     let contexts = read(shared, &caller).await?;
     let found = contexts.into_iter().find(|context| context.name == name);
-    let missing = || {
-        Error::new(
-            StatusCode::NOT_FOUND,
-            "CONTEXT_NOT_FOUND",
-            format!("no context is called {name:?}; GET /instances/contexts lists them"),
-        )
-    };
-    Ok(Json(found.ok_or_else(missing)?.into()))
+    let found = found.ok_or_else(|| no_such_context(&name))?;
+    Ok(Json(found.into()))
+}
+
+/// The refusal of a name that no context has.
+pub(super) fn no_such_context(name: &str) -> Error {
+    Error::new(
+        StatusCode::NOT_FOUND,
+        "CONTEXT_NOT_FOUND",
+        format!("no context is called {name:?}; GET /instances/contexts lists them"),
+    )
 }

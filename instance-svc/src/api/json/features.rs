@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 
 use super::{
     change::make,
+    contexts::no_such_context,
     operation::OperationAnswer,
     parameters::refused,
     show::find,
@@ -222,11 +223,7 @@ pub(super) async fn show_config(
     Segments(context): Segments<String>,
 ) -> Result<Json<Flags>, Error> {
     if !shared.contexts.knows(&context) {
-        return Err(Error::new(
-            StatusCode::NOT_FOUND,
-            "CONTEXT_NOT_FOUND",
-            format!("no context is called {context:?}; GET /instances/contexts lists them"),
-        ));
+        return Err(no_such_context(&context));
     }
     Ok(Json(Flags(Some(shared.contexts.get(&context).features))))
 }

@@ -1,5 +1,5 @@
-//! The JSON API of administrators, compatible with the tools of the original. It converts requests to the messages of the
-//! contracts, has the handlers of gRPC carry them out, and converts the results. Nothing is decided here.
+//! The JSON API of administrators, compatible with the tools of the original. It converts requests, has the handlers of gRPC
+//! or the same actions carry them out, and converts the results. Nothing is decided here.
 //!
 //! One file has the routes of one group. [`openapi`] collects the routes and their document from the same functions.
 

@@ -103,7 +103,7 @@ pub(super) async fn list(
     let start = start.strip_prefix(&prefix).unwrap_or(&start);
     let mut apps = Vec::new();
     if !start.is_empty() {
-        apps.extend(get(&shared, kind, &bearer, start).await?);
+        apps.extend(installed(get(&shared, kind, &bearer, start).await)?);
     }
     // One more than the page has: the next page begins with it.
     let rest = (limit + 1).saturating_sub(apps.len());
@@ -131,21 +131,21 @@ pub(super) async fn list(
     Ok(JsonApi(StatusCode::OK, document).into_response())
 }
 
-/// An installed app; `None` when it is not installed.
-async fn get(
-    shared: &Shared,
-    kind: &Kind,
-    bearer: &Bearer,
-    slug: &str,
-) -> Result<Option<App>, Status> {
+async fn get(shared: &Shared, kind: &Kind, bearer: &Bearer, slug: &str) -> Result<App, Status> {
     let request = GetAppRequest {
         slug: slug.to_owned(),
         kind: kind.kind.into(),
         with_document: true,
     };
     let mut client = shared.peers.apps();
-    match client.get_app(call(request, bearer, CALL)).await {
-        Ok(app) => Ok(Some(app.into_inner())),
+    let app = client.get_app(call(request, bearer, CALL)).await?;
+    Ok(app.into_inner())
+}
+
+/// The app that was read; `None` when it is not installed.
+fn installed(read: Result<App, Status>) -> Result<Option<App>, Status> {
+    match read {
+        Ok(app) => Ok(Some(app)),
         Err(status) if status.code() == Code::NotFound => Ok(None),
         Err(status) => Err(status),
     }
@@ -159,14 +159,8 @@ pub(super) async fn show(
     Segments(slug): Segments<String>,
 ) -> Result<JsonApi<Value>, Refusal> {
     bearer.token.require(kind.doctype, "GET")?;
-    let request = GetAppRequest {
-        slug,
-        kind: kind.kind.into(),
-        with_document: true,
-    };
-    let mut client = shared.peers.apps();
-    let app = client.get_app(call(request, &bearer, CALL)).await?;
-    let data = object(&shared, kind, &app.into_inner(), Some(&bearer));
+    let app = get(&shared, kind, &bearer, &slug).await?;
+    let data = object(&shared, kind, &app, Some(&bearer));
     Ok(JsonApi(StatusCode::OK, json!({"data": data})))
 }
 
@@ -205,8 +199,10 @@ fn check_slug(slug: &str) -> Result<(), json_api::Error> {
     if scope::is_slug(slug) {
         return Ok(());
     }
-    let wrong = format!("{slug:?} is no slug of an app; one looks like drive");
-    Err(json_api::Error::parameter("slug", wrong))
+    Err(json_api::Error::parameter(
+        "slug",
+        "is no slug of an app; one looks like drive",
+    ))
 }
 
 /// Installs an app, and answers when that is done.
@@ -262,12 +258,12 @@ pub(super) async fn update(
     };
     let mut client = shared.peers.apps();
     if asked.permissions_acked != Some(true)
-        && let Some(installed) = get(&shared, kind, &bearer, &request.slug).await?
+        && let Some(before) = installed(get(&shared, kind, &bearer, &request.slug).await)?
     {
         request.validate_only = true;
         let checked = client.update_app(call(request.clone(), &bearer, INSTALLATION));
         let wants_more = match checked.await {
-            Ok(next) => asks_for_more(&installed, next.get_ref()),
+            Ok(next) => asks_for_more(&before, next.get_ref()),
             Err(status) => return Ok(written(&shared, kind, Err(status), &headers)),
         };
         if wants_more {
@@ -277,8 +273,8 @@ pub(super) async fn update(
             return Ok(refused.into_response());
         }
         request.validate_only = false;
-        // The version that was looked at is the one that is updated.
-        request.etag = installed.etag;
+        // What is replaced is what was compared.
+        request.etag = before.etag;
     }
     let updated = client
         .update_app(call(request, &bearer, INSTALLATION))

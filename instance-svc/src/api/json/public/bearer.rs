@@ -17,7 +17,7 @@ use url::form_urlencoded;
 
 use crate::{
     actions::check_token::{self, check_token},
-    api::Shared,
+    api::{Shared, json::parameters::refused},
     domain::bearer::Refused,
     error::Error,
 };
@@ -58,7 +58,7 @@ impl IntoResponse for Refusal {
         let mut response = match self.0 {
             // It is for the caller, as the service put it.
             Error::Service(status) => json_api::Error::from(status).into_response(),
-            error => super::super::parameters::refused(error).into_response(),
+            error => refused(error).into_response(),
         };
         if let Some(wanted) = wanted {
             let headers = response.headers_mut();
