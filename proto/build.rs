@@ -13,6 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "hamlet/files/v1/files.proto",
             "hamlet/instance/v1/directory.proto",
             "hamlet/instance/v1/features.proto",
+            "hamlet/instance/v1/identity.proto",
             "hamlet/instance/v1/instance.proto",
             "hamlet/instance/v1/operation.proto",
         ],
@@ -27,7 +28,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     )?;
 
     // These messages contain secrets. `src/redacted.rs` implements `Debug` for them.
-    const SECRET: [&str; 7] = [
+    const SECRET: [&str; 9] = [
+        ".hamlet.instance.v1.AppPage",
+        ".hamlet.instance.v1.AuthenticateRequest",
         ".hamlet.instance.v1.CheckRegisterTokenRequest",
         ".hamlet.instance.v1.CreateInstanceRequest",
         ".hamlet.instance.v1.CreateInstanceResult",

@@ -3,9 +3,26 @@
 use std::fmt::{Debug, Formatter, Result};
 
 use crate::hamlet::instance::v1::{
-    CheckRegisterTokenRequest, CreateInstanceRequest, CreateInstanceResult, RegisterLink,
-    RegisterPassphraseRequest, SetPassphraseRequest, Token,
+    AppPage, AuthenticateRequest, CheckRegisterTokenRequest, CreateInstanceRequest,
+    CreateInstanceResult, RegisterLink, RegisterPassphraseRequest, SetPassphraseRequest, Token,
 };
+
+impl Debug for AppPage {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.debug_struct("AppPage")
+            .field("flags", &self.flags)
+            .field("capabilities", &self.capabilities)
+            .field("tracking", &self.tracking)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Debug for AuthenticateRequest {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.debug_struct("AuthenticateRequest")
+            .finish_non_exhaustive()
+    }
+}
 
 impl Debug for CreateInstanceRequest {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
@@ -72,8 +89,8 @@ impl Debug for Token {
 #[cfg(test)]
 mod tests {
     use super::{
-        CheckRegisterTokenRequest, CreateInstanceRequest, CreateInstanceResult, RegisterLink,
-        RegisterPassphraseRequest, SetPassphraseRequest, Token,
+        AppPage, AuthenticateRequest, CheckRegisterTokenRequest, CreateInstanceRequest,
+        CreateInstanceResult, RegisterLink, RegisterPassphraseRequest, SetPassphraseRequest, Token,
     };
 
     #[test]
@@ -130,6 +147,20 @@ mod tests {
                 }
             ),
             format!("{:?}", Token { token: secret() }),
+            format!(
+                "{:?}",
+                AppPage {
+                    token: secret(),
+                    ..AppPage::default()
+                }
+            ),
+            format!(
+                "{:?}",
+                AuthenticateRequest {
+                    session_cookie: secret(),
+                    token: secret(),
+                }
+            ),
         ];
         for text in shown {
             assert!(!text.contains("secret"), "{text}");

@@ -9,12 +9,13 @@
 //! | `x-hamlet-key` | the cluster key |
 //! | `x-hamlet-door` | `public`, `admin` or `internal` |
 //! | `x-hamlet-tenant-bin` | a [`Tenant`], when the call is for one instance |
+//! | `x-hamlet-identity-bin` | an [`Identity`], when the caller has a session or a token of that instance |
 //!
-//! The gateway *replaces* all three in what it forwards, so a client cannot choose its tenant by a
-//! header.
+//! The gateway *replaces* all of them in what it forwards, so a client can choose neither its tenant nor its
+//! identity by a header.
 
-use hamlet_proto::hamlet::instance::v1::Tenant;
-use prost::Message as _;
+use hamlet_proto::hamlet::instance::v1::{Identity, Tenant};
+use prost::Message;
 use tonic::{
     Code, Request, Status,
     metadata::{Ascii, MetadataMap, MetadataValue},
@@ -29,6 +30,8 @@ pub const KEY_HEADER: &str = "x-hamlet-key";
 pub const DOOR_HEADER: &str = "x-hamlet-door";
 /// The header of the tenant.
 pub const TENANT_HEADER: &str = "x-hamlet-tenant-bin";
+/// The header of the identity.
+pub const IDENTITY_HEADER: &str = "x-hamlet-identity-bin";
 
 /// The listener through which a call reached Hamlet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +70,7 @@ impl Door {
 pub struct Caller {
     door: Door,
     tenant: Option<Tenant>,
+    identity: Option<Identity>,
 }
 
 impl Caller {
@@ -140,6 +144,12 @@ impl Caller {
             .build()
         })
     }
+
+    /// Whose session or token the call was made with; `None` for a stranger.
+    #[must_use]
+    pub const fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
+    }
 }
 
 /// Accepts calls with the cluster key, and reads from their headers who calls.
@@ -175,32 +185,40 @@ impl Interceptor for Authenticate {
             .get(DOOR_HEADER)
             .and_then(|value| Door::parse(value.as_bytes()))
             .ok_or_else(|| Status::internal("the call does not say which door it came through"))?;
-        let tenant = read_tenant(metadata)?;
+        let tenant: Option<Tenant> = read(metadata, TENANT_HEADER)?;
+        let identity = read(metadata, IDENTITY_HEADER)?;
         if tenant.as_ref().is_some_and(|tenant| tenant.debug) {
             telemetry::debug_this_call();
         }
-        request.extensions_mut().insert(Caller { door, tenant });
+        request.extensions_mut().insert(Caller {
+            door,
+            tenant,
+            identity,
+        });
         Ok(request)
     }
 }
 
-fn read_tenant(metadata: &MetadataMap) -> Result<Option<Tenant>, Status> {
-    let Some(value) = metadata.get_bin(TENANT_HEADER) else {
+fn read<M: Message + Default>(
+    metadata: &MetadataMap,
+    header: &'static str,
+) -> Result<Option<M>, Status> {
+    let Some(value) = metadata.get_bin(header) else {
         return Ok(None);
     };
     let bytes = value
         .to_bytes()
-        .map_err(|_| Status::internal("the tenant header is not base64"))?;
-    Tenant::decode(bytes)
+        .map_err(|_| Status::internal(format!("the header {header} is not base64")))?;
+    M::decode(bytes)
         .map(Some)
-        .map_err(|_| Status::internal("the tenant header does not hold a tenant"))
+        .map_err(|_| Status::internal(format!("the header {header} does not hold its message")))
 }
 
-/// The tenant header's value, for the gateway: the base64 of the encoded message, unpadded.
+/// The value of the tenant's or the identity's header, for the gateway: the base64 of the encoded message, unpadded.
 #[must_use]
-pub fn tenant_header(tenant: &Tenant) -> String {
+pub fn header_value(message: &impl Message) -> String {
     use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD_NO_PAD.encode(tenant.encode_to_vec())
+    base64::engine::general_purpose::STANDARD_NO_PAD.encode(message.encode_to_vec())
 }
 
 /// A request to another service for one instance.
@@ -211,6 +229,21 @@ pub fn for_tenant<T>(message: T, tenant: &Tenant) -> Request<T> {
         MetadataValue::from_bytes(&tenant.encode_to_vec()),
     );
     request
+}
+
+/// A request to another service for one instance, on behalf of whoever made the call that it serves.
+///
+/// # Errors
+/// INVALID_ARGUMENT when that call names no instance.
+pub fn on_behalf_of<T>(message: T, caller: &Caller) -> Result<Request<T>, Status> {
+    let mut request = for_tenant(message, caller.tenant()?);
+    if let Some(identity) = caller.identity() {
+        request.metadata_mut().insert_bin(
+            IDENTITY_HEADER,
+            MetadataValue::from_bytes(&identity.encode_to_vec()),
+        );
+    }
+    Ok(request)
 }
 
 /// Adds the cluster key to calls from this service to another.
@@ -257,9 +290,9 @@ mod tests {
 
     use tonic::{Code, Request, service::Interceptor as _};
 
-    use super::{AttachKey, Authenticate, Caller, Door, for_tenant};
+    use super::{AttachKey, Authenticate, Caller, Door, for_tenant, on_behalf_of};
     use crate::secret::Secret;
-    use hamlet_proto::hamlet::instance::v1::Tenant;
+    use hamlet_proto::hamlet::instance::v1::{Identity, Tenant};
 
     fn tenant() -> Tenant {
         Tenant {
@@ -296,10 +329,31 @@ mod tests {
     }
 
     #[test]
+    fn a_service_passes_on_who_calls() {
+        let caller = Caller {
+            door: Door::Public,
+            tenant: Some(tenant()),
+            identity: Some(Identity {
+                session_id: "it".to_owned(),
+                ..Identity::default()
+            }),
+        };
+        let sent = AttachKey::new(Secret::new("right"))
+            .unwrap()
+            .call(on_behalf_of((), &caller).unwrap())
+            .unwrap();
+        let got = Authenticate::new(Secret::new("right")).call(sent).unwrap();
+        let got = Caller::of(&got).unwrap();
+        assert_eq!(got.identity().unwrap().session_id, "it");
+        assert_eq!(got.tenant().unwrap(), &tenant());
+    }
+
+    #[test]
     fn a_public_caller_is_not_an_administrator() {
         let caller = Caller {
             door: Door::Public,
             tenant: None,
+            identity: None,
         };
         assert_eq!(
             caller.require_admin().unwrap_err().code(),

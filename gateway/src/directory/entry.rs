@@ -10,7 +10,7 @@ use hamlet_proto::hamlet::instance::v1::{
 };
 use http::HeaderValue;
 use prost_types::Timestamp;
-use service_kit::{caller::tenant_header, telemetry::Trace};
+use service_kit::{caller::header_value, telemetry::Trace};
 
 /// How many different values of a kind are shared between entries. There are a handful of each.
 const SHARED: usize = 256;
@@ -166,7 +166,7 @@ impl Reader {
             HostState::Unspecified => return None,
         };
         let tenant = response.tenant?;
-        let header = HeaderValue::try_from(tenant_header(&tenant)).ok()?;
+        let header = HeaderValue::try_from(header_value(&tenant)).ok()?;
         Some(HostEntry {
             tenant: self.tenant(key, tenant),
             header,

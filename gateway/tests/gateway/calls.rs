@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use service_kit::caller::tenant_header;
+use service_kit::caller::header_value;
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
@@ -33,7 +33,7 @@ async fn a_call_arrives_with_the_tenant_that_the_gateway_found() {
         .await;
     assert_eq!(told.code(), Code::Ok);
     let told = told.text();
-    let tenant = tenant_header(&active_instance("alice.example").tenant.unwrap());
+    let tenant = header_value(&active_instance("alice.example").tenant.unwrap());
     for line in [
         ":authority: alice.example:8080".to_owned(),
         format!("x-hamlet-tenant-bin: {tenant}"),
