@@ -84,6 +84,16 @@ pub(crate) fn text<'a>(app: &'a AppDocument, name: &str) -> &'a str {
         .unwrap_or_default()
 }
 
+/// The name of an app in a language; that of the manifest when it has none in that language.
+pub(crate) fn localized_name<'a>(app: &'a AppDocument, locale: &str) -> &'a str {
+    app.body
+        .get("locales")
+        .and_then(|locales| locales.get(locale))
+        .and_then(|texts| texts.get("name"))
+        .and_then(Value::as_str)
+        .unwrap_or_else(|| text(app, "name"))
+}
+
 /// The apps of one instance.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
@@ -199,6 +209,16 @@ impl Store {
         }
         apps.truncate(limit);
         Ok(apps)
+    }
+
+    /// The slugs of the first `limit` apps, sorted.
+    pub(crate) async fn slugs(&self, kind: AppType, limit: usize) -> Result<Vec<String>, Error> {
+        let prefix = kind.document_id("");
+        let query = AllDocs::prefix(&prefix).limit(limit);
+        let found = self.database(kind.doctype())?.all_docs(query);
+        let found: Vec<_> = found.try_collect().await?;
+        let slugs = found.iter().filter_map(|row| row.id.strip_prefix(&prefix));
+        Ok(slugs.map(str::to_owned).collect())
     }
 
     /// Writes the triggers of an app. They have no effect until the app is published. Idempotent.

@@ -289,6 +289,7 @@ impl Installation {
                     couch: couch.clone(),
                     contexts: contexts.clone(),
                     cluster_key: cluster_key.clone(),
+                    instances: peer::connect(&instances, cluster_key)?,
                     app_folder,
                 },
                 apps_listener,

@@ -11,7 +11,7 @@ use crate::{
     answer::{
         Body,
         grpc::{self, is_grpc},
-        http::{Negotiated, favicon, plain, redirect, see_other},
+        http::{Negotiated, favicon, plain, redirect, see_other, to_start},
     },
     directory::{Directory, HostEntry, InstanceState, Resolution},
     exposure::Exposure,
@@ -135,6 +135,7 @@ impl PublicDoor {
         let resolution = self.directory.resolve(whose.host).await;
         if let Resolution::Found(entry) = &resolution
             && entry.state == InstanceState::Active
+            && !waits_for_its_owner(entry)
             && let Some(service) = self.routes.of(
                 request.method(),
                 request.uri().path(),
@@ -181,6 +182,7 @@ impl PublicDoor {
                 ),
                 Found::Favicon => favicon(request.method() == Method::HEAD),
                 Found::ChangePassword => see_other(CHOOSE_PATH),
+                Found::Start => to_start(&entry.tenant.url()),
                 Found::Step(step) => {
                     self.onboarding
                         .answer(step, host, entry, &asked, whose.caller(), request)
@@ -216,6 +218,13 @@ enum Found<'a> {
     Favicon,
     /// Where password managers look for the page on which a passphrase is changed.
     ChangePassword,
+    /// The start page of the instance, on the host of an app: there is nobody yet to whom the app belongs.
+    Start,
+}
+
+/// Whether the host is that of an app whose owner has yet to choose a passphrase.
+fn waits_for_its_owner(entry: &HostEntry) -> bool {
+    entry.onboarding && !entry.app_slug.is_empty()
 }
 
 fn page_of<'a>(entry: &'a HostEntry, request: &Request<Incoming>) -> Found<'a> {
@@ -228,6 +237,9 @@ fn page_of<'a>(entry: &'a HostEntry, request: &Request<Incoming>) -> Found<'a> {
     let is_open = entry.app_slug.is_empty() && entry.state == InstanceState::Active;
     if path == CHANGE_PASSWORD_PATH && is_open && reads {
         return Found::ChangePassword;
+    }
+    if entry.state == InstanceState::Active && waits_for_its_owner(entry) {
+        return Found::Start;
     }
     Found::Page(match &entry.state {
         InstanceState::Deleting => Page::Deleting { domain },
