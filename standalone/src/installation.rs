@@ -209,6 +209,7 @@ impl Installation {
                 door: &door,
                 apps: apps.as_deref(),
                 data: &settings.data,
+                instances: &settings.instances,
             };
             tokio::select! {
                 shown = demo.run() => shown?,

@@ -13,6 +13,7 @@ use crate::{
         grpc::{self, is_grpc},
         http::{Negotiated, favicon, plain, redirect, see_other, to_start},
     },
+    cors::CrossOrigin,
     directory::{Directory, HostEntry, InstanceState, Resolution},
     exposure::Exposure,
     forward::{Forwarder, Whose},
@@ -74,7 +75,17 @@ impl Handler for PublicDoor {
             last_lines: &origin.last_lines,
         };
         if !is_grpc(request.headers()) {
+            let other_page = CrossOrigin::of(&request);
+            if let Some(page) = &other_page
+                && let Some(answer) = page.preflight(&self.directory, host).await
+            {
+                return answer;
+            }
             let mut response = self.answer(whose, request, &origin.connection).await;
+            if let Some(page) = &other_page {
+                page.open(&self.directory, host, response.headers_mut())
+                    .await;
+            }
             if let Some(hsts) = self.exposure.hsts.header(client.scheme, host) {
                 let headers = response.headers_mut();
                 headers.entry(STRICT_TRANSPORT_SECURITY).or_insert(hsts);
@@ -134,8 +145,13 @@ impl PublicDoor {
     ) -> Response<Body> {
         let resolution = self.directory.resolve(whose.host).await;
         if let Resolution::Found(entry) = &resolution
+            && entry.is_app_without_owner()
+        {
+            // There is nobody yet to whom the app belongs.
+            return to_start(&entry.tenant.url());
+        }
+        if let Resolution::Found(entry) = &resolution
             && entry.state == InstanceState::Active
-            && !waits_for_its_owner(entry)
             && let Some(service) = self.routes.of(
                 request.method(),
                 request.uri().path(),
@@ -182,7 +198,6 @@ impl PublicDoor {
                 ),
                 Found::Favicon => favicon(request.method() == Method::HEAD),
                 Found::ChangePassword => see_other(CHOOSE_PATH),
-                Found::Start => to_start(&entry.tenant.url()),
                 Found::Step(step) => {
                     self.onboarding
                         .answer(step, host, entry, &asked, whose.caller(), request)
@@ -218,13 +233,6 @@ enum Found<'a> {
     Favicon,
     /// Where password managers look for the page on which a passphrase is changed.
     ChangePassword,
-    /// The start page of the instance, on the host of an app: there is nobody yet to whom the app belongs.
-    Start,
-}
-
-/// Whether the host is that of an app whose owner has yet to choose a passphrase.
-fn waits_for_its_owner(entry: &HostEntry) -> bool {
-    entry.onboarding && !entry.app_slug.is_empty()
 }
 
 fn page_of<'a>(entry: &'a HostEntry, request: &Request<Incoming>) -> Found<'a> {
@@ -237,9 +245,6 @@ fn page_of<'a>(entry: &'a HostEntry, request: &Request<Incoming>) -> Found<'a> {
     let is_open = entry.app_slug.is_empty() && entry.state == InstanceState::Active;
     if path == CHANGE_PASSWORD_PATH && is_open && reads {
         return Found::ChangePassword;
-    }
-    if entry.state == InstanceState::Active && waits_for_its_owner(entry) {
-        return Found::Start;
     }
     Found::Page(match &entry.state {
         InstanceState::Deleting => Page::Deleting { domain },
