@@ -252,6 +252,21 @@ impl Store {
         write(&self.database(PERMISSIONS)?, permission, "/source_id").await
     }
 
+    /// The permissions of an app, whoever wrote them.
+    pub(crate) async fn permissions(
+        &self,
+        kind: AppType,
+        slug: &str,
+    ) -> Result<Option<AppDocument>, Error> {
+        let permissions = self.database(PERMISSIONS)?;
+        let ours = permission_id(&self.prefix, kind, slug);
+        if let Some(found) = permissions.get(&ours).await? {
+            return Ok(Some(found));
+        }
+        let mut found = Box::pin(permissions.find(permissions_of(kind, slug)));
+        Ok(found.try_next().await?)
+    }
+
     /// Removes the permissions of an app that Hamlet wrote. Idempotent.
     pub(crate) async fn remove_permission(&self, kind: AppType, slug: &str) -> Result<(), Error> {
         let id = permission_id(&self.prefix, kind, slug);
@@ -334,12 +349,8 @@ impl Store {
         // The permission document that Hamlet writes is known by its id. For other software, CouchDB generates the id.
         self.remove_permission(kind, slug).await?;
         let permissions = self.database(PERMISSIONS)?;
-        let query = Find::new(json!({
-            "source_id": kind.document_id(slug),
-            "type": kind.permission_type(),
-        }))
-        .use_index("by-source-and-type", None);
-        let found: Vec<AppDocument> = permissions.find(query).try_collect().await?;
+        let found = permissions.find(permissions_of(kind, slug));
+        let found: Vec<AppDocument> = found.try_collect().await?;
         for permission in found {
             delete(&permissions, &permission.id).await?;
         }
@@ -351,6 +362,15 @@ impl Store {
             }),
         }
     }
+}
+
+/// Finds the permissions of an app. Other software lets CouchDB make their ids.
+fn permissions_of(kind: AppType, slug: &str) -> Find {
+    Find::new(json!({
+        "source_id": kind.document_id(slug),
+        "type": kind.permission_type(),
+    }))
+    .use_index("by-source-and-type", None)
 }
 
 fn permission_designs() -> Result<Vec<BulkDoc>, Error> {

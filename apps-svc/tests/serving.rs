@@ -340,3 +340,44 @@ async fn only_the_gateway_says_whose_app_it_is() {
         .unwrap();
     assert_eq!(answer.status(), 401);
 }
+
+#[tokio::test]
+async fn an_icon_is_for_who_may_read_the_app() {
+    use hamlet_proto::hamlet::instance::v1::identity::Kind;
+    let world = with(&["home", "drive", "jotter"]).await;
+    world.install_konnector("lumen-bills").await.unwrap();
+    let icon = |path: &str| world.visit("", path).without_app();
+    assert_eq!(icon("/apps/drive/icon").get().await.status, 401);
+    let owner = icon("/apps/drive/icon/1.0.0").logged_in().get().await;
+    assert_eq!(owner.status, 200, "{owner:?}");
+    assert_eq!(owner.header("content-type"), "image/svg+xml");
+    let kept = "private, max-age=31536000, immutable";
+    assert_eq!(owner.header("cache-control"), kept);
+    assert!(owner.header("content-security-policy").contains("sandbox"));
+    let newest = icon("/apps/drive/icon").logged_in().get().await;
+    assert_eq!(newest.header("cache-control"), "private, no-cache");
+    let bills = icon("/konnectors/lumen-bills/icon").logged_in().get().await;
+    assert_eq!(bills.status, 200);
+    for none in [
+        "/apps/drive/icon/9.9.9",
+        "/apps/nosuch/icon",
+        "/konnectors/drive/icon",
+        "/apps/drive/other",
+    ] {
+        let answer = icon(none).logged_in().get().await;
+        assert_eq!(answer.status, 404, "{none}");
+    }
+
+    let token = async |kind: Kind, subject: &str, scope: &str| {
+        let visit = icon("/apps/drive/icon").identity(kind, subject, scope);
+        visit.get().await.status.as_u16()
+    };
+    // What an app may do is in its permissions.
+    assert_eq!(token(Kind::App, "home", "").await, 200);
+    assert_eq!(token(Kind::App, "jotter", "").await, 403);
+    assert_eq!(token(Kind::App, "nosuch", "").await, 403);
+    assert_eq!(token(Kind::Cli, "", "io.cozy.apps:GET").await, 200);
+    assert_eq!(token(Kind::Cli, "", "io.cozy.files").await, 403);
+    assert_eq!(token(Kind::Oauth, "x", "@io.cozy.apps/home").await, 200);
+    assert_eq!(token(Kind::Oauth, "x", "@io.cozy.apps/jotter").await, 403);
+}

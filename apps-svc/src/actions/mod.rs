@@ -1,5 +1,6 @@
 //! What can be done with apps: one action per file.
 
+pub(crate) mod authorize;
 mod belongings;
 pub(crate) mod check;
 mod fetch;

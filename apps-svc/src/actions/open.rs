@@ -1,4 +1,4 @@
-//! Opens an installed web app, in order to serve it.
+//! Opens an installed app, in order to serve it.
 
 use std::{
     sync::Arc,
@@ -21,7 +21,7 @@ const FRESH: Duration = Duration::from_millis(500);
 /// How much memory apps that were read lately may take, in bytes.
 const MEMORY: u64 = 8 << 20;
 
-/// An installed web app.
+/// An installed app.
 #[derive(Debug)]
 pub(crate) struct Opened {
     /// Its slug.
@@ -53,7 +53,7 @@ impl Opened {
     }
 }
 
-/// Apps that were read lately, by instance, slug and language.
+/// Apps that were read lately, by instance, document and language.
 pub(super) type OpenApps = Cache<(String, String, String), Arc<Opened>, BySize>;
 
 /// Weighs an app without its files, which are kept elsewhere.
@@ -83,18 +83,19 @@ pub(super) fn open_apps() -> OpenApps {
     Cache::with_weighter(4096, MEMORY, BySize)
 }
 
-/// The web app of this slug; `None` when it is not installed.
+/// The app of this slug; `None` when it is not installed.
 ///
 /// # Errors
 /// When the database or the content store fails.
 pub(crate) async fn open(
     shared: &Shared,
     tenant: &Tenant,
+    kind: AppType,
     slug: &str,
 ) -> Result<Option<Arc<Opened>>, Error> {
     let key = (
         tenant.prefix.clone(),
-        slug.to_owned(),
+        kind.document_id(slug),
         tenant.locale.clone(),
     );
     if let Some(app) = shared.open_apps.get(&key)
@@ -103,7 +104,6 @@ pub(crate) async fn open(
         return Ok(Some(app));
     }
     let read = Instant::now();
-    let kind = AppType::Webapp;
     let Some(app) = shared.store(tenant)?.app(kind, slug).await? else {
         return Ok(None);
     };

@@ -8,6 +8,7 @@ pub(crate) mod page;
 pub(crate) mod path;
 pub(crate) mod permissions;
 pub(crate) mod policy;
+pub(crate) mod rights;
 pub(crate) mod routes;
 pub(crate) mod slug;
 pub(crate) mod source;

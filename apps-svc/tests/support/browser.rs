@@ -48,12 +48,35 @@ impl World {
 impl Visit {
     /// With the session of the owner.
     pub(crate) fn logged_in(self) -> Self {
+        self.identity(Kind::Session, "", "")
+    }
+
+    /// With a token, or a session.
+    pub(crate) fn identity(self, kind: Kind, subject: &str, scope: &str) -> Self {
         let identity = Identity {
-            kind: Kind::Session.into(),
+            kind: kind.into(),
             session_id: "session".to_owned(),
-            ..Identity::default()
+            subject: subject.to_owned(),
+            scope: scope.to_owned(),
+            expire_time: None,
         };
         self.header(IDENTITY_HEADER, &header_value(&identity))
+    }
+
+    /// At the host of the instance itself.
+    pub(crate) fn without_app(self) -> Self {
+        self.change(|request| {
+            request.headers_mut().remove(APP_HEADER);
+        })
+    }
+
+    fn change(self, change: impl FnOnce(&mut reqwest::Request)) -> Self {
+        let (client, request) = self.request.build_split();
+        let mut request = request.unwrap();
+        change(&mut request);
+        Self {
+            request: reqwest::RequestBuilder::from_parts(client, request),
+        }
     }
 
     pub(crate) fn header(self, name: &str, value: &str) -> Self {
@@ -64,12 +87,10 @@ impl Visit {
 
     /// At another host.
     pub(crate) fn at(self, host: &str) -> Self {
-        let (client, request) = self.request.build_split();
-        let mut request = request.unwrap();
-        request.headers_mut().insert("host", host.parse().unwrap());
-        Self {
-            request: reqwest::RequestBuilder::from_parts(client, request),
-        }
+        let host = host.parse().unwrap();
+        self.change(|request| {
+            request.headers_mut().insert("host", host);
+        })
     }
 
     pub(crate) async fn get(self) -> Answer {

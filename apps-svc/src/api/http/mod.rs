@@ -1,10 +1,12 @@
-//! Plain HTTP: web apps on their hosts, for browsers.
+//! Plain HTTP: web apps on their hosts, for browsers, and the icons of apps.
 //!
 //! - [`visit`] is a request to the host of an app
 //! - [`file`] answers with a file, [`page`] with a page and its values
+//! - [`icon`] has the icons, on the host of the instance
 //! - [`refusal`] tells people and programs why there is none
 
 mod file;
+mod icon;
 mod page;
 mod refusal;
 mod visit;
@@ -28,6 +30,7 @@ pub(crate) fn routes(shared: Shared) -> Router {
     Router::new()
         .route("/", any(nothing_here))
         .route("/{*path}", any(nothing_here))
+        .merge(icon::routes().with_state(shared.clone()))
         .layer(from_fn_with_state(shared, app_host))
 }
 

@@ -1,5 +1,7 @@
 //! A request to the host of an app.
 
+use std::sync::Arc;
+
 use axum::{
     body::Body,
     response::{IntoResponse as _, Response},
@@ -23,8 +25,12 @@ use super::{
     refusal::{Refusal, Why},
 };
 use crate::{
-    actions::{Shared, open::open, page::is_logged_in},
-    domain::{addresses::Addresses, policy::policy, routes, slug},
+    actions::{
+        Shared,
+        open::{Opened, open},
+        page::is_logged_in,
+    },
+    domain::{addresses::Addresses, app_type::AppType, policy::policy, routes, slug},
     error::Error,
 };
 
@@ -115,6 +121,11 @@ impl<'a> Visit<'a> {
         policy(&self.at, &frames)
     }
 
+    /// An installed web app of the instance.
+    async fn app(&self, slug: &str) -> Result<Option<Arc<Opened>>, Error> {
+        open(self.shared, self.tenant, AppType::Webapp, slug).await
+    }
+
     async fn find(&self) -> Result<Response, Why> {
         if ![Method::GET, Method::HEAD].contains(&self.head.method) {
             return Err(Why::Method);
@@ -123,7 +134,7 @@ impl<'a> Visit<'a> {
             return Err(Why::Slug);
         }
         let path = routes::path_of(self.head.uri.path()).ok_or(Why::NoFile)?;
-        let Some(app) = open(self.shared, self.tenant, self.slug).await? else {
+        let Some(app) = self.app(self.slug).await? else {
             return self.elsewhere().await;
         };
         let (true, Some(files)) = (app.is_ready(), app.files.clone()) else {
@@ -184,8 +195,7 @@ impl<'a> Visit<'a> {
             .and_then(|accept| accept.to_str().ok())
             .is_some_and(|accept| accept.contains("text/html"));
         // The store knows which apps there are, and says so itself.
-        if is_person && self.slug != STORE && open(self.shared, self.tenant, STORE).await?.is_some()
-        {
+        if is_person && self.slug != STORE && self.app(STORE).await?.is_some() {
             let store = self.at.sibling_origin(STORE);
             let to = format!("{store}/#/discover/{}", self.slug);
             return Ok(redirect(StatusCode::TEMPORARY_REDIRECT, &to));
