@@ -13,6 +13,7 @@ mod answer;
 mod caller;
 mod certificates;
 mod config;
+mod cors;
 mod credential;
 mod directory;
 mod door;

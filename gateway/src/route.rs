@@ -54,7 +54,7 @@ impl Default for HttpRoutes {
                 .map(|path| (path.to_owned(), Service::Instances))
                 .to_vec(),
             methods: vec![(put.0, put.1, Service::Instances)],
-            app_hosts: None,
+            app_hosts: Some(Service::Apps),
         }
     }
 }
@@ -167,7 +167,9 @@ mod tests {
         assert_eq!(put("/form"), Some(Service::Instances));
         assert_eq!(put("/form/x"), None);
         assert_eq!(routes.of(&Method::POST, "/form", false), None);
-        assert_eq!(HttpRoutes::default().of(&Method::GET, "/apps", true), None);
+        let default = HttpRoutes::default();
+        let of_app = default.of(&Method::GET, "/apps", true);
+        assert_eq!(of_app, Some(Service::Apps));
     }
 
     #[test]

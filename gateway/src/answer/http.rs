@@ -300,6 +300,15 @@ pub(crate) fn see_other(location: &str) -> Response<Body> {
     }
 }
 
+/// Leads to the start page of an instance, for now.
+pub(crate) fn to_start(url: &str) -> Response<Body> {
+    let mut response = see_other(url);
+    if response.headers().contains_key(LOCATION) {
+        *response.status_mut() = StatusCode::FOUND;
+    }
+    response
+}
+
 /// A script of ours.
 pub(crate) fn script(text: &'static str, head_only: bool) -> Response<Body> {
     let mut response = Response::new(if head_only {

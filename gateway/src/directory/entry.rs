@@ -108,6 +108,13 @@ impl HostEntry {
     }
 }
 
+impl HostEntry {
+    /// Whether the host is that of an app of an active instance whose owner has yet to choose a passphrase.
+    pub(crate) fn is_app_without_owner(&self) -> bool {
+        self.onboarding && !self.app_slug.is_empty() && self.state == InstanceState::Active
+    }
+}
+
 impl HostTenant {
     /// The address of the instance in a browser, with a final slash.
     pub(crate) fn url(&self) -> String {

@@ -11,8 +11,9 @@ use crate::{
     answer::{
         Body,
         grpc::{self, is_grpc},
-        http::{Negotiated, favicon, plain, redirect, see_other},
+        http::{Negotiated, favicon, plain, redirect, see_other, to_start},
     },
+    cors::CrossOrigin,
     directory::{Directory, HostEntry, InstanceState, Resolution},
     exposure::Exposure,
     forward::{Forwarder, Whose},
@@ -74,7 +75,17 @@ impl Handler for PublicDoor {
             last_lines: &origin.last_lines,
         };
         if !is_grpc(request.headers()) {
+            let other_page = CrossOrigin::of(&request);
+            if let Some(page) = &other_page
+                && let Some(answer) = page.preflight(&self.directory, host).await
+            {
+                return answer;
+            }
             let mut response = self.answer(whose, request, &origin.connection).await;
+            if let Some(page) = &other_page {
+                page.open(&self.directory, host, response.headers_mut())
+                    .await;
+            }
             if let Some(hsts) = self.exposure.hsts.header(client.scheme, host) {
                 let headers = response.headers_mut();
                 headers.entry(STRICT_TRANSPORT_SECURITY).or_insert(hsts);
@@ -133,6 +144,12 @@ impl PublicDoor {
         connection: &Arc<Connection>,
     ) -> Response<Body> {
         let resolution = self.directory.resolve(whose.host).await;
+        if let Resolution::Found(entry) = &resolution
+            && entry.is_app_without_owner()
+        {
+            // There is nobody yet to whom the app belongs.
+            return to_start(&entry.tenant.url());
+        }
         if let Resolution::Found(entry) = &resolution
             && entry.state == InstanceState::Active
             && let Some(service) = self.routes.of(

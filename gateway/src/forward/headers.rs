@@ -7,7 +7,7 @@ use std::{
 
 use http::{HeaderMap, HeaderName, HeaderValue, header::HOST};
 use service_kit::{
-    caller::{DOOR_HEADER, KEY_HEADER, TENANT_HEADER},
+    caller::{APP_HEADER, DOOR_HEADER, KEY_HEADER, TENANT_HEADER},
     peer,
     secret::Keyring,
 };
@@ -31,6 +31,12 @@ impl Forwarder {
         whose.trace.inject(headers);
         if let Some(entry) = whose.entry {
             headers.insert(TENANT_HEADER, entry.header.clone());
+            // The slug is part of a host, so it can stand in a header.
+            if !entry.app_slug.is_empty()
+                && let Ok(slug) = HeaderValue::from_str(&entry.app_slug)
+            {
+                headers.insert(APP_HEADER, slug);
+            }
         }
         Ok(())
     }

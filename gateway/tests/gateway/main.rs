@@ -12,6 +12,7 @@
 mod abuse;
 mod admin;
 mod calls;
+mod cors;
 mod directory;
 mod exposure;
 mod hosts;
