@@ -55,10 +55,6 @@ pub(crate) struct HostTenant {
     /// The main domain, with its port when it has one.
     pub(crate) domain: Text,
     pub(crate) locale: Arc<str>,
-    /// Its address in a browser. Of a usual one, only what precedes the domain.
-    url: Arc<str>,
-    /// Whether the address is `url`, the domain and a slash.
-    has_usual_url: bool,
     /// Whether calls for it are logged in detail.
     pub(crate) debug: bool,
 }
@@ -72,8 +68,6 @@ pub(crate) struct HostEntry {
     pub(crate) state: InstanceState,
     /// The app of an app host; empty for the instance itself.
     pub(crate) app_slug: Box<str>,
-    /// Whether the owner has yet to choose a passphrase.
-    pub(crate) onboarding: bool,
     /// Who runs the installation; `None` when the configuration does not say.
     pub(crate) operator: Option<Arc<Operator>>,
 }
@@ -104,17 +98,6 @@ impl HostEntry {
             trace.debugged(name)
         } else {
             trace.clone()
-        }
-    }
-}
-
-impl HostTenant {
-    /// The address of the instance in a browser, with a final slash.
-    pub(crate) fn url(&self) -> String {
-        if self.has_usual_url {
-            format!("{}{}/", self.url, self.domain.as_str())
-        } else {
-            self.url.as_ref().to_owned()
         }
     }
 }
@@ -172,7 +155,6 @@ impl Reader {
             header,
             state,
             app_slug: response.app_slug.into(),
-            onboarding: response.onboarding,
             operator: response.operator.map(|operator| {
                 shared(
                     &self.operators,
@@ -185,15 +167,9 @@ impl Reader {
 
     fn tenant(&self, key: &Arc<str>, tenant: Tenant) -> HostTenant {
         let text = |text: &str| shared(&self.texts, |it| *it == *text, || text.into());
-        let before = tenant
-            .url
-            .strip_suffix('/')
-            .and_then(|url| url.strip_suffix(tenant.domain.as_str()));
         HostTenant {
             locale: text(&tenant.locale),
             debug: tenant.debug,
-            has_usual_url: before.is_some(),
-            url: before.map_or_else(|| tenant.url.as_str().into(), text),
             id: Text(tenant.id.into()),
             domain: Text(if tenant.domain.as_str() == key.as_ref() {
                 Arc::clone(key)
@@ -269,10 +245,6 @@ mod tests {
         assert!(Arc::ptr_eq(&one.tenant.locale, &two.tenant.locale));
         let operators = [one.operator.as_ref(), two.operator.as_ref()].map(Option::unwrap);
         assert!(Arc::ptr_eq(operators[0], operators[1]));
-        assert_eq!(one.tenant.url(), "http://a.example:8080/");
-        assert_eq!(two.tenant.url(), "http://b.example/");
-        let odd = entry(&reader, "c.example", "https://elsewhere.example/c/");
-        assert_eq!(odd.tenant.url(), "https://elsewhere.example/c/");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
 
 use http::{HeaderMap, HeaderName, HeaderValue, header::HOST};
 use service_kit::{
-    caller::{DOOR_HEADER, KEY_HEADER, TENANT_HEADER},
+    caller::{DOOR_HEADER, IDENTITY_HEADER, KEY_HEADER, TENANT_HEADER},
     peer,
     secret::Keyring,
 };
@@ -31,6 +31,9 @@ impl Forwarder {
         whose.trace.inject(headers);
         if let Some(entry) = whose.entry {
             headers.insert(TENANT_HEADER, entry.header.clone());
+        }
+        if let Some(identity) = whose.identity {
+            headers.insert(IDENTITY_HEADER, identity.clone());
         }
         Ok(())
     }
