@@ -604,7 +604,7 @@ fn tokens_are_printed_alone() {
         token("token-cli bob.example io.cozy.files io.cozy.contacts:GET"),
         ""
     );
-    token("token-app bob.example home --expire 1h");
+    token("token-app bob.example home --expire 10m");
     token("token-konnector bob.example bills");
     let warned = token("token-oauth bob.example c1 io.cozy.files,io.cozy.contacts --expire 30d");
     assert!(warned.contains("comma"), "{warned}");
@@ -627,7 +627,7 @@ fn tokens_are_printed_alone() {
     let lives = |of: usize| tokens[of].lifetime.map(|span| span.seconds);
     assert_eq!(
         (lives(0), lives(1), lives(3)),
-        (None, Some(3600), Some(30 * 86_400))
+        (None, Some(600), Some(30 * 86_400))
     );
 }
 

@@ -232,6 +232,12 @@ impl InstanceDocument {
         (!secret.is_empty()).then(|| [version.as_bytes(), &secret].concat())
     }
 
+    /// The hash of the passphrase, as [`server`](super::passphrase::server) reads it; empty when there is none.
+    #[must_use]
+    pub fn stored_passphrase_hash(&self) -> &str {
+        &self.passphrase_hash
+    }
+
     /// The register token as stored; empty once the passphrase is set.
     #[must_use]
     pub const fn open_register_token(&self) -> &str {

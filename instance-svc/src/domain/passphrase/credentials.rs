@@ -295,6 +295,47 @@ impl Credentials {
     }
 }
 
+/// What the settings of the vault say of the present passphrase.
+#[derive(Clone, Default)]
+pub struct Stored {
+    /// The rounds of the client's derivation; `None` when clients send the passphrase itself.
+    pub iterations: Option<Iterations>,
+    /// The keys.
+    pub keys: VaultKeys,
+    /// What helps the owner to remember; empty for none.
+    pub hint: String,
+}
+
+impl std::fmt::Debug for Stored {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Stored(…)")
+    }
+}
+
+impl Stored {
+    /// Reads it.
+    #[must_use]
+    pub fn read(settings: &Map<String, Value>) -> Self {
+        let text = |field: &str| {
+            let text = settings.get(field).and_then(Value::as_str);
+            text.unwrap_or_default().to_owned()
+        };
+        let iterations = settings
+            .get("passphrase_kdf_iterations")
+            .and_then(Value::as_i64);
+        let iterations = iterations.and_then(|count| i32::try_from(count).ok());
+        Self {
+            iterations: iterations.and_then(|count| Iterations::new(count).ok()),
+            keys: VaultKeys {
+                key: text("key"),
+                public_key: text("public_key"),
+                private_key: text("private_key"),
+            },
+            hint: text("passphrase_hint"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(
