@@ -13,6 +13,7 @@ pub(crate) mod pages;
 mod passphrase;
 #[cfg(test)]
 mod stored_form;
+mod strangers;
 mod tokens;
 
 use std::sync::Arc;

@@ -12,13 +12,13 @@ mod settings;
 
 use axum::{
     Router,
-    middleware::from_fn_with_state,
+    middleware::{from_fn, from_fn_with_state},
     routing::{any, delete, get},
 };
 use service_kit::json_api;
 
 use self::apps::Kind;
-use crate::api::{Shared, cross_origin, pages::submit_first_passphrase};
+use crate::api::{Shared, cross_origin, pages::submit_first_passphrase, strangers};
 
 /// These routes. The document at the admin door does not describe them: they are of another door.
 pub(super) fn routes(shared: &Shared) -> Router<Shared> {
@@ -42,6 +42,7 @@ pub(super) fn routes(shared: &Shared) -> Router<Shared> {
         .route("/permissions/{*rest}", any(unbuilt))
         .route("/public/prelogin", get(prelogin::show))
         .route("/public/{*rest}", any(unbuilt))
+        .layer(from_fn(strangers::refuse))
         .layer(from_fn_with_state(shared.clone(), cross_origin::allow))
 }
 
