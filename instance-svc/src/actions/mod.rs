@@ -3,6 +3,7 @@
 pub(crate) mod adopt;
 pub(crate) mod app_versions;
 pub(crate) mod cancel;
+pub(crate) mod check_context;
 pub(crate) mod check_token;
 pub(crate) mod conflicts;
 pub(crate) mod create_token;

@@ -22,7 +22,7 @@ use crate::{
     clock::Clock,
     config::Config,
     host_changes::HostChanges,
-    operations::{Engine, Peers, Sealing, backend::Backend, orphans::Orphans},
+    operations::{Engine, Peers, Sealing, backend::Backends, orphans::Orphans, relay},
     store::Store,
 };
 
@@ -44,7 +44,8 @@ pub(crate) struct Parts {
     pub(crate) orphans: Orphans,
     pub(crate) adopted: adopt::Progress,
     pub(crate) host_changes: HostChanges,
-    pub(crate) backend: Option<Backend>,
+    pub(crate) backends: Backends,
+    pub(crate) relayed: relay::Requests,
     /// Streams without an end of their own end with it.
     pub(crate) shutdown: CancellationToken,
 }

@@ -16,7 +16,7 @@ pub use record_patch::{RecordPatch, SoftDeletion};
 
 use super::{
     claim::{Wanted, wanted},
-    fields::{Asked, Documents, Now},
+    fields::{Asked, Documents, Now, UNKNOWN},
     instance::InstanceDocument,
     record::{Blocking, Record, Refusal},
     spec::InvalidField,
@@ -292,6 +292,31 @@ impl Change {
         self.asked.write(&mut documents);
         *record = documents.record;
         self.record.apply(record, self.blocked_before.as_ref());
+        self.mark_block(record);
+    }
+
+    /// Notes in the record whether the block is Hamlet's. The write that takes the instance does it too, before the
+    /// document is written, so that a block is Hamlet's from its first moment.
+    pub fn mark_block(&self, record: &mut Record) {
+        if !matches!(
+            self.kind,
+            ChangeKind::Update | ChangeKind::Block | ChangeKind::Unblock
+        ) {
+            return;
+        }
+        let reason = self
+            .asked
+            .text("blocking_reason")
+            .map(|reason| if reason.is_empty() { UNKNOWN } else { reason }.to_owned());
+        match self.asked.flag("blocked") {
+            Some(true) => record.own_block = Some(reason.unwrap_or_else(|| UNKNOWN.to_owned())),
+            Some(false) => record.own_block = None,
+            None => {
+                if let (Some(own), Some(reason)) = (&mut record.own_block, reason) {
+                    *own = reason;
+                }
+            }
+        }
     }
 }
 

@@ -61,6 +61,13 @@ pub struct Record {
     /// The block from before the soft deletion, which restoring the instance brings back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked_before: Option<Blocking>,
+    /// The reason of the block that Hamlet has made. Other software may have taken the block away since, and made another
+    /// one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_block: Option<String>,
+    /// Whether a destruction has flagged it: from then on `deleting` is Hamlet's, whoever set it first.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub destroying: bool,
     /// Until when its calls are logged in detail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub debug_until: Option<Time>,

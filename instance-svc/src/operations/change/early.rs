@@ -51,7 +51,8 @@ impl Changing {
             return None;
         }
         let begun = Instant::now();
-        let take = taking::try_take(&self.store, task.id, envelope, seen.record.clone());
+        let mark = |record: &mut Record| change.mark_block(record);
+        let take = taking::try_take(&self.store, task.id, envelope, seen.record.clone(), mark);
         let settings = async {
             match &seen.settings {
                 Some(known) => Some(known.clone()),

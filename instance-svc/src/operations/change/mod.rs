@@ -466,6 +466,14 @@ impl Conditions for ChangeConditions<'_> {
         }
         Ok(())
     }
+
+    fn mark(&self, record: &mut Record) {
+        let change = &self.task.work.change;
+        // What can still be undone leaves no mark.
+        if change.is_decided_when_taken() {
+            change.mark_block(record);
+        }
+    }
 }
 
 /// Completes a change with what follows from the instance at the moment it is taken.
