@@ -20,7 +20,8 @@ use crate::{
     credential::{Credential, CredentialError},
     directory::{Directory, HostEntry, Resolution},
     exposure::Exposure,
-    forward::{Forwarder, Whose},
+    forward::{Forwarder, Target, Whose},
+    gate::Passage,
     guesses::Guesses,
     health::{self, HealthService, Readiness},
     host::Host,
@@ -66,6 +67,7 @@ impl Handler for AdminDoor {
                 client: &client,
                 host: client.host_or(&host),
                 entry: None,
+                passage: Passage::Free,
                 trace: &origin.trace,
                 last_lines: &origin.last_lines,
             };
@@ -130,6 +132,7 @@ impl AdminDoor {
             client,
             host,
             entry: entry.as_ref(),
+            passage: Passage::Free,
             trace: &trace,
             last_lines: &origin.last_lines,
         };
@@ -205,7 +208,7 @@ impl AdminDoor {
         };
         let forwarded = self
             .forwarder
-            .forward_http(service, whose, connection, request)
+            .forward_http(Target::Service(service), whose, connection, request)
             .instrument(whose.trace.span().clone())
             .await;
         match forwarded {

@@ -11,11 +11,12 @@ use crate::{
     answer::{
         Body,
         grpc::{self, is_grpc},
-        http::{Negotiated, favicon, plain, redirect, see_other},
+        http::{Negotiated, favicon, found_at, plain, redirect, see_other},
     },
     directory::{Directory, HostEntry, InstanceState, Resolution},
     exposure::Exposure,
-    forward::{Forwarder, Whose},
+    forward::{Forwarder, Target, Whose},
+    gate::{Closed, Passage},
     health::Readiness,
     host::Host,
     onboarding::{CHOOSE_PATH, Onboarding, Step},
@@ -28,6 +29,9 @@ use crate::{
 /// Where password managers ask for the page on which a passphrase is changed
 /// (<https://w3c.github.io/webappsec-change-password-url/>).
 const CHANGE_PASSWORD_PATH: &str = "/.well-known/change-password";
+
+/// Where a person sees how far a move of data is, at a backend that moves data.
+const MOVE_PATH: &str = "/move/importing";
 
 /// Resolves the host, refuses blocked and deleted instances, forwards gRPC and serves pages.
 pub(crate) struct PublicDoor {
@@ -45,7 +49,7 @@ impl Handler for PublicDoor {
     const HTTP_SPAN: &'static str = "HTTP at the public door";
 
     async fn handle(&self, request: Request<Incoming>, origin: &Origin) -> Response<Body> {
-        if let Some(answer) = self.readiness.answer(&request) {
+        if let Some(answer) = self.readiness.of_process(&request) {
             return answer;
         }
         if request.method() == Method::CONNECT {
@@ -70,6 +74,7 @@ impl Handler for PublicDoor {
             client: &client,
             host,
             entry: None,
+            passage: Passage::Active,
             trace: &origin.trace,
             last_lines: &origin.last_lines,
         };
@@ -125,7 +130,7 @@ impl PublicDoor {
             .map(|response| response.map(Body::Forwarded))
     }
 
-    /// Answers a request that is no gRPC: by the service of its path, or with a page.
+    /// Answers a request that is no gRPC: by the service of its path, by the backend of the instance, or with a page.
     async fn answer(
         &self,
         whose: Whose<'_>,
@@ -133,32 +138,66 @@ impl PublicDoor {
         connection: &Arc<Connection>,
     ) -> Response<Body> {
         let resolution = self.directory.resolve(whose.host).await;
-        if let Resolution::Found(entry) = &resolution
-            && entry.state == InstanceState::Active
-            && let Some(service) = self.routes.of(
-                request.method(),
-                request.uri().path(),
-                !entry.app_slug.is_empty(),
-            )
-        {
-            let trace = entry.trace(whose.trace, Self::HTTP_SPAN);
-            let whose = Whose {
-                entry: Some(entry),
-                trace: &trace,
-                ..whose
+        let Resolution::Found(entry) = &resolution else {
+            return match self.readiness.as_original(&request) {
+                Some(answer) => answer,
+                None => self.page(whose, resolution, request).await,
             };
-            let asked = Negotiated::of(&request, false);
-            let forwarded = self
-                .forwarder
-                .forward_http(service, whose, connection, request)
-                .instrument(trace.span().clone())
-                .await;
-            return match forwarded {
-                Ok(response) => response.map(Body::ForwardedHttp),
-                Err(refusal) => asked.refuse(&self.pages, &refusal, &entry.tenant.locale),
+        };
+        if entry.backend.is_none()
+            && let Some(answer) = self.readiness.as_original(&request)
+        {
+            return answer;
+        }
+        let Some((target, passage)) = self.target(entry, &request) else {
+            return self.page(whose, resolution, request).await;
+        };
+        if let Some(closed) = passage.closed(entry) {
+            let asked = Negotiated::of(&request, passage.is_for_people());
+            let moves = closed == Closed::Moving && asked.wants_page();
+            return match moves {
+                true if is_read(request.method()) => found_at(MOVE_PATH),
+                _ => {
+                    self.page(Whose { passage, ..whose }, resolution, request)
+                        .await
+                }
             };
         }
-        self.page(whose, resolution, request).await
+        let trace = entry.trace(whose.trace, Self::HTTP_SPAN);
+        let whose = Whose {
+            entry: Some(entry),
+            passage,
+            trace: &trace,
+            ..whose
+        };
+        let asked = Negotiated::of(&request, passage.is_for_people());
+        let forwarded = self
+            .forwarder
+            .forward_http(target, whose, connection, request)
+            .instrument(trace.span().clone())
+            .await;
+        match forwarded {
+            Ok(response) => response.map(Body::ForwardedHttp),
+            Err(refusal) => asked.refuse(&self.pages, &refusal, &entry.tenant.locale),
+        }
+    }
+
+    /// Where a request goes, and what the state of the instance has to let pass for it; `None` for the gateway's own pages.
+    fn target<'a>(
+        &self,
+        entry: &'a HostEntry,
+        request: &Request<Incoming>,
+    ) -> Option<(Target<'a>, Passage)> {
+        let (method, path) = (request.method(), request.uri().path());
+        let is_app_host = !entry.app_slug.is_empty();
+        let Some(backend) = &entry.backend else {
+            let service = self.routes.of(method, path, is_app_host)?;
+            return Some((Target::Service(service), Passage::Active));
+        };
+        let own = self.routes.own(&backend.own, method, path, is_app_host);
+        let target = own.map_or(Target::Backend(backend), Target::Service);
+        let passage = Passage::to_backend(path, is_app_host, &entry.state, request.headers());
+        Some((target, passage))
     }
 
     async fn page(
@@ -169,7 +208,9 @@ impl PublicDoor {
     ) -> Response<Body> {
         let host = whose.host;
         let on_app_host = matches!(&answer, Resolution::Found(entry) if !entry.app_slug.is_empty());
-        let asked = Negotiated::of(&request, on_app_host || is_for_people(request.uri().path()));
+        let is_for_people =
+            on_app_host || whose.passage.is_for_people() || is_for_people(request.uri().path());
+        let asked = Negotiated::of(&request, is_for_people);
         let show = |page: &Page<'_>, locale: &str| asked.page(&self.pages, page, locale);
         match &answer {
             Resolution::Found(entry) => match page_of(entry, &request) {
@@ -203,6 +244,10 @@ impl PublicDoor {
     }
 }
 
+fn is_read(method: &Method) -> bool {
+    [Method::GET, Method::HEAD].contains(method)
+}
+
 /// Whether a request for this path without `Accept` is answered with a page.
 fn is_for_people(path: &str) -> bool {
     path == "/" || path.starts_with("/auth/")
@@ -224,7 +269,7 @@ fn page_of<'a>(entry: &'a HostEntry, request: &Request<Incoming>) -> Found<'a> {
     if path == FAVICON_PATH || path == "/favicon.ico" {
         return Found::Favicon;
     }
-    let reads = [Method::GET, Method::HEAD].contains(request.method());
+    let reads = is_read(request.method());
     let is_open = entry.app_slug.is_empty() && entry.state == InstanceState::Active;
     if path == CHANGE_PASSWORD_PATH && is_open && reads {
         return Found::ChangePassword;

@@ -11,6 +11,7 @@
 
 mod abuse;
 mod admin;
+mod backend;
 mod calls;
 mod directory;
 mod exposure;

@@ -2,6 +2,7 @@
 
 mod client;
 mod leaving;
+mod oddity;
 mod service;
 mod web;
 
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::{
     client::{Answer, Client, http},
     leaving::Leaving,
+    oddity::{Oddity, Oddly},
     service::{Event, Service},
     web::Web,
 };

@@ -33,24 +33,35 @@ pub(crate) struct Web {
     pub(crate) address: SocketAddr,
     /// How many connections it has taken.
     pub(crate) connections: Arc<AtomicUsize>,
+    /// How many requests it has taken.
+    pub(crate) requests: Arc<AtomicUsize>,
     /// What it went through.
     pub(crate) events: mpsc::UnboundedReceiver<&'static str>,
 }
 
 impl Web {
     pub(crate) async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at(([127, 0, 0, 1], 0).into()).await
+    }
+
+    /// Starts at an address that is free.
+    pub(crate) async fn start_at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, events) = mpsc::unbounded_channel();
         let connections = Arc::<AtomicUsize>::default();
         let taken = Arc::clone(&connections);
+        let requests = Arc::<AtomicUsize>::default();
+        let counted = Arc::clone(&requests);
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 taken.fetch_add(1, Ordering::Relaxed);
                 let sender = sender.clone();
+                let counted = Arc::clone(&counted);
                 let service = service_fn(move |request| {
                     let sender = sender.clone();
+                    counted.fetch_add(1, Ordering::Relaxed);
                     async move { Ok::<_, Infallible>(answer(request, sender).await) }
                 });
                 tokio::spawn(async move {
@@ -65,6 +76,7 @@ impl Web {
         Self {
             address,
             connections,
+            requests,
             events,
         }
     }
