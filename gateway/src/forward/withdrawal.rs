@@ -16,8 +16,8 @@ use crate::directory::{Directory, HostEntry, Resolution};
 /// How often changes are looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// How often all calls are looked at while changes are not told. An answer of the directory lives as long.
-const LOOK_UNTOLD_EVERY: Duration = Duration::from_millis(500);
+/// How often all calls are looked at while changes are not told. An answer of the directory lives for half a second then.
+const LOOK_UNTOLD_EVERY: Duration = Duration::from_millis(250);
 
 /// How often they are looked at in any case, so that changes are watched while calls last that nobody adds to.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(20);

@@ -18,6 +18,7 @@ mod exposure;
 mod hosts;
 mod http;
 mod lifecycle;
+mod measures;
 mod onboarding;
 mod pages;
 mod replicas;

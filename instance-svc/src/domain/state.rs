@@ -56,7 +56,9 @@ pub fn is_set_by_other_software(document: &InstanceDocument, record: Option<&Rec
         && (document.blocking_reason == DELETED
             || record.own_block.as_ref().is_some_and(|reason| {
                 // An operation may be changing the reason.
-                *reason == document.blocking_reason || record.operation.is_some()
+                *reason == document.blocking_reason
+                    || reason.is_empty()
+                    || record.operation.is_some()
             }));
     is_set && !is_own_block && !record.destroying && record.deleted_at.is_none()
 }

@@ -194,12 +194,22 @@ pub(super) async fn free(
     id: &str,
     operation: &Envelope,
 ) -> Result<(), couch::Error> {
+    free_and(store, id, operation, |_| {}).await
+}
+
+/// Frees the instance, and writes into the record with it. Nothing to do when the record does not name this operation.
+pub(super) async fn free_and(
+    store: &Store,
+    id: &str,
+    operation: &Envelope,
+    write: impl Fn(&mut Record) + Send + Sync,
+) -> Result<(), couch::Error> {
     loop {
         let found = store.record(&operation.instance).await?;
         let Some(found) = found.filter(|found| found.body.operation.as_deref() == Some(id)) else {
             return Ok(());
         };
-        if free_at(store, operation, &found, |_| {}).await? {
+        if free_at(store, operation, &found, &write).await? {
             return Ok(());
         }
     }

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{
-    client::{Answer, Client, http},
+    client::{Answer, Client, ask_until, http},
     leaving::Leaving,
     oddity::{Oddity, Oddly},
     service::{Event, Service},

@@ -151,6 +151,20 @@ async fn answer(
             let size = request.body_mut().collect().await.unwrap().to_bytes().len();
             Response::new(full(size.to_string()))
         }
+        "/files/sink" => {
+            let mut size = 0;
+            while let Some(Ok(frame)) = request.body_mut().frame().await {
+                size += frame.into_data().map_or(0, |data| data.len());
+            }
+            Response::new(full(size.to_string()))
+        }
+        "/files/flood" => {
+            let size: usize = request.uri().query().unwrap().parse().unwrap();
+            let piece = Bytes::from(vec![7; 64 * 1024]);
+            let pieces = std::iter::repeat_n(piece, size / (64 * 1024));
+            let frames = pieces.map(|piece| Ok(Frame::data(piece)));
+            Response::new(StreamBody::new(stream::iter(frames)).boxed_unsync())
+        }
         "/files/vanish" => {
             let frames = stream::unfold(true, async |is_first| {
                 if is_first {

@@ -8,7 +8,7 @@ use super::{
     Documents, formats,
     rule::{CheckContext, Rule},
 };
-use crate::domain::{change::DELETED, instance::InstanceDocument, spec::InvalidField};
+use crate::domain::{instance::InstanceDocument, spec::InvalidField};
 
 /// The reason when none was given.
 pub const UNKNOWN: &str = "UNKNOWN";
@@ -45,17 +45,6 @@ impl Rule for Blocked {
 
     fn read(&self, documents: &Documents, message: &mut pb::Instance) {
         message.blocked = documents.instance.blocked;
-    }
-
-    /// A block that other software has taken away or replaced is no longer Hamlet's. A soft deletion brings the earlier
-    /// one back.
-    fn copy(&self, documents: &mut Documents) {
-        let (now, own) = (&documents.instance, &mut documents.record.own_block);
-        let is_kept = now.blocked
-            && (own.as_ref() == Some(&now.blocking_reason) || now.blocking_reason == DELETED);
-        if !is_kept {
-            *own = None;
-        }
     }
 }
 
