@@ -1,6 +1,7 @@
 //! Which service a request goes to, and through which door it may come.
 
 use http::Method;
+use service_kit::backend::RouteGroup;
 
 /// One of the services behind the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +72,20 @@ impl Default for HttpRoutes {
 }
 
 impl HttpRoutes {
+    /// The service of a path that Hamlet serves although the instance has a backend, because a group of routes is its own.
+    pub(crate) fn own(
+        &self,
+        own: &[RouteGroup],
+        method: &Method,
+        path: &str,
+        is_app_host: bool,
+    ) -> Option<Service> {
+        if is_app_host || !group_of(method, path).is_some_and(|group| own.contains(&group)) {
+            return None;
+        }
+        self.of(method, path, false)
+    }
+
     /// The service of a path, on the host of an app or on that of an instance.
     pub(crate) fn of(&self, method: &Method, path: &str, is_app_host: bool) -> Option<Service> {
         if is_app_host {
@@ -86,6 +101,20 @@ impl HttpRoutes {
             routes.map(|(route, service)| (route.as_str(), *service)),
         )
     }
+}
+
+/// The group of a route that contexts with a backend can leave to Hamlet.
+fn group_of(method: &Method, path: &str) -> Option<RouteGroup> {
+    let is_at = |route: &str| {
+        path.strip_prefix(route)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    RouteGroup::ALL.into_iter().find(|group| match group {
+        RouteGroup::Apps => is_at("/apps"),
+        RouteGroup::Konnectors => is_at("/konnectors"),
+        RouteGroup::Flags => is_at("/settings/flags"),
+        RouteGroup::Passphrase => method == Method::PUT && path == "/settings/passphrase",
+    })
 }
 
 /// The service of the longest route that a path fits: the path is the route, or lies below it.
@@ -152,7 +181,9 @@ pub(crate) fn admin(service: &str) -> Option<Route> {
 mod tests {
     use http::Method;
 
-    use super::{HttpRoutes, Service, admin, admin_http, public, service_of};
+    use service_kit::backend::RouteGroup;
+
+    use super::{HttpRoutes, Service, admin, admin_http, group_of, public, service_of};
 
     #[test]
     fn the_longest_path_counts() {
@@ -181,6 +212,30 @@ mod tests {
         let default = HttpRoutes::default();
         let of_app = default.of(&Method::GET, "/apps", true);
         assert_eq!(of_app, Some(Service::Apps));
+    }
+
+    /// A context can leave every route of Hamlet's to it, and none that it does not have.
+    #[test]
+    fn every_route_is_in_one_group_and_every_group_has_a_route() {
+        let routes = HttpRoutes::default();
+        let mut found = Vec::new();
+        for (path, _) in &routes.paths {
+            found.extend(group_of(&Method::GET, path));
+            assert!(group_of(&Method::GET, path).is_some(), "{path}");
+        }
+        for (method, path, _) in &routes.methods {
+            found.extend(group_of(method, path));
+            assert!(group_of(method, path).is_some(), "{path}");
+        }
+        found.sort_unstable();
+        assert_eq!(found, RouteGroup::ALL);
+        let own = |own: &[RouteGroup], path| routes.own(own, &Method::GET, path, false);
+        assert_eq!(
+            own(&[RouteGroup::Apps], "/apps/drive"),
+            Some(Service::Instances)
+        );
+        assert_eq!(own(&[RouteGroup::Flags], "/apps/drive"), None);
+        assert_eq!(own(&[], "/apps"), None);
     }
 
     #[test]

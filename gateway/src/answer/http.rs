@@ -273,6 +273,15 @@ pub(crate) fn redirect(domain: &str, path_and_query: &str) -> Option<Response<Bo
     Some(response)
 }
 
+/// Redirects to another path of the same host for now, as the original does.
+pub(crate) fn found_at(location: &'static str) -> Response<Body> {
+    let mut response = plain(StatusCode::FOUND, "go on at the address in Location");
+    response
+        .headers_mut()
+        .insert(LOCATION, HeaderValue::from_static(location));
+    response
+}
+
 /// Redirects to another path of the same host, with GET.
 fn see_other(location: &str) -> Response<Body> {
     let mut response = plain(StatusCode::SEE_OTHER, "go on at the address in Location");

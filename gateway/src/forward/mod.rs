@@ -5,6 +5,7 @@
 
 mod active;
 mod arrival;
+pub(crate) mod backend;
 mod call;
 pub(crate) mod deadline;
 mod headers;
@@ -13,6 +14,7 @@ mod lane;
 mod limits;
 mod turns;
 mod upstream;
+mod withdrawal;
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,7 +27,7 @@ use service_kit::{caller::Door, secret::Keyring, telemetry::Trace};
 use tokio::time::{Instant, sleep_until};
 
 use self::{
-    active::Active,
+    active::{Active, Holder},
     arrival::{Arrival, Room},
     headers::KeyHeader,
     http::HttpUpstream,
@@ -33,11 +35,17 @@ use self::{
     turns::{For, TurnLimits, Turns},
     upstream::Upstream,
 };
-pub(crate) use self::{call::Download, http::HttpDownload};
+pub(crate) use self::{
+    backend::Backends,
+    call::Download,
+    http::{HttpDownload, Target},
+    withdrawal::Withdrawal,
+};
 use crate::{
     Config, Error,
     caller::CallerKey,
     directory::HostEntry,
+    gate::Passage,
     host::Host,
     proxied::{Client, LastLines},
     refusal::Refusal,
@@ -68,17 +76,7 @@ struct Shared {
 
 impl Limits {
     pub(crate) fn of_public(config: &Config) -> Self {
-        Self::new(
-            Door::Public,
-            TurnLimits {
-                service: config.limits.streams_per_service,
-                instance: Some(config.limits.streams_per_instance),
-                caller: Some(config.limits.streams_per_client),
-                instance_rate: config.limits.rate_per_instance,
-                caller_rate: config.limits.rate_per_client,
-                patience: config.limits.queue_timeout,
-            },
-        )
+        Self::new(Door::Public, TurnLimits::of_public(config))
     }
 
     pub(crate) fn of_admin(config: &Config) -> Self {
@@ -108,6 +106,11 @@ impl Limits {
         }
     }
 
+    /// The calls at work, for each service.
+    fn active(&self) -> impl Iterator<Item = &Arc<Active>> {
+        self.services.iter().map(|shared| &shared.active)
+    }
+
     /// Ends calls whose time is over though nobody polls them, without end.
     pub(crate) async fn watch(&self) {
         let watched = self.services.iter().map(|shared| shared.active.watch());
@@ -122,6 +125,7 @@ pub(crate) struct Forwarder {
     key: KeyHeader,
     door: HeaderValue,
     deadline: Duration,
+    backends: Arc<Backends>,
 }
 
 /// Whose call it is.
@@ -133,6 +137,8 @@ pub(crate) struct Whose<'a> {
     pub(crate) entry: Option<&'a Arc<HostEntry>>,
     /// Who calls, as the header for services; `None` for a stranger.
     pub(crate) identity: Option<&'a HeaderValue>,
+    /// What it wants of the instance.
+    pub(crate) passage: Passage,
     pub(crate) trace: &'a Trace,
     pub(crate) last_lines: &'a LastLines,
 }
@@ -141,6 +147,14 @@ impl Whose<'_> {
     /// What the limits of its client are counted by.
     pub(crate) fn caller(&self) -> CallerKey {
         CallerKey::of(self.client.address)
+    }
+
+    fn holder(&self) -> Holder {
+        Holder {
+            caller: self.caller(),
+            instance: self.entry.map(Arc::clone),
+            passage: self.passage,
+        }
     }
 
     fn wants(&self) -> For<'_> {
@@ -158,6 +172,7 @@ impl Forwarder {
         services: &Services,
         key: &Keyring,
         limits: &Limits,
+        backends: &Arc<Backends>,
         threads: usize,
     ) -> Result<Self, Error> {
         let lanes = limits.services.each_ref().map(|shared| Lane {
@@ -182,6 +197,7 @@ impl Forwarder {
             key: KeyHeader::new(key)?,
             door: HeaderValue::from_static(limits.door.as_str()),
             deadline: config.limits.deadline,
+            backends: Arc::clone(backends),
         })
     }
 

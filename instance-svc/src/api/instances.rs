@@ -10,14 +10,14 @@ use futures::{Stream, stream};
 use hamlet_proto::{
     google::longrunning::Operation,
     hamlet::instance::v1::{
-        BlockInstanceRequest, CleanSessionsRequest, CountInstancesRequest, CountInstancesResponse,
-        CreateInstanceRequest, CreateInstanceResult, CreateTokenRequest, DeleteInstanceRequest,
-        DeleteInstanceResult, GetInstanceRequest, GetRegisterLinkRequest, Instance,
-        ListConflictsRequest, ListContextsRequest, ListContextsResponse, ListInstancesRequest,
-        ListInstancesResponse, ListOrphansRequest, NameConflict, Orphan, PurgeOrphansRequest,
-        PurgeOrphansResult, RegisterLink, RotateRegisterLinkRequest, SetPassphraseRequest, Token,
-        UnblockInstanceRequest, UndeleteInstanceRequest, UpdateInstanceRequest,
-        instance_service_server::InstanceService,
+        BlockInstanceRequest, CheckContextRequest, CheckContextResponse, CleanSessionsRequest,
+        CountInstancesRequest, CountInstancesResponse, CreateInstanceRequest, CreateInstanceResult,
+        CreateTokenRequest, DeleteInstanceRequest, DeleteInstanceResult, GetInstanceRequest,
+        GetRegisterLinkRequest, Instance, ListConflictsRequest, ListContextsRequest,
+        ListContextsResponse, ListInstancesRequest, ListInstancesResponse, ListOrphansRequest,
+        NameConflict, Orphan, PurgeOrphansRequest, PurgeOrphansResult, RegisterLink,
+        RotateRegisterLinkRequest, SetPassphraseRequest, Token, UnblockInstanceRequest,
+        UndeleteInstanceRequest, UpdateInstanceRequest, instance_service_server::InstanceService,
     },
 };
 use serde::Serialize;
@@ -32,6 +32,7 @@ use super::{
 };
 use crate::{
     actions::{
+        check_context::check_context,
         conflicts::conflicts,
         find,
         list::{creations, list},
@@ -311,9 +312,35 @@ impl InstanceService for Instances {
         names.insert(DEFAULT);
         let contexts = names
             .into_iter()
-            .map(|name| messages::context(contexts, name))
+            .map(|name| messages::context(contexts, &self.0.backends, name))
             .collect();
         Ok(Response::new(ListContextsResponse { contexts }))
+    }
+
+    async fn check_context(
+        &self,
+        request: Request<CheckContextRequest>,
+    ) -> Result<Response<CheckContextResponse>, Status> {
+        Caller::of(&request)?.require_admin()?;
+        let request = request.into_inner();
+        let (contexts, backends) = (&self.0.contexts, &self.0.backends);
+        let checked = check_context(
+            &self.0.store,
+            contexts,
+            backends,
+            &request.name,
+            &request.domain,
+        )
+        .await?;
+        Ok(Response::new(CheckContextResponse {
+            context: Some(messages::context(contexts, backends, &request.name)),
+            instance_count: i64::try_from(checked.instances).unwrap_or(i64::MAX),
+            findings: checked
+                .findings
+                .into_iter()
+                .map(messages::finding)
+                .collect(),
+        }))
     }
 
     async fn delete_instance(
@@ -324,10 +351,10 @@ impl InstanceService for Instances {
         self.require_enabled()?;
         let request = request.into_inner();
         let name = find::parse_resource_name("name", &request.name)?;
-        let accounts = if request.abandon_accounts || self.0.backend.is_some() {
+        let accounts = if request.abandon_accounts {
             Accounts::MayBeLeft
         } else {
-            Accounts::Refuse
+            Accounts::DeletedBy(self.0.backends.clone())
         };
         if let Some(keep) = change::keep(request.keep.as_ref())? {
             let found = find::by_name(&self.0.store, &name).await?;
