@@ -1,7 +1,7 @@
 //! Hamlet's gateway: it finds the instance by the host of a request and forwards the request.
 //!
 //! It has two doors, which are listeners of their own. The public door takes HTTP/1.1 and HTTP/2 on one
-//! port, resolves the host, refuses blocked and deleted instances, forwards gRPC and serves a few pages.
+//! port, resolves the host, refuses blocked and deleted instances, finds out who calls, and forwards.
 //! The admin door needs the admin credential and forwards gRPC and the JSON API.
 //!
 //! From the outside in: `accept` holds the connections, `door` handles the requests of a door, `host` and
@@ -26,7 +26,7 @@ mod guesses;
 mod health;
 mod host;
 mod http2;
-mod onboarding;
+mod identities;
 mod pages;
 pub mod program;
 mod proxied;
@@ -35,7 +35,6 @@ mod route;
 mod secure;
 mod seldom;
 mod services;
-mod tenants;
 
 use std::{num::NonZeroUsize, sync::Arc, thread::available_parallelism};
 
@@ -56,12 +55,11 @@ use crate::{
     forward::Forwarder,
     guesses::Guesses,
     health::Health,
-    onboarding::{Forms, Onboarding},
+    identities::Identities,
     pages::Pages,
     proxied::TrustedProxies,
     secure::Redirect,
     services::Services,
-    tenants::Tenants,
 };
 
 /// Why the gateway cannot serve.
@@ -119,13 +117,7 @@ async fn run(
     let services = Services::new(&config, secrets.tls.as_ref())?;
     let directory = Arc::new(Directory::new(&config, &services, &secrets.cluster_key)?);
     let (health, health_service) = Health::new(&services, directory.state());
-    let onboarding = Arc::new(Onboarding {
-        tenants: Tenants::new(&services, &secrets.cluster_key)?,
-        directory: Arc::clone(&directory),
-        pages: Arc::clone(&pages),
-        guesses: Arc::default(),
-        forms: Forms::default(),
-    });
+    let identities = Arc::new(Identities::new(&services, &secrets.cluster_key)?);
     let guesses = Arc::<Guesses>::default();
     let credential = Arc::new(Credential::new(secrets.admin_credential));
     let threads = config
@@ -147,7 +139,7 @@ async fn run(
     let mut admin_doors = Vec::with_capacity(workers.count());
     for _ in 0..workers.count() {
         public_doors.push(Arc::new(PublicDoor {
-            onboarding: Arc::clone(&onboarding),
+            identities: Arc::clone(&identities),
             directory: Arc::clone(&directory),
             forwarder: forwarder(public_limits)?,
             pages: Arc::clone(&pages),

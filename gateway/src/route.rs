@@ -46,14 +46,25 @@ pub struct HttpRoutes {
 /// What the services can do.
 impl Default for HttpRoutes {
     fn default() -> Self {
-        let paths = ["/apps", "/konnectors", "/settings/flags"];
-        // The gateway has a form at this path.
-        let put = (Method::PUT, "/settings/passphrase".to_owned());
+        let paths = [
+            "/.well-known/change-password",
+            "/apps",
+            "/assets",
+            "/auth",
+            "/konnectors",
+            "/permissions",
+            "/public",
+            "/settings",
+        ];
+        // Only the front page itself: the gateway says what is nowhere.
+        let front = [Method::GET, Method::HEAD, Method::POST, Method::OPTIONS];
         Self {
             paths: paths
                 .map(|path| (path.to_owned(), Service::Instances))
                 .to_vec(),
-            methods: vec![(put.0, put.1, Service::Instances)],
+            methods: front
+                .map(|method| (method, "/".to_owned(), Service::Instances))
+                .to_vec(),
             app_hosts: Some(Service::Apps),
         }
     }

@@ -108,6 +108,17 @@ pub enum Scheme {
     Https,
 }
 
+impl Scheme {
+    /// Its name in an address.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         service_kit::config::defaults()
@@ -118,11 +129,7 @@ impl Config {
     /// Where a browser finds an instance, with a final slash.
     #[must_use]
     pub fn url_of(&self, domain: &str) -> String {
-        let scheme = match self.instance_scheme {
-            Scheme::Http => "http",
-            Scheme::Https => "https",
-        };
-        format!("{scheme}://{domain}/")
+        format!("{}://{domain}/", self.instance_scheme.name())
     }
 
     /// The warning for a name at whose port no public door is known to be. A name without a port has that of the scheme;

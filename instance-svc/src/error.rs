@@ -1,5 +1,7 @@
 //! The errors of the instance service, and the statuses that callers see.
 
+use std::time::Duration;
+
 use service_kit::{
     json_api,
     status::{ServiceError, StatusBuilder, is_transient, reasons, to_status},
@@ -141,6 +143,27 @@ pub enum Error {
     /// A token does not open what was asked for.
     #[error("{}", token_refusal_of(*.0))]
     Token(bearer::Refused),
+    /// The passphrase is not that of the instance.
+    #[error("the passphrase is wrong")]
+    WrongPassphrase,
+    /// Somebody has tried too many passphrases.
+    #[error("there were too many tries; wait {} s, then try again", wait.as_secs() + 1)]
+    TooManyTries {
+        /// How long to wait.
+        wait: Duration,
+    },
+    /// The instance asks for more than a passphrase.
+    #[error(
+        "{0} asks for a second factor, which this version cannot check; `hamlet instances auth-mode {0} basic` asks for \
+         the passphrase alone"
+    )]
+    SecondFactor(String),
+    /// The token is that of an app without permissions, because it is not installed.
+    #[error("no permission doc for {slug}")]
+    NoPermissions {
+        /// The app or konnector.
+        slug: String,
+    },
     /// The configuration forbids creating and destroying instances, and says why.
     #[error(
         "adding and destroying instances is disabled here: {0} (HAMLET_DISABLE_INSTANCES_ADD_RM is set)"
@@ -288,6 +311,10 @@ impl ServiceError for Error {
                 bearer::Refused::Expired => (Code::Unauthenticated, "TOKEN_EXPIRED"),
                 bearer::Refused::Scope => (Code::PermissionDenied, "TOKEN_SCOPE"),
             },
+            Self::WrongPassphrase => (Code::PermissionDenied, "PASSPHRASE_WRONG"),
+            Self::TooManyTries { .. } => (Code::ResourceExhausted, "TOO_MANY_TRIES"),
+            Self::SecondFactor(_) => (Code::Unimplemented, "NOT_BUILT_YET"),
+            Self::NoPermissions { .. } => (Code::NotFound, "APP_NOT_INSTALLED"),
             Self::Disabled(_) => (Code::PermissionDenied, "DISABLED"),
             Self::Service(status) if is_transient(status) => {
                 (Code::Unavailable, "SERVICE_UNAVAILABLE")
@@ -305,6 +332,7 @@ impl ServiceError for Error {
         };
         let status = StatusBuilder::new(code, reason, self.to_string());
         match self {
+            Self::TooManyTries { wait } => status.retry_after(*wait),
             Self::Busy { operation, .. } => {
                 status.with("operation", format!("operations/{operation}"))
             }

@@ -1,5 +1,6 @@
 //! Conversions between the domain's types and the messages of the contracts. Nothing is decided here.
 
+mod identity;
 mod operation;
 
 use hamlet_proto::hamlet::instance::v1::{
@@ -34,6 +35,7 @@ use crate::{
     store::Found,
 };
 
+pub(crate) use self::identity::{identity, who};
 pub(crate) use self::operation::{
     OPERATION_ID_LENGTH, checked, checked_change, operation, operation_id,
 };

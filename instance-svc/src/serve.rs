@@ -4,16 +4,19 @@ use std::time::Duration;
 
 use couch::Clusters;
 use futures::future::BoxFuture;
+use hamlet_pages::Texts;
 use hamlet_proto::{
     google::longrunning::operations_server::OperationsServer,
     hamlet::instance::v1::{
         directory_service_server::DirectoryServiceServer,
         feature_service_server::FeatureServiceServer,
+        identity_service_server::IdentityServiceServer,
         instance_service_server::InstanceServiceServer,
         operation_service_server::OperationServiceServer,
         tenant_service_server::TenantServiceServer,
     },
 };
+use identity::tries::Tries;
 use service_kit::{
     caller::Authenticate,
     contexts::Contexts,
@@ -29,8 +32,8 @@ use crate::{
         returned::Returned,
     },
     api::{
-        Parts, Shared, directory::Directory, features::Features, instances::Instances, json,
-        operations::OperationsApi,
+        Parts, Shared, directory::Directory, features::Features, identity::Identities,
+        instances::Instances, json, operations::OperationsApi,
     },
     config::Config,
     error::Error,
@@ -65,6 +68,9 @@ pub enum ServeError {
     /// The settings of the admin backend are not usable.
     #[error(transparent)]
     Backend(#[from] BackendError),
+    /// The texts of the pages are not usable.
+    #[error("the texts of the pages are not well-formed")]
+    Texts(#[from] serde_json::Error),
     /// The server failed.
     #[error("the instance service failed")]
     Server(#[from] service_kit::server::Error),
@@ -191,6 +197,8 @@ async fn run(
         adopted,
         host_changes,
         backend,
+        texts: Texts::new()?,
+        tries: Tries::default(),
         shutdown: shutdown.clone(),
     });
     let door = Authenticate::new(dependencies.cluster_key);
@@ -200,6 +208,10 @@ async fn run(
         .with_http(json::routes(shared.clone()), door.clone())
         .with(FeatureServiceServer::with_interceptor(
             Features(shared.clone()),
+            door.clone(),
+        ))
+        .with(IdentityServiceServer::with_interceptor(
+            Identities(shared.clone()),
             door.clone(),
         ))
         .with(InstanceServiceServer::with_interceptor(

@@ -13,6 +13,7 @@ pub(crate) mod newcomers;
 mod operations;
 mod returned;
 pub(crate) mod scan;
+mod sessions;
 mod vault;
 
 use couch::{
@@ -31,6 +32,7 @@ pub(crate) use self::{
     newcomers::Newcomers,
     operations::Settled,
     returned::LeafFeed,
+    sessions::Login,
 };
 use crate::{
     domain::{

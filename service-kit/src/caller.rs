@@ -236,6 +236,14 @@ pub fn header_value(message: &impl Message) -> String {
     base64::engine::general_purpose::STANDARD_NO_PAD.encode(message.encode_to_vec())
 }
 
+/// The message of such a value; `None` when it holds none.
+#[must_use]
+pub fn message_of<M: Message + Default>(value: &[u8]) -> Option<M> {
+    use base64::Engine as _;
+    let bytes = base64::engine::general_purpose::STANDARD_NO_PAD.decode(value);
+    M::decode(bytes.ok()?.as_slice()).ok()
+}
+
 /// A request to another service for one instance.
 pub fn for_tenant<T>(message: T, tenant: &Tenant) -> Request<T> {
     let mut request = Request::new(message);

@@ -1,6 +1,7 @@
 //! Support for black-box tests, which use real programs, real sockets and a real database.
 //!
 //! - [`admin_door`] makes requests to the admin door as existing command lines do
+//! - [`browser`] does what the browser of a person does
 //! - [`programs`] builds and finds the programs
 //! - [`daemon`] runs a `hamletd`
 //! - [`certificates`] creates certificates for servers
@@ -20,6 +21,7 @@
 )]
 
 pub mod admin_door;
+pub mod browser;
 pub mod certificates;
 pub mod cli;
 pub mod cluster;

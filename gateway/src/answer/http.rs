@@ -3,23 +3,24 @@
 use ::http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode,
     header::{
-        ALLOW, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_SECURITY_POLICY,
-        CONTENT_TYPE, LOCATION, REFERRER_POLICY, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
-        X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+        CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+        LOCATION, REFERRER_POLICY, RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+        X_FRAME_OPTIONS,
     },
 };
 use bytes::Bytes;
+use hamlet_pages::{
+    Text,
+    accept::{self, MediaType},
+};
 use hamlet_proto::hamlet::instance::v1::Operator;
 use serde_json::json;
 use service_kit::status::ServiceError as _;
 use tonic::Code;
 
-use super::{
-    Body,
-    accept::{self, MediaType},
-};
+use super::Body;
 use crate::{
-    pages::{FAVICON, Page, Pages, Text},
+    pages::{FAVICON, Page, Pages},
     refusal::Refusal,
 };
 
@@ -69,37 +70,22 @@ impl Negotiated {
         let text = pages.text(page, &language);
         let status = page.status();
         let body = match self.media_type {
-            MediaType::Html => pages.html(page, &text, &language, operator),
+            MediaType::Html => pages.html(&text, &language, operator),
             MediaType::Text => plain_page(&text, operator),
             MediaType::Json | MediaType::JsonApi => {
-                let document = match page.document() {
-                    Some(document) => document,
-                    None => errors(
-                        status,
-                        page.code(),
-                        page.summary(),
-                        &text.paragraphs.join(" "),
-                    ),
-                };
-                document.to_string()
+                let told = text.paragraphs.join(" ");
+                errors(status, page.code(), page.summary(), &told).to_string()
             }
         };
         let mut response = self.with_body(status, self.media_type.content_type(), body);
         response = self.in_language(response, &language);
         let headers = response.headers_mut();
         if self.media_type == MediaType::Html {
-            headers.insert(CONTENT_SECURITY_POLICY, pages.policy(page).clone());
+            headers.insert(CONTENT_SECURITY_POLICY, pages.policy().clone());
             headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
         }
         if page.may_pass() {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
-        }
-        if let Page::WrongMethod { allow } = page {
-            headers.insert(ALLOW, HeaderValue::from_static(allow));
-        }
-        if let Page::Choose { .. } = page {
-            // The form's own request needs its origin; other sites must not get the address.
-            headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
         }
         response
     }
@@ -288,7 +274,7 @@ pub(crate) fn redirect(domain: &str, path_and_query: &str) -> Option<Response<Bo
 }
 
 /// Redirects to another path of the same host, with GET.
-pub(crate) fn see_other(location: &str) -> Response<Body> {
+fn see_other(location: &str) -> Response<Body> {
     let mut response = plain(StatusCode::SEE_OTHER, "go on at the address in Location");
     match HeaderValue::try_from(location) {
         Ok(location) => {
@@ -309,28 +295,16 @@ pub(crate) fn to_start(url: &str) -> Response<Body> {
     response
 }
 
-/// A script of ours.
-pub(crate) fn script(text: &'static str, head_only: bool) -> Response<Body> {
+/// The icon of all pages.
+pub(crate) fn favicon(head_only: bool) -> Response<Body> {
     let mut response = Response::new(if head_only {
         Body::Empty
     } else {
-        Body::Full(Bytes::from_static(text.as_bytes()))
+        Body::Full(Bytes::from_static(FAVICON.as_bytes()))
     });
     let headers = response.headers_mut();
     common(headers);
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(text.len()));
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("text/javascript; charset=utf-8"),
-    );
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=300"));
-    response
-}
-
-/// The icon of all pages.
-pub(crate) fn favicon(head_only: bool) -> Response<Body> {
-    let mut response = script(FAVICON, head_only);
-    let headers = response.headers_mut();
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(FAVICON.len()));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("image/svg+xml"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=86400"));
     response

@@ -1,6 +1,5 @@
 //! The gateway's own answers.
 
-pub(crate) mod accept;
 pub(crate) mod grpc;
 pub(crate) mod http;
 

@@ -104,11 +104,6 @@ impl Freshness {
         self.change(self.slot('i', id, ""));
     }
 
-    /// What an answer depends on has changed.
-    pub(super) fn all_changed(&self, slots: Slots) {
-        slots.0.into_iter().for_each(|slot| self.change(slot));
-    }
-
     /// The stream may have missed changes before now, and carries all from now on.
     pub(super) fn reset(&self) {
         let beat = self.beat.swap(0, Ordering::AcqRel);

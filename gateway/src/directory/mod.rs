@@ -162,14 +162,6 @@ impl Directory {
         };
         noticed(answer)
     }
-
-    /// Forgets what is known of `host`, because it has just changed.
-    pub(crate) fn forget(&self, host: &Host) {
-        match self.core.known.get(host.name()) {
-            Some(known) => self.core.freshness.all_changed(known.slots),
-            None => self.core.unknown.remove(host.name()),
-        }
-    }
 }
 
 /// A call of an instance that is debugged is logged in detail.

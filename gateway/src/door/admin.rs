@@ -66,6 +66,7 @@ impl Handler for AdminDoor {
                 client: &client,
                 host: client.host_or(&host),
                 entry: None,
+                identity: None,
                 trace: &origin.trace,
                 last_lines: &origin.last_lines,
             };
@@ -130,6 +131,7 @@ impl AdminDoor {
             client,
             host,
             entry: entry.as_ref(),
+            identity: None,
             trace: &trace,
             last_lines: &origin.last_lines,
         };

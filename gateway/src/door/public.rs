@@ -11,7 +11,7 @@ use crate::{
     answer::{
         Body,
         grpc::{self, is_grpc},
-        http::{Negotiated, favicon, plain, redirect, see_other, to_start},
+        http::{Negotiated, favicon, plain, redirect, to_start},
     },
     cors::CrossOrigin,
     directory::{Directory, HostEntry, InstanceState, Resolution},
@@ -19,20 +19,16 @@ use crate::{
     forward::{Forwarder, Whose},
     health::Readiness,
     host::Host,
-    onboarding::{CHOOSE_PATH, Onboarding, Step},
+    identities::Identities,
     pages::{FAVICON_PATH, Page, Pages},
     proxied::Client,
     refusal::Refusal,
     route::{self, HttpRoutes},
 };
 
-/// Where password managers ask for the page on which a passphrase is changed
-/// (<https://w3c.github.io/webappsec-change-password-url/>).
-const CHANGE_PASSWORD_PATH: &str = "/.well-known/change-password";
-
-/// Resolves the host, refuses blocked and deleted instances, forwards gRPC and serves pages.
+/// Resolves the host, refuses blocked and deleted instances, finds out who calls, and forwards.
 pub(crate) struct PublicDoor {
-    pub(crate) onboarding: Arc<Onboarding>,
+    pub(crate) identities: Arc<Identities>,
     pub(crate) directory: Arc<Directory>,
     pub(crate) forwarder: Forwarder,
     pub(crate) pages: Arc<Pages>,
@@ -71,6 +67,7 @@ impl Handler for PublicDoor {
             client: &client,
             host,
             entry: None,
+            identity: None,
             trace: &origin.trace,
             last_lines: &origin.last_lines,
         };
@@ -123,9 +120,12 @@ impl PublicDoor {
         if let Some(refused) = Refusal::of_state(&entry) {
             return Err(refused);
         }
+        let identity = self.identities.of(&entry, whose.caller(), &request);
+        let identity = identity.await?;
         let trace = entry.trace(whose.trace, path);
         let whose = Whose {
             entry: Some(&entry),
+            identity: identity.as_ref(),
             trace: &trace,
             ..whose
         };
@@ -145,12 +145,6 @@ impl PublicDoor {
     ) -> Response<Body> {
         let resolution = self.directory.resolve(whose.host).await;
         if let Resolution::Found(entry) = &resolution
-            && entry.is_app_without_owner()
-        {
-            // There is nobody yet to whom the app belongs.
-            return to_start(&entry.tenant.url());
-        }
-        if let Resolution::Found(entry) = &resolution
             && entry.state == InstanceState::Active
             && let Some(service) = self.routes.of(
                 request.method(),
@@ -158,13 +152,23 @@ impl PublicDoor {
                 !entry.app_slug.is_empty(),
             )
         {
+            let asked = Negotiated::of(&request, is_for_people(request.uri().path()));
+            let identity = self.identities.of(entry, whose.caller(), &request).await;
+            let identity = match identity {
+                Ok(identity) => identity,
+                Err(refusal) => return asked.refuse(&self.pages, &refusal, &entry.tenant.locale),
+            };
+            // Who has a session is the owner, who may have arrived this moment.
+            if identity.is_none() && entry.is_app_without_owner() {
+                return to_start(&entry.tenant.url());
+            }
             let trace = entry.trace(whose.trace, Self::HTTP_SPAN);
             let whose = Whose {
                 entry: Some(entry),
+                identity: identity.as_ref(),
                 trace: &trace,
                 ..whose
             };
-            let asked = Negotiated::of(&request, false);
             let forwarded = self
                 .forwarder
                 .forward_http(service, whose, connection, request)
@@ -175,35 +179,29 @@ impl PublicDoor {
                 Err(refusal) => asked.refuse(&self.pages, &refusal, &entry.tenant.locale),
             };
         }
-        self.page(whose, resolution, request).await
+        self.page(whose, &resolution, &request)
     }
 
-    async fn page(
+    fn page(
         &self,
         whose: Whose<'_>,
-        answer: Resolution,
-        request: Request<Incoming>,
+        answer: &Resolution,
+        request: &Request<Incoming>,
     ) -> Response<Body> {
         let host = whose.host;
-        let on_app_host = matches!(&answer, Resolution::Found(entry) if !entry.app_slug.is_empty());
-        let asked = Negotiated::of(&request, on_app_host || is_for_people(request.uri().path()));
+        let on_app_host = matches!(answer, Resolution::Found(entry) if !entry.app_slug.is_empty());
+        let asked = Negotiated::of(request, on_app_host || is_for_people(request.uri().path()));
         let show = |page: &Page<'_>, locale: &str| asked.page(&self.pages, page, locale);
-        match &answer {
-            Resolution::Found(entry) => match page_of(entry, &request) {
-                Found::Page(page) => asked.page_by(
-                    &self.pages,
-                    &page,
-                    &entry.tenant.locale,
-                    entry.operator.as_deref(),
-                ),
-                Found::Favicon => favicon(request.method() == Method::HEAD),
-                Found::ChangePassword => see_other(CHOOSE_PATH),
-                Found::Step(step) => {
-                    self.onboarding
-                        .answer(step, host, entry, &asked, whose.caller(), request)
-                        .await
-                }
-            },
+        match answer {
+            Resolution::Found(_) if is_favicon(request.uri().path()) => {
+                favicon(request.method() == Method::HEAD)
+            }
+            Resolution::Found(entry) => asked.page_by(
+                &self.pages,
+                &page_of(entry),
+                &entry.tenant.locale,
+                entry.operator.as_deref(),
+            ),
             Resolution::Unknown => show(&Page::Unknown { host: host.name() }, ""),
             Resolution::OutOfReach => show(&Page::OutOfReach, ""),
             Resolution::Moved(to) => {
@@ -225,28 +223,14 @@ fn is_for_people(path: &str) -> bool {
     path == "/" || path.starts_with("/auth/")
 }
 
-/// What is at a path.
-enum Found<'a> {
-    Page(Page<'a>),
-    Step(Step),
-    /// The icon of all pages.
-    Favicon,
-    /// Where password managers look for the page on which a passphrase is changed.
-    ChangePassword,
+fn is_favicon(path: &str) -> bool {
+    path == FAVICON_PATH || path == "/favicon.ico"
 }
 
-fn page_of<'a>(entry: &'a HostEntry, request: &Request<Incoming>) -> Found<'a> {
+/// What a person sees where no service answers.
+fn page_of(entry: &HostEntry) -> Page<'_> {
     let domain = entry.tenant.domain.as_str();
-    let path = request.uri().path();
-    if path == FAVICON_PATH || path == "/favicon.ico" {
-        return Found::Favicon;
-    }
-    let reads = [Method::GET, Method::HEAD].contains(request.method());
-    let is_open = entry.app_slug.is_empty() && entry.state == InstanceState::Active;
-    if path == CHANGE_PASSWORD_PATH && is_open && reads {
-        return Found::ChangePassword;
-    }
-    Found::Page(match &entry.state {
+    match &entry.state {
         InstanceState::Deleting => Page::Deleting { domain },
         InstanceState::Blocked { reason } => Page::Blocked { domain, reason },
         InstanceState::Deleted { until } => Page::Deleted {
@@ -257,13 +241,6 @@ fn page_of<'a>(entry: &'a HostEntry, request: &Request<Incoming>) -> Found<'a> {
             domain,
             app: &entry.app_slug,
         },
-        InstanceState::Active => match Step::at(path) {
-            Some(step) if !step.allows(request.method()) => Page::WrongMethod {
-                allow: step.methods(),
-            },
-            Some(Step::Start) if !entry.onboarding => Page::Ready { domain },
-            Some(step) => return Found::Step(step),
-            None => Page::NoPath { domain },
-        },
-    })
+        InstanceState::Active => Page::NoPath { domain },
+    }
 }

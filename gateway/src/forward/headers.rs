@@ -7,7 +7,7 @@ use std::{
 
 use http::{HeaderMap, HeaderName, HeaderValue, header::HOST};
 use service_kit::{
-    caller::{APP_HEADER, DOOR_HEADER, KEY_HEADER, TENANT_HEADER},
+    caller::{APP_HEADER, DOOR_HEADER, IDENTITY_HEADER, KEY_HEADER, TENANT_HEADER},
     peer,
     secret::Keyring,
 };
@@ -37,6 +37,9 @@ impl Forwarder {
             {
                 headers.insert(APP_HEADER, slug);
             }
+        }
+        if let Some(identity) = whose.identity {
+            headers.insert(IDENTITY_HEADER, identity.clone());
         }
         Ok(())
     }

@@ -131,6 +131,8 @@ pub(crate) struct Whose<'a> {
     pub(crate) host: &'a Host,
     /// The instance that it is for.
     pub(crate) entry: Option<&'a Arc<HostEntry>>,
+    /// Who calls, as the header for services; `None` for a stranger.
+    pub(crate) identity: Option<&'a HeaderValue>,
     pub(crate) trace: &'a Trace,
     pub(crate) last_lines: &'a LastLines,
 }

@@ -173,6 +173,7 @@ impl CreateToken<'_> {
             issuer: &document.domain,
             subject: &wanted.subject,
             scope: &wanted.scopes.join(" "),
+            session: "",
         };
         let token = claims.sign(&key, self.clock.now(), wanted.life)?;
         Ok(Secret::new(token))

@@ -1,19 +1,27 @@
 //! Calls that need no operation, and requests for operations. One verb in each file.
 
 pub(crate) mod adopt;
+pub(crate) mod app_page;
 pub(crate) mod app_versions;
+pub(crate) mod authenticate;
+pub(crate) mod begin_session;
 pub(crate) mod cancel;
+pub(crate) mod change_passphrase;
 pub(crate) mod check_token;
 pub(crate) mod conflicts;
 pub(crate) mod create_token;
 pub(crate) mod derive;
+pub(crate) mod end_sessions;
 pub(crate) mod features;
 pub(crate) mod find;
 pub(crate) mod follow;
 pub(crate) mod forget;
+pub(crate) mod landing;
 pub(crate) mod last_activity;
 pub(crate) mod list;
 pub(crate) mod list_operations;
+pub(crate) mod list_sessions;
+pub(crate) mod log_in;
 pub(crate) mod oauth_client;
 pub(crate) mod register_passphrase;
 pub(crate) mod request;

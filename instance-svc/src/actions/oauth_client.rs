@@ -67,6 +67,7 @@ pub(crate) async fn register(
         .add_oauth_client(instance.location(), &id, &document)
         .await?;
     let claims = Claims {
+        session: "",
         audience: Audience::Registration,
         issuer: &instance.domain,
         subject: &id,

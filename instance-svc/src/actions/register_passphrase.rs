@@ -26,7 +26,7 @@ use crate::{
     },
     error::Error,
     operations::{
-        Sealing,
+        Engine, Sealing,
         sealing::{Carried, Secret64},
     },
     store::{Found, Store},
@@ -138,34 +138,13 @@ impl RegisterPassphrase<'_> {
             Err(error @ Error::Busy { .. }) => return Ok(Tried::Busy(error)),
             Err(error) => return Err(error),
         };
-        match self.end_of(id).await? {
+        match end_of(self.requests.engine, id).await? {
             None => Ok(Tried::Done),
             Some(failure) if failure.reason == "INSTANCE_BUSY" => {
                 Ok(Tried::Busy(Error::Ended(failure)))
             }
             Some(failure) => Err(Error::Ended(failure)),
         }
-    }
-
-    /// Waits for the end of an operation. `None` when it succeeded.
-    async fn end_of(&self, id: String) -> Result<Option<OperationFailure>, Error> {
-        let states = follow(self.requests.engine.clone(), id.clone());
-        let mut states = std::pin::pin!(states);
-        let mut last = None;
-        while let Some(state) = states.next().await {
-            last = Some(state?);
-        }
-        let last = last.ok_or(Error::NoSuchOperation(id))?;
-        if last.phase == Phase::Succeeded {
-            return Ok(None);
-        }
-        Ok(Some(last.error.clone().unwrap_or_else(|| {
-            OperationFailure {
-                code: tonic::Code::Unknown as i32,
-                reason: "UNKNOWN".to_owned(),
-                message: "the operation failed for a reason that was not kept".to_owned(),
-            }
-        })))
     }
 
     /// The instance, if the token is valid for it.
@@ -193,4 +172,25 @@ impl RegisterPassphrase<'_> {
 fn salt(found: &Found) -> String {
     let document = &found.document.body;
     client::salt(&document.domain, &document.old_domain)
+}
+
+/// Waits for the end of an operation. `None` when it succeeded.
+pub(super) async fn end_of(engine: &Engine, id: String) -> Result<Option<OperationFailure>, Error> {
+    let states = follow(engine.clone(), id.clone());
+    let mut states = std::pin::pin!(states);
+    let mut last = None;
+    while let Some(state) = states.next().await {
+        last = Some(state?);
+    }
+    let last = last.ok_or(Error::NoSuchOperation(id))?;
+    if last.phase == Phase::Succeeded {
+        return Ok(None);
+    }
+    Ok(Some(last.error.clone().unwrap_or_else(|| {
+        OperationFailure {
+            code: tonic::Code::Unknown as i32,
+            reason: "UNKNOWN".to_owned(),
+            message: "the operation failed for a reason that was not kept".to_owned(),
+        }
+    })))
 }

@@ -39,7 +39,7 @@ use crate::{
             Answer, Plan, RequestOptions, Requests,
             change::{ChangePlan, Changes},
             check_request_id,
-            create::{CreatePlan, Creations},
+            create::{CreatePlan, Creations, FirstPassphrase},
             destroy::{Accounts, DestroyPlan},
             purge_orphans::PurgeOrphansPlan,
         },
@@ -156,7 +156,11 @@ impl InstanceService for Instances {
         Caller::of(&request)?.require_admin()?;
         self.require_enabled()?;
         let mut request = request.into_inner();
-        let first_passphrase = Secret::new(std::mem::take(&mut request.passphrase));
+        let first_passphrase = FirstPassphrase {
+            passphrase: Secret::new(std::mem::take(&mut request.passphrase)),
+            kdf_iterations: request.kdf_iterations,
+            key: Secret::new(std::mem::take(&mut request.key)),
+        };
         let (request_id, validate_only) = (request.request_id.clone(), request.validate_only);
         let (spec, mut wrong) = messages::spec(request)?;
         wrong.extend(check_request_id(&request_id).err());

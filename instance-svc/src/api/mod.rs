@@ -1,12 +1,15 @@
 //! The handlers of the contracts: they convert messages and call the actions. Nothing is decided here.
 
 mod change;
+mod cross_origin;
 pub(crate) mod directory;
 pub(crate) mod features;
+pub(crate) mod identity;
 pub(crate) mod instances;
 pub(crate) mod json;
 pub(crate) mod operations;
 mod page_token;
+pub(crate) mod pages;
 mod passphrase;
 #[cfg(test)]
 mod stored_form;
@@ -14,11 +17,13 @@ mod tokens;
 
 use std::sync::Arc;
 
+use ::identity::tries::Tries;
+use hamlet_pages::Texts;
 use service_kit::{contexts::Contexts, secret::Keyring};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    actions::{adopt, derive::Deriver},
+    actions::{adopt, authenticate::Authentication, derive::Deriver, log_in::LogIn},
     clock::Clock,
     config::Config,
     host_changes::HostChanges,
@@ -45,6 +50,10 @@ pub(crate) struct Parts {
     pub(crate) adopted: adopt::Progress,
     pub(crate) host_changes: HostChanges,
     pub(crate) backend: Option<Backend>,
+    /// The texts of pages.
+    pub(crate) texts: Texts,
+    /// How often somebody has tried a passphrase.
+    pub(crate) tries: Tries,
     /// Streams without an end of their own end with it.
     pub(crate) shutdown: CancellationToken,
 }
@@ -52,6 +61,24 @@ pub(crate) struct Parts {
 impl Shared {
     pub(crate) fn new(parts: Parts) -> Self {
         Self(Arc::new(parts))
+    }
+
+    /// Finds out who calls.
+    pub(crate) fn authentication(&self) -> Authentication<'_> {
+        Authentication {
+            store: &self.store,
+            clock: &self.clock,
+            contexts: &self.contexts,
+        }
+    }
+
+    /// Checks passphrases.
+    pub(crate) fn log_in(&self) -> LogIn<'_> {
+        LogIn {
+            store: &self.store,
+            deriver: &self.deriver,
+            tries: &self.tries,
+        }
     }
 }
 

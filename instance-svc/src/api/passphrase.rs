@@ -7,12 +7,14 @@ use hamlet_proto::{
         RegisterPassphraseRequest, RotateRegisterLinkRequest, SetPassphraseRequest, Tenant,
     },
 };
+use identity::tries::Guesser;
 use service_kit::{secret::Secret, status::invalid_field};
 use tonic::Status;
 
 use super::{Shared, change};
 use crate::{
     actions::{
+        change_passphrase::{ChangePassphrase, Next},
         find,
         register_passphrase::RegisterPassphrase,
         request::{
@@ -35,6 +37,7 @@ use crate::{
             vault::VaultKeys,
         },
         record::Refusal,
+        spec::InvalidField,
         time::Time,
     },
     error::Error,
@@ -227,6 +230,66 @@ fn chosen(request: RegisterPassphraseRequest) -> Result<Chosen, Status> {
         iterations,
         keys,
     })
+}
+
+/// The next passphrase as a client hashed it.
+///
+/// # Errors
+/// The field that cannot be used.
+pub(super) fn hashed(
+    login_hash: String,
+    iterations: i32,
+    key: &str,
+    public_key: &str,
+    private_key: &str,
+) -> Result<Next, Error> {
+    let wrong = |field: &str, wrong: String| {
+        Error::Field(InvalidField {
+            field: field.to_owned(),
+            wrong,
+        })
+    };
+    let iterations =
+        Iterations::new(iterations).map_err(|it| wrong("iterations", it.to_string()))?;
+    if !is_login_hash(&login_hash) {
+        let told = "is not what a client makes with iterations: 32 bytes in base64; send 0 iterations with a \
+                    passphrase in plain text";
+        return Err(wrong("new_passphrase", told.to_owned()));
+    }
+    let keys = VaultKeys::from_client(key, public_key, private_key)
+        .map_err(|(field, told)| wrong(field, told.to_owned()))?;
+    Ok(Next::Hashed {
+        login_hash,
+        iterations,
+        keys,
+    })
+}
+
+/// Changes the passphrase of whoever knows the present one.
+///
+/// # Errors
+/// [`Error::WrongPassphrase`]; what is wrong with the next one; the database fails.
+pub(super) async fn change(
+    shared: &Shared,
+    found: &Found,
+    present: &Secret,
+    next: Next,
+    guesser: Guesser<'_>,
+) -> Result<(), Error> {
+    shared
+        .log_in()
+        .require(&found.document.body, present, guesser)
+        .await?;
+    let key = shared.key.current();
+    let change = ChangePassphrase {
+        store: &shared.store,
+        contexts: &shared.contexts,
+        config: &shared.config,
+        requests: requests(shared, &key),
+        deriver: &shared.deriver,
+        sealing: &shared.sealing,
+    };
+    change.change(found, present, next).await
 }
 
 fn requests<'a>(shared: &'a Shared, key: &'a Secret) -> Requests<'a> {

@@ -27,6 +27,12 @@ pub struct InstanceDocument {
     /// Other domains.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub domain_aliases: Vec<String>,
+    /// The domain of the organisation.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub org_domain: String,
+    /// The id of the organisation.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub org_id: String,
     /// A former domain. Browsers are redirected from it, and it stays the salt of the passphrase.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub old_domain: String,
@@ -224,6 +230,12 @@ impl InstanceDocument {
         };
         let secret = STANDARD.decode(secret).ok()?;
         (!secret.is_empty()).then(|| [version.as_bytes(), &secret].concat())
+    }
+
+    /// The hash of the passphrase, as [`server`](super::passphrase::server) reads it; empty when there is none.
+    #[must_use]
+    pub fn stored_passphrase_hash(&self) -> &str {
+        &self.passphrase_hash
     }
 
     /// The register token as stored; empty once the passphrase is set.

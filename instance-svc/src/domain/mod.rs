@@ -1,7 +1,6 @@
 //! Names, states and rules. No module here does I/O.
 
 pub mod account;
-pub mod bearer;
 pub mod change;
 pub mod claim;
 pub mod conflict;
@@ -20,14 +19,14 @@ pub mod operation;
 pub mod operation_filter;
 pub mod orphan;
 pub(crate) mod outdated;
+pub(crate) mod own_hosts;
 pub mod passphrase;
 pub mod record;
 pub mod removed;
-pub mod scope;
 pub mod sealed;
 pub mod seed;
 pub mod spec;
 pub mod state;
-pub mod time;
-pub mod token;
 pub mod tos;
+
+pub use identity::{bearer, scope, time, token};

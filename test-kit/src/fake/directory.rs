@@ -1,4 +1,4 @@
-//! A fake instance service for gateways: `DirectoryService` and `TenantService` with the hosts that a test sets.
+//! A fake instance service for gateways: `DirectoryService` and `IdentityService` with what a test sets.
 
 use std::{
     collections::HashMap,
@@ -12,27 +12,19 @@ use std::{
 
 use futures::StreamExt as _;
 use hamlet_proto::hamlet::instance::v1::{
-    CheckRegisterTokenRequest, PassphraseParameters, RegisterPassphraseRequest,
-    RegisterPassphraseResponse, ResolveHostRequest, ResolveHostResponse, Tenant, WatchHostsRequest,
-    WatchHostsResponse, resolve_host_response::HostState, watch_hosts_response::Heartbeat,
+    AuthenticateRequest, Identity, ResolveHostRequest, ResolveHostResponse, Tenant,
+    WatchHostsRequest, WatchHostsResponse, resolve_host_response::HostState,
+    watch_hosts_response::Heartbeat,
 };
-use service_kit::{
-    caller::Caller,
-    status::{StatusBuilder, invalid_field},
-};
+use service_kit::caller::Caller;
 use tokio::sync::broadcast;
 use tokio_stream::{
     Stream,
     wrappers::{BroadcastStream, IntervalStream},
 };
-use tonic::{Code, Request, Status};
+use tonic::{Request, Status};
 
 use super::Fake;
-
-/// The register token of every instance that is onboarding.
-pub const REGISTER_TOKEN: &str = "0123456789abcdef0123456789abcdef";
-/// A token that was valid, but has expired.
-pub const EXPIRED_TOKEN: &str = "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee";
 
 /// The fake instance service. Dropping this value stops it.
 #[derive(Debug)]
@@ -51,7 +43,8 @@ struct Hosts {
     failure: Option<Status>,
     asked_now: usize,
     peak: usize,
-    registered: Vec<RegisterPassphraseRequest>,
+    /// Who has which session cookie or token.
+    identities: HashMap<String, Identity>,
 }
 
 /// The answer for an active instance with a passphrase.
@@ -83,9 +76,7 @@ impl Directory {
         let hosts = known.clone();
         fake.answer_later(move |request| hosts.clone().resolve(request));
         let hosts = known.clone();
-        fake.answer(move |request| hosts.check_token(&request));
-        let hosts = known.clone();
-        fake.answer(move |request| hosts.register(request));
+        fake.answer(move |request| hosts.authenticate(&request));
         Self { fake, known }
     }
 
@@ -163,10 +154,19 @@ impl Directory {
         self.fake.called("ResolveHost")
     }
 
-    /// The passphrases that owners have chosen.
+    /// From now on, a session cookie or a token with this value proves who calls; `None` for nobody.
+    pub fn identify(&self, proof: &str, identity: Option<Identity>) {
+        let identities = &mut self.known.lock().identities;
+        match identity {
+            Some(identity) => identities.insert(proof.to_owned(), identity),
+            None => identities.remove(proof),
+        };
+    }
+
+    /// The number of calls that asked who calls.
     #[must_use]
-    pub fn registered(&self) -> Vec<RegisterPassphraseRequest> {
-        self.known.lock().registered.clone()
+    pub fn identity_questions(&self) -> usize {
+        self.fake.called("Authenticate")
     }
 }
 
@@ -194,61 +194,16 @@ impl Known {
         answer
     }
 
-    fn check_token(
-        &self,
-        request: &Request<CheckRegisterTokenRequest>,
-    ) -> Result<PassphraseParameters, Status> {
-        let tenant = Caller::of(request)?.tenant()?;
-        self.lock()
-            .open(tenant, &request.get_ref().register_token)?;
-        Ok(PassphraseParameters {
-            salt: format!("me@{}", tenant.domain),
-            iterations: 650_000,
-        })
-    }
-
-    fn register(
-        &self,
-        request: Request<RegisterPassphraseRequest>,
-    ) -> Result<RegisterPassphraseResponse, Status> {
-        let tenant = Caller::of(&request)?.tenant()?.clone();
-        let asked = request.into_inner();
-        if asked.iterations != 0 && asked.iterations < 50_000 {
-            return Err(invalid_field("iterations", "is too low"));
-        }
-        if asked.passphrase.is_empty() {
-            return Err(invalid_field("passphrase", "is empty"));
-        }
-        if asked.hint == asked.passphrase {
-            return Err(invalid_field("hint", "is the passphrase"));
-        }
-        let mut hosts = self.lock();
-        hosts.open(&tenant, &asked.register_token)?;
-        hosts
-            .answers
-            .get_mut(&tenant.domain)
-            .expect("it was there")
-            .onboarding = false;
-        hosts.registered.push(asked);
-        Ok(RegisterPassphraseResponse {})
-    }
-}
-
-impl Hosts {
-    /// Checks a token as the instance service does.
-    fn open(&self, tenant: &Tenant, token: &str) -> Result<(), Status> {
-        let refused =
-            |reason: &str| Err(StatusBuilder::new(Code::PermissionDenied, reason, "no").build());
-        let waits = self.answers[&tenant.domain].onboarding;
-        match token {
-            _ if !token.bytes().all(|byte| byte.is_ascii_hexdigit()) || token.is_empty() => {
-                Err(invalid_field("register_token", "is not hex"))
-            }
-            _ if !waits => refused("REGISTER_TOKEN_USED"),
-            REGISTER_TOKEN => Ok(()),
-            EXPIRED_TOKEN => refused("REGISTER_TOKEN_EXPIRED"),
-            _ => refused("REGISTER_TOKEN_WRONG"),
-        }
+    fn authenticate(&self, request: &Request<AuthenticateRequest>) -> Result<Identity, Status> {
+        Caller::of(request)?.tenant()?;
+        let sent = request.get_ref();
+        let proof = if sent.token.is_empty() {
+            &sent.session_cookie
+        } else {
+            &sent.token
+        };
+        let found = self.lock().identities.get(proof).cloned();
+        found.ok_or_else(|| Status::unauthenticated("nobody"))
     }
 }
 

@@ -9,7 +9,7 @@
 //!
 //! - [`Script`]: the admin door as the command line calls it (`InstanceService`, `OperationService`,
 //!   `google.longrunning.Operations`, `FilesService`, `AppsService`)
-//! - [`Directory`]: the calls of the gateway (`DirectoryService`, `TenantService`)
+//! - [`Directory`]: the calls of the gateway (`DirectoryService`, `IdentityService`)
 //! - [`lifecycles`]: the calls of operations to other services (`FilesLifecycleService`, `AppsLifecycleService`)
 
 mod codec;
@@ -33,7 +33,7 @@ use tokio::runtime::Runtime;
 use tokio_stream::Stream;
 use tonic::{Request, Status, service::Interceptor};
 
-pub use directory::{Changes, Directory, EXPIRED_TOKEN, REGISTER_TOKEN, active_instance};
+pub use directory::{Changes, Directory, active_instance};
 pub use script::{Script, Watch, WatchEnd};
 
 use crate::{doors, eventually_blocking};

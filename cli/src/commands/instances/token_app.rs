@@ -14,7 +14,7 @@ use crate::{
 /// Print a token by which a web app may use an instance. It is a secret.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  hamlet instances token-app bob.localhost:8080 home --expire 1h"
+    after_help = "Examples:\n  hamlet instances token-app bob.localhost:8080 home --expire 10m"
 )]
 pub(crate) struct TokenApp {
     /// The domain or an alias.
@@ -23,7 +23,7 @@ pub(crate) struct TokenApp {
     /// The app's slug.
     #[arg(value_parser = values::names::slug)]
     slug: String,
-    /// How long it lives; 24h by default, and at most.
+    /// How long it lives; 30m by default, and at most.
     #[arg(long, value_name = "TIME", value_parser = values::duration::parse)]
     expire: Option<Duration>,
 }

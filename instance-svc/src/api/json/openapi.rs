@@ -17,7 +17,7 @@ use super::{
     fsck, last_activity, list, oauth_client, operation, prefix, public, sessions, show, token,
     unbuilt,
 };
-use crate::api::Shared;
+use crate::api::{Shared, pages};
 
 /// What stands above the routes.
 #[derive(OpenApi)]
@@ -152,7 +152,8 @@ fn add_refusals(document: &mut openapi::OpenApi) {
 pub(crate) fn routes(shared: Shared) -> Router {
     let (routes, document) = described();
     routes
-        .merge(public::routes())
+        .merge(public::routes(&shared))
+        .merge(pages::routes(&shared))
         .route("/openapi.json", get(async move || Json(document)))
         .with_state(shared)
 }

@@ -22,6 +22,12 @@ pub enum AuthMode {
 }
 
 impl AuthMode {
+    /// Whether the passphrase alone does not open the instance. A provider is asked instead of the passphrase, if at all.
+    #[must_use]
+    pub const fn needs_code(self) -> bool {
+        matches!(self, Self::TwoFactorMail | Self::Unknown(_))
+    }
+
     /// Whether it is the default, which documents leave out.
     #[must_use]
     pub fn is_basic(&self) -> bool {

@@ -5,7 +5,9 @@
 //!
 //! Each part is standard base64.
 
-use aes::cipher::{BlockModeEncrypt as _, KeyIvInit as _, block_padding::Pkcs7};
+use aes::cipher::{
+    BlockModeDecrypt as _, BlockModeEncrypt as _, KeyIvInit as _, block_padding::Pkcs7,
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ring::hmac;
 use rsa::{
@@ -82,6 +84,25 @@ impl VaultKeys {
         })
     }
 
+    /// The same keys for another passphrase: the key of the vault is decrypted with the present master key, and encrypted
+    /// with the next one. `None` when the present one does not decrypt it.
+    ///
+    /// # Errors
+    /// When the system provides no randomness.
+    pub fn for_next(
+        &self,
+        present: &MasterKey,
+        next: &MasterKey,
+    ) -> Result<Option<Self>, getrandom::Error> {
+        let Some(key) = decrypt(present.bytes(), &self.key) else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            key: encrypt(next.bytes(), &random()?, &key),
+            ..self.clone()
+        }))
+    }
+
     /// Takes keys that a client generated. Only their form is checked; the server cannot read their content.
     ///
     /// # Errors
@@ -146,6 +167,16 @@ fn aes_cbc(key: &[u8; 32], iv: &[u8; 16], plain: &[u8]) -> Vec<u8> {
 fn encrypt(key: &[u8; 32], iv: &[u8; 16], plain: &[u8]) -> String {
     let data = aes_cbc(key, iv, plain);
     format!("0.{}|{}", STANDARD.encode(iv), STANDARD.encode(data))
+}
+
+/// Decrypts what [`encrypt`] has made; `None` for everything else.
+fn decrypt(key: &[u8; 32], text: &str) -> Option<Vec<u8>> {
+    let (iv, data) = text.strip_prefix("0.")?.split_once('|')?;
+    let iv: [u8; 16] = STANDARD.decode(iv).ok()?.try_into().ok()?;
+    let data = STANDARD.decode(data).ok()?;
+    cbc::Decryptor::<aes::Aes256>::new(key.into(), (&iv).into())
+        .decrypt_padded_vec::<Pkcs7>(&data)
+        .ok()
 }
 
 fn encrypt_and_sign(

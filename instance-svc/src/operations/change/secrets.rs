@@ -48,17 +48,23 @@ impl Changing {
         }
     }
 
-    /// Removes the databases of sessions and logins: a session is invalid without its document. Other software
-    /// makes these databases again when it needs them.
+    /// Removes the databases of sessions and logins: a session is invalid without its document. The next login makes them
+    /// again. A new passphrase ends all sessions by its key, so only their documents are removed.
     pub(super) async fn end_sessions(
         &self,
         task: Task<'_, ChangeWork>,
     ) -> Result<Report<ChangeWork>, StepError> {
-        if task.work.change.kind != ChangeKind::Sessions || !self.may_write(task, true).await? {
+        let [sessions, _] = &SESSIONS;
+        let ended = match task.work.change.kind {
+            ChangeKind::Sessions => SESSIONS.as_slice(),
+            ChangeKind::Passphrase => std::slice::from_ref(sessions),
+            _ => return Ok(nothing()),
+        };
+        if !self.may_write(task, true).await? {
             return Ok(nothing());
         }
         let mut removed = 0;
-        for doctype in SESSIONS {
+        for doctype in ended {
             let was_there = self
                 .store
                 .remove_database(task.envelope.location(), doctype)

@@ -16,10 +16,14 @@ use tonic::Status;
 use url::form_urlencoded;
 
 use crate::{
-    actions::check_token::{self, check_token},
-    api::{Shared, json::parameters::refused},
+    actions::{
+        authenticate::cookie_name,
+        check_token::{self, check_token},
+    },
+    api::{Shared, json::parameters::refused, pages::cookies_named},
     domain::bearer::Refused,
     error::Error,
+    messages,
 };
 
 /// The bearer of a token, and the instance that the request is for.
@@ -32,6 +36,13 @@ pub(super) struct Bearer {
 /// A refusal. It says which authentication is wanted where that is the reason.
 #[derive(Debug)]
 pub(super) struct Refusal(Error);
+
+impl Refusal {
+    /// Whether nothing was wrong but that there was no token.
+    pub(super) const fn is_missing(&self) -> bool {
+        matches!(self.0, Error::Token(Refused::Missing))
+    }
+}
 
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
@@ -49,8 +60,9 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let wanted = match &self.0 {
             Error::Token(Refused::Missing) => Some("Bearer"),
-            Error::Token(Refused::Wrong | Refused::Expired) => {
-                Some(r#"Bearer error="invalid_token""#)
+            Error::Token(Refused::Wrong) => Some(r#"Bearer error="invalid_token""#),
+            Error::Token(Refused::Expired) => {
+                Some(r#"Bearer error="invalid_token" error_description="The access token expired""#)
             }
             Error::Token(Refused::Scope) => Some(r#"Bearer error="insufficient_scope""#),
             _ => None,
@@ -77,8 +89,31 @@ impl FromRequestParts<Shared> for Bearer {
             .get::<Caller>()
             .ok_or_else(|| Status::internal("the routes were served without authentication"))?;
         let tenant = caller.tenant()?.clone();
+        let who = caller.identity().and_then(messages::who);
+        // What proves nothing to the gateway says here why.
         let token = token_in(parts);
-        let token = check_token(&shared.store, &shared.clock, &tenant.id, token.as_deref()).await?;
+        let document = match (&who, &token) {
+            (None, Some(_)) => shared
+                .store
+                .instance(&tenant.id)
+                .await
+                .map_err(Error::from)?,
+            _ => None,
+        };
+        let cookie = document.and_then(|found| {
+            let name = cookie_name(&shared.contexts, &found.body);
+            cookies_named(&parts.headers, &name)
+                .next()
+                .map(str::to_owned)
+        });
+        let token = check_token(
+            shared.authentication(),
+            &tenant,
+            who,
+            token.as_deref(),
+            cookie.as_deref().unwrap_or_default(),
+        )
+        .await?;
         Ok(Self { tenant, token })
     }
 }

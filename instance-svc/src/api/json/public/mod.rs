@@ -1,25 +1,53 @@
-//! Routes of the public door: what existing command lines send to an instance itself, with a token of it.
+//! Routes of the public door: what programs and apps send to an instance itself, with a token of it.
 
 mod apps;
 mod bearer;
 mod flags;
+mod hint;
 mod passphrase;
+mod permissions;
+mod prelogin;
+mod sessions;
+mod settings;
 
 use axum::{
     Router,
-    routing::{any, get, put},
+    middleware::from_fn_with_state,
+    routing::{any, delete, get},
 };
+use service_kit::json_api;
 
 use self::apps::Kind;
-use crate::api::Shared;
+use crate::api::{Shared, cross_origin, pages::submit_first_passphrase};
 
 /// These routes. The document at the admin door does not describe them: they are of another door.
-pub(super) fn routes() -> Router<Shared> {
+pub(super) fn routes(shared: &Shared) -> Router<Shared> {
+    let of_passphrase = get(passphrase::show)
+        .post(submit_first_passphrase)
+        .put(passphrase::set);
     Router::new()
         .merge(of_kind(Kind::WEBAPP))
         .merge(of_kind(Kind::KONNECTOR))
+        .route("/settings/instance", get(settings::instance))
+        .route("/settings/disk-usage", get(settings::disk_usage))
+        .route("/settings/capabilities", get(settings::capabilities))
         .route("/settings/flags", get(flags::show))
-        .route("/settings/passphrase", put(passphrase::set))
+        .route("/settings/passphrase", of_passphrase)
+        .route("/settings/hint", get(hint::check).put(hint::set))
+        .route("/settings/sessions", get(sessions::list))
+        .route("/settings/sessions/{id}", delete(sessions::end))
+        .route("/settings/{*rest}", any(unbuilt))
+        .route("/permissions/self", get(permissions::own))
+        .route("/permissions", any(unbuilt))
+        .route("/permissions/{*rest}", any(unbuilt))
+        .route("/public/prelogin", get(prelogin::show))
+        .route("/public/{*rest}", any(unbuilt))
+        .layer(from_fn_with_state(shared.clone(), cross_origin::allow))
+}
+
+/// What is left to later versions.
+async fn unbuilt() -> json_api::Error {
+    json_api::Error::not_built("this version does not have what is at this path")
 }
 
 /// The routes of apps of one kind. The path of the list may have a slash at its end.

@@ -1,4 +1,4 @@
-//! `PUT /settings/passphrase`: setting the passphrase without the present one.
+//! `/settings/passphrase`: how it is hashed, and changing it.
 
 use axum::{
     body::Bytes,
@@ -7,61 +7,163 @@ use axum::{
 };
 use hamlet_proto::hamlet::instance::v1::SetPassphraseRequest;
 use http::StatusCode;
+use identity::session::Kind;
 use serde::Deserialize;
-use service_kit::{json_api, secret::Secret};
-
-use super::bearer::{Bearer, Refusal};
-use crate::api::{
-    Shared,
-    json::{
-        parameters::refusal,
-        write::{Outcome, Write},
-    },
-    passphrase,
+use serde_json::{Value, json};
+use service_kit::{
+    json_api::{self, JsonApi},
+    secret::Secret,
 };
 
-#[derive(Deserialize)]
-struct Asked {
-    #[serde(default)]
+use super::{
+    bearer::{Bearer, Refusal},
+    settings::resource,
+};
+use crate::{
+    actions::{authenticate::ProvenWith, begin_session::begin_session, change_passphrase::Next},
+    api::{
+        Shared,
+        json::{
+            parameters::refusal,
+            write::{Outcome, Write},
+        },
+        pages::{Asked, with_cookies},
+        passphrase,
+    },
+    domain::{
+        bearer::Refused,
+        passphrase::client::{self, Iterations},
+    },
+    error::Error,
+};
+
+const DOCTYPE: &str = "io.cozy.settings";
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Change {
+    current_passphrase: String,
     new_passphrase: String,
-    #[serde(default)]
+    /// Sets the passphrase without the present one.
     force: bool,
     /// How often the client hashed the passphrase; 0 for a plain one.
-    #[serde(default)]
-    iterations: i64,
+    iterations: i32,
+    key: String,
+    #[serde(rename = "publicKey")]
+    public_key: String,
+    #[serde(rename = "privateKey")]
+    private_key: String,
 }
 
-/// Sets the passphrase.
+/// Tells how the passphrase is hashed.
+pub(super) async fn show(
+    State(shared): State<Shared>,
+    bearer: Bearer,
+) -> Result<JsonApi<Value>, Refusal> {
+    bearer.token.require(DOCTYPE, "GET")?;
+    let document = &bearer.token.found.document.body;
+    let stored = shared.log_in().stored(document).await?;
+    let attributes = json!({
+        "salt": client::salt(&document.domain, &document.old_domain),
+        "kdf": 0,
+        "iterations": stored.iterations.map_or(0, Iterations::get)
+    });
+    Ok(resource("passphrase", &attributes, &json!({})))
+}
+
+/// Sets the passphrase: with the present one, or by force.
 pub(super) async fn set(
     State(shared): State<Shared>,
     bearer: Bearer,
+    asked: Asked,
     write: Write,
     body: Bytes,
 ) -> Result<Response, Refusal> {
-    bearer.token.require("io.cozy.settings", "PUT")?;
-    let refused = |error: json_api::Error| Ok(error.into_response());
-    let Ok(asked) = serde_json::from_slice::<Asked>(&body) else {
+    bearer.token.require(DOCTYPE, "PUT")?;
+    let Ok(change) = serde_json::from_slice::<Change>(&body) else {
         // What the parser says may hold a part of the passphrase.
-        return refused(json_api::Error::new(
-            StatusCode::BAD_REQUEST,
-            "INVALID_BODY",
-            "the body is no object with a new_passphrase",
-        ));
+        let told = "the body is no object with a new_passphrase";
+        let wrong = json_api::Error::new(StatusCode::BAD_REQUEST, "INVALID_BODY", told);
+        return Ok(wrong.into_response());
     };
-    if !asked.force || asked.iterations != 0 {
+    if change.force {
+        return by_force(&shared, &bearer, &write, change).await;
+    }
+    let found = &bearer.token.found;
+    let present = Secret::new(change.current_passphrase);
+    let next = if change.iterations == 0 {
+        Next::Plain(Secret::new(change.new_passphrase))
+    } else {
+        passphrase::hashed(
+            change.new_passphrase,
+            change.iterations,
+            &change.key,
+            &change.public_key,
+            &change.private_key,
+        )?
+    };
+    // Its etag has to be that of all documents.
+    let whole = shared.store.found(&found.id, found.kind).await;
+    let whole = whole
+        .map_err(Error::from)?
+        .ok_or(Error::Token(Refused::Wrong))?;
+    let document = &whole.document.body;
+    if document.auth_mode.needs_code() {
+        return Err(Error::SecondFactor(document.domain.clone()).into());
+    }
+    let guesser = asked.guesser(document);
+    passphrase::change(&shared, &whole, &present, next, guesser).await?;
+    let response = StatusCode::NO_CONTENT.into_response();
+    if bearer.token.who.session.is_empty() {
+        return Ok(response);
+    }
+    log_in(&shared, &asked, response).await
+}
+
+/// The session of the app has ended with the passphrase: its browser gets a new one.
+async fn log_in(shared: &Shared, asked: &Asked, response: Response) -> Result<Response, Refusal> {
+    let document = shared.store.instance(&asked.tenant.id).await;
+    let document = document
+        .map_err(Error::from)?
+        .ok_or(Error::Token(Refused::Wrong))?
+        .body;
+    let begun = begin_session(
+        &shared.store,
+        &shared.clock,
+        &shared.contexts,
+        &document,
+        Kind::Long,
+        &asked.visitor(),
+    )
+    .await?;
+    let cookies = asked.cookies_of(shared, &document, &begun)?;
+    Ok(with_cookies(response, cookies))
+}
+
+/// Sets a plain passphrase without the present one, as administrators do with a token of the command line.
+async fn by_force(
+    shared: &Shared,
+    bearer: &Bearer,
+    write: &Write,
+    change: Change,
+) -> Result<Response, Refusal> {
+    let refused = |error: json_api::Error| Ok(error.into_response());
+    if bearer.token.who.proven_with != ProvenWith::Cli {
+        return Err(Error::Token(Refused::Scope).into());
+    }
+    if change.iterations != 0 {
         return refused(json_api::Error::not_built(
-            "this version sets a plain passphrase with force only",
+            "this version sets a plain passphrase by force only",
         ));
     }
-    let passphrase = Secret::new(asked.new_passphrase);
     let request = SetPassphraseRequest {
         name: format!("instances/{}", bearer.token.found.document.body.domain),
-        passphrase: passphrase.expose().to_owned(),
+        passphrase: change.new_passphrase,
         request_id: write.request_id.clone(),
         ..SetPassphraseRequest::default()
     };
-    let begun = match passphrase::set(&shared, request).await {
-        Ok(operation) => write.end(&shared, operation).await,
+    let begun = match passphrase::set(shared, request).await {
+        Ok(operation) => write.end(shared, operation).await,
         Err(status) => Err(refusal(status)),
     };
     match begun {

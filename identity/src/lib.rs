@@ -1,0 +1,16 @@
+//! Who calls an instance. No module here does I/O, and none knows a transport.
+//!
+//! - [`session`]: the sessions of an owner's browsers, and the cookie that proves one
+//! - [`token`] makes tokens, [`bearer`] reads them, [`scope`] says what they allow
+//! - [`secrets`]: values that pages and cookies carry
+//! - [`browser`]: what a browser says of itself
+//! - [`tries`]: how often somebody may guess a passphrase
+
+pub mod bearer;
+pub mod browser;
+pub mod scope;
+pub mod secrets;
+pub mod session;
+pub mod time;
+pub mod token;
+pub mod tries;

@@ -1,0 +1,300 @@
+//! How often somebody may try a passphrase.
+//!
+//! A try is counted when it begins, so that many at once are counted like many in a row, and is taken back when it was
+//! right. It counts for the address it came from and for the instance. After some free tries each further one has to wait,
+//! twice as long each time; who does not wait is refused unseen. A browser from which the owner has logged in before is
+//! counted by itself alone: whatever strangers do, the owner comes in from there.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    net::{IpAddr, Ipv6Addr},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use crate::secrets::Device;
+
+/// The most addresses, instances and devices that are remembered, each. Beyond it, the one whose last try is oldest is
+/// forgotten.
+const REMEMBERED: usize = 10_000;
+
+/// The rules of one counter.
+#[derive(Clone, Copy, Debug)]
+struct Rule {
+    /// How many wrong tries are free.
+    free: u32,
+    /// The wait before the first further try.
+    first: Duration,
+    /// The longest wait.
+    longest: Duration,
+    /// After so long without a try, the counter begins anew.
+    forgotten: Duration,
+}
+
+const ADDRESS: Rule = Rule {
+    free: 10,
+    first: Duration::from_millis(500),
+    longest: Duration::from_secs(60),
+    forgotten: Duration::from_secs(15 * 60),
+};
+/// Many addresses can try together, and an owner at a new browser waits with them: so it is slower to begin, and shorter.
+const INSTANCE: Rule = Rule {
+    free: 50,
+    first: Duration::from_millis(250),
+    longest: Duration::from_secs(10),
+    forgotten: Duration::from_secs(15 * 60),
+};
+const DEVICE: Rule = Rule {
+    free: 20,
+    first: Duration::from_millis(500),
+    longest: Duration::from_secs(30),
+    forgotten: Duration::from_secs(15 * 60),
+};
+
+/// Who tries.
+#[derive(Clone, Copy, Debug)]
+pub struct Guesser<'a> {
+    /// The address that the try comes from.
+    pub address: IpAddr,
+    /// The id of the instance that it is for.
+    pub instance: &'a str,
+    /// The browser, when the owner has logged in from it before.
+    pub device: Option<Device>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Wrong {
+    tries: u32,
+    last: Instant,
+}
+
+/// The tries of everybody, in the memory of this process.
+#[derive(Debug, Default)]
+pub struct Tries(Mutex<Counters>);
+
+#[derive(Debug, Default)]
+struct Counters {
+    addresses: HashMap<IpAddr, Wrong>,
+    instances: HashMap<String, Wrong>,
+    devices: HashMap<(String, Device), Wrong>,
+}
+
+impl Tries {
+    /// Begins a try, which counts as a wrong one until [`Self::was_right`].
+    ///
+    /// # Errors
+    /// How long the guesser has to wait.
+    pub fn begin(&self, guesser: Guesser<'_>, now: Instant) -> Result<(), Duration> {
+        let mut counters = self.counters();
+        let Counters {
+            addresses,
+            instances,
+            devices,
+        } = &mut *counters;
+        let instance = guesser.instance.to_owned();
+        if let Some(device) = guesser.device {
+            let key = (instance, device);
+            wait(devices, &key, DEVICE, now)?;
+            count(devices, key, DEVICE, now);
+            return Ok(());
+        }
+        let address = network(guesser.address);
+        wait(addresses, &address, ADDRESS, now)?;
+        wait(instances, &instance, INSTANCE, now)?;
+        let of_address = count(addresses, address, ADDRESS, now);
+        // One address alone must not make others wait: who waits already is slow enough.
+        if of_address <= ADDRESS.free {
+            count(instances, instance, INSTANCE, now);
+        }
+        Ok(())
+    }
+
+    /// Takes a try back, because it was right. The earlier ones of a device are forgotten. Those of an address are not: its
+    /// user may have an instance of their own, and guess at others.
+    pub fn was_right(&self, guesser: Guesser<'_>) {
+        let mut counters = self.counters();
+        if let Some(device) = guesser.device {
+            counters
+                .devices
+                .remove(&(guesser.instance.to_owned(), device));
+            return;
+        }
+        let address = network(guesser.address);
+        let address = counters.addresses.get_mut(&address);
+        let mut was_counted = false;
+        if let Some(wrong) = address {
+            was_counted = wrong.tries <= ADDRESS.free;
+            wrong.tries = wrong.tries.saturating_sub(1);
+        }
+        if was_counted && let Some(wrong) = counters.instances.get_mut(guesser.instance) {
+            wrong.tries = wrong.tries.saturating_sub(1);
+        }
+    }
+
+    /// How many wrong tries of strangers an instance has had of late.
+    #[must_use]
+    pub fn of_instance(&self, instance: &str) -> u32 {
+        self.counters()
+            .instances
+            .get(instance)
+            .map_or(0, |wrong| wrong.tries)
+    }
+
+    fn counters(&self) -> MutexGuard<'_, Counters> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An address of IPv4, or a network of IPv6 as one customer gets it.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => {
+            Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
+        }
+    }
+}
+
+fn wait<K: Eq + Hash>(
+    counters: &HashMap<K, Wrong>,
+    key: &K,
+    rule: Rule,
+    now: Instant,
+) -> Result<(), Duration> {
+    let Some(wrong) = counters.get(key) else {
+        return Ok(());
+    };
+    let Some(further) = wrong.tries.checked_sub(rule.free) else {
+        return Ok(());
+    };
+    let wait = rule
+        .first
+        .saturating_mul(1 << further.min(20))
+        .min(rule.longest);
+    let left = (wrong.last + wait).saturating_duration_since(now);
+    if left.is_zero() { Ok(()) } else { Err(left) }
+}
+
+fn count<K: Clone + Eq + Hash>(
+    counters: &mut HashMap<K, Wrong>,
+    key: K,
+    rule: Rule,
+    now: Instant,
+) -> u32 {
+    if counters.len() >= REMEMBERED && !counters.contains_key(&key) {
+        counters.retain(|_, wrong| now.duration_since(wrong.last) < rule.forgotten);
+        let oldest = counters.iter().min_by_key(|(_, wrong)| wrong.last);
+        if counters.len() >= REMEMBERED
+            && let Some(oldest) = oldest.map(|(key, _)| key.clone())
+        {
+            counters.remove(&oldest);
+        }
+    }
+    let wrong = counters.entry(key).or_insert(Wrong {
+        tries: 0,
+        last: now,
+    });
+    if now.duration_since(wrong.last) >= rule.forgotten {
+        wrong.tries = 0;
+    }
+    wrong.tries = wrong.tries.saturating_add(1);
+    wrong.last = now;
+    wrong.tries
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        reason = "a failed expectation is the test failing"
+    )]
+
+    use std::{
+        net::{IpAddr, Ipv4Addr, Ipv6Addr},
+        time::{Duration, Instant},
+    };
+
+    use super::{Guesser, REMEMBERED, Tries};
+    use crate::secrets::Device;
+
+    fn at(address: IpAddr) -> Guesser<'static> {
+        Guesser {
+            address,
+            instance: "it",
+            device: None,
+        }
+    }
+
+    fn address(last: u8) -> IpAddr {
+        Ipv4Addr::new(192, 0, 2, last).into()
+    }
+
+    /// How many of tries every 10 ms for an hour are let through.
+    fn let_through(tries: &Tries, guesser: impl Fn(u32) -> Guesser<'static>) -> u32 {
+        let start = Instant::now();
+        let mut count = 0;
+        for number in 0..360_000 {
+            let now = start + Duration::from_millis(u64::from(number) * 10);
+            count += u32::from(tries.begin(guesser(number), now).is_ok());
+        }
+        count
+    }
+
+    #[test]
+    fn a_guesser_waits_and_others_do_not() {
+        let tries = Tries::default();
+        let count = let_through(&tries, |_| at(address(1)));
+        assert!((60..100).contains(&count), "{count}");
+        assert!(tries.begin(at(address(2)), Instant::now()).is_ok());
+    }
+
+    #[test]
+    fn many_addresses_together_are_slowed_and_a_known_device_is_not() {
+        let tries = Tries::default();
+        let spread = |number: u32| at(Ipv6Addr::from_bits(u128::from(number) << 64).into());
+        let count = let_through(&tries, spread);
+        assert!((300..500).contains(&count), "{count}");
+        let owner = Guesser {
+            device: Some(Device::draw().unwrap()),
+            ..at(address(1))
+        };
+        let now = Instant::now() + Duration::from_secs(3600);
+        let _ = tries.begin(at(address(1)), now);
+        assert!(tries.begin(at(address(2)), now).is_err());
+        for _ in 0..10 {
+            assert!(tries.begin(owner, now).is_ok());
+        }
+        tries.was_right(owner);
+        // A device has an end of its allowance, too: its cookie may be stolen.
+        let allowed = (0..100).filter(|_| tries.begin(owner, now).is_ok()).count();
+        assert_eq!(allowed, 20);
+    }
+
+    #[test]
+    fn right_tries_cost_nothing() {
+        let tries = Tries::default();
+        let now = Instant::now();
+        for _ in 0..1000 {
+            assert!(tries.begin(at(address(1)), now).is_ok());
+            tries.was_right(at(address(1)));
+        }
+        assert_eq!(tries.of_instance("it"), 0);
+    }
+
+    #[test]
+    fn the_memory_is_bounded() {
+        let tries = Tries::default();
+        let now = Instant::now();
+        for number in 0..REMEMBERED + 100 {
+            let guesser = Guesser {
+                instance: &number.to_string(),
+                ..at(Ipv6Addr::from_bits((number as u128) << 64).into())
+            };
+            assert!(tries.begin(guesser, now).is_ok());
+        }
+        let counters = tries.counters();
+        assert_eq!(counters.addresses.len(), REMEMBERED);
+        assert_eq!(counters.instances.len(), REMEMBERED);
+    }
+}

@@ -1,0 +1,239 @@
+//! `/auth/login`: the page on which an owner logs in, and its form.
+
+use axum::{body::Body, extract::State, response::Response};
+use hamlet_pages::LoginForm;
+use http::{StatusCode, header::RETRY_AFTER};
+use identity::{secrets::are_same, session::Kind};
+use serde_json::json;
+use service_kit::{secret::Secret, status::ServiceError as _};
+use tonic::Code;
+
+use super::{
+    Asked,
+    asked::{Shown, json_answer, see_other, with_cookies},
+    document, is_onboarding, onboarding,
+    submission::{Form, Unreadable},
+};
+use crate::{
+    actions::begin_session::begin_session,
+    api::Shared,
+    domain::{instance::InstanceDocument, own_hosts::BadAddress, passphrase::client},
+    error::Error,
+};
+
+/// Shows the page. Whoever is logged in goes on.
+pub(super) async fn show(State(shared): State<Shared>, asked: Asked) -> Response {
+    match page(&shared, &asked).await {
+        Ok(response) => response,
+        Err(error) => asked.failed(&shared, error),
+    }
+}
+
+async fn page(shared: &Shared, asked: &Asked) -> Result<Response, Error> {
+    let document = document(shared, asked).await?.body;
+    if is_onboarding(&document) {
+        return Ok(onboarding::waiting(shared, asked));
+    }
+    let csrf = asked.csrf()?;
+    let redirect = asked.parameter("redirect").unwrap_or_default();
+    let response = match asked.target(shared, &redirect) {
+        Err(bad) => refuse_address(shared, asked, bad),
+        Ok(target) if asked.session().is_some() => see_other(&match target {
+            Some(target) => target,
+            None => asked.landing(shared, &document).await?,
+        }),
+        Ok(target) => {
+            let status = StatusCode::OK;
+            let target = target.unwrap_or_default();
+            form(shared, asked, &document, &csrf, &target, status, None).await?
+        }
+    };
+    with_csrf(shared, asked, &document, response, &csrf)
+}
+
+/// The form, with what was wrong.
+async fn form(
+    shared: &Shared,
+    asked: &Asked,
+    document: &InstanceDocument,
+    csrf: &str,
+    redirect: &str,
+    status: StatusCode,
+    error: Option<&str>,
+) -> Result<Response, Error> {
+    let stored = shared.log_in().stored(document).await?;
+    let form = LoginForm {
+        domain: &asked.tenant.domain,
+        csrf,
+        redirect,
+        salt: &client::salt(&document.domain, &document.old_domain),
+        iterations: stored.iterations.map_or(0, client::Iterations::get),
+        error,
+    };
+    let more = form.html(&shared.texts, &asked.language(shared));
+    Ok(asked.page(shared, &Shown::form("login", status, more)))
+}
+
+/// Every answer of a form renews the cookie that the form has to repeat.
+fn with_csrf(
+    shared: &Shared,
+    asked: &Asked,
+    document: &InstanceDocument,
+    response: Response,
+    csrf: &str,
+) -> Result<Response, Error> {
+    let cookie = asked.set_cookie(shared, document).csrf(csrf)?;
+    Ok(with_cookies(response, [cookie]))
+}
+
+/// Refuses to lead elsewhere.
+fn refuse_address(shared: &Shared, asked: &Asked, bad: BadAddress) -> Response {
+    let status = StatusCode::BAD_REQUEST;
+    if asked.wants_json() {
+        return json_answer(status, &json!({"error": bad.to_string()}));
+    }
+    asked.page(
+        shared,
+        &Shown::error("bad_redirect", status, "BAD_REDIRECT"),
+    )
+}
+
+/// Logs in.
+pub(super) async fn submit(State(shared): State<Shared>, asked: Asked, body: Body) -> Response {
+    let form = match Form::read(&asked.headers, body).await {
+        Ok(form) => form,
+        Err(unreadable) => return refuse_body(unreadable),
+    };
+    if let Err((status, told)) = check_csrf(&asked, &form) {
+        if asked.wants_json() {
+            return json_answer(status, &json!({"error": told}));
+        }
+        return asked.page(&shared, &Shown::error("stale_form", status, "CSRF"));
+    }
+    match log_in(&shared, &asked, &form).await {
+        Ok(response) => response,
+        Err(error) => asked.failed(&shared, error),
+    }
+}
+
+pub(super) fn refuse_body(unreadable: Unreadable) -> Response {
+    json_answer(
+        unreadable.status(),
+        &json!({"error": unreadable.to_string()}),
+    )
+}
+
+/// The texts are those that compatible clients know.
+fn check_csrf(asked: &Asked, form: &Form) -> Result<(), (StatusCode, &'static str)> {
+    let sent = form.get("csrf_token");
+    if sent.is_empty() {
+        let told = "missing csrf token in the form parameter";
+        return Err((StatusCode::BAD_REQUEST, told));
+    }
+    match asked.sent_csrf() {
+        Some(kept) if are_same(kept, sent) => Ok(()),
+        _ => Err((StatusCode::FORBIDDEN, "invalid csrf token")),
+    }
+}
+
+async fn log_in(shared: &Shared, asked: &Asked, form: &Form) -> Result<Response, Error> {
+    let document = document(shared, asked).await?.body;
+    if is_onboarding(&document) {
+        return Ok(onboarding::waiting(shared, asked));
+    }
+    let csrf = asked.csrf()?;
+    let target = match asked.target(shared, form.get("redirect")) {
+        Ok(target) => target,
+        Err(bad) => return Ok(refuse_address(shared, asked, bad)),
+    };
+    let passphrase = Secret::new(form.get("passphrase"));
+    let guesser = asked.guesser(&document);
+    let checked = shared
+        .log_in()
+        .require(&document, &passphrase, guesser)
+        .await;
+    if let Err(error) = checked {
+        let told = refuse(shared, asked, &document, &csrf, target, error).await?;
+        return with_csrf(shared, asked, &document, told, &csrf);
+    }
+    if document.auth_mode.needs_code() {
+        return Ok(second_factor(shared, asked, document));
+    }
+    let location = match target {
+        Some(target) => target,
+        None => asked.landing(shared, &document).await?,
+    };
+    let kind = if form.is_ticked("long-run-session") {
+        Kind::Long
+    } else {
+        Kind::Normal
+    };
+    let begun = begin_session(
+        &shared.store,
+        &shared.clock,
+        &shared.contexts,
+        &document,
+        kind,
+        &asked.visitor(),
+    )
+    .await?;
+    let response = if asked.wants_json() {
+        json_answer(StatusCode::OK, &json!({"redirect": location}))
+    } else {
+        see_other(&location)
+    };
+    let response = with_csrf(shared, asked, &document, response, &csrf)?;
+    let cookies = asked.cookies_of(shared, &document, &begun)?;
+    Ok(with_cookies(response, cookies))
+}
+
+/// Tells why the passphrase does not open the instance: in the form, or to a program.
+async fn refuse(
+    shared: &Shared,
+    asked: &Asked,
+    document: &InstanceDocument,
+    csrf: &str,
+    target: Option<String>,
+    error: Error,
+) -> Result<Response, Error> {
+    let language = asked.language(shared);
+    let say = |key| shared.texts.say(key, &language);
+    let (status, told, wait) = match &error {
+        Error::WrongPassphrase => (StatusCode::UNAUTHORIZED, say("error_wrong"), None),
+        Error::TooManyTries { wait } => {
+            let seconds = wait.as_secs() + 1;
+            let told = say("error_wait").replace("{time}", &seconds.to_string());
+            (StatusCode::TOO_MANY_REQUESTS, told, Some(seconds))
+        }
+        _ if error.status().code() == Code::ResourceExhausted => {
+            (StatusCode::TOO_MANY_REQUESTS, say("error_busy"), Some(2))
+        }
+        _ => return Err(error),
+    };
+    let mut response = if asked.wants_json() {
+        json_answer(status, &json!({"error": told}))
+    } else {
+        let target = match target {
+            Some(target) => target,
+            None => asked.landing(shared, document).await?,
+        };
+        form(shared, asked, document, csrf, &target, status, Some(&told)).await?
+    };
+    if let Some(wait) = wait {
+        response.headers_mut().insert(RETRY_AFTER, wait.into());
+    }
+    Ok(response)
+}
+
+/// The passphrase alone does not open an instance that asks for more.
+fn second_factor(shared: &Shared, asked: &Asked, document: InstanceDocument) -> Response {
+    let status = StatusCode::NOT_IMPLEMENTED;
+    if asked.wants_json() {
+        let told = Error::SecondFactor(document.domain).to_string();
+        return json_answer(status, &json!({"error": told}));
+    }
+    asked.page(
+        shared,
+        &Shown::error("second_factor", status, "NOT_BUILT_YET"),
+    )
+}

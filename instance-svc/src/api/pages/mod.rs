@@ -1,0 +1,95 @@
+//! The pages of an instance, and the routes to which their forms are sent: logging in and out, the first passphrase, the
+//! owner's settings. Paths, fields and answers are those of the compatible API, where it has them.
+//!
+//! Passphrases are only ever in bodies. The register token is in the query of its link, which is never logged.
+
+mod asked;
+mod cookies;
+mod login;
+mod logout;
+mod onboarding;
+mod settings;
+mod start;
+mod submission;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Path, State},
+    middleware::from_fn_with_state,
+    response::{IntoResponse as _, Response},
+    routing::{any, delete, get, post},
+};
+use couch::Document;
+use hamlet_pages::SCRIPTS;
+use http::{
+    HeaderValue, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
+};
+
+use self::asked::Shown;
+pub(super) use self::{
+    asked::{Asked, json_answer, with_cookies},
+    cookies::all as cookies_named,
+    onboarding::submit as submit_first_passphrase,
+};
+use super::{Shared, cross_origin};
+use crate::{domain::instance::InstanceDocument, error::Error};
+
+/// These routes. The document at the admin door does not describe them: they are of another door.
+pub(super) fn routes(shared: &Shared) -> Router<Shared> {
+    Router::new()
+        .route("/", get(start::show))
+        .route(
+            "/auth/login",
+            get(login::show).post(login::submit).delete(logout::by_app),
+        )
+        .route("/auth/login/others", delete(logout::others_by_app))
+        .route("/auth/logout", post(logout::by_owner))
+        .route(
+            "/auth/passphrase",
+            get(onboarding::show).post(settings::change_passphrase),
+        )
+        .route("/auth/sessions/end", post(settings::end_session))
+        .route("/auth/sessions/others", post(settings::end_others_of))
+        .route("/auth/{*rest}", any(unbuilt))
+        .route("/settings", get(settings::show))
+        .route("/.well-known/change-password", get(settings::find))
+        .route("/assets/{*name}", get(script))
+        .layer(from_fn_with_state(shared.clone(), cross_origin::allow))
+}
+
+/// The document of the instance of a request.
+async fn document(shared: &Shared, asked: &Asked) -> Result<Document<InstanceDocument>, Error> {
+    let found = shared.store.instance(&asked.tenant.id).await?;
+    found.ok_or_else(|| Error::NoSuchInstance(asked.tenant.domain.clone()))
+}
+
+/// Whether the owner has yet to choose a passphrase.
+fn is_onboarding(document: &InstanceDocument) -> bool {
+    !document.onboarding_finished
+}
+
+/// What is left to later versions: second factors, links by mail, OAuth clients.
+async fn unbuilt(State(shared): State<Shared>, asked: Asked) -> Response {
+    let shown = Shown::error("unbuilt", StatusCode::NOT_IMPLEMENTED, "NOT_BUILT_YET");
+    asked.page(&shared, &shown)
+}
+
+/// The scripts of the forms.
+async fn script(Path(name): Path<String>) -> Response {
+    let path = format!("/assets/{name}");
+    let Some((_, script)) = SCRIPTS.iter().find(|(at, _)| *at == path) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let mut response = Response::new(Body::from(*script));
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (CONTENT_TYPE, "text/javascript; charset=utf-8"),
+        (CACHE_CONTROL, "max-age=300"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
