@@ -12,16 +12,15 @@ mod settings;
 
 use axum::{
     Router,
-    middleware::from_fn_with_state,
     routing::{any, delete, get},
 };
 use service_kit::json_api;
 
 use self::apps::Kind;
-use crate::api::{Shared, cross_origin, pages::submit_first_passphrase};
+use crate::api::{Shared, pages::submit_first_passphrase};
 
 /// These routes. The document at the admin door does not describe them: they are of another door.
-pub(super) fn routes(shared: &Shared) -> Router<Shared> {
+pub(super) fn routes() -> Router<Shared> {
     let of_passphrase = get(passphrase::show)
         .post(submit_first_passphrase)
         .put(passphrase::set);
@@ -42,7 +41,6 @@ pub(super) fn routes(shared: &Shared) -> Router<Shared> {
         .route("/permissions/{*rest}", any(unbuilt))
         .route("/public/prelogin", get(prelogin::show))
         .route("/public/{*rest}", any(unbuilt))
-        .layer(from_fn_with_state(shared.clone(), cross_origin::allow))
 }
 
 /// What is left to later versions.
