@@ -36,7 +36,7 @@ pub(crate) struct Route {
 /// Which service answers the requests of the public door that are no gRPC. The gateway answers the others with its pages.
 #[derive(Clone, Debug)]
 pub struct HttpRoutes {
-    /// Paths and what is below them. The longest that fits counts.
+    /// Paths and what is below them. A `*` stands for one segment. The longest that fits counts.
     pub paths: Vec<(String, Service)>,
     /// Paths, without what is below them, that belong to a service for one method only.
     pub methods: Vec<(Method, String, Service)>,
@@ -59,10 +59,14 @@ impl Default for HttpRoutes {
         ];
         // Only the front page itself: the gateway says what is nowhere.
         let front = [Method::GET, Method::HEAD, Method::POST, Method::OPTIONS];
+        let of_apps = ["/apps/*/icon", "/konnectors/*/icon"];
+        let of = |service| move |path: &str| (path.to_owned(), service);
         Self {
-            paths: paths
-                .map(|path| (path.to_owned(), Service::Instances))
-                .to_vec(),
+            paths: [
+                paths.map(of(Service::Instances)).as_slice(),
+                &of_apps.map(of(Service::Apps)),
+            ]
+            .concat(),
             methods: front
                 .map(|method| (method, "/".to_owned(), Service::Instances))
                 .to_vec(),
@@ -119,14 +123,23 @@ fn group_of(method: &Method, path: &str) -> Option<RouteGroup> {
 
 /// The service of the longest route that a path fits: the path is the route, or lies below it.
 fn longest<'a>(path: &str, routes: impl Iterator<Item = (&'a str, Service)>) -> Option<Service> {
-    let fits = |route: &str| {
-        path.strip_prefix(route)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || route.ends_with('/'))
-    };
     routes
-        .filter(|(route, _)| fits(route))
+        .filter(|(route, _)| fits(path, route))
         .max_by_key(|(route, _)| route.len())
         .map(|(_, service)| service)
+}
+
+/// Whether a path is a route, or lies below it.
+fn fits(path: &str, route: &str) -> bool {
+    let Some((before, after)) = route.split_once('*') else {
+        return path
+            .strip_prefix(route)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || route.ends_with('/'));
+    };
+    path.strip_prefix(before).is_some_and(|rest| {
+        let end = rest.find('/').unwrap_or(rest.len());
+        end > 0 && fits(rest.get(end..).unwrap_or_default(), after)
+    })
 }
 
 /// The paths of the admin door, and what is below them, with the services that answer requests that are no gRPC.
@@ -210,6 +223,23 @@ mod tests {
         assert_eq!(put("/form/x"), None);
         assert_eq!(routes.of(&Method::POST, "/form", false), None);
         let default = HttpRoutes::default();
+        for (path, service) in [
+            ("/apps", Service::Instances),
+            ("/apps/", Service::Instances),
+            ("/apps/drive/logs", Service::Instances),
+            ("/apps/icon", Service::Instances),
+            ("/apps//icon", Service::Instances),
+            ("/apps/drive/icons", Service::Instances),
+            ("/apps/drive/icon", Service::Apps),
+            ("/apps/drive/icon/1.0.0", Service::Apps),
+            ("/konnectors/bills/icon", Service::Apps),
+        ] {
+            assert_eq!(
+                default.of(&Method::GET, path, false),
+                Some(service),
+                "{path}"
+            );
+        }
         let of_app = default.of(&Method::GET, "/apps", true);
         assert_eq!(of_app, Some(Service::Apps));
     }

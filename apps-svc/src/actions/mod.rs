@@ -1,5 +1,6 @@
 //! What can be done with apps: one action per file.
 
+mod adopt_code;
 pub(crate) mod authorize;
 mod belongings;
 pub(crate) mod check;
@@ -21,6 +22,7 @@ use couch::Clusters;
 use tokio::sync::{Mutex, MutexGuard, Semaphore};
 
 use hamlet_proto::hamlet::instance::v1::{Tenant, identity_service_client::IdentityServiceClient};
+use quick_cache::sync::Cache;
 use service_kit::peer::Peer;
 
 use crate::{code::Code, contents::Contents, error::Error, sources::Sources, store::Store};
@@ -41,6 +43,8 @@ pub(crate) struct Shared {
     identity: IdentityServiceClient<Peer>,
     open_apps: Arc<open::OpenApps>,
     templates: Arc<page::Templates>,
+    /// Apps whose code on the file store cannot be used.
+    unusable: Arc<Cache<String, ()>>,
     at_once: Arc<Semaphore>,
     locks: Arc<Vec<Mutex<()>>>,
 }
@@ -57,6 +61,7 @@ impl Shared {
             identity: IdentityServiceClient::new(instances),
             open_apps: Arc::new(open::open_apps()),
             templates: Arc::new(page::templates()),
+            unusable: Arc::new(Cache::new(adopt_code::REMEMBERED)),
             couch,
             contents,
             code,

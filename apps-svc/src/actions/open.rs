@@ -8,7 +8,7 @@ use std::{
 use hamlet_proto::hamlet::instance::v1::Tenant;
 use quick_cache::{Weighter, sync::Cache};
 
-use super::Shared;
+use super::{Shared, adopt_code::adopt_code};
 use crate::{
     contents::Leaves,
     domain::{app_type::AppType, document::form, routes::Routes},
@@ -113,10 +113,11 @@ pub(crate) async fn open(
         text(&app, "version"),
         text(&app, "checksum"),
     );
-    let files = shared
-        .contents
-        .files(&tenant.prefix, kind, slug, &form)
-        .await?;
+    let files = shared.contents.files(&tenant.prefix, kind, slug, &form);
+    let files = match files.await? {
+        Some(files) => Some(files),
+        None => adopt_code(shared, tenant, (kind, slug), &app).await?,
+    };
     let opened = Arc::new(Opened {
         slug: slug.to_owned(),
         state: of("state"),

@@ -1,7 +1,6 @@
 //! The handlers of the contracts: they convert messages and call the actions. Nothing is decided here.
 
 mod change;
-mod cross_origin;
 pub(crate) mod directory;
 pub(crate) mod features;
 pub(crate) mod identity;

@@ -3,20 +3,23 @@
 use std::{collections::HashMap, sync::LazyLock};
 
 use axum::response::{IntoResponse as _, Response};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use hamlet_pages::{
+    Text as Shown,
+    accept::{self, MediaType},
+    escape, footer, page, policy,
+};
+use hamlet_proto::hamlet::instance::v1::Operator;
 use http::{
     HeaderMap, HeaderValue, StatusCode,
     header::{
-        ACCEPT, ACCEPT_LANGUAGE, ALLOW, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY,
-        CONTENT_TYPE, RETRY_AFTER, VARY,
+        ALLOW, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER,
+        VARY,
     },
 };
 use serde::Deserialize;
 use service_kit::json_api;
-use sha2::{Digest as _, Sha256};
 use tonic::{Code, Status};
 
-const STYLE: &str = include_str!("refusal.css");
 const TEXTS: &str = include_str!("refusals.json");
 /// The language when none of the reader's is available.
 const FALLBACK: &str = "en";
@@ -24,14 +27,6 @@ const FALLBACK: &str = "en";
 /// Texts by language and key.
 static PAGES: LazyLock<HashMap<String, HashMap<String, Text>>> =
     LazyLock::new(|| serde_json::from_str(TEXTS).unwrap_or_default());
-
-/// The policy of these pages: they have nothing but their own style.
-static POLICY: LazyLock<String> = LazyLock::new(|| {
-    let style = STANDARD.encode(Sha256::digest(STYLE));
-    format!(
-        "default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
-});
 
 /// Title and text of a page.
 #[derive(Clone, Debug, Deserialize)]
@@ -113,35 +108,32 @@ pub(super) struct Refusal<'a> {
     pub(super) start: String,
     /// The language of the instance.
     pub(super) locale: &'a str,
+    /// Who runs the installation.
+    pub(super) operator: Option<Operator>,
     pub(super) headers: &'a HeaderMap,
 }
 
 impl Refusal<'_> {
     pub(super) fn response(&self) -> Response {
         let status = self.why.status();
-        let accept = self.headers.get(ACCEPT).and_then(|it| it.to_str().ok());
-        let accepts = |kind: &str| accept.is_some_and(|accept| accept.contains(kind));
-        let is_page = accepts("text/html");
-        let language = if is_page || accept.is_some() {
-            self.language()
-        } else {
-            FALLBACK.to_owned()
-        };
+        let media_type = accept::media_type(self.headers, MediaType::Text);
+        let language = self.language();
         let Text(title, text) = self.text(&language);
-        let mut response = if accepts("application/json") || accepts("application/vnd.api+json") {
-            json_api::Error::new(status, self.why.code(), text).into_response()
-        } else if is_page {
-            let page = self.page(&language, &title, &text);
-            let kind = (CONTENT_TYPE, "text/html; charset=UTF-8");
-            let mut response = (status, [kind], page).into_response();
-            if let Ok(policy) = POLICY.as_str().try_into() {
-                let headers = response.headers_mut();
-                headers.insert(CONTENT_SECURITY_POLICY, policy);
+        let kind = [(CONTENT_TYPE, media_type.content_type())];
+        let mut response = match media_type {
+            MediaType::Json | MediaType::JsonApi => {
+                json_api::Error::new(status, self.why.code(), text).into_response()
             }
-            response
-        } else {
-            let kind = (CONTENT_TYPE, "text/plain; charset=UTF-8");
-            (status, [kind], format!("{title}\n\n{text}\n")).into_response()
+            MediaType::Html => {
+                let page = self.page(&language, title, text);
+                let mut response = (status, kind, page).into_response();
+                if let Ok(policy) = policy(None).try_into() {
+                    let headers = response.headers_mut();
+                    headers.insert(CONTENT_SECURITY_POLICY, policy);
+                }
+                response
+            }
+            MediaType::Text => (status, kind, format!("{title}\n\n{text}\n")).into_response(),
         };
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -160,17 +152,12 @@ impl Refusal<'_> {
 
     /// The language that the reader prefers among those that there are, or else that of the instance.
     fn language(&self) -> String {
-        let wanted = self.headers.get(ACCEPT_LANGUAGE);
-        let wanted = wanted.and_then(|it| it.to_str().ok()).unwrap_or_default();
-        wanted
-            .split(',')
-            // A bound on the work for one header; no browser sends more.
-            .take(32)
-            .chain([self.locale])
-            .map(|range| range.split(['-', '_', ';']).next().unwrap_or_default())
-            .map(|language| language.trim().to_ascii_lowercase())
-            .find(|language| PAGES.contains_key(language))
-            .unwrap_or_else(|| FALLBACK.to_owned())
+        let knows = |language: &str| PAGES.contains_key(language);
+        accept::language(self.headers, knows).unwrap_or_else(|| {
+            let primary = self.locale.split(['-', '_']).next().unwrap_or_default();
+            let known = PAGES.get_key_value(&primary.to_ascii_lowercase());
+            known.map_or(FALLBACK, |(language, _)| language).to_owned()
+        })
     }
 
     fn text(&self, language: &str) -> Text {
@@ -188,29 +175,16 @@ impl Refusal<'_> {
         Text(fill(title), fill(text))
     }
 
-    fn page(&self, language: &str, title: &str, text: &str) -> String {
-        let say = |key: &str| {
-            let found = PAGES.get(language).and_then(|texts| texts.get(key));
-            found.map_or_else(String::new, |text| escape(&text.0))
+    fn page(&self, language: &str, title: String, text: String) -> String {
+        let start = PAGES.get(language).and_then(|texts| texts.get("start"));
+        let start = start.map_or_else(String::new, |text| escape(&text.0));
+        let link = format!("<p><a href=\"{}/\">{start}</a></p>\n", escape(&self.start));
+        let shown = Shown {
+            title,
+            paragraphs: vec![text],
         };
-        let (title, text, start) = (escape(title), escape(text), escape(&self.start));
-        format!(
-            "<!doctype html>\n<html lang=\"{language}\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <meta name=\"robots\" content=\"noindex\">\n<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n\
-             <body>\n<main>\n<h1>{title}</h1>\n<p>{text}</p>\n<p><a href=\"{start}/\">{}</a></p>\n</main>\n\
-             <footer>Hamlet</footer>\n</body>\n</html>\n",
-            say("start")
-        )
+        page(&shown, language, &link, &footer(self.operator.as_ref()))
     }
-}
-
-/// Escapes a text for use between tags and in quoted attributes.
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }
 
 #[cfg(test)]
@@ -231,6 +205,7 @@ mod tests {
             slug: "drive",
             start: "http://ann.example".to_owned(),
             locale: "fr",
+            operator: None,
             headers,
         }
     }
@@ -260,11 +235,11 @@ mod tests {
             let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
             (header("content-type"), header("content-language"))
         };
-        assert_eq!(of(&headers).0, "text/plain; charset=UTF-8");
+        assert_eq!(of(&headers).0, "text/plain; charset=utf-8");
         headers.insert("accept", "application/json".parse().unwrap());
         assert_eq!(of(&headers).0, "application/vnd.api+json");
         headers.insert("accept", "text/html,*/*;q=0.8".parse().unwrap());
-        let page = ("text/html; charset=UTF-8".to_owned(), "fr".to_owned());
+        let page = ("text/html; charset=utf-8".to_owned(), "fr".to_owned());
         assert_eq!(of(&headers), page);
         headers.insert("accept-language", "zz, de-AT;q=0.7".parse().unwrap());
         assert_eq!(of(&headers).1, "de");
@@ -276,6 +251,6 @@ mod tests {
         let refusal = refusal(&headers, Why::Broken("<script>".to_owned()));
         let super::Text(title, text) = refusal.text("en");
         assert!(text.contains("<script>"));
-        assert!(!refusal.page("en", &title, &text).contains("<script>"));
+        assert!(!refusal.page("en", title, text).contains("<script>"));
     }
 }

@@ -6,7 +6,8 @@ use axum::{
     body::Body,
     response::{IntoResponse as _, Response},
 };
-use hamlet_proto::hamlet::instance::v1::Tenant;
+use hamlet_pages::{FAVICON, FAVICON_PATH};
+use hamlet_proto::hamlet::instance::v1::{Operator, Tenant};
 use http::{
     HeaderName, HeaderValue, Method, StatusCode,
     header::{
@@ -92,6 +93,7 @@ impl<'a> Visit<'a> {
                 slug: self.slug,
                 start: self.at.instance_origin(),
                 locale: &self.tenant.locale,
+                operator: self.operator(),
                 headers: &self.head.headers,
             }
             .response(),
@@ -135,7 +137,10 @@ impl<'a> Visit<'a> {
         }
         let path = routes::path_of(self.head.uri.path()).ok_or(Why::NoFile)?;
         let Some(app) = self.app(self.slug).await? else {
-            return self.elsewhere().await;
+            return match self.default_of(&path) {
+                Ok(response) => Ok(response),
+                Err(_) => self.elsewhere().await,
+            };
         };
         let (true, Some(files)) = (app.is_ready(), app.files.clone()) else {
             return Err(Why::NotReady);
@@ -173,8 +178,25 @@ impl<'a> Visit<'a> {
         file.answer(&self.shared.contents, self.head).await
     }
 
+    /// Who runs the installation, for those whom a page cannot help.
+    fn operator(&self) -> Option<Operator> {
+        let contexts = &self.shared.sources.contexts;
+        let operator = contexts.operator(&self.tenant.context)?;
+        Some(Operator {
+            name: operator.name,
+            contact: operator.contact,
+            link: operator.link,
+        })
+    }
+
     /// What is at a path for which the app has nothing.
     fn default_of(&self, path: &str) -> Result<Response, Why> {
+        if [FAVICON_PATH, "/favicon.ico"].contains(&path) {
+            let kept = (CACHE_CONTROL, "max-age=86400");
+            let length = (CONTENT_LENGTH, HeaderValue::from(FAVICON.len()));
+            let headers = [(CONTENT_TYPE, "image/svg+xml"), kept];
+            return Ok((headers, [length], FAVICON).into_response());
+        }
         if path != "/robots.txt" {
             return Err(Why::NoFile);
         }

@@ -21,6 +21,9 @@ function readData() {
   }
 }
 
+/** Where the page begins after a change of the passphrase. */
+const CHANGED = "#changed";
+
 /** A text of this page in the language of the reader. */
 const text = (key, values) => say(words, key, values);
 
@@ -93,7 +96,8 @@ async function showStorage() {
 }
 
 function sessionItem(session) {
-  const { browser, os, ip, last_seen: seen, created_at: begun } = session.attributes;
+  const { last_seen: seen, created_at: begun } = session.attributes;
+  const { browser, os, ip } = session.meta?.login ?? {};
   const name = [browser, os].filter(Boolean).join(", ") || text("someBrowser");
   const time = new Date(seen || begun);
   const when = Number.isNaN(time.getTime())
@@ -185,8 +189,9 @@ async function changePassphrase(event) {
   button.disabled = true;
   try {
     await instance.changePassphrase(current.value, next.value);
-    form.reset();
-    tell(told, text("changed"));
+    // The token has ended with the old passphrase. The page gets a new one when it is loaded again.
+    location.hash = CHANGED;
+    location.reload();
   } catch (error) {
     if (error instanceof Refused && error.code === "PASSPHRASE_WEAK") {
       wrong("weak", next);
@@ -213,6 +218,10 @@ function begin() {
   if (!data.token) {
     tell(at("status"), text("loggedOut"), true);
     return;
+  }
+  if (location.hash === CHANGED) {
+    history.replaceState(null, "", location.pathname);
+    tell(at("status"), text("changed"));
   }
   at("sessions-title").tabIndex = -1;
   at("log-out").hidden = false;

@@ -16,7 +16,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Path, State},
-    middleware::{from_fn, from_fn_with_state},
+    middleware::from_fn,
     response::{IntoResponse as _, Response},
     routing::{any, delete, get, post},
 };
@@ -33,11 +33,11 @@ pub(super) use self::{
     cookies::all as cookies_named,
     onboarding::submit as submit_first_passphrase,
 };
-use super::{Shared, cross_origin, strangers};
+use super::{Shared, strangers};
 use crate::{domain::instance::InstanceDocument, error::Error};
 
 /// These routes. The document at the admin door does not describe them: they are of another door.
-pub(super) fn routes(shared: &Shared) -> Router<Shared> {
+pub(super) fn routes() -> Router<Shared> {
     Router::new()
         .route("/", get(start::show))
         .route(
@@ -57,7 +57,6 @@ pub(super) fn routes(shared: &Shared) -> Router<Shared> {
         .route("/.well-known/change-password", get(settings::find))
         .route("/assets/{*name}", get(script))
         .layer(from_fn(strangers::refuse))
-        .layer(from_fn_with_state(shared.clone(), cross_origin::allow))
 }
 
 /// The document of the instance of a request.
