@@ -5,6 +5,8 @@
     reason = "a failed expectation is the test failing"
 )]
 
+use std::fs;
+
 use hamlet_tests::{
     browser::{Browser, Page},
     daemon::{Daemon, Options},
@@ -28,8 +30,15 @@ impl World {
     async fn start(flags: &str) -> Self {
         let place = tempfile::tempdir().unwrap();
         let apps = root().join("examples/apps");
+        let config = place.path().join("hamlet.toml");
+        fs::write(
+            &config,
+            "[contexts.strict]\nblock_after_failed_logins = 3\n",
+        )
+        .unwrap();
         let daemon = Options::new(&place.path().join("data"))
             .flag(format!("--app-folder={}", apps.display()))
+            .flag(format!("--config={}", config.display()))
             .start();
         let domain = daemon.domain("alice");
         let add = format!("instances add {domain} {flags}");
@@ -401,6 +410,25 @@ async fn a_guesser_is_slowed_and_the_owner_comes_in() {
     // From the same address, and from a browser that is known.
     let back = owner.log_in(PASSPHRASE, &[]).await;
     assert_eq!(back.status, StatusCode::SEE_OTHER, "{back:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_is_blocked_by_failed_logins_where_its_context_says_so() {
+    let world = World::with_owner("--context strict").await;
+    let mut guesser = world.browser();
+    for number in 0..3 {
+        let tried = guesser.log_in(&format!("guess {number}"), &[]).await;
+        assert_eq!(tried.status, StatusCode::UNAUTHORIZED, "{tried:?}");
+    }
+    let blocked = test_kit::eventually("the block", async || {
+        let page = guesser.get("/auth/login").await;
+        (page.status == StatusCode::SERVICE_UNAVAILABLE).then_some(page)
+    })
+    .await;
+    assert!(
+        blocked.text.contains("too many failed logins"),
+        "{blocked:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,9 +15,9 @@ use hamlet_proto::{
         DeleteInstanceResult, GetInstanceRequest, GetRegisterLinkRequest, Instance,
         ListConflictsRequest, ListContextsRequest, ListContextsResponse, ListInstancesRequest,
         ListInstancesResponse, ListOrphansRequest, NameConflict, Orphan, PurgeOrphansRequest,
-        PurgeOrphansResult, RegisterLink, RotateRegisterLinkRequest, SetPassphraseRequest, Token,
-        UnblockInstanceRequest, UndeleteInstanceRequest, UpdateInstanceRequest,
-        instance_service_server::InstanceService,
+        PurgeOrphansResult, RegisterLink, RevokeTokensRequest, RotateRegisterLinkRequest,
+        SetPassphraseRequest, Token, UnblockInstanceRequest, UndeleteInstanceRequest,
+        UpdateInstanceRequest, instance_service_server::InstanceService,
     },
 };
 use serde::Serialize;
@@ -457,6 +457,15 @@ impl InstanceService for Instances {
     ) -> Result<Response<Operation>, Status> {
         Caller::of(&request)?.require_admin()?;
         let operation = passphrase::clean_sessions(&self.0, &request.into_inner()).await?;
+        Ok(Response::new(operation))
+    }
+
+    async fn revoke_tokens(
+        &self,
+        request: Request<RevokeTokensRequest>,
+    ) -> Result<Response<Operation>, Status> {
+        Caller::of(&request)?.require_admin()?;
+        let operation = passphrase::revoke_tokens(&self.0, &request.into_inner()).await?;
         Ok(Response::new(operation))
     }
 
