@@ -138,10 +138,8 @@ async fn a_session_of_the_original_opens_the_instance_until_it_ends() {
     let read = database.get::<Value>(SESSION).await.unwrap().unwrap();
     let ended =
         json!({"created_at": text(0), "last_seen": text(0), "long_run": true, "short_run": false});
-    database
-        .put(SESSION, Some(&read.rev), &ended)
-        .await
-        .unwrap();
+    let written = database.put(SESSION, Some(&read.rev), &ended).await;
+    assert!(matches!(written, Ok(couch::Write::Committed(_))));
     let over = authenticate(&replica, &owner, &owner.cookie, "")
         .await
         .unwrap_err();
@@ -194,7 +192,8 @@ async fn the_token_of_a_page_lives_with_its_session() {
     }
     let database = world.couch.database(&owner.sessions);
     let read = database.get::<Value>(SESSION).await.unwrap().unwrap();
-    database.delete(SESSION, &read.rev).await.unwrap();
+    let deleted = database.delete(SESSION, &read.rev).await;
+    assert!(matches!(deleted, Ok(couch::Write::Committed(_))));
     let refused = authenticate(&replica, &owner, &owner.cookie, &page.token)
         .await
         .unwrap_err();
