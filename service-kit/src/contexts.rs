@@ -56,6 +56,10 @@ pub struct Context {
     /// A page of theirs.
     #[serde(default, deserialize_with = "web_link")]
     pub operator_link: String,
+    /// After how many wrong passphrases in an hour an instance is blocked with the reason `LOGIN_FAILED`, until an
+    /// administrator unblocks it. By default, and with 0, never: a stranger could lock owners out.
+    #[serde(default)]
+    pub block_after_failed_logins: u32,
     /// The feature flags of all instances of the context, by name.
     #[serde(default, deserialize_with = "features")]
     pub features: Map<String, Value>,
@@ -227,6 +231,7 @@ impl Default for Context {
             operator_name: String::new(),
             operator_contact: String::new(),
             operator_link: String::new(),
+            block_after_failed_logins: 0,
             features: Map::new(),
             backend: Vec::new(),
             own: Vec::new(),

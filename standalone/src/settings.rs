@@ -129,6 +129,7 @@ Tables have no flags. What a file holds that nobody knows, or that cannot be use
 | `init_administrative_folder` | `true` | Whether a new instance gets a directory for papers |
 | `init_photos_folder` | `true` | Whether a new instance gets directories for photos |
 | `operator_name`, `operator_contact`, `operator_link` | none | Who runs the installation, for the owners of its instances: a name, a mail address or telephone number, a page; without them, those of `[contexts.default]` |
+| `block_after_failed_logins` | `0` | After how many wrong passphrases in an hour an instance is blocked, with the reason `LOGIN_FAILED`, until an administrator unblocks it; 0 for never, because a stranger could lock owners out. Not taken over from `[contexts.default]` |
 | `features` | `{}` | Feature flags of all instances of the context, by name. A name with a dot stands in quotes: `\"drive.office\" = true` below `[contexts.NAME.features]`. Not taken over from `[contexts.default]` |
 | `subdomains` | `\"nested\"` | Whether the hosts of apps are `slug.instance` (`\"nested\"`) or `name-slug.parent` (`\"flat\"`); with flat ones, no name of an instance may have a hyphen before its first dot |
 | `storage` | none | A folder on which other software keeps the files of instances, as `file:///var/lib/files`: see [file-store.md](file-store.md). Not taken over from `[contexts.default]` |

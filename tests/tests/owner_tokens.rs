@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use hamlet_tests::{
     admin_door::{AdminDoor, Reply},
+    browser::Browser,
     daemon::{Daemon, Options},
     programs::root,
 };
@@ -175,6 +176,14 @@ async fn a_token_ends_within_a_second_with_what_it_depends_on() {
     assert_eq!(status(&app).await, 401);
     assert_eq!(status(&cli).await, 200);
     assert_eq!(status(&oauth).await, 200);
+    // All end when an administrator says so, and others are made.
+    world.cli("instances revoke-tokens ALICE");
+    a_second().await;
+    for token in [&cli, &oauth] {
+        assert_eq!(status(token).await, 401);
+    }
+    let cli = world.cli("instances token-cli ALICE io.cozy.apps");
+    assert_eq!(status(&cli).await, 200);
     // An app's token ends with the app.
     let app = world.cli("instances token-app ALICE home");
     assert_eq!(status(&app).await, 200);
@@ -191,6 +200,8 @@ async fn a_token_ends_within_a_second_with_what_it_depends_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_may_call_what_is_listed_and_nothing_else() {
     let world = World::start();
+    let mut stranger = Browser::new(&world.daemon.public, &world.domain);
+    stranger.accept = "*/*";
     for (method, path, status) in [
         (Method::GET, "/", 200),
         (Method::GET, "/auth/login", 200),
@@ -238,8 +249,9 @@ async fn a_stranger_may_call_what_is_listed_and_nothing_else() {
         (Method::GET, "/operations", 404),
         (Method::GET, "/openapi.json", 404),
     ] {
-        let reply = world.send(method.clone(), path, "").await;
-        assert_eq!(reply.status.as_u16(), status, "{method} {path}: {reply:?}");
+        let request = stranger.request(method.clone(), path);
+        let page = stranger.send(request).await;
+        assert_eq!(page.status.as_u16(), status, "{method} {path}: {page:?}");
     }
 }
 

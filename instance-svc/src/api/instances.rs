@@ -16,8 +16,9 @@ use hamlet_proto::{
         GetRegisterLinkRequest, Instance, ListConflictsRequest, ListContextsRequest,
         ListContextsResponse, ListInstancesRequest, ListInstancesResponse, ListOrphansRequest,
         NameConflict, Orphan, PurgeOrphansRequest, PurgeOrphansResult, RegisterLink,
-        RotateRegisterLinkRequest, SetPassphraseRequest, Token, UnblockInstanceRequest,
-        UndeleteInstanceRequest, UpdateInstanceRequest, instance_service_server::InstanceService,
+        RevokeTokensRequest, RotateRegisterLinkRequest, SetPassphraseRequest, Token,
+        UnblockInstanceRequest, UndeleteInstanceRequest, UpdateInstanceRequest,
+        instance_service_server::InstanceService,
     },
 };
 use serde::Serialize;
@@ -488,6 +489,15 @@ impl InstanceService for Instances {
     ) -> Result<Response<Operation>, Status> {
         Caller::of(&request)?.require_admin()?;
         let operation = passphrase::clean_sessions(&self.0, &request.into_inner()).await?;
+        Ok(Response::new(operation))
+    }
+
+    async fn revoke_tokens(
+        &self,
+        request: Request<RevokeTokensRequest>,
+    ) -> Result<Response<Operation>, Status> {
+        Caller::of(&request)?.require_admin()?;
+        let operation = passphrase::revoke_tokens(&self.0, &request.into_inner()).await?;
         Ok(Response::new(operation))
     }
 

@@ -79,6 +79,10 @@ impl Shared {
             store: &self.store,
             deriver: &self.deriver,
             tries: &self.tries,
+            contexts: &self.contexts,
+            config: &self.config,
+            engine: &self.engine,
+            key: &self.key,
         }
     }
 }

@@ -7,7 +7,7 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{
-    HeaderMap, HeaderValue, Method, Uri,
+    HeaderMap, HeaderValue, Method, StatusCode, Uri,
     header::{AUTHORIZATION, WWW_AUTHENTICATE},
 };
 use service_kit::{caller::Caller, json_api};
@@ -16,7 +16,7 @@ use url::form_urlencoded;
 use crate::{domain::bearer::Refused, error::Error};
 
 /// The methods and paths for strangers. A path that ends in a slash stands for all below it; `HEAD` is as `GET`.
-const FOR_STRANGERS: [(&Method, &str); 18] = [
+const FOR_STRANGERS: [(&Method, &str); 17] = [
     (&Method::GET, "/"),
     (&Method::GET, "/.well-known/change-password"),
     (&Method::GET, "/assets/"),
@@ -38,8 +38,6 @@ const FOR_STRANGERS: [(&Method, &str); 18] = [
     // With a register token.
     (&Method::GET, "/settings/instance"),
     (&Method::POST, "/settings/passphrase"),
-    // Answered before, where a page asks.
-    (&Method::OPTIONS, "/"),
 ];
 
 fn is_for_strangers(method: &Method, path: &str) -> bool {
@@ -66,6 +64,16 @@ pub(super) async fn refuse(request: Request, next: Next) -> Response {
     let headers = response.headers_mut();
     headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     response
+}
+
+/// The answer where a path has no such method. It stands inside of what all requests pass, so that pages of other origins are
+/// told, too, who may ask.
+pub(super) async fn no_such_method() -> json_api::Error {
+    json_api::Error::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "METHOD_NOT_ALLOWED",
+        "the path has no such method; Allow lists those that it has",
+    )
 }
 
 /// The token of a request: as `Bearer`, as the password of `Basic`, or in the query.

@@ -66,6 +66,8 @@ pub enum ChangeKind {
     Passphrase,
     /// Ends all sessions.
     Sessions,
+    /// Ends all sessions and tokens.
+    Tokens,
 }
 
 impl ChangeKind {
@@ -79,6 +81,7 @@ impl ChangeKind {
         Self::RegisterLink,
         Self::Passphrase,
         Self::Sessions,
+        Self::Tokens,
     ];
 
     /// The names of all verbs.
@@ -91,6 +94,7 @@ impl ChangeKind {
         Self::RegisterLink.name(),
         Self::Passphrase.name(),
         Self::Sessions.name(),
+        Self::Tokens.name(),
     ];
 
     /// The name of the verb in the contract.
@@ -105,6 +109,7 @@ impl ChangeKind {
             Self::RegisterLink => "register-link",
             Self::Passphrase => "passphrase",
             Self::Sessions => "sessions",
+            Self::Tokens => "tokens",
         }
     }
 }
@@ -143,7 +148,8 @@ impl Change {
             | ChangeKind::Unblock
             | ChangeKind::RegisterLink
             | ChangeKind::Passphrase
-            | ChangeKind::Sessions => {
+            | ChangeKind::Sessions
+            | ChangeKind::Tokens => {
                 if record.deleted_at.is_some() {
                     Err(Refusal::Deleted)
                 } else {
@@ -180,7 +186,8 @@ impl Change {
             | ChangeKind::Unblock
             | ChangeKind::RegisterLink
             | ChangeKind::Passphrase
-            | ChangeKind::Sessions => {}
+            | ChangeKind::Sessions
+            | ChangeKind::Tokens => {}
         }
     }
 
@@ -200,7 +207,8 @@ impl Change {
                 ChangeKind::Delete
                 | ChangeKind::Undelete
                 | ChangeKind::RegisterLink
-                | ChangeKind::Passphrase => false,
+                | ChangeKind::Passphrase
+                | ChangeKind::Tokens => false,
             }
     }
 

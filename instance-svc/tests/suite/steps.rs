@@ -264,7 +264,8 @@ fn reversible_of(verb: ChangeKind) -> Vec<StepId> {
         | ChangeKind::Delete
         | ChangeKind::Undelete
         | ChangeKind::RegisterLink
-        | ChangeKind::Passphrase => steps_before("change", "settings"),
+        | ChangeKind::Passphrase
+        | ChangeKind::Tokens => steps_before("change", "settings"),
         ChangeKind::Block | ChangeKind::Unblock | ChangeKind::Sessions => Vec::new(),
     }
 }

@@ -56,6 +56,7 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/settings", get(settings::show))
         .route("/.well-known/change-password", get(settings::find))
         .route("/assets/{*name}", get(script))
+        .method_not_allowed_fallback(strangers::no_such_method)
         .layer(from_fn(strangers::refuse))
 }
 

@@ -31,6 +31,7 @@ use hamlet_proto::{
             CreateInstanceRequest, DeleteInstanceRequest, Instance, OperationMetadata,
             ResolveHostRequest, ResolveHostResponse, WatchHostsRequest, WatchHostsResponse,
             directory_service_client::DirectoryServiceClient,
+            identity_service_client::IdentityServiceClient,
             instance_service_client::InstanceServiceClient,
             operation_service_client::OperationServiceClient,
             tenant_service_client::TenantServiceClient,
@@ -87,6 +88,7 @@ pub(crate) struct Clients {
     pub(crate) operations: OperationsClient<Peer>,
     pub(crate) operation: OperationServiceClient<Peer>,
     pub(crate) tenants: TenantServiceClient<Peer>,
+    pub(crate) identities: IdentityServiceClient<Peer>,
     directory: DirectoryServiceClient<Peer>,
 }
 
@@ -422,6 +424,7 @@ impl Clients {
             operations: OperationsClient::new(way.clone()),
             operation: OperationServiceClient::new(way.clone()),
             tenants: TenantServiceClient::new(way.clone()),
+            identities: IdentityServiceClient::new(way.clone()),
             directory: DirectoryServiceClient::new(way),
         }
     }

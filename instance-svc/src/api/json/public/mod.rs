@@ -42,6 +42,7 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/permissions/{*rest}", any(unbuilt))
         .route("/public/prelogin", get(prelogin::show))
         .route("/public/{*rest}", any(unbuilt))
+        .method_not_allowed_fallback(strangers::no_such_method)
         .layer(from_fn(strangers::refuse))
 }
 
