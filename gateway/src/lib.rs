@@ -134,9 +134,9 @@ async fn run(
         forward::Limits::of_admin(&config),
     ];
     let [public_limits, admin_limits] = &limits;
-    let forwarder = |limits| {
-        let key = &secrets.cluster_key;
-        Forwarder::new(&config, &services, key, limits, &backends, workers.count())
+    let forwarder = |limits, gate| {
+        let (key, threads) = (&secrets.cluster_key, workers.count());
+        Forwarder::new(&config, &services, key, limits, &backends, gate, threads)
     };
     let mut public_doors = Vec::with_capacity(workers.count());
     let mut admin_doors = Vec::with_capacity(workers.count());
@@ -144,7 +144,7 @@ async fn run(
         public_doors.push(Arc::new(PublicDoor {
             identities: Arc::clone(&identities),
             directory: Arc::clone(&directory),
-            forwarder: forwarder(public_limits)?,
+            forwarder: forwarder(public_limits, Some(&directory))?,
             pages: Arc::clone(&pages),
             readiness: health.readiness(),
             exposure: Arc::clone(&exposure),
@@ -154,7 +154,7 @@ async fn run(
             readiness: health.readiness(),
             exposure: Arc::clone(&exposure),
             directory: Arc::clone(&directory),
-            forwarder: forwarder(admin_limits)?,
+            forwarder: forwarder(admin_limits, None)?,
             credential: Arc::clone(&credential),
             health: health_service.clone(),
             guesses: Arc::clone(&guesses),

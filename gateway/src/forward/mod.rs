@@ -44,7 +44,7 @@ pub(crate) use self::{
 use crate::{
     Config, Error,
     caller::CallerKey,
-    directory::HostEntry,
+    directory::{Directory, HostEntry},
     gate::Passage,
     host::Host,
     proxied::{Client, LastLines},
@@ -56,6 +56,9 @@ use crate::{
 
 /// How often a call is sent at most, each time because a service that shuts down did not process it.
 const ATTEMPTS: usize = 3;
+
+/// A call that has waited for longer than this is looked at once more before it is sent.
+const MOMENT: Duration = Duration::from_millis(100);
 
 /// How much of a caller's body is kept in order to send it again, in bytes. Most calls are one small message.
 const KEPT: usize = 16 * 1024;
@@ -126,6 +129,8 @@ pub(crate) struct Forwarder {
     door: HeaderValue,
     deadline: Duration,
     backends: Arc<Backends>,
+    /// Says whether a call that has waited still passes. At a door without a gate there is none.
+    directory: Option<Arc<Directory>>,
 }
 
 /// Whose call it is.
@@ -173,6 +178,7 @@ impl Forwarder {
         key: &Keyring,
         limits: &Limits,
         backends: &Arc<Backends>,
+        directory: Option<&Arc<Directory>>,
         threads: usize,
     ) -> Result<Self, Error> {
         let lanes = limits.services.each_ref().map(|shared| Lane {
@@ -198,6 +204,7 @@ impl Forwarder {
             door: HeaderValue::from_static(limits.door.as_str()),
             deadline: config.limits.deadline,
             backends: Arc::clone(backends),
+            directory: directory.map(Arc::clone),
         })
     }
 
@@ -207,6 +214,19 @@ impl Forwarder {
             Service::Instances => instances,
             Service::Files => files,
             Service::Apps => apps,
+        }
+    }
+
+    /// Refuses a call that has waited, if the state of its instance does not let it pass any more.
+    async fn require_open(&self, whose: Whose<'_>) -> Result<(), Refusal> {
+        let (Some(directory), Some(then)) = (&self.directory, whose.entry) else {
+            return Ok(());
+        };
+        let now = directory.look(whose.host).await;
+        if withdrawal::passes(whose.passage, then, &now) {
+            Ok(())
+        } else {
+            Err(Refusal::Withdrawn)
         }
     }
 
@@ -229,11 +249,15 @@ impl Forwarder {
         head.uri = uri(whose.host, std::mem::take(&mut head.uri))?;
 
         let mut arrival = Arrival::new(body);
+        let begun = Instant::now();
         let turn = tokio::select! {
             biased;
             turn = lane.turn(whose, &mut arrival, &self.room) => turn?,
             () = late.as_mut() => return Err(Refusal::DeadlineExceeded),
         };
+        if begun.elapsed() > MOMENT {
+            self.require_open(whose).await?;
+        }
         arrival.has_turn();
         let mut request = Request::from_parts(head, ());
         let kept = (arrival.is_whole && arrival.size() <= KEPT && arrival.trailers.is_none())

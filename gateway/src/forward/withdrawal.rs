@@ -11,13 +11,20 @@ use super::{
     active::{End, Exchange},
     backend::Backends,
 };
-use crate::directory::{Directory, HostEntry, Resolution};
+use crate::{
+    directory::{Directory, HostEntry, Resolution},
+    gate::Passage,
+};
 
 /// How often changes are looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// How often all calls are looked at while changes are not told. An answer of the directory lives for half a second then.
 const LOOK_UNTOLD_EVERY: Duration = Duration::from_millis(250);
+
+/// How long calls are looked at after a change, as often as while changes are not told: one that passed just before it may
+/// have begun just after the first look.
+const LOOK_ON_FOR: Duration = Duration::from_secs(1);
 
 /// How often they are looked at in any case, so that changes are watched while calls last that nobody adds to.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(20);
@@ -36,13 +43,17 @@ impl Withdrawal {
     pub(crate) async fn watch(&self, limits: &Limits) {
         let mut seen = None;
         let mut looked = Instant::now();
+        let mut changed = Instant::now();
         loop {
             sleep(LOOK_EVERY).await;
             let changes = self.directory.changes();
             let longest = match changes {
-                Some(_) if changes != seen => Duration::ZERO,
-                Some(_) => LOOK_AT_LEAST_EVERY,
-                None => LOOK_UNTOLD_EVERY,
+                Some(_) if changes != seen => {
+                    changed = Instant::now();
+                    Duration::ZERO
+                }
+                Some(_) if changed.elapsed() > LOOK_ON_FOR => LOOK_AT_LEAST_EVERY,
+                Some(_) | None => LOOK_UNTOLD_EVERY,
             };
             if looked.elapsed() < longest {
                 continue;
@@ -84,18 +95,17 @@ impl Withdrawal {
         };
         let now = self.directory.look(&host).await;
         for call in calls {
-            if !passes(call, entry, &now) {
+            if !passes(call.whose().passage, entry, &now) {
                 call.end(Some(End::Withdrawn));
             }
         }
     }
 }
 
-fn passes(call: &Exchange, then: &HostEntry, now: &Resolution) -> bool {
+/// Whether a call for an instance still passes, given what its host resolves to now.
+pub(super) fn passes(passage: Passage, then: &HostEntry, now: &Resolution) -> bool {
     match now {
-        Resolution::Found(now) if now.tenant.id == then.tenant.id => {
-            call.whose().passage.closed(now).is_none()
-        }
+        Resolution::Found(now) if now.tenant.id == then.tenant.id => passage.closed(now).is_none(),
         // It is gone, and another one may have its name.
         Resolution::Found(_) | Resolution::Unknown => false,
         // It has another name now, or nobody knows: what goes on was right before.

@@ -281,6 +281,41 @@ async fn nothing_passes_once_hamlet_has_blocked_the_instance() {
     }
 }
 
+/// A request that waits for its turn during the block does not pass after it.
+#[tokio::test]
+async fn a_request_that_has_waited_is_looked_at_again() {
+    let web = Web::start().await;
+    let world = World::with(|config| {
+        config.limits.streams_per_instance = 1;
+        config.limits.queue_timeout = Duration::from_secs(15);
+    })
+    .await;
+    let changes = world.directory.tell_changes();
+    world
+        .directory
+        .set("alice.example", served_by(&[web.address]));
+    let mut first = TcpStream::connect(world.public).await.unwrap();
+    let head =
+        "POST /files/collect HTTP/1.1\r\nhost: alice.example\r\ncontent-length: 9\r\n\r\nabc";
+    first.write_all(head.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let public = world.public;
+    let waiting =
+        tokio::spawn(async move { http(public, get("/files/headers", "").as_bytes()).await });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let before = web.requests.load(Ordering::Relaxed);
+    let mut blocked = served_by(&[web.address]);
+    blocked.set_state(HostState::Blocked);
+    world.directory.set("alice.example", blocked);
+    changes.instance_of("alice.example");
+    // The first one ends, and gives its turn back.
+    rest(&mut first).await;
+    let answer = waiting.await.unwrap();
+    assert!(answer.contains("INSTANCE_WITHDRAWN"), "{answer}");
+    let checks = web.requests.load(Ordering::Relaxed) - before;
+    assert!(checks <= 2, "{checks} requests beside the checks");
+}
+
 #[tokio::test]
 async fn each_state_of_hamlets_refuses_what_runs_and_what_comes() {
     for state in [HostState::Deleting, HostState::Deleted] {

@@ -138,6 +138,12 @@ impl Backends {
         })))
     }
 
+    /// Whether no context has one.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.by_context.is_empty() && self.0.otherwise.is_none()
+    }
+
     /// The backend of the instances of a context, whose name is empty for the default one.
     #[must_use]
     pub fn of(&self, context: &str) -> Option<&Backend> {

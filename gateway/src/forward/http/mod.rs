@@ -84,7 +84,11 @@ impl Forwarder {
         turns.count(whose.wants())?;
         let turn = match turns.try_take(whose.wants()) {
             Some(turn) => turn,
-            None => turns.wait(whose.wants(), active).await?,
+            None => {
+                let turn = turns.wait(whose.wants(), active).await?;
+                self.require_open(whose).await?;
+                turn
+            }
         };
         let running = active.begin(Instant::now() + FOR_EVER, whose.holder(), turn);
         let exchange = Arc::clone(running.exchange());

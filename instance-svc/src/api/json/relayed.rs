@@ -67,6 +67,9 @@ pub(super) async fn pass_on(
     parameters: &HashMap<String, String>,
     request: Request,
 ) -> Result<Response, Error> {
+    if shared.backends.is_empty() {
+        return Err(lacks(what));
+    }
     let (head, body) = request.into_parts();
     let is_odd = |value: &String| value.is_empty() || value == "." || value == "..";
     if parameters.values().any(is_odd) {
@@ -139,11 +142,13 @@ async fn failure(shared: &Shared, id: &str) -> Error {
 }
 
 fn backend_of<'a>(shared: &'a Shared, context: &str, what: &str) -> Result<&'a Backend, Error> {
-    shared.backends.of(context).ok_or_else(|| {
-        Error::not_built(format!(
-            "this version does not have it: {what}; with an admin_backend for the context, the original does it"
-        ))
-    })
+    shared.backends.of(context).ok_or_else(|| lacks(what))
+}
+
+fn lacks(what: &str) -> Error {
+    Error::not_built(format!(
+        "this version does not have it: {what}; with an admin_backend for the context, the original does it"
+    ))
 }
 
 async fn send(
