@@ -111,11 +111,9 @@ mod tests {
         record.destroying = true;
         assert!(!by_others(&document, &record));
 
-        let deleted = InstanceDocument {
-            blocked: true,
-            blocking_reason: DELETED.to_owned(),
-            ..InstanceDocument::default()
-        };
+        let mut deleted = InstanceDocument::default();
+        deleted.blocked = true;
+        deleted.blocking_reason = DELETED.to_owned();
         assert!(!by_others(&deleted, &Record::default()));
     }
 }
