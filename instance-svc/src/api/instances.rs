@@ -11,13 +11,13 @@ use hamlet_proto::{
     google::longrunning::Operation,
     hamlet::instance::v1::{
         BlockInstanceRequest, CleanSessionsRequest, CountInstancesRequest, CountInstancesResponse,
-        CreateInstanceRequest, CreateInstanceResult, CreateTokenRequest, DeleteInstanceRequest,
-        DeleteInstanceResult, GetInstanceRequest, GetRegisterLinkRequest, Instance,
-        ListConflictsRequest, ListContextsRequest, ListContextsResponse, ListInstancesRequest,
-        ListInstancesResponse, ListOrphansRequest, NameConflict, Orphan, PurgeOrphansRequest,
-        PurgeOrphansResult, RegisterLink, RevokeTokensRequest, RotateRegisterLinkRequest,
-        SetPassphraseRequest, Token, UnblockInstanceRequest, UndeleteInstanceRequest,
-        UpdateInstanceRequest, instance_service_server::InstanceService,
+        CreateInstanceRequest, CreateInstanceResult, CreateResetLinkRequest, CreateTokenRequest,
+        DeleteInstanceRequest, DeleteInstanceResult, GetInstanceRequest, GetRegisterLinkRequest,
+        Instance, ListConflictsRequest, ListContextsRequest, ListContextsResponse,
+        ListInstancesRequest, ListInstancesResponse, ListOrphansRequest, NameConflict, Orphan,
+        PurgeOrphansRequest, PurgeOrphansResult, RegisterLink, RevokeTokensRequest,
+        RotateRegisterLinkRequest, SetPassphraseRequest, Token, UnblockInstanceRequest,
+        UndeleteInstanceRequest, UpdateInstanceRequest, instance_service_server::InstanceService,
     },
 };
 use serde::Serialize;
@@ -457,6 +457,15 @@ impl InstanceService for Instances {
     ) -> Result<Response<Operation>, Status> {
         Caller::of(&request)?.require_admin()?;
         let operation = passphrase::clean_sessions(&self.0, &request.into_inner()).await?;
+        Ok(Response::new(operation))
+    }
+
+    async fn create_reset_link(
+        &self,
+        request: Request<CreateResetLinkRequest>,
+    ) -> Result<Response<Operation>, Status> {
+        Caller::of(&request)?.require_admin()?;
+        let operation = passphrase::create_reset_link(&self.0, &request.into_inner()).await?;
         Ok(Response::new(operation))
     }
 
