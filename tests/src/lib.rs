@@ -2,6 +2,7 @@
 //!
 //! - [`admin_door`] makes requests to the admin door as existing command lines do
 //! - [`browser`] does what the browser of a person does
+//! - [`chromium`] runs a real one
 //! - [`programs`] builds and finds the programs
 //! - [`daemon`] runs a `hamletd`
 //! - [`certificates`] creates certificates for servers
@@ -23,6 +24,7 @@
 pub mod admin_door;
 pub mod browser;
 pub mod certificates;
+pub mod chromium;
 pub mod cli;
 pub mod cluster;
 pub mod collector;
