@@ -45,6 +45,7 @@ fn every_command_has_a_manual_and_needs_no_server_for_it() {
         "instances token-oauth",
         "instances refresh-token-oauth",
         "instances clean-sessions",
+        "instances revoke-tokens",
         "instances fsck",
         "instances register-link",
         "instances orphans",

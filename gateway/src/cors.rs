@@ -107,7 +107,8 @@ impl CrossOrigin {
         let Resolution::Found(entry) = directory.resolve(host).await else {
             return None;
         };
-        if !entry.app_slug.is_empty() {
+        // A backend says itself who may read it.
+        if !entry.app_slug.is_empty() || entry.backend.is_some() {
             return None;
         }
         headers.append(VARY, HeaderValue::from_static("origin"));

@@ -1,6 +1,7 @@
 //! Which service a request goes to, and through which door it may come.
 
 use http::Method;
+use service_kit::backend::RouteGroup;
 
 /// One of the services behind the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +76,20 @@ impl Default for HttpRoutes {
 }
 
 impl HttpRoutes {
+    /// The service of a path that Hamlet serves although the instance has a backend, because a group of routes is its own.
+    pub(crate) fn own(
+        &self,
+        own: &[RouteGroup],
+        method: &Method,
+        path: &str,
+        is_app_host: bool,
+    ) -> Option<Service> {
+        if is_app_host || !group_of(method, path).is_some_and(|group| own.contains(&group)) {
+            return None;
+        }
+        self.of(method, path, false)
+    }
+
     /// The service of a path, on the host of an app or on that of an instance.
     pub(crate) fn of(&self, method: &Method, path: &str, is_app_host: bool) -> Option<Service> {
         if is_app_host {
@@ -90,6 +105,20 @@ impl HttpRoutes {
             routes.map(|(route, service)| (route.as_str(), *service)),
         )
     }
+}
+
+/// The group of a route that contexts with a backend can leave to Hamlet.
+fn group_of(method: &Method, path: &str) -> Option<RouteGroup> {
+    let is_at = |route: &str| {
+        path.strip_prefix(route)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    RouteGroup::ALL.into_iter().find(|group| match group {
+        RouteGroup::Apps => is_at("/apps"),
+        RouteGroup::Konnectors => is_at("/konnectors"),
+        RouteGroup::Flags => is_at("/settings/flags"),
+        RouteGroup::Passphrase => method == Method::PUT && path == "/settings/passphrase",
+    })
 }
 
 /// The service of the longest route that a path fits: the path is the route, or lies below it.
@@ -165,7 +194,9 @@ pub(crate) fn admin(service: &str) -> Option<Route> {
 mod tests {
     use http::Method;
 
-    use super::{HttpRoutes, Service, admin, admin_http, public, service_of};
+    use service_kit::backend::RouteGroup;
+
+    use super::{HttpRoutes, Service, admin, admin_http, group_of, public, service_of};
 
     #[test]
     fn the_longest_path_counts() {
@@ -211,6 +242,33 @@ mod tests {
         }
         let of_app = default.of(&Method::GET, "/apps", true);
         assert_eq!(of_app, Some(Service::Apps));
+    }
+
+    /// A context can leave to Hamlet only what it has. Logins, pages and settings as a whole stay with the backend: its other
+    /// pages need them.
+    #[test]
+    fn every_group_has_a_route() {
+        let routes = HttpRoutes::default();
+        for (group, method, path) in [
+            (RouteGroup::Apps, Method::GET, "/apps/"),
+            (RouteGroup::Konnectors, Method::GET, "/konnectors"),
+            (RouteGroup::Flags, Method::GET, "/settings/flags"),
+            (RouteGroup::Passphrase, Method::PUT, "/settings/passphrase"),
+        ] {
+            assert_eq!(group_of(&method, path), Some(group), "{path}");
+            let own = routes.own(&[group], &method, path, false);
+            assert_eq!(own, Some(Service::Instances), "{path}");
+        }
+        for path in ["/", "/auth/login", "/settings/instance", "/files"] {
+            assert_eq!(group_of(&Method::GET, path), None, "{path}");
+        }
+        let own = |own: &[RouteGroup], path| routes.own(own, &Method::GET, path, false);
+        assert_eq!(
+            own(&[RouteGroup::Apps], "/apps/drive"),
+            Some(Service::Instances)
+        );
+        assert_eq!(own(&[RouteGroup::Flags], "/apps/drive"), None);
+        assert_eq!(own(&[], "/apps"), None);
     }
 
     #[test]

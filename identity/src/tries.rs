@@ -52,6 +52,9 @@ const DEVICE: Rule = Rule {
     forgotten: Duration::from_secs(15 * 60),
 };
 
+/// The time over which wrong tries of an instance are counted for those who want it blocked.
+const HOUR: Duration = Duration::from_secs(3600);
+
 /// Who tries.
 #[derive(Clone, Copy, Debug)]
 pub struct Guesser<'a> {
@@ -78,6 +81,8 @@ struct Counters {
     addresses: HashMap<IpAddr, Wrong>,
     instances: HashMap<String, Wrong>,
     devices: HashMap<(String, Device), Wrong>,
+    /// The wrong tries of an instance, since the first of an hour.
+    failures: HashMap<String, Wrong>,
 }
 
 impl Tries {
@@ -91,6 +96,7 @@ impl Tries {
             addresses,
             instances,
             devices,
+            ..
         } = &mut *counters;
         let instance = guesser.instance.to_owned();
         if let Some(device) = guesser.device {
@@ -132,13 +138,32 @@ impl Tries {
         }
     }
 
-    /// How many wrong tries of strangers an instance has had of late.
-    #[must_use]
-    pub fn of_instance(&self, instance: &str) -> u32 {
-        self.counters()
-            .instances
-            .get(instance)
-            .map_or(0, |wrong| wrong.tries)
+    /// Notes that a try was wrong. Returns how many were at this instance, by anybody, in the hour that began with the first
+    /// of them.
+    pub fn was_wrong(&self, instance: &str, now: Instant) -> u32 {
+        let failures = &mut self.counters().failures;
+        if failures.len() >= REMEMBERED && !failures.contains_key(instance) {
+            failures.retain(|_, wrong| now.duration_since(wrong.last) < HOUR);
+            let oldest = failures.iter().min_by_key(|(_, wrong)| wrong.last);
+            if failures.len() >= REMEMBERED
+                && let Some(oldest) = oldest.map(|(key, _)| key.clone())
+            {
+                failures.remove(&oldest);
+            }
+        }
+        let wrong = failures.entry(instance.to_owned()).or_insert(Wrong {
+            tries: 0,
+            last: now,
+        });
+        // Here it is the time of the first.
+        if now.duration_since(wrong.last) >= HOUR {
+            *wrong = Wrong {
+                tries: 0,
+                last: now,
+            };
+        }
+        wrong.tries = wrong.tries.saturating_add(1);
+        wrong.tries
     }
 
     fn counters(&self) -> MutexGuard<'_, Counters> {
@@ -279,7 +304,19 @@ mod tests {
             assert!(tries.begin(at(address(1)), now).is_ok());
             tries.was_right(at(address(1)));
         }
-        assert_eq!(tries.of_instance("it"), 0);
+    }
+
+    #[test]
+    fn wrong_tries_of_an_hour_are_counted_together() {
+        let tries = Tries::default();
+        let now = Instant::now();
+        for count in 1..=3 {
+            assert_eq!(tries.was_wrong("it", now), count);
+        }
+        assert_eq!(tries.was_wrong("other", now), 1);
+        let later = now + Duration::from_secs(3599);
+        assert_eq!(tries.was_wrong("it", later), 4);
+        assert_eq!(tries.was_wrong("it", later + Duration::from_secs(1)), 1);
     }
 
     #[test]

@@ -73,6 +73,7 @@ const ROTATE: &str = "hamlet.instance.v1.InstanceService/RotateRegisterLink";
 const PASSPHRASE: &str = "hamlet.instance.v1.InstanceService/SetPassphrase";
 const TOKEN: &str = "hamlet.instance.v1.InstanceService/CreateToken";
 const SESSIONS: &str = "hamlet.instance.v1.InstanceService/CleanSessions";
+const REVOKE: &str = "hamlet.instance.v1.InstanceService/RevokeTokens";
 const PURGE_ORPHANS: &str = "hamlet.instance.v1.InstanceService/PurgeOrphans";
 const LIST_OPERATIONS: &str = "google.longrunning.Operations/ListOperations";
 const GET_OPERATION: &str = "google.longrunning.Operations/GetOperation";
@@ -296,7 +297,7 @@ fn secrets() -> Vec<Case> {
     let rules: Vec<String> = (0..101).map(|it| format!("io.cozy.files:GET:{it}")).collect();
     let files = json!(["io.cozy.files"]);
     let mut cases = Vec::new();
-    for call in [ROTATE, PASSPHRASE, TOKEN, SESSIONS] {
+    for call in [ROTATE, PASSPHRASE, TOKEN, SESSIONS, REVOKE] {
         let named = |name: &str| {
             let fields = match call {
                 PASSPHRASE => json!({"passphrase": "a good passphrase"}),
@@ -324,6 +325,8 @@ fn secrets() -> Vec<Case> {
         field(PASSPHRASE, alice(json!({"passphrase": "four words of no order", "requestId": "\u{e9}"})), "request_id", "best a UUID"),
         state(PASSPHRASE, alice(json!({"passphrase": "four words of no order", "etag": "0123"})), Code::Aborted, "ETAG_MISMATCH", "tells its present etag"),
         field(SESSIONS, alice(json!({"requestId": long(129)})), "request_id", "up to 128"),
+        field(REVOKE, alice(json!({"requestId": long(129)})), "request_id", "up to 128"),
+        state(REVOKE, alice(json!({"etag": "0123"})), Code::Aborted, "ETAG_MISMATCH", "tells its present etag"),
         field(TOKEN, alice(json!({"scopes": ["*"]})), "audience", "say who may use the token"),
         field(TOKEN, alice(json!({"audience": 9, "scopes": ["*"]})), "audience", "say who may use the token"),
         field(TOKEN, token("CLI", "home", files.clone()), "subject", "no subject"),

@@ -90,6 +90,7 @@ fn table() -> Vec<Row> {
             Some("/etag"),
         ),
         row("CleanSessions", named(), exists(), None),
+        row("RevokeTokens", named(), exists(), Some("/etag")),
         row("PurgeOrphans", json!({}), exists(), None),
     ]
 }

@@ -5,6 +5,15 @@
     reason = "a failed expectation is the test failing"
 )]
 
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
 use hamlet_tests::{
     browser::{Browser, Page},
     daemon::{Daemon, Options},
@@ -28,8 +37,16 @@ impl World {
     async fn start(flags: &str) -> Self {
         let place = tempfile::tempdir().unwrap();
         let apps = root().join("examples/apps");
+        let config = place.path().join("hamlet.toml");
+        fs::write(
+            &config,
+            "[contexts.strict]\nblock_after_failed_logins = 3\n",
+        )
+        .unwrap();
         let daemon = Options::new(&place.path().join("data"))
             .flag(format!("--app-folder={}", apps.display()))
+            .flag(format!("--config={}", config.display()))
+            .flag("--trusted-proxies=127.0.0.1/32")
             .start();
         let domain = daemon.domain("alice");
         let add = format!("instances add {domain} {flags}");
@@ -303,7 +320,7 @@ async fn an_owner_sees_sessions_ends_them_and_logs_out() {
     assert_eq!(rows(&here.get("/settings").await), before - 1);
     let others = here.post("/auth/sessions/others", &[]).await;
     assert_eq!(others.status, StatusCode::SEE_OTHER, "{others:?}");
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    tokio::time::sleep(Duration::from_millis(1100)).await;
     for browser in [&mut there, &mut elsewhere] {
         let closed = browser.get("/settings").await;
         let login = world.url("/auth/login?redirect=");
@@ -320,7 +337,7 @@ async fn an_owner_sees_sessions_ends_them_and_logs_out() {
     );
     // What was copied from the browser opens nothing any more.
     here.cookies.insert("cozysessid".to_owned(), cookie);
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    tokio::time::sleep(Duration::from_millis(1100)).await;
     assert_eq!(here.get("/").await.location(), world.url("/auth/login"));
 }
 
@@ -369,7 +386,7 @@ async fn a_changed_passphrase_ends_every_other_session() {
     let after = key(&page);
     assert!(after.starts_with("0.") && after != before, "{after}");
     assert_eq!(page.text.matches("<li>").count(), 1, "{page:?}");
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    tokio::time::sleep(Duration::from_millis(1100)).await;
     let closed = there.get("/").await;
     assert_eq!(closed.location(), world.url("/auth/login"), "{closed:?}");
     let old = there.log_in(PASSPHRASE, &[]).await;
@@ -396,11 +413,89 @@ async fn a_guesser_is_slowed_and_the_owner_comes_in() {
         }
         assert_eq!(tried.status, StatusCode::UNAUTHORIZED, "{tried:?}");
     }
-    let refused = refused.expect("a guesser has to wait");
+    let refused = refused.unwrap();
     assert!(refused.headers.contains_key("retry-after"), "{refused:?}");
     // From the same address, and from a browser that is known.
     let back = owner.log_in(PASSPHRASE, &[]).await;
     assert_eq!(back.status, StatusCode::SEE_OTHER, "{back:?}");
+}
+
+/// Many addresses guess at the passphrase as fast as they can.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_guesses_keeps_neither_the_owner_out_nor_a_neighbour() {
+    let world = World::with_owner("").await;
+    let mut owner = world.browser();
+    let _ = owner.log_in(PASSPHRASE, &[]).await;
+    let _ = owner.post("/auth/logout", &[]).await;
+    let bob = world.daemon.domain("bob");
+    let _ = world
+        .daemon
+        .cli()
+        .run(&format!("instances add {bob}"))
+        .done();
+    let stop = Arc::new(AtomicBool::new(false));
+    let counts: [Arc<AtomicUsize>; 2] = Default::default();
+    let floods: Vec<_> = (0..8_u8)
+        .map(|number| {
+            let (mut guesser, stop) = (world.browser(), Arc::clone(&stop));
+            let [tried, answered] = counts.clone();
+            tokio::spawn(async move {
+                guesser.accept = "application/json";
+                let csrf = guesser.get("/auth/login").await.field("csrf_token");
+                for round in 0_u32.. {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let [_, a, b, c] = round.to_be_bytes();
+                    let request = guesser
+                        .request(Method::POST, "/auth/login")
+                        .header("x-forwarded-for", format!("{}.{a}.{b}.{c}", number + 11))
+                        .header("content-type", "application/x-www-form-urlencoded")
+                        .body(format!("csrf_token={csrf}&passphrase=guess{round}"));
+                    let page = guesser.send(request).await;
+                    tried.fetch_add(1, Ordering::Relaxed);
+                    let was_seen = page.status == StatusCode::UNAUTHORIZED;
+                    answered.fetch_add(usize::from(was_seen), Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let back = owner.log_in(PASSPHRASE, &[]).await;
+    assert_eq!(back.status, StatusCode::SEE_OTHER, "{back:?}");
+    let mut neighbour = world.browser();
+    neighbour.host = bob;
+    let theirs = neighbour.get("/").await;
+    assert_eq!(theirs.status, StatusCode::OK, "{theirs:?}");
+    stop.store(true, Ordering::Relaxed);
+    for flood in floods {
+        flood.await.unwrap();
+    }
+    let [tried, answered] = counts.map(|count| count.load(Ordering::Relaxed));
+    // Nearly all were refused unseen.
+    assert!(
+        answered <= 60 && tried > 4 * answered,
+        "{answered} of {tried}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_is_blocked_by_failed_logins_where_its_context_says_so() {
+    let world = World::with_owner("--context-name strict").await;
+    let mut guesser = world.browser();
+    for number in 0..3 {
+        let tried = guesser.log_in(&format!("guess {number}"), &[]).await;
+        assert_eq!(tried.status, StatusCode::UNAUTHORIZED, "{tried:?}");
+    }
+    let blocked = test_kit::eventually("the block", async || {
+        let page = guesser.get("/auth/login").await;
+        (page.status == StatusCode::SERVICE_UNAVAILABLE).then_some(page)
+    })
+    .await;
+    assert!(
+        blocked.text.contains("too many failed logins"),
+        "{blocked:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

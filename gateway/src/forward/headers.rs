@@ -45,6 +45,14 @@ impl Forwarder {
     }
 }
 
+/// Replaces what a server of others learns of the client. It gets nothing that services trust: not the cluster key above
+/// all.
+pub(super) fn rewrite_for_others(headers: &mut HeaderMap, whose: Whose<'_>) {
+    remove_ours(headers);
+    headers.remove(HOST);
+    whose.last_lines.of(whose.client, whose.host).write(headers);
+}
+
 /// Removes what is said between the gateway and its services: a caller may neither say nor hear it.
 pub(super) fn remove_ours(headers: &mut HeaderMap) {
     let ours: Vec<HeaderName> = headers

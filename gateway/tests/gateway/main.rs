@@ -11,6 +11,7 @@
 
 mod abuse;
 mod admin;
+mod backend;
 mod calls;
 mod cors;
 mod directory;
@@ -19,6 +20,7 @@ mod hosts;
 mod http;
 mod identities;
 mod lifecycle;
+mod measures;
 mod pages;
 mod replicas;
 mod support;

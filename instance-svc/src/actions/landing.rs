@@ -1,12 +1,13 @@
 //! Where an owner arrives after a login.
 
 use couch::Document;
-use hamlet_proto::hamlet::apps::v1::{GetAppRequest, app};
+use hamlet_proto::hamlet::{
+    apps::v1::{GetAppRequest, app},
+    instance::v1::Tenant,
+};
 use serde_json::{Map, Value};
 use service_kit::caller::for_tenant;
 use tonic::Code;
-
-use hamlet_proto::hamlet::instance::v1::Tenant;
 
 use crate::{
     domain::{instance::InstanceDocument, scope::is_slug},
@@ -23,7 +24,7 @@ const CALL: std::time::Duration = std::time::Duration::from_secs(5);
 /// The place in an app, as `slug/path#fragment`, at which an owner arrives. `None` when that app is not installed.
 ///
 /// # Errors
-/// When the database or the apps service fails.
+/// When the database fails.
 pub(crate) async fn landing(
     store: &Store,
     peers: &Peers,
@@ -34,7 +35,7 @@ pub(crate) async fn landing(
     let chosen = settings.as_ref().and_then(chosen);
     for place in chosen.into_iter().chain([HOME]) {
         let slug = place.split(['/', '#']).next().unwrap_or_default();
-        if is_slug(slug) && is_installed(peers, tenant, slug).await? {
+        if is_slug(slug) && is_installed(peers, tenant, slug).await {
             return Ok(Some(place.to_owned()));
         }
     }
@@ -47,7 +48,7 @@ fn chosen(settings: &Document<Map<String, Value>>) -> Option<&str> {
     (!chosen.starts_with("http")).then_some(chosen)
 }
 
-async fn is_installed(peers: &Peers, tenant: &Tenant, slug: &str) -> Result<bool, Error> {
+async fn is_installed(peers: &Peers, tenant: &Tenant, slug: &str) -> bool {
     let request = GetAppRequest {
         slug: slug.to_owned(),
         kind: app::Kind::Webapp.into(),
@@ -56,8 +57,16 @@ async fn is_installed(peers: &Peers, tenant: &Tenant, slug: &str) -> Result<bool
     let mut request = for_tenant(request, tenant);
     request.set_timeout(CALL);
     match peers.apps().get_app(request).await {
-        Ok(_) => Ok(true),
-        Err(status) if status.code() == Code::NotFound => Ok(false),
-        Err(status) => Err(status.into()),
+        Ok(_) => true,
+        Err(status) if status.code() == Code::NotFound => false,
+        Err(status) => {
+            // The owner comes in all the same.
+            tracing::warn!(
+                code = %status.code(),
+                message = status.message(),
+                "whether the default app is installed is not known"
+            );
+            true
+        }
     }
 }

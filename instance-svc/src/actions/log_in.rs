@@ -4,17 +4,34 @@
 use std::time::Instant;
 
 use identity::tries::{Guesser, Tries};
-use service_kit::secret::Secret;
+use service_kit::{
+    contexts::Contexts,
+    secret::{Keyring, Secret},
+};
 
-use super::derive::{Attempt, Deriver};
+use super::{
+    derive::{Attempt, Deriver},
+    request::{
+        RequestOptions, Requests,
+        change::{ChangePlan, Changes},
+    },
+};
 use crate::{
+    config::Config,
     domain::{
+        change::{Change, ChangeKind},
+        fields::Asked,
         instance::InstanceDocument,
+        name::Name,
         passphrase::{client, credentials::Stored},
     },
     error::Error,
+    operations::Engine,
     store::Store,
 };
+
+/// The reason with which an instance is blocked after too many wrong tries, where its context says so.
+const LOGIN_FAILED: &str = "LOGIN_FAILED";
 
 /// What is needed to check a passphrase.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +42,14 @@ pub(crate) struct LogIn<'a> {
     pub(crate) deriver: &'a Deriver,
     /// How often somebody may try.
     pub(crate) tries: &'a Tries,
+    /// The contexts of the configuration.
+    pub(crate) contexts: &'a Contexts,
+    /// How browsers reach instances.
+    pub(crate) config: &'a Config,
+    /// Blocks instances.
+    pub(crate) engine: &'a Engine,
+    /// With which requests are compared.
+    pub(crate) key: &'a Keyring,
 }
 
 impl LogIn<'_> {
@@ -64,9 +89,54 @@ impl LogIn<'_> {
             .verify(attempt, guesser.device.is_some())
             .await?;
         if !is_right {
+            let failures = self.tries.was_wrong(guesser.instance, Instant::now());
+            let limit = self
+                .contexts
+                .get(&document.context)
+                .block_after_failed_logins;
+            if limit > 0 && failures == limit {
+                self.block(document).await?;
+            }
             return Err(Error::WrongPassphrase);
         }
         self.tries.was_right(guesser);
+        Ok(())
+    }
+
+    /// Blocks the instance, as an administrator would.
+    async fn block(&self, document: &InstanceDocument) -> Result<(), Error> {
+        let name: Name = document
+            .domain
+            .parse()
+            .map_err(|_| Error::NoSuchInstance(document.domain.clone()))?;
+        let asked = Asked::default()
+            .with("blocked", true)
+            .with("blocking_reason", LOGIN_FAILED);
+        let change = Change {
+            kind: ChangeKind::Block,
+            asked,
+            ..Change::default()
+        };
+        let with = Changes {
+            store: self.store,
+            contexts: self.contexts,
+            config: self.config,
+        };
+        let key = self.key.current();
+        let requests = Requests {
+            engine: self.engine,
+            key: &key,
+        };
+        let plan = ChangePlan::new(with, &name, (), change);
+        let options = RequestOptions {
+            request_id: "",
+            validate_only: false,
+        };
+        let _accepted = requests.ask(plan, options).await?;
+        tracing::warn!(
+            domain = document.domain,
+            "an instance is blocked: too many wrong passphrases"
+        );
         Ok(())
     }
 }

@@ -132,7 +132,11 @@ pub(super) async fn answer(
             password_defined: Some(true),
             ..not_changed_yet(&found)
         }),
-        ChangeKind::Update | ChangeKind::Block | ChangeKind::Unblock | ChangeKind::Undelete => {
+        ChangeKind::Update
+        | ChangeKind::Block
+        | ChangeKind::Unblock
+        | ChangeKind::Undelete
+        | ChangeKind::Tokens => {
             messages::checked_change(&not_changed_yet(&found), &change, unchanged, warnings)
         }
     })

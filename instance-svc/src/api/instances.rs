@@ -10,12 +10,13 @@ use futures::{Stream, stream};
 use hamlet_proto::{
     google::longrunning::Operation,
     hamlet::instance::v1::{
-        BlockInstanceRequest, CleanSessionsRequest, CountInstancesRequest, CountInstancesResponse,
-        CreateInstanceRequest, CreateInstanceResult, CreateTokenRequest, DeleteInstanceRequest,
-        DeleteInstanceResult, GetInstanceRequest, GetRegisterLinkRequest, Instance,
-        ListConflictsRequest, ListContextsRequest, ListContextsResponse, ListInstancesRequest,
-        ListInstancesResponse, ListOrphansRequest, NameConflict, Orphan, PurgeOrphansRequest,
-        PurgeOrphansResult, RegisterLink, RotateRegisterLinkRequest, SetPassphraseRequest, Token,
+        BlockInstanceRequest, CheckContextRequest, CheckContextResponse, CleanSessionsRequest,
+        CountInstancesRequest, CountInstancesResponse, CreateInstanceRequest, CreateInstanceResult,
+        CreateTokenRequest, DeleteInstanceRequest, DeleteInstanceResult, GetInstanceRequest,
+        GetRegisterLinkRequest, Instance, ListConflictsRequest, ListContextsRequest,
+        ListContextsResponse, ListInstancesRequest, ListInstancesResponse, ListOrphansRequest,
+        NameConflict, Orphan, PurgeOrphansRequest, PurgeOrphansResult, RegisterLink,
+        RevokeTokensRequest, RotateRegisterLinkRequest, SetPassphraseRequest, Token,
         UnblockInstanceRequest, UndeleteInstanceRequest, UpdateInstanceRequest,
         instance_service_server::InstanceService,
     },
@@ -32,6 +33,7 @@ use super::{
 };
 use crate::{
     actions::{
+        check_context::check_context,
         conflicts::conflicts,
         find,
         list::{creations, list},
@@ -311,9 +313,35 @@ impl InstanceService for Instances {
         names.insert(DEFAULT);
         let contexts = names
             .into_iter()
-            .map(|name| messages::context(contexts, name))
+            .map(|name| messages::context(contexts, &self.0.backends, name))
             .collect();
         Ok(Response::new(ListContextsResponse { contexts }))
+    }
+
+    async fn check_context(
+        &self,
+        request: Request<CheckContextRequest>,
+    ) -> Result<Response<CheckContextResponse>, Status> {
+        Caller::of(&request)?.require_admin()?;
+        let request = request.into_inner();
+        let (contexts, backends) = (&self.0.contexts, &self.0.backends);
+        let checked = check_context(
+            &self.0.store,
+            contexts,
+            backends,
+            &request.name,
+            &request.domain,
+        )
+        .await?;
+        Ok(Response::new(CheckContextResponse {
+            context: Some(messages::context(contexts, backends, &request.name)),
+            instance_count: i64::try_from(checked.instances).unwrap_or(i64::MAX),
+            findings: checked
+                .findings
+                .into_iter()
+                .map(messages::finding)
+                .collect(),
+        }))
     }
 
     async fn delete_instance(
@@ -324,10 +352,10 @@ impl InstanceService for Instances {
         self.require_enabled()?;
         let request = request.into_inner();
         let name = find::parse_resource_name("name", &request.name)?;
-        let accounts = if request.abandon_accounts || self.0.backend.is_some() {
+        let accounts = if request.abandon_accounts {
             Accounts::MayBeLeft
         } else {
-            Accounts::Refuse
+            Accounts::DeletedBy(self.0.backends.clone())
         };
         if let Some(keep) = change::keep(request.keep.as_ref())? {
             let found = find::by_name(&self.0.store, &name).await?;
@@ -461,6 +489,15 @@ impl InstanceService for Instances {
     ) -> Result<Response<Operation>, Status> {
         Caller::of(&request)?.require_admin()?;
         let operation = passphrase::clean_sessions(&self.0, &request.into_inner()).await?;
+        Ok(Response::new(operation))
+    }
+
+    async fn revoke_tokens(
+        &self,
+        request: Request<RevokeTokensRequest>,
+    ) -> Result<Response<Operation>, Status> {
+        Caller::of(&request)?.require_admin()?;
+        let operation = passphrase::revoke_tokens(&self.0, &request.into_inner()).await?;
         Ok(Response::new(operation))
     }
 

@@ -12,6 +12,7 @@ pub(crate) mod pages;
 mod passphrase;
 #[cfg(test)]
 mod stored_form;
+mod strangers;
 mod tokens;
 
 use std::sync::Arc;
@@ -26,7 +27,7 @@ use crate::{
     clock::Clock,
     config::Config,
     host_changes::HostChanges,
-    operations::{Engine, Peers, Sealing, backend::Backend, orphans::Orphans},
+    operations::{Engine, Peers, Sealing, backend::Backends, orphans::Orphans, relay},
     store::Store,
 };
 
@@ -48,11 +49,12 @@ pub(crate) struct Parts {
     pub(crate) orphans: Orphans,
     pub(crate) adopted: adopt::Progress,
     pub(crate) host_changes: HostChanges,
-    pub(crate) backend: Option<Backend>,
     /// The texts of pages.
     pub(crate) texts: Texts,
     /// How often somebody has tried a passphrase.
     pub(crate) tries: Tries,
+    pub(crate) backends: Backends,
+    pub(crate) relayed: relay::Requests,
     /// Streams without an end of their own end with it.
     pub(crate) shutdown: CancellationToken,
 }
@@ -77,6 +79,10 @@ impl Shared {
             store: &self.store,
             deriver: &self.deriver,
             tries: &self.tries,
+            contexts: &self.contexts,
+            config: &self.config,
+            engine: &self.engine,
+            key: &self.key,
         }
     }
 }

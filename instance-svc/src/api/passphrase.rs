@@ -4,7 +4,8 @@ use hamlet_proto::{
     google::longrunning::Operation,
     hamlet::instance::v1::{
         CheckRegisterTokenRequest, CleanSessionsRequest, PassphraseParameters, RegisterLink,
-        RegisterPassphraseRequest, RotateRegisterLinkRequest, SetPassphraseRequest, Tenant,
+        RegisterPassphraseRequest, RevokeTokensRequest, RotateRegisterLinkRequest,
+        SetPassphraseRequest, Tenant,
     },
 };
 use identity::tries::Guesser;
@@ -22,7 +23,8 @@ use crate::{
             change::{ChangePlan, Changes},
             check_request_id,
             secret::{
-                CarryPassphrase, CarryRegisterToken, passphrase_change, register_link_change,
+                CarryPassphrase, CarryRegisterToken, CarryTokenKeys, passphrase_change,
+                register_link_change,
             },
         },
     },
@@ -141,6 +143,31 @@ pub(super) async fn clean_sessions(
     };
     let kind = change.kind;
     let plan = ChangePlan::new(changes(shared), &name, (), change);
+    let options = RequestOptions {
+        request_id: &request.request_id,
+        validate_only: request.validate_only,
+    };
+    let key = shared.key.current();
+    let asked = requests(shared, &key).ask(plan, options).await?;
+    Ok(change::answer(shared, kind, asked).await?)
+}
+
+/// Ends all sessions and tokens.
+pub(super) async fn revoke_tokens(
+    shared: &Shared,
+    request: &RevokeTokensRequest,
+) -> Result<Operation, Status> {
+    let name = find::parse_resource_name("name", &request.name)?;
+    let change = Change {
+        kind: ChangeKind::Tokens,
+        etag: request.etag.clone(),
+        ..Change::default()
+    };
+    let kind = change.kind;
+    let carry = CarryTokenKeys {
+        sealing: &shared.sealing,
+    };
+    let plan = ChangePlan::new(changes(shared), &name, &request.etag, change).carrying(carry);
     let options = RequestOptions {
         request_id: &request.request_id,
         validate_only: request.validate_only,

@@ -16,7 +16,7 @@ pub use record_patch::{RecordPatch, SoftDeletion};
 
 use super::{
     claim::{Wanted, wanted},
-    fields::{Asked, Documents, Now},
+    fields::{Asked, Documents, Now, UNKNOWN},
     instance::InstanceDocument,
     record::{Blocking, Record, Refusal},
     spec::InvalidField,
@@ -66,6 +66,8 @@ pub enum ChangeKind {
     Passphrase,
     /// Ends all sessions.
     Sessions,
+    /// Ends all sessions and tokens.
+    Tokens,
 }
 
 impl ChangeKind {
@@ -79,6 +81,7 @@ impl ChangeKind {
         Self::RegisterLink,
         Self::Passphrase,
         Self::Sessions,
+        Self::Tokens,
     ];
 
     /// The names of all verbs.
@@ -91,6 +94,7 @@ impl ChangeKind {
         Self::RegisterLink.name(),
         Self::Passphrase.name(),
         Self::Sessions.name(),
+        Self::Tokens.name(),
     ];
 
     /// The name of the verb in the contract.
@@ -105,6 +109,7 @@ impl ChangeKind {
             Self::RegisterLink => "register-link",
             Self::Passphrase => "passphrase",
             Self::Sessions => "sessions",
+            Self::Tokens => "tokens",
         }
     }
 }
@@ -143,7 +148,8 @@ impl Change {
             | ChangeKind::Unblock
             | ChangeKind::RegisterLink
             | ChangeKind::Passphrase
-            | ChangeKind::Sessions => {
+            | ChangeKind::Sessions
+            | ChangeKind::Tokens => {
                 if record.deleted_at.is_some() {
                     Err(Refusal::Deleted)
                 } else {
@@ -180,7 +186,8 @@ impl Change {
             | ChangeKind::Unblock
             | ChangeKind::RegisterLink
             | ChangeKind::Passphrase
-            | ChangeKind::Sessions => {}
+            | ChangeKind::Sessions
+            | ChangeKind::Tokens => {}
         }
     }
 
@@ -200,7 +207,8 @@ impl Change {
                 ChangeKind::Delete
                 | ChangeKind::Undelete
                 | ChangeKind::RegisterLink
-                | ChangeKind::Passphrase => false,
+                | ChangeKind::Passphrase
+                | ChangeKind::Tokens => false,
             }
     }
 
@@ -292,6 +300,40 @@ impl Change {
         self.asked.write(&mut documents);
         *record = documents.record;
         self.record.apply(record, self.blocked_before.as_ref());
+        if self.is_of_block() {
+            match self.asked.flag("blocked") {
+                Some(true) => record.own_block = Some(self.reason().unwrap_or_default()),
+                Some(false) => record.own_block = None,
+                None => {
+                    if let (Some(own), Some(reason)) = (&mut record.own_block, self.reason()) {
+                        *own = reason;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Notes in the record that the block is Hamlet's. The write that takes the instance does it, before the document is
+    /// written, so that a block is Hamlet's from its first moment. The rest of what [`Self::apply_to_record`] does is for
+    /// the end: until then, a block that was Hamlet's stays so.
+    pub fn announce_block(&self, record: &mut Record) {
+        if self.is_of_block() && self.asked.flag("blocked") == Some(true) {
+            record.own_block = Some(self.reason().unwrap_or_default());
+        }
+    }
+
+    /// Whether what it does to the block is for the mark in the record. A soft deletion leaves the mark for its reversal.
+    const fn is_of_block(&self) -> bool {
+        matches!(
+            self.kind,
+            ChangeKind::Update | ChangeKind::Block | ChangeKind::Unblock
+        )
+    }
+
+    /// The requested reason. Without one, that of the instance stays, and any is Hamlet's until it is copied.
+    fn reason(&self) -> Option<String> {
+        let reason = self.asked.text("blocking_reason")?;
+        Some(if reason.is_empty() { UNKNOWN } else { reason }.to_owned())
     }
 }
 

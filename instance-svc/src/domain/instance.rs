@@ -215,6 +215,13 @@ impl InstanceDocument {
         }
     }
 
+    /// Takes new keys of sessions and tokens. What was signed with the former ones opens nothing any more.
+    pub fn take_token_keys(&mut self, keys: &TokenKeys) {
+        self.session_secret.clone_from(&keys.session);
+        self.oauth_secret.clone_from(&keys.oauth);
+        self.cli_secret.clone_from(&keys.cli);
+    }
+
     /// The key that signs the tokens of an audience; `None` when the document holds no readable one.
     ///
     /// The two characters before the session secret are a version: the compatible software changed them once to
@@ -262,6 +269,35 @@ impl InstanceDocument {
             return None;
         }
         STANDARD.decode(&self.register_token).ok().map(hex::encode)
+    }
+}
+
+/// The keys of sessions and tokens: base64. `Debug` does not show them.
+#[derive(Clone, Deserialize, PartialEq, Eq, Serialize)]
+pub struct TokenKeys {
+    session: String,
+    oauth: String,
+    cli: String,
+}
+
+impl std::fmt::Debug for TokenKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TokenKeys(…)")
+    }
+}
+
+impl TokenKeys {
+    /// New keys.
+    ///
+    /// # Errors
+    /// When the system provides no randomness.
+    pub fn draw() -> Result<Self, getrandom::Error> {
+        let seed = Seed::draw()?;
+        Ok(Self {
+            session: seed.base64::<64>("session_secret"),
+            oauth: seed.base64::<128>("oauth_secret"),
+            cli: seed.base64::<128>("cli_secret"),
+        })
     }
 }
 
@@ -406,6 +442,20 @@ mod tests {
             serde_json::to_value(&document).unwrap(),
             serde_json::to_value(&again).unwrap()
         );
+    }
+
+    #[test]
+    fn new_keys_replace_all_and_change_nothing_else() {
+        let mut document = InstanceDocument::new(&spec(), LOCATION, &Seed::draw().unwrap());
+        let before = serde_json::to_value(&document).unwrap();
+        let keys = super::TokenKeys::draw().unwrap();
+        document.take_token_keys(&keys);
+        let after = serde_json::to_value(&document).unwrap();
+        for (name, value) in before.as_object().unwrap() {
+            let is_key = ["session_secret", "oauth_secret", "cli_secret"].contains(&name.as_str());
+            assert_eq!(after[name] != *value, is_key, "{name}");
+        }
+        assert_eq!(format!("{keys:?}"), "TokenKeys(…)");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use service_kit::secret::{Keyring, Secret};
 
 use crate::{
     domain::{
-        instance::InstanceDocument,
+        instance::{InstanceDocument, TokenKeys},
         passphrase::{Credentials, register::Refused},
         sealed::{self, Sealed},
         seed::Seed,
@@ -29,6 +29,8 @@ pub(crate) enum Carried {
     },
     /// A new register token.
     RegisterToken(Secret64),
+    /// New keys of sessions and tokens.
+    TokenKeys(TokenKeys),
 }
 
 /// A secret as documents hold it: base64. `Debug` does not show it.
@@ -49,7 +51,7 @@ impl Carried {
             Self::Credentials(credentials) | Self::Registration { credentials, .. } => {
                 Some(credentials)
             }
-            Self::RegisterToken(_) => None,
+            Self::RegisterToken(_) | Self::TokenKeys(_) => None,
         }
     }
 
@@ -60,7 +62,7 @@ impl Carried {
     /// the same time; one of them wins), or when the instance already has a passphrase.
     pub(crate) fn may_go_on(&self, document: &InstanceDocument) -> Result<(), Error> {
         match self {
-            Self::Credentials(_) => Ok(()),
+            Self::Credentials(_) | Self::TokenKeys(_) => Ok(()),
             Self::Registration { register_token, .. } => match document.open_register_token() {
                 "" => Err(Error::RegisterToken(Refused::Used)),
                 token if token == register_token.0 => Ok(()),
@@ -81,6 +83,7 @@ impl Carried {
                 document.take_credentials(credentials);
             }
             Self::RegisterToken(token) => document.register_token.clone_from(&token.0),
+            Self::TokenKeys(keys) => document.take_token_keys(keys),
         }
         *document != before
     }

@@ -15,6 +15,7 @@ mod modify;
 mod orphans;
 mod refresh_token_oauth;
 mod register_link;
+mod revoke_tokens;
 mod set_disk_quota;
 mod set_passphrase;
 mod show;
@@ -54,6 +55,7 @@ command_group! {
         TokenOauth(token_oauth::TokenOauth),
         RefreshTokenOauth(refresh_token_oauth::RefreshTokenOauth),
         CleanSessions(clean_sessions::CleanSessions),
+        RevokeTokens(revoke_tokens::RevokeTokens),
         Fsck(fsck::Fsck),
         RegisterLink(register_link::RegisterLink),
         Orphans(orphans::Orphans),

@@ -7,6 +7,7 @@ use crate::{
     actions::derive::Deriver,
     domain::{
         change::{Change, ChangeKind, RecordPatch},
+        instance::TokenKeys,
         passphrase::{Chosen, client, register, strength::check_strength},
         sealed::Sealed,
         time::{OptionalTime, Time},
@@ -96,6 +97,20 @@ impl Carry for CarryRegisterToken<'_> {
 
     async fn seal(&mut self, id: &str, _: &Found) -> Result<Option<Sealed>, Error> {
         let carried = Carried::RegisterToken(Secret64(register::draw()?));
+        Ok(Some(self.sealing.seal(id, &carried)?))
+    }
+}
+
+/// New keys of sessions and tokens, drawn at this moment.
+#[derive(Debug)]
+pub(crate) struct CarryTokenKeys<'a> {
+    /// Seals the keys.
+    pub sealing: &'a Sealing,
+}
+
+impl Carry for CarryTokenKeys<'_> {
+    async fn seal(&mut self, id: &str, _: &Found) -> Result<Option<Sealed>, Error> {
+        let carried = Carried::TokenKeys(TokenKeys::draw()?);
         Ok(Some(self.sealing.seal(id, &carried)?))
     }
 }

@@ -16,6 +16,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Path, State},
+    middleware::from_fn,
     response::{IntoResponse as _, Response},
     routing::{any, delete, get, post},
 };
@@ -32,7 +33,7 @@ pub(super) use self::{
     cookies::all as cookies_named,
     onboarding::submit as submit_first_passphrase,
 };
-use super::Shared;
+use super::{Shared, strangers};
 use crate::{domain::instance::InstanceDocument, error::Error};
 
 /// These routes. The document at the admin door does not describe them: they are of another door.
@@ -55,6 +56,8 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/settings", get(settings::show))
         .route("/.well-known/change-password", get(settings::find))
         .route("/assets/{*name}", get(script))
+        .method_not_allowed_fallback(strangers::no_such_method)
+        .layer(from_fn(strangers::refuse))
 }
 
 /// The document of the instance of a request.

@@ -240,6 +240,11 @@ async fn register(
     document: &InstanceDocument,
     submission: &Submission,
 ) -> Result<Response, Refused> {
+    // The compatible API says first what is missing.
+    if submission.passphrase.is_empty() && submission.register_token.is_empty() {
+        let wrong = "is empty; give a passphrase".to_owned();
+        return Err(Refused::Field("passphrase".to_owned(), wrong));
+    }
     begin_try(shared, asked, document)?;
     let guesser = asked.guesser(document);
     let registered = handlers::register(shared, &asked.tenant, submission.message()).await;

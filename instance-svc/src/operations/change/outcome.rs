@@ -57,7 +57,8 @@ impl Changing {
             | ChangeKind::Block
             | ChangeKind::Unblock
             | ChangeKind::Undelete
-            | ChangeKind::Passphrase => {
+            | ChangeKind::Passphrase
+            | ChangeKind::Tokens => {
                 let found = self.found(task, detail).await?;
                 pack(&found.map_or_else(
                     // In a list, or after the instance was destroyed, only the name of the instance is

@@ -49,7 +49,7 @@ impl Changing {
     }
 
     /// Removes the databases of sessions and logins: a session is invalid without its document. The next login makes them
-    /// again. A new passphrase ends all sessions by its key, so only their documents are removed.
+    /// again. New keys end all sessions, so only their documents are removed.
     pub(super) async fn end_sessions(
         &self,
         task: Task<'_, ChangeWork>,
@@ -57,7 +57,7 @@ impl Changing {
         let [sessions, _] = &SESSIONS;
         let ended = match task.work.change.kind {
             ChangeKind::Sessions => SESSIONS.as_slice(),
-            ChangeKind::Passphrase => std::slice::from_ref(sessions),
+            ChangeKind::Passphrase | ChangeKind::Tokens => std::slice::from_ref(sessions),
             _ => return Ok(nothing()),
         };
         if !self.may_write(task, true).await? {

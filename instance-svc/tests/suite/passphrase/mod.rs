@@ -10,6 +10,7 @@
 
 mod changing;
 mod creation;
+mod identity;
 mod registration;
 mod tokens;
 

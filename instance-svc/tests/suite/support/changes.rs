@@ -9,8 +9,9 @@ use hamlet_proto::{
     google::longrunning::{Operation, operation},
     hamlet::instance::v1::{
         BlockInstanceRequest, CleanSessionsRequest, CreateInstanceRequest, DeleteInstanceRequest,
-        GetInstanceRequest, Instance, RotateRegisterLinkRequest, SetPassphraseRequest,
-        UnblockInstanceRequest, UndeleteInstanceRequest, UpdateInstanceRequest,
+        GetInstanceRequest, Instance, RevokeTokensRequest, RotateRegisterLinkRequest,
+        SetPassphraseRequest, UnblockInstanceRequest, UndeleteInstanceRequest,
+        UpdateInstanceRequest,
     },
     unpack,
 };
@@ -366,6 +367,14 @@ pub(crate) async fn ask_for(
                 })
                 .await?
         }
+        ChangeKind::Tokens => {
+            instances
+                .revoke_tokens(RevokeTokensRequest {
+                    name,
+                    ..RevokeTokensRequest::default()
+                })
+                .await?
+        }
         ChangeKind::Sessions => {
             instances
                 .clean_sessions(CleanSessionsRequest {
@@ -394,11 +403,14 @@ pub(crate) async fn require_done(world: &World, kind: ChangeKind, prepared: &Pre
                 .with_claims(&[(&alias, "alias"), (domain, "domain")])
         }
         ChangeKind::Block => {
-            before.with_instance(json!({"blocked": true, "blocking_reason": "PAYMENT_FAILED"}))
+            let block = json!({"blocked": true, "blocking_reason": "PAYMENT_FAILED"});
+            before
+                .with_instance(block)
+                .with_record(json!({"own_block": "PAYMENT_FAILED"}))
         }
-        ChangeKind::Unblock => {
-            before.with_instance(json!({"blocked": null, "blocking_reason": null}))
-        }
+        ChangeKind::Unblock => before
+            .with_instance(json!({"blocked": null, "blocking_reason": null}))
+            .with_record(json!({"own_block": null})),
         ChangeKind::Delete => before
             .with_instance(json!({"blocked": true, "blocking_reason": "DELETED"}))
             .with_record(json!({
@@ -428,6 +440,15 @@ pub(crate) async fn require_done(world: &World, kind: ChangeKind, prepared: &Pre
                     "password_defined": true,
                 }))
                 .with_record(json!({"register_expires_at": null}))
+        }
+        ChangeKind::Tokens => {
+            let keys = ["session_secret", "oauth_secret", "cli_secret"];
+            require_renewed(&before, &now, &keys, how);
+            before.with_instance(json!({
+                "session_secret": now.instance["session_secret"],
+                "oauth_secret": now.instance["oauth_secret"],
+                "cli_secret": now.instance["cli_secret"],
+            }))
         }
         // The databases of sessions are separate.
         ChangeKind::Sessions => before,

@@ -31,6 +31,7 @@ use hamlet_proto::{
             CreateInstanceRequest, DeleteInstanceRequest, Instance, OperationMetadata,
             ResolveHostRequest, ResolveHostResponse, WatchHostsRequest, WatchHostsResponse,
             directory_service_client::DirectoryServiceClient,
+            identity_service_client::IdentityServiceClient,
             instance_service_client::InstanceServiceClient,
             operation_service_client::OperationServiceClient,
             tenant_service_client::TenantServiceClient,
@@ -87,11 +88,13 @@ pub(crate) struct Clients {
     pub(crate) operations: OperationsClient<Peer>,
     pub(crate) operation: OperationServiceClient<Peer>,
     pub(crate) tenants: TenantServiceClient<Peer>,
+    pub(crate) identities: IdentityServiceClient<Peer>,
     directory: DirectoryServiceClient<Peer>,
 }
 
 /// One replica of the instance service.
 pub(crate) struct Replica {
+    pub(crate) address: SocketAddr,
     clients: Clients,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
@@ -169,7 +172,20 @@ impl World {
     }
 
     pub(crate) async fn replica_of(&self, config: Config, settings: Settings) -> Replica {
-        let given = self.given(&CouchConfig::new(self.next_node()), settings);
+        self.replica_in(config, Contexts::default(), settings).await
+    }
+
+    /// Starts a replica with these contexts.
+    pub(crate) async fn replica_in(
+        &self,
+        config: Config,
+        contexts: Contexts,
+        settings: Settings,
+    ) -> Replica {
+        let given = Dependencies {
+            contexts,
+            ..self.given(&CouchConfig::new(self.next_node()), settings)
+        };
         let (listener, address) = listen().await;
         let stop = CancellationToken::new();
         let stopped = stop.clone();
@@ -179,6 +195,7 @@ impl World {
                 .unwrap();
         });
         Replica {
+            address,
             clients: Clients::of(address),
             stop,
             task,
@@ -407,6 +424,7 @@ impl Clients {
             operations: OperationsClient::new(way.clone()),
             operation: OperationServiceClient::new(way.clone()),
             tenants: TenantServiceClient::new(way.clone()),
+            identities: IdentityServiceClient::new(way.clone()),
             directory: DirectoryServiceClient::new(way),
         }
     }

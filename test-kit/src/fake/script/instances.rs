@@ -9,9 +9,9 @@ use hamlet_proto::hamlet::instance::v1::{
     BlockInstanceRequest, CleanSessionsRequest, CountInstancesRequest, CountInstancesResponse,
     CreateInstanceRequest, CreateTokenRequest, DeleteInstanceRequest, GetInstanceRequest,
     GetRegisterLinkRequest, Instance, ListConflictsRequest, ListInstancesRequest,
-    ListInstancesResponse, ListOrphansRequest, PurgeOrphansRequest, RotateRegisterLinkRequest,
-    SetPassphraseRequest, Token, UnblockInstanceRequest, UndeleteInstanceRequest,
-    UpdateInstanceRequest,
+    ListInstancesResponse, ListOrphansRequest, PurgeOrphansRequest, RevokeTokensRequest,
+    RotateRegisterLinkRequest, SetPassphraseRequest, Token, UnblockInstanceRequest,
+    UndeleteInstanceRequest, UpdateInstanceRequest,
 };
 use tonic::{Request, Status};
 
@@ -101,6 +101,7 @@ fn change(stage: &Stage<'_>) {
         CleanSessionsRequest,
         DeleteInstanceRequest,
         PurgeOrphansRequest,
+        RevokeTokensRequest,
         RotateRegisterLinkRequest,
         SetPassphraseRequest,
         UnblockInstanceRequest,

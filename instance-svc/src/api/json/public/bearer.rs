@@ -4,23 +4,17 @@ use axum::{
     extract::FromRequestParts,
     response::{IntoResponse, Response},
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hamlet_proto::hamlet::instance::v1::Tenant;
-use http::{
-    HeaderValue,
-    header::{AUTHORIZATION, WWW_AUTHENTICATE},
-    request::Parts,
-};
+use http::{HeaderValue, header::WWW_AUTHENTICATE, request::Parts};
 use service_kit::{caller::Caller, json_api};
 use tonic::Status;
-use url::form_urlencoded;
 
 use crate::{
     actions::{
         authenticate::cookie_name,
         check_token::{self, check_token},
     },
-    api::{Shared, json::parameters::refused, pages::cookies_named},
+    api::{Shared, json::parameters::refused, pages::cookies_named, strangers::token_in},
     domain::bearer::Refused,
     error::Error,
     messages,
@@ -91,7 +85,7 @@ impl FromRequestParts<Shared> for Bearer {
         let tenant = caller.tenant()?.clone();
         let who = caller.identity().and_then(messages::who);
         // What proves nothing to the gateway says here why.
-        let token = token_in(parts);
+        let token = token_in(&parts.headers, &parts.uri);
         let document = match (&who, &token) {
             (None, Some(_)) => shared
                 .store
@@ -116,24 +110,4 @@ impl FromRequestParts<Shared> for Bearer {
         .await?;
         Ok(Self { tenant, token })
     }
-}
-
-/// The token of a request: as `Bearer`, as the password of `Basic`, or in the query.
-fn token_in(parts: &Parts) -> Option<String> {
-    let sent = parts.headers.get(AUTHORIZATION);
-    if let Some((scheme, value)) = sent.and_then(|sent| sent.to_str().ok()?.split_once(' ')) {
-        let value = value.trim();
-        if scheme.eq_ignore_ascii_case("bearer") {
-            return Some(value.to_owned());
-        }
-        if scheme.eq_ignore_ascii_case("basic") {
-            let pair = String::from_utf8(STANDARD.decode(value).ok()?).ok()?;
-            return Some(pair.split_once(':')?.1.to_owned());
-        }
-        return None;
-    }
-    let query = parts.uri.query().unwrap_or_default();
-    form_urlencoded::parse(query.as_bytes())
-        .find(|(name, _)| name == "bearer_token")
-        .map(|(_, token)| token.into_owned())
 }

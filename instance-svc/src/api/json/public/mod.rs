@@ -12,12 +12,13 @@ mod settings;
 
 use axum::{
     Router,
+    middleware::from_fn,
     routing::{any, delete, get},
 };
 use service_kit::json_api;
 
 use self::apps::Kind;
-use crate::api::{Shared, pages::submit_first_passphrase};
+use crate::api::{Shared, pages::submit_first_passphrase, strangers};
 
 /// These routes. The document at the admin door does not describe them: they are of another door.
 pub(super) fn routes() -> Router<Shared> {
@@ -41,6 +42,8 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/permissions/{*rest}", any(unbuilt))
         .route("/public/prelogin", get(prelogin::show))
         .route("/public/{*rest}", any(unbuilt))
+        .method_not_allowed_fallback(strangers::no_such_method)
+        .layer(from_fn(strangers::refuse))
 }
 
 /// What is left to later versions.
