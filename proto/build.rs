@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     )?;
 
     // These messages contain secrets. `src/redacted.rs` implements `Debug` for them.
-    const SECRET: [&str; 9] = [
+    const SECRET: [&str; 10] = [
         ".hamlet.instance.v1.AppPage",
         ".hamlet.instance.v1.AuthenticateRequest",
         ".hamlet.instance.v1.CheckRegisterTokenRequest",
@@ -36,6 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ".hamlet.instance.v1.CreateInstanceResult",
         ".hamlet.instance.v1.RegisterLink",
         ".hamlet.instance.v1.RegisterPassphraseRequest",
+        ".hamlet.instance.v1.ResetLink",
         ".hamlet.instance.v1.SetPassphraseRequest",
         ".hamlet.instance.v1.Token",
     ];

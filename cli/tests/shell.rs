@@ -48,6 +48,7 @@ fn every_command_has_a_manual_and_needs_no_server_for_it() {
         "instances revoke-tokens",
         "instances fsck",
         "instances register-link",
+        "instances reset-link",
         "instances orphans",
         "operations ls",
         "operations show",

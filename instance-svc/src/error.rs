@@ -143,6 +143,11 @@ pub enum Error {
     /// A token does not open what was asked for.
     #[error("{}", token_refusal_of(*.0))]
     Token(bearer::Refused),
+    /// The owner has not chosen a passphrase yet.
+    #[error(
+        "the owner of {0} has not chosen a passphrase yet; `hamlet instances register-link {0}` prints the link for that"
+    )]
+    NotOnboarded(String),
     /// The passphrase is not that of the instance.
     #[error("the passphrase is wrong")]
     WrongPassphrase,
@@ -311,6 +316,7 @@ impl ServiceError for Error {
                 bearer::Refused::Expired => (Code::Unauthenticated, "TOKEN_EXPIRED"),
                 bearer::Refused::Scope => (Code::PermissionDenied, "TOKEN_SCOPE"),
             },
+            Self::NotOnboarded(_) => (Code::FailedPrecondition, "NOT_ONBOARDED"),
             Self::WrongPassphrase => (Code::PermissionDenied, "PASSPHRASE_WRONG"),
             Self::TooManyTries { .. } => (Code::ResourceExhausted, "TOO_MANY_TRIES"),
             Self::SecondFactor(_) => (Code::Unimplemented, "NOT_BUILT_YET"),

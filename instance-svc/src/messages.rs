@@ -3,6 +3,7 @@
 mod identity;
 mod operation;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hamlet_proto::hamlet::instance::v1::{
     self as pb, CreateInstanceRequest, CreateInstanceResult, DeleteInstanceResult, Instance,
     RegisterLink, RemovedCount, Tenant,
@@ -154,6 +155,26 @@ pub(crate) fn link_of(config: &Config, found: &Found) -> Option<RegisterLink> {
         expire_time: expires_at.map(timestamp),
         ..link
     })
+}
+
+/// The link with which the owner of an instance chooses a new passphrase; empty once it was used or has expired.
+pub(crate) fn reset_link(
+    config: &Config,
+    clock: &Clock,
+    document: &InstanceDocument,
+) -> pb::ResetLink {
+    let (token, end) = document.reset_token();
+    let token = STANDARD.decode(token).map(hex::encode);
+    match token {
+        Ok(token) if !token.is_empty() && end > clock.now() => pb::ResetLink {
+            link: format!(
+                "{}auth/passphrase_renew?token={token}",
+                config.url_of(&document.domain)
+            ),
+            expire_time: Some(timestamp(end)),
+        },
+        _ => pb::ResetLink::default(),
+    }
 }
 
 /// The instance that calls to a host address.

@@ -47,7 +47,7 @@ impl LoginForm<'_> {
              <label class=\"line\"><input name=\"long-run-session\" type=\"checkbox\" value=\"1\"> {long}</label>\n\
              <button type=\"submit\" id=\"submit\">{submit}</button>\n\
              <p id=\"busy\" role=\"status\" hidden>{busy}</p>\n\
-             </form>\n<p class=\"help\">{forgotten}</p>\n\
+             </form>\n<p class=\"help\"><a href=\"/auth/passphrase_reset\">{forgotten}</a></p>\n\
              <script src=\"{SCRIPT_PATH}\" defer></script>\n",
             salt = escape(self.salt),
             iterations = self.iterations,

@@ -81,7 +81,7 @@
     const master = await pbkdf2(word, text.encode(form.dataset.salt), iterations);
     const symmetric = crypto.getRandomValues(new Uint8Array(64));
     return {
-      register_token: form.elements.register_token.value,
+      [form.dataset.field]: form.elements[form.dataset.field].value,
       passphrase: base64(await pbkdf2(master, word, 1)),
       hint: hint.value,
       iterations,

@@ -2,8 +2,6 @@
 
 use crate::{Texts, escape};
 
-/// Where the form with the passphrase is sent, as in the compatible API.
-const SUBMIT_PATH: &str = "/settings/passphrase";
 /// Where the script of that form lies.
 pub(crate) const SCRIPT_PATH: &str = "/assets/passphrase.js";
 
@@ -12,7 +10,11 @@ pub(crate) const SCRIPT_PATH: &str = "/assets/passphrase.js";
 pub struct PassphraseForm<'a> {
     /// The instance's domain, under which password managers store the passphrase.
     pub domain: &'a str,
-    /// The register token, which the form sends back.
+    /// Where the form is sent.
+    pub path: &'a str,
+    /// The name of the field with the token.
+    pub field: &'a str,
+    /// The token of the link, which the form sends back.
     pub token: &'a str,
     /// The salt with which the script hashes.
     pub salt: &'a str,
@@ -45,9 +47,9 @@ fn html(form: &PassphraseForm<'_>, say: impl Fn(&str) -> String) -> String {
     };
     format!(
         "<form id=\"choose\" method=\"post\" action=\"{path}\" accept-charset=\"utf-8\" \
-         data-salt=\"{salt}\" data-iterations=\"{iterations}\" data-weak=\"{weak}\" data-hint=\"{same}\" data-later=\"{later}\">\n\
+         data-salt=\"{salt}\" data-iterations=\"{iterations}\" data-field=\"{field}\" data-weak=\"{weak}\" data-hint=\"{same}\" data-later=\"{later}\">\n\
          <p id=\"error\" class=\"error\" role=\"alert\"{hidden}>{error}</p>\n\
-         <input type=\"hidden\" name=\"register_token\" value=\"{token}\">\n\
+         <input type=\"hidden\" name=\"{field}\" value=\"{token}\">\n\
          <input type=\"hidden\" name=\"iterations\" value=\"0\">\n\
          <input type=\"text\" autocomplete=\"username\" value=\"{domain}\" readonly hidden>\n\
          <noscript><p class=\"help\">{no_script}</p></noscript>\n\
@@ -61,7 +63,8 @@ fn html(form: &PassphraseForm<'_>, say: impl Fn(&str) -> String) -> String {
          <p id=\"busy\" role=\"status\" hidden>{busy}</p>\n\
          </form>\n\
          <script src=\"{script}\" defer></script>\n",
-        path = SUBMIT_PATH,
+        path = form.path,
+        field = form.field,
         script = SCRIPT_PATH,
         salt = escape(form.salt),
         iterations = form.iterations,

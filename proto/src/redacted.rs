@@ -4,7 +4,8 @@ use std::fmt::{Debug, Formatter, Result};
 
 use crate::hamlet::instance::v1::{
     AppPage, AuthenticateRequest, CheckRegisterTokenRequest, CreateInstanceRequest,
-    CreateInstanceResult, RegisterLink, RegisterPassphraseRequest, SetPassphraseRequest, Token,
+    CreateInstanceResult, RegisterLink, RegisterPassphraseRequest, ResetLink, SetPassphraseRequest,
+    Token,
 };
 
 impl Debug for AppPage {
@@ -73,6 +74,14 @@ impl Debug for RegisterLink {
     }
 }
 
+impl Debug for ResetLink {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.debug_struct("ResetLink")
+            .field("expire_time", &self.expire_time)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Debug for CheckRegisterTokenRequest {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         f.debug_struct("CheckRegisterTokenRequest")
@@ -90,7 +99,8 @@ impl Debug for Token {
 mod tests {
     use super::{
         AppPage, AuthenticateRequest, CheckRegisterTokenRequest, CreateInstanceRequest,
-        CreateInstanceResult, RegisterLink, RegisterPassphraseRequest, SetPassphraseRequest, Token,
+        CreateInstanceResult, RegisterLink, RegisterPassphraseRequest, ResetLink,
+        SetPassphraseRequest, Token,
     };
 
     #[test]
@@ -138,6 +148,13 @@ mod tests {
                     token: secret(),
                     expire_time: None,
                     warnings: Vec::new(),
+                }
+            ),
+            format!(
+                "{:?}",
+                ResetLink {
+                    link: secret(),
+                    expire_time: None,
                 }
             ),
             format!(

@@ -90,6 +90,15 @@ fn table() -> Vec<Row> {
             Some("/etag"),
         ),
         row("CleanSessions", named(), exists(), None),
+        row(
+            "CreateResetLink",
+            named(),
+            after(
+                "SetPassphrase",
+                json!({"name": NAME, "passphrase": "a passphrase of some length"}),
+            ),
+            Some("/etag"),
+        ),
         row("RevokeTokens", named(), exists(), Some("/etag")),
         row("PurgeOrphans", json!({}), exists(), None),
     ]

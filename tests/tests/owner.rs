@@ -420,6 +420,44 @@ async fn a_guesser_is_slowed_and_the_owner_comes_in() {
     assert_eq!(back.status, StatusCode::SEE_OTHER, "{back:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_who_has_forgotten_the_passphrase_chooses_a_new_one() {
+    let world = World::with_owner("").await;
+    let mut browser = world.browser();
+    let help = browser.get("/auth/passphrase_reset").await;
+    assert_eq!(help.status, StatusCode::OK);
+    assert!(help.text.contains("Forgotten passphrase"), "{help:?}");
+    let make = format!("instances reset-link {}", world.domain);
+    let link = world.daemon.cli().run(&make).done().out;
+    let path = link.trim().strip_prefix(&world.url("")).unwrap();
+    for (wrong, status) in [
+        ("/auth/passphrase_renew", StatusCode::BAD_REQUEST),
+        ("/auth/passphrase_renew?token=00ff", StatusCode::FORBIDDEN),
+    ] {
+        assert_eq!(browser.get(wrong).await.status, status, "{wrong}");
+    }
+    let form = browser.get(path).await;
+    assert!(form.text.contains("Choose a new passphrase"), "{form:?}");
+    assert!(
+        form.text.contains("action=\"/auth/passphrase_renew\""),
+        "{form:?}"
+    );
+    let token = form.field("passphrase_reset_token");
+    let fields = [
+        ("passphrase_reset_token", token.as_str()),
+        ("passphrase", NEXT),
+    ];
+    let set = browser.post("/auth/passphrase_renew", &fields).await;
+    assert_eq!(set.location(), world.url("/settings"), "{set:?}");
+    let again = browser.post("/auth/passphrase_renew", &fields).await;
+    assert_eq!(again.status, StatusCode::FORBIDDEN, "{again:?}");
+    let mut other = world.browser();
+    let old = other.log_in(PASSPHRASE, &[]).await;
+    assert_eq!(old.status, StatusCode::UNAUTHORIZED);
+    let new = other.log_in(NEXT, &[]).await;
+    assert_eq!(new.status, StatusCode::SEE_OTHER, "{new:?}");
+}
+
 /// Many addresses guess at the passphrase as fast as they can.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_guesses_keeps_neither_the_owner_out_nor_a_neighbour() {
@@ -435,7 +473,7 @@ async fn a_flood_of_guesses_keeps_neither_the_owner_out_nor_a_neighbour() {
         .done();
     let stop = Arc::new(AtomicBool::new(false));
     let counts: [Arc<AtomicUsize>; 2] = Default::default();
-    let floods: Vec<_> = (0..8_u8)
+    let floods: Vec<_> = (0..48_u8)
         .map(|number| {
             let (mut guesser, stop) = (world.browser(), Arc::clone(&stop));
             let [tried, answered] = counts.clone();

@@ -3,7 +3,7 @@
 use hamlet_proto::{
     hamlet::instance::v1::{
         CleanSessionsResult, CreateInstanceResult, DeleteInstanceResult, Instance,
-        OperationMetadata, PurgeOrphansResult, RegisterLink, RelayResult, RemovedCount,
+        OperationMetadata, PurgeOrphansResult, RegisterLink, RelayResult, RemovedCount, ResetLink,
     },
     unpack,
 };
@@ -108,6 +108,20 @@ impl Outcome<'_> {
         }
         if let Some(link) = unpack::<RegisterLink>(response)? {
             return self.link(format, &link);
+        }
+        if let Some(link) = unpack::<ResetLink>(response)? {
+            if self.only_checked && link.link.is_empty() {
+                return output::one(format, &link, "", || {
+                    "a link to choose a new passphrase would be made\n".to_owned()
+                });
+            }
+            output::one(format, &link, &link.link, || {
+                format!("{}\n", clean(&link.link))
+            })?;
+            if let Some(expires) = link.expire_time.as_ref().filter(|_| format.is_table()) {
+                say(&format!("it works until {}", time::moment(Some(expires))));
+            }
+            return Ok(());
         }
         if let Some(result) = unpack::<CleanSessionsResult>(response)? {
             let name = format!("instances/{}", result.domain);

@@ -524,6 +524,23 @@ async fn a_request_that_may_have_arrived_is_not_sent_again() {
     assert_eq!(oddity.requests.load(Ordering::Relaxed), 6);
 }
 
+/// A slow backend is waited for as long as a call may take, and it stays in use: one caller's slow page says nothing of the
+/// others.
+#[tokio::test]
+async fn a_slow_backend_is_not_waited_for_without_end() {
+    let oddity = Oddity::start(Oddly::Waits("")).await;
+    let world = World::with(|config| config.limits.deadline = Duration::from_millis(500)).await;
+    world
+        .directory
+        .set("alice.example", served_by(&[oddity.address]));
+    for _ in 0..4 {
+        let answer = ask(&world, "/files/x", "").await;
+        assert!(answer.starts_with("HTTP/1.1 504"), "{answer}");
+    }
+    assert_eq!(oddity.requests.load(Ordering::Relaxed), 4);
+    assert!(!ask(&world, "/readyz", "").await.contains("a backend"));
+}
+
 #[tokio::test]
 async fn wrong_framing_of_the_backend_harms_nobody() {
     for odd in [

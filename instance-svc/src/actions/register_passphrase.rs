@@ -1,4 +1,5 @@
-//! Setting the first passphrase with the register token, which works once.
+//! Setting a passphrase with the token of a link, which works once: the first one, or a new one when the owner has forgotten
+//! it.
 
 use std::time::Duration;
 
@@ -54,6 +55,17 @@ pub(crate) struct RegisterPassphrase<'a> {
     pub sealing: &'a Sealing,
     /// The wall clock.
     pub clock: &'a Clock,
+    /// Of which link tokens are.
+    pub link: Link,
+}
+
+/// Whose token it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// That of the register link.
+    Register,
+    /// That of a link to choose a new passphrase.
+    Reset,
 }
 
 /// The result of one try.
@@ -114,12 +126,19 @@ impl RegisterPassphrase<'_> {
             .domain
             .parse()
             .map_err(|_| Error::NoSuchInstance(document.domain.clone()))?;
-        let register_token = Secret64(document.register_token.clone());
+        let credentials = credentials.clone();
+        let carried = match self.link {
+            Link::Register => Carried::Registration {
+                credentials,
+                register_token: Secret64(document.register_token.clone()),
+            },
+            Link::Reset => Carried::Reset {
+                credentials,
+                reset_token: Secret64(document.reset_token().0.to_owned()),
+            },
+        };
         let carry = CarryRegistration {
-            carried: Some(Carried::Registration {
-                credentials: credentials.clone(),
-                register_token,
-            }),
+            carried: Some(carried),
             sealing: self.sealing,
         };
         let with = Changes {
@@ -154,16 +173,19 @@ impl RegisterPassphrase<'_> {
             .found(instance, NameKind::Domain)
             .await?
             .ok_or_else(|| Error::NoSuchInstance(instance.to_owned()))?;
-        let expires_at = found
-            .record
-            .as_ref()
-            .and_then(|record| record.body.register_expires_at);
+        let (stored, expires_at) = match self.link {
+            Link::Register => {
+                let record = found.record.as_ref();
+                let end = record.and_then(|record| record.body.register_expires_at);
+                (found.document.body.open_register_token(), end)
+            }
+            Link::Reset => {
+                let (stored, end) = found.document.body.reset_token();
+                (stored, Some(end))
+            }
+        };
         token
-            .check(
-                found.document.body.open_register_token(),
-                expires_at,
-                self.clock.now(),
-            )
+            .check(stored, expires_at, self.clock.now())
             .map_err(Error::RegisterToken)?;
         Ok(found)
     }

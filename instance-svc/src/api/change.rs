@@ -5,7 +5,7 @@ use std::time::Duration;
 use hamlet_proto::{
     google::longrunning,
     hamlet::instance::v1::{
-        self as pb, CleanSessionsResult, DeleteInstanceResult, Instance, RegisterLink,
+        self as pb, CleanSessionsResult, DeleteInstanceResult, Instance, RegisterLink, ResetLink,
         UpdateInstanceRequest,
     },
 };
@@ -125,6 +125,7 @@ pub(super) async fn answer(
             domain,
             ..CleanSessionsResult::default()
         }),
+        ChangeKind::ResetLink => messages::checked(&ResetLink::default()),
         // The preview has no link: the token is not drawn yet.
         ChangeKind::RegisterLink => messages::checked(&RegisterLink::default()),
         ChangeKind::Passphrase => messages::checked(&Instance {

@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status};
 
 use super::{Shared, passphrase};
 use crate::{
-    actions::resolve::resolve,
+    actions::{register_passphrase::Link, resolve::resolve},
     domain::{
         outdated::Outdated,
         state::{State, is_set_by_other_software},
@@ -141,7 +141,8 @@ impl TenantService for Directory {
         request: Request<CheckRegisterTokenRequest>,
     ) -> Result<Response<PassphraseParameters>, Status> {
         let tenant = Caller::of(&request)?.tenant()?.id.clone();
-        let parameters = passphrase::check(&self.0, &tenant, &request.into_inner()).await?;
+        let parameters =
+            passphrase::check(&self.0, &tenant, Link::Register, &request.into_inner()).await?;
         Ok(Response::new(parameters))
     }
 
@@ -150,7 +151,7 @@ impl TenantService for Directory {
         request: Request<RegisterPassphraseRequest>,
     ) -> Result<Response<RegisterPassphraseResponse>, Status> {
         let tenant = Caller::of(&request)?.tenant()?.clone();
-        passphrase::register(&self.0, &tenant, request.into_inner()).await?;
+        passphrase::register(&self.0, &tenant, Link::Register, request.into_inner()).await?;
         Ok(Response::new(RegisterPassphraseResponse {}))
     }
 }

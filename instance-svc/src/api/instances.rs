@@ -12,11 +12,11 @@ use hamlet_proto::{
     hamlet::instance::v1::{
         BlockInstanceRequest, CheckContextRequest, CheckContextResponse, CleanSessionsRequest,
         CountInstancesRequest, CountInstancesResponse, CreateInstanceRequest, CreateInstanceResult,
-        CreateTokenRequest, DeleteInstanceRequest, DeleteInstanceResult, GetInstanceRequest,
-        GetRegisterLinkRequest, Instance, ListConflictsRequest, ListContextsRequest,
-        ListContextsResponse, ListInstancesRequest, ListInstancesResponse, ListOrphansRequest,
-        NameConflict, Orphan, PurgeOrphansRequest, PurgeOrphansResult, RegisterLink,
-        RevokeTokensRequest, RotateRegisterLinkRequest, SetPassphraseRequest, Token,
+        CreateResetLinkRequest, CreateTokenRequest, DeleteInstanceRequest, DeleteInstanceResult,
+        GetInstanceRequest, GetRegisterLinkRequest, Instance, ListConflictsRequest,
+        ListContextsRequest, ListContextsResponse, ListInstancesRequest, ListInstancesResponse,
+        ListOrphansRequest, NameConflict, Orphan, PurgeOrphansRequest, PurgeOrphansResult,
+        RegisterLink, RevokeTokensRequest, RotateRegisterLinkRequest, SetPassphraseRequest, Token,
         UnblockInstanceRequest, UndeleteInstanceRequest, UpdateInstanceRequest,
         instance_service_server::InstanceService,
     },
@@ -489,6 +489,15 @@ impl InstanceService for Instances {
     ) -> Result<Response<Operation>, Status> {
         Caller::of(&request)?.require_admin()?;
         let operation = passphrase::clean_sessions(&self.0, &request.into_inner()).await?;
+        Ok(Response::new(operation))
+    }
+
+    async fn create_reset_link(
+        &self,
+        request: Request<CreateResetLinkRequest>,
+    ) -> Result<Response<Operation>, Status> {
+        Caller::of(&request)?.require_admin()?;
+        let operation = passphrase::create_reset_link(&self.0, &request.into_inner()).await?;
         Ok(Response::new(operation))
     }
 

@@ -3,11 +3,13 @@
 use hamlet_proto::{
     google::longrunning::Operation,
     hamlet::instance::v1::{
-        CheckRegisterTokenRequest, CleanSessionsRequest, PassphraseParameters, RegisterLink,
-        RegisterPassphraseRequest, RevokeTokensRequest, RotateRegisterLinkRequest,
-        SetPassphraseRequest, Tenant,
+        CheckRegisterTokenRequest, CleanSessionsRequest, CreateResetLinkRequest,
+        PassphraseParameters, RegisterLink, RegisterPassphraseRequest, RevokeTokensRequest,
+        RotateRegisterLinkRequest, SetPassphraseRequest, Tenant,
     },
 };
+use std::time::Duration;
+
 use identity::tries::Guesser;
 use service_kit::{secret::Secret, status::invalid_field};
 use tonic::Status;
@@ -17,14 +19,14 @@ use crate::{
     actions::{
         change_passphrase::{ChangePassphrase, Next},
         find,
-        register_passphrase::RegisterPassphrase,
+        register_passphrase::{Link, RegisterPassphrase},
         request::{
             RequestOptions, Requests,
             change::{ChangePlan, Changes},
             check_request_id,
             secret::{
-                CarryPassphrase, CarryRegisterToken, CarryTokenKeys, passphrase_change,
-                register_link_change,
+                CarryPassphrase, CarryRegisterToken, CarryResetToken, CarryTokenKeys,
+                passphrase_change, register_link_change,
             },
         },
     },
@@ -177,25 +179,58 @@ pub(super) async fn revoke_tokens(
     Ok(change::answer(shared, kind, asked).await?)
 }
 
-/// Checks a register token.
+/// How long a link to choose a new passphrase works.
+const RESET_LIFE: Duration = Duration::from_secs(24 * 3600);
+
+/// Makes a link to choose a new passphrase.
+pub(super) async fn create_reset_link(
+    shared: &Shared,
+    request: &CreateResetLinkRequest,
+) -> Result<Operation, Status> {
+    let name = find::parse_resource_name("name", &request.name)?;
+    let change = Change {
+        kind: ChangeKind::ResetLink,
+        etag: request.etag.clone(),
+        ..Change::default()
+    };
+    let kind = change.kind;
+    let carry = CarryResetToken {
+        sealing: &shared.sealing,
+        end: shared.clock.after(RESET_LIFE),
+    };
+    let plan = ChangePlan::new(changes(shared), &name, &request.etag, change).carrying(carry);
+    let options = RequestOptions {
+        request_id: &request.request_id,
+        validate_only: request.validate_only,
+    };
+    let key = shared.key.current();
+    let asked = requests(shared, &key).ask(plan, options).await?;
+    Ok(change::answer(shared, kind, asked).await?)
+}
+
+/// Checks the token of a link.
 pub(super) async fn check(
     shared: &Shared,
     instance: &str,
+    link: Link,
     request: &CheckRegisterTokenRequest,
 ) -> Result<PassphraseParameters, Status> {
     let token = token(&request.register_token)?;
     let key = shared.key.current();
-    let salt = registrations(shared, &key).check(instance, &token).await?;
+    let salt = registrations(shared, &key, link)
+        .check(instance, &token)
+        .await?;
     Ok(PassphraseParameters {
         salt,
         iterations: i32::try_from(Iterations::DEFAULT.get()).unwrap_or(i32::MAX),
     })
 }
 
-/// Sets the first passphrase.
+/// Sets a passphrase with the token of a link.
 pub(super) async fn register(
     shared: &Shared,
     tenant: &Tenant,
+    link: Link,
     request: RegisterPassphraseRequest,
 ) -> Result<(), Status> {
     let token = token(&request.register_token)?;
@@ -212,7 +247,7 @@ pub(super) async fn register(
         .map_err(Error::WeakPassphrase)?;
     }
     let key = shared.key.current();
-    registrations(shared, &key)
+    registrations(shared, &key, link)
         .choose(&tenant.id, &token, chosen, hint)
         .await?;
     Ok(())
@@ -334,7 +369,7 @@ fn changes(shared: &Shared) -> Changes<'_> {
     }
 }
 
-fn registrations<'a>(shared: &'a Shared, key: &'a Secret) -> RegisterPassphrase<'a> {
+fn registrations<'a>(shared: &'a Shared, key: &'a Secret, link: Link) -> RegisterPassphrase<'a> {
     RegisterPassphrase {
         store: &shared.store,
         contexts: &shared.contexts,
@@ -343,5 +378,6 @@ fn registrations<'a>(shared: &'a Shared, key: &'a Secret) -> RegisterPassphrase<
         deriver: &shared.deriver,
         sealing: &shared.sealing,
         clock: &shared.clock,
+        link,
     }
 }

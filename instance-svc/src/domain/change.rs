@@ -68,6 +68,8 @@ pub enum ChangeKind {
     Sessions,
     /// Ends all sessions and tokens.
     Tokens,
+    /// Makes a link to choose a new passphrase.
+    ResetLink,
 }
 
 impl ChangeKind {
@@ -82,6 +84,7 @@ impl ChangeKind {
         Self::Passphrase,
         Self::Sessions,
         Self::Tokens,
+        Self::ResetLink,
     ];
 
     /// The names of all verbs.
@@ -95,6 +98,7 @@ impl ChangeKind {
         Self::Passphrase.name(),
         Self::Sessions.name(),
         Self::Tokens.name(),
+        Self::ResetLink.name(),
     ];
 
     /// The name of the verb in the contract.
@@ -110,6 +114,7 @@ impl ChangeKind {
             Self::Passphrase => "passphrase",
             Self::Sessions => "sessions",
             Self::Tokens => "tokens",
+            Self::ResetLink => "reset-link",
         }
     }
 }
@@ -149,7 +154,8 @@ impl Change {
             | ChangeKind::RegisterLink
             | ChangeKind::Passphrase
             | ChangeKind::Sessions
-            | ChangeKind::Tokens => {
+            | ChangeKind::Tokens
+            | ChangeKind::ResetLink => {
                 if record.deleted_at.is_some() {
                     Err(Refusal::Deleted)
                 } else {
@@ -187,7 +193,8 @@ impl Change {
             | ChangeKind::RegisterLink
             | ChangeKind::Passphrase
             | ChangeKind::Sessions
-            | ChangeKind::Tokens => {}
+            | ChangeKind::Tokens
+            | ChangeKind::ResetLink => {}
         }
     }
 
@@ -208,7 +215,8 @@ impl Change {
                 | ChangeKind::Undelete
                 | ChangeKind::RegisterLink
                 | ChangeKind::Passphrase
-                | ChangeKind::Tokens => false,
+                | ChangeKind::Tokens
+                | ChangeKind::ResetLink => false,
             }
     }
 

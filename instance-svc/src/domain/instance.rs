@@ -210,9 +210,30 @@ impl InstanceDocument {
         self.password_defined = Some(credentials.defined);
         self.onboarding_finished = true;
         self.register_token.clear();
-        for field in ["passphrase_reset_token", "passphrase_reset_time"] {
+        for field in [RESET_TOKEN, RESET_TIME] {
             self.rest.shift_remove(field);
         }
+    }
+
+    /// Sets the token with which an owner who has forgotten the passphrase chooses a new one, until `end`.
+    pub fn set_reset_token(&mut self, token: &str, end: Time) {
+        for (field, text) in [
+            (RESET_TOKEN, token.to_owned()),
+            (RESET_TIME, end.to_string()),
+        ] {
+            self.rest.insert(field.to_owned(), text.into());
+        }
+    }
+
+    /// That token as stored, empty when there is none, and when it expires. One without a readable time has expired.
+    #[must_use]
+    pub fn reset_token(&self) -> (&str, Time) {
+        let text = |field: &str| self.rest.get(field).and_then(Value::as_str);
+        let end = text(RESET_TIME).and_then(|end| end.parse().ok());
+        (
+            text(RESET_TOKEN).unwrap_or_default(),
+            end.unwrap_or(Time::MIN),
+        )
     }
 
     /// Takes new keys of sessions and tokens. What was signed with the former ones opens nothing any more.
@@ -271,6 +292,10 @@ impl InstanceDocument {
         STANDARD.decode(&self.register_token).ok().map(hex::encode)
     }
 }
+
+/// The token of a link to choose a new passphrase, and when it expires, in documents.
+const RESET_TOKEN: &str = "passphrase_reset_token";
+const RESET_TIME: &str = "passphrase_reset_time";
 
 /// The keys of sessions and tokens: base64. `Debug` does not show them.
 #[derive(Clone, Deserialize, PartialEq, Eq, Serialize)]

@@ -10,6 +10,7 @@ use crate::{
         passphrase::{Credentials, register::Refused},
         sealed::{self, Sealed},
         seed::Seed,
+        time::Time,
     },
     error::Error,
 };
@@ -31,6 +32,20 @@ pub(crate) enum Carried {
     RegisterToken(Secret64),
     /// New keys of sessions and tokens.
     TokenKeys(TokenKeys),
+    /// A token to choose a new passphrase, until a time.
+    ResetToken {
+        /// The token.
+        token: Secret64,
+        /// When it expires.
+        end: Time,
+    },
+    /// The credentials derived from a new passphrase, set with such a token.
+    Reset {
+        /// The credentials.
+        credentials: Credentials,
+        /// The token that was used, as the instance document holds it.
+        reset_token: Secret64,
+    },
 }
 
 /// A secret as documents hold it: base64. `Debug` does not show it.
@@ -48,10 +63,10 @@ impl Carried {
     /// The credentials, if it carries any.
     pub(crate) const fn credentials(&self) -> Option<&Credentials> {
         match self {
-            Self::Credentials(credentials) | Self::Registration { credentials, .. } => {
-                Some(credentials)
-            }
-            Self::RegisterToken(_) | Self::TokenKeys(_) => None,
+            Self::Credentials(credentials)
+            | Self::Registration { credentials, .. }
+            | Self::Reset { credentials, .. } => Some(credentials),
+            Self::RegisterToken(_) | Self::TokenKeys(_) | Self::ResetToken { .. } => None,
         }
     }
 
@@ -63,6 +78,13 @@ impl Carried {
     pub(crate) fn may_go_on(&self, document: &InstanceDocument) -> Result<(), Error> {
         match self {
             Self::Credentials(_) | Self::TokenKeys(_) => Ok(()),
+            Self::ResetToken { .. } if document.onboarding_finished => Ok(()),
+            Self::ResetToken { .. } => Err(Error::NotOnboarded(document.domain.clone())),
+            Self::Reset { reset_token, .. } => match document.reset_token().0 {
+                "" => Err(Error::RegisterToken(Refused::Used)),
+                token if token == reset_token.0 => Ok(()),
+                _ => Err(Error::RegisterToken(Refused::Wrong)),
+            },
             Self::Registration { register_token, .. } => match document.open_register_token() {
                 "" => Err(Error::RegisterToken(Refused::Used)),
                 token if token == register_token.0 => Ok(()),
@@ -79,9 +101,10 @@ impl Carried {
     pub(crate) fn apply(&self, document: &mut InstanceDocument) -> bool {
         let before = document.clone();
         match self {
-            Self::Credentials(credentials) | Self::Registration { credentials, .. } => {
-                document.take_credentials(credentials);
-            }
+            Self::Credentials(credentials)
+            | Self::Registration { credentials, .. }
+            | Self::Reset { credentials, .. } => document.take_credentials(credentials),
+            Self::ResetToken { token, end } => document.set_reset_token(&token.0, *end),
             Self::RegisterToken(token) => document.register_token.clone_from(&token.0),
             Self::TokenKeys(keys) => document.take_token_keys(keys),
         }

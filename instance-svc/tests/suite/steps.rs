@@ -265,7 +265,8 @@ fn reversible_of(verb: ChangeKind) -> Vec<StepId> {
         | ChangeKind::Undelete
         | ChangeKind::RegisterLink
         | ChangeKind::Passphrase
-        | ChangeKind::Tokens => steps_before("change", "settings"),
+        | ChangeKind::Tokens
+        | ChangeKind::ResetLink => steps_before("change", "settings"),
         ChangeKind::Block | ChangeKind::Unblock | ChangeKind::Sessions => Vec::new(),
     }
 }

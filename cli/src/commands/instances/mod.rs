@@ -15,6 +15,7 @@ mod modify;
 mod orphans;
 mod refresh_token_oauth;
 mod register_link;
+mod reset_link;
 mod revoke_tokens;
 mod set_disk_quota;
 mod set_passphrase;
@@ -58,6 +59,7 @@ command_group! {
         RevokeTokens(revoke_tokens::RevokeTokens),
         Fsck(fsck::Fsck),
         RegisterLink(register_link::RegisterLink),
+        ResetLink(reset_link::ResetLink),
         Orphans(orphans::Orphans),
         Conflicts(conflicts::Conflicts),
     }

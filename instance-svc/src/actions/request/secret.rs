@@ -115,6 +115,34 @@ impl Carry for CarryTokenKeys<'_> {
     }
 }
 
+/// A token to choose a new passphrase until `end`, drawn at this moment.
+#[derive(Debug)]
+pub(crate) struct CarryResetToken<'a> {
+    /// Seals the token.
+    pub sealing: &'a Sealing,
+    /// When it expires.
+    pub end: Time,
+}
+
+impl Carry for CarryResetToken<'_> {
+    fn require(&self, found: &Found) -> Result<(), Error> {
+        let document = &found.document.body;
+        if document.onboarding_finished {
+            return Ok(());
+        }
+        Err(Error::NotOnboarded(document.domain.clone()))
+    }
+
+    async fn seal(&mut self, id: &str, _: &Found) -> Result<Option<Sealed>, Error> {
+        let token = Secret64(register::draw()?);
+        let carried = Carried::ResetToken {
+            token,
+            end: self.end,
+        };
+        Ok(Some(self.sealing.seal(id, &carried)?))
+    }
+}
+
 /// The change that setting a passphrase makes, besides its secrets.
 pub(crate) fn passphrase_change(etag: &str) -> Change {
     Change {

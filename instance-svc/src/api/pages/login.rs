@@ -9,9 +9,8 @@ use service_kit::{secret::Secret, status::ServiceError as _};
 use tonic::Code;
 
 use super::{
-    Asked,
-    asked::{Shown, json_answer, see_other, with_cookies},
-    document, is_onboarding, onboarding,
+    Asked, document, is_onboarding, onboarding,
+    reply::{Shown, json_answer, see_other, with_cookies},
     submission::{Form, Unreadable},
 };
 use crate::{

@@ -9,9 +9,8 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::{
-    Asked,
-    asked::{json_answer, see_other, with_cookies},
-    document,
+    Asked, document,
+    reply::{json_answer, see_other, with_cookies},
     settings::cross_site,
 };
 use crate::{

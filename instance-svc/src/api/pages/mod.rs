@@ -8,6 +8,7 @@ mod cookies;
 mod login;
 mod logout;
 mod onboarding;
+mod reply;
 mod settings;
 mod start;
 mod submission;
@@ -27,11 +28,12 @@ use http::{
     header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
 };
 
-use self::asked::Shown;
+use self::reply::Shown;
 pub(super) use self::{
-    asked::{Asked, json_answer, with_cookies},
+    asked::Asked,
     cookies::all as cookies_named,
     onboarding::submit as submit_first_passphrase,
+    reply::{json_answer, with_cookies},
 };
 use super::{Shared, strangers};
 use crate::{domain::instance::InstanceDocument, error::Error};
@@ -49,6 +51,11 @@ pub(super) fn routes() -> Router<Shared> {
         .route(
             "/auth/passphrase",
             get(onboarding::show).post(settings::change_passphrase),
+        )
+        .route("/auth/passphrase_reset", get(onboarding::forgotten))
+        .route(
+            "/auth/passphrase_renew",
+            get(onboarding::renew).post(onboarding::submit_new),
         )
         .route("/auth/sessions/end", post(settings::end_session))
         .route("/auth/sessions/others", post(settings::end_others_of))

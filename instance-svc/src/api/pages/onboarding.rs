@@ -1,4 +1,4 @@
-//! Onboarding: the register link, the page to choose the first passphrase, and its form.
+//! Choosing a passphrase with the token of a link: the first one, or a new one when the owner has forgotten it.
 
 use axum::{
     body::Body,
@@ -18,15 +18,14 @@ use tonic::Status;
 use tonic_types::StatusExt as _;
 
 use super::{
-    Asked,
-    asked::{Shown, json_answer, see_other, with_cookies},
-    document, is_onboarding,
+    Asked, document, is_onboarding,
     login::refuse_body,
+    reply::{Shown, json_answer, see_other, with_cookies},
     settings::cross_site,
     submission::Submission,
 };
 use crate::{
-    actions::begin_session::begin_session,
+    actions::{begin_session::begin_session, register_passphrase::Link},
     api::{Shared, passphrase as handlers},
     domain::instance::InstanceDocument,
     error::Error,
@@ -95,7 +94,7 @@ pub(super) async fn begin(shared: &Shared, asked: &Asked, document: &InstanceDoc
     let Some(token) = asked.parameter("registerToken") else {
         return waiting(shared, asked);
     };
-    match check(shared, asked, document, &token).await {
+    match check(shared, asked, document, Link::Register, &token).await {
         // The query is passed on unchanged.
         Ok(_) => see_other(&asked.url(shared, &format!("{CHOOSE_PATH}?{}", asked.query))),
         Err(refused) => closed(shared, asked, refused),
@@ -107,6 +106,7 @@ async fn check(
     shared: &Shared,
     asked: &Asked,
     document: &InstanceDocument,
+    link: Link,
     token: &str,
 ) -> Result<PassphraseParameters, Refused> {
     let guesser = asked.guesser(document);
@@ -114,7 +114,7 @@ async fn check(
     let request = CheckRegisterTokenRequest {
         register_token: token.to_owned(),
     };
-    let checked = handlers::check(shared, &asked.tenant.id, &request).await?;
+    let checked = handlers::check(shared, &asked.tenant.id, link, &request).await?;
     shared.tries.was_right(guesser);
     Ok(checked)
 }
@@ -164,7 +164,22 @@ pub(super) async fn show(State(shared): State<Shared>, asked: Asked) -> Response
     let Some(token) = asked.parameter("registerToken") else {
         return waiting(&shared, &asked);
     };
-    choose(&shared, &asked, &document, &token, "", None).await
+    choose(&shared, &asked, &document, Link::Register, &token, "", None).await
+}
+
+/// `GET /auth/passphrase_reset`: an owner who has forgotten the passphrase is told who can help.
+pub(super) async fn forgotten(State(shared): State<Shared>, asked: Asked) -> Response {
+    asked.page(&shared, &Shown::error("forgotten", StatusCode::OK, ""))
+}
+
+/// `GET /auth/passphrase_renew`: the page with the form to choose a new passphrase.
+pub(super) async fn renew(State(shared): State<Shared>, asked: Asked) -> Response {
+    let document = match document(&shared, &asked).await {
+        Ok(found) => found.body,
+        Err(error) => return asked.failed(&shared, error),
+    };
+    let token = asked.parameter("token").unwrap_or_default();
+    choose(&shared, &asked, &document, Link::Reset, &token, "", None).await
 }
 
 /// The form, if the token is valid, with the key of what was wrong.
@@ -172,15 +187,22 @@ async fn choose(
     shared: &Shared,
     asked: &Asked,
     document: &InstanceDocument,
+    link: Link,
     token: &str,
     hint: &str,
     error: Option<&'static str>,
 ) -> Response {
-    let parameters = match check(shared, asked, document, token).await {
+    let parameters = match check(shared, asked, document, link, token).await {
         Ok(parameters) => parameters,
         Err(refused) => return closed(shared, asked, refused),
     };
+    let (path, field, key) = match link {
+        Link::Register => ("/settings/passphrase", "register_token", "choose"),
+        Link::Reset => ("/auth/passphrase_renew", "passphrase_reset_token", "renew"),
+    };
     let form = PassphraseForm {
+        path,
+        field,
         domain: &asked.tenant.domain,
         token,
         salt: &parameters.salt,
@@ -194,7 +216,7 @@ async fn choose(
         Some(_) => StatusCode::UNPROCESSABLE_ENTITY,
     };
     let more = form.html(&shared.texts, &asked.language(shared));
-    asked.page(shared, &Shown::form("choose", status, more))
+    asked.page(shared, &Shown::form(key, status, more))
 }
 
 /// `POST /settings/passphrase`: sets the first passphrase, and logs its owner in.
@@ -203,31 +225,40 @@ pub(in crate::api) async fn submit(
     asked: Asked,
     body: Body,
 ) -> Response {
+    set(&shared, &asked, Link::Register, body).await
+}
+
+/// `POST /auth/passphrase_renew`: sets a new passphrase.
+pub(super) async fn submit_new(State(shared): State<Shared>, asked: Asked, body: Body) -> Response {
+    set(&shared, &asked, Link::Reset, body).await
+}
+
+async fn set(shared: &Shared, asked: &Asked, link: Link, body: Body) -> Response {
     if !origin::is_own(&asked.headers, &asked.host) {
-        return cross_site(&shared, &asked);
+        return cross_site(shared, asked);
     }
     let submission = match Submission::read(&asked.headers, body).await {
         Ok(submission) => submission,
         Err(unreadable) => return refuse_body(unreadable),
     };
-    let document = match document(&shared, &asked).await {
+    let document = match document(shared, asked).await {
         Ok(found) => found.body,
-        Err(error) => return asked.failed(&shared, error),
+        Err(error) => return asked.failed(shared, error),
     };
-    match register(&shared, &asked, &document, &submission).await {
+    match register(shared, asked, &document, link, &submission).await {
         Ok(response) => response,
         Err(refused) if asked.wants_page() => {
             let error = text_of(&submission, &refused);
             match refused {
                 Refused::Field(..) | Refused::Weak(_) => {
-                    let (token, hint) = (&submission.register_token, &submission.hint);
-                    choose(&shared, &asked, &document, token, hint, Some(error)).await
+                    let (token, hint) = (submission.token(link), &submission.hint);
+                    choose(shared, asked, &document, link, token, hint, Some(error)).await
                 }
-                refused => closed(&shared, &asked, refused),
+                refused => closed(shared, asked, refused),
             }
         }
         Err(refused) => {
-            let language = asked.language(&shared);
+            let language = asked.language(shared);
             let say = |key| shared.texts.say(key, &language);
             refuse(&submission, refused, &language, say)
         }
@@ -238,16 +269,18 @@ async fn register(
     shared: &Shared,
     asked: &Asked,
     document: &InstanceDocument,
+    link: Link,
     submission: &Submission,
 ) -> Result<Response, Refused> {
     // The compatible API says first what is missing.
-    if submission.passphrase.is_empty() && submission.register_token.is_empty() {
+    if submission.passphrase.is_empty() && submission.token(link).is_empty() {
         let wrong = "is empty; give a passphrase".to_owned();
         return Err(Refused::Field("passphrase".to_owned(), wrong));
     }
     begin_try(shared, asked, document)?;
     let guesser = asked.guesser(document);
-    let registered = handlers::register(shared, &asked.tenant, submission.message()).await;
+    let registered =
+        handlers::register(shared, &asked.tenant, link, submission.message(link)).await;
     match registered.map_err(Refused::from) {
         Ok(()) => shared.tries.was_right(guesser),
         Err(guessed @ (Refused::Wrong | Refused::Malformed)) => return Err(guessed),

@@ -14,10 +14,9 @@ use service_kit::{
 };
 
 use super::{
-    Asked,
-    asked::{Shown, json_answer, see_other, with_cookies},
-    document,
+    Asked, document,
     login::refuse_body,
+    reply::{Shown, json_answer, see_other, with_cookies},
     submission::{Form, Unreadable, collect, from_json, is_json},
 };
 use crate::{

@@ -2,7 +2,7 @@
 
 use axum::{extract::State, response::Response};
 
-use super::{Asked, asked::see_other, document, is_onboarding, onboarding};
+use super::{Asked, document, is_onboarding, onboarding, reply::see_other};
 use crate::{api::Shared, error::Error};
 
 /// Leads an owner to the default app, everybody else to the login, and a new owner to the choice of a passphrase.

@@ -7,6 +7,8 @@ use hamlet_proto::hamlet::instance::v1::RegisterPassphraseRequest;
 use http::{StatusCode, header::CONTENT_TYPE};
 use serde::{Deserialize, de::DeserializeOwned};
 
+use crate::actions::register_passphrase::Link;
+
 /// The longest body, in bytes. Real ones are shorter than 10 000.
 const LONGEST: usize = 64 * 1024;
 /// How long the body may take to arrive.
@@ -16,7 +18,8 @@ const WITHIN: Duration = Duration::from_secs(30);
 #[derive(Clone, Default, Deserialize)]
 #[serde(default)]
 pub(in crate::api) struct Submission {
-    pub(in crate::api) register_token: String,
+    register_token: String,
+    passphrase_reset_token: String,
     pub(in crate::api) passphrase: String,
     pub(in crate::api) iterations: i32,
     key: String,
@@ -76,6 +79,7 @@ impl Submission {
         for (name, value) in Form::parse(body)?.0 {
             match name.as_str() {
                 "register_token" => read.register_token = value,
+                "passphrase_reset_token" => read.passphrase_reset_token = value,
                 "passphrase" => read.passphrase = value,
                 "iterations" if value.is_empty() => read.iterations = 0,
                 "iterations" => {
@@ -98,9 +102,17 @@ impl Submission {
         !self.hint.is_empty() && self.hint == self.passphrase
     }
 
-    pub(in crate::api) fn message(&self) -> RegisterPassphraseRequest {
+    /// The token of the link.
+    pub(in crate::api) fn token(&self, link: Link) -> &str {
+        match link {
+            Link::Register => &self.register_token,
+            Link::Reset => &self.passphrase_reset_token,
+        }
+    }
+
+    pub(in crate::api) fn message(&self, link: Link) -> RegisterPassphraseRequest {
         RegisterPassphraseRequest {
-            register_token: self.register_token.clone(),
+            register_token: self.token(link).to_owned(),
             passphrase: self.passphrase.clone(),
             iterations: self.iterations,
             key: self.key.clone(),

@@ -1,7 +1,9 @@
 //! The outcome of a change: its response, and what falls due later.
 
 use hamlet_proto::{
-    hamlet::instance::v1::{CleanSessionsResult, DeleteInstanceResult, Instance, RegisterLink},
+    hamlet::instance::v1::{
+        CleanSessionsResult, DeleteInstanceResult, Instance, RegisterLink, ResetLink,
+    },
     pack,
 };
 use prost_types::Any;
@@ -52,6 +54,13 @@ impl Changing {
                 let found = self.found(task, detail).await?;
                 let link = found.and_then(|found| messages::link_of(&self.config, &found));
                 pack::<RegisterLink>(&link.unwrap_or_default())
+            }
+            ChangeKind::ResetLink => {
+                let found = self.found(task, detail).await?;
+                let link = found.map(|found| {
+                    messages::reset_link(&self.config, &self.clock, &found.document.body)
+                });
+                pack::<ResetLink>(&link.unwrap_or_default())
             }
             ChangeKind::Update
             | ChangeKind::Block

@@ -8,10 +8,10 @@ use couch::DbName;
 use hamlet_proto::{
     google::longrunning::{Operation, operation},
     hamlet::instance::v1::{
-        BlockInstanceRequest, CleanSessionsRequest, CreateInstanceRequest, DeleteInstanceRequest,
-        GetInstanceRequest, Instance, RevokeTokensRequest, RotateRegisterLinkRequest,
-        SetPassphraseRequest, UnblockInstanceRequest, UndeleteInstanceRequest,
-        UpdateInstanceRequest,
+        BlockInstanceRequest, CleanSessionsRequest, CreateInstanceRequest, CreateResetLinkRequest,
+        DeleteInstanceRequest, GetInstanceRequest, Instance, RevokeTokensRequest,
+        RotateRegisterLinkRequest, SetPassphraseRequest, UnblockInstanceRequest,
+        UndeleteInstanceRequest, UpdateInstanceRequest,
     },
     unpack,
 };
@@ -367,6 +367,14 @@ pub(crate) async fn ask_for(
                 })
                 .await?
         }
+        ChangeKind::ResetLink => {
+            instances
+                .create_reset_link(CreateResetLinkRequest {
+                    name,
+                    ..CreateResetLinkRequest::default()
+                })
+                .await?
+        }
         ChangeKind::Tokens => {
             instances
                 .revoke_tokens(RevokeTokensRequest {
@@ -440,6 +448,13 @@ pub(crate) async fn require_done(world: &World, kind: ChangeKind, prepared: &Pre
                     "password_defined": true,
                 }))
                 .with_record(json!({"register_expires_at": null}))
+        }
+        ChangeKind::ResetLink => {
+            require_renewed(&before, &now, &["passphrase_reset_token"], how);
+            before.with_instance(json!({
+                "passphrase_reset_token": now.instance["passphrase_reset_token"],
+                "passphrase_reset_time": now.instance["passphrase_reset_time"],
+            }))
         }
         ChangeKind::Tokens => {
             let keys = ["session_secret", "oauth_secret", "cli_secret"];

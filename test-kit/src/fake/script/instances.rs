@@ -7,11 +7,11 @@ use std::sync::{
 
 use hamlet_proto::hamlet::instance::v1::{
     BlockInstanceRequest, CleanSessionsRequest, CountInstancesRequest, CountInstancesResponse,
-    CreateInstanceRequest, CreateTokenRequest, DeleteInstanceRequest, GetInstanceRequest,
-    GetRegisterLinkRequest, Instance, ListConflictsRequest, ListInstancesRequest,
-    ListInstancesResponse, ListOrphansRequest, PurgeOrphansRequest, RevokeTokensRequest,
-    RotateRegisterLinkRequest, SetPassphraseRequest, Token, UnblockInstanceRequest,
-    UndeleteInstanceRequest, UpdateInstanceRequest,
+    CreateInstanceRequest, CreateResetLinkRequest, CreateTokenRequest, DeleteInstanceRequest,
+    GetInstanceRequest, GetRegisterLinkRequest, Instance, ListConflictsRequest,
+    ListInstancesRequest, ListInstancesResponse, ListOrphansRequest, PurgeOrphansRequest,
+    RevokeTokensRequest, RotateRegisterLinkRequest, SetPassphraseRequest, Token,
+    UnblockInstanceRequest, UndeleteInstanceRequest, UpdateInstanceRequest,
 };
 use tonic::{Request, Status};
 
@@ -101,6 +101,7 @@ fn change(stage: &Stage<'_>) {
         CleanSessionsRequest,
         DeleteInstanceRequest,
         PurgeOrphansRequest,
+        CreateResetLinkRequest,
         RevokeTokensRequest,
         RotateRegisterLinkRequest,
         SetPassphraseRequest,

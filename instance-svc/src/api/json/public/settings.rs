@@ -12,7 +12,7 @@ use service_kit::{
 
 use super::bearer::{Bearer, Refusal};
 use crate::{
-    actions::app_page,
+    actions::{app_page, register_passphrase::Link},
     api::{Shared, pages::Asked, passphrase},
     domain::{bearer::Refused, claim::NameKind, fields::AuthMode, instance::InstanceDocument},
     error::Error,
@@ -52,7 +52,7 @@ pub(super) async fn instance(
         let request = CheckRegisterTokenRequest {
             register_token: token,
         };
-        let checked = passphrase::check(&shared, &asked.tenant.id, &request).await;
+        let checked = passphrase::check(&shared, &asked.tenant.id, Link::Register, &request).await;
         if checked.is_err() {
             return Err(refusal);
         }
