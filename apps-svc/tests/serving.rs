@@ -381,3 +381,31 @@ async fn an_icon_is_for_who_may_read_the_app() {
     assert_eq!(token(Kind::Oauth, "x", "@io.cozy.apps/home").await, 200);
     assert_eq!(token(Kind::Oauth, "x", "@io.cozy.apps/jotter").await, 403);
 }
+
+#[tokio::test]
+async fn the_code_of_an_app_is_downloaded_as_an_archive() {
+    let world = with(&["drive"]).await;
+    let visit = |path: &str| world.visit("", path).without_app();
+    let stranger = visit("/apps/drive/download").get().await;
+    assert_eq!(stranger.status, 401);
+    let other = visit("/apps/drive/download/9.9.9").logged_in().get().await;
+    assert_eq!(other.status, 404);
+    let archive = visit("/apps/drive/download/1.0.0").logged_in().get().await;
+    assert_eq!(archive.status, 200, "{archive:?}");
+    assert_eq!(archive.header("content-type"), "application/gzip");
+    let mut packed = tar::Archive::new(flate2::read::GzDecoder::new(&*archive.body));
+    let mut names = Vec::new();
+    for entry in packed.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let name = entry.path().unwrap().display().to_string();
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content).unwrap();
+        let file = support::fixtures().join("drive").join(&name);
+        let is_same = content == std::fs::read(file).unwrap();
+        // That of the registry is written in another way.
+        assert!(is_same || name == "manifest.webapp", "{name}");
+        names.push(name);
+    }
+    assert!(names.contains(&"public/icon.svg".to_owned()), "{names:?}");
+    assert_eq!(names.len(), 10, "{names:?}");
+}

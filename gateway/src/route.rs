@@ -59,7 +59,12 @@ impl Default for HttpRoutes {
         ];
         // Only the front page itself: the gateway says what is nowhere.
         let front = [Method::GET, Method::HEAD, Method::POST, Method::OPTIONS];
-        let of_apps = ["/apps/*/icon", "/konnectors/*/icon"];
+        let of_apps = [
+            "/apps/*/icon",
+            "/apps/*/download",
+            "/konnectors/*/icon",
+            "/konnectors/*/download",
+        ];
         let of = |service| move |path: &str| (path.to_owned(), service);
         Self {
             paths: [

@@ -8,6 +8,7 @@ mod fetch;
 pub(crate) mod install;
 pub(crate) mod list;
 pub(crate) mod open;
+pub(crate) mod pack;
 pub(crate) mod page;
 pub(crate) mod sweep;
 pub(crate) mod uninstall;
@@ -29,6 +30,8 @@ use crate::{code::Code, contents::Contents, error::Error, sources::Sources, stor
 
 /// Maximum number of concurrent installations. Each may hold a whole unpacked app in memory.
 const AT_ONCE: usize = 4;
+/// Maximum number of apps that are packed at once. Each has a thread while it is sent.
+const DOWNLOADS: usize = 8;
 /// Number of locks that serialize changes of one slug. Different slugs may share a lock.
 const LOCKS: usize = 64;
 
@@ -46,6 +49,7 @@ pub(crate) struct Shared {
     /// Apps whose code on the file store cannot be used.
     unusable: Arc<Cache<String, ()>>,
     at_once: Arc<Semaphore>,
+    downloads: Arc<Semaphore>,
     locks: Arc<Vec<Mutex<()>>>,
 }
 
@@ -67,6 +71,7 @@ impl Shared {
             code,
             sources,
             at_once: Arc::new(Semaphore::new(AT_ONCE)),
+            downloads: Arc::new(Semaphore::new(DOWNLOADS)),
             locks: Arc::new((0..LOCKS).map(|_| Mutex::default()).collect()),
         }
     }

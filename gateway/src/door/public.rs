@@ -77,17 +77,7 @@ impl Handler for PublicDoor {
             last_lines: &origin.last_lines,
         };
         if !is_grpc(request.headers()) {
-            let other_page = CrossOrigin::of(&request);
-            if let Some(page) = &other_page
-                && let Some(answer) = page.preflight(&self.directory, host).await
-            {
-                return answer;
-            }
             let mut response = self.answer(whose, request, &origin.connection).await;
-            if let Some(page) = &other_page {
-                page.open(&self.directory, host, response.headers_mut())
-                    .await;
-            }
             if let Some(hsts) = self.exposure.hsts.header(client.scheme, host) {
                 let headers = response.headers_mut();
                 headers.entry(STRICT_TRANSPORT_SECURITY).or_insert(hsts);
@@ -174,8 +164,15 @@ impl PublicDoor {
         let is_for_people = passage.is_for_people() || is_for_people(request.uri().path());
         let asked = Negotiated::of(&request, is_for_people);
         let mut identity = None;
-        // A backend authenticates its callers itself.
+        let mut other_page = None;
+        // A backend authenticates its callers itself, and says itself who may read its answers.
         if let Target::Service(_) = target {
+            other_page = CrossOrigin::of(&request);
+            if let Some(page) = &other_page
+                && let Some(answer) = page.preflight(&self.directory, whose.host).await
+            {
+                return answer;
+            }
             identity = match self.identities.of(entry, whose.caller(), &request).await {
                 Ok(identity) => identity,
                 Err(refusal) => return asked.refuse(&self.pages, &refusal, &entry.tenant.locale),
@@ -198,10 +195,15 @@ impl PublicDoor {
             .forward_http(target, whose, connection, request)
             .instrument(trace.span().clone())
             .await;
-        match forwarded {
+        let mut response = match forwarded {
             Ok(response) => response.map(Body::ForwardedHttp),
             Err(refusal) => asked.refuse(&self.pages, &refusal, &entry.tenant.locale),
+        };
+        if let Some(page) = &other_page {
+            page.open(&self.directory, whose.host, response.headers_mut())
+                .await;
         }
+        response
     }
 
     /// Where a request goes, and what the state of the instance has to let pass for it; `None` for the gateway's own pages.

@@ -2,6 +2,7 @@
 
 use ::http::Request;
 use gateway::{HttpRoutes, Service};
+use hamlet_proto::hamlet::instance::v1::Backend;
 use test_kit::fake::active_instance;
 
 use crate::support::{Answer, Web, World};
@@ -129,4 +130,25 @@ async fn a_page_is_told_before_what_it_may_send() {
         let refused = ask(&world, "OPTIONS", path, app, &[post]).await;
         assert_eq!(allowed(&refused), ("", false), "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_backend_says_itself_who_may_read() {
+    let (world, web) = town().await;
+    let mut answer = active_instance("ann.example");
+    answer.backend = Some(Backend {
+        addresses: vec![format!("http://{}", web.address)],
+        ..Backend::default()
+    });
+    world.directory.set("ann.example", answer);
+    let app = "https://drive.ann.example";
+    let told = ask(&world, "OPTIONS", "/files/headers", app, &[PUT]).await;
+    assert_eq!(told.http_status, 200);
+    assert!(
+        told.text().starts_with("OPTIONS /files/headers"),
+        "{told:?}"
+    );
+    assert_eq!(allowed(&told), ("", false));
+    let read = ask(&world, "GET", "/files/headers", app, &[TOKEN]).await;
+    assert_eq!(allowed(&read), ("", false));
 }

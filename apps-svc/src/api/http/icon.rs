@@ -1,94 +1,35 @@
 //! `/apps/SLUG/icon` and `/konnectors/SLUG/icon`: the icons of apps, on the host of their instance.
 
 use axum::{
-    Extension, Router,
+    Extension,
     extract::{Request, State},
-    response::{IntoResponse as _, Response},
-    routing::get,
+    response::Response,
 };
 use http::{
     HeaderValue, StatusCode,
-    header::{CONTENT_SECURITY_POLICY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS},
+    header::{CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS},
 };
-use serde::Deserialize;
-use service_kit::{
-    caller::Caller,
-    json_api::{self, Segments},
-};
-use tonic::Status;
+use service_kit::json_api::{self, Segments};
 
-use super::{file::File, refusal::Why};
+use super::{file::File, reading::Asked, refusal::Why};
 use crate::{
-    actions::{Shared, authorize::may_read, open::open},
-    domain::{app_type::AppType, routes::clean, slug},
-    error::Error,
+    actions::Shared,
+    domain::{app_type::AppType, routes::clean},
 };
 
 /// A picture does nothing, whoever opens it by itself.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
 
-/// The parameters in the path.
-#[derive(Debug, Deserialize)]
-struct Asked {
-    slug: String,
-    version: Option<String>,
-}
-
-pub(super) fn routes() -> Router<Shared> {
-    let of = |path: &str, kind: AppType| {
-        Router::new()
-            .route(&format!("/{path}/{{slug}}/icon"), get(show))
-            .route(&format!("/{path}/{{slug}}/icon/{{version}}"), get(show))
-            .layer(Extension(kind))
-    };
-    of("apps", AppType::Webapp).merge(of("konnectors", AppType::Konnector))
-}
-
-async fn show(
+/// Shows the icon of an app.
+pub(super) async fn show(
     State(shared): State<Shared>,
     Extension(kind): Extension<AppType>,
     Segments(asked): Segments<Asked>,
     request: Request,
 ) -> Result<Response, json_api::Error> {
     let (head, _) = request.into_parts();
-    let caller = head
-        .extensions
-        .get::<Caller>()
-        .ok_or_else(|| Status::internal("the routes were served without authentication"))?;
-    if let Some(wrong) = slug::wrong(&asked.slug) {
-        return Err(json_api::Error::parameter("slug", wrong));
-    }
-    let tenant = caller.tenant()?;
-    let Some(identity) = caller.identity() else {
-        let told = "log in, or send a token of the instance";
-        let status = StatusCode::UNAUTHORIZED;
-        let mut response = json_api::Error::new(status, "TOKEN_MISSING", told).into_response();
-        let wanted = HeaderValue::from_static("Bearer");
-        response.headers_mut().insert(WWW_AUTHENTICATE, wanted);
-        return Ok(response);
-    };
-    let may = may_read(&shared, tenant, identity, kind, &asked.slug).await;
-    if !may.map_err(Status::from)? {
-        return Err(json_api::Error::new(
-            StatusCode::FORBIDDEN,
-            "SCOPE_TOO_SMALL",
-            format!("the token needs {}:GET", kind.doctype()),
-        ));
-    }
-    let app = open(&shared, tenant, kind, &asked.slug)
-        .await
-        .map_err(Status::from)?;
-    let app = app.ok_or_else(|| {
-        Status::from(Error::NotInstalled {
-            kind: kind.permission_type(),
-            slug: asked.slug.clone(),
-            domain: tenant.domain.clone(),
-        })
-    })?;
+    let app = asked.app(&shared, kind, &head).await?;
     let none = |told: &str| json_api::Error::new(StatusCode::NOT_FOUND, "NO_SUCH_ICON", told);
-    if asked.version.as_ref().is_some_and(|it| *it != app.version) {
-        return Err(none("this version is not the one that is installed"));
-    }
     let path = clean(&format!("/{}", app.icon));
     let leaf = app
         .files

@@ -1,37 +1,57 @@
-//! Plain HTTP: web apps on their hosts, for browsers, and the icons of apps.
+//! Plain HTTP: web apps on their hosts, for browsers, and their icons and code.
 //!
 //! - [`visit`] is a request to the host of an app
 //! - [`file`] answers with a file, [`page`] with a page and its values
-//! - [`icon`] has the icons, on the host of the instance
+//! - [`icon`] has the icons of apps and [`download`] their code, on the host of the instance; [`reading`] says who may
+//!   have them
 //! - [`refusal`] tells people and programs why there is none
 
+mod download;
 mod file;
 mod icon;
 mod page;
+mod reading;
 mod refusal;
 mod visit;
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::{Request, State},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse as _, Response},
-    routing::any,
+    routing::{any, get},
 };
 use http::StatusCode;
 use service_kit::{caller::Caller, json_api};
 use tonic::Status;
 
 use self::visit::Visit;
-use crate::actions::Shared;
+use crate::{actions::Shared, domain::app_type::AppType};
 
 /// The routes. Requests to the host of an app have that app's own.
 pub(crate) fn routes(shared: Shared) -> Router {
     Router::new()
         .route("/", any(nothing_here))
         .route("/{*path}", any(nothing_here))
-        .merge(icon::routes().with_state(shared.clone()))
+        .merge(of_apps("apps", AppType::Webapp).with_state(shared.clone()))
+        .merge(of_apps("konnectors", AppType::Konnector).with_state(shared.clone()))
         .layer(from_fn_with_state(shared, app_host))
+}
+
+/// What is below an app of a kind, on the host of its instance.
+fn of_apps(path: &str, kind: AppType) -> Router<Shared> {
+    Router::new()
+        .route(&format!("/{path}/{{slug}}/icon"), get(icon::show))
+        .route(
+            &format!("/{path}/{{slug}}/icon/{{version}}"),
+            get(icon::show),
+        )
+        .route(&format!("/{path}/{{slug}}/download"), get(download::send))
+        .route(
+            &format!("/{path}/{{slug}}/download/{{version}}"),
+            get(download::send),
+        )
+        .layer(Extension(kind))
 }
 
 async fn nothing_here() -> json_api::Error {
