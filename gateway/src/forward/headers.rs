@@ -49,7 +49,6 @@ impl Forwarder {
 /// all.
 pub(super) fn rewrite_for_others(headers: &mut HeaderMap, whose: Whose<'_>) {
     remove_ours(headers);
-    headers.remove(HOST);
     whose.last_lines.of(whose.client, whose.host).write(headers);
 }
 

@@ -630,6 +630,19 @@ async fn a_backend_sees_one_well_formed_request_for_each() {
         let head = oddity.heads.recv().await.unwrap();
         assert!(!head.contains("content-length"), "{head}");
     }
+    // A tunnel would carry further requests past the gate.
+    for protocol in ["h2c", "websocket, H2C", "HTTP/2.0", "TLS/1.2"] {
+        let wish = format!(
+            "GET /files/x HTTP/1.1\r\nhost: alice.example\r\nconnection: upgrade, http2-settings\r\n\
+             upgrade: {protocol}\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n\r\n"
+        );
+        let mut stream = TcpStream::connect(world.public).await.unwrap();
+        stream.write_all(wish.as_bytes()).await.unwrap();
+        read_until(&mut stream, "\r\n\r\nok").await;
+        let head = oddity.heads.recv().await.unwrap().to_lowercase();
+        assert!(!head.contains("upgrade"), "{protocol}: {head}");
+        assert!(!head.contains("http2-settings"), "{protocol}: {head}");
+    }
     // Whatever names the host, one host reaches the backend, and hop-by-hop names take nothing away.
     let odd = "GET http://alice.example/files/x HTTP/1.1\r\nhost: ALICE.example.:80\r\n\
                connection: close, host, x-forwarded-for, x-custom\r\nx-custom: gone\r\n\

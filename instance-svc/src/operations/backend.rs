@@ -93,6 +93,7 @@ pub struct Backends(Arc<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
+    contexts: Contexts,
     by_context: BTreeMap<String, Backend>,
     /// For contexts that name none.
     otherwise: Option<Backend>,
@@ -133,6 +134,7 @@ impl Backends {
             }
         }
         Ok(Self(Arc::new(Known {
+            contexts: contexts.clone(),
             by_context,
             otherwise,
         })))
@@ -144,10 +146,11 @@ impl Backends {
         self.0.by_context.is_empty() && self.0.otherwise.is_none()
     }
 
-    /// The backend of the instances of a context, whose name is empty for the default one.
+    /// The backend of the instances of a context. An empty or unknown name stands for the default one.
     #[must_use]
     pub fn of(&self, context: &str) -> Option<&Backend> {
-        let name = if context.is_empty() { DEFAULT } else { context };
+        let is_named = !context.is_empty() && self.0.contexts.knows(context);
+        let name = if is_named { context } else { DEFAULT };
         let known = self.0.by_context.get(name);
         known.or(self.0.otherwise.as_ref())
     }

@@ -77,8 +77,8 @@ impl Body for HttpDownload {
             return Poll::Ready(None);
         };
         let exchange = Arc::clone(running.exchange());
-        let waker = cx.waker().clone();
-        let next = exchange.with_stream(&waker, |stream| match stream {
+        let waker = cx.waker();
+        let next = exchange.with_stream(waker, |stream| match stream {
             Stream::Http(body) => Pin::new(body).poll_frame(cx),
             Stream::Grpc(_) => Poll::Ready(None),
         });

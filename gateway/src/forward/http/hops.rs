@@ -9,7 +9,7 @@ use http::{
 };
 
 /// Headers that are for one hop only, besides those that `Connection` names.
-const HOP_BY_HOP: [HeaderName; 8] = [
+static HOP_BY_HOP: [HeaderName; 8] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -40,7 +40,12 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
         // These cannot be for one hop, whatever a sender says: services would lose what the gateway tells them.
         .filter(|name| ![HOST, CONTENT_LENGTH, TRAILER].contains(name))
         .collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
+    // Most messages have few headers, and hardly any of these.
+    let there: Vec<&HeaderName> = HOP_BY_HOP
+        .iter()
+        .filter(|name| headers.keys().any(|key| key == *name))
+        .collect();
+    for name in named.iter().chain(there) {
         headers.remove(name);
     }
 }

@@ -115,24 +115,30 @@ impl Forwarder {
             upgrade.ask(&mut head.headers);
         }
         let authority = whose.host.authority().as_str();
-        head.headers.insert(
-            HOST,
-            HeaderValue::from_str(authority).map_err(|_| Refusal::Path)?,
-        );
+        // Most clients write it as it is kept.
+        if head.headers.get(HOST).is_none_or(|host| host != authority) {
+            head.headers.insert(
+                HOST,
+                HeaderValue::from_str(authority).map_err(|_| Refusal::Path)?,
+            );
+        }
         head.version = Version::HTTP_11;
         let path = head.uri.path_and_query().cloned();
         head.uri = path.map_or_else(|| Uri::from_static("/"), Uri::from);
-        let (open, gate) = oneshot::channel();
-        let waits = head.headers.contains_key(EXPECT);
+        let (open, gate) = head
+            .headers
+            .contains_key(EXPECT)
+            .then(oneshot::channel)
+            .unzip();
         let mut request = Request::from_parts(
             head,
             Upload {
                 body,
-                gate: waits.then(|| Gate::new(gate)),
+                gate: gate.map(Gate::new),
                 exchange: Arc::clone(&exchange),
             },
         );
-        if waits {
+        if let Some(open) = open {
             let open = Mutex::new(Some(open));
             hyper::ext::on_informational(&mut request, move |response| {
                 if response.status() == StatusCode::CONTINUE {

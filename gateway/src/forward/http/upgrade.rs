@@ -29,6 +29,9 @@ impl Upgrade {
             && listed(&head.headers, &CONNECTION)
                 .any(|option| option.eq_ignore_ascii_case("upgrade"));
         let protocol = head.headers.get(UPGRADE).filter(|_| is_asked)?.clone();
+        if listed(&head.headers, &UPGRADE).any(is_of_requests) {
+            return None;
+        }
         let ours = head.extensions.remove::<OnUpgrade>()?;
         Some(Self { protocol, ours })
     }
@@ -37,6 +40,15 @@ impl Upgrade {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, self.protocol.clone());
     }
+}
+
+/// Whether a protocol carries further requests. They would pass through the tunnel unseen: for other hosts, for other
+/// instances, with headers of their own. A server may ignore a wish, so the request goes on without it.
+fn is_of_requests(protocol: &str) -> bool {
+    let name = protocol.split('/').next().unwrap_or_default().trim();
+    ["h2c", "h2", "http", "tls"]
+        .iter()
+        .any(|known| name.eq_ignore_ascii_case(known))
 }
 
 /// How much is carried at once in each direction, in bytes. A tunnel that is quiet holds as much.
