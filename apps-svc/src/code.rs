@@ -5,6 +5,8 @@
 //! The folder of the domain belongs to the files service, which makes it and removes it with all that is in it. An
 //! instance that has no such folder does not lie on the store, and its apps do not either.
 
+mod reading;
+
 use std::{io, path::PathBuf};
 
 use brotli::enc::BrotliEncoderParams;

@@ -3,6 +3,7 @@
 //! | object | what |
 //! |---|---|
 //! | `apps/sha256/HASH` | the bytes of a file |
+//! | `apps/br/HASH` | the same, compressed with Brotli, if that is worth it |
 //! | `apps/trees/HASH` | the files of an app: path, hash, size and content type, as JSON |
 //! | `instances/PREFIX/apps/KIND/SLUG/KEY` | a pointer: the hash of the tree of an installed app |
 //!
@@ -11,6 +12,9 @@
 //!
 //! Only pointers belong to a single instance. Trees and files are shared, and are removed when no pointer has referred
 //! to them for a day.
+
+mod packed;
+mod reading;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -32,7 +36,11 @@ use tokio::sync::RwLock;
 
 use crate::{archive::Files, domain::app_type::AppType, error::Error};
 
+pub(crate) use self::reading::{Blob, Leaves};
+use self::{packed::pack, reading::Trees};
+
 const BLOBS: &str = "apps/sha256";
+const PACKED: &str = "apps/br";
 const TREES: &str = "apps/trees";
 const INSTANCES: &str = "instances";
 
@@ -51,6 +59,8 @@ pub(crate) struct Contents {
     /// Held for reading while contents are stored, and for writing while they are swept. Otherwise a sweep could remove
     /// contents that an installation has just found to exist.
     sweeping: Arc<RwLock<()>>,
+    /// Lists of files that were read lately.
+    trees: Arc<Trees>,
 }
 
 /// One file of a tree.
@@ -110,13 +120,14 @@ impl Contents {
             })
         };
         make_folder(folder).map_err(|error| unusable(std::io::Error::other(error)))?;
-        for below in [BLOBS, TREES] {
+        for below in [BLOBS, PACKED, TREES] {
             remove_half_written(&folder.join(below)).map_err(unusable)?;
         }
         Ok(Self {
             store: Arc::new(LocalFileSystem::new_with_prefix(folder)?.with_automatic_cleanup(true)),
             folder: folder.to_owned(),
             sweeping: Arc::default(),
+            trees: Arc::new(reading::trees()),
         })
     }
 
@@ -137,6 +148,10 @@ impl Contents {
                 content.clone().into(),
             )
             .await?;
+            if let Some(packed) = pack(content).await? {
+                let at = Path::from_iter(["apps", "br", sha256]);
+                self.put_once(&at, packed.into()).await?;
+            }
         }
         let list = Path::from_iter(["apps", "trees", &tree.hash]);
         self.put_once(&list, tree.json.clone().into()).await?;
@@ -298,7 +313,7 @@ impl Contents {
             blobs.extend(leaves.into_values().map(|leaf| leaf.sha256));
         }
         let mut removed = 0;
-        for (folder, used) in [(TREES, &used), (BLOBS, &blobs)] {
+        for (folder, used) in [(TREES, &used), (BLOBS, &blobs), (PACKED, &blobs)] {
             let folder = Path::from(folder);
             let found: Vec<ObjectMeta> = self.store.list(Some(&folder)).try_collect().await?;
             for object in found {

@@ -6,6 +6,7 @@ use clap::{ArgMatches, FromArgMatches as _, Parser};
 use couch::CouchFlags;
 use service_kit::{
     config::Tables,
+    peer,
     program::{BoxError, Program, ServiceFlags},
     telemetry::TelemetryFlags,
     tls::TlsFlags,
@@ -29,6 +30,15 @@ pub struct Flags {
     /// A folder of apps in which slugs are looked up where no registry is configured.
     #[arg(long, env = "HAMLET_APP_FOLDER", value_name = "DIR", value_parser = process_kit::folder::existing)]
     app_folder: Option<PathBuf>,
+    /// Where the instance service is: the address of each of its replicas, separated by commas, or a name that
+    /// stands for several.
+    #[arg(
+        long,
+        env = "HAMLET_INSTANCE_SERVICE",
+        default_value = "http://127.0.0.1:7001",
+        value_name = "URL"
+    )]
+    instance_service: String,
     #[command(flatten)]
     apps: Config,
 }
@@ -49,12 +59,16 @@ impl Program for Flags {
         let cluster_key = credentials.cluster_key()?;
         let couch =
             database_kit::connect(&self.couch, &tables.couch_clusters, credentials.overlap())?;
+        let instances =
+            peer::connect_over(self.service.tls()?, &self.instance_service, &cluster_key)
+                .map_err(|error| format!("instance-service: {error}"))?;
         let listener = self.service.listen().await?;
         tracing::info!(address = %listener.local_addr()?, "apps service listens");
         let dependencies = Dependencies {
             couch,
             contexts: tables.contexts,
             cluster_key,
+            instances,
             app_folder: self.app_folder,
         };
         Ok(serve(self.apps, dependencies, listener, shutdown).await?)

@@ -11,6 +11,7 @@ use hamlet_proto::hamlet::apps::v1::{
 use service_kit::{
     caller::Authenticate,
     contexts::Contexts,
+    peer::Peer,
     secret::Keyring,
     server::{GrpcServer, Listener},
 };
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     actions::{Shared, sweep},
-    api::{Apps, Lifecycle},
+    api::{Apps, Lifecycle, http},
     archive::Limits,
     code::Code,
     config::Config,
@@ -58,6 +59,8 @@ pub struct Dependencies {
     pub contexts: Contexts,
     /// The cluster key, by which services authenticate each other.
     pub cluster_key: Keyring,
+    /// The instance service, which knows what the pages of apps hold.
+    pub instances: Peer,
     /// A folder of apps (`SLUG/manifest.webapp` and so on), in which slugs are looked up for contexts without
     /// registries.
     pub app_folder: Option<PathBuf>,
@@ -111,7 +114,13 @@ async fn run(
         roots,
         limits: Limits::default(),
     };
-    let shared = Shared::new(dependencies.couch, contents.clone(), code, sources);
+    let shared = Shared::new(
+        dependencies.couch,
+        contents.clone(),
+        code,
+        sources,
+        dependencies.instances,
+    );
     let door = Authenticate::new(dependencies.cluster_key);
     let server = GrpcServer::new()?
         .with(AppsServiceServer::with_interceptor(
@@ -119,9 +128,10 @@ async fn run(
             door.clone(),
         ))
         .with(AppsLifecycleServiceServer::with_interceptor(
-            Lifecycle(shared),
-            door,
-        ));
+            Lifecycle(shared.clone()),
+            door.clone(),
+        ))
+        .with_http(http::routes(shared), door);
     // The sweep may be dropped at any point.
     tokio::select! {
         served = server.serve(listener, shutdown) => Ok(served?),

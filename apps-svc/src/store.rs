@@ -84,6 +84,16 @@ pub(crate) fn text<'a>(app: &'a AppDocument, name: &str) -> &'a str {
         .unwrap_or_default()
 }
 
+/// The name of an app in a language; that of the manifest when it has none in that language.
+pub(crate) fn localized_name<'a>(app: &'a AppDocument, locale: &str) -> &'a str {
+    app.body
+        .get("locales")
+        .and_then(|locales| locales.get(locale))
+        .and_then(|texts| texts.get("name"))
+        .and_then(Value::as_str)
+        .unwrap_or_else(|| text(app, "name"))
+}
+
 /// The apps of one instance.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
@@ -201,6 +211,16 @@ impl Store {
         Ok(apps)
     }
 
+    /// The slugs of the first `limit` apps, sorted.
+    pub(crate) async fn slugs(&self, kind: AppType, limit: usize) -> Result<Vec<String>, Error> {
+        let prefix = kind.document_id("");
+        let query = AllDocs::prefix(&prefix).limit(limit);
+        let found = self.database(kind.doctype())?.all_docs(query);
+        let found: Vec<_> = found.try_collect().await?;
+        let slugs = found.iter().filter_map(|row| row.id.strip_prefix(&prefix));
+        Ok(slugs.map(str::to_owned).collect())
+    }
+
     /// Writes the triggers of an app. They have no effect until the app is published. Idempotent.
     pub(crate) async fn write_triggers(&self, triggers: &[Draft]) -> Result<(), Error> {
         let database = self.database(TRIGGERS)?;
@@ -230,6 +250,21 @@ impl Store {
     /// Writes the permissions of an app. They have no effect until the app is published. Idempotent.
     pub(crate) async fn write_permission(&self, permission: &Draft) -> Result<(), Error> {
         write(&self.database(PERMISSIONS)?, permission, "/source_id").await
+    }
+
+    /// The permissions of an app, whoever wrote them.
+    pub(crate) async fn permissions(
+        &self,
+        kind: AppType,
+        slug: &str,
+    ) -> Result<Option<AppDocument>, Error> {
+        let permissions = self.database(PERMISSIONS)?;
+        let ours = permission_id(&self.prefix, kind, slug);
+        if let Some(found) = permissions.get(&ours).await? {
+            return Ok(Some(found));
+        }
+        let mut found = Box::pin(permissions.find(permissions_of(kind, slug)));
+        Ok(found.try_next().await?)
     }
 
     /// Removes the permissions of an app that Hamlet wrote. Idempotent.
@@ -314,12 +349,8 @@ impl Store {
         // The permission document that Hamlet writes is known by its id. For other software, CouchDB generates the id.
         self.remove_permission(kind, slug).await?;
         let permissions = self.database(PERMISSIONS)?;
-        let query = Find::new(json!({
-            "source_id": kind.document_id(slug),
-            "type": kind.permission_type(),
-        }))
-        .use_index("by-source-and-type", None);
-        let found: Vec<AppDocument> = permissions.find(query).try_collect().await?;
+        let found = permissions.find(permissions_of(kind, slug));
+        let found: Vec<AppDocument> = found.try_collect().await?;
         for permission in found {
             delete(&permissions, &permission.id).await?;
         }
@@ -331,6 +362,15 @@ impl Store {
             }),
         }
     }
+}
+
+/// Finds the permissions of an app. Other software lets CouchDB make their ids.
+fn permissions_of(kind: AppType, slug: &str) -> Find {
+    Find::new(json!({
+        "source_id": kind.document_id(slug),
+        "type": kind.permission_type(),
+    }))
+    .use_index("by-source-and-type", None)
 }
 
 fn permission_designs() -> Result<Vec<BulkDoc>, Error> {

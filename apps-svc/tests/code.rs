@@ -200,3 +200,28 @@ async fn links_are_not_followed_and_failures_leave_nothing() {
     world.install("drive").await.unwrap();
     assert_eq!(versions(&world), [DRIVE]);
 }
+
+#[tokio::test]
+async fn code_that_other_software_has_installed_is_served() {
+    let world = world().await;
+    for app in ["drive", "home"] {
+        world.install(app).await.unwrap();
+    }
+    // As if other software had installed them: there is nothing in the content store.
+    fs::remove_dir_all(world.contents.join("instances")).unwrap();
+    fs::remove_dir_all(world.contents.join("apps")).unwrap();
+    let icon = world.visit("drive", "/public/icon.svg").get().await;
+    assert_eq!(icon.status, 200, "{icon:?}");
+    let file = fixtures().join("drive/public/icon.svg");
+    assert_eq!(icon.body, fs::read(file).unwrap());
+    // From now on it is as if Hamlet had installed it.
+    fs::remove_dir_all(world.on_store().join(DRIVE)).unwrap();
+    let page = world.visit("drive", "/").logged_in().get().await;
+    assert_eq!(page.status, 200, "{page:?}");
+
+    let home = fs::read_dir(world.on_store().join(".cozy_apps/home")).unwrap();
+    let home = home.last().unwrap().unwrap().path();
+    fs::write(home.join("index.html.br"), "no brotli").unwrap();
+    let broken = world.visit("home", "/assets/icon.svg").get().await;
+    assert_eq!(broken.status, 503);
+}

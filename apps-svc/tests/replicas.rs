@@ -45,6 +45,7 @@ impl Replica {
             couch: world.couch.clone().into(),
             contexts: Contexts::new([("default".to_owned(), context)].into()),
             cluster_key: key.clone().into(),
+            instances: peer::connect(&world.instances.url(), &key).unwrap(),
             app_folder: None,
         };
         let config = Config {

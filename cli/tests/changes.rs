@@ -90,7 +90,7 @@ fn a_creation_takes_all_that_is_known_of_an_instance() {
     let out = fake
         .run(
             "instances add bob.example --couch-cluster 1 --franceconnect_id f1 --magic_link --tos-latest 2.0.0 \
-             --auth-mode two_factor_mail --no-auto-update --trace",
+             --auth-mode two_factor_mail --no-auto-update --org-domain org.example --org-id g1 --trace",
         )
         .done();
     assert!(out.contains("1970-01-01T00:00:00Z"), "{out}");
@@ -102,6 +102,10 @@ fn a_creation_takes_all_that_is_known_of_an_instance() {
     let sent = creations[0].instance.clone().unwrap();
     assert_eq!(sent.couch_cluster, Some(1));
     assert_eq!(sent.franceconnect_id, "f1");
+    assert_eq!(
+        (sent.org_domain.as_str(), sent.org_id.as_str()),
+        ("org.example", "g1")
+    );
     assert!(sent.magic_link && sent.no_auto_update);
     assert_eq!(sent.tos_latest, "2.0.0");
     assert_eq!(sent.auth_mode(), AuthMode::TwoFactorMail);

@@ -114,6 +114,13 @@ pub struct LimitFlags {
     /// How many calls each door sends to one service at once; more wait.
     #[arg(long, env = "HAMLET_STREAMS_PER_SERVICE", value_name = "COUNT", default_value_t = 2048, value_parser = at_least_one)]
     pub streams_per_service: usize,
+    /// How many requests are at work at once at each address of a backend, each on a connection of its own; more wait.
+    #[arg(long, env = "HAMLET_BACKEND_CONNECTIONS", value_name = "COUNT", default_value_t = 512, value_parser = at_least_one)]
+    pub backend_connections: usize,
+    /// How many tunnels (as for WebSocket) and event streams there are at once to each backend; further ones are refused.
+    /// One client has half of them at most, and so has one instance.
+    #[arg(long, env = "HAMLET_BACKEND_TUNNELS", value_name = "COUNT", default_value_t = 4096, value_parser = at_least_one)]
+    pub backend_tunnels: usize,
     /// How many calls the public door sends to one service for one instance at once; more wait.
     #[arg(long, env = "HAMLET_STREAMS_PER_INSTANCE", value_name = "COUNT", default_value_t = 512, value_parser = at_least_one)]
     pub streams_per_instance: usize,

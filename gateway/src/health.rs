@@ -28,6 +28,7 @@ use tower::util::BoxCloneSyncService;
 use crate::{
     answer::{Body, http::plain},
     directory::DirectoryState,
+    forward::Backends,
     route::Service,
     services::Services,
 };
@@ -58,23 +59,38 @@ const STATUS_PATHS: [&str; 2] = ["/status", "/status/"];
 const DEGRADED: &str = "ready; degraded: the instance service does not tell of changes, so hosts are asked for \
                         again after a moment";
 
-/// Which of the services served at the last look, and whether the directory keeps its answers true.
+/// What is added while a server that serves instances in Hamlet's stead is away. Its address is for the log.
+const BACKEND_AWAY: &str = "; degraded: a backend does not answer";
+
+/// Which of the services served at the last look, whether the directory keeps its answers true, and whether the backends
+/// answer.
 #[derive(Clone, Default)]
 pub(crate) struct Readiness {
     services: Arc<[AtomicBool; 3]>,
     directory: DirectoryState,
+    backends: Option<Arc<Backends>>,
 }
 
 impl Readiness {
     /// Answers a question about the health, whatever the host; `None` when the request asks for something else.
     pub(crate) fn answer<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
+        self.of_process(request)
+            .or_else(|| self.as_original(request))
+    }
+
+    /// Answers where clients of the original ask. A server that serves an instance in Hamlet's stead answers by itself.
+    pub(crate) fn as_original<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
+        let is_asked = [Method::GET, Method::HEAD].contains(request.method())
+            && STATUS_PATHS.contains(&request.uri().path());
+        is_asked.then(|| self.status(request.method() == Method::HEAD))
+    }
+
+    /// Answers where load balancers and container platforms ask.
+    pub(crate) fn of_process<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
         if ![Method::GET, Method::HEAD].contains(request.method()) {
             return None;
         }
         let is_head = request.method() == Method::HEAD;
-        if STATUS_PATHS.contains(&request.uri().path()) {
-            return Some(self.status(is_head));
-        }
         let plain = |status, text: &str| {
             let mut response = plain(status, text);
             if is_head {
@@ -89,17 +105,29 @@ impl Readiness {
                 let down = names.iter().zip(self.services.iter());
                 let down = down.filter(|(_, serves)| !serves.load(Ordering::Relaxed));
                 let down: Vec<_> = down.map(|(name, _)| *name).collect();
-                Some(if down.is_empty() && self.directory.is_degraded() {
-                    plain(StatusCode::OK, DEGRADED)
-                } else if down.is_empty() {
-                    plain(StatusCode::OK, "ready")
+                let mut text = if !down.is_empty() {
+                    format!("not serving: {}", down.join(", "))
+                } else if self.directory.is_degraded() {
+                    DEGRADED.to_owned()
                 } else {
-                    let text = format!("not serving: {}", down.join(", "));
+                    "ready".to_owned()
+                };
+                if self.is_backend_away() {
+                    text.push_str(BACKEND_AWAY);
+                }
+                Some(if down.is_empty() {
+                    plain(StatusCode::OK, &text)
+                } else {
                     plain(StatusCode::SERVICE_UNAVAILABLE, &text)
                 })
             }
             _ => None,
         }
+    }
+
+    fn is_backend_away(&self) -> bool {
+        let backends = self.backends.as_ref();
+        backends.is_some_and(|backends| backends.is_degraded())
     }
 
     /// The answer in the form that clients of the original read: its cache is the directory here, its database is behind
@@ -140,7 +168,11 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    pub(crate) fn new(services: &Services, directory: DirectoryState) -> (Self, HealthService) {
+    pub(crate) fn new(
+        services: &Services,
+        directory: DirectoryState,
+        backends: &Arc<Backends>,
+    ) -> (Self, HealthService) {
         let client = |service| HealthClient::new(services.channel(service));
         let (reporter, service) = tonic_health::server::health_reporter();
         let health = Self {
@@ -148,6 +180,7 @@ impl Health {
             readiness: Readiness {
                 services: Arc::default(),
                 directory,
+                backends: Some(Arc::clone(backends)),
             },
             services: [
                 (INSTANCES, client(Service::Instances)),

@@ -5,7 +5,8 @@
 //! The admin door needs the admin credential and forwards gRPC and the JSON API.
 //!
 //! From the outside in: `accept` holds the connections, `door` handles the requests of a door, `host` and
-//! `directory` find the instance, `route` the service, `forward` forwards the call. `refusal`, `answer`
+//! `directory` find the instance, `gate` says what its state lets pass, `route` finds the service, `forward` forwards the
+//! call to it or to the backend of the instance. `refusal`, `answer`
 //! and `pages` are the gateway's own answers.
 
 mod accept;
@@ -13,6 +14,7 @@ mod answer;
 mod caller;
 mod certificates;
 mod config;
+mod cors;
 mod credential;
 mod directory;
 mod door;
@@ -21,6 +23,7 @@ mod files;
 mod forward;
 #[doc(hidden)]
 pub mod fuzzing;
+mod gate;
 mod guesses;
 mod health;
 mod host;
@@ -51,7 +54,7 @@ use crate::{
     credential::Credential,
     directory::Directory,
     door::{AdminDoor, PublicDoor},
-    forward::Forwarder,
+    forward::{Backends, Forwarder, Withdrawal},
     guesses::Guesses,
     health::Health,
     identities::Identities,
@@ -115,8 +118,9 @@ async fn run(
     let exposure = Arc::new(config.exposure.open()?);
     let services = Services::new(&config, secrets.tls.as_ref())?;
     let directory = Arc::new(Directory::new(&config, &services, &secrets.cluster_key)?);
-    let (health, health_service) = Health::new(&services, directory.state());
     let identities = Arc::new(Identities::new(&services, &secrets.cluster_key)?);
+    let backends = Arc::new(Backends::new(&config));
+    let (health, health_service) = Health::new(&services, directory.state(), &backends);
     let guesses = Arc::<Guesses>::default();
     let credential = Arc::new(Credential::new(secrets.admin_credential));
     let threads = config
@@ -130,9 +134,9 @@ async fn run(
         forward::Limits::of_admin(&config),
     ];
     let [public_limits, admin_limits] = &limits;
-    let forwarder = |limits| {
-        let key = &secrets.cluster_key;
-        Forwarder::new(&config, &services, key, limits, workers.count())
+    let forwarder = |limits, gate| {
+        let (key, threads) = (&secrets.cluster_key, workers.count());
+        Forwarder::new(&config, &services, key, limits, &backends, gate, threads)
     };
     let mut public_doors = Vec::with_capacity(workers.count());
     let mut admin_doors = Vec::with_capacity(workers.count());
@@ -140,7 +144,7 @@ async fn run(
         public_doors.push(Arc::new(PublicDoor {
             identities: Arc::clone(&identities),
             directory: Arc::clone(&directory),
-            forwarder: forwarder(public_limits)?,
+            forwarder: forwarder(public_limits, Some(&directory))?,
             pages: Arc::clone(&pages),
             readiness: health.readiness(),
             exposure: Arc::clone(&exposure),
@@ -150,7 +154,7 @@ async fn run(
             readiness: health.readiness(),
             exposure: Arc::clone(&exposure),
             directory: Arc::clone(&directory),
-            forwarder: forwarder(admin_limits)?,
+            forwarder: forwarder(admin_limits, None)?,
             credential: Arc::clone(&credential),
             health: health_service.clone(),
             guesses: Arc::clone(&guesses),
@@ -194,7 +198,17 @@ async fn run(
     let admin = Acceptor::new(&config, room.admin, entrance, admin, shutdown.clone());
     tracing::debug!("the gateway serves");
     let watching = health.watch(shutdown);
-    let ending = async { tokio::join!(public_limits.watch(), admin_limits.watch()) };
+    let withdrawal = Withdrawal {
+        directory: Arc::clone(&directory),
+        backends: Arc::clone(&backends),
+    };
+    let ending = async {
+        tokio::join!(
+            public_limits.watch(),
+            admin_limits.watch(),
+            withdrawal.watch(public_limits)
+        )
+    };
     let serving = async {
         tokio::try_join!(
             public.serve(public_doors, &workers),

@@ -48,6 +48,10 @@ pub(crate) enum Refusal {
     TooManyGuesses { wait: Duration },
     #[error("the call waited for its caller while others waited for it; send and read faster")]
     Stalled,
+    #[error(
+        "the instance was blocked, or is being removed, while the call was at work; what it began may still be done"
+    )]
+    Withdrawn,
     #[error("the caller broke the call off")]
     CallerGone,
     #[error("the call took longer than it may; what it began may still be done")]
@@ -108,6 +112,7 @@ impl ServiceError for Refusal {
             Self::TooFast { .. } => (Code::ResourceExhausted, "TOO_MANY_CALLS"),
             Self::TooManyGuesses { .. } => (Code::ResourceExhausted, "TOO_MANY_GUESSES"),
             Self::Stalled => (Code::ResourceExhausted, "CALL_STALLED"),
+            Self::Withdrawn => (Code::FailedPrecondition, "INSTANCE_WITHDRAWN"),
             Self::CallerGone => (Code::Cancelled, "CALLER_GONE"),
             Self::DeadlineExceeded => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
             Self::ServiceUnreachable { .. } => (Code::Unavailable, "SERVICE_OUT_OF_REACH"),

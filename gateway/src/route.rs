@@ -1,6 +1,7 @@
 //! Which service a request goes to, and through which door it may come.
 
 use http::Method;
+use service_kit::backend::RouteGroup;
 
 /// One of the services behind the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +36,7 @@ pub(crate) struct Route {
 /// Which service answers the requests of the public door that are no gRPC. The gateway answers the others with its pages.
 #[derive(Clone, Debug)]
 pub struct HttpRoutes {
-    /// Paths and what is below them. The longest that fits counts.
+    /// Paths and what is below them. A `*` stands for one segment. The longest that fits counts.
     pub paths: Vec<(String, Service)>,
     /// Paths, without what is below them, that belong to a service for one method only.
     pub methods: Vec<(Method, String, Service)>,
@@ -58,19 +59,37 @@ impl Default for HttpRoutes {
         ];
         // Only the front page itself: the gateway says what is nowhere.
         let front = [Method::GET, Method::HEAD, Method::POST, Method::OPTIONS];
+        let of_apps = ["/apps/*/icon", "/konnectors/*/icon"];
+        let of = |service| move |path: &str| (path.to_owned(), service);
         Self {
-            paths: paths
-                .map(|path| (path.to_owned(), Service::Instances))
-                .to_vec(),
+            paths: [
+                paths.map(of(Service::Instances)).as_slice(),
+                &of_apps.map(of(Service::Apps)),
+            ]
+            .concat(),
             methods: front
                 .map(|method| (method, "/".to_owned(), Service::Instances))
                 .to_vec(),
-            app_hosts: None,
+            app_hosts: Some(Service::Apps),
         }
     }
 }
 
 impl HttpRoutes {
+    /// The service of a path that Hamlet serves although the instance has a backend, because a group of routes is its own.
+    pub(crate) fn own(
+        &self,
+        own: &[RouteGroup],
+        method: &Method,
+        path: &str,
+        is_app_host: bool,
+    ) -> Option<Service> {
+        if is_app_host || !group_of(method, path).is_some_and(|group| own.contains(&group)) {
+            return None;
+        }
+        self.of(method, path, false)
+    }
+
     /// The service of a path, on the host of an app or on that of an instance.
     pub(crate) fn of(&self, method: &Method, path: &str, is_app_host: bool) -> Option<Service> {
         if is_app_host {
@@ -88,16 +107,39 @@ impl HttpRoutes {
     }
 }
 
+/// The group of a route that contexts with a backend can leave to Hamlet.
+fn group_of(method: &Method, path: &str) -> Option<RouteGroup> {
+    let is_at = |route: &str| {
+        path.strip_prefix(route)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    RouteGroup::ALL.into_iter().find(|group| match group {
+        RouteGroup::Apps => is_at("/apps"),
+        RouteGroup::Konnectors => is_at("/konnectors"),
+        RouteGroup::Flags => is_at("/settings/flags"),
+        RouteGroup::Passphrase => method == Method::PUT && path == "/settings/passphrase",
+    })
+}
+
 /// The service of the longest route that a path fits: the path is the route, or lies below it.
 fn longest<'a>(path: &str, routes: impl Iterator<Item = (&'a str, Service)>) -> Option<Service> {
-    let fits = |route: &str| {
-        path.strip_prefix(route)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || route.ends_with('/'))
-    };
     routes
-        .filter(|(route, _)| fits(route))
+        .filter(|(route, _)| fits(path, route))
         .max_by_key(|(route, _)| route.len())
         .map(|(_, service)| service)
+}
+
+/// Whether a path is a route, or lies below it.
+fn fits(path: &str, route: &str) -> bool {
+    let Some((before, after)) = route.split_once('*') else {
+        return path
+            .strip_prefix(route)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || route.ends_with('/'));
+    };
+    path.strip_prefix(before).is_some_and(|rest| {
+        let end = rest.find('/').unwrap_or(rest.len());
+        end > 0 && fits(rest.get(end..).unwrap_or_default(), after)
+    })
 }
 
 /// The paths of the admin door, and what is below them, with the services that answer requests that are no gRPC.
@@ -152,7 +194,9 @@ pub(crate) fn admin(service: &str) -> Option<Route> {
 mod tests {
     use http::Method;
 
-    use super::{HttpRoutes, Service, admin, admin_http, public, service_of};
+    use service_kit::backend::RouteGroup;
+
+    use super::{HttpRoutes, Service, admin, admin_http, group_of, public, service_of};
 
     #[test]
     fn the_longest_path_counts() {
@@ -178,7 +222,53 @@ mod tests {
         assert_eq!(put("/form"), Some(Service::Instances));
         assert_eq!(put("/form/x"), None);
         assert_eq!(routes.of(&Method::POST, "/form", false), None);
-        assert_eq!(HttpRoutes::default().of(&Method::GET, "/apps", true), None);
+        let default = HttpRoutes::default();
+        for (path, service) in [
+            ("/apps", Service::Instances),
+            ("/apps/", Service::Instances),
+            ("/apps/drive/logs", Service::Instances),
+            ("/apps/icon", Service::Instances),
+            ("/apps//icon", Service::Instances),
+            ("/apps/drive/icons", Service::Instances),
+            ("/apps/drive/icon", Service::Apps),
+            ("/apps/drive/icon/1.0.0", Service::Apps),
+            ("/konnectors/bills/icon", Service::Apps),
+        ] {
+            assert_eq!(
+                default.of(&Method::GET, path, false),
+                Some(service),
+                "{path}"
+            );
+        }
+        let of_app = default.of(&Method::GET, "/apps", true);
+        assert_eq!(of_app, Some(Service::Apps));
+    }
+
+    /// A context can leave to Hamlet only what it has. Logins, pages and settings as a whole stay with the backend: its other
+    /// pages need them.
+    #[test]
+    fn every_group_has_a_route() {
+        let routes = HttpRoutes::default();
+        for (group, method, path) in [
+            (RouteGroup::Apps, Method::GET, "/apps/"),
+            (RouteGroup::Konnectors, Method::GET, "/konnectors"),
+            (RouteGroup::Flags, Method::GET, "/settings/flags"),
+            (RouteGroup::Passphrase, Method::PUT, "/settings/passphrase"),
+        ] {
+            assert_eq!(group_of(&method, path), Some(group), "{path}");
+            let own = routes.own(&[group], &method, path, false);
+            assert_eq!(own, Some(Service::Instances), "{path}");
+        }
+        for path in ["/", "/auth/login", "/settings/instance", "/files"] {
+            assert_eq!(group_of(&Method::GET, path), None, "{path}");
+        }
+        let own = |own: &[RouteGroup], path| routes.own(own, &Method::GET, path, false);
+        assert_eq!(
+            own(&[RouteGroup::Apps], "/apps/drive"),
+            Some(Service::Instances)
+        );
+        assert_eq!(own(&[RouteGroup::Flags], "/apps/drive"), None);
+        assert_eq!(own(&[], "/apps"), None);
     }
 
     #[test]

@@ -9,12 +9,13 @@ use hamlet_proto::hamlet::instance::v1::{
     RegisterLink, RemovedCount, Tenant,
 };
 use service_kit::{
-    contexts::{Contexts, Subdomains},
+    contexts::{Context, Contexts, Subdomains},
     status,
 };
 use tonic::Status;
 
 use crate::{
+    actions::check_context::{Finding, Verdict},
     clock::Clock,
     config::Config,
     domain::{
@@ -29,6 +30,7 @@ use crate::{
     },
     operations::{
         Operation, Work,
+        backend::Backends,
         create::{AppOutcome, CreateWork},
         destroy::DestroyWork,
         engine::Task,
@@ -231,9 +233,14 @@ pub(crate) fn conflict(conflict: Conflict) -> pb::NameConflict {
 }
 
 /// A context of the configuration.
-pub(crate) fn context(contexts: &Contexts, name: &str) -> pb::Context {
+pub(crate) fn context(contexts: &Contexts, backends: &Backends, name: &str) -> pb::Context {
     let context = contexts.get(name);
     pb::Context {
+        backend: backend(&context),
+        admin_backend: backends
+            .of(name)
+            .map(|backend| backend.address().to_owned())
+            .unwrap_or_default(),
         name: name.to_owned(),
         registries: contexts.registries(name),
         init_administrative_folder: context.init_administrative_folder,
@@ -248,6 +255,34 @@ pub(crate) fn context(contexts: &Contexts, name: &str) -> pb::Context {
             .storage
             .map(|folder| folder.display().to_string())
             .unwrap_or_default(),
+    }
+}
+
+/// The server that serves the instances of a context in Hamlet's stead.
+pub(crate) fn backend(context: &Context) -> Option<pb::Backend> {
+    let addresses: Vec<_> = context.backend.iter().map(ToString::to_string).collect();
+    (!addresses.is_empty()).then(|| pb::Backend {
+        addresses,
+        own: context
+            .own
+            .iter()
+            .map(|group| group.name().to_owned())
+            .collect(),
+    })
+}
+
+/// What a check of a context has found at one place.
+pub(crate) fn finding(finding: Finding) -> pb::check_context_response::Finding {
+    use pb::check_context_response::Verdict as Message;
+    let verdict = match finding.verdict {
+        Verdict::Fine => Message::Fine,
+        Verdict::Notice => Message::Notice,
+        Verdict::Problem => Message::Problem,
+    };
+    pb::check_context_response::Finding {
+        subject: finding.subject,
+        verdict: verdict.into(),
+        detail: finding.detail,
     }
 }
 

@@ -40,11 +40,12 @@ use crate::{
     host_changes::HostChanges,
     operations::{
         Engine, Kinds, Peers, Sealing, Settings,
-        backend::{Backend, BackendError},
+        backend::{BackendError, Backends},
         change::Changing,
         create::Creation,
         destroy::Destruction,
         orphans::{OrphanRemoval, Orphans},
+        relay::{self, Relay},
         taking::CreatedInstances,
     },
     store::{OperationLog, Store},
@@ -127,7 +128,7 @@ async fn run(
         up = database_kit::wait_until_up(&dependencies.couch) => up?,
         () = shutdown.cancelled() => return Ok(()),
     }
-    let backend = Backend::of(&config)?;
+    let backends = Backends::of_settings(&config, &dependencies.contexts)?;
     let store = Store::new(dependencies.couch)?;
     store.prepare().await?;
     let clock = dependencies.engine.clock.clone();
@@ -135,6 +136,8 @@ async fn run(
     let returned = Returned::new(store.clone());
     let sealing = Sealing::new(dependencies.cluster_key.clone());
     let created = CreatedInstances::default();
+    let relays_created = created.clone();
+    let relayed = relay::Requests::default();
     let orphans = Orphans {
         store: store.clone(),
         peers: dependencies.peers.clone(),
@@ -153,7 +156,7 @@ async fn run(
             store: store.clone(),
             peers: dependencies.peers.clone(),
             created: created.clone(),
-            backend: backend.clone(),
+            backends: backends.clone(),
             clock: clock.clone(),
         },
         change: Changing {
@@ -164,6 +167,11 @@ async fn run(
             clock: clock.clone(),
         },
         orphans: OrphanRemoval(orphans.clone()),
+        relay: Relay {
+            store: store.clone(),
+            created: relays_created,
+            requests: relayed.clone(),
+        },
     };
     let settings = Settings {
         turns: config.creations_at_once,
@@ -196,9 +204,10 @@ async fn run(
         orphans,
         adopted,
         host_changes,
-        backend,
         texts: Texts::new()?,
         tries: Tries::default(),
+        backends,
+        relayed,
         shutdown: shutdown.clone(),
     });
     let door = Authenticate::new(dependencies.cluster_key);

@@ -4,6 +4,7 @@ mod accounts;
 mod activity;
 mod changes;
 mod claims;
+mod designs;
 mod features;
 mod feed;
 mod found;

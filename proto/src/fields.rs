@@ -227,6 +227,12 @@ pub static FIELDS: &[Field] = &[
         .not_at_creation()
         .not_cleared(),
     Field::by_service("operation", Kept::Record("operation")),
+    Field::new("org_domain", Kept::Document("org_domain"))
+        .flag("org-domain")
+        .at_creation_only(),
+    Field::new("org_id", Kept::Document("org_id"))
+        .flag("org-id")
+        .at_creation_only(),
     Field::by_service("password_defined", Kept::Document("password_defined")),
     Field::new("phone", Kept::Settings("phone"))
         .flag("phone")

@@ -10,6 +10,7 @@
 //! | `x-hamlet-door` | `public`, `admin` or `internal` |
 //! | `x-hamlet-tenant-bin` | a [`Tenant`], when the call is for one instance |
 //! | `x-hamlet-identity-bin` | an [`Identity`], when the caller has a session or a token of that instance |
+//! | `x-hamlet-app` | the slug of an app, when the host of the call is that of an app |
 //!
 //! The gateway *replaces* all of them in what it forwards, so a client can choose neither its tenant nor its
 //! identity by a header.
@@ -32,6 +33,8 @@ pub const DOOR_HEADER: &str = "x-hamlet-door";
 pub const TENANT_HEADER: &str = "x-hamlet-tenant-bin";
 /// The header of the identity.
 pub const IDENTITY_HEADER: &str = "x-hamlet-identity-bin";
+/// The header of the app whose host was called.
+pub const APP_HEADER: &str = "x-hamlet-app";
 
 /// The listener through which a call reached Hamlet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +74,7 @@ pub struct Caller {
     door: Door,
     tenant: Option<Tenant>,
     identity: Option<Identity>,
+    app: Option<String>,
 }
 
 impl Caller {
@@ -150,6 +154,12 @@ impl Caller {
     pub const fn identity(&self) -> Option<&Identity> {
         self.identity.as_ref()
     }
+
+    /// The slug of the app whose host was called; `None` on the host of an instance itself.
+    #[must_use]
+    pub fn app(&self) -> Option<&str> {
+        self.app.as_deref()
+    }
 }
 
 /// Accepts calls with the cluster key, and reads from their headers who calls.
@@ -187,6 +197,10 @@ impl Interceptor for Authenticate {
             .ok_or_else(|| Status::internal("the call does not say which door it came through"))?;
         let tenant: Option<Tenant> = read(metadata, TENANT_HEADER)?;
         let identity = read(metadata, IDENTITY_HEADER)?;
+        let app = metadata
+            .get(APP_HEADER)
+            .and_then(|slug| slug.to_str().ok())
+            .map(str::to_owned);
         if tenant.as_ref().is_some_and(|tenant| tenant.debug) {
             telemetry::debug_this_call();
         }
@@ -194,6 +208,7 @@ impl Interceptor for Authenticate {
             door,
             tenant,
             identity,
+            app,
         });
         Ok(request)
     }
@@ -345,6 +360,7 @@ mod tests {
                 session_id: "it".to_owned(),
                 ..Identity::default()
             }),
+            app: None,
         };
         let sent = AttachKey::new(Secret::new("right"))
             .unwrap()
@@ -362,6 +378,7 @@ mod tests {
             door: Door::Public,
             tenant: None,
             identity: None,
+            app: None,
         };
         assert_eq!(
             caller.require_admin().unwrap_err().code(),

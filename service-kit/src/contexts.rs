@@ -19,7 +19,10 @@ use serde_json::{Map, Value};
 use toml::de::{DeValue, ValueDeserializer};
 use url::Url;
 
-use crate::clusters::TableError;
+use crate::{
+    backend::{self, BackendAddress, RouteGroup},
+    clusters::TableError,
+};
 
 /// The context of instances that name none.
 pub const DEFAULT: &str = "default";
@@ -60,6 +63,18 @@ pub struct Context {
     /// The feature flags of all instances of the context, by name.
     #[serde(default, deserialize_with = "features")]
     pub features: Map<String, Value>,
+    /// The addresses of the server that serves the instances of the context in Hamlet's stead. None when Hamlet serves them.
+    #[serde(default, deserialize_with = "backend::addresses")]
+    pub backend: Vec<BackendAddress>,
+    /// The groups of routes that Hamlet serves all the same.
+    #[serde(default, deserialize_with = "backend::own")]
+    pub own: Vec<RouteGroup>,
+    /// The admin door of that server.
+    #[serde(default, deserialize_with = "backend::admin_backend")]
+    pub admin_backend: Option<Url>,
+    /// The file with the password of that door.
+    #[serde(default)]
+    pub admin_backend_password_file: Option<PathBuf>,
 }
 
 /// Who runs an installation, as owners see it. Each part may be empty, not all of them.
@@ -194,6 +209,12 @@ pub(crate) fn read(at: usize, tables: DeValue<'_>) -> Result<Contexts, TableErro
                 at: error.span().map_or(at, |span| span.start),
                 what: format!("contexts.{name}: {}", error.message()),
             })?;
+        if let Some(wrong) = context.contradiction() {
+            return Err(TableError {
+                at,
+                what: format!("contexts.{name}: {wrong}"),
+            });
+        }
         contexts.insert(name, context);
     }
     Ok(Contexts::new(contexts))
@@ -212,7 +233,41 @@ impl Default for Context {
             operator_link: String::new(),
             block_after_failed_logins: 0,
             features: Map::new(),
+            backend: Vec::new(),
+            own: Vec::new(),
+            admin_backend: None,
+            admin_backend_password_file: None,
         }
+    }
+}
+
+impl Context {
+    /// Why settings of the context do not fit each other; `None` when they do.
+    fn contradiction(&self) -> Option<String> {
+        if let Some(group) = self.own.first()
+            && self.backend.is_empty()
+        {
+            return Some(format!(
+                "own: has {:?}, but there is no backend, so all is Hamlet's; leave own out, or name the backend",
+                group.name()
+            ));
+        }
+        if let Some(group) = self.own.iter().find(|group| group.needs_storage())
+            && self.storage.is_none()
+        {
+            return Some(format!(
+                "own: {:?} needs storage, the file store in which the backend finds the code of apps; set it, or leave \
+                 the group to the backend",
+                group.name()
+            ));
+        }
+        if self.admin_backend.is_some() != self.admin_backend_password_file.is_some() {
+            return Some(
+                "admin_backend and admin_backend_password_file belong together; set both, or none"
+                    .to_owned(),
+            );
+        }
+        None
     }
 }
 
@@ -308,6 +363,50 @@ mod tests {
         assert_eq!(read.ok().as_deref(), Some(expected));
         let refused = flags("since = 2026-11-30").err();
         assert!(refused.is_some_and(|error| error.what.contains("in quotes")));
+    }
+
+    #[test]
+    fn a_backend_has_one_address_or_several() {
+        let read = |lines: &str| {
+            let text = format!("[one]\n{lines}");
+            let tables = DeTable::parse(&text).map(toml::Spanned::into_inner);
+            read(0, DeValue::Table(tables.unwrap_or_default()))
+                .map(|it| it.get("one"))
+                .map_err(|error| error.what)
+        };
+        let addresses = |lines: &str| {
+            let context = read(lines).unwrap_or_default();
+            let addresses = context.backend.iter().map(ToString::to_string);
+            addresses.collect::<Vec<_>>()
+        };
+        assert_eq!(
+            addresses("backend = 'http://127.0.0.1:8085'"),
+            ["http://127.0.0.1:8085"]
+        );
+        let two = "backend = ['http://a:1', 'http://b:2']\nown = ['flags']";
+        assert_eq!(addresses(two), ["http://a:1", "http://b:2"]);
+        for (wrong, told) in [
+            ("backend = 7", "neither an address nor a list"),
+            ("backend = []", "0 addresses"),
+            ("backend = ['http://a', 'http://a:80']", "twice"),
+            ("backend = 'http://u:secret@a'", "number 1 is no address"),
+            ("backend = 'https://a'", "with TLS"),
+            ("own = ['flags']", "there is no backend"),
+            (
+                "backend = 'http://a'\nown = ['files']",
+                "choose from apps, konnectors, flags, passphrase",
+            ),
+            ("backend = 'http://a'\nown = ['apps']", "needs storage"),
+            ("admin_backend = 'http://a'", "belong together"),
+            (
+                "admin_backend = 'http://u:secret@a'",
+                "admin_backend: is no address",
+            ),
+        ] {
+            let refused = read(wrong).err().unwrap_or_default();
+            assert!(refused.contains(told), "{wrong}: {refused}");
+            assert!(!refused.contains("secret"), "{refused}");
+        }
     }
 
     fn context(registries: &[&str]) -> Context {

@@ -15,6 +15,7 @@
 //! - [`languages`], [`passphrase`]: what several programs have to agree on
 //! - [`secret`]: secret values
 
+pub mod backend;
 pub mod caller;
 pub mod clusters;
 pub mod config;

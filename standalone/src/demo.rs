@@ -48,6 +48,8 @@ pub(crate) struct Demo<'a> {
     pub(crate) apps: Option<&'a Path>,
     /// The data folder.
     pub(crate) data: &'a Path,
+    /// The settings of instances, which say where a browser finds one.
+    pub(crate) instances: &'a instance_svc::Config,
 }
 
 impl Demo<'_> {
@@ -157,15 +159,9 @@ impl Demo<'_> {
 
     fn farewell(&self, domain: &str, link: Option<&str>, suggest_other: bool) {
         let mut text = String::new();
-        if let Some(link) = link {
-            // Writing to a String cannot fail.
-            let _ = write!(
-                text,
-                "\nThe owner of {domain} chooses a passphrase at\n  {link}\n"
-            );
-        }
         let port = self.public.port();
         let hamlet = command(self.data);
+        // Writing to a String cannot fail.
         let _ = write!(
             text,
             "\nTry next, in another terminal:\n  {hamlet} instances ls\n  {hamlet} files tree {domain}\n"
@@ -178,6 +174,18 @@ impl Demo<'_> {
                 "  {hamlet} instances add {OTHER}:{port} --locale de{apps} --public-name Bob"
             );
         }
+        // The last line is what a person does next.
+        let _ = match link {
+            Some(link) => write!(
+                text,
+                "\nOpen {domain} in a browser. Its owner chooses a passphrase there, and then sees its apps:\n  {link}\n"
+            ),
+            None => write!(
+                text,
+                "\nOpen {domain} in a browser. Its owner logs in there with the passphrase:\n  {}\n",
+                self.instances.url_of(domain)
+            ),
+        };
         say(&text);
     }
 }

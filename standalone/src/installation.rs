@@ -209,6 +209,7 @@ impl Installation {
                 door: &door,
                 apps: apps.as_deref(),
                 data: &settings.data,
+                instances: &settings.instances,
             };
             tokio::select! {
                 shown = demo.run() => shown?,
@@ -289,6 +290,7 @@ impl Installation {
                     couch: couch.clone(),
                     contexts: contexts.clone(),
                     cluster_key: cluster_key.clone(),
+                    instances: peer::connect(&instances, cluster_key)?,
                     app_folder,
                 },
                 apps_listener,

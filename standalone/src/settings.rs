@@ -133,6 +133,9 @@ Tables have no flags. What a file holds that nobody knows, or that cannot be use
 | `features` | `{}` | Feature flags of all instances of the context, by name. A name with a dot stands in quotes: `\"drive.office\" = true` below `[contexts.NAME.features]`. Not taken over from `[contexts.default]` |
 | `subdomains` | `\"nested\"` | Whether the hosts of apps are `slug.instance` (`\"nested\"`) or `name-slug.parent` (`\"flat\"`); with flat ones, no name of an instance may have a hyphen before its first dot |
 | `storage` | none | A folder on which other software keeps the files of instances, as `file:///var/lib/files`: see [file-store.md](file-store.md). Not taken over from `[contexts.default]` |
+| `backend` | none | The server that serves the instances in Hamlet's stead, as `http://127.0.0.1:8085`, or a list of such addresses: see [gateway.md](gateway.md#a-backend). Not taken over from `[contexts.default]` |
+| `own` | `[]` | The groups of routes that Hamlet serves although there is a `backend`: `apps`, `konnectors` (both need `storage`), `flags`, `passphrase` |
+| `admin_backend`, `admin_backend_password_file` | those of `--admin-backend` | The admin door of that server, as `http://127.0.0.1:6060`, and the file with its password. It destroys instances with accounts at other services, and answers the [routes that Hamlet does not have](json-api.md#passed-on) |
 
 Instances that name no context, or one that the file does not know, have the settings of `[contexts.default]`.
 

@@ -394,6 +394,9 @@ impl Cluster {
             arguments.push(replicas("files-service", Part::Files));
             arguments.push(replicas("apps-service", Part::Apps));
         }
+        if part == Part::Apps {
+            arguments.push(replicas("instance-service", Part::Instances));
+        }
         arguments.extend((self.flags)(part));
         arguments
     }

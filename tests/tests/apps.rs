@@ -23,10 +23,10 @@ fn apps_are_installed_updated_and_removed_after_the_creation() {
     run(&format!("apps install {alice} home --dry-run"));
     assert_eq!(run(&format!("apps ls {alice} -o name")), "");
     let installed = run(&format!("apps install {alice} home"));
-    assert!(installed.contains("1.0.0"), "{installed}");
+    assert!(installed.contains("1.1.0"), "{installed}");
     let all = run("apps install --all-domains home");
     assert!(all.contains(&alice) && all.contains(&bob), "{all}");
-    let shown = run("instances show-app-version home 1.0.0");
+    let shown = run("instances show-app-version home 1.1.0");
     assert_eq!(shown, format!("{alice}\n{bob}\n"));
     assert_eq!(cli.run("instances show-app-version home 9.9.9").code, 3);
 

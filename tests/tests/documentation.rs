@@ -266,8 +266,9 @@ fn every_page_that_is_linked_exists() {
         let folder = root().join(page).parent().unwrap().to_owned();
         for link in text.split("](").skip(1) {
             let target = link.split(')').next().unwrap();
-            if !target.contains("://") && !target.starts_with('#') {
-                assert!(folder.join(target).exists(), "{page}: {target}");
+            let file = target.split('#').next().unwrap();
+            if !target.contains("://") && !file.is_empty() {
+                assert!(folder.join(file).exists(), "{page}: {target}");
             }
         }
     }

@@ -141,7 +141,7 @@ async fn an_instance_lies_on_the_file_store_until_it_is_destroyed() {
         .filter_map(|it| it["path"].as_str()?.strip_prefix('/').map(str::to_owned))
         .filter(|path| !path.is_empty())
         .collect();
-    let code = ".cozy_apps/home/1.0.0";
+    let code = ".cozy_apps/home/1.1.0";
     expected.extend([".cozy_apps", ".cozy_apps/home", code].map(str::to_owned));
     let app = root().join("examples/apps/home");
     expected.extend(tree(&app).into_iter().map(|path| {

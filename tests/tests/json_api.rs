@@ -51,7 +51,8 @@ async fn an_instance_lives_by_json_alone() {
     let (_place, daemon, door) = start();
     let alice = daemon.domain("alice");
     let target = format!(
-        "/instances?Domain={alice}&Locale=fr&Settings=offer:free,tz:Europe/Paris&Email=a@example.org"
+        "/instances?Domain={alice}&Locale=fr&Settings=offer:free,tz:Europe/Paris&Email=a@example.org\
+         &OrgDomain=org.example&OrgID=g1"
     );
     let request = door.request(Method::POST, &target);
     let request = request
@@ -61,7 +62,10 @@ async fn an_instance_lives_by_json_alone() {
     assert_eq!(created.status, StatusCode::CREATED, "{created:?}");
     assert_eq!(created.headers["x-request-id"], "request-1");
     let body = created.json();
-    assert!(body["data"]["attributes"]["register_token"].is_string());
+    let attributes = &body["data"]["attributes"];
+    assert!(attributes["register_token"].is_string());
+    assert_eq!(attributes["org_domain"], "org.example");
+    assert_eq!(attributes["org_id"], "g1");
     assert!(body["meta"]["operation"].is_string());
 
     // The same key begins nothing new, and another request with it is refused.
@@ -284,8 +288,20 @@ async fn refusals_name_what_is_wrong() {
         (
             "POST",
             "/instances?Domain=c.example&KdfIterations=100000",
-            501,
+            400,
+            json!("Passphrase"),
+        ),
+        (
+            "POST",
+            "/instances?Domain=c.example&Passphrase=x&KdfIterations=1000",
+            422,
             json!("KdfIterations"),
+        ),
+        (
+            "POST",
+            "/instances?Domain=c.example&OrgDomain=a%20b",
+            422,
+            json!("OrgDomain"),
         ),
         (
             "POST",

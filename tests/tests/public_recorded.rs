@@ -34,6 +34,8 @@ enum Instead {
     Succeeds,
     /// The app is shown as it is in the end.
     Settled,
+    /// It does not, and is no JSON.
+    File,
     /// It is a refusal with this status.
     Refused(u16),
 }
@@ -210,7 +212,10 @@ fn instead_of(what: &str) -> Instead {
         "kind mismatch" | "webapp as konnector" => Instead::Refused(409),
         "unknown channel" => Instead::Refused(422),
         "open" | "PUT logs" => Instead::Refused(501),
-        what if what.starts_with("icon") || what.starts_with("download") => Instead::Refused(501),
+        "icon" | "icon version" => Instead::File,
+        // That is not the one that is installed.
+        "icon other version" => Instead::Refused(404),
+        what if what.starts_with("download") => Instead::Refused(501),
         _ => Instead::Nothing,
     }
 }
@@ -247,6 +252,9 @@ impl Compared<'_> {
         self.check(reply.kind.as_deref() == kind, || {
             format!("has the type {:?}", reply.kind)
         });
+        if instead == Instead::File {
+            return self.check(!reply.text.is_empty(), || "has no body".to_owned());
+        }
         match &exchange["response"] {
             Value::Null => self.check(reply.text.is_empty(), || "has a body".to_owned()),
             // The same as that of another command, or left out.

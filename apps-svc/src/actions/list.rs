@@ -1,10 +1,16 @@
 //! Lists apps, page by page.
 
+use hamlet_proto::hamlet::instance::v1::Tenant;
+
+use super::Shared;
 use crate::{
     domain::app_type::AppType,
     error::Error,
     store::{AppDocument, Store},
 };
+
+/// How many apps the page of another one may embed.
+const NAMED: usize = 100;
 
 /// A page of apps.
 #[derive(Debug)]
@@ -31,4 +37,10 @@ pub(crate) async fn list(
         .and_then(|app| app.id.rsplit_once('/'))
         .map(|(_, slug)| slug.to_owned());
     Ok(Page { apps, next })
+}
+
+/// The slugs of the first hundred web apps.
+pub(crate) async fn slugs(shared: &Shared, tenant: &Tenant) -> Result<Vec<String>, Error> {
+    let store = shared.store(tenant)?;
+    store.slugs(AppType::Webapp, NAMED).await
 }

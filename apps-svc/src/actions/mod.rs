@@ -1,10 +1,14 @@
 //! What can be done with apps: one action per file.
 
+mod adopt_code;
+pub(crate) mod authorize;
 mod belongings;
 pub(crate) mod check;
 mod fetch;
 pub(crate) mod install;
 pub(crate) mod list;
+pub(crate) mod open;
+pub(crate) mod page;
 pub(crate) mod sweep;
 pub(crate) mod uninstall;
 pub(crate) mod update;
@@ -17,7 +21,9 @@ use std::{
 use couch::Clusters;
 use tokio::sync::{Mutex, MutexGuard, Semaphore};
 
-use hamlet_proto::hamlet::instance::v1::Tenant;
+use hamlet_proto::hamlet::instance::v1::{Tenant, identity_service_client::IdentityServiceClient};
+use quick_cache::sync::Cache;
+use service_kit::peer::Peer;
 
 use crate::{code::Code, contents::Contents, error::Error, sources::Sources, store::Store};
 
@@ -33,13 +39,29 @@ pub(crate) struct Shared {
     pub(crate) contents: Contents,
     pub(crate) code: Code,
     pub(crate) sources: Sources,
+    /// Who calls, and what the pages of apps hold for them.
+    identity: IdentityServiceClient<Peer>,
+    open_apps: Arc<open::OpenApps>,
+    templates: Arc<page::Templates>,
+    /// Apps whose code on the file store cannot be used.
+    unusable: Arc<Cache<String, ()>>,
     at_once: Arc<Semaphore>,
     locks: Arc<Vec<Mutex<()>>>,
 }
 
 impl Shared {
-    pub(crate) fn new(couch: Clusters, contents: Contents, code: Code, sources: Sources) -> Self {
+    pub(crate) fn new(
+        couch: Clusters,
+        contents: Contents,
+        code: Code,
+        sources: Sources,
+        instances: Peer,
+    ) -> Self {
         Self {
+            identity: IdentityServiceClient::new(instances),
+            open_apps: Arc::new(open::open_apps()),
+            templates: Arc::new(page::templates()),
+            unusable: Arc::new(Cache::new(adopt_code::REMEMBERED)),
             couch,
             contents,
             code,

@@ -8,7 +8,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use crate::{
     actions::install::Settled,
     domain::app_type::AppType,
-    store::{AppDocument, text},
+    store::{AppDocument, localized_name, text},
 };
 
 /// The kind of app that a request names; web app by default. `None` for an unknown number.
@@ -34,7 +34,7 @@ pub(super) fn app(kind: AppType, document: &AppDocument, shown: Shown<'_>) -> Ap
     let text = |name: &str| text(document, name).to_owned();
     App {
         slug: text("slug"),
-        display_name: title(document, shown.locale).to_owned(),
+        display_name: localized_name(document, shown.locale).to_owned(),
         kind: match kind {
             AppType::Webapp => app::Kind::Webapp.into(),
             AppType::Konnector => app::Kind::Konnector.into(),
@@ -62,15 +62,6 @@ pub(super) fn settled(kind: AppType, settled: &Settled, shown: Shown<'_>) -> App
         unchanged: Some(settled.unchanged),
         ..app(kind, &settled.app, shown)
     }
-}
-
-fn title<'a>(app: &'a AppDocument, locale: &str) -> &'a str {
-    app.body
-        .get("locales")
-        .and_then(|locales| locales.get(locale))
-        .and_then(|texts| texts.get("name"))
-        .and_then(Value::as_str)
-        .unwrap_or_else(|| text(app, "name"))
 }
 
 fn timestamp(text: &str) -> Option<Timestamp> {

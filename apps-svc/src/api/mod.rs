@@ -1,6 +1,7 @@
 //! Translates between the contract and the domain.
 
 mod convert;
+pub(crate) mod http;
 mod lifecycle;
 mod service;
 

@@ -130,7 +130,7 @@ impl Installation<'_> {
 
     /// The key of the app's pointer in the content store: derived from source, version and checksum.
     pub(crate) fn form(&self) -> String {
-        derived_id(&[self.source, self.version, self.checksum])
+        form(self.source, self.version, self.checksum)
     }
 
     /// The folder of the app's code on a file store that other software uses, too.
@@ -141,6 +141,11 @@ impl Installation<'_> {
     fn trigger_id(&self, service: &str) -> String {
         trigger_id(self.prefix, self.slug, service)
     }
+}
+
+/// The key of the pointer of an app with this source, version and checksum.
+pub(crate) fn form(source: &str, version: &str, checksum: &str) -> String {
+    derived_id(&[source, version, checksum])
 }
 
 /// The id of the trigger of a service. It is deterministic, as that of the permission.

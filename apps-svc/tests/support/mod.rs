@@ -11,10 +11,12 @@
     reason = "each test file is a separate crate and uses only a part of this; a failed expectation is the test failing"
 )]
 
+pub(crate) mod browser;
 pub(crate) mod registry;
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -26,17 +28,19 @@ use hamlet_proto::hamlet::{
         apps_lifecycle_service_client::AppsLifecycleServiceClient,
         apps_service_client::AppsServiceClient,
     },
-    instance::v1::Tenant,
+    instance::v1::{AppPage, GetAppPageRequest, Tenant},
 };
 use serde_json::Value;
 use service_kit::{
-    caller::{Door, for_tenant},
-    contexts::{Context, Contexts},
+    caller::{Caller, Door, for_tenant},
+    contexts::{Context, Contexts, Subdomains},
+    peer,
     status::reason,
 };
 use test_kit::{
     database::{self, Server},
     doors::{self, Service, Way, cluster_key, listen},
+    fake::Fake,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Request, Status};
@@ -66,6 +70,9 @@ pub(crate) struct World {
     pub(crate) contents: PathBuf,
     pub(crate) registry: Registry,
     pub(crate) folder: tempfile::TempDir,
+    /// The instance service, which knows what pages hold.
+    pub(crate) instances: Fake,
+    pub(crate) address: SocketAddr,
     service: Service,
     _server: Server,
     _stop: DropGuard,
@@ -120,10 +127,13 @@ impl World {
             None => contexts(&registry, &folder.path().join("store")),
         };
         let contents = folder.path().join("contents");
+        let instances = instances();
         let dependencies = Dependencies {
             couch: couch.clone().into(),
             contexts,
             cluster_key: cluster_key().into(),
+            instances: peer::connect(&format!("http://{}", instances.address()), cluster_key())
+                .unwrap(),
             app_folder,
         };
         let (listener, address) = listen().await;
@@ -143,6 +153,8 @@ impl World {
             contents,
             registry,
             folder,
+            instances,
+            address,
             service: Service::at(address).await,
             _server: server,
             _stop: stop.drop_guard(),
@@ -290,6 +302,23 @@ impl World {
     }
 }
 
+/// An instance service that gives each app a token for its owner.
+fn instances() -> Fake {
+    let instances = Fake::service();
+    instances.answer(|request: Request<GetAppPageRequest>| {
+        let caller = Caller::of(&request)?;
+        let session = caller.identity().map(|it| it.session_id.clone());
+        let slug = &request.get_ref().slug;
+        Ok(AppPage {
+            token: session.map_or_else(String::new, |id| format!("{slug} for {id}")),
+            flags: r#"{"a.flag":true}"#.to_owned(),
+            capabilities: r#"{"can_auth_with_password":true}"#.to_owned(),
+            tracking: false,
+        })
+    });
+    instances
+}
+
 fn contexts(registry: &Registry, file_store: &Path) -> Contexts {
     let context = |spaces: &[&str]| Context {
         registries: spaces.iter().map(|space| registry.space(space)).collect(),
@@ -303,6 +332,13 @@ fn contexts(registry: &Registry, file_store: &Path) -> Contexts {
         ("default".to_owned(), context(&["main"])),
         ("next".to_owned(), context(&["next"])),
         ("acme".to_owned(), context(&["acme"])),
+        (
+            "flat".to_owned(),
+            Context {
+                subdomains: Subdomains::Flat,
+                ..context(&["main"])
+            },
+        ),
         ("broken".to_owned(), context(&["broken"])),
         ("silent".to_owned(), context(&["silent"])),
         (

@@ -306,6 +306,8 @@ pub(super) static ROWS: &[Row] = &[
     row("franceconnect_id", "franceconnect id", |i| {
         i.franceconnect_id.clone()
     }),
+    row("org_domain", "organisation", |i| i.org_domain.clone()),
+    row("org_id", "organisation id", |i| i.org_id.clone()),
     row("sponsorships", "sponsorships", |i| {
         i.sponsorships.join(", ")
     }),

@@ -3,7 +3,7 @@
 use hamlet_proto::{
     hamlet::instance::v1::{
         CleanSessionsResult, CreateInstanceResult, DeleteInstanceResult, Instance,
-        OperationMetadata, PurgeOrphansResult, RegisterLink, RemovedCount, ResetLink,
+        OperationMetadata, PurgeOrphansResult, RegisterLink, RelayResult, RemovedCount, ResetLink,
     },
     unpack,
 };
@@ -139,6 +139,19 @@ impl Outcome<'_> {
                     known.push(("would be removed", "nothing".to_owned()));
                 }
                 facts(&known)
+            });
+        }
+        if let Some(result) = unpack::<RelayResult>(response)? {
+            let name = &succeeded.operation.name;
+            return output::one(format, &result, name, || {
+                let answered = match result.http_status {
+                    0 => "nothing; look at the instance for what was done".to_owned(),
+                    status => status.to_string(),
+                };
+                facts(&[
+                    ("passed on to the admin backend", result.route.clone()),
+                    ("answered", answered),
+                ])
             });
         }
         operation::print(format, &succeeded.operation)

@@ -3,9 +3,9 @@
 use ::http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode,
     header::{
-        CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
-        LOCATION, REFERRER_POLICY, RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
-        X_FRAME_OPTIONS,
+        ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_SECURITY_POLICY,
+        CONTENT_TYPE, LOCATION, REFERRER_POLICY, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
+        X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
     },
 };
 use bytes::Bytes;
@@ -29,7 +29,7 @@ use crate::{
 pub(crate) struct Negotiated {
     head_only: bool,
     media_type: MediaType,
-    headers: HeaderMap,
+    languages: HeaderMap,
 }
 
 impl Negotiated {
@@ -40,15 +40,20 @@ impl Negotiated {
         } else {
             MediaType::Json
         };
+        // The rest is not needed, and every forwarded request would pay for its copy.
+        let mut languages = HeaderMap::new();
+        for value in request.headers().get_all(ACCEPT_LANGUAGE) {
+            languages.append(ACCEPT_LANGUAGE, value.clone());
+        }
         Self {
             head_only: request.method() == Method::HEAD,
             media_type: accept::media_type(request.headers(), otherwise),
-            headers: request.headers().clone(),
+            languages,
         }
     }
 
     pub(crate) fn language(&self, pages: &Pages, locale: &str) -> String {
-        accept::language(&self.headers, |language| pages.knows(language))
+        accept::language(&self.languages, |language| pages.knows(language))
             .unwrap_or_else(|| pages.language_of(locale).to_owned())
     }
 
@@ -271,6 +276,37 @@ pub(crate) fn redirect(domain: &str, path_and_query: &str) -> Option<Response<Bo
     let mut response = plain(StatusCode::PERMANENT_REDIRECT, "this address has changed");
     response.headers_mut().insert(LOCATION, location);
     Some(response)
+}
+
+/// Redirects to another path of the same host for now, as the original does.
+pub(crate) fn found_at(location: &'static str) -> Response<Body> {
+    let mut response = plain(StatusCode::FOUND, "go on at the address in Location");
+    response
+        .headers_mut()
+        .insert(LOCATION, HeaderValue::from_static(location));
+    response
+}
+
+/// Redirects to another path of the same host, with GET.
+fn see_other(location: &str) -> Response<Body> {
+    let mut response = plain(StatusCode::SEE_OTHER, "go on at the address in Location");
+    match HeaderValue::try_from(location) {
+        Ok(location) => {
+            response.headers_mut().insert(LOCATION, location);
+            response
+        }
+        // A query that came in as a URI can stand in a header.
+        Err(_) => plain(StatusCode::BAD_REQUEST, "the address cannot be used"),
+    }
+}
+
+/// Leads to the start page of an instance, for now.
+pub(crate) fn to_start(url: &str) -> Response<Body> {
+    let mut response = see_other(url);
+    if response.headers().contains_key(LOCATION) {
+        *response.status_mut() = StatusCode::FOUND;
+    }
+    response
 }
 
 /// The icon of all pages.

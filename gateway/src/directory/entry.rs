@@ -6,11 +6,17 @@ use std::{
 };
 
 use hamlet_proto::hamlet::instance::v1::{
-    Operator, ResolveHostResponse, Tenant, resolve_host_response::HostState,
+    Backend, Operator, ResolveHostResponse, Tenant, resolve_host_response::HostState,
 };
 use http::HeaderValue;
 use prost_types::Timestamp;
-use service_kit::{caller::header_value, telemetry::Trace};
+use service_kit::{
+    backend::{BackendAddress, RouteGroup},
+    caller::header_value,
+    telemetry::Trace,
+};
+
+use crate::host::Host;
 
 /// How many different values of a kind are shared between entries. There are a handful of each.
 const SHARED: usize = 256;
@@ -55,6 +61,10 @@ pub(crate) struct HostTenant {
     /// The main domain, with its port when it has one.
     pub(crate) domain: Text,
     pub(crate) locale: Arc<str>,
+    /// Its address in a browser. Of a usual one, only what precedes the domain.
+    url: Arc<str>,
+    /// Whether the address is `url`, the domain and a slash.
+    has_usual_url: bool,
     /// Whether calls for it are logged in detail.
     pub(crate) debug: bool,
 }
@@ -68,8 +78,42 @@ pub(crate) struct HostEntry {
     pub(crate) state: InstanceState,
     /// The app of an app host; empty for the instance itself.
     pub(crate) app_slug: Box<str>,
+    /// Whether the owner has yet to choose a passphrase.
+    pub(crate) onboarding: bool,
     /// Who runs the installation; `None` when the configuration does not say.
     pub(crate) operator: Option<Arc<Operator>>,
+    /// The server that serves the instance in Hamlet's stead; `None` when Hamlet does.
+    pub(crate) backend: Option<Arc<BackendRoute>>,
+    /// Whether other software has set the state.
+    pub(crate) set_by_other_software: bool,
+}
+
+/// Where the requests for the instances of a context go, when Hamlet does not serve them.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct BackendRoute {
+    /// The addresses of the server.
+    pub(crate) addresses: Vec<BackendAddress>,
+    /// The groups of routes that Hamlet serves all the same.
+    pub(crate) own: Vec<RouteGroup>,
+}
+
+impl BackendRoute {
+    /// Reads what the instance service says. `None` if an address cannot be used: then nobody serves the instance, rather
+    /// than the wrong server. A group that this version does not have stays with the backend.
+    fn read(backend: &Backend) -> Option<Self> {
+        let addresses = backend.addresses.iter();
+        let addresses: Vec<_> = addresses
+            .map(|text| BackendAddress::parse(text).ok())
+            .collect::<Option<_>>()?;
+        (!addresses.is_empty()).then(|| Self {
+            addresses,
+            own: backend
+                .own
+                .iter()
+                .filter_map(|name| RouteGroup::named(name))
+                .collect(),
+        })
+    }
 }
 
 /// The outcome of resolving a host.
@@ -102,6 +146,39 @@ impl HostEntry {
     }
 }
 
+impl HostEntry {
+    /// Whether the host is that of an app of an active instance whose owner has yet to choose a passphrase.
+    pub(crate) fn is_app_without_owner(&self) -> bool {
+        self.onboarding && !self.app_slug.is_empty() && self.state == InstanceState::Active
+    }
+}
+
+impl HostTenant {
+    /// The main domain as a host.
+    pub(crate) fn host(&self) -> Option<Host> {
+        let domain = self.domain.as_str();
+        // Domains are kept in Unicode.
+        let name = match domain.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+            _ => domain,
+        };
+        if name.is_ascii() {
+            return Host::parse(name).ok();
+        }
+        let name = idna::domain_to_ascii(name).ok()?;
+        Host::parse(&name).ok()
+    }
+
+    /// The address of the instance in a browser, with a final slash.
+    pub(crate) fn url(&self) -> String {
+        if self.has_usual_url {
+            format!("{}{}/", self.url, self.domain.as_str())
+        } else {
+            self.url.as_ref().to_owned()
+        }
+    }
+}
+
 /// An answer of the instance service.
 pub(super) struct Answer {
     pub(super) resolution: Resolution,
@@ -116,6 +193,7 @@ pub(super) struct Answer {
 pub(super) struct Reader {
     texts: Mutex<Vec<Arc<str>>>,
     operators: Mutex<Vec<Arc<Operator>>>,
+    backends: Mutex<Vec<Arc<BackendRoute>>>,
 }
 
 impl Reader {
@@ -148,13 +226,28 @@ impl Reader {
             },
             HostState::Unspecified => return None,
         };
+        let set_by_other_software = response.set_by_other_software;
+        let backend = match &response.backend {
+            Some(told) => {
+                let route = Arc::new(BackendRoute::read(told)?);
+                Some(shared(
+                    &self.backends,
+                    |it| *it == *route,
+                    || Arc::clone(&route),
+                ))
+            }
+            None => None,
+        };
         let tenant = response.tenant?;
         let header = HeaderValue::try_from(header_value(&tenant)).ok()?;
         Some(HostEntry {
             tenant: self.tenant(key, tenant),
             header,
             state,
+            backend,
+            set_by_other_software,
             app_slug: response.app_slug.into(),
+            onboarding: response.onboarding,
             operator: response.operator.map(|operator| {
                 shared(
                     &self.operators,
@@ -167,9 +260,15 @@ impl Reader {
 
     fn tenant(&self, key: &Arc<str>, tenant: Tenant) -> HostTenant {
         let text = |text: &str| shared(&self.texts, |it| *it == *text, || text.into());
+        let before = tenant
+            .url
+            .strip_suffix('/')
+            .and_then(|url| url.strip_suffix(tenant.domain.as_str()));
         HostTenant {
             locale: text(&tenant.locale),
             debug: tenant.debug,
+            has_usual_url: before.is_some(),
+            url: before.map_or_else(|| tenant.url.as_str().into(), text),
             id: Text(tenant.id.into()),
             domain: Text(if tenant.domain.as_str() == key.as_ref() {
                 Arc::clone(key)
@@ -200,6 +299,31 @@ fn shared<T: ?Sized>(
 }
 
 #[cfg(test)]
+impl HostEntry {
+    /// An entry of nobody's, for tests that look at its state.
+    pub(crate) fn of_state(state: InstanceState, set_by_other_software: bool) -> Self {
+        let text = || Arc::<str>::from("");
+        Self {
+            tenant: HostTenant {
+                id: Text(text()),
+                domain: Text(text()),
+                locale: text(),
+                url: text(),
+                has_usual_url: false,
+                debug: false,
+            },
+            header: HeaderValue::from_static(""),
+            state,
+            app_slug: "".into(),
+            onboarding: false,
+            operator: None,
+            backend: None,
+            set_by_other_software,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     #![allow(
         clippy::unwrap_used,
@@ -209,7 +333,8 @@ mod tests {
 
     use std::sync::Arc;
 
-    use hamlet_proto::hamlet::instance::v1::{Operator, ResolveHostResponse, Tenant};
+    use hamlet_proto::hamlet::instance::v1::{Backend, Operator, ResolveHostResponse, Tenant};
+    use service_kit::backend::RouteGroup;
 
     use super::{HostEntry, Reader, Resolution};
 
@@ -245,6 +370,37 @@ mod tests {
         assert!(Arc::ptr_eq(&one.tenant.locale, &two.tenant.locale));
         let operators = [one.operator.as_ref(), two.operator.as_ref()].map(Option::unwrap);
         assert!(Arc::ptr_eq(operators[0], operators[1]));
+        assert_eq!(one.tenant.url(), "http://a.example:8080/");
+        assert_eq!(two.tenant.url(), "http://b.example/");
+        let odd = entry(&reader, "c.example", "https://elsewhere.example/c/");
+        assert_eq!(odd.tenant.url(), "https://elsewhere.example/c/");
+    }
+
+    #[test]
+    fn a_backend_is_kept_once_and_one_that_cannot_be_used_is_no_answer() {
+        let reader = Reader::default();
+        let read = |address: &str| {
+            let response = ResolveHostResponse {
+                tenant: Some(Tenant::default()),
+                state: 1,
+                backend: Some(Backend {
+                    addresses: vec![address.to_owned()],
+                    own: vec!["flags".to_owned(), "of a later version".to_owned()],
+                }),
+                ..ResolveHostResponse::default()
+            };
+            reader.read(&"".into(), response).map(|it| it.resolution)
+        };
+        let Some(Resolution::Found(one)) = read("http://127.0.0.1:1") else {
+            panic!("no answer");
+        };
+        let Some(Resolution::Found(two)) = read("http://127.0.0.1:1/") else {
+            panic!("no answer");
+        };
+        let backends = [one.backend.as_ref(), two.backend.as_ref()].map(Option::unwrap);
+        assert!(Arc::ptr_eq(backends[0], backends[1]));
+        assert_eq!(backends[0].own, [RouteGroup::Flags]);
+        assert!(read("https://127.0.0.1").is_none());
     }
 
     #[test]

@@ -52,6 +52,8 @@ pub(crate) struct Freshness {
     life: u64,
     keys: RandomState,
     changed: Box<[AtomicU64]>,
+    /// How many changes and resets there were.
+    changes: AtomicU64,
     /// The stream has carried all changes since.
     complete_since: AtomicU64,
     /// When the last heartbeat of that stream came; 0 for never.
@@ -70,6 +72,7 @@ impl Freshness {
             changed: std::iter::repeat_with(AtomicU64::default)
                 .take(SLOTS)
                 .collect(),
+            changes: AtomicU64::new(0),
             complete_since: AtomicU64::new(u64::MAX),
             beat: AtomicU64::new(0),
             earlier_since: AtomicU64::new(u64::MAX),
@@ -114,6 +117,12 @@ impl Freshness {
             self.earlier_beat.store(beat, Ordering::Release);
         }
         self.complete_since.store(self.now(), Ordering::Release);
+        self.changes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How many changes and resets there were.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// The stream has carried everything up to now.
@@ -170,6 +179,7 @@ impl Freshness {
         if let Some(changed) = self.changed.get(usize::from(slot)) {
             changed.fetch_max(self.now(), Ordering::AcqRel);
         }
+        self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
     #[expect(

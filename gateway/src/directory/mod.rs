@@ -44,7 +44,7 @@ use self::{
 };
 use crate::{Config, host::Host, route::Service, services::Services};
 
-pub(crate) use self::entry::{HostEntry, InstanceState, Resolution};
+pub(crate) use self::entry::{BackendRoute, HostEntry, InstanceState, Resolution};
 
 /// How long the instance service may take to resolve a host.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
@@ -147,6 +147,20 @@ impl Directory {
             Found::Right(answer) => Some(noticed(answer)),
             Found::Old(..) | Found::Nothing => None,
         }
+    }
+
+    /// Resolves `host` for nobody's call. Hosts count as asked for meanwhile, so that changes are watched.
+    pub(crate) async fn look(&self, host: &Host) -> Resolution {
+        match self.core.find(host.name(), self.core.freshness.now()) {
+            Found::Right(answer) => answer,
+            Found::Old(..) | Found::Nothing => self.core.ask_for(host.name()).await,
+        }
+    }
+
+    /// How often answers may have changed so far. It says nothing while changes are not told.
+    pub(crate) fn changes(&self) -> Option<u64> {
+        let freshness = &self.core.freshness;
+        freshness.is_fresh().then(|| freshness.changes())
     }
 
     /// Resolves `host`.

@@ -20,7 +20,8 @@ use crate::{
     credential::{Credential, CredentialError},
     directory::{Directory, HostEntry, Resolution},
     exposure::Exposure,
-    forward::{Forwarder, Whose},
+    forward::{Forwarder, Target, Whose},
+    gate::Passage,
     guesses::Guesses,
     health::{self, HealthService, Readiness},
     host::Host,
@@ -67,6 +68,7 @@ impl Handler for AdminDoor {
                 host: client.host_or(&host),
                 entry: None,
                 identity: None,
+                passage: Passage::Free,
                 trace: &origin.trace,
                 last_lines: &origin.last_lines,
             };
@@ -132,6 +134,7 @@ impl AdminDoor {
             host,
             entry: entry.as_ref(),
             identity: None,
+            passage: Passage::Free,
             trace: &trace,
             last_lines: &origin.last_lines,
         };
@@ -207,7 +210,7 @@ impl AdminDoor {
         };
         let forwarded = self
             .forwarder
-            .forward_http(service, whose, connection, request)
+            .forward_http(Target::Service(service), whose, connection, request)
             .instrument(whose.trace.span().clone())
             .await;
         match forwarded {

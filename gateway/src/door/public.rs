@@ -11,11 +11,13 @@ use crate::{
     answer::{
         Body,
         grpc::{self, is_grpc},
-        http::{Negotiated, favicon, plain, redirect},
+        http::{Negotiated, favicon, found_at, plain, redirect, to_start},
     },
+    cors::CrossOrigin,
     directory::{Directory, HostEntry, InstanceState, Resolution},
     exposure::Exposure,
-    forward::{Forwarder, Whose},
+    forward::{Forwarder, Target, Whose},
+    gate::{Closed, Passage},
     health::Readiness,
     host::Host,
     identities::Identities,
@@ -24,6 +26,9 @@ use crate::{
     refusal::Refusal,
     route::{self, HttpRoutes},
 };
+
+/// Where a person sees how far a move of data is, at a backend that moves data.
+const MOVE_PATH: &str = "/move/importing";
 
 /// Resolves the host, refuses blocked and deleted instances, finds out who calls, and forwards.
 pub(crate) struct PublicDoor {
@@ -41,7 +46,7 @@ impl Handler for PublicDoor {
     const HTTP_SPAN: &'static str = "HTTP at the public door";
 
     async fn handle(&self, request: Request<Incoming>, origin: &Origin) -> Response<Body> {
-        if let Some(answer) = self.readiness.answer(&request) {
+        if let Some(answer) = self.readiness.of_process(&request) {
             return answer;
         }
         if request.method() == Method::CONNECT {
@@ -67,11 +72,22 @@ impl Handler for PublicDoor {
             host,
             entry: None,
             identity: None,
+            passage: Passage::Active,
             trace: &origin.trace,
             last_lines: &origin.last_lines,
         };
         if !is_grpc(request.headers()) {
+            let other_page = CrossOrigin::of(&request);
+            if let Some(page) = &other_page
+                && let Some(answer) = page.preflight(&self.directory, host).await
+            {
+                return answer;
+            }
             let mut response = self.answer(whose, request, &origin.connection).await;
+            if let Some(page) = &other_page {
+                page.open(&self.directory, host, response.headers_mut())
+                    .await;
+            }
             if let Some(hsts) = self.exposure.hsts.header(client.scheme, host) {
                 let headers = response.headers_mut();
                 headers.entry(STRICT_TRANSPORT_SECURITY).or_insert(hsts);
@@ -125,7 +141,7 @@ impl PublicDoor {
             .map(|response| response.map(Body::Forwarded))
     }
 
-    /// Answers a request that is no gRPC: by the service of its path, or with a page.
+    /// Answers a request that is no gRPC: by the service of its path, by the backend of the instance, or with a page.
     async fn answer(
         &self,
         whose: Whose<'_>,
@@ -133,38 +149,77 @@ impl PublicDoor {
         connection: &Arc<Connection>,
     ) -> Response<Body> {
         let resolution = self.directory.resolve(whose.host).await;
-        if let Resolution::Found(entry) = &resolution
-            && entry.state == InstanceState::Active
-            && let Some(service) = self.routes.of(
-                request.method(),
-                request.uri().path(),
-                !entry.app_slug.is_empty(),
-            )
+        let Resolution::Found(entry) = &resolution else {
+            return match self.readiness.as_original(&request) {
+                Some(answer) => answer,
+                None => self.page(whose, &resolution, &request),
+            };
+        };
+        if entry.backend.is_none()
+            && let Some(answer) = self.readiness.as_original(&request)
         {
-            let asked = Negotiated::of(&request, is_for_people(request.uri().path()));
-            let identity = self.identities.of(entry, whose.caller(), &request).await;
-            let identity = match identity {
+            return answer;
+        }
+        let Some((target, passage)) = self.target(entry, &request) else {
+            return self.page(whose, &resolution, &request);
+        };
+        if let Some(closed) = passage.closed(entry) {
+            let asked = Negotiated::of(&request, passage.is_for_people());
+            let moves = closed == Closed::Moving && asked.wants_page();
+            return match moves {
+                true if is_read(request.method()) => found_at(MOVE_PATH),
+                _ => self.page(Whose { passage, ..whose }, &resolution, &request),
+            };
+        }
+        let is_for_people = passage.is_for_people() || is_for_people(request.uri().path());
+        let asked = Negotiated::of(&request, is_for_people);
+        let mut identity = None;
+        // A backend authenticates its callers itself.
+        if let Target::Service(_) = target {
+            identity = match self.identities.of(entry, whose.caller(), &request).await {
                 Ok(identity) => identity,
                 Err(refusal) => return asked.refuse(&self.pages, &refusal, &entry.tenant.locale),
             };
-            let trace = entry.trace(whose.trace, Self::HTTP_SPAN);
-            let whose = Whose {
-                entry: Some(entry),
-                identity: identity.as_ref(),
-                trace: &trace,
-                ..whose
-            };
-            let forwarded = self
-                .forwarder
-                .forward_http(service, whose, connection, request)
-                .instrument(trace.span().clone())
-                .await;
-            return match forwarded {
-                Ok(response) => response.map(Body::ForwardedHttp),
-                Err(refusal) => asked.refuse(&self.pages, &refusal, &entry.tenant.locale),
-            };
+            // Who has a session is the owner, who may have arrived this moment.
+            if identity.is_none() && entry.is_app_without_owner() {
+                return to_start(&entry.tenant.url());
+            }
         }
-        self.page(whose, &resolution, &request)
+        let trace = entry.trace(whose.trace, Self::HTTP_SPAN);
+        let whose = Whose {
+            entry: Some(entry),
+            identity: identity.as_ref(),
+            passage,
+            trace: &trace,
+            ..whose
+        };
+        let forwarded = self
+            .forwarder
+            .forward_http(target, whose, connection, request)
+            .instrument(trace.span().clone())
+            .await;
+        match forwarded {
+            Ok(response) => response.map(Body::ForwardedHttp),
+            Err(refusal) => asked.refuse(&self.pages, &refusal, &entry.tenant.locale),
+        }
+    }
+
+    /// Where a request goes, and what the state of the instance has to let pass for it; `None` for the gateway's own pages.
+    fn target<'a>(
+        &self,
+        entry: &'a HostEntry,
+        request: &Request<Incoming>,
+    ) -> Option<(Target<'a>, Passage)> {
+        let (method, path) = (request.method(), request.uri().path());
+        let is_app_host = !entry.app_slug.is_empty();
+        let Some(backend) = &entry.backend else {
+            let service = self.routes.of(method, path, is_app_host)?;
+            return Some((Target::Service(service), Passage::Active));
+        };
+        let own = self.routes.own(&backend.own, method, path, is_app_host);
+        let target = own.map_or(Target::Backend(backend), Target::Service);
+        let passage = Passage::to_backend(path, is_app_host, &entry.state, request.headers());
+        Some((target, passage))
     }
 
     fn page(
@@ -175,7 +230,9 @@ impl PublicDoor {
     ) -> Response<Body> {
         let host = whose.host;
         let on_app_host = matches!(answer, Resolution::Found(entry) if !entry.app_slug.is_empty());
-        let asked = Negotiated::of(request, on_app_host || is_for_people(request.uri().path()));
+        let is_for_people =
+            on_app_host || whose.passage.is_for_people() || is_for_people(request.uri().path());
+        let asked = Negotiated::of(request, is_for_people);
         let show = |page: &Page<'_>, locale: &str| asked.page(&self.pages, page, locale);
         match answer {
             Resolution::Found(_) if is_favicon(request.uri().path()) => {
@@ -201,6 +258,10 @@ impl PublicDoor {
             }
         }
     }
+}
+
+fn is_read(method: &Method) -> bool {
+    [Method::GET, Method::HEAD].contains(method)
 }
 
 /// Whether a request for this path without `Accept` is answered with a page.

@@ -9,6 +9,7 @@ use std::{
         Arc, LazyLock, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    task::Waker,
     time::Duration,
 };
 
@@ -21,7 +22,7 @@ use tokio::{
 };
 
 use super::turns::Turn;
-use crate::{caller::CallerKey, directory::HostEntry, refusal::Refusal};
+use crate::{caller::CallerKey, directory::HostEntry, gate::Passage, refusal::Refusal};
 
 /// How long a caller may stall its call before the call may lose its turn.
 const STALLED: Duration = Duration::from_secs(2);
@@ -55,6 +56,8 @@ pub(super) enum End {
     Late,
     /// Its caller stalled it while others waited.
     Stalled,
+    /// The state of its instance does not let it pass any more.
+    Withdrawn,
 }
 
 impl From<End> for Refusal {
@@ -62,6 +65,7 @@ impl From<End> for Refusal {
         match end {
             End::Late => Self::DeadlineExceeded,
             End::Stalled => Self::Stalled,
+            End::Withdrawn => Self::Withdrawn,
         }
     }
 }
@@ -76,14 +80,21 @@ pub(super) struct Active {
 /// One call at work.
 pub(super) struct Exchange {
     deadline: Instant,
-    caller: CallerKey,
-    instance: Option<Arc<HostEntry>>,
+    whose: Holder,
     /// Since when the caller has not read what was sent to it; 0 when it has.
     unread_since: AtomicU64,
     /// Since when the caller is waited for to send more; 0 when it is not.
     unsent_since: AtomicU64,
     state: Mutex<State>,
     over: Notify,
+}
+
+/// Whose call it is, and what it wants.
+#[derive(Clone, Debug)]
+pub(super) struct Holder {
+    pub(super) caller: CallerKey,
+    pub(super) instance: Option<Arc<HostEntry>>,
+    pub(super) passage: Passage,
 }
 
 /// The response of a service.
@@ -95,6 +106,8 @@ pub(super) enum Stream {
 #[derive(Default)]
 struct State {
     stream: Option<Stream>,
+    /// Who waits for more of the stream.
+    reader: Option<Waker>,
     turn: Option<Turn>,
     end: Option<End>,
     is_over: bool,
@@ -116,17 +129,10 @@ impl Active {
     }
 
     /// Adds a call.
-    pub(super) fn begin(
-        self: &Arc<Self>,
-        deadline: Instant,
-        caller: CallerKey,
-        instance: Option<Arc<HostEntry>>,
-        turn: Turn,
-    ) -> Running {
+    pub(super) fn begin(self: &Arc<Self>, deadline: Instant, whose: Holder, turn: Turn) -> Running {
         let exchange = Arc::new(Exchange {
             deadline,
-            caller,
-            instance,
+            whose,
             unread_since: AtomicU64::new(0),
             unsent_since: AtomicU64::new(0),
             state: Mutex::new(State {
@@ -165,6 +171,16 @@ impl Active {
         }
     }
 
+    /// The calls for instances.
+    pub(super) fn of_instances(&self) -> Vec<Arc<Exchange>> {
+        let calls = self.calls();
+        let of_instances = calls
+            .iter()
+            .map(|(_, call)| call)
+            .filter(|call| call.whose.instance.is_some());
+        of_instances.map(Arc::clone).collect()
+    }
+
     /// Ends calls whose time is over, without end. Without calls it rests.
     pub(super) async fn watch(&self) {
         loop {
@@ -193,6 +209,11 @@ impl Active {
 }
 
 impl Exchange {
+    /// Whose call it is.
+    pub(super) const fn whose(&self) -> &Holder {
+        &self.whose
+    }
+
     /// Gives the call the response's stream. Does nothing when the call is over.
     pub(super) fn receive(&self, stream: Stream) {
         let mut state = self.state();
@@ -201,14 +222,22 @@ impl Exchange {
         }
     }
 
-    /// Looks at the response's stream, or at the reason for which there is none.
+    /// Looks at the response's stream, or at the reason for which there is none. Who looks is woken when the call is ended
+    /// from outside: a stream may be quiet for hours.
     pub(super) fn with_stream<T>(
         &self,
+        looks: &Waker,
         look: impl FnOnce(&mut Stream) -> T,
     ) -> Result<T, Option<End>> {
         let mut state = self.state();
-        match &mut state.stream {
-            Some(stream) => Ok(look(stream)),
+        let State { stream, reader, .. } = &mut *state;
+        match stream {
+            Some(stream) => {
+                if !reader.as_ref().is_some_and(|it| it.will_wake(looks)) {
+                    *reader = Some(looks.clone());
+                }
+                Ok(look(stream))
+            }
             None => Err(state.end.take()),
         }
     }
@@ -286,16 +315,21 @@ impl Exchange {
 
     /// Ends the call: gives back its turn, and resets it at the service if it has not ended there.
     pub(super) fn end(&self, why: Option<End>) {
-        let (stream, turn) = {
+        let (stream, turn, reader) = {
             let mut state = self.state();
             if state.is_over {
                 return;
             }
             state.is_over = true;
             state.end = why;
-            (state.stream.take(), state.turn.take())
+            (state.stream.take(), state.turn.take(), state.reader.take())
         };
         self.over.notify_waiters();
+        if let Some(reader) = reader
+            && why.is_some()
+        {
+            reader.wake();
+        }
         // Outside of the lock: dropping a stream takes the lock of its connection.
         drop(stream);
         drop(turn);
@@ -317,8 +351,9 @@ impl Exchange {
 
     fn is_in(&self, scope: Scope<'_>) -> bool {
         match scope {
-            Scope::Caller(key) => self.caller == key,
+            Scope::Caller(key) => self.whose.caller == key,
             Scope::Instance(id) => self
+                .whose
                 .instance
                 .as_ref()
                 .is_some_and(|it| it.tenant.id.as_str() == id),

@@ -263,7 +263,8 @@ impl Body for Download {
         };
         let exchange = Arc::clone(running.exchange());
         let data_ended = &mut this.data_ended;
-        let next = exchange.with_stream(|stream| poll_next(stream, data_ended, cx));
+        let waker = cx.waker().clone();
+        let next = exchange.with_stream(&waker, |stream| poll_next(stream, data_ended, cx));
         let refusal = match next {
             Ok(Poll::Ready(Ok(Next::Data(data)))) => {
                 exchange.is_unread(true);

@@ -7,7 +7,7 @@ use std::{
 
 use http::{HeaderMap, HeaderName, HeaderValue, header::HOST};
 use service_kit::{
-    caller::{DOOR_HEADER, IDENTITY_HEADER, KEY_HEADER, TENANT_HEADER},
+    caller::{APP_HEADER, DOOR_HEADER, IDENTITY_HEADER, KEY_HEADER, TENANT_HEADER},
     peer,
     secret::Keyring,
 };
@@ -31,12 +31,26 @@ impl Forwarder {
         whose.trace.inject(headers);
         if let Some(entry) = whose.entry {
             headers.insert(TENANT_HEADER, entry.header.clone());
+            // The slug is part of a host, so it can stand in a header.
+            if !entry.app_slug.is_empty()
+                && let Ok(slug) = HeaderValue::from_str(&entry.app_slug)
+            {
+                headers.insert(APP_HEADER, slug);
+            }
         }
         if let Some(identity) = whose.identity {
             headers.insert(IDENTITY_HEADER, identity.clone());
         }
         Ok(())
     }
+}
+
+/// Replaces what a server of others learns of the client. It gets nothing that services trust: not the cluster key above
+/// all.
+pub(super) fn rewrite_for_others(headers: &mut HeaderMap, whose: Whose<'_>) {
+    remove_ours(headers);
+    headers.remove(HOST);
+    whose.last_lines.of(whose.client, whose.host).write(headers);
 }
 
 /// Removes what is said between the gateway and its services: a caller may neither say nor hear it.

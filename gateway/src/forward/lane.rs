@@ -126,12 +126,7 @@ impl Lane {
             Refusal::ServiceUnreachable { service }
         })?;
 
-        let running = self.active.begin(
-            late.deadline(),
-            whose.caller(),
-            whose.entry.map(Arc::clone),
-            turn,
-        );
+        let running = self.active.begin(late.deadline(), whose.holder(), turn);
         let exchange = Arc::clone(running.exchange());
         let is_uploading = rest.is_some();
         // What fails here shows in the response too.
@@ -143,7 +138,7 @@ impl Lane {
             biased;
             response = response => response,
             () = late.as_mut() => return Err(Refusal::DeadlineExceeded),
-            () = exchange.over(), if is_uploading => {
+            () = exchange.over() => {
                 let why = exchange.end_reason();
                 return Err(why.map_or(Refusal::DeadlineExceeded, Refusal::from));
             }

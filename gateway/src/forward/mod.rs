@@ -5,6 +5,7 @@
 
 mod active;
 mod arrival;
+pub(crate) mod backend;
 mod call;
 pub(crate) mod deadline;
 mod headers;
@@ -13,6 +14,7 @@ mod lane;
 mod limits;
 mod turns;
 mod upstream;
+mod withdrawal;
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,7 +27,7 @@ use service_kit::{caller::Door, secret::Keyring, telemetry::Trace};
 use tokio::time::{Instant, sleep_until};
 
 use self::{
-    active::Active,
+    active::{Active, Holder},
     arrival::{Arrival, Room},
     headers::KeyHeader,
     http::HttpUpstream,
@@ -33,11 +35,17 @@ use self::{
     turns::{For, TurnLimits, Turns},
     upstream::Upstream,
 };
-pub(crate) use self::{call::Download, http::HttpDownload};
+pub(crate) use self::{
+    backend::Backends,
+    call::Download,
+    http::{HttpDownload, Target},
+    withdrawal::Withdrawal,
+};
 use crate::{
     Config, Error,
     caller::CallerKey,
-    directory::HostEntry,
+    directory::{Directory, HostEntry},
+    gate::Passage,
     host::Host,
     proxied::{Client, LastLines},
     refusal::Refusal,
@@ -48,6 +56,9 @@ use crate::{
 
 /// How often a call is sent at most, each time because a service that shuts down did not process it.
 const ATTEMPTS: usize = 3;
+
+/// A call that has waited for longer than this is looked at once more before it is sent.
+const MOMENT: Duration = Duration::from_millis(100);
 
 /// How much of a caller's body is kept in order to send it again, in bytes. Most calls are one small message.
 const KEPT: usize = 16 * 1024;
@@ -68,17 +79,7 @@ struct Shared {
 
 impl Limits {
     pub(crate) fn of_public(config: &Config) -> Self {
-        Self::new(
-            Door::Public,
-            TurnLimits {
-                service: config.limits.streams_per_service,
-                instance: Some(config.limits.streams_per_instance),
-                caller: Some(config.limits.streams_per_client),
-                instance_rate: config.limits.rate_per_instance,
-                caller_rate: config.limits.rate_per_client,
-                patience: config.limits.queue_timeout,
-            },
-        )
+        Self::new(Door::Public, TurnLimits::of_public(config))
     }
 
     pub(crate) fn of_admin(config: &Config) -> Self {
@@ -108,6 +109,11 @@ impl Limits {
         }
     }
 
+    /// The calls at work, for each service.
+    fn active(&self) -> impl Iterator<Item = &Arc<Active>> {
+        self.services.iter().map(|shared| &shared.active)
+    }
+
     /// Ends calls whose time is over though nobody polls them, without end.
     pub(crate) async fn watch(&self) {
         let watched = self.services.iter().map(|shared| shared.active.watch());
@@ -122,6 +128,9 @@ pub(crate) struct Forwarder {
     key: KeyHeader,
     door: HeaderValue,
     deadline: Duration,
+    backends: Arc<Backends>,
+    /// Says whether a call that has waited still passes. At a door without a gate there is none.
+    directory: Option<Arc<Directory>>,
 }
 
 /// Whose call it is.
@@ -133,6 +142,8 @@ pub(crate) struct Whose<'a> {
     pub(crate) entry: Option<&'a Arc<HostEntry>>,
     /// Who calls, as the header for services; `None` for a stranger.
     pub(crate) identity: Option<&'a HeaderValue>,
+    /// What it wants of the instance.
+    pub(crate) passage: Passage,
     pub(crate) trace: &'a Trace,
     pub(crate) last_lines: &'a LastLines,
 }
@@ -141,6 +152,14 @@ impl Whose<'_> {
     /// What the limits of its client are counted by.
     pub(crate) fn caller(&self) -> CallerKey {
         CallerKey::of(self.client.address)
+    }
+
+    fn holder(&self) -> Holder {
+        Holder {
+            caller: self.caller(),
+            instance: self.entry.map(Arc::clone),
+            passage: self.passage,
+        }
     }
 
     fn wants(&self) -> For<'_> {
@@ -158,6 +177,8 @@ impl Forwarder {
         services: &Services,
         key: &Keyring,
         limits: &Limits,
+        backends: &Arc<Backends>,
+        directory: Option<&Arc<Directory>>,
         threads: usize,
     ) -> Result<Self, Error> {
         let lanes = limits.services.each_ref().map(|shared| Lane {
@@ -182,6 +203,8 @@ impl Forwarder {
             key: KeyHeader::new(key)?,
             door: HeaderValue::from_static(limits.door.as_str()),
             deadline: config.limits.deadline,
+            backends: Arc::clone(backends),
+            directory: directory.map(Arc::clone),
         })
     }
 
@@ -191,6 +214,19 @@ impl Forwarder {
             Service::Instances => instances,
             Service::Files => files,
             Service::Apps => apps,
+        }
+    }
+
+    /// Refuses a call that has waited, if the state of its instance does not let it pass any more.
+    async fn require_open(&self, whose: Whose<'_>) -> Result<(), Refusal> {
+        let (Some(directory), Some(then)) = (&self.directory, whose.entry) else {
+            return Ok(());
+        };
+        let now = directory.look(whose.host).await;
+        if withdrawal::passes(whose.passage, then, &now) {
+            Ok(())
+        } else {
+            Err(Refusal::Withdrawn)
         }
     }
 
@@ -213,11 +249,15 @@ impl Forwarder {
         head.uri = uri(whose.host, std::mem::take(&mut head.uri))?;
 
         let mut arrival = Arrival::new(body);
+        let begun = Instant::now();
         let turn = tokio::select! {
             biased;
             turn = lane.turn(whose, &mut arrival, &self.room) => turn?,
             () = late.as_mut() => return Err(Refusal::DeadlineExceeded),
         };
+        if begun.elapsed() > MOMENT {
+            self.require_open(whose).await?;
+        }
         arrival.has_turn();
         let mut request = Request::from_parts(head, ());
         let kept = (arrival.is_whole && arrival.size() <= KEPT && arrival.trailers.is_none())

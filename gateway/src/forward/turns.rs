@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::active::{Active, Scope};
-use crate::{caller::CallerKey, refusal::Refusal};
+use crate::{Config, caller::CallerKey, refusal::Refusal};
 
 /// How often a call that waits looks for one that its caller stalls.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -36,6 +36,33 @@ pub(crate) struct TurnLimits {
     pub(crate) caller_rate: Option<u32>,
     /// How long a call may wait.
     pub(crate) patience: Duration,
+}
+
+impl TurnLimits {
+    /// Those of the public door.
+    pub(crate) const fn of_public(config: &Config) -> Self {
+        Self {
+            service: config.limits.streams_per_service,
+            instance: Some(config.limits.streams_per_instance),
+            caller: Some(config.limits.streams_per_client),
+            instance_rate: config.limits.rate_per_instance,
+            caller_rate: config.limits.rate_per_client,
+            patience: config.limits.queue_timeout,
+        }
+    }
+
+    /// Those of what lasts at a backend: tunnels and event streams. One client and one instance have a half each.
+    pub(crate) const fn of_lasting(config: &Config) -> Self {
+        let all = config.limits.backend_tunnels;
+        Self {
+            service: all,
+            instance: Some(all.div_ceil(2)),
+            caller: Some(all.div_ceil(2)),
+            instance_rate: None,
+            caller_rate: None,
+            patience: config.limits.queue_timeout,
+        }
+    }
 }
 
 /// The turns of one service at one door.

@@ -243,7 +243,8 @@ async fn a_service_that_hangs_keeps_nobody_waiting_who_is_known() {
     for _ in 0..20 {
         assert_eq!(code(&client, ALICE).await, Code::Ok);
     }
-    assert!(begun.elapsed() < LIFE, "{:?}", begun.elapsed());
+    // If each of them found out anew, they would wait ten times as long.
+    assert!(begun.elapsed() < LIFE * 4, "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

@@ -79,9 +79,9 @@ async fn both_protocols_are_served_by_tls() {
     let stream = connect(world.public, &roots, "alice.example", b"http/1.1")
         .await
         .unwrap();
-    let page = "GET / HTTP/1.1\r\nhost: alice.example\r\nconnection: close\r\n\r\n";
+    let page = "GET /nowhere HTTP/1.1\r\nhost: alice.example\r\nconnection: close\r\n\r\n";
     let answer = answer(stream, page).await;
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
     assert!(
         answer.contains("strict-transport-security: max-age=31536000"),
         "{answer}"

@@ -4,7 +4,7 @@ use ::http::Request;
 use std::sync::atomic::Ordering;
 
 use gateway::{HttpRoutes, Service};
-use test_kit::Nobody;
+use test_kit::{Nobody, fake::active_instance};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -17,13 +17,17 @@ async fn world() -> (World, Web) {
     let web = Web::start().await;
     let world = World::with(|config| {
         config.files_service = format!("http://{}", web.address);
+        config.apps_service = config.files_service.clone();
         config.http_routes = HttpRoutes {
             paths: vec![("/files".to_owned(), Service::Files)],
             methods: Vec::new(),
-            app_hosts: None,
+            app_hosts: Some(Service::Apps),
         };
     })
     .await;
+    let mut app = active_instance("alice.example");
+    app.app_slug = "drive".to_owned();
+    world.directory.set("drive.alice.example", app);
     (world, web)
 }
 
@@ -76,6 +80,23 @@ async fn what_is_for_one_hop_ends_and_the_rest_passes() {
         assert!(!answer.contains(hidden), "{hidden}: {answer}");
     }
     assert!(answer.contains("x-plain: kept"));
+}
+
+#[tokio::test]
+async fn a_service_is_told_whose_app_a_host_names() {
+    let (world, _web) = world().await;
+    let ask = async |host: &str| {
+        let request = get("/files/headers", "x-hamlet-app: forged\r\n");
+        let request = request.replace("alice.example", host);
+        http(world.public, request.as_bytes()).await
+    };
+    let app = ask("drive.alice.example").await;
+    assert!(app.contains("x-hamlet-app: drive\n"), "{app}");
+    assert!(app.contains("host: drive.alice.example\n"), "{app}");
+    let instance = ask("alice.example").await;
+    assert!(instance.starts_with("HTTP/1.1 200"), "{instance}");
+    assert!(!instance.contains("x-hamlet-app"), "{instance}");
+    assert!(!app.contains("forged"), "{app}");
 }
 
 #[tokio::test]

@@ -11,13 +11,16 @@
 
 mod abuse;
 mod admin;
+mod backend;
 mod calls;
+mod cors;
 mod directory;
 mod exposure;
 mod hosts;
 mod http;
 mod identities;
 mod lifecycle;
+mod measures;
 mod pages;
 mod replicas;
 mod support;

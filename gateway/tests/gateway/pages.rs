@@ -44,9 +44,15 @@ async fn town() -> World {
         link: "https://school.example/help".to_owned(),
     });
     world.directory.set("deleted.example", deleted);
-    let mut app = active_instance("alice.example");
+    let mut app = active_instance("blocked.example");
     app.app_slug = "drive".to_owned();
-    world.directory.set("drive.alice.example", app);
+    app.set_state(HostState::Blocked);
+    world.directory.set("drive.blocked.example", app);
+    let mut app = active_instance("new.example");
+    app.app_slug = "drive".to_owned();
+    app.onboarding = true;
+    app.tenant.as_mut().unwrap().url = "http://new.example/".to_owned();
+    world.directory.set("drive.new.example", app);
     let mut old = active_instance("old.example");
     old.redirect_domain = "bücher.example:8080".to_owned();
     world.directory.set("old.example", old);
@@ -62,12 +68,6 @@ async fn every_state_has_its_answer_for_people_and_for_programs() {
             404,
             "NO_SUCH_PATH",
             "There is nothing here",
-        ),
-        (
-            "drive.alice.example/",
-            501,
-            "NOT_BUILT_YET",
-            "The app drive cannot be opened here",
         ),
         (
             "nobody.example/",
@@ -178,12 +178,20 @@ async fn browsers_find_the_icon_of_every_page() {
     for url in [
         "alice.example/favicon.svg",
         "blocked.example/favicon.ico",
-        "drive.alice.example/favicon.ico",
+        "drive.blocked.example/favicon.ico",
     ] {
         let icon = get(&world, url, "image/*", "").await;
         assert_eq!(icon.http_status, 200, "{url}");
         assert_eq!(icon.headers["content-type"], "image/svg+xml");
     }
+}
+
+#[tokio::test]
+async fn the_app_of_an_instance_without_an_owner_leads_to_its_start_page() {
+    let world = town().await;
+    let led = get(&world, "drive.new.example/x?y=z", BROWSER, "").await;
+    assert_eq!(led.http_status, 302);
+    assert_eq!(led.headers["location"], "http://new.example/");
 }
 
 #[tokio::test]
@@ -220,7 +228,7 @@ async fn without_accept_the_root_is_for_people_and_the_rest_for_programs() {
         "text/html; charset=utf-8"
     );
     assert_eq!(
-        kind(get(&world, "drive.alice.example/x", "", "").await),
+        kind(get(&world, "drive.blocked.example/x", "", "").await),
         "text/html; charset=utf-8"
     );
     assert_eq!(

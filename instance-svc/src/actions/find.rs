@@ -103,18 +103,25 @@ impl<'a> Candidates<'a> {
 
     /// The next one to try.
     pub(crate) async fn next(&mut self) -> Result<Option<Candidate>, Error> {
-        if self.winner.is_none()
-            && self.others.is_none()
-            && let Some(winner) = self.store.claim_of(self.claim).await?
-        {
-            self.winner = Some(winner.instance.clone());
-            return Ok(Some(winner.into()));
-        }
         if let Some(others) = &mut self.others {
             return Ok(others.pop());
         }
-        let mut others = Vec::new();
+        let departures = self.store.newcomers().departures();
+        if self.winner.is_none()
+            && let Some(winner) = self.winner().await?
+        {
+            return Ok(Some(winner));
+        }
         let newcomer = self.store.newcomer_with(self.claim).await?;
+        // A newcomer that leaves the table has its claim by then.
+        if self.winner.is_none()
+            && newcomer.is_none()
+            && departures.has_changed().unwrap_or(true)
+            && let Some(winner) = self.winner().await?
+        {
+            return Ok(Some(winner));
+        }
+        let mut others = Vec::new();
         others.extend(newcomer.map(|newcomer| Candidate {
             instance: newcomer.instance,
             kind: newcomer.kind,
@@ -128,6 +135,13 @@ impl<'a> Candidates<'a> {
         let next = others.pop();
         self.others = Some(others);
         Ok(next)
+    }
+
+    /// The instance of the winning claim.
+    async fn winner(&mut self) -> Result<Option<Candidate>, Error> {
+        let claim = self.store.claim_of(self.claim).await?;
+        self.winner = claim.as_ref().map(|claim| claim.instance.clone());
+        Ok(claim.map(Candidate::from))
     }
 }
 

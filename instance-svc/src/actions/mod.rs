@@ -7,6 +7,7 @@ pub(crate) mod authenticate;
 pub(crate) mod begin_session;
 pub(crate) mod cancel;
 pub(crate) mod change_passphrase;
+pub(crate) mod check_context;
 pub(crate) mod check_token;
 pub(crate) mod conflicts;
 pub(crate) mod create_token;

@@ -16,7 +16,10 @@ use tonic::{Request, Response, Status};
 use super::{Shared, passphrase};
 use crate::{
     actions::{register_passphrase::Link, resolve::resolve},
-    domain::{outdated::Outdated, state::State},
+    domain::{
+        outdated::Outdated,
+        state::{State, is_set_by_other_software},
+    },
     error::Error,
     host_changes::{Notice, Position},
     messages,
@@ -62,6 +65,8 @@ impl DirectoryService for Directory {
                 .and_then(|record| record.purge_at)
                 .map(messages::timestamp),
             operator: messages::operator(&self.0.contexts, &document.context),
+            backend: messages::backend(&self.0.contexts.get(&document.context)),
+            set_by_other_software: is_set_by_other_software(document, resolved.record.as_ref()),
         }))
     }
 

@@ -10,14 +10,15 @@ use futures::{Stream, stream};
 use hamlet_proto::{
     google::longrunning::Operation,
     hamlet::instance::v1::{
-        BlockInstanceRequest, CleanSessionsRequest, CountInstancesRequest, CountInstancesResponse,
-        CreateInstanceRequest, CreateInstanceResult, CreateResetLinkRequest, CreateTokenRequest,
-        DeleteInstanceRequest, DeleteInstanceResult, GetInstanceRequest, GetRegisterLinkRequest,
-        Instance, ListConflictsRequest, ListContextsRequest, ListContextsResponse,
-        ListInstancesRequest, ListInstancesResponse, ListOrphansRequest, NameConflict, Orphan,
-        PurgeOrphansRequest, PurgeOrphansResult, RegisterLink, RevokeTokensRequest,
-        RotateRegisterLinkRequest, SetPassphraseRequest, Token, UnblockInstanceRequest,
-        UndeleteInstanceRequest, UpdateInstanceRequest, instance_service_server::InstanceService,
+        BlockInstanceRequest, CheckContextRequest, CheckContextResponse, CleanSessionsRequest,
+        CountInstancesRequest, CountInstancesResponse, CreateInstanceRequest, CreateInstanceResult,
+        CreateResetLinkRequest, CreateTokenRequest, DeleteInstanceRequest, DeleteInstanceResult,
+        GetInstanceRequest, GetRegisterLinkRequest, Instance, ListConflictsRequest,
+        ListContextsRequest, ListContextsResponse, ListInstancesRequest, ListInstancesResponse,
+        ListOrphansRequest, NameConflict, Orphan, PurgeOrphansRequest, PurgeOrphansResult,
+        RegisterLink, RevokeTokensRequest, RotateRegisterLinkRequest, SetPassphraseRequest, Token,
+        UnblockInstanceRequest, UndeleteInstanceRequest, UpdateInstanceRequest,
+        instance_service_server::InstanceService,
     },
 };
 use serde::Serialize;
@@ -32,6 +33,7 @@ use super::{
 };
 use crate::{
     actions::{
+        check_context::check_context,
         conflicts::conflicts,
         find,
         list::{creations, list},
@@ -39,7 +41,7 @@ use crate::{
             Answer, Plan, RequestOptions, Requests,
             change::{ChangePlan, Changes},
             check_request_id,
-            create::{CreatePlan, Creations},
+            create::{CreatePlan, Creations, FirstPassphrase},
             destroy::{Accounts, DestroyPlan},
             purge_orphans::PurgeOrphansPlan,
         },
@@ -156,7 +158,11 @@ impl InstanceService for Instances {
         Caller::of(&request)?.require_admin()?;
         self.require_enabled()?;
         let mut request = request.into_inner();
-        let first_passphrase = Secret::new(std::mem::take(&mut request.passphrase));
+        let first_passphrase = FirstPassphrase {
+            passphrase: Secret::new(std::mem::take(&mut request.passphrase)),
+            kdf_iterations: request.kdf_iterations,
+            key: Secret::new(std::mem::take(&mut request.key)),
+        };
         let (request_id, validate_only) = (request.request_id.clone(), request.validate_only);
         let (spec, mut wrong) = messages::spec(request)?;
         wrong.extend(check_request_id(&request_id).err());
@@ -307,9 +313,35 @@ impl InstanceService for Instances {
         names.insert(DEFAULT);
         let contexts = names
             .into_iter()
-            .map(|name| messages::context(contexts, name))
+            .map(|name| messages::context(contexts, &self.0.backends, name))
             .collect();
         Ok(Response::new(ListContextsResponse { contexts }))
+    }
+
+    async fn check_context(
+        &self,
+        request: Request<CheckContextRequest>,
+    ) -> Result<Response<CheckContextResponse>, Status> {
+        Caller::of(&request)?.require_admin()?;
+        let request = request.into_inner();
+        let (contexts, backends) = (&self.0.contexts, &self.0.backends);
+        let checked = check_context(
+            &self.0.store,
+            contexts,
+            backends,
+            &request.name,
+            &request.domain,
+        )
+        .await?;
+        Ok(Response::new(CheckContextResponse {
+            context: Some(messages::context(contexts, backends, &request.name)),
+            instance_count: i64::try_from(checked.instances).unwrap_or(i64::MAX),
+            findings: checked
+                .findings
+                .into_iter()
+                .map(messages::finding)
+                .collect(),
+        }))
     }
 
     async fn delete_instance(
@@ -320,10 +352,10 @@ impl InstanceService for Instances {
         self.require_enabled()?;
         let request = request.into_inner();
         let name = find::parse_resource_name("name", &request.name)?;
-        let accounts = if request.abandon_accounts || self.0.backend.is_some() {
+        let accounts = if request.abandon_accounts {
             Accounts::MayBeLeft
         } else {
-            Accounts::Refuse
+            Accounts::DeletedBy(self.0.backends.clone())
         };
         if let Some(keep) = change::keep(request.keep.as_ref())? {
             let found = find::by_name(&self.0.store, &name).await?;

@@ -1,7 +1,6 @@
 //! The handlers of the contracts: they convert messages and call the actions. Nothing is decided here.
 
 mod change;
-mod cross_origin;
 pub(crate) mod directory;
 pub(crate) mod features;
 pub(crate) mod identity;
@@ -28,7 +27,7 @@ use crate::{
     clock::Clock,
     config::Config,
     host_changes::HostChanges,
-    operations::{Engine, Peers, Sealing, backend::Backend, orphans::Orphans},
+    operations::{Engine, Peers, Sealing, backend::Backends, orphans::Orphans, relay},
     store::Store,
 };
 
@@ -50,11 +49,12 @@ pub(crate) struct Parts {
     pub(crate) orphans: Orphans,
     pub(crate) adopted: adopt::Progress,
     pub(crate) host_changes: HostChanges,
-    pub(crate) backend: Option<Backend>,
     /// The texts of pages.
     pub(crate) texts: Texts,
     /// How often somebody has tried a passphrase.
     pub(crate) tries: Tries,
+    pub(crate) backends: Backends,
+    pub(crate) relayed: relay::Requests,
     /// Streams without an end of their own end with it.
     pub(crate) shutdown: CancellationToken,
 }

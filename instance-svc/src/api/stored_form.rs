@@ -371,6 +371,7 @@ fn what_an_update_writes() {
             r#""operation":"fedcba9876543210","locked":true,"#,
             r#""deleted_at":"2026-01-02T00:00:00.000000Z","purge_at":"2026-02-01T00:00:00.000000Z","#,
             r#""blocked_before":{"blocked":true,"reason":"PAYMENT_FAILED"},"#,
+            r#""own_block":"PAYMENT_FAILED","#,
             r#""debug_until":"2096-10-02T07:06:40.123456Z","#,
             r#""register_expires_at":"2026-01-04T00:00:00.000000Z"}"#
         )
@@ -404,6 +405,7 @@ fn what_an_update_writes() {
             r#""created_by":"0123456789abcdef","operation":"fedcba9876543210","#,
             r#""deleted_at":"2026-01-02T00:00:00.000000Z","purge_at":"2026-02-01T00:00:00.000000Z","#,
             r#""blocked_before":{"blocked":true,"reason":"PAYMENT_FAILED"},"#,
+            r#""own_block":"PAYMENT_FAILED","#,
             r#""register_expires_at":"2026-01-04T00:00:00.000000Z"}"#
         )
     );

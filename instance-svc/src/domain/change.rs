@@ -16,7 +16,7 @@ pub use record_patch::{RecordPatch, SoftDeletion};
 
 use super::{
     claim::{Wanted, wanted},
-    fields::{Asked, Documents, Now},
+    fields::{Asked, Documents, Now, UNKNOWN},
     instance::InstanceDocument,
     record::{Blocking, Record, Refusal},
     spec::InvalidField,
@@ -308,6 +308,40 @@ impl Change {
         self.asked.write(&mut documents);
         *record = documents.record;
         self.record.apply(record, self.blocked_before.as_ref());
+        if self.is_of_block() {
+            match self.asked.flag("blocked") {
+                Some(true) => record.own_block = Some(self.reason().unwrap_or_default()),
+                Some(false) => record.own_block = None,
+                None => {
+                    if let (Some(own), Some(reason)) = (&mut record.own_block, self.reason()) {
+                        *own = reason;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Notes in the record that the block is Hamlet's. The write that takes the instance does it, before the document is
+    /// written, so that a block is Hamlet's from its first moment. The rest of what [`Self::apply_to_record`] does is for
+    /// the end: until then, a block that was Hamlet's stays so.
+    pub fn announce_block(&self, record: &mut Record) {
+        if self.is_of_block() && self.asked.flag("blocked") == Some(true) {
+            record.own_block = Some(self.reason().unwrap_or_default());
+        }
+    }
+
+    /// Whether what it does to the block is for the mark in the record. A soft deletion leaves the mark for its reversal.
+    const fn is_of_block(&self) -> bool {
+        matches!(
+            self.kind,
+            ChangeKind::Update | ChangeKind::Block | ChangeKind::Unblock
+        )
+    }
+
+    /// The requested reason. Without one, that of the instance stays, and any is Hamlet's until it is copied.
+    fn reason(&self) -> Option<String> {
+        let reason = self.asked.text("blocking_reason")?;
+        Some(if reason.is_empty() { UNKNOWN } else { reason }.to_owned())
     }
 }
 

@@ -27,6 +27,12 @@ pub struct InstanceDocument {
     /// Other domains.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub domain_aliases: Vec<String>,
+    /// The domain of the organisation.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub org_domain: String,
+    /// The id of the organisation.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub org_id: String,
     /// A former domain. Browsers are redirected from it, and it stays the salt of the passphrase.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub old_domain: String,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
+    change::DELETED,
     claim::{Wanted, wanted},
     fields::Documents,
     instance::InstanceDocument,
@@ -61,6 +62,13 @@ pub struct Record {
     /// The block from before the soft deletion, which restoring the instance brings back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked_before: Option<Blocking>,
+    /// The reason of the block that Hamlet has made; empty for any. Other software may have taken the block away since, and
+    /// made another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_block: Option<String>,
+    /// Whether a destruction has flagged it: from then on `deleting` is Hamlet's, whoever set it first.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub destroying: bool,
     /// Until when its calls are logged in detail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub debug_until: Option<Time>,
@@ -125,7 +133,23 @@ impl Record {
             ..Documents::default()
         };
         documents.copy();
+        documents.record.follow_block(document);
         documents.record
+    }
+
+    /// A block that other software has taken away or replaced is no longer Hamlet's. A soft deletion brings the earlier
+    /// one back.
+    fn follow_block(&mut self, document: &InstanceDocument) {
+        let Some(own) = &mut self.own_block else {
+            return;
+        };
+        if document.blocked && own.is_empty() {
+            own.clone_from(&document.blocking_reason);
+        }
+        let reason = &document.blocking_reason;
+        if !document.blocked || (own != reason && reason != DELETED) {
+            self.own_block = None;
+        }
     }
 
     /// Whether the state of the instance allows a destruction. A destruction that a soft deletion scheduled

@@ -1,6 +1,6 @@
 //! The state of an instance, as callers see it.
 
-use super::{instance::InstanceDocument, record::Record};
+use super::{change::DELETED, instance::InstanceDocument, record::Record};
 
 /// The state of an instance. If several apply, the first one in this order counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,9 +40,32 @@ impl State {
     }
 }
 
+/// Whether other software has set the state of an instance, and Hamlet has not. Then that software also says what is
+/// still possible with it. Hamlet's own word counts for more: an instance that Hamlet has blocked, deleted softly or begun
+/// to destroy is Hamlet's, whatever else was done to it.
+///
+/// Both set the same fields of the compatible document. The record tells them apart: `own_block` and `destroying` are
+/// written before those fields are.
+#[must_use]
+pub fn is_set_by_other_software(document: &InstanceDocument, record: Option<&Record>) -> bool {
+    let is_set = document.blocked || document.deleting;
+    let Some(record) = record else {
+        return is_set;
+    };
+    let is_own_block = document.blocked
+        && (document.blocking_reason == DELETED
+            || record.own_block.as_ref().is_some_and(|reason| {
+                // An operation may be changing the reason.
+                *reason == document.blocking_reason
+                    || reason.is_empty()
+                    || record.operation.is_some()
+            }));
+    is_set && !is_own_block && !record.destroying && record.deleted_at.is_none()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{InstanceDocument, Record, State};
+    use super::{DELETED, InstanceDocument, Record, State, is_set_by_other_software};
     use crate::domain::time::Time;
 
     #[test]
@@ -62,5 +85,35 @@ mod tests {
         document.deleting = true;
         assert_eq!(of(&document, &record), State::Deleting);
         assert_eq!(State::of(&document, None), State::Deleting);
+    }
+
+    #[test]
+    fn what_hamlet_sets_is_told_from_what_other_software_sets() {
+        let mut document = InstanceDocument::default();
+        let mut record = Record::default();
+        let by_others = |document: &_, record: &_| is_set_by_other_software(document, Some(record));
+        assert!(!by_others(&document, &record));
+        document.blocked = true;
+        document.blocking_reason = "LOGIN_FAILED".to_owned();
+        assert!(by_others(&document, &record));
+        assert!(is_set_by_other_software(&document, None));
+        record.own_block = Some("PAYMENT_FAILED".to_owned());
+        assert!(by_others(&document, &record), "it was replaced");
+        document.blocking_reason = "PAYMENT_FAILED".to_owned();
+        assert!(!by_others(&document, &record));
+
+        document.blocked = false;
+        document.deleting = true;
+        assert!(by_others(&document, &record));
+        record.deleted_at = Some(Time::MIN);
+        assert!(!by_others(&document, &record));
+        record.deleted_at = None;
+        record.destroying = true;
+        assert!(!by_others(&document, &record));
+
+        let mut deleted = InstanceDocument::default();
+        deleted.blocked = true;
+        DELETED.clone_into(&mut deleted.blocking_reason);
+        assert!(!by_others(&deleted, &Record::default()));
     }
 }

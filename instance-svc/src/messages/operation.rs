@@ -110,11 +110,15 @@ fn metadata(operation: &Operation, position: Option<usize>) -> OperationMetadata
         end_time: operation.ended_at.map(timestamp),
         changed_fields: match &operation.work {
             Work::Change(work) => work.change.asked.paths(),
-            Work::Create(_) | Work::Destroy(_) | Work::PurgeOrphans(_) => Vec::new(),
+            Work::Create(_) | Work::Destroy(_) | Work::PurgeOrphans(_) | Work::Relay(_) => {
+                Vec::new()
+            }
         },
         unchanged_fields: match &operation.work {
             Work::Change(work) => work.unchanged.clone(),
-            Work::Create(_) | Work::Destroy(_) | Work::PurgeOrphans(_) => Vec::new(),
+            Work::Create(_) | Work::Destroy(_) | Work::PurgeOrphans(_) | Work::Relay(_) => {
+                Vec::new()
+            }
         },
     }
 }
@@ -123,6 +127,7 @@ fn metadata(operation: &Operation, position: Option<usize>) -> OperationMetadata
 fn detail(operation: &Operation, step: &str) -> String {
     match &operation.work {
         Work::Create(work) if step == APPS_STEP => work.spec.apps.join(", "),
+        Work::Relay(work) => work.route.clone(),
         Work::Create(_) | Work::Destroy(_) | Work::Change(_) | Work::PurgeOrphans(_) => {
             String::new()
         }

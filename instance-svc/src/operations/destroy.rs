@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     Peers, Work,
-    backend::Backend,
+    backend::Backends,
     create::{cluster_of, remove_databases},
     engine::{
         Detail, Kind, Report, Step, StepError, Task,
@@ -41,7 +41,7 @@ pub struct Destruction {
     pub(crate) store: Store,
     pub(crate) peers: Peers,
     pub(crate) created: CreatedInstances,
-    pub(crate) backend: Option<Backend>,
+    pub(crate) backends: Backends,
     pub(crate) clock: Clock,
 }
 
@@ -194,7 +194,7 @@ impl Destruction {
         let mut abandoned = task.work.abandoned.clone();
         let mut gone = task.work.gone;
         if !accounts.is_empty() {
-            if let Some(backend) = &self.backend {
+            if let Some(backend) = self.backends.of(&record.body.context) {
                 // Before the flag: the original refuses an instance that has it.
                 backend.destroy(&operation.domain).await?;
                 let left = self.store.instance(&operation.instance).await;
@@ -203,6 +203,12 @@ impl Destruction {
                 abandoned = accounts.iter().map(ToString::to_string).collect();
             }
         }
+        // The record first: a gateway that sees the flag has to know whose it is.
+        let flagged =
+            taking::write_record(&self.store, task.id, operation, Some(&record), |record| {
+                record.destroying = true;
+            });
+        flagged.await.map_err(later)?;
         let in_document = self.store.flag_deleting(&operation.instance).await;
         let in_document = in_document.map_err(later)?;
         // The document may have names that other software gave it, and that are claimed but not in the record yet.

@@ -2,7 +2,7 @@
 //! in between.
 //!
 //! - [`engine`] accepts, drives, takes over and shows operations; it knows none of their kinds
-//! - each kind has a module: [`create`], [`destroy`], [`change`] and [`orphans`]
+//! - each kind has a module: [`create`], [`destroy`], [`change`], [`orphans`] and [`relay`]
 //! - [`taking`] ensures that one operation at a time works on an existing instance
 //!
 //! The decisions are pure functions in [`crate::domain::operation`].
@@ -17,6 +17,7 @@ pub(crate) mod holdings;
 mod looks;
 pub mod orphans;
 mod peers;
+pub mod relay;
 pub(crate) mod sealing;
 pub(crate) mod taking;
 
@@ -39,6 +40,8 @@ register_kinds! {
     Change(change: change::Changing) = "change",
     /// Removes what belongs to no instance.
     PurgeOrphans(orphans: orphans::OrphanRemoval) = "purge_orphans",
+    /// Holds an instance while the original is asked.
+    Relay(relay: relay::Relay) = "relay",
 }
 
 /// An operation of any kind.

@@ -31,13 +31,16 @@ const ENDING: Duration = Duration::from_millis(500);
 pub(super) const GRACE: Duration = Duration::from_secs(2);
 
 /// What has to hold for an instance to be taken.
-pub(super) trait Conditions: Send {
+pub(super) trait Conditions: Send + Sync {
     /// Checks whether the instance may be taken. The check is made on the revision of the record that the
     /// taking write replaces.
     ///
     /// # Errors
     /// Fails for good when the instance or its state does not allow the operation.
     fn look(&mut self, record: &Record) -> impl Future<Output = Result<(), StepError>> + Send;
+
+    /// Notes what has to be in the record before the operation writes anything else.
+    fn mark(&self, _: &mut Record) {}
 }
 
 /// Takes the instance for this operation and returns the current record. If the operation has the instance
@@ -65,21 +68,25 @@ pub(super) async fn take(
             created.note(&operation.instance);
         }
         conditions.look(&found.body).await?;
-        if let Some(taken) = try_take(store, id, operation, found).await? {
+        let conditions = &*conditions;
+        let mark = |record: &mut Record| conditions.mark(record);
+        if let Some(taken) = try_take(store, id, operation, found, mark).await? {
             return Ok(taken);
         }
     }
 }
 
-/// Takes an instance in one write, given its record as it was read while the instance was idle. `None` when the
-/// record has changed since.
+/// Takes an instance in one write, given its record as it was read while the instance was idle, and writes into the
+/// record with it. `None` when the record has changed since.
 pub(super) async fn try_take(
     store: &Store,
     id: &str,
     operation: &Envelope,
     found: Document<Record>,
+    mark: impl FnOnce(&mut Record) + Send,
 ) -> Result<Option<Document<Record>>, couch::Error> {
     let mut record = found.body;
+    mark(&mut record);
     record.operation = Some(id.to_owned());
     record.created = true;
     let written = store
@@ -187,12 +194,22 @@ pub(super) async fn free(
     id: &str,
     operation: &Envelope,
 ) -> Result<(), couch::Error> {
+    free_and(store, id, operation, |_| {}).await
+}
+
+/// Frees the instance, and writes into the record with it. Nothing to do when the record does not name this operation.
+pub(super) async fn free_and(
+    store: &Store,
+    id: &str,
+    operation: &Envelope,
+    write: impl Fn(&mut Record) + Send + Sync,
+) -> Result<(), couch::Error> {
     loop {
         let found = store.record(&operation.instance).await?;
         let Some(found) = found.filter(|found| found.body.operation.as_deref() == Some(id)) else {
             return Ok(());
         };
-        if free_at(store, operation, &found, |_| {}).await? {
+        if free_at(store, operation, &found, &write).await? {
             return Ok(());
         }
     }

@@ -154,8 +154,13 @@ impl Store {
                 continue;
             }
             let is_new = match record {
-                // Its names are claimed, except those that it has got since.
-                Some(record) => !has_it(record.body.wanted()),
+                // Its names are being claimed, or another instance has them.
+                Some(record) if has_it(record.body.wanted()) => {
+                    let holder = self.claim_of(claim).await?;
+                    holder.is_none_or(|holder| holder.instance == *id)
+                }
+                // It has got the name since.
+                Some(_) => true,
                 None => {
                     self.is_instance_of_others(id).await?
                         && self.has_database(document.location()).await?

@@ -123,6 +123,11 @@ impl Newcomers {
         Ok(found.unwrap_or_default())
     }
 
+    /// Tells whether newcomers leave the table from now on.
+    pub(crate) fn departures(&self) -> watch::Receiver<()> {
+        self.0.left.subscribe()
+    }
+
     /// Has an instance adopted before the others, and waits for it. Nothing to do when it is no newcomer.
     ///
     /// # Errors

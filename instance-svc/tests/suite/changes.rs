@@ -149,12 +149,20 @@ fn fields() -> Vec<Field> {
             json!({"no_auto_update": true}),
             json!({"no_auto_update": null}),
         ),
-        document(
-            "blocked",
-            |i| i.blocked = true,
-            json!({"blocked": true, "blocking_reason": "UNKNOWN"}),
-            json!({"blocked": null, "blocking_reason": null}),
-        ),
+        Field {
+            record: json!({"own_block": "UNKNOWN"}),
+            cleared: Some((
+                json!({"blocked": null, "blocking_reason": null}),
+                json!({}),
+                json!({"own_block": null}),
+            )),
+            ..document(
+                "blocked",
+                |i| i.blocked = true,
+                json!({"blocked": true, "blocking_reason": "UNKNOWN"}),
+                json!({}),
+            )
+        },
         document(
             "disk_quota_bytes",
             |i| i.disk_quota_bytes = 1000,

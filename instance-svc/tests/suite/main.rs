@@ -10,6 +10,7 @@
 )]
 
 mod adoption;
+mod behind;
 mod beside;
 mod change_races;
 mod changes;

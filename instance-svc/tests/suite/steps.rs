@@ -284,8 +284,9 @@ fn last_moment(reversible: &[StepId]) -> Point {
 #[test]
 fn every_registered_kind_is_tested_here() {
     let registered: Vec<_> = Work::kinds().iter().map(|kind| kind.name).collect();
-    // The removal of orphans is tested in `orphans.rs`, also with all faults of all steps.
-    assert_eq!(registered, ["create", "destroy", "change", "purge_orphans"]);
+    // The removal of orphans is tested in `orphans.rs`, also with all faults of all steps, and relays in `behind.rs`.
+    let tested = ["create", "destroy", "change", "purge_orphans", "relay"];
+    assert_eq!(registered, tested);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -90,6 +90,14 @@ fn describe() {
         "hamlet_directory_fresh",
         "1 while a gateway is told of changes of hosts or nobody calls it, 0 otherwise"
     );
+    metrics::describe_gauge!(
+        "hamlet_backend_serves",
+        "1 while requests go to this address of a backend, 0 while its circuit is open"
+    );
+    metrics::describe_counter!(
+        "hamlet_backend_circuit_openings_total",
+        "how often the circuit of this address of a backend has opened"
+    );
     metrics::describe_counter!("hamlet_database_calls_total", "calls to the database");
     metrics::describe_histogram!(
         "hamlet_database_call_duration_seconds",
@@ -139,6 +147,14 @@ pub fn operation_step(
 /// Shows whether a gateway is told of changes of hosts.
 pub fn directory_fresh(is_fresh: bool) {
     metrics::gauge!("hamlet_directory_fresh").set(if is_fresh { 1.0 } else { 0.0 });
+}
+
+/// Shows whether requests go to this address of a backend.
+pub fn backend_serves(address: &str, serves: bool) {
+    let labels = [("address", address.to_owned())];
+    metrics::gauge!("hamlet_backend_serves", &labels).set(if serves { 1.0 } else { 0.0 });
+    let name = "hamlet_backend_circuit_openings_total";
+    metrics::counter!(name, &labels).increment(u64::from(!serves));
 }
 
 /// Counts a request that is no gRPC and was answered so.

@@ -32,7 +32,9 @@ pub use self::{
     error::Error,
     ids::Ids,
     log::debug_this_call,
-    metrics::{certificates_expire, counted, directory_fresh, operation_step, page},
+    metrics::{
+        backend_serves, certificates_expire, counted, directory_fresh, operation_step, page,
+    },
     trace::{inject, traceparent},
 };
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use hamlet_proto::hamlet::instance::v1::ResolveHostRequest;
+use hamlet_proto::hamlet::instance::v1::{Backend, ResolveHostRequest};
 use http::{HeaderMap, HeaderValue, Request, Response, header::CONTENT_TYPE};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Full};
@@ -32,11 +32,14 @@ pub(crate) fn run(listen: SocketAddr) {
         .enable_all()
         .build()
         .expect("a runtime");
-    runtime.block_on(serve(listen, answer));
+    runtime.block_on(serve(listen, move |request| answer(request, listen)));
 }
 
-async fn answer(request: Request<Incoming>) -> Result<Response<Answer>, Error> {
+async fn answer(request: Request<Incoming>, own: SocketAddr) -> Result<Response<Answer>, Error> {
     let path = request.uri().path();
+    if path == "/status" {
+        return Ok(Response::new(Answer::Page(Full::default())));
+    }
     if let Some(bytes) = path.strip_prefix("/bytes/") {
         let page = Bytes::from(vec![b'x'; bytes.parse()?]);
         return Ok(Response::new(Answer::Page(Full::new(page))));
@@ -53,7 +56,13 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Answer>, Error> {
             "/hamlet.instance.v1.DirectoryService/ResolveHost" => {
                 let message = asked.get(PREFIX..).unwrap_or_default();
                 let ResolveHostRequest { host } = ResolveHostRequest::decode(message)?;
-                framed(&active_instance(&host).encode_to_vec())
+                let mut instance = active_instance(&host);
+                // Pages come from here, too: this is the backend of every instance.
+                instance.backend = Some(Backend {
+                    addresses: vec![format!("http://{own}")],
+                    own: Vec::new(),
+                });
+                framed(&instance.encode_to_vec())
             }
             _ => asked,
         }))

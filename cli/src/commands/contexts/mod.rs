@@ -1,5 +1,6 @@
 //! `hamlet contexts`.
 
+mod check;
 mod ls;
 mod show;
 
@@ -16,6 +17,7 @@ command_group! {
     Contexts {
         Ls(ls::Ls),
         Show(show::Show),
+        Check(check::Check),
     }
 }
 
@@ -30,6 +32,12 @@ async fn contexts(session: &Session) -> Result<Vec<Context>, CommandError> {
         })
         .await?;
     Ok(answer.contexts)
+}
+
+/// The server that serves the instances in Hamlet's stead, in one line.
+fn backend(context: &Context) -> String {
+    let backend = context.backend.clone().unwrap_or_default();
+    backend.addresses.join(", ")
 }
 
 /// Who runs the installation, in one line.

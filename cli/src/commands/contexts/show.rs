@@ -2,7 +2,9 @@
 
 use clap::Args;
 
-use super::{contexts, operator};
+use hamlet_proto::hamlet::instance::v1::Context;
+
+use super::{backend, contexts, operator};
 use crate::{
     error::CommandError,
     flags::global::GlobalFlags,
@@ -43,7 +45,15 @@ impl Show {
                 ("directories for photos", yes(context.init_photos_folder)),
                 ("file store", context.storage.clone()),
                 ("operator", operator(&context)),
+                ("backend", backend(&context)),
+                ("served by Hamlet all the same", own(&context)),
+                ("admin backend", context.admin_backend.clone()),
             ])
         })
     }
+}
+
+fn own(context: &Context) -> String {
+    let backend = context.backend.as_ref();
+    backend.map_or_else(String::new, |backend| backend.own.join(", "))
 }

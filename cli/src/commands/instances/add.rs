@@ -49,6 +49,12 @@ pub(crate) struct Add {
     #[arg(long, default_value = "-1", hide_default_value = true, value_name = "N",
           allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-1..))]
     couch_cluster: i32,
+    /// The domain of the organisation that the instance belongs to.
+    #[arg(long, value_name = "DOMAIN")]
+    org_domain: Option<String>,
+    /// The id of that organisation.
+    #[arg(long, value_name = "ID")]
+    org_id: Option<String>,
     #[command(flatten)]
     fields: FieldFlags,
     #[command(flatten)]
@@ -134,6 +140,8 @@ impl Add {
                 domain: self.domain,
                 // -1 lets the server choose one.
                 couch_cluster: Some(self.couch_cluster).filter(|cluster| *cluster >= 0),
+                org_domain: self.org_domain.unwrap_or_default(),
+                org_id: self.org_id.unwrap_or_default(),
                 ..patch.instance
             }),
             apps: self.apps,
@@ -141,6 +149,7 @@ impl Add {
             validate_only: change.dry_run,
             passphrase,
             trace: self.trace,
+            ..CreateInstanceRequest::default()
         };
         change
             .make(async || {

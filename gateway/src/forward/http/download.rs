@@ -12,7 +12,10 @@ use tonic::Status;
 
 use super::pool::Lease;
 use crate::{
-    forward::active::{Running, Stream},
+    forward::{
+        active::{Running, Stream},
+        turns::Turn,
+    },
     refusal::Refusal,
 };
 
@@ -20,6 +23,8 @@ use crate::{
 pub(crate) struct HttpDownload {
     pub(super) running: Option<Running>,
     pub(super) lease: Option<Lease>,
+    /// The turn of a stream that lasts.
+    pub(super) lasting: Option<Turn>,
 }
 
 impl HttpDownload {
@@ -27,11 +32,13 @@ impl HttpDownload {
         Self {
             running: None,
             lease: None,
+            lasting: None,
         }
     }
 
     fn end(&mut self) {
         self.running = None;
+        self.lasting = None;
         if let Some(lease) = self.lease.take() {
             lease.end();
         }
@@ -70,7 +77,8 @@ impl Body for HttpDownload {
             return Poll::Ready(None);
         };
         let exchange = Arc::clone(running.exchange());
-        let next = exchange.with_stream(|stream| match stream {
+        let waker = cx.waker().clone();
+        let next = exchange.with_stream(&waker, |stream| match stream {
             Stream::Http(body) => Pin::new(body).poll_frame(cx),
             Stream::Grpc(_) => Poll::Ready(None),
         });
@@ -100,6 +108,7 @@ impl Body for HttpDownload {
         // An error breaks the caller's stream off: the end of a body is never pretended.
         this.running = None;
         this.lease = None;
+        this.lasting = None;
         Poll::Ready(Some(Err(broken)))
     }
 

@@ -23,46 +23,83 @@ use hyper::body::Incoming;
 use tokio::{sync::oneshot, time::Instant};
 
 pub(crate) use self::download::HttpDownload;
-pub(super) use self::pool::HttpUpstream;
 use self::{
     hops::remove_hop_by_hop,
-    pool::SendError,
-    upgrade::{Upgrade, tunnel},
-    upload::{Gate, Upload},
+    pool::Lease,
+    upgrade::{Held, Upgrade, tunnel},
+    upload::Gate,
 };
-use super::{Forwarder, Whose, active::Stream, headers::remove_ours};
-use crate::{accept::Connection, refusal::Refusal, route::Service};
+pub(super) use self::{
+    pool::{HttpUpstream, SendError},
+    upload::Upload,
+};
+use super::{
+    Forwarder, Whose,
+    active::{Active, Stream},
+    backend::Backend,
+    headers::{remove_ours, rewrite_for_others},
+    lane::Lane,
+    turns::{Turn, Turns},
+};
+use crate::{
+    accept::Connection, directory::BackendRoute, refusal::Refusal, route::Service, seldom::Seldom,
+};
 
 /// What counts as for ever: an event stream has no deadline.
 const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
+/// Where a request goes.
+#[derive(Clone, Copy)]
+pub(crate) enum Target<'a> {
+    /// To a service of Hamlet's.
+    Service(Service),
+    /// To the server that serves the instance in Hamlet's stead.
+    Backend(&'a Arc<BackendRoute>),
+}
+
+/// The way to a target.
+enum Way<'a> {
+    Service(&'a Lane),
+    Backend(Arc<Backend>),
+}
+
 impl Forwarder {
-    /// Forwards a request that is no gRPC to `service`. Fails when the service gives no response.
+    fn way(&self, target: Target<'_>) -> Way<'_> {
+        match target {
+            Target::Service(service) => Way::Service(self.lane(service)),
+            Target::Backend(route) => Way::Backend(self.backends.of(route)),
+        }
+    }
+
+    /// Forwards a request that is no gRPC. Fails when the target gives no response.
     pub(crate) async fn forward_http(
         &self,
-        service: Service,
+        target: Target<'_>,
         whose: Whose<'_>,
         connection: &Arc<Connection>,
         request: Request<Incoming>,
     ) -> Result<Response<HttpDownload>, Refusal> {
-        let lane = self.lane(service);
-        lane.turns.count(whose.wants())?;
-        let turn = match lane.turns.try_take(whose.wants()) {
+        let way = self.way(target);
+        let (turns, active) = (way.turns(), way.active());
+        turns.count(whose.wants())?;
+        let turn = match turns.try_take(whose.wants()) {
             Some(turn) => turn,
-            None => lane.turns.wait(whose.wants(), &lane.active).await?,
+            None => {
+                let turn = turns.wait(whose.wants(), active).await?;
+                self.require_open(whose).await?;
+                turn
+            }
         };
-        let running = lane.active.begin(
-            Instant::now() + FOR_EVER,
-            whose.caller(),
-            whose.entry.map(Arc::clone),
-            turn,
-        );
+        let running = active.begin(Instant::now() + FOR_EVER, whose.holder(), turn);
         let exchange = Arc::clone(running.exchange());
         let (mut head, body) = request.into_parts();
         let upgrade = Upgrade::asked(&mut head);
         let trailers = head.headers.get(TE).is_some_and(|te| te == "trailers");
         remove_hop_by_hop(&mut head.headers);
-        self.rewrite(&mut head.headers, whose)?;
+        match way {
+            Way::Service(_) => self.rewrite(&mut head.headers, whose)?,
+            Way::Backend(_) => rewrite_for_others(&mut head.headers, whose),
+        }
         // A body is framed anew. What its sender said of its length counts only if the body has that length.
         head.headers.remove(CONTENT_LENGTH);
         if let Some(length) = body.size_hint().exact()
@@ -108,16 +145,16 @@ impl Forwarder {
 
         let sent = tokio::select! {
             biased;
-            sent = lane.http.send(request) => sent,
+            sent = way.send(request) => sent,
             () = exchange.silence(self.deadline) => return Err(Refusal::DeadlineExceeded),
             () = exchange.over() => {
                 let why = exchange.end_reason();
                 return Err(why.map_or(Refusal::DeadlineExceeded, Refusal::from));
             }
         };
-        let service = service.name();
+        let service = way.name();
         let (mut response, lease) = sent.map_err(|error| {
-            if let Some(unseen) = lane.out_of_reach.now() {
+            if let Some(unseen) = way.out_of_reach().now() {
                 tracing::warn!(%error, service, unseen, "a request got no response");
             }
             match error {
@@ -126,6 +163,7 @@ impl Forwarder {
                     service,
                     code: tonic::Code::Unavailable,
                 },
+                SendError::Busy => Refusal::TooManyCalls,
             }
         })?;
         let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
@@ -148,20 +186,83 @@ impl Forwarder {
             head.headers.insert(UPGRADE, protocol);
             let connection = Arc::clone(connection);
             // The turn is given back: a tunnel may last for days, and is bounded as a connection.
-            drop(running);
-            tokio::spawn(tunnel(upgrade.ours, theirs, connection));
+            drop(exchange.take_turn());
+            let lasting = way.lasting(whose)?;
+            let held = Held { running, lasting };
+            tokio::spawn(tunnel(upgrade.ours, theirs, connection, held));
             return Ok(Response::from_parts(head, HttpDownload::none()));
         }
+        let mut lasting = None;
         if is_event_stream(&head.headers) {
             // It may be quiet for hours. It is bounded as a stream of its connection.
             drop(exchange.take_turn());
+            lasting = way.lasting(whose)?;
         }
         exchange.receive(Stream::Http(body));
         let download = HttpDownload {
             running: Some(running),
             lease: Some(lease),
+            lasting,
         };
         Ok(Response::from_parts(head, download))
+    }
+}
+
+impl Way<'_> {
+    /// The name of the target in messages.
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Service(lane) => lane.service.name(),
+            Self::Backend(_) => "server of this instance",
+        }
+    }
+
+    fn turns(&self) -> &Turns {
+        match self {
+            Self::Service(lane) => &lane.turns,
+            Self::Backend(backend) => &backend.turns,
+        }
+    }
+
+    fn active(&self) -> &Arc<Active> {
+        match self {
+            Self::Service(lane) => &lane.active,
+            Self::Backend(backend) => &backend.active,
+        }
+    }
+
+    fn out_of_reach(&self) -> &Seldom {
+        match self {
+            Self::Service(lane) => &lane.out_of_reach,
+            Self::Backend(backend) => &backend.out_of_reach,
+        }
+    }
+
+    async fn send(
+        &self,
+        request: Request<Upload>,
+    ) -> Result<(Response<Incoming>, Lease), SendError> {
+        match self {
+            Self::Service(lane) => {
+                let (response, lease) = lane.http.send(request).await?;
+                Ok((response, Lease::Service(lease)))
+            }
+            Self::Backend(backend) => {
+                let (response, lease) = backend.send(request).await?;
+                Ok((response, Lease::Backend(lease)))
+            }
+        }
+    }
+
+    /// The turn of something that lasts, where these are counted.
+    fn lasting(&self, whose: Whose<'_>) -> Result<Option<Turn>, Refusal> {
+        match self {
+            Self::Service(_) => Ok(None),
+            Self::Backend(backend) => {
+                let turn = backend.lasting.try_take(whose.wants());
+                turn.map(Some).ok_or(Refusal::TooManyCalls)
+            }
+        }
     }
 }
 

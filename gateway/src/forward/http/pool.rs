@@ -20,6 +20,7 @@ use service_kit::{
 use tokio::time::{Instant, timeout};
 
 use super::upload::Upload;
+use crate::forward::backend;
 
 /// The most connections that are kept for later at each replica.
 const KEPT: usize = 64;
@@ -58,14 +59,14 @@ impl Idle {
 }
 
 /// A connection while its request is at work.
-pub(super) struct Lease {
+pub(in crate::forward) struct ServiceLease {
     sender: SendRequest<Upload>,
     replica: Arc<Replica<Idle>>,
 }
 
-impl Lease {
+impl ServiceLease {
     /// Keeps the connection for another request, once it is ready for one.
-    pub(super) fn end(mut self) {
+    fn end(mut self) {
         if self.sender.is_ready() {
             self.replica.connections.keep(self.sender);
             return;
@@ -75,6 +76,22 @@ impl Lease {
                 self.replica.connections.keep(self.sender);
             }
         });
+    }
+}
+
+/// A connection to a service or a backend while its request is at work.
+pub(super) enum Lease {
+    Service(ServiceLease),
+    Backend(backend::Lease),
+}
+
+impl Lease {
+    /// Keeps the connection for another request, once it is ready for one.
+    pub(super) fn end(self) {
+        match self {
+            Self::Service(lease) => lease.end(),
+            Self::Backend(lease) => lease.end(),
+        }
     }
 }
 
@@ -90,7 +107,7 @@ impl HttpUpstream {
     pub(super) async fn send(
         &self,
         mut request: Request<Upload>,
-    ) -> Result<(Response<Incoming>, Lease), SendError> {
+    ) -> Result<(Response<Incoming>, ServiceLease), SendError> {
         let mut tried = Vec::new();
         let mut failure = SendError::Connect(io::ErrorKind::NotFound.into());
         while let Some(replica) = self.replicas.pick(&tried).await {
@@ -112,7 +129,7 @@ impl HttpUpstream {
                 match sender.try_send_request(request).await {
                     Ok(response) => {
                         replica.worked();
-                        return Ok((response, Lease { sender, replica }));
+                        return Ok((response, ServiceLease { sender, replica }));
                     }
                     Err(mut error) => match error.take_message() {
                         Some(unsent) => {
@@ -151,9 +168,11 @@ impl HttpUpstream {
 
 /// Why a request got no response.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SendError {
+pub(in crate::forward) enum SendError {
     #[error("cannot connect: {0}")]
     Connect(#[source] io::Error),
     #[error("the connection broke off: {0}")]
     Broken(#[source] hyper::Error),
+    #[error("all connections that it may have are at work")]
+    Busy,
 }

@@ -8,9 +8,13 @@ use http::{
 };
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use tokio::io::copy_bidirectional_with_sizes;
 
 use super::hops::listed;
-use crate::accept::Connection;
+use crate::{
+    accept::Connection,
+    forward::{active::Running, turns::Turn},
+};
 
 /// A wish for another protocol, such as WebSocket.
 pub(super) struct Upgrade {
@@ -35,13 +39,30 @@ impl Upgrade {
     }
 }
 
+/// How much is carried at once in each direction, in bytes. A tunnel that is quiet holds as much.
+const CARRIED: usize = 4 * 1024;
+
+/// What a tunnel holds while it lasts.
+pub(super) struct Held {
+    /// Its call, which can be ended from outside.
+    pub(super) running: Running,
+    /// Its turn among what lasts.
+    pub(super) lasting: Option<Turn>,
+}
+
 /// Carries bytes in both directions until both have ended.
-pub(super) async fn tunnel(ours: OnUpgrade, theirs: OnUpgrade, connection: Arc<Connection>) {
+pub(super) async fn tunnel(
+    ours: OnUpgrade,
+    theirs: OnUpgrade,
+    connection: Arc<Connection>,
+    held: Held,
+) {
     let _busy = connection.begin();
     let carrying = async {
         let (ours, theirs) = futures::future::try_join(ours, theirs).await?;
         let (mut ours, mut theirs) = (TokioIo::new(ours), TokioIo::new(theirs));
-        if let Err(error) = tokio::io::copy_bidirectional(&mut ours, &mut theirs).await {
+        let carried = copy_bidirectional_with_sizes(&mut ours, &mut theirs, CARRIED, CARRIED);
+        if let Err(error) = carried.await {
             tracing::debug!(%error, "a tunnel broke off");
         }
         Ok::<_, hyper::Error>(())
@@ -51,5 +72,7 @@ pub(super) async fn tunnel(ours: OnUpgrade, theirs: OnUpgrade, connection: Arc<C
             tracing::debug!(%error, "a connection was not upgraded");
         },
         () = connection.over() => {}
+        () = held.running.exchange().over() => {}
     }
+    drop(held.lasting);
 }

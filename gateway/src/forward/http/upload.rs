@@ -51,7 +51,7 @@ impl Gate {
 }
 
 /// The body of a request on its way to the service.
-pub(super) struct Upload {
+pub(in crate::forward) struct Upload {
     pub(super) body: Incoming,
     pub(super) gate: Option<Gate>,
     pub(super) exchange: Arc<Exchange>,

@@ -203,3 +203,22 @@ pub(crate) async fn http(address: SocketAddr, text: &[u8]) -> String {
         .unwrap();
     String::from_utf8(answer).unwrap()
 }
+
+/// Sends the same request on new connections until its answer holds this.
+pub(crate) async fn ask_until(address: SocketAddr, text: &str, wanted: &str) {
+    let asking = async {
+        loop {
+            if let Ok(mut stream) = TcpStream::connect(address).await
+                && stream.write_all(text.as_bytes()).await.is_ok()
+            {
+                let mut answer = Vec::new();
+                stream.read_to_end(&mut answer).await.ok();
+                if String::from_utf8_lossy(&answer).contains(wanted) {
+                    return;
+                }
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    timeout(SOON, asking).await.expect("the answer never came");
+}

@@ -2,6 +2,7 @@
 
 mod client;
 mod leaving;
+mod oddity;
 mod service;
 mod web;
 
@@ -17,8 +18,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{
-    client::{Answer, Client, http},
+    client::{Answer, Client, ask_until, http},
     leaving::Leaving,
+    oddity::{Oddity, Oddly},
     service::{Event, Service},
     web::Web,
 };

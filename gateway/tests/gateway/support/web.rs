@@ -33,24 +33,35 @@ pub(crate) struct Web {
     pub(crate) address: SocketAddr,
     /// How many connections it has taken.
     pub(crate) connections: Arc<AtomicUsize>,
+    /// How many requests it has taken.
+    pub(crate) requests: Arc<AtomicUsize>,
     /// What it went through.
     pub(crate) events: mpsc::UnboundedReceiver<&'static str>,
 }
 
 impl Web {
     pub(crate) async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at(([127, 0, 0, 1], 0).into()).await
+    }
+
+    /// Starts at an address that is free.
+    pub(crate) async fn start_at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, events) = mpsc::unbounded_channel();
         let connections = Arc::<AtomicUsize>::default();
         let taken = Arc::clone(&connections);
+        let requests = Arc::<AtomicUsize>::default();
+        let counted = Arc::clone(&requests);
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 taken.fetch_add(1, Ordering::Relaxed);
                 let sender = sender.clone();
+                let counted = Arc::clone(&counted);
                 let service = service_fn(move |request| {
                     let sender = sender.clone();
+                    counted.fetch_add(1, Ordering::Relaxed);
                     async move { Ok::<_, Infallible>(answer(request, sender).await) }
                 });
                 tokio::spawn(async move {
@@ -65,6 +76,7 @@ impl Web {
         Self {
             address,
             connections,
+            requests,
             events,
         }
     }
@@ -138,6 +150,20 @@ async fn answer(
         "/files/collect" => {
             let size = request.body_mut().collect().await.unwrap().to_bytes().len();
             Response::new(full(size.to_string()))
+        }
+        "/files/sink" => {
+            let mut size = 0;
+            while let Some(Ok(frame)) = request.body_mut().frame().await {
+                size += frame.into_data().map_or(0, |data| data.len());
+            }
+            Response::new(full(size.to_string()))
+        }
+        "/files/flood" => {
+            let size: usize = request.uri().query().unwrap().parse().unwrap();
+            let piece = Bytes::from(vec![7; 64 * 1024]);
+            let pieces = std::iter::repeat_n(piece, size / (64 * 1024));
+            let frames = pieces.map(|piece| Ok(Frame::data(piece)));
+            Response::new(StreamBody::new(stream::iter(frames)).boxed_unsync())
         }
         "/files/vanish" => {
             let frames = stream::unfold(true, async |is_first| {

@@ -45,6 +45,18 @@ struct Claimed {
     is_held: bool,
 }
 
+impl Claimed {
+    const fn checked(&self) -> Checked {
+        if self.is_held {
+            Checked::Busy
+        } else if self.is_contested {
+            Checked::Contested
+        } else {
+            Checked::Done
+        }
+    }
+}
+
 /// The documents of an instance, as lists show them.
 #[derive(Debug)]
 pub(super) struct Found {
@@ -150,12 +162,6 @@ impl Adopter {
         if settings.is_none() && !self.store.has_database(body.location()).await? {
             return Ok(Checked::Bare);
         }
-        let claimed = self.claim(&id, missing).await?;
-        if claimed.is_held {
-            // Without a record nobody would find these claims if the instance were destroyed before the next look.
-            self.give_back(&claimed.won).await?;
-            return Ok(Checked::Busy);
-        }
         let record = Record {
             email: Some(email_in(settings.as_ref())),
             created_at: Some(self.clock.now()),
@@ -163,12 +169,9 @@ impl Adopter {
             ..Record::default().following(&body)
         };
         self.store.write_record(&id, &record).await?;
+        let done = self.claim_for(&id, missing, &record).await?;
         tracing::debug!(domain = body.domain, instance = id, "adopted");
-        Ok(if claimed.is_contested {
-            Checked::Contested
-        } else {
-            Checked::Done
-        })
+        Ok(done)
     }
 
     async fn follow(
@@ -220,7 +223,7 @@ impl Adopter {
         Ok(email_in(settings.as_ref()))
     }
 
-    /// Claims missing names, writes the record, and releases names that the instance no longer has. An operation of ours
+    /// Writes the record, claims missing names, and releases names that the instance no longer has. An operation of ours
     /// that took the instance meanwhile wins.
     async fn bring_up_to_date(
         &self,
@@ -229,30 +232,17 @@ impl Adopter {
         record: Document<Record>,
         following: Record,
     ) -> Result<Checked, Error> {
-        let Claimed {
-            won,
-            is_contested,
-            is_held,
-        } = self.claim(id, missing).await?;
-        let done = match (is_held, is_contested) {
-            (true, _) => Checked::Busy,
-            (false, true) => Checked::Contested,
-            (false, false) => Checked::Done,
-        };
-        if won.is_empty() && following == record.body {
-            return Ok(done);
-        }
-        match self
-            .store
-            .replace_record(id, &record.rev, &following)
-            .await?
-        {
-            Exchange::Won(_) => {}
-            Exchange::Lost => {
-                self.give_back_strays(id, &won).await?;
-                return Ok(Checked::Busy);
+        if following != record.body {
+            match self
+                .store
+                .replace_record(id, &record.rev, &following)
+                .await?
+            {
+                Exchange::Won(_) => {}
+                Exchange::Lost => return Ok(Checked::Busy),
             }
         }
+        let done = self.claim_for(id, missing, &following).await?;
         let kept = following.wanted();
         for gone in record.body.wanted().iter().rev() {
             if kept.iter().any(|kept| kept.id == gone.id) {
@@ -271,6 +261,26 @@ impl Adopter {
             "updated from what other software wrote"
         );
         Ok(done)
+    }
+
+    /// Claims missing names of an instance whose record has been written: a destruction finds the claims by it, whenever
+    /// this process ends. If the instance was destroyed meanwhile, or somebody else has changed it, what it does not have
+    /// is given back.
+    async fn claim_for(
+        &self,
+        id: &str,
+        missing: &[Wanted],
+        record: &Record,
+    ) -> Result<Checked, Error> {
+        if missing.is_empty() {
+            return Ok(Checked::Done);
+        }
+        let claimed = self.claim(id, missing).await?;
+        if self.is_at(id, record).await? {
+            return Ok(claimed.checked());
+        }
+        self.give_back_strays(id, &claimed.won).await?;
+        Ok(Checked::Busy)
     }
 
     /// Whether no operation of ours has changed the instance since its record was written.
@@ -312,21 +322,16 @@ impl Adopter {
         Ok(claimed)
     }
 
-    /// Releases names that were claimed for an instance and that it no longer has.
+    /// Releases names that this process claimed for an instance and that it does not have.
     async fn give_back_strays(&self, id: &str, claimed: &[Wanted]) -> Result<(), Error> {
         let document = self.store.instance(id).await?;
         let kept = document.map_or_else(Vec::new, |found| found.body.wanted());
-        let mut strays = claimed.to_vec();
-        strays.retain(|name| kept.iter().all(|kept| kept.id != name.id));
-        self.give_back(&strays).await
-    }
-
-    /// Releases names that this process claimed.
-    async fn give_back(&self, claimed: &[Wanted]) -> Result<(), Error> {
         for name in claimed.iter().rev() {
-            self.store
-                .release(&name.id, |claim| claim.operation == self.id)
-                .await?;
+            if kept.iter().all(|kept| kept.id != name.id) {
+                self.store
+                    .release(&name.id, |claim| claim.operation == self.id)
+                    .await?;
+            }
         }
         Ok(())
     }

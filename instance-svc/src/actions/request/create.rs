@@ -18,7 +18,7 @@ use crate::{
         locale,
         name::{Name, app_hosts},
         operation::Subject,
-        passphrase::{Chosen, client, strength::check_strength},
+        passphrase::{Chosen, Given, client, strength::check_strength},
         sealed::Sealed,
         seed::Seed,
         spec::{InvalidField, Spec},
@@ -53,12 +53,33 @@ pub(crate) struct Creations<'a> {
     pub config: &'a Config,
 }
 
+/// The first passphrase of a request.
+#[derive(Debug)]
+pub(crate) struct FirstPassphrase {
+    /// In plain text, or hashed by a client; empty when none is given.
+    pub passphrase: Secret,
+    /// The number of iterations that the client made; 0 for plain text.
+    pub kdf_iterations: i32,
+    /// The client's vault key; empty with plain text.
+    pub key: Secret,
+}
+
+impl FirstPassphrase {
+    fn given(&self) -> Given<'_> {
+        Given {
+            passphrase: self.passphrase.expose(),
+            kdf_iterations: self.kdf_iterations,
+            key: self.key.expose(),
+        }
+    }
+}
+
 /// A requested creation.
 #[derive(Debug)]
 pub(crate) struct CreatePlan<'a> {
     with: Creations<'a>,
     spec: Spec,
-    passphrase: &'a Secret,
+    first: &'a FirstPassphrase,
     chosen: Option<Chosen>,
     /// The id of the new instance.
     instance: String,
@@ -76,7 +97,7 @@ pub(crate) struct CreatePreview {
 }
 
 impl<'a> CreatePlan<'a> {
-    /// The plan for a request. `wrong` is what is known to be invalid already; `passphrase` is empty when none is given.
+    /// The plan for a request. `wrong` is what is known to be invalid already.
     ///
     /// # Errors
     /// Names all invalid fields.
@@ -84,9 +105,9 @@ impl<'a> CreatePlan<'a> {
         with: Creations<'a>,
         spec: Spec,
         mut wrong: Vec<InvalidField>,
-        passphrase: &'a Secret,
+        first: &'a FirstPassphrase,
     ) -> Result<Self, Error> {
-        let chosen = Chosen::at_creation(passphrase.expose(), spec.is_passwordless());
+        let chosen = Chosen::at_creation(first.given(), spec.is_passwordless());
         let strength = match &chosen {
             Ok(Some(Chosen::Plain(passphrase))) => {
                 let text = |path| spec.asked.text(path).unwrap_or_default();
@@ -102,7 +123,7 @@ impl<'a> CreatePlan<'a> {
                 Ok(Self {
                     with,
                     spec,
-                    passphrase,
+                    first,
                     chosen,
                     instance: couch::DocId::ascending().into_string(),
                 })
@@ -125,7 +146,14 @@ impl Plan for CreatePlan<'_> {
     }
 
     fn mac(&self, key: &Secret) -> Result<String, Error> {
-        arguments_mac(key, &(&self.spec, self.passphrase.expose()))
+        let passphrase = self.first.passphrase.expose();
+        match self.first.kdf_iterations {
+            0 => arguments_mac(key, &(&self.spec, passphrase)),
+            count => {
+                let vault_key = self.first.key.expose();
+                arguments_mac(key, &(&self.spec, passphrase, count, vault_key))
+            }
+        }
     }
 
     /// The passphrase itself is used only before the operation is accepted: no document ever holds it.

@@ -12,6 +12,7 @@ use crate::{
     error::Error,
     operations::{
         Peers, Work,
+        backend::Backends,
         destroy::DestroyWork,
         holdings::{Holder, Holdings},
     },
@@ -30,12 +31,13 @@ pub(crate) struct DestroyPlan<'a> {
 }
 
 /// What is to become of accounts that only a script of their konnector can delete at the other service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Accounts {
-    /// The original deletes them, or they may be left.
+    /// They may be left.
     MayBeLeft,
-    /// Nobody deletes them, and nobody has said that they may be left.
-    Refuse,
+    /// The original deletes them, if the context of the instance has one of these. Otherwise nobody does, and nobody has
+    /// said that they may be left.
+    DeletedBy(Backends),
 }
 
 impl Accounts {
@@ -44,11 +46,15 @@ impl Accounts {
     /// # Errors
     /// [`Error::Accounts`]; otherwise when the database fails.
     pub(crate) async fn look(
-        self,
+        &self,
         store: &Store,
         document: &InstanceDocument,
     ) -> Result<(), Error> {
-        if self == Self::MayBeLeft {
+        let is_cared_for = match self {
+            Self::MayBeLeft => true,
+            Self::DeletedBy(backends) => backends.of(&document.context).is_some(),
+        };
+        if is_cared_for {
             return Ok(());
         }
         let accounts = store.accounts_with_script(document.location()).await?;

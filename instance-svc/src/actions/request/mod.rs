@@ -7,6 +7,7 @@ pub(crate) mod change;
 pub(crate) mod create;
 pub(crate) mod destroy;
 pub(crate) mod purge_orphans;
+pub(crate) mod relay;
 pub(crate) mod secret;
 
 use hmac::{Hmac, Mac as _};

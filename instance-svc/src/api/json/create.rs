@@ -39,10 +39,10 @@ pub(super) struct CreateParameters {
     #[serde(deserialize_with = "list")]
     #[param(value_type = Option<String>)]
     domain_aliases: Option<Vec<String>>,
-    /// The domain of the organisation. Not built yet.
+    /// The domain of the organisation.
     #[serde(deserialize_with = "text")]
     org_domain: Option<String>,
-    /// The id of the organisation. Not built yet.
+    /// The id of the organisation.
     #[serde(rename = "OrgID", deserialize_with = "text")]
     org_id: Option<String>,
     /// A former domain, from which browsers are redirected.
@@ -87,13 +87,13 @@ pub(super) struct CreateParameters {
     /// `basic`, `two_factor_mail` or `two_factor_oidc`.
     #[serde(deserialize_with = "text")]
     auth_mode: Option<String>,
-    /// The first passphrase, in plain text.
+    /// The first passphrase: in plain text, or as a client hashed it.
     #[serde(deserialize_with = "text")]
     passphrase: Option<String>,
-    /// The key that a client made with a hashed passphrase. Not built yet.
+    /// The vault key of a client that hashed the passphrase.
     #[serde(deserialize_with = "text")]
     key: Option<String>,
-    /// How often a client hashed the passphrase; 0 for a plain one. Others are not built yet.
+    /// How many iterations a client made to hash the passphrase; 0 for a plain one.
     #[serde(deserialize_with = "number")]
     kdf_iterations: Option<i64>,
     /// Apps to install, separated by commas.
@@ -133,34 +133,16 @@ pub(super) struct CreateParameters {
 }
 
 impl CreateParameters {
-    /// Refuses what this version cannot do.
-    fn check_built(&self) -> Result<(), Error> {
-        let unbuilt = [
-            ("OrgDomain", self.org_domain.is_some()),
-            ("OrgID", self.org_id.is_some()),
-            ("Key", self.key.is_some()),
-            (
-                "KdfIterations",
-                self.kdf_iterations.is_some_and(|it| it != 0),
-            ),
-        ];
-        match unbuilt.into_iter().find(|(_, is_given)| *is_given) {
-            None => Ok(()),
-            Some((name, _)) => {
-                let told = format!("{name} cannot be given at creation yet; leave it out");
-                Err(Error::not_built(told).because_of(name))
-            }
-        }
-    }
-
     fn request(self, write: &Write) -> Result<CreateInstanceRequest, Error> {
-        self.check_built()?;
         let couch_cluster = match self.couch_cluster {
             None | Some(..0) => None,
             Some(position) => Some(i32::try_from(position).map_err(|_| {
                 Error::parameter("CouchCluster", "is too large; the first position is 0")
             })?),
         };
+        // What is too large for the contract is too large for a client.
+        let kdf_iterations = self.kdf_iterations.unwrap_or_default();
+        let kdf_iterations = i32::try_from(kdf_iterations).unwrap_or(i32::MAX);
         let mut instance = Instance {
             domain: self.domain.unwrap_or_default(),
             domain_aliases: self.domain_aliases.unwrap_or_default(),
@@ -169,6 +151,8 @@ impl CreateParameters {
             uuid: self.uuid.unwrap_or_default(),
             oidc_id: self.oidc_id.unwrap_or_default(),
             franceconnect_id: self.franceconnect_id.unwrap_or_default(),
+            org_domain: self.org_domain.unwrap_or_default(),
+            org_id: self.org_id.unwrap_or_default(),
             tos_signed: self.tos_signed.unwrap_or_default(),
             tos_latest: self.tos_latest.unwrap_or_default(),
             timezone: self.timezone.unwrap_or_default(),
@@ -193,6 +177,8 @@ impl CreateParameters {
             apps: self.apps.unwrap_or_default(),
             request_id: write.request_id.clone(),
             passphrase: self.passphrase.unwrap_or_default(),
+            kdf_iterations,
+            key: self.key.unwrap_or_default(),
             trace: self.trace.unwrap_or_default(),
             validate_only: false,
         })

@@ -27,6 +27,7 @@ mod operation;
 mod parameters;
 mod prefix;
 mod public;
+mod relayed;
 mod resource;
 mod sessions;
 mod settings;

@@ -152,8 +152,8 @@ fn add_refusals(document: &mut openapi::OpenApi) {
 pub(crate) fn routes(shared: Shared) -> Router {
     let (routes, document) = described();
     routes
-        .merge(public::routes(&shared))
-        .merge(pages::routes(&shared))
+        .merge(public::routes())
+        .merge(pages::routes())
         .route("/openapi.json", get(async move || Json(document)))
         .with_state(shared)
 }

@@ -7,7 +7,7 @@ use tonic::Status;
 use crate::error;
 
 /// The fields of the contract and the parameters that give them.
-const NAMES: [(&str, &str); 34] = [
+const NAMES: [(&str, &str); 38] = [
     ("apps", "Apps"),
     ("audience", "Audience"),
     ("auth_mode", "AuthMode"),
@@ -21,6 +21,8 @@ const NAMES: [(&str, &str); 34] = [
     ("domain_aliases", "DomainAliases"),
     ("email", "Email"),
     ("franceconnect_id", "FranceConnectID"),
+    ("kdf_iterations", "KdfIterations"),
+    ("key", "Key"),
     ("lifetime", "Expire"),
     ("locale", "Locale"),
     ("magic_link", "MagicLink"),
@@ -28,6 +30,8 @@ const NAMES: [(&str, &str); 34] = [
     ("oidc_id", "OIDCID"),
     ("old_domain", "OldDomain"),
     ("onboarding_finished", "OnboardingFinished"),
+    ("org_domain", "OrgDomain"),
+    ("org_id", "OrgID"),
     ("passphrase", "Passphrase"),
     ("phone", "Phone"),
     ("public_name", "PublicName"),

@@ -1,13 +1,20 @@
-//! The routes of the original that this version does not have yet. Each is answered with 501 and says so.
+//! The routes of the original that this version does not have yet. Where the context has an admin backend, that one answers
+//! them; otherwise they are answered with 501.
 
-use axum::routing::{MethodFilter, on};
-use service_kit::json_api::{Administrator, Error};
+use std::collections::HashMap;
+
+use axum::{
+    extract::{Path, Request, State},
+    routing::{MethodFilter, on},
+};
+use service_kit::json_api::Administrator;
 use utoipa::openapi::{
     HttpMethod, OpenApi, PathItem, Required, Response,
     path::{OperationBuilder, ParameterBuilder, ParameterIn},
 };
 use utoipa_axum::router::OpenApiRouter;
 
+use super::relayed::pass_on;
 use crate::api::Shared;
 
 /// Paths, their methods, and what they are for.
@@ -66,8 +73,12 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
     for (path, methods, what) in UNBUILT {
         let filters = methods.iter().filter_map(filter);
         if let Some(filter) = filters.reduce(MethodFilter::or) {
-            let answer = async move |_: Administrator| {
-                Error::not_built(format!("this version does not have it: {what}"))
+            let answer = async move |State(shared): State<Shared>,
+                                     _: Administrator,
+                                     Path(parameters): Path<HashMap<String, String>>,
+                                     request: Request| {
+                let route = format!("{} {path}", request.method());
+                pass_on(&shared, &route, what, &parameters, request).await
             };
             router = router.route(path, on(filter, answer));
         }
@@ -88,8 +99,15 @@ fn describe(document: &mut OpenApi, path: &str, methods: &[HttpMethod], what: &s
         let mut operation = OperationBuilder::new()
             .operation_id(Some(id_of(method, &path)))
             .tag("not built")
-            .summary(Some(format!("Not built yet: {what}")))
-            .response("501", Response::new("This version does not have it"));
+            .summary(Some(format!("Passed on to the admin backend: {what}")))
+            .response(
+                "2XX",
+                Response::new("The answer of the admin backend of the context"),
+            )
+            .response(
+                "501",
+                Response::new("The context has none, and Hamlet does not have it"),
+            );
         for name in names.clone() {
             let parameter = ParameterBuilder::new()
                 .name(name)

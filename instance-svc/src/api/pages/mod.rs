@@ -17,7 +17,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Path, State},
-    middleware::{from_fn, from_fn_with_state},
+    middleware::from_fn,
     response::{IntoResponse as _, Response},
     routing::{any, delete, get, post},
 };
@@ -35,11 +35,11 @@ pub(super) use self::{
     onboarding::submit as submit_first_passphrase,
     reply::{json_answer, with_cookies},
 };
-use super::{Shared, cross_origin, strangers};
+use super::{Shared, strangers};
 use crate::{domain::instance::InstanceDocument, error::Error};
 
 /// These routes. The document at the admin door does not describe them: they are of another door.
-pub(super) fn routes(shared: &Shared) -> Router<Shared> {
+pub(super) fn routes() -> Router<Shared> {
     Router::new()
         .route("/", get(start::show))
         .route(
@@ -65,7 +65,6 @@ pub(super) fn routes(shared: &Shared) -> Router<Shared> {
         .route("/assets/{*name}", get(script))
         .method_not_allowed_fallback(strangers::no_such_method)
         .layer(from_fn(strangers::refuse))
-        .layer(from_fn_with_state(shared.clone(), cross_origin::allow))
 }
 
 /// The document of the instance of a request.

@@ -81,6 +81,8 @@ pub static SETTABLE: &[&dyn Settable] = &[
     &plain!(uuid: instance.uuid, formats::id::check_uuid),
     &plain!(oidc_id: instance.oidc_id, formats::id::check_subject),
     &plain!(franceconnect_id: instance.franceconnect_id, formats::id::check_subject),
+    &plain!(org_domain: instance.org_domain, formats::id::check_org_domain),
+    &plain!(org_id: instance.org_id, formats::id::check_uuid),
     &plain!(magic_link: instance.magic_link),
     &plain!(sponsorships: instance.sponsorships, formats::sponsorship::check),
     &terms::Signed,

@@ -32,6 +32,8 @@ fn everything() -> Instance {
         uuid: "u-1".to_owned(),
         oidc_id: "o-1".to_owned(),
         franceconnect_id: "f-1".to_owned(),
+        org_domain: "org.example".to_owned(),
+        org_id: "g-1".to_owned(),
         magic_link: true,
         sponsorships: vec!["acme".to_owned()],
         tos_signed: "1.0.0-20170901".to_owned(),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    client::{Iterations, MasterKey},
+    client::{Iterations, MasterKey, is_login_hash},
     random, server,
     vault::{DrawError, VaultKeys},
 };
@@ -47,27 +47,84 @@ impl std::fmt::Debug for Chosen {
 }
 
 impl Chosen {
-    /// The first passphrase of a new instance. `given` is in plain text; empty when there is none.
-    /// `passwordless` is whether the owner logs in by other means. `None` when the owner will set it later,
-    /// with the register link.
+    /// The first passphrase of a new instance. `passwordless` is whether the owner logs in by other means. `None` when the
+    /// owner will set it later, with the register link.
     ///
     /// # Errors
     /// When one is given that could never be used, or that can only be a mistake.
-    pub fn at_creation(given: &str, passwordless: bool) -> Result<Option<Self>, InvalidField> {
-        match (given.is_empty(), passwordless) {
+    pub fn at_creation(given: Given<'_>, passwordless: bool) -> Result<Option<Self>, InvalidField> {
+        let wrong = |field: &str, wrong: &str| {
+            Err(InvalidField {
+                field: field.to_owned(),
+                wrong: wrong.to_owned(),
+            })
+        };
+        let is_hashed = given.kdf_iterations != 0;
+        match (given.passphrase.is_empty(), passwordless) {
+            (true, _) if is_hashed => wrong(
+                "passphrase",
+                "is missing, and kdf_iterations says how a client hashed it",
+            ),
+            (true, _) if !given.key.is_empty() => {
+                wrong("passphrase", "is missing, and key goes with a passphrase")
+            }
             (true, true) => Ok(Some(Self::Random)),
             (true, false) => Ok(None),
-            (false, true) => Err(InvalidField {
-                field: "passphrase".to_owned(),
-                wrong: "cannot be used with instance.magic_link or instance.franceconnect_id, with which \
-                        the owner gets in without one; leave one of them out"
-                    .to_owned(),
-            }),
+            (false, true) => wrong(
+                "passphrase",
+                "cannot be used with instance.magic_link or instance.franceconnect_id, with which the owner gets in \
+                 without one; leave one of them out",
+            ),
+            (false, false) if is_hashed => given.hashed().map(Some),
+            (false, false) if !given.key.is_empty() => wrong(
+                "key",
+                "goes with a passphrase that a client hashed; give kdf_iterations too, or no key",
+            ),
             (false, false) => {
-                check_plain("passphrase", given)?;
-                Ok(Some(Self::Plain(given.to_owned())))
+                check_plain("passphrase", given.passphrase)?;
+                Ok(Some(Self::Plain(given.passphrase.to_owned())))
             }
         }
+    }
+}
+
+/// The first passphrase as a request to create an instance gives it.
+#[derive(Clone, Copy, Default)]
+pub struct Given<'a> {
+    /// In plain text, or hashed by a client; empty when there is none.
+    pub passphrase: &'a str,
+    /// The number of iterations that the client made; 0 for plain text.
+    pub kdf_iterations: i32,
+    /// The client's vault key; empty with plain text.
+    pub key: &'a str,
+}
+
+impl std::fmt::Debug for Given<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Given(…)")
+    }
+}
+
+impl Given<'_> {
+    fn hashed(self) -> Result<Chosen, InvalidField> {
+        let wrong = |field: &str, wrong: String| InvalidField {
+            field: field.to_owned(),
+            wrong,
+        };
+        let iterations = Iterations::new(self.kdf_iterations)
+            .map_err(|out_of_range| wrong("kdf_iterations", out_of_range.to_string()))?;
+        if !is_login_hash(self.passphrase) {
+            let told = "is not what a client makes with kdf_iterations: 32 bytes in base64; leave kdf_iterations out \
+                        with a passphrase in plain text";
+            return Err(wrong("passphrase", told.to_owned()));
+        }
+        let keys = VaultKeys::from_client(self.key, "", "")
+            .map_err(|(field, told)| wrong(field, told.to_owned()))?;
+        Ok(Chosen::Hashed {
+            login_hash: self.passphrase.to_owned(),
+            iterations,
+            keys,
+        })
     }
 }
 
@@ -295,7 +352,7 @@ mod tests {
             server,
             vault::VaultKeys,
         },
-        Chosen, Credentials, check_hint, check_plain,
+        Chosen, Credentials, Given, check_hint, check_plain,
     };
 
     const NOW: &str = "2026-01-01T00:00:00.000000Z";
@@ -393,19 +450,57 @@ mod tests {
 
     #[test]
     fn a_passphrase_that_could_never_be_used_is_refused_and_not_replaced() {
-        assert!(matches!(Chosen::at_creation("", false), Ok(None)));
+        let plain = |passphrase| Given {
+            passphrase,
+            ..Given::default()
+        };
+        assert!(matches!(Chosen::at_creation(plain(""), false), Ok(None)));
         assert!(matches!(
-            Chosen::at_creation("", true),
+            Chosen::at_creation(plain(""), true),
             Ok(Some(Chosen::Random))
         ));
         assert!(matches!(
-            Chosen::at_creation("cozy", false),
+            Chosen::at_creation(plain("cozy"), false),
             Ok(Some(Chosen::Plain(plain))) if plain == "cozy"
         ));
         for (given, passwordless) in [("cozy", true), ("a\nb", false)] {
-            let error = Chosen::at_creation(given, passwordless).unwrap_err();
+            let error = Chosen::at_creation(plain(given), passwordless).unwrap_err();
             assert_eq!(error.field, "passphrase");
             assert!(!error.to_string().contains(given));
+        }
+    }
+
+    #[test]
+    fn a_first_passphrase_may_be_hashed_by_a_client() {
+        let hash = "HEhAI609eizfa2S1eq290Osz7j+LywysXeXffnu+ASk=";
+        let key = "0.aWk=|a2V5";
+        let given = |passphrase, kdf_iterations, key| {
+            let given = Given {
+                passphrase,
+                kdf_iterations,
+                key,
+            };
+            Chosen::at_creation(given, false).map_err(|error| error.field)
+        };
+        assert!(matches!(
+            given(hash, 60_000, key),
+            Ok(Some(Chosen::Hashed { .. }))
+        ));
+        for (passphrase, iterations, key, field) in [
+            (hash, 60_000, "", "key"),
+            (hash, 60_000, "plain", "key"),
+            (hash, 0, key, "key"),
+            (hash, 1000, key, "kdf_iterations"),
+            (hash, -1, key, "kdf_iterations"),
+            ("cozy", 60_000, key, "passphrase"),
+            ("", 60_000, key, "passphrase"),
+            ("", 0, key, "passphrase"),
+        ] {
+            assert_eq!(
+                given(passphrase, iterations, key).unwrap_err(),
+                field,
+                "{passphrase} {iterations} {key}"
+            );
         }
     }
 

@@ -19,7 +19,7 @@ pub mod server;
 pub mod strength;
 pub mod vault;
 
-pub use credentials::{Chosen, Credentials};
+pub use credentials::{Chosen, Credentials, Given};
 
 /// Fresh random bytes from the system.
 fn random<const LENGTH: usize>() -> Result<[u8; LENGTH], getrandom::Error> {

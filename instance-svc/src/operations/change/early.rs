@@ -24,6 +24,8 @@ struct EarlyTaking {
     id: String,
     envelope: Envelope,
     begun: Instant,
+    /// What the record said of the block before.
+    own_block_before: Option<String>,
     settled: Change,
     seen: Seen,
 }
@@ -51,7 +53,8 @@ impl Changing {
             return None;
         }
         let begun = Instant::now();
-        let take = taking::try_take(&self.store, task.id, envelope, seen.record.clone());
+        let mark = |record: &mut Record| change.announce_block(record);
+        let take = taking::try_take(&self.store, task.id, envelope, seen.record.clone(), mark);
         let settings = async {
             match &seen.settings {
                 Some(known) => Some(known.clone()),
@@ -78,6 +81,7 @@ impl Changing {
             id: task.id.to_owned(),
             envelope: envelope.clone(),
             begun,
+            own_block_before: seen.record.body.own_block.clone(),
             settled: settled(change, document, &record.body),
             seen: Seen {
                 document: seen.document.clone(),
@@ -138,7 +142,11 @@ impl EarlyTaking {
         if found.body.instance == self.envelope.instance && !found.body.phase.is_end() {
             return Ok(());
         }
-        taking::free_at(&self.store, &self.envelope, &self.seen.record, |_| {}).await?;
+        let own_block = self.own_block_before.clone();
+        taking::free_at(&self.store, &self.envelope, &self.seen.record, |record| {
+            record.own_block = own_block;
+        })
+        .await?;
         Ok(())
     }
 }

@@ -199,19 +199,27 @@ impl Changing {
     /// Frees the instance after the end, and brings the copies in the record up to date with what was changed.
     async fn free_with_copies(&self, task: Task<'_, ChangeWork>) -> Result<(), couch::Error> {
         let (store, envelope) = (&self.store, task.envelope);
-        if let Some(seen) = task.work.seen.get() {
-            let is_made = envelope.phase == Phase::Succeeded;
-            let freed = taking::free_at(store, envelope, &seen.record, |record| {
-                if is_made {
-                    task.work.change.apply_to_record(record);
-                }
-            });
-            if freed.await? {
-                return Ok(());
+        let is_made = envelope.phase == Phase::Succeeded;
+        let document = task.work.seen.get().map(|seen| &seen.document.body);
+        let write = |record: &mut Record| {
+            if !is_made {
+                return;
             }
+            task.work.change.apply_to_record(record);
+            if let (Some(own), Some(document)) = (&mut record.own_block, document)
+                && own.is_empty()
+                && document.blocked
+            {
+                own.clone_from(&document.blocking_reason);
+            }
+        };
+        if let Some(seen) = task.work.seen.get()
+            && taking::free_at(store, envelope, &seen.record, write).await?
+        {
+            return Ok(());
         }
-        // Somebody else has written the record. Copies that are missing are adoption's to write.
-        taking::free(store, task.id, envelope).await
+        // What was seen is not what is there now.
+        taking::free_and(store, task.id, envelope, write).await
     }
 
     /// Claims the added names, one at a time, in byte order.
@@ -465,6 +473,14 @@ impl Conditions for ChangeConditions<'_> {
             carried.may_go_on(document)?;
         }
         Ok(())
+    }
+
+    fn mark(&self, record: &mut Record) {
+        let change = &self.task.work.change;
+        // What can still be undone leaves no mark.
+        if change.is_decided_when_taken() {
+            change.announce_block(record);
+        }
     }
 }
 

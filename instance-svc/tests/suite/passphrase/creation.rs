@@ -141,6 +141,44 @@ async fn a_request_id_cannot_be_reused_with_another_passphrase() {
     assert!(!format!("{refused:?}").contains("ends with a line"));
 }
 
+/// Software that makes an instance for its owner may have hashed the passphrase, so that nobody else sees it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_passphrase_may_be_hashed_already() {
+    let world = World::new().await;
+    let replica = world.replica("one", Failpoints::default()).await;
+    let login = login_hash("a.example", "", PASSPHRASE);
+    let request = CreateInstanceRequest {
+        request_id: "r-1".to_owned(),
+        kdf_iterations: 650_000,
+        key: "0.aWlpaWlpaWlpaWlpaWlpaQ==|ZGRk".to_owned(),
+        ..asking("a.example", &login)
+    };
+    create(&replica, request.clone()).await.unwrap();
+    let instance = get(&replica, "a.example").await;
+    assert_eq!(instance.state(), State::Onboarded);
+    let stored = instance_document(&world, &instance).await;
+    let hash = stored["passphrase_hash"].as_str().unwrap();
+    assert!(server::matches(hash, &login));
+    let vault = vault_settings(&world, &instance).await;
+    assert_eq!(vault["key"], request.key);
+    assert_eq!(vault["passphrase_kdf_iterations"], 650_000);
+
+    let other = CreateInstanceRequest {
+        key: "0.aWlpaWlpaWlpaWlpaWlpaQ==|ZGRj".to_owned(),
+        ..request.clone()
+    };
+    let refused = replica.instances.clone().create_instance(other).await;
+    let reason = status::reason(&refused.unwrap_err()).unwrap();
+    assert_eq!(reason, "REQUEST_ID_REUSED");
+    let without_key = CreateInstanceRequest {
+        request_id: String::new(),
+        key: String::new(),
+        ..request
+    };
+    let refused = replica.instances.clone().create_instance(without_key).await;
+    assert_eq!(field(&refused.unwrap_err()), "key");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn another_replica_can_read_sealed_secrets() {
     let world = World::new().await;

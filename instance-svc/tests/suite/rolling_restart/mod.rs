@@ -49,13 +49,15 @@ fn waits(metadata: &OperationMetadata) -> bool {
 }
 
 /// Members that version 0.1.0 does not know, and drops when it writes the document back.
-const NEW: [&str; 8] = [
+const NEW: [&str; 10] = [
     "created",
+    "destroying",
     "email",
     "labels",
     "last_look",
     "last_operation",
     "node_away",
+    "own_block",
     "reached",
     "seed",
 ];

@@ -411,11 +411,14 @@ pub(crate) async fn require_done(world: &World, kind: ChangeKind, prepared: &Pre
                 .with_claims(&[(&alias, "alias"), (domain, "domain")])
         }
         ChangeKind::Block => {
-            before.with_instance(json!({"blocked": true, "blocking_reason": "PAYMENT_FAILED"}))
+            let block = json!({"blocked": true, "blocking_reason": "PAYMENT_FAILED"});
+            before
+                .with_instance(block)
+                .with_record(json!({"own_block": "PAYMENT_FAILED"}))
         }
-        ChangeKind::Unblock => {
-            before.with_instance(json!({"blocked": null, "blocking_reason": null}))
-        }
+        ChangeKind::Unblock => before
+            .with_instance(json!({"blocked": null, "blocking_reason": null}))
+            .with_record(json!({"own_block": null})),
         ChangeKind::Delete => before
             .with_instance(json!({"blocked": true, "blocking_reason": "DELETED"}))
             .with_record(json!({

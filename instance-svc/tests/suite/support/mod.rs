@@ -94,6 +94,7 @@ pub(crate) struct Clients {
 
 /// One replica of the instance service.
 pub(crate) struct Replica {
+    pub(crate) address: SocketAddr,
     clients: Clients,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
@@ -171,7 +172,20 @@ impl World {
     }
 
     pub(crate) async fn replica_of(&self, config: Config, settings: Settings) -> Replica {
-        let given = self.given(&CouchConfig::new(self.next_node()), settings);
+        self.replica_in(config, Contexts::default(), settings).await
+    }
+
+    /// Starts a replica with these contexts.
+    pub(crate) async fn replica_in(
+        &self,
+        config: Config,
+        contexts: Contexts,
+        settings: Settings,
+    ) -> Replica {
+        let given = Dependencies {
+            contexts,
+            ..self.given(&CouchConfig::new(self.next_node()), settings)
+        };
         let (listener, address) = listen().await;
         let stop = CancellationToken::new();
         let stopped = stop.clone();
@@ -181,6 +195,7 @@ impl World {
                 .unwrap();
         });
         Replica {
+            address,
             clients: Clients::of(address),
             stop,
             task,

@@ -12,16 +12,16 @@ mod settings;
 
 use axum::{
     Router,
-    middleware::{from_fn, from_fn_with_state},
+    middleware::from_fn,
     routing::{any, delete, get},
 };
 use service_kit::json_api;
 
 use self::apps::Kind;
-use crate::api::{Shared, cross_origin, pages::submit_first_passphrase, strangers};
+use crate::api::{Shared, pages::submit_first_passphrase, strangers};
 
 /// These routes. The document at the admin door does not describe them: they are of another door.
-pub(super) fn routes(shared: &Shared) -> Router<Shared> {
+pub(super) fn routes() -> Router<Shared> {
     let of_passphrase = get(passphrase::show)
         .post(submit_first_passphrase)
         .put(passphrase::set);
@@ -44,7 +44,6 @@ pub(super) fn routes(shared: &Shared) -> Router<Shared> {
         .route("/public/{*rest}", any(unbuilt))
         .method_not_allowed_fallback(strangers::no_such_method)
         .layer(from_fn(strangers::refuse))
-        .layer(from_fn_with_state(shared.clone(), cross_origin::allow))
 }
 
 /// What is left to later versions.

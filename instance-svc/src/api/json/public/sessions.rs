@@ -28,9 +28,13 @@ pub(super) async fn list(
         .into_iter()
         .map(|it| {
             let session = it.session;
+            // Where it was begun, which is in another document.
+            let login = it
+                .login
+                .map(|login| json!({"browser": login.browser, "os": login.os, "ip": login.ip}));
             json!({
                 "type": DOCTYPE, "id": session.id, "attributes": session.body,
-                "meta": {"rev": session.rev.as_str()},
+                "meta": {"rev": session.rev.as_str(), "login": login},
                 "links": {"self": format!("/settings/sessions/{}", session.id)}
             })
         })

@@ -1,6 +1,7 @@
 //! Ids from other parties: the hosting provider and identity providers.
 
 use super::text::shown;
+use crate::domain::name::Name;
 
 /// The maximum length of a provider's id, in bytes.
 const LONGEST_UUID: usize = 128;
@@ -29,6 +30,16 @@ pub fn check_uuid(text: &str) -> Result<(), String> {
     }
 }
 
+/// Checks the domain of an organisation. It names no instance, so it is stored as it was written.
+///
+/// # Errors
+/// What is wrong, and what would be valid.
+pub fn check_org_domain(text: &str) -> Result<(), String> {
+    let name: Result<Name, _> = text.parse();
+    name.and_then(|name| name.require_reachable())
+        .map_err(|wrong| wrong.to_string())
+}
+
 /// Checks a subject of an OpenID Connect provider, the `sub` of its tokens.
 ///
 /// # Errors
@@ -52,7 +63,17 @@ pub fn check_subject(text: &str) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{check_subject, check_uuid};
+    use super::{check_org_domain, check_subject, check_uuid};
+
+    #[test]
+    fn an_organisation_has_a_domain() {
+        for right in ["org.example", "org.example:8080", "élodie.example"] {
+            assert_eq!(check_org_domain(right), Ok(()), "{right}");
+        }
+        for wrong in ["", "a b", "org.example/x", "1.2.3"] {
+            assert!(check_org_domain(wrong).is_err(), "{wrong:?}");
+        }
+    }
 
     #[test]
     fn an_id_of_the_provider_is_one_segment_of_a_path() {
