@@ -65,6 +65,10 @@ impl Chromium {
     ///
     /// # Panics
     /// When it is required, or installed, and does not start.
+    #[expect(
+        clippy::print_stdout,
+        reason = "whoever runs the tests is to know what was not tried"
+    )]
     pub async fn start(window: Window, scripts: bool) -> Option<Self> {
         let driver = Command::new("chromedriver")
             .arg("--port=0")
