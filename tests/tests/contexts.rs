@@ -26,6 +26,7 @@ fn start(place: &tempfile::TempDir) -> Daemon {
 async fn is_found(daemon: &Daemon, host: &str) -> bool {
     let answer = reqwest::Client::builder()
         .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
         .build()
         .unwrap()
         .get(format!("http://{}/", daemon.public))

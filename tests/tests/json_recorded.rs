@@ -6,7 +6,7 @@
     reason = "a failed expectation is the test failing"
 )]
 
-use std::{collections::BTreeSet, ops::RangeInclusive};
+use std::{collections::BTreeSet, fs, ops::RangeInclusive};
 
 use hamlet_tests::{
     admin_door::{AdminDoor, Reply},
@@ -75,7 +75,19 @@ const SECRET: [&str; 4] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn existing_command_lines_are_answered_as_recorded() {
     let place = tempfile::tempdir().unwrap();
+    let apps = place.path().join("apps");
+    let home = apps.join("home");
+    fs::create_dir_all(&home).unwrap();
+    // The version of the recorded app.
+    let manifest = r#"{"name": "Home", "slug": "home", "type": "webapp", "version": "1.0.0", "editor": "Tests"}"#;
+    fs::write(home.join("manifest.webapp"), manifest).unwrap();
+    fs::write(
+        home.join("index.html"),
+        "<!doctype html><title>Home</title>",
+    )
+    .unwrap();
     let daemon = Options::new(&place.path().join("data"))
+        .flag(format!("--app-folder={}", apps.display()))
         // The recorded passphrase is easy to guess.
         .flag("--passphrase-score=0")
         .start();
