@@ -255,6 +255,11 @@ async fn put(world: &World, database: &DbName, id: &str, body: &Map<String, Valu
 /// Makes an instance on which a change of this kind can be made.
 pub(crate) async fn prepare(world: &World, replica: &Replica, kind: ChangeKind) -> Prepared {
     let domain = format!("{}.example", kind.name());
+    // Who has forgotten a passphrase has chosen one.
+    let passphrase = match kind {
+        ChangeKind::ResetLink => "correct horse battery staple",
+        _ => "",
+    };
     let accepted = replica
         .instances
         .clone()
@@ -265,6 +270,7 @@ pub(crate) async fn prepare(world: &World, replica: &Replica, kind: ChangeKind) 
                 email: "a@example.org".to_owned(),
                 ..Instance::default()
             }),
+            passphrase: passphrase.to_owned(),
             ..CreateInstanceRequest::default()
         })
         .await
