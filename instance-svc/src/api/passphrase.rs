@@ -21,8 +21,8 @@ use crate::{
         find,
         register_passphrase::{Link, RegisterPassphrase},
         request::{
-            RequestOptions, Requests,
-            change::{ChangePlan, Changes},
+            Plan, RequestOptions, Requests,
+            change::{ChangePlan, ChangePreview, Changes},
             check_request_id,
             secret::{
                 CarryPassphrase, CarryRegisterToken, CarryResetToken, CarryTokenKeys,
@@ -92,9 +92,7 @@ pub(super) async fn rotate(
         request_id: &request.request_id,
         validate_only: request.validate_only,
     };
-    let key = shared.key.current();
-    let asked = requests(shared, &key).ask(plan, options).await?;
-    Ok(change::answer(shared, kind, asked).await?)
+    ask(shared, plan, kind, options).await
 }
 
 /// Sets a passphrase on behalf of an administrator.
@@ -128,9 +126,7 @@ pub(super) async fn set(
         request_id: &request.request_id,
         validate_only: request.validate_only,
     };
-    let key = shared.key.current();
-    let asked = requests(shared, &key).ask(plan, options).await?;
-    Ok(change::answer(shared, kind, asked).await?)
+    ask(shared, plan, kind, options).await
 }
 
 /// Ends all sessions.
@@ -149,9 +145,7 @@ pub(super) async fn clean_sessions(
         request_id: &request.request_id,
         validate_only: request.validate_only,
     };
-    let key = shared.key.current();
-    let asked = requests(shared, &key).ask(plan, options).await?;
-    Ok(change::answer(shared, kind, asked).await?)
+    ask(shared, plan, kind, options).await
 }
 
 /// Ends all sessions and tokens.
@@ -174,9 +168,7 @@ pub(super) async fn revoke_tokens(
         request_id: &request.request_id,
         validate_only: request.validate_only,
     };
-    let key = shared.key.current();
-    let asked = requests(shared, &key).ask(plan, options).await?;
-    Ok(change::answer(shared, kind, asked).await?)
+    ask(shared, plan, kind, options).await
 }
 
 /// How long a link to choose a new passphrase works.
@@ -203,9 +195,7 @@ pub(super) async fn create_reset_link(
         request_id: &request.request_id,
         validate_only: request.validate_only,
     };
-    let key = shared.key.current();
-    let asked = requests(shared, &key).ask(plan, options).await?;
-    Ok(change::answer(shared, kind, asked).await?)
+    ask(shared, plan, kind, options).await
 }
 
 /// Checks the token of a link.
@@ -352,6 +342,18 @@ pub(super) async fn change(
         sealing: &shared.sealing,
     };
     change.change(found, present, next).await
+}
+
+/// Asks for a change, and answers with its operation.
+async fn ask(
+    shared: &Shared,
+    plan: impl Plan<Preview = ChangePreview>,
+    kind: ChangeKind,
+    options: RequestOptions<'_>,
+) -> Result<Operation, Status> {
+    let key = shared.key.current();
+    let asked = requests(shared, &key).ask(plan, options).await?;
+    Ok(change::answer(shared, kind, asked).await?)
 }
 
 fn requests<'a>(shared: &'a Shared, key: &'a Secret) -> Requests<'a> {
