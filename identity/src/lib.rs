@@ -4,11 +4,14 @@
 //! - [`token`] makes tokens, [`bearer`] reads them, [`scope`] says what they allow
 //! - [`secrets`]: values that pages and cookies carry
 //! - [`browser`]: what a browser says of itself
-//! - [`tries`]: how often somebody may guess a passphrase
+//! - [`tries`]: how often somebody may guess a passphrase; [`allowance`]: how often something may be asked for
+//! - [`second_factor`]: codes and links that come by mail
 
+pub mod allowance;
 pub mod bearer;
 pub mod browser;
 pub mod scope;
+pub mod second_factor;
 pub mod secrets;
 pub mod session;
 pub mod time;
