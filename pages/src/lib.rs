@@ -1,4 +1,4 @@
-//! What a person sees in a browser: one layout, one style sheet, forms, texts in eight languages. Nothing of it comes from
+//! What a person sees in a browser: one layout, one style sheet, forms, mails, texts in eight languages. Nothing of it comes from
 //! elsewhere, and every form works without its script.
 //!
 //! Who serves a page decides what it says: this crate knows no instance. [`accept`] reads what a browser prefers,
@@ -7,6 +7,8 @@
 pub mod accept;
 mod layout;
 mod login;
+mod mail;
+mod mailed;
 pub mod origin;
 mod passphrase;
 mod settings;
@@ -18,6 +20,8 @@ use sha2::{Digest as _, Sha256};
 pub use self::{
     layout::{FAVICON_PATH, Text, escape, footer, page},
     login::LoginForm,
+    mail::{Content, Mail, Written},
+    mailed::{AskForMail, CodeForm, FactorSection, FactorState, OpenForm},
     passphrase::PassphraseForm,
     settings::{ChangeForm, SessionRow, SettingsView},
     texts::Texts,

@@ -74,6 +74,7 @@
       current.focus();
       return;
     }
+    const typed = new FormData(form);
     const answer = await fetch(form.action, {
       method: "POST",
       headers: { Accept: "application/json", "Content-Type": "application/json" },
@@ -82,6 +83,8 @@
         new_passphrase: after.hash,
         iterations: nextIterations,
         key,
+        two_factor_token: typed.get("two_factor_token") || "",
+        two_factor_passcode: typed.get("two_factor_passcode") || "",
       }),
     });
     const told = await answer.json();

@@ -17,16 +17,20 @@ mod tokens;
 
 use std::sync::Arc;
 
-use ::identity::tries::Tries;
+use ::identity::{second_factor::WrongCodes, tries::Tries};
 use hamlet_pages::Texts;
 use service_kit::{contexts::Contexts, secret::Keyring};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    actions::{adopt, authenticate::Authentication, derive::Deriver, log_in::LogIn},
+    actions::{
+        adopt, authenticate::Authentication, derive::Deriver, log_in::LogIn,
+        second_factor::SecondFactor, write_letter::Writer,
+    },
     clock::Clock,
     config::Config,
     host_changes::HostChanges,
+    mail::Mailer,
     operations::{Engine, Peers, Sealing, backend::Backends, orphans::Orphans, relay},
     store::Store,
 };
@@ -53,6 +57,9 @@ pub(crate) struct Parts {
     pub(crate) texts: Texts,
     /// How often somebody has tried a passphrase.
     pub(crate) tries: Tries,
+    /// How often somebody has guessed a code that was mailed.
+    pub(crate) wrong_codes: WrongCodes,
+    pub(crate) mailer: Mailer,
     pub(crate) backends: Backends,
     pub(crate) relayed: relay::Requests,
     /// Streams without an end of their own end with it.
@@ -70,6 +77,25 @@ impl Shared {
             store: &self.store,
             clock: &self.clock,
             contexts: &self.contexts,
+        }
+    }
+
+    /// Writes mails to owners.
+    pub(crate) fn writer(&self) -> Writer<'_> {
+        Writer {
+            store: &self.store,
+            contexts: &self.contexts,
+            texts: &self.texts,
+        }
+    }
+
+    /// Asks for codes.
+    pub(crate) fn second_factor(&self) -> SecondFactor<'_> {
+        SecondFactor {
+            clock: &self.clock,
+            mailer: &self.mailer,
+            writer: self.writer(),
+            wrong: &self.wrong_codes,
         }
     }
 

@@ -1,17 +1,23 @@
-//! The pages of an instance, and the routes to which their forms are sent: logging in and out, the first passphrase, the
-//! owner's settings. Paths, fields and answers are those of the compatible API, where it has them.
+//! The pages of an instance, and the routes to which their forms are sent: logging in and out, also with what comes by
+//! mail, the first passphrase, the owner's settings. Paths, fields and answers are those of the compatible API, where it has them.
 //!
 //! Passphrases are only ever in bodies. The register token is in the query of its link, which is never logged.
 
 mod asked;
 mod cookies;
+mod entry;
+mod factor;
+mod forgotten;
 mod login;
 mod logout;
+mod magic;
 mod onboarding;
 mod reply;
+mod resend;
 mod settings;
 mod start;
 mod submission;
+mod twofactor;
 
 use axum::{
     Router,
@@ -32,6 +38,7 @@ use self::reply::Shown;
 pub(super) use self::{
     asked::Asked,
     cookies::all as cookies_named,
+    factor::choose as choose_auth_mode,
     onboarding::submit as submit_first_passphrase,
     reply::{json_answer, with_cookies},
 };
@@ -52,7 +59,20 @@ pub(super) fn routes() -> Router<Shared> {
             "/auth/passphrase",
             get(onboarding::show).post(settings::change_passphrase),
         )
-        .route("/auth/passphrase_reset", get(onboarding::forgotten))
+        .route("/auth/passphrase/code", post(factor::send_code))
+        .route(
+            "/auth/passphrase_reset",
+            get(forgotten::show).post(forgotten::submit),
+        )
+        .route("/auth/hint", post(forgotten::hint))
+        .route("/auth/onboarding/resend", post(resend::submit))
+        .route(
+            "/auth/twofactor",
+            get(twofactor::show).post(twofactor::submit),
+        )
+        .route("/auth/second_factor", post(factor::submit))
+        .route("/auth/magic_link", get(magic::open).post(magic::send))
+        .route("/auth/magic_link/twofactor", post(magic::submit))
         .route(
             "/auth/passphrase_renew",
             get(onboarding::renew).post(onboarding::submit_new),
@@ -78,7 +98,7 @@ fn is_onboarding(document: &InstanceDocument) -> bool {
     !document.onboarding_finished
 }
 
-/// What is left to later versions: second factors, links by mail, OAuth clients.
+/// What is left to later versions: OAuth clients.
 async fn unbuilt(State(shared): State<Shared>, asked: Asked) -> Response {
     let shown = Shown::error("unbuilt", StatusCode::NOT_IMPLEMENTED, "NOT_BUILT_YET");
     asked.page(&shared, &shown)

@@ -1,6 +1,7 @@
 //! Routes of the public door: what programs and apps send to an instance itself, with a token of it.
 
 mod apps;
+mod auth_mode;
 mod bearer;
 mod flags;
 mod hint;
@@ -13,7 +14,7 @@ mod settings;
 use axum::{
     Router,
     middleware::from_fn,
-    routing::{any, delete, get},
+    routing::{any, delete, get, put},
 };
 use service_kit::json_api;
 
@@ -29,6 +30,7 @@ pub(super) fn routes() -> Router<Shared> {
         .merge(of_kind(Kind::WEBAPP))
         .merge(of_kind(Kind::KONNECTOR))
         .route("/settings/instance", get(settings::instance))
+        .route("/settings/instance/auth_mode", put(auth_mode::choose))
         .route("/settings/disk-usage", get(settings::disk_usage))
         .route("/settings/capabilities", get(settings::capabilities))
         .route("/settings/flags", get(flags::show))
