@@ -50,6 +50,14 @@ impl MailKind {
         }
     }
 
+    /// Whether a stranger causes it. Somebody who has shown a passphrase or has a session causes the others.
+    pub(super) const fn is_for_strangers(self) -> bool {
+        matches!(
+            self,
+            Self::Reset | Self::Hint | Self::MagicLink | Self::Register
+        )
+    }
+
     /// How many an instance gets in an hour.
     pub(crate) const fn an_hour(self) -> u32 {
         match self {

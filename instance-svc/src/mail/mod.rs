@@ -29,7 +29,7 @@ use crate::error::Error;
 
 /// How many mails of a server wait, or are being sent.
 const WAITING: usize = 256;
-/// How many mails one address causes in an hour, of all kinds and for all instances.
+/// How many mails the strangers at one address cause in an hour, of all kinds and for all instances.
 const OF_ADDRESS: u32 = 60;
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -131,7 +131,7 @@ impl Mailer {
         self.0.contexts.mailing(context).is_some()
     }
 
-    /// Takes one mail from the allowances of the instance and of the address.
+    /// Takes one mail from the allowance of the instance, and from that of the address where a stranger causes it.
     ///
     /// # Errors
     /// [`Error::TooManyTries`], with how long to wait.
@@ -142,10 +142,13 @@ impl Mailer {
             address,
         } = occasion;
         let now = Instant::now();
-        let address = network(address).to_string();
-        self.0
-            .of_addresses
-            .take(&address, OF_ADDRESS, now)
+        let taken = if kind.is_for_strangers() {
+            let address = network(address).to_string();
+            self.0.of_addresses.take(&address, OF_ADDRESS, now)
+        } else {
+            Ok(())
+        };
+        taken
             .and_then(|()| {
                 let of_instance = format!("{instance} {}", kind.name());
                 self.0.of_instances.take(&of_instance, kind.an_hour(), now)
@@ -247,5 +250,73 @@ where
             Some(pause) => tokio::time::sleep(pause).await,
             None => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        reason = "a failed expectation is the test failing"
+    )]
+
+    use std::{
+        net::Ipv4Addr,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        time::Duration,
+    };
+
+    use service_kit::contexts::{Context, Contexts, DEFAULT};
+    use tokio_util::sync::CancellationToken;
+
+    use super::{MailKind, Mailer, OF_ADDRESS, Occasion, WAITING};
+
+    fn mailer() -> (Mailer, CancellationToken) {
+        let lines = "mail = { server = '127.0.0.1', security = 'none', from = 'a@b.example' }";
+        let context: Context = toml::from_str(lines).unwrap();
+        let contexts = Contexts::new([(DEFAULT.to_owned(), context)].into());
+        let stop = CancellationToken::new();
+        (Mailer::new(&contexts, stop.clone()).unwrap(), stop)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_is_bounded_and_given_up_at_the_end() {
+        let (mailer, stop) = mailer();
+        let begun = Arc::new(AtomicUsize::new(0));
+        for _ in 0..WAITING + 50 {
+            let begun = Arc::clone(&begun);
+            mailer.send(MailKind::Reset, "", "a.example", async move {
+                begun.fetch_add(1, Ordering::SeqCst);
+                std::future::pending().await
+            });
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(begun.load(Ordering::SeqCst), WAITING);
+        stop.cancel();
+        mailer.stopped().await;
+    }
+
+    #[tokio::test]
+    async fn an_instance_gets_so_many_of_a_kind_and_strangers_cause_so_many() {
+        let (mailer, _stop) = mailer();
+        let take = |instance: &str, kind, last| {
+            let address = Ipv4Addr::new(192, 0, 2, last).into();
+            mailer
+                .take(Occasion {
+                    kind,
+                    instance,
+                    address,
+                })
+                .is_ok()
+        };
+        let hints = (0..10).filter(|_| take("it", MailKind::Hint, 1)).count();
+        assert_eq!(hints, 2);
+        assert!(take("it", MailKind::Reset, 1) && take("other", MailKind::Hint, 1));
+        let strangers = (0..200).filter(|number| take(&number.to_string(), MailKind::Reset, 9));
+        assert_eq!(u32::try_from(strangers.count()), Ok(OF_ADDRESS));
+        assert!(!take("new", MailKind::Reset, 9) && take("new", MailKind::Code, 9));
     }
 }
