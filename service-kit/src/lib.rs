@@ -12,7 +12,7 @@
 //! - [`json_api`]: plain HTTP in JSON, beside gRPC: callers, parameters and errors
 //! - [`health`]: asking a server for its health
 //! - [`telemetry`], [`shutdown`]: logs, traces, metrics and signals
-//! - [`languages`], [`passphrase`]: what several programs have to agree on
+//! - [`languages`]: what several programs have to agree on
 //! - [`secret`]: secret values
 
 pub mod backend;
@@ -24,7 +24,6 @@ pub mod deadline;
 pub mod health;
 pub mod json_api;
 pub mod languages;
-pub mod passphrase;
 pub mod peer;
 pub mod program;
 pub mod server;
