@@ -5,6 +5,7 @@
 //! - [`program`]: the `main` of a server: start, shutdown and the `health` subcommand
 //! - [`server`]: a gRPC server with health and reflection
 //! - [`caller`]: the authentication of calls between gateway and services
+//! - [`rights`]: what a caller may do with the documents of an instance
 //! - [`peer`]: the client of another service's replicas
 //! - [`tls`], [`socket`]: connections between servers
 //! - [`deadline`]: the `grpc-timeout` header
@@ -26,6 +27,7 @@ pub mod json_api;
 pub mod languages;
 pub mod peer;
 pub mod program;
+pub mod rights;
 pub mod server;
 pub mod shutdown;
 pub mod socket;

@@ -20,6 +20,7 @@ pub mod operation_filter;
 pub mod orphan;
 pub(crate) mod outdated;
 pub(crate) mod own_hosts;
+pub(crate) mod owner_settings;
 pub mod record;
 pub mod removed;
 pub mod sealed;
