@@ -14,7 +14,9 @@ use service_kit::{
 };
 
 use super::{
-    Asked, document,
+    Asked,
+    consent::waiting,
+    document,
     login::refuse_body,
     reply::{Shown, json_answer, see_other, with_cookies},
     submission::{Form, Unreadable, collect, from_json, is_json},
@@ -55,7 +57,12 @@ pub(super) async fn show(State(shared): State<Shared>, asked: Asked) -> Response
 
 /// Leads to the login, and from there back to the page.
 fn to_login(shared: &Shared, asked: &Asked) -> Response {
-    let back = asked.url(shared, "/settings");
+    to_login_for(shared, asked, "/settings")
+}
+
+/// Leads to the login, and from there to a page of the owner's.
+pub(super) fn to_login_for(shared: &Shared, asked: &Asked, path: &str) -> Response {
+    let back = asked.url(shared, path);
     let back: String = url::form_urlencoded::byte_serialize(back.as_bytes()).collect();
     see_other(&asked.url(shared, &format!("/auth/login?redirect={back}")))
 }
@@ -98,6 +105,7 @@ async fn page(
     let view = SettingsView {
         apps: if landing == here { "" } else { &landing },
         storage: storage(shared, asked, &found).await,
+        waiting: waiting(shared, asked).await,
         sessions,
         change: ChangeForm {
             domain: &asked.tenant.domain,
@@ -184,7 +192,7 @@ fn size(bytes: i64) -> String {
 }
 
 /// The owner's session and the form that was sent, if a page of the instance itself has sent it.
-async fn own_form<'a>(
+pub(super) async fn own_form<'a>(
     shared: &Shared,
     asked: &'a Asked,
     body: Body,
