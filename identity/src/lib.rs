@@ -2,14 +2,18 @@
 //!
 //! - [`session`]: the sessions of an owner's browsers, and the cookie that proves one
 //! - [`token`] makes tokens, [`bearer`] reads them, [`scope`] says what they allow
+//! - [`passphrase`]: passphrases and what is derived from them, with the keys of the vault
 //! - [`secrets`]: values that pages and cookies carry
 //! - [`browser`]: what a browser says of itself
 //! - [`tries`]: how often somebody may guess a passphrase; [`allowance`]: how often something may be asked for
 //! - [`second_factor`]: codes and links that come by mail
+//! - [`invalid_field`]: what is wrong with a value of a request
 
 pub mod allowance;
 pub mod bearer;
 pub mod browser;
+pub mod invalid_field;
+pub mod passphrase;
 pub mod scope;
 pub mod second_factor;
 pub mod secrets;

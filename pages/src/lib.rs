@@ -5,6 +5,7 @@
 //! [`origin`] whether a form was sent by a page of its own host.
 
 pub mod accept;
+mod consent;
 mod layout;
 mod login;
 mod mail;
@@ -18,12 +19,13 @@ use base64::Engine as _;
 use sha2::{Digest as _, Sha256};
 
 pub use self::{
+    consent::{AskedRule, ConsentView},
     layout::{FAVICON_PATH, Text, escape, footer, page},
     login::LoginForm,
     mail::{Content, Mail, Written},
     mailed::{AskForMail, CodeForm, FactorSection, FactorState, OpenForm},
     passphrase::PassphraseForm,
-    settings::{ChangeForm, SessionRow, SettingsView},
+    settings::{ChangeForm, SessionRow, SettingsView, WaitingUpdate},
     texts::Texts,
 };
 

@@ -151,6 +151,8 @@ mod tests {
                         "{used}",
                         "{browser}",
                         "{address}",
+                        "{version}",
+                        "{what}",
                     ] {
                         assert_eq!(
                             one.contains(slot),

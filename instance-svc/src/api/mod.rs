@@ -7,12 +7,13 @@ pub(crate) mod identity;
 pub(crate) mod instances;
 pub(crate) mod json;
 pub(crate) mod operations;
+pub(crate) mod owner;
 mod page_token;
 pub(crate) mod pages;
 mod passphrase;
 #[cfg(test)]
 mod stored_form;
-mod strangers;
+pub(crate) mod strangers;
 mod tokens;
 
 use std::sync::Arc;

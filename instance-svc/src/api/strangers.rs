@@ -1,4 +1,4 @@
-//! What a stranger may call: one list. Everything else needs a session or a token, whatever its handler does.
+//! What a stranger may call, over HTTP and over gRPC: one list. Everything else needs a session or a token, whatever its handler does.
 
 use axum::{
     extract::Request,
@@ -16,7 +16,7 @@ use url::form_urlencoded;
 use crate::{domain::bearer::Refused, error::Error};
 
 /// The methods and paths for strangers. A path that ends in a slash stands for all below it; `HEAD` is as `GET`.
-const FOR_STRANGERS: [(&Method, &str); 30] = [
+const FOR_STRANGERS: [(&Method, &str); 34] = [
     (&Method::GET, "/"),
     (&Method::GET, "/.well-known/change-password"),
     (&Method::GET, "/assets/"),
@@ -44,6 +44,10 @@ const FOR_STRANGERS: [(&Method, &str); 30] = [
     (&Method::POST, "/auth/passphrase/code"),
     (&Method::POST, "/auth/second_factor"),
     (&Method::POST, "/auth/sessions/"),
+    (&Method::GET, "/settings/apps/"),
+    (&Method::POST, "/settings/apps/"),
+    (&Method::GET, "/settings/konnectors/"),
+    (&Method::POST, "/settings/konnectors/"),
     // What is not built yet.
     (&Method::GET, "/auth/"),
     (&Method::POST, "/auth/"),
@@ -52,6 +56,14 @@ const FOR_STRANGERS: [(&Method, &str); 30] = [
     // With a register token.
     (&Method::GET, "/settings/instance"),
     (&Method::POST, "/settings/passphrase"),
+];
+
+/// The methods of gRPC for strangers.
+pub(crate) const GRPC_FOR_STRANGERS: [&str; 3] = [
+    "/hamlet.instance.v1.TenantService/GetTenant",
+    // With a register token.
+    "/hamlet.instance.v1.TenantService/CheckRegisterToken",
+    "/hamlet.instance.v1.TenantService/RegisterPassphrase",
 ];
 
 fn is_for_strangers(method: &Method, path: &str) -> bool {

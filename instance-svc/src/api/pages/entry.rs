@@ -4,7 +4,7 @@ use axum::response::Response;
 use hamlet_pages::Content;
 use http::StatusCode;
 use identity::{browser, second_factor::Purpose, session::Kind};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use url::form_urlencoded;
 
 use super::{
@@ -149,11 +149,12 @@ impl Entry<'_> {
         if !self.as_json {
             return see_other(location);
         }
-        let mut told = json!({"redirect": location});
-        for (name, value) in more {
-            told[*name] = json!(value);
-        }
-        json_answer(StatusCode::OK, &told)
+        let mut told = Map::from_iter([("redirect".to_owned(), json!(location))]);
+        told.extend(
+            more.iter()
+                .map(|(name, value)| ((*name).to_owned(), json!(value))),
+        );
+        json_answer(StatusCode::OK, &Value::Object(told))
     }
 
     /// Mails the owner that somebody has logged in.

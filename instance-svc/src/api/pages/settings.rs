@@ -14,7 +14,9 @@ use service_kit::{
 };
 
 use super::{
-    Asked, document,
+    Asked,
+    consent::waiting,
+    document,
     entry::Entry,
     factor,
     login::refuse_body,
@@ -60,7 +62,12 @@ pub(super) async fn show(State(shared): State<Shared>, asked: Asked) -> Response
 
 /// Leads to the login, and from there back to the page.
 fn to_login(shared: &Shared, asked: &Asked) -> Response {
-    let back = asked.url(shared, "/settings");
+    to_login_for(shared, asked, "/settings")
+}
+
+/// Leads to the login, and from there to a page of the owner's.
+pub(super) fn to_login_for(shared: &Shared, asked: &Asked, path: &str) -> Response {
+    let back = asked.url(shared, path);
     let back: String = url::form_urlencoded::byte_serialize(back.as_bytes()).collect();
     see_other(&asked.url(shared, &format!("/auth/login?redirect={back}")))
 }
@@ -121,6 +128,7 @@ pub(super) async fn page(
     let view = SettingsView {
         apps: if landing == here { "" } else { &landing },
         storage: storage(shared, asked, &found).await,
+        waiting: waiting(shared, asked).await,
         sessions,
         change: ChangeForm {
             domain: &asked.tenant.domain,

@@ -7,7 +7,7 @@ use axum::{
 };
 use http::StatusCode;
 use serde::Deserialize;
-use service_kit::json_api;
+use service_kit::{json_api, rights::Verb};
 
 use super::bearer::{Bearer, Refusal};
 use crate::{
@@ -36,7 +36,7 @@ pub(super) async fn choose(
     asked: Asked,
     body: Bytes,
 ) -> Result<Response, Refusal> {
-    bearer.token.require_one(DOCTYPE, "PUT", INSTANCE)?;
+    bearer.token.require_one(DOCTYPE, Verb::Put, INSTANCE)?;
     let wrong = |code, told: &str| {
         json_api::Error::new(StatusCode::UNPROCESSABLE_ENTITY, code, told)
             .because_of("auth_mode")
