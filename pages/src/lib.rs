@@ -5,6 +5,7 @@
 //! [`origin`] whether a form was sent by a page of its own host.
 
 pub mod accept;
+mod consent;
 mod layout;
 mod login;
 pub mod origin;
@@ -16,10 +17,11 @@ use base64::Engine as _;
 use sha2::{Digest as _, Sha256};
 
 pub use self::{
+    consent::{ConsentForm, Wish},
     layout::{FAVICON_PATH, Text, escape, footer, page},
     login::LoginForm,
     passphrase::PassphraseForm,
-    settings::{ChangeForm, SessionRow, SettingsView},
+    settings::{ChangeForm, ClientRow, SessionRow, SettingsView},
     texts::Texts,
 };
 

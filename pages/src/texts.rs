@@ -90,7 +90,10 @@ mod tests {
                 assert_eq!(text.len(), other.len(), "{language} {key}");
                 for (one, two) in text.iter().zip(other) {
                     assert!(!two.is_empty());
-                    for slot in ["{name}", "{app}", "{until}", "{reason}", "{time}", "{used}"] {
+                    for slot in [
+                        "{name}", "{app}", "{until}", "{reason}", "{time}", "{used}", "{host}",
+                        "{kind}", "{list}",
+                    ] {
                         assert_eq!(
                             one.contains(slot),
                             two.contains(slot),

@@ -1,6 +1,7 @@
 //! What a caller with a token may do: the one place in this service that decides it.
 
 use hamlet_proto::hamlet::instance::v1::Tenant;
+use identity::grant::is_login;
 
 use super::authenticate::{Authentication, ProvenWith, Who};
 use crate::{
@@ -87,27 +88,40 @@ async fn rules(
     found: &Found,
     who: &Who,
 ) -> Result<Vec<(String, Rule)>, Error> {
-    let of_app = |slug: &str| of_app(authentication, found, ProvenWith::App, slug.to_owned());
     match who.proven_with {
         ProvenWith::Session => Ok(Vec::new()),
         ProvenWith::App | ProvenWith::Konnector => {
-            self::of_app(authentication, found, who.proven_with, who.subject.clone()).await
+            of_app(authentication, found, who.proven_with, who.subject.clone()).await
         }
-        ProvenWith::OAuth | ProvenWith::Cli => {
-            let mut rules = Vec::new();
-            for text in who.scope.split(' ').filter(|text| !text.is_empty()) {
-                match text.strip_prefix(LINKED) {
-                    Some(slug) => rules.extend(of_app(slug).await?),
-                    None => {
-                        // A rule that this version does not know allows nothing.
-                        let name = format!("rule{}", rules.len());
-                        rules.extend(Rule::parse(text).map(|rule| (name, rule)));
-                    }
-                }
+        ProvenWith::OAuth | ProvenWith::Cli => rules_of(authentication, found, &who.scope).await,
+    }
+}
+
+/// What a scope allows: its rules, and those of the app for which it stands.
+pub(crate) async fn rules_of(
+    authentication: Authentication<'_>,
+    found: &Found,
+    scope: &str,
+) -> Result<Vec<(String, Rule)>, Error> {
+    let mut rules = Vec::new();
+    // It says who the owner is, and opens nothing.
+    if is_login(scope) {
+        return Ok(rules);
+    }
+    for text in scope.split(' ').filter(|text| !text.is_empty()) {
+        match text.strip_prefix(LINKED) {
+            Some(slug) => {
+                let slug = slug.to_owned();
+                rules.extend(of_app(authentication, found, ProvenWith::App, slug).await?);
             }
-            Ok(rules)
+            None => {
+                // A rule that this version does not know allows nothing.
+                let name = format!("rule{}", rules.len());
+                rules.extend(Rule::parse(text).map(|rule| (name, rule)));
+            }
         }
     }
+    Ok(rules)
 }
 
 /// The rules of an installed app or konnector.

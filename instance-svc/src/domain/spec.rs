@@ -36,6 +36,15 @@ pub struct InvalidField {
     pub wrong: String,
 }
 
+impl From<identity::client::Invalid> for InvalidField {
+    fn from(invalid: identity::client::Invalid) -> Self {
+        Self {
+            field: invalid.field.to_owned(),
+            wrong: invalid.wrong,
+        }
+    }
+}
+
 pub(super) fn invalid(field: &str, wrong: impl Into<String>) -> InvalidField {
     InvalidField {
         field: field.to_owned(),

@@ -14,7 +14,7 @@ use service_kit::{
 };
 
 use super::{
-    Asked, document,
+    Asked, clients, document,
     login::refuse_body,
     reply::{Shown, json_answer, see_other, with_cookies},
     submission::{Form, Unreadable, collect, from_json, is_json},
@@ -55,7 +55,12 @@ pub(super) async fn show(State(shared): State<Shared>, asked: Asked) -> Response
 
 /// Leads to the login, and from there back to the page.
 fn to_login(shared: &Shared, asked: &Asked) -> Response {
-    let back = asked.url(shared, "/settings");
+    log_in_for(shared, asked, "/settings")
+}
+
+/// Leads to the login, and from there to a path of the instance.
+pub(super) fn log_in_for(shared: &Shared, asked: &Asked, path: &str) -> Response {
+    let back = asked.url(shared, path);
     let back: String = url::form_urlencoded::byte_serialize(back.as_bytes()).collect();
     see_other(&asked.url(shared, &format!("/auth/login?redirect={back}")))
 }
@@ -83,9 +88,11 @@ async fn page(
 ) -> Result<Response, Error> {
     let found = found(shared, asked).await?;
     let document = &found.document.body;
-    let (stored, sessions, landing) = tokio::try_join!(
+    let oauth = shared.oauth(&asked.tenant.id, document);
+    let (stored, sessions, clients, landing) = tokio::try_join!(
         async { shared.log_in().stored(document).await },
         list_sessions(&shared.store, &shared.clock, document),
+        oauth.list(),
         asked.landing(shared, document),
     )?;
     let mut sessions: Vec<SessionRow> = sessions
@@ -99,6 +106,7 @@ async fn page(
         apps: if landing == here { "" } else { &landing },
         storage: storage(shared, asked, &found).await,
         sessions,
+        clients: clients.iter().map(clients::row).collect(),
         change: ChangeForm {
             domain: &asked.tenant.domain,
             salt: &client::salt(&document.domain, &document.old_domain),
@@ -134,7 +142,7 @@ fn row(listed: Listed, session: &str) -> SessionRow {
 }
 
 /// A day for a reader of any language.
-fn shown(time: Time) -> String {
+pub(super) fn shown(time: Time) -> String {
     let text = time.to_string();
     let day = text.split('T').next();
     day.unwrap_or_default().to_owned()
@@ -184,7 +192,7 @@ fn size(bytes: i64) -> String {
 }
 
 /// The owner's session and the form that was sent, if a page of the instance itself has sent it.
-async fn own_form<'a>(
+pub(super) async fn own_form<'a>(
     shared: &Shared,
     asked: &'a Asked,
     body: Body,
