@@ -18,15 +18,16 @@ mod tokens;
 
 use std::sync::Arc;
 
-use ::identity::tries::Tries;
+use ::identity::{allowance::Allowance, tries::Tries};
 use hamlet_pages::Texts;
 use service_kit::{contexts::Contexts, secret::Keyring};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    actions::{adopt, authenticate::Authentication, derive::Deriver, log_in::LogIn},
+    actions::{adopt, authenticate::Authentication, derive::Deriver, log_in::LogIn, oauth::OAuth},
     clock::Clock,
     config::Config,
+    domain::instance::InstanceDocument,
     host_changes::HostChanges,
     operations::{Engine, Peers, Sealing, backend::Backends, orphans::Orphans, relay},
     store::Store,
@@ -54,6 +55,8 @@ pub(crate) struct Parts {
     pub(crate) texts: Texts,
     /// How often somebody has tried a passphrase.
     pub(crate) tries: Tries,
+    /// How many OAuth clients strangers have registered.
+    pub(crate) registrations: Allowance,
     pub(crate) backends: Backends,
     pub(crate) relayed: relay::Requests,
     /// Streams without an end of their own end with it.
@@ -71,6 +74,16 @@ impl Shared {
             store: &self.store,
             clock: &self.clock,
             contexts: &self.contexts,
+        }
+    }
+
+    /// Serves the OAuth clients of an instance.
+    pub(crate) fn oauth<'a>(&'a self, id: &'a str, instance: &'a InstanceDocument) -> OAuth<'a> {
+        OAuth {
+            store: &self.store,
+            clock: &self.clock,
+            id,
+            instance,
         }
     }
 
