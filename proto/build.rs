@@ -16,6 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "hamlet/instance/v1/identity.proto",
             "hamlet/instance/v1/instance.proto",
             "hamlet/instance/v1/operation.proto",
+            "hamlet/instance/v1/owner.proto",
         ],
         ["proto"],
     )?;

@@ -56,6 +56,24 @@ pub enum Error {
         /// Its slug.
         slug: String,
     },
+    /// The new version asks for other permissions than the owner was shown.
+    #[error(
+        "the new version of {slug} asks for other permissions than were shown; look again at what it asks for"
+    )]
+    AsksForOthers {
+        /// Its slug.
+        slug: String,
+    },
+    /// The source has another version than the one that is wanted.
+    #[error(
+        "the source has version {found}, and {expected} is wanted; look again at what there is"
+    )]
+    OtherVersion {
+        /// The version that is wanted.
+        expected: String,
+        /// The version that the source has.
+        found: String,
+    },
     /// The manifest is invalid.
     #[error("the manifest is refused: {0}")]
     Manifest(String),
@@ -134,6 +152,8 @@ impl ServiceError for Error {
             Self::NotInstalled { .. } => (Code::NotFound, "APP_NOT_INSTALLED"),
             Self::Exists { .. } => (Code::AlreadyExists, "APP_EXISTS"),
             Self::Changed { .. } => (Code::Aborted, "APP_CHANGED"),
+            Self::AsksForOthers { .. } => (Code::FailedPrecondition, "PERMISSIONS_CHANGED"),
+            Self::OtherVersion { .. } => (Code::FailedPrecondition, "VERSION_CHANGED"),
             Self::Manifest(_) => (Code::FailedPrecondition, "MANIFEST_INVALID"),
             Self::Archive(_) => (Code::FailedPrecondition, "ARCHIVE_REFUSED"),
             Self::Checksum { .. } => (Code::FailedPrecondition, "CHECKSUM_MISMATCH"),

@@ -252,6 +252,23 @@ impl Store {
         write(&self.database(PERMISSIONS)?, permission, "/source_id").await
     }
 
+    /// Writes the permissions of an installed app, in the place of those that it has, whoever wrote them. Idempotent.
+    pub(crate) async fn replace_permission(
+        &self,
+        permission: &Draft,
+        kind: AppType,
+        slug: &str,
+    ) -> Result<(), Error> {
+        self.write_permission(permission).await?;
+        let permissions = self.database(PERMISSIONS)?;
+        let found = permissions.find(permissions_of(kind, slug));
+        let found: Vec<AppDocument> = found.try_collect().await?;
+        for other in found.iter().filter(|found| found.id != permission.id) {
+            delete(&permissions, &other.id).await?;
+        }
+        Ok(())
+    }
+
     /// The permissions of an app, whoever wrote them.
     pub(crate) async fn permissions(
         &self,

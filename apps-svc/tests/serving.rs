@@ -373,13 +373,23 @@ async fn an_icon_is_for_who_may_read_the_app() {
         visit.get().await.status.as_u16()
     };
     // What an app may do is in its permissions.
-    assert_eq!(token(Kind::App, "home", "").await, 200);
-    assert_eq!(token(Kind::App, "jotter", "").await, 403);
+    assert_eq!(token(Kind::App, "home", "io.cozy.apps:GET").await, 200);
+    assert_eq!(token(Kind::App, "jotter", "io.cozy.files").await, 403);
     assert_eq!(token(Kind::App, "nosuch", "").await, 403);
-    assert_eq!(token(Kind::Cli, "", "io.cozy.apps:GET").await, 200);
+    assert_eq!(token(Kind::Cli, "", "*").await, 200);
+    assert_eq!(token(Kind::Cli, "", "io.cozy.apps:POST").await, 403);
     assert_eq!(token(Kind::Cli, "", "io.cozy.files").await, 403);
-    assert_eq!(token(Kind::Oauth, "x", "@io.cozy.apps/home").await, 200);
-    assert_eq!(token(Kind::Oauth, "x", "@io.cozy.apps/jotter").await, 403);
+    let one = |id: &str| format!("io.cozy.apps:GET:{id}");
+    assert_eq!(
+        token(Kind::Oauth, "x", &one("io.cozy.apps/drive")).await,
+        200
+    );
+    assert_eq!(
+        token(Kind::Oauth, "x", &one("io.cozy.apps/home")).await,
+        403
+    );
+    assert_eq!(token(Kind::Oauth, "x", &one("drive:slug")).await, 200);
+    assert_eq!(token(Kind::Oauth, "x", &one("ready:state")).await, 403);
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ const APP: &str = "io.cozy.apps/drive";
 async fn update(world: &World, message: UpdateAppRequest) -> Result<App, Status> {
     let request = world.request(UpdateAppRequest {
         slug: "drive".to_owned(),
+        permissions_acked: true,
         ..message
     });
     let answer = world.apps(Door::Admin).update_app(request).await?;

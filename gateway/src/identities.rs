@@ -13,23 +13,25 @@ use hamlet_proto::hamlet::instance::v1::{
 };
 use http::{
     HeaderMap, HeaderValue, Request as HttpRequest,
-    header::{AUTHORIZATION, COOKIE},
+    header::{AUTHORIZATION, COOKIE, ORIGIN},
 };
 use service_kit::{
-    caller::{AttachKey, TENANT_HEADER, header_value, message_of},
+    caller::{AttachKey, TENANT_HEADER, Unproven, header_value, message_of},
     peer::{self, Peer},
     secret::Keyring,
 };
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 use tonic::{
-    Code, Extensions, Request, metadata::MetadataMap, service::interceptor::InterceptedService,
+    Code, Extensions, Request, Status, metadata::MetadataMap,
+    service::interceptor::InterceptedService,
 };
+use tonic_types::StatusExt as _;
 use url::form_urlencoded;
 
 use crate::{
-    caller::CallerKey, directory::HostEntry, refusal::Refusal, route::Service, seldom::Seldom,
-    services::Services,
+    answer::grpc::is_grpc, caller::CallerKey, directory::HostEntry, refusal::Refusal,
+    route::Service, seldom::Seldom, services::Services,
 };
 
 /// How long an answer is used, from the beginning of its question.
@@ -57,8 +59,22 @@ const FLAT_COOKIE: &str = "sess-";
 static FAILED: Seldom = Seldom::new();
 
 type Key = [u8; 32];
-/// Who calls, as the header for services; `None` when it is nobody.
-type Answer = Option<HeaderValue>;
+
+/// Who calls.
+#[derive(Clone, Debug)]
+pub(crate) enum Identity {
+    /// Somebody: the header for services.
+    Known(HeaderValue),
+    /// A stranger, and why.
+    Stranger(Unproven),
+}
+
+impl Identity {
+    /// Whether it is somebody.
+    pub(crate) const fn is_known(&self) -> bool {
+        matches!(self, Self::Known(_))
+    }
+}
 
 /// Who calls, as the instance service has answered of late.
 pub(crate) struct Identities {
@@ -70,8 +86,8 @@ pub(crate) struct Identities {
 /// Answers in two maps: the older one is dropped as a whole.
 struct Kept {
     since: Instant,
-    now: HashMap<Key, (Instant, Answer)>,
-    before: HashMap<Key, (Instant, Answer)>,
+    now: HashMap<Key, (Instant, Identity)>,
+    before: HashMap<Key, (Instant, Identity)>,
 }
 
 /// What a request has to prove who calls.
@@ -79,6 +95,10 @@ struct Kept {
 struct Proofs {
     token: Option<String>,
     cookies: Vec<String>,
+    /// Whether a cookie counts without a token.
+    cookies_count: bool,
+    /// Why the caller is a stranger if nothing else is found out.
+    unproven: Unproven,
 }
 
 impl Identities {
@@ -96,7 +116,7 @@ impl Identities {
         })
     }
 
-    /// Who sent a request to the instance of `entry`; `None` for a stranger.
+    /// Who sent a request to the instance of `entry`.
     ///
     /// # Errors
     /// When the service cannot be asked, or the client has too many questions at once.
@@ -105,27 +125,32 @@ impl Identities {
         entry: &HostEntry,
         client: CallerKey,
         request: &HttpRequest<B>,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<Identity, Refusal> {
         let proofs = Proofs::of(request, || {
             let tenant: Option<Tenant> = message_of(entry.header.as_bytes());
             tenant.map(|tenant| tenant.prefix).unwrap_or_default()
         });
+        let mut unproven = proofs.unproven;
         if let Some(token) = &proofs.token {
             // A token that is bound to a session counts together with the cookie of that session only.
             let none = String::new();
             let cookies = proofs.cookies.iter().chain([&none]).take(COOKIES);
             for cookie in cookies {
-                if let found @ Some(_) = self.ask(entry, client, cookie, token).await? {
+                match self.ask(entry, client, cookie, token).await? {
+                    found @ Identity::Known(_) => return Ok(found),
+                    Identity::Stranger(why) => unproven = why,
+                }
+            }
+        }
+        if proofs.cookies_count {
+            for cookie in &proofs.cookies {
+                let found = self.ask(entry, client, cookie, "").await?;
+                if found.is_known() {
                     return Ok(found);
                 }
             }
         }
-        for cookie in &proofs.cookies {
-            if let found @ Some(_) = self.ask(entry, client, cookie, "").await? {
-                return Ok(found);
-            }
-        }
-        Ok(None)
+        Ok(Identity::Stranger(unproven))
     }
 
     async fn ask(
@@ -134,7 +159,7 @@ impl Identities {
         client: CallerKey,
         cookie: &str,
         token: &str,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<Identity, Refusal> {
         let key = key(&entry.tenant.id, cookie, token);
         if let Some(answer) = self.kept(&key) {
             return Ok(answer);
@@ -155,9 +180,11 @@ impl Identities {
                 let header = HeaderValue::try_from(header_value(identity.get_ref()));
                 let mut header = header.map_err(|_| Refusal::DirectoryUnreachable)?;
                 header.set_sensitive(true);
-                Some(header)
+                Identity::Known(header)
             }
-            Err(refused) if refused.code() == Code::Unauthenticated => None,
+            Err(refused) if refused.code() == Code::Unauthenticated => {
+                Identity::Stranger(unproven(&refused))
+            }
             Err(failed) => {
                 if let Some(unseen) = FAILED.now() {
                     tracing::warn!(
@@ -176,14 +203,14 @@ impl Identities {
         Ok(answer)
     }
 
-    fn kept(&self, key: &Key) -> Option<Answer> {
+    fn kept(&self, key: &Key) -> Option<Identity> {
         let mut kept = lock(&self.kept);
         kept.turn_over();
         let (asked_at, answer) = kept.now.get(key).or_else(|| kept.before.get(key))?;
         (asked_at.elapsed() < FRESH).then(|| answer.clone())
     }
 
-    fn keep(&self, key: Key, asked_at: Instant, answer: Answer) {
+    fn keep(&self, key: Key, asked_at: Instant, answer: Identity) {
         let mut kept = lock(&self.kept);
         kept.turn_over();
         if kept.now.len() < KEPT {
@@ -202,6 +229,17 @@ impl Kept {
             self.before = std::mem::take(&mut self.now);
             self.since = Instant::now();
         }
+    }
+}
+
+/// Why the instance service says that a token or a cookie proves nothing.
+fn unproven(refused: &Status) -> Unproven {
+    let details = refused.get_error_details();
+    let reason = details.error_info().map(|info| info.reason.as_str());
+    if reason == Some(Unproven::Expired.reason()) {
+        Unproven::Expired
+    } else {
+        Unproven::Wrong
     }
 }
 
@@ -250,9 +288,20 @@ impl Proofs {
     /// `prefix` tells that of the instance's databases. Only instances with flat app hosts have it in their cookies.
     fn of<B>(request: &HttpRequest<B>, prefix: impl FnOnce() -> String) -> Self {
         let headers = request.headers();
+        let token = token_in(headers, request.uri().query().unwrap_or_default());
+        // The pages of apps are at home where the cookie is, and may do less than the owner. What they ask for over HTTP
+        // needs a token route by route; over gRPC, none of them may come with the cookie alone.
+        let cookies_count = !is_grpc(headers)
+            || !headers.contains_key(ORIGIN) && !headers.contains_key(AUTHORIZATION);
         let mut proofs = Self {
-            token: token_in(headers, request.uri().query().unwrap_or_default()),
+            unproven: if token.is_none() && headers.contains_key(AUTHORIZATION) {
+                Unproven::Wrong
+            } else {
+                Unproven::Missing
+            },
+            token,
             cookies: Vec::new(),
+            cookies_count,
         };
         if headers.contains_key(COOKIE) {
             let lines = headers.get_all(COOKIE).iter();

@@ -171,7 +171,9 @@ pub(crate) fn public(service: &str) -> Option<Route> {
     let service = match service {
         "hamlet.files.v1.FilesService" => Service::Files,
         "hamlet.apps.v1.AppsService" => Service::Apps,
-        "hamlet.instance.v1.TenantService" => Service::Instances,
+        "hamlet.instance.v1.OwnerService" | "hamlet.instance.v1.TenantService" => {
+            Service::Instances
+        }
         _ => return None,
     };
     Some(Route {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use crate::{scope::is_slug, text, time::Time};
+use crate::{invalid_field::InvalidField, scope::is_slug, text, time::Time};
 
 /// The longest text of a registration, in bytes.
 const LONGEST: usize = 1024;
@@ -43,6 +43,15 @@ pub struct Invalid {
     pub field: &'static str,
     /// What is wrong, and what would be right.
     pub wrong: String,
+}
+
+impl From<Invalid> for InvalidField {
+    fn from(invalid: Invalid) -> Self {
+        Self {
+            field: invalid.field.to_owned(),
+            wrong: invalid.wrong,
+        }
+    }
 }
 
 impl Invalid {

@@ -86,41 +86,6 @@ impl Rule {
             description: text("description"),
         })
     }
-
-    /// Whether it allows a verb on everything with a doctype. A rule for some documents does not.
-    #[must_use]
-    pub fn allows(&self, doctype: &str, verb: &str) -> bool {
-        self.covers(doctype, verb) && self.values.is_empty()
-    }
-
-    /// Whether it allows a verb on one document.
-    #[must_use]
-    pub fn allows_one(&self, doctype: &str, verb: &str, id: &str) -> bool {
-        let names = self.selector.is_empty() && self.values.iter().any(|value| value == id);
-        self.covers(doctype, verb) && (self.values.is_empty() || names)
-    }
-
-    fn covers(&self, doctype: &str, verb: &str) -> bool {
-        let covers = self.doctype == "*"
-            || self.doctype == doctype
-            || self
-                .doctype
-                .strip_suffix('*')
-                .is_some_and(|below| below.ends_with('.') && doctype.starts_with(below));
-        let has_verb = self.verbs.is_empty()
-            || self
-                .verbs
-                .iter()
-                .any(|given| given == "ALL" || given == verb);
-        covers && has_verb
-    }
-}
-
-/// Whether rules, separated by spaces, allow a verb on everything with a doctype. Rules for some documents do not.
-#[must_use]
-pub fn allows(rules: &str, doctype: &str, verb: &str) -> bool {
-    let mut rules = rules.split(' ').filter_map(Rule::parse);
-    rules.any(|rule| rule.allows(doctype, verb))
 }
 
 /// Checks one rule.
@@ -271,17 +236,29 @@ mod tests {
     #[test]
     fn rules_of_an_app_are_read_and_nothing_becomes_more_than_it_was() {
         let of = |rule| Rule::of_manifest(&rule);
-        let files = of(json!({"type": "io.cozy.files", "verbs": ["GET"], "description": "x"}));
-        assert!(files.as_ref().unwrap().allows("io.cozy.files", "GET"));
-        assert!(!files.unwrap().allows("io.cozy.files", "POST"));
-        let some = of(json!({"type": "io.cozy.files", "values": ["one"], "selector": "name"}));
-        let some = some.unwrap();
-        assert!(!some.allows("io.cozy.files", "GET"));
-        assert!(!some.allows_one("io.cozy.files", "GET", "one"));
-        let one = Rule::parse("io.cozy.files:GET:one,two").unwrap();
-        assert!(one.allows_one("io.cozy.files", "GET", "two"));
-        assert!(!one.allows_one("io.cozy.files", "PUT", "two"));
-        assert!(!one.allows_one("io.cozy.files", "GET", "three"));
+        let rule = |doctype: &str, verbs: &[&str], values: &[&str], selector: &str| {
+            let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+            Some(Rule {
+                doctype: doctype.to_owned(),
+                verbs: texts(verbs),
+                values: texts(values),
+                selector: selector.to_owned(),
+                description: String::new(),
+            })
+        };
+        assert_eq!(
+            of(json!({"type": "io.cozy.files", "verbs": ["GET"]})),
+            rule("io.cozy.files", &["GET"], &[], "")
+        );
+        assert_eq!(
+            of(json!({"type": "io.cozy.files", "values": ["one"], "selector": "name"})),
+            rule("io.cozy.files", &[], &["one"], "name")
+        );
+        assert_eq!(
+            Rule::parse("io.cozy.files:GET:one,two"),
+            rule("io.cozy.files", &["GET"], &["one", "two"], "")
+        );
+        assert_eq!(Rule::parse("@io.cozy.apps/drive"), None);
         for wrong in [
             json!({}),
             json!("io.cozy.files"),
@@ -291,33 +268,5 @@ mod tests {
         ] {
             assert_eq!(of(wrong.clone()), None, "{wrong}");
         }
-    }
-
-    #[test]
-    fn a_rule_allows_a_verb_on_a_doctype() {
-        for (rules, allowed) in [
-            ("io.cozy.apps", true),
-            ("*", true),
-            ("io.cozy.files io.cozy.apps:GET,POST", true),
-            ("io.cozy.apps:ALL", true),
-            ("io.cozy.apps.*", false),
-            ("io.cozy.apps:POST", false),
-            ("io.cozy.apps:GET:home", false),
-            ("io.cozy.app", false),
-            ("io.cozy.appstore", false),
-            ("", false),
-        ] {
-            assert_eq!(
-                super::allows(rules, "io.cozy.apps", "GET"),
-                allowed,
-                "{rules}"
-            );
-        }
-        assert!(super::allows(
-            "io.cozy.bank.*",
-            "io.cozy.bank.accounts",
-            "PUT"
-        ));
-        assert!(!super::allows("io.cozy.bank.*", "io.cozy.bankers", "PUT"));
     }
 }

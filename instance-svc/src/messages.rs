@@ -38,7 +38,7 @@ use crate::{
     store::Found,
 };
 
-pub(crate) use self::identity::{identity, who};
+pub(crate) use self::identity::{identity, rules, who};
 pub(crate) use self::operation::{
     OPERATION_ID_LENGTH, checked, checked_change, operation, operation_id,
 };

@@ -12,7 +12,7 @@ use hamlet_proto::{
         feature_service_server::FeatureServiceServer,
         identity_service_server::IdentityServiceServer,
         instance_service_server::InstanceServiceServer,
-        operation_service_server::OperationServiceServer,
+        operation_service_server::OperationServiceServer, owner_service_server::OwnerServiceServer,
         tenant_service_server::TenantServiceServer,
     },
 };
@@ -33,7 +33,8 @@ use crate::{
     },
     api::{
         Parts, Shared, directory::Directory, features::Features, identity::Identities,
-        instances::Instances, json, operations::OperationsApi,
+        instances::Instances, json, operations::OperationsApi, owner::Owners,
+        strangers::GRPC_FOR_STRANGERS,
     },
     config::Config,
     error::Error,
@@ -215,6 +216,7 @@ async fn run(
     let directory = Directory(shared.clone());
     let operations = OperationsApi(shared.clone());
     let server = GrpcServer::new()?
+        .for_strangers(&GRPC_FOR_STRANGERS)
         .with_http(json::routes(shared.clone()), door.clone())
         .with(FeatureServiceServer::with_interceptor(
             Features(shared.clone()),
@@ -225,7 +227,11 @@ async fn run(
             door.clone(),
         ))
         .with(InstanceServiceServer::with_interceptor(
-            Instances(shared),
+            Instances(shared.clone()),
+            door.clone(),
+        ))
+        .with(OwnerServiceServer::with_interceptor(
+            Owners(shared),
             door.clone(),
         ))
         .with(OperationsServer::with_interceptor(

@@ -12,6 +12,8 @@ pub struct SettingsView<'a> {
     pub apps: &'a str,
     /// How much room is used, and the quota, for people; `None` when that is not known now.
     pub storage: Option<(String, Option<String>)>,
+    /// The apps with a version that waits for the owner.
+    pub waiting: Vec<WaitingUpdate>,
     /// The sessions, this one first.
     pub sessions: Vec<SessionRow>,
     /// The programs that were let in.
@@ -20,6 +22,15 @@ pub struct SettingsView<'a> {
     pub change: ChangeForm<'a>,
     /// Whether the passphrase was changed just now.
     pub was_changed: bool,
+}
+
+/// An app with a version that waits for the owner.
+#[derive(Clone, Debug)]
+pub struct WaitingUpdate {
+    /// The page on which the owner is asked.
+    pub path: String,
+    /// The title of the app, and the version.
+    pub app: String,
 }
 
 /// A session.
@@ -80,6 +91,20 @@ impl SettingsView<'_> {
                 "<p><a href=\"{}\">{}</a></p>\n",
                 escape(self.apps),
                 say("settings_apps")
+            ));
+        }
+        if !self.waiting.is_empty() {
+            let rows: String = self
+                .waiting
+                .iter()
+                .map(|it| {
+                    let (path, app) = (escape(&it.path), escape(&it.app));
+                    format!("<li><a href=\"{path}\">{app}</a></li>\n")
+                })
+                .collect();
+            let title = say("settings_waiting");
+            html.push_str(&format!(
+                "<h2>{title}</h2>\n<ul class=\"rows\">\n{rows}</ul>\n"
             ));
         }
         if let Some((used, quota)) = &self.storage {

@@ -91,8 +91,17 @@ mod tests {
                 for (one, two) in text.iter().zip(other) {
                     assert!(!two.is_empty());
                     for slot in [
-                        "{name}", "{app}", "{until}", "{reason}", "{time}", "{used}", "{host}",
-                        "{kind}", "{list}",
+                        "{name}",
+                        "{app}",
+                        "{until}",
+                        "{reason}",
+                        "{time}",
+                        "{used}",
+                        "{version}",
+                        "{what}",
+                        "{host}",
+                        "{kind}",
+                        "{list}",
                     ] {
                         assert_eq!(
                             one.contains(slot),

@@ -10,12 +10,14 @@
 //! | `x-hamlet-door` | `public`, `admin` or `internal` |
 //! | `x-hamlet-tenant-bin` | a [`Tenant`], when the call is for one instance |
 //! | `x-hamlet-identity-bin` | an [`Identity`], when the caller has a session or a token of that instance |
+//! | `x-hamlet-unproven` | [`Unproven`], when the caller sent a token that proves nothing |
 //! | `x-hamlet-app` | the slug of an app, when the host of the call is that of an app |
 //!
 //! The gateway *replaces* all of them in what it forwards, so a client can choose neither its tenant nor its
 //! identity by a header.
 
 use hamlet_proto::hamlet::instance::v1::{Identity, Tenant};
+use http::{HeaderMap, HeaderValue};
 use prost::Message;
 use tonic::{
     Code, Request, Status,
@@ -23,7 +25,11 @@ use tonic::{
     service::Interceptor,
 };
 
-use crate::{secret::Keyring, status::StatusBuilder, telemetry};
+use crate::{
+    secret::Keyring,
+    status::{StatusBuilder, reasons},
+    telemetry,
+};
 
 /// The header of the cluster key.
 pub const KEY_HEADER: &str = "x-hamlet-key";
@@ -33,6 +39,8 @@ pub const DOOR_HEADER: &str = "x-hamlet-door";
 pub const TENANT_HEADER: &str = "x-hamlet-tenant-bin";
 /// The header of the identity.
 pub const IDENTITY_HEADER: &str = "x-hamlet-identity-bin";
+/// The header of why a token proves nothing.
+pub const UNPROVEN_HEADER: &str = "x-hamlet-unproven";
 /// The header of the app whose host was called.
 pub const APP_HEADER: &str = "x-hamlet-app";
 
@@ -68,12 +76,70 @@ impl Door {
     }
 }
 
+/// Why a caller is a stranger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unproven {
+    /// There is neither a session nor a token.
+    #[default]
+    Missing,
+    /// The token is none of the instance.
+    Wrong,
+    /// The time of the token has passed.
+    Expired,
+}
+
+impl Unproven {
+    /// The header's value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Wrong => "wrong",
+            Self::Expired => "expired",
+        }
+    }
+
+    /// Reads the header.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Self {
+        match headers.get(UNPROVEN_HEADER).map(HeaderValue::as_bytes) {
+            Some(b"wrong") => Self::Wrong,
+            Some(b"expired") => Self::Expired,
+            _ => Self::Missing,
+        }
+    }
+
+    /// The reason in errors.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Missing => reasons::TOKEN_MISSING,
+            Self::Wrong => reasons::TOKEN_WRONG,
+            Self::Expired => reasons::TOKEN_EXPIRED,
+        }
+    }
+
+    /// The refusal of a stranger.
+    #[must_use]
+    pub fn refusal(self) -> Status {
+        let told = match self {
+            Self::Missing => {
+                "this call needs a token of the instance: send authorization: Bearer, or use the admin door"
+            }
+            Self::Wrong => "the token is not one of this instance; ask for another one",
+            Self::Expired => "the token has expired; ask for another one",
+        };
+        StatusBuilder::new(Code::Unauthenticated, self.reason(), told).build()
+    }
+}
+
 /// The authenticated caller of a request. [`Authenticate`] puts it into the request's extensions.
 #[derive(Clone, Debug)]
 pub struct Caller {
     door: Door,
     tenant: Option<Tenant>,
     identity: Option<Identity>,
+    unproven: Unproven,
     app: Option<String>,
 }
 
@@ -155,6 +221,12 @@ impl Caller {
         self.identity.as_ref()
     }
 
+    /// Why the caller of [`Self::identity`] is a stranger.
+    #[must_use]
+    pub const fn unproven(&self) -> Unproven {
+        self.unproven
+    }
+
     /// The slug of the app whose host was called; `None` on the host of an instance itself.
     #[must_use]
     pub fn app(&self) -> Option<&str> {
@@ -197,6 +269,7 @@ impl Interceptor for Authenticate {
             .ok_or_else(|| Status::internal("the call does not say which door it came through"))?;
         let tenant: Option<Tenant> = read(metadata, TENANT_HEADER)?;
         let identity = read(metadata, IDENTITY_HEADER)?;
+        let unproven = Unproven::of(metadata.as_ref());
         let app = metadata
             .get(APP_HEADER)
             .and_then(|slug| slug.to_str().ok())
@@ -208,6 +281,7 @@ impl Interceptor for Authenticate {
             door,
             tenant,
             identity,
+            unproven,
             app,
         });
         Ok(request)
@@ -313,7 +387,7 @@ mod tests {
 
     use tonic::{Code, Request, service::Interceptor as _};
 
-    use super::{AttachKey, Authenticate, Caller, Door, for_tenant, on_behalf_of};
+    use super::{AttachKey, Authenticate, Caller, Door, Unproven, for_tenant, on_behalf_of};
     use crate::secret::Secret;
     use hamlet_proto::hamlet::instance::v1::{Identity, Tenant};
 
@@ -360,6 +434,7 @@ mod tests {
                 session_id: "it".to_owned(),
                 ..Identity::default()
             }),
+            unproven: Unproven::Missing,
             app: None,
         };
         let sent = AttachKey::new(Secret::new("right"))
@@ -378,6 +453,7 @@ mod tests {
             door: Door::Public,
             tenant: None,
             identity: None,
+            unproven: Unproven::Missing,
             app: None,
         };
         assert_eq!(

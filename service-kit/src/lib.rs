@@ -5,6 +5,7 @@
 //! - [`program`]: the `main` of a server: start, shutdown and the `health` subcommand
 //! - [`server`]: a gRPC server with health and reflection
 //! - [`caller`]: the authentication of calls between gateway and services
+//! - [`rights`]: what a caller may do with the documents of an instance
 //! - [`peer`]: the client of another service's replicas
 //! - [`tls`], [`socket`]: connections between servers
 //! - [`deadline`]: the `grpc-timeout` header
@@ -12,7 +13,7 @@
 //! - [`json_api`]: plain HTTP in JSON, beside gRPC: callers, parameters and errors
 //! - [`health`]: asking a server for its health
 //! - [`telemetry`], [`shutdown`]: logs, traces, metrics and signals
-//! - [`languages`], [`passphrase`]: what several programs have to agree on
+//! - [`languages`]: what several programs have to agree on
 //! - [`secret`]: secret values
 
 pub mod backend;
@@ -24,9 +25,9 @@ pub mod deadline;
 pub mod health;
 pub mod json_api;
 pub mod languages;
-pub mod passphrase;
 pub mod peer;
 pub mod program;
+pub mod rights;
 pub mod server;
 pub mod shutdown;
 pub mod socket;

@@ -2,6 +2,11 @@
 
 use std::{collections::HashSet, future::IntoFuture as _, io, net::SocketAddr, time::Duration};
 
+use axum::{
+    extract::{Request, State},
+    middleware::{Next, from_fn_with_state},
+    response::Response,
+};
 use futures::future::BoxFuture;
 use prost::Message as _;
 use prost_types::{FileDescriptorSet, ServiceDescriptorProto};
@@ -11,11 +16,19 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{server::NamedService, service::RoutesBuilder, transport::Server};
+use tonic::{
+    server::NamedService,
+    service::{Routes, RoutesBuilder},
+    transport::Server,
+};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
-    caller::Authenticate, json_api, shutdown::GRACE, socket::Socket, telemetry::CallsLayer,
+    caller::{Authenticate, DOOR_HEADER, Door, IDENTITY_HEADER, Unproven},
+    json_api,
+    shutdown::GRACE,
+    socket::Socket,
+    telemetry::CallsLayer,
     tls::Tls,
 };
 
@@ -25,6 +38,8 @@ pub(crate) const STREAM_WINDOW: u32 = 128 * 1024;
 pub(crate) const CONNECTION_WINDOW: u32 = 16 * STREAM_WINDOW;
 /// How many calls a connection carries at once. The gateway has lower limits of its own.
 const MAX_STREAMS: u32 = 1024;
+/// The most bytes of headers of one call. The gateway lets callers send less; it adds what their tokens allow.
+const MAX_HEADER_LIST: u32 = 128 * 1024;
 
 /// How long a caller may take for the handshake of TLS.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
@@ -117,7 +132,7 @@ pub enum Error {
 }
 
 /// The services that the doors of the gateway let through, and health, which it serves itself.
-pub const PUBLIC_SERVICES: [&str; 8] = [
+pub const PUBLIC_SERVICES: [&str; 9] = [
     "google.longrunning.Operations",
     "grpc.health.v1.Health",
     "hamlet.apps.v1.AppsService",
@@ -125,6 +140,7 @@ pub const PUBLIC_SERVICES: [&str; 8] = [
     "hamlet.instance.v1.FeatureService",
     "hamlet.instance.v1.InstanceService",
     "hamlet.instance.v1.OperationService",
+    "hamlet.instance.v1.OwnerService",
     "hamlet.instance.v1.TenantService",
 ];
 
@@ -134,6 +150,7 @@ pub struct GrpcServer {
     routes: RoutesBuilder,
     reporter: HealthReporter,
     names: Vec<&'static str>,
+    for_strangers: &'static [&'static str],
     http: Option<axum::Router>,
 }
 
@@ -159,7 +176,11 @@ fn public_contracts() -> Result<FileDescriptorSet, Error> {
         let of_fields = fields.map(|field| field.type_name().to_owned());
         let of_services = file.service.iter().flat_map(types_of);
         for used in of_fields.chain(of_services) {
-            hidden.remove(&used);
+            // Whatever is declared inside a message needs it, too.
+            hidden.retain(|name| {
+                let inside = used.strip_prefix(name.as_str());
+                !inside.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            });
         }
     }
     for file in &mut all.file {
@@ -215,6 +236,7 @@ impl GrpcServer {
             routes,
             reporter,
             names: Vec::new(),
+            for_strangers: &[],
             http: None,
         })
     }
@@ -238,6 +260,14 @@ impl GrpcServer {
     {
         self.names.push(S::NAME);
         self.routes.add_service(service);
+        self
+    }
+
+    /// The methods that strangers may call at the public door, as in `/package.Service/Method`. All others need a session or
+    /// a token, whatever their handlers do.
+    #[must_use]
+    pub const fn for_strangers(mut self, methods: &'static [&'static str]) -> Self {
+        self.for_strangers = methods;
         self
     }
 
@@ -277,15 +307,18 @@ impl GrpcServer {
         let incoming = listener.connections(shutdown.clone());
         let has_http = self.http.is_some();
         let mut routes = self.routes.routes();
-        if let Some(http) = self.http {
-            let grpc = std::mem::take(routes.axum_router_mut());
-            routes = grpc.fallback_service(http).into();
-        }
+        let grpc = std::mem::take(routes.axum_router_mut())
+            .layer(from_fn_with_state(self.for_strangers, refuse_strangers));
+        let routes: Routes = match self.http {
+            Some(http) => grpc.fallback_service(http).into(),
+            None => grpc.into(),
+        };
         let asked = shutdown.clone();
         let serving = Server::builder()
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_concurrent_streams(MAX_STREAMS)
+            .http2_max_header_list_size(MAX_HEADER_LIST)
             .http2_keepalive_interval(Some(Duration::from_secs(10)))
             .http2_keepalive_timeout(Some(Duration::from_secs(5)))
             .accept_http1(has_http)
@@ -306,6 +339,22 @@ impl GrpcServer {
             () = late => Ok(()),
         }
     }
+}
+
+/// Refuses strangers where they may not call. Whether a call comes from the gateway at all is checked after this.
+async fn refuse_strangers(
+    State(listed): State<&'static [&'static str]>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let headers = request.headers();
+    let door = headers.get(DOOR_HEADER);
+    let is_stranger = door.is_some_and(|door| door == Door::Public.as_str())
+        && !headers.contains_key(IDENTITY_HEADER);
+    if is_stranger && !listed.contains(&request.uri().path()) {
+        return Unproven::of(headers).refusal().into_http();
+    }
+    next.run(request).await
 }
 
 #[cfg(test)]

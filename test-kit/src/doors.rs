@@ -101,6 +101,19 @@ impl Service {
 /// # Panics
 /// When the connection fails, or the credential is not valid in a header.
 pub async fn admin(address: impl Display, host: &str, credential: &str) -> Way {
+    way(address, host, Some(credential)).await
+}
+
+/// A channel to the public door of a gateway at `address`, for calls to the instance with this host by whoever has this
+/// token.
+///
+/// # Panics
+/// When the connection fails, or the token is not valid in a header.
+pub async fn public(address: impl Display, host: &str, token: Option<&str>) -> Way {
+    way(address, host, token).await
+}
+
+async fn way(address: impl Display, host: &str, bearer: Option<&str>) -> Way {
     let channel = Endpoint::from_shared(format!("http://{address}"))
         .expect("an address")
         .origin(format!("http://{host}").parse().expect("a host"))
@@ -108,7 +121,10 @@ pub async fn admin(address: impl Display, host: &str, credential: &str) -> Way {
         .connect()
         .await
         .expect("the door opens");
-    let bearer = format!("Bearer {credential}").parse();
-    let bearer = bearer.expect("the credential can stand in a header");
-    InterceptedService::new(channel, Headers(vec![("authorization", bearer)]))
+    let bearer = bearer.map(|bearer| {
+        let bearer = format!("Bearer {bearer}").parse();
+        bearer.expect("what the caller has can stand in a header")
+    });
+    let headers = bearer.map(|bearer| ("authorization", bearer));
+    InterceptedService::new(channel, Headers(headers.into_iter().collect()))
 }

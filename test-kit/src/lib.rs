@@ -7,6 +7,7 @@
 //! - [`database`] (feature `database`) provides a database: the embedded one, or the CouchDB that the environment names
 //! - [`cluster`] (feature `database`) models a cluster of three CouchDB nodes that can die, hang and come back
 //! - [`doors`] (feature `grpc`) provides clients with the cluster key or the admin credential
+//! - [`routes`] compares the routes of a router with a list
 //! - [`fake`] (feature `grpc`) serves any contract with the answers that a test sets, and records the calls
 //!
 //! It may depend on the databases, the contracts and `service-kit`, but never on a service, the gateway or the command
@@ -32,6 +33,7 @@ pub mod fake;
 mod nobody;
 #[cfg(feature = "database")]
 pub mod real_nodes;
+pub mod routes;
 
 pub use eventually::{eventually, eventually_blocking};
 pub use nobody::Nobody;

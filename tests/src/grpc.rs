@@ -17,7 +17,23 @@ use tonic::{Request, Status};
 
 use crate::daemon::Daemon;
 
-/// A client of the admin door of a `hamletd`.
+static CONTRACTS: LazyLock<DescriptorPool> =
+    LazyLock::new(|| DescriptorPool::decode(hamlet_proto::FILE_DESCRIPTOR_SET).expect("contracts"));
+
+/// All methods of the contracts, as in `hamlet.instance.v1.InstanceService/GetInstance`.
+#[must_use]
+pub fn methods() -> Vec<String> {
+    let methods = CONTRACTS.services().flat_map(|service| {
+        let of_service = service.methods().map(|method| {
+            let service = method.parent_service().full_name().to_owned();
+            format!("{service}/{}", method.name())
+        });
+        of_service.collect::<Vec<_>>()
+    });
+    methods.collect()
+}
+
+/// A client of a door of a `hamletd`.
 #[derive(Clone, Debug)]
 pub struct Door(Way);
 
@@ -38,6 +54,22 @@ impl Door {
         let credential = fs::read_to_string(daemon.data().join("admin-credential"))
             .expect("the credential can be read");
         Self(doors::admin(&daemon.admin, host, credential.trim()).await)
+    }
+
+    /// Connects to the public door, for calls to the instance with this host. Without a token, they are a stranger's.
+    ///
+    /// # Panics
+    /// When the connection fails.
+    pub async fn public(daemon: &Daemon, host: &str, token: Option<&str>) -> Self {
+        Self(doors::public(&daemon.public, host, token).await)
+    }
+
+    /// Connects to the admin door with this credential, or without one.
+    ///
+    /// # Panics
+    /// When the connection fails.
+    pub async fn admin_with(daemon: &Daemon, host: &str, credential: Option<&str>) -> Self {
+        Self(doors::public(&daemon.admin, host, credential).await)
     }
 
     /// Calls a method, such as `hamlet.instance.v1.InstanceService/GetInstance`, with a request in JSON form. The
@@ -70,9 +102,6 @@ impl Door {
         method: &str,
         request: &Value,
     ) -> Result<Option<Answer>, Status> {
-        static CONTRACTS: LazyLock<DescriptorPool> = LazyLock::new(|| {
-            DescriptorPool::decode(hamlet_proto::FILE_DESCRIPTOR_SET).expect("contracts")
-        });
         let (service, name) = method.split_once('/').expect("a service and a method");
         let service = CONTRACTS.get_service_by_name(service).expect(service);
         let found = service.methods().find(|it| it.name() == name);

@@ -1,45 +1,41 @@
-//! Decides who may read an app of an instance.
+//! Decides who may do what with the apps of an instance: the one place in this service.
 
-use hamlet_proto::hamlet::instance::v1::{Identity, Tenant, identity::Kind};
-use serde_json::Value;
-
-use super::Shared;
-use crate::{
-    domain::{
-        app_type::AppType,
-        rights::{linked_app, permissions_allow, scope_allows},
-    },
-    error::Error,
+use hamlet_proto::hamlet::instance::v1::identity::Rule;
+use service_kit::{
+    caller::Caller,
+    rights::{Verb, too_small},
 };
+use tonic::Status;
 
-/// Whether a caller may read an app. The owner may, and so may tokens whose rules say so.
+use crate::domain::app_type::AppType;
+
+/// Requires that a caller may read an app. A rule may name its document or its slug.
 ///
 /// # Errors
-/// When the database fails.
-pub(crate) async fn may_read(
-    shared: &Shared,
-    tenant: &Tenant,
-    identity: &Identity,
-    kind: AppType,
-    slug: &str,
-) -> Result<bool, Error> {
-    let of = match identity.kind() {
-        Kind::Session => return Ok(true),
-        Kind::App => Some((AppType::Webapp, identity.subject.as_str())),
-        Kind::Konnector => Some((AppType::Konnector, identity.subject.as_str())),
-        Kind::Oauth | Kind::Cli if scope_allows(&identity.scope, kind, slug) => return Ok(true),
-        Kind::Oauth | Kind::Cli => linked_app(&identity.scope).map(|app| (AppType::Webapp, app)),
-        Kind::Unspecified => None,
+/// UNAUTHENTICATED, PERMISSION_DENIED.
+pub(crate) fn require_one(caller: &Caller, kind: AppType, slug: &str) -> Result<(), Status> {
+    let id = kind.document_id(slug);
+    let is_meant = |rule: &Rule| {
+        let value = match rule.selector.as_str() {
+            "" | "_id" => &id,
+            "slug" => slug,
+            // Nothing else of an app is told apart here.
+            _ => return false,
+        };
+        rule.values.iter().any(|it| it == value)
     };
-    let Some((bearer, subject)) = of else {
-        return Ok(false);
-    };
-    // What an app may do is in its permission document and nowhere else.
-    let store = shared.store(tenant)?;
-    let found = store.permissions(bearer, subject).await?;
-    let rules = found
-        .as_ref()
-        .and_then(|document| document.body.get("permissions"))
-        .and_then(Value::as_object);
-    Ok(rules.is_some_and(|rules| permissions_allow(rules, kind, slug)))
+    let may = caller
+        .rights()?
+        .allow_one(kind.doctype(), Verb::Get, is_meant);
+    may.then_some(())
+        .ok_or_else(|| too_small(kind.doctype(), Verb::Get))
+}
+
+/// Requires that a caller may do something with all apps of a kind. As in the original, whoever may install an app may
+/// update it.
+///
+/// # Errors
+/// UNAUTHENTICATED, PERMISSION_DENIED.
+pub(crate) fn require(caller: &Caller, kind: AppType, verb: Verb) -> Result<(), Status> {
+    caller.require(kind.doctype(), verb)
 }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use hamlet_proto::hamlet::instance::v1::Tenant;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
     Shared,
@@ -42,22 +42,26 @@ pub(crate) struct Settled {
     pub(crate) app: AppDocument,
     /// Whether nothing was to change.
     pub(crate) unchanged: bool,
+    /// What a version that waits for the owner asks for beyond what is granted.
+    pub(crate) asked: Map<String, Value>,
 }
 
 impl Settled {
     /// An app that was changed, or would be.
-    pub(super) const fn changed(app: AppDocument) -> Self {
+    pub(super) fn changed(app: AppDocument) -> Self {
         Self {
             app,
             unchanged: false,
+            asked: Map::new(),
         }
     }
 
     /// An app that is as it should be.
-    pub(super) const fn unchanged(app: AppDocument) -> Self {
+    pub(super) fn unchanged(app: AppDocument) -> Self {
         Self {
             app,
             unchanged: true,
+            asked: Map::new(),
         }
     }
 }

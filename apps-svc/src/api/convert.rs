@@ -6,7 +6,7 @@ use serde_json::Value;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
-    actions::install::Settled,
+    actions::{install::Settled, update::AVAILABLE_VERSION},
     domain::app_type::AppType,
     store::{AppDocument, localized_name, text},
 };
@@ -53,6 +53,8 @@ pub(super) fn app(kind: AppType, document: &AppDocument, shown: Shown<'_>) -> Ap
             String::new()
         },
         unchanged: None,
+        available_version: text(AVAILABLE_VERSION),
+        new_permissions: String::new(),
     }
 }
 
@@ -60,6 +62,11 @@ pub(super) fn app(kind: AppType, document: &AppDocument, shown: Shown<'_>) -> Ap
 pub(super) fn settled(kind: AppType, settled: &Settled, shown: Shown<'_>) -> App {
     App {
         unchanged: Some(settled.unchanged),
+        new_permissions: if settled.asked.is_empty() {
+            String::new()
+        } else {
+            Value::Object(settled.asked.clone()).to_string()
+        },
         ..app(kind, &settled.app, shown)
     }
 }

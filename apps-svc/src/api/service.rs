@@ -10,17 +10,18 @@ use hamlet_proto::hamlet::{
     },
     instance::v1::Tenant,
 };
-use service_kit::{caller::Caller, status::invalid_field};
+use service_kit::{caller::Caller, rights::Verb, status::invalid_field};
 use tonic::{Request, Response, Status};
 
 use super::convert::{self, Shown};
 use crate::{
     actions::{
         Shared,
+        authorize::{require, require_one},
         install::{self, Install},
         list,
         uninstall::{self, Uninstall},
-        update::{self, Update},
+        update::{self, Consent, Update},
     },
     domain::{app_type::AppType, slug},
     store::Store,
@@ -40,13 +41,9 @@ const LARGEST_PAGE: usize = 1000;
 pub(crate) struct Apps(pub(crate) Shared);
 
 impl Apps {
-    /// The instance of the call, and its documents.
-    fn tenant<T>(&self, request: &Request<T>) -> Result<(Tenant, Store), Status> {
-        let caller = Caller::of(request)?;
-        caller.require_admin()?;
-        let tenant = caller.tenant()?.clone();
-        let store = self.0.store(&tenant)?;
-        Ok((tenant, store))
+    /// The documents of the instance of a call.
+    fn store(&self, tenant: &Tenant) -> Result<Store, Status> {
+        Ok(self.0.store(tenant)?)
     }
 }
 
@@ -98,9 +95,12 @@ impl AppsService for Apps {
         &self,
         request: Request<ListAppsRequest>,
     ) -> Result<Response<ListAppsResponse>, Status> {
-        let (tenant, store) = self.tenant(&request)?;
+        let caller = Caller::of(&request)?.clone();
         let asked = request.into_inner();
         let kind = checked_kind(asked.kind)?;
+        require(&caller, kind, Verb::Get)?;
+        let tenant = caller.tenant()?;
+        let store = self.store(tenant)?;
         let size = match usize::try_from(asked.page_size) {
             Ok(0) => PAGE,
             Ok(size) => size.min(LARGEST_PAGE),
@@ -120,7 +120,7 @@ impl AppsService for Apps {
         let apps = page
             .apps
             .iter()
-            .map(|app| convert::app(kind, app, shown(&tenant, asked.with_document)))
+            .map(|app| convert::app(kind, app, shown(tenant, asked.with_document)))
             .collect();
         Ok(Response::new(ListAppsResponse {
             apps,
@@ -129,11 +129,14 @@ impl AppsService for Apps {
     }
 
     async fn get_app(&self, request: Request<GetAppRequest>) -> Result<Response<App>, Status> {
-        let (tenant, store) = self.tenant(&request)?;
+        let caller = Caller::of(&request)?.clone();
         let asked = request.into_inner();
         let kind = checked_kind(asked.kind)?;
-        let shown = shown(&tenant, asked.with_document);
         let slug = checked_slug(asked.slug)?;
+        require_one(&caller, kind, &slug)?;
+        let tenant = caller.tenant()?;
+        let store = self.store(tenant)?;
+        let shown = shown(tenant, asked.with_document);
         let app = store.require(kind, &slug, "").await?;
         Ok(Response::new(convert::app(kind, &app, shown)))
     }
@@ -142,12 +145,14 @@ impl AppsService for Apps {
         &self,
         request: Request<InstallAppRequest>,
     ) -> Result<Response<App>, Status> {
-        let (tenant, _) = self.tenant(&request)?;
+        let caller = Caller::of(&request)?.clone();
         let asked = request.into_inner();
-        check_request_id(&asked.request_id)?;
         let kind = checked_kind(asked.kind)?;
+        require(&caller, kind, Verb::Post)?;
+        let tenant = caller.tenant()?;
+        check_request_id(&asked.request_id)?;
         let time_limit = checked_limit(asked.time_limit)?;
-        let shown = shown(&tenant, asked.with_document);
+        let shown = shown(tenant, asked.with_document);
         let install = Install {
             source: asked.source,
             slug: asked.slug,
@@ -155,7 +160,7 @@ impl AppsService for Apps {
             validate_only: asked.validate_only,
             time_limit,
         };
-        let settled = install::install(&self.0, &tenant, install).await?;
+        let settled = install::install(&self.0, tenant, install).await?;
         Ok(Response::new(convert::settled(kind, &settled, shown)))
     }
 
@@ -163,20 +168,28 @@ impl AppsService for Apps {
         &self,
         request: Request<UpdateAppRequest>,
     ) -> Result<Response<App>, Status> {
-        let (tenant, _) = self.tenant(&request)?;
+        let caller = Caller::of(&request)?.clone();
         let asked = request.into_inner();
-        check_request_id(&asked.request_id)?;
         let kind = checked_kind(asked.kind)?;
-        let shown = shown(&tenant, asked.with_document);
+        require(&caller, kind, Verb::Post)?;
+        let tenant = caller.tenant()?;
+        check_request_id(&asked.request_id)?;
+        let shown = shown(tenant, asked.with_document);
         let update = Update {
             slug: checked_slug(asked.slug)?,
             kind,
             source: asked.source,
             etag: asked.etag,
             validate_only: asked.validate_only,
+            consent: match (asked.permissions_acked, asked.shown_permissions) {
+                (true, _) => Consent::All,
+                (false, shown) if !shown.is_empty() => Consent::Shown(shown),
+                (false, _) => Consent::None,
+            },
+            expected_version: asked.expected_version,
             time_limit: checked_limit(asked.time_limit)?,
         };
-        let settled = update::update(&self.0, &tenant, update).await?;
+        let settled = update::update(&self.0, tenant, update).await?;
         Ok(Response::new(convert::settled(kind, &settled, shown)))
     }
 
@@ -184,18 +197,20 @@ impl AppsService for Apps {
         &self,
         request: Request<UninstallAppRequest>,
     ) -> Result<Response<UninstallAppResponse>, Status> {
-        let (tenant, _) = self.tenant(&request)?;
+        let caller = Caller::of(&request)?.clone();
         let asked = request.into_inner();
-        check_request_id(&asked.request_id)?;
         let kind = checked_kind(asked.kind)?;
-        let shown = shown(&tenant, asked.with_document);
+        require(&caller, kind, Verb::Delete)?;
+        let tenant = caller.tenant()?;
+        check_request_id(&asked.request_id)?;
+        let shown = shown(tenant, asked.with_document);
         let uninstall = Uninstall {
             slug: checked_slug(asked.slug)?,
             kind,
             etag: asked.etag,
             validate_only: asked.validate_only,
         };
-        let app = uninstall::uninstall(&self.0, &tenant, uninstall).await?;
+        let app = uninstall::uninstall(&self.0, tenant, uninstall).await?;
         Ok(Response::new(UninstallAppResponse {
             app: Some(convert::app(kind, &app, shown)),
         }))

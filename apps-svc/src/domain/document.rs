@@ -72,14 +72,23 @@ impl Installation<'_> {
 
     /// The document with the app's permissions.
     pub(crate) fn permission(&self) -> Draft {
+        self.permission_with(&Map::new())
+    }
+
+    /// The same, with rules that the app was granted besides those of its manifest.
+    pub(crate) fn permission_with(&self, extras: &Map<String, Value>) -> Draft {
         let mut body = Map::new();
         body.insert("type".to_owned(), json!(self.kind.permission_type()));
         body.insert(
             "source_id".to_owned(),
             json!(self.kind.document_id(self.slug)),
         );
-        if let Some(rules) = &self.manifest.permissions {
-            body.insert("permissions".to_owned(), Value::Object(rules.clone()));
+        let mut rules = self.manifest.permissions.clone().unwrap_or_default();
+        for (name, rule) in extras {
+            rules.entry(name).or_insert_with(|| rule.clone());
+        }
+        if !rules.is_empty() {
+            body.insert("permissions".to_owned(), Value::Object(rules));
         }
         body.insert(
             "cozyMetadata".to_owned(),

@@ -2,13 +2,13 @@
 
 pub(crate) mod addresses;
 pub(crate) mod app_type;
+pub(crate) mod consent;
 pub(crate) mod document;
 pub(crate) mod manifest;
 pub(crate) mod page;
 pub(crate) mod path;
 pub(crate) mod permissions;
 pub(crate) mod policy;
-pub(crate) mod rights;
 pub(crate) mod routes;
 pub(crate) mod slug;
 pub(crate) mod source;

@@ -1,6 +1,9 @@
 //! Requests to the host of an app, as the gateway forwards them.
 
-use hamlet_proto::hamlet::instance::v1::{Identity, identity::Kind};
+use hamlet_proto::hamlet::instance::v1::{
+    Identity,
+    identity::{Kind, Rule},
+};
 use reqwest::{Method, StatusCode, redirect::Policy};
 use service_kit::caller::{
     APP_HEADER, DOOR_HEADER, IDENTITY_HEADER, KEY_HEADER, TENANT_HEADER, header_value,
@@ -51,13 +54,31 @@ impl Visit {
         self.identity(Kind::Session, "", "")
     }
 
-    /// With a token, or a session.
-    pub(crate) fn identity(self, kind: Kind, subject: &str, scope: &str) -> Self {
+    /// With a token, or a session. The rules are in the form of scopes.
+    pub(crate) fn identity(self, kind: Kind, subject: &str, rules: &str) -> Self {
+        let rules = rules
+            .split(' ')
+            .filter(|rule| !rule.is_empty())
+            .map(|rule| {
+                let list = |part: Option<&str>| {
+                    let items = part.unwrap_or_default().split(',');
+                    let items = items.filter(|item| !item.is_empty());
+                    items.map(str::to_owned).collect()
+                };
+                let mut parts = rule.split(':');
+                Rule {
+                    doctype: parts.next().unwrap_or_default().to_owned(),
+                    verbs: list(parts.next()),
+                    values: list(parts.next()),
+                    selector: parts.next().unwrap_or_default().to_owned(),
+                }
+            });
         let identity = Identity {
+            rules: rules.collect(),
             kind: kind.into(),
             session_id: "session".to_owned(),
             subject: subject.to_owned(),
-            scope: scope.to_owned(),
+            scope: String::new(),
             expire_time: None,
         };
         self.header(IDENTITY_HEADER, &header_value(&identity))

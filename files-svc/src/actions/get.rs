@@ -26,16 +26,3 @@ pub(crate) async fn get(store: &Store, target: &Target) -> Result<Node, Error> {
     };
     found.ok_or(Error::NotFound(name))
 }
-
-/// Finds a directory.
-///
-/// # Errors
-/// As [`get`], and [`Error::NotADirectory`].
-pub(crate) async fn get_directory(store: &Store, target: &Target) -> Result<Node, Error> {
-    let node = get(store, target).await?;
-    if node.fields.is_directory() {
-        Ok(node)
-    } else {
-        Err(Error::NotADirectory(node.path))
-    }
-}

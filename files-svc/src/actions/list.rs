@@ -1,7 +1,6 @@
 //! Lists a directory, page by page.
 
 use crate::{
-    actions::get::{Target, get_directory},
     domain::{cursor::Cursor, node::Node},
     error::Error,
     store::Store,
@@ -22,11 +21,11 @@ pub(crate) struct Page {
 /// Lists the children of a directory, sorted by name, from the page that `token` names.
 ///
 /// # Errors
-/// [`Error::Field`] for a negative page size, or for a token that does not belong to this directory; otherwise as
-/// [`get_directory`].
+/// [`Error::Field`] for a negative page size, or for a token that does not belong to this directory;
+/// [`Error::NotADirectory`].
 pub(crate) async fn list(
     store: &Store,
-    target: &Target,
+    directory: Node,
     page_size: i32,
     token: &str,
 ) -> Result<Page, Error> {
@@ -45,7 +44,9 @@ pub(crate) async fn list(
             )
         })?),
     };
-    let directory = get_directory(store, target).await?;
+    if !directory.fields.is_directory() {
+        return Err(Error::NotADirectory(directory.path));
+    }
     if let Some(cursor) = &cursor
         && cursor.directory != directory.id
     {

@@ -1,5 +1,6 @@
 //! What can be done with a tree: one action per file.
 
+pub(crate) mod authorize;
 pub(crate) mod check;
 pub(crate) mod get;
 pub(crate) mod list;

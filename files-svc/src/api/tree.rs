@@ -15,8 +15,9 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     actions::{
+        authorize::{Extent, readable, require_some, require_usage},
         check::{self, on_disk::Place},
-        get, list,
+        list,
         usage::usage,
         walk,
     },
@@ -27,7 +28,7 @@ use crate::{
     store::Store,
 };
 
-/// Serves the tree to administrators.
+/// Serves the tree to administrators, to the owner, and to those whose tokens allow it.
 #[derive(Clone, Debug)]
 pub(crate) struct Tree {
     /// The CouchDB clusters.
@@ -40,9 +41,7 @@ pub(crate) struct Tree {
 
 impl Tree {
     /// The tree of the instance that the call is for.
-    fn store<T>(&self, request: &Request<T>) -> Result<Store, Status> {
-        let caller = Caller::of(request)?;
-        caller.require_admin()?;
+    fn store(&self, caller: &Caller) -> Result<Store, Status> {
         Ok(store_of(&self.couch, caller.tenant()?)?)
     }
 
@@ -60,13 +59,14 @@ impl Tree {
 #[tonic::async_trait]
 impl FilesService for Tree {
     async fn get_file(&self, request: Request<GetFileRequest>) -> Result<Response<File>, Status> {
-        let store = self.store(&request)?;
+        let caller = Caller::of(&request)?.clone();
+        let (rights, store) = (require_some(&caller)?, self.store(&caller)?);
         let target = match request.into_inner().target {
             Some(get_file_request::Target::Id(id)) => convert::by_id(id)?,
             Some(get_file_request::Target::Path(path)) => convert::by_path(&path)?,
             None => return Err(convert::no_target().into()),
         };
-        let node = get::get(&store, &target).await?;
+        let node = readable(&store, rights, &target, Extent::Itself).await?;
         Ok(Response::new(convert::file(node)))
     }
 
@@ -74,14 +74,16 @@ impl FilesService for Tree {
         &self,
         request: Request<ListChildrenRequest>,
     ) -> Result<Response<ListChildrenResponse>, Status> {
-        let store = self.store(&request)?;
+        let caller = Caller::of(&request)?.clone();
+        let (rights, store) = (require_some(&caller)?, self.store(&caller)?);
         let request = request.into_inner();
         let target = match request.directory {
             Some(list_children_request::Directory::Id(id)) => convert::by_id(id)?,
             Some(list_children_request::Directory::Path(path)) => convert::by_path(&path)?,
             None => return Err(convert::no_target().into()),
         };
-        let page = list::list(&store, &target, request.page_size, &request.page_token).await?;
+        let directory = readable(&store, rights, &target, Extent::AllBelow).await?;
+        let page = list::list(&store, directory, request.page_size, &request.page_token).await?;
         Ok(Response::new(ListChildrenResponse {
             children: page.nodes.into_iter().map(convert::file).collect(),
             next_page_token: page.next,
@@ -94,7 +96,8 @@ impl FilesService for Tree {
         &self,
         request: Request<WalkTreeRequest>,
     ) -> Result<Response<Self::WalkTreeStream>, Status> {
-        let store = self.store(&request)?;
+        let caller = Caller::of(&request)?.clone();
+        let (rights, store) = (require_some(&caller)?, self.store(&caller)?);
         let request = request.into_inner();
         let path = if request.path.is_empty() {
             "/"
@@ -107,7 +110,8 @@ impl FilesService for Tree {
                 "is negative; give a depth, or 0 for all the way",
             )
         })?;
-        let start = get::get(&store, &convert::by_path(path)?).await?;
+        let target = convert::by_path(path)?;
+        let start = readable(&store, rights, &target, Extent::AllBelow).await?;
         let entries = walk::walk(store, start, limit)
             .map_ok(|(node, depth)| TreeEntry {
                 file: Some(convert::file(node)),
@@ -124,8 +128,11 @@ impl FilesService for Tree {
         &self,
         request: Request<CheckTreeRequest>,
     ) -> Result<Response<Self::CheckTreeStream>, Status> {
-        let store = self.store(&request)?;
-        let place = self.place(Caller::of(&request)?.tenant()?)?;
+        let caller = Caller::of(&request)?;
+        // It reads every document and every content.
+        caller.require_administrator()?;
+        let store = self.store(caller)?;
+        let place = self.place(caller.tenant()?)?;
         let request = request.into_inner();
         let scope = convert::scope(&request)?;
         let findings = check::check(store, self.contents.clone(), place, scope).await?;
@@ -140,7 +147,9 @@ impl FilesService for Tree {
         &self,
         request: Request<GetUsageRequest>,
     ) -> Result<Response<Usage>, Status> {
-        let store = self.store(&request)?;
+        let caller = Caller::of(&request)?;
+        require_usage(caller)?;
+        let store = self.store(caller)?;
         let usage = usage(&store, request.into_inner().with_trash).await?;
         Ok(Response::new(Usage {
             file_bytes: usage.files,

@@ -120,7 +120,7 @@ impl PublicDoor {
         let trace = entry.trace(whose.trace, path);
         let whose = Whose {
             entry: Some(&entry),
-            identity: identity.as_ref(),
+            identity: Some(&identity),
             trace: &trace,
             ..whose
         };
@@ -173,14 +173,15 @@ impl PublicDoor {
             {
                 return answer;
             }
-            identity = match self.identities.of(entry, whose.caller(), &request).await {
-                Ok(identity) => identity,
+            let found = match self.identities.of(entry, whose.caller(), &request).await {
+                Ok(found) => found,
                 Err(refusal) => return asked.refuse(&self.pages, &refusal, &entry.tenant.locale),
             };
             // Who has a session is the owner, who may have arrived this moment.
-            if identity.is_none() && entry.is_app_without_owner() {
+            if !found.is_known() && entry.is_app_without_owner() {
                 return to_start(&entry.tenant.url());
             }
+            identity = Some(found);
         }
         let trace = entry.trace(whose.trace, Self::HTTP_SPAN);
         let whose = Whose {

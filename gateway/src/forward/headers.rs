@@ -7,13 +7,17 @@ use std::{
 
 use http::{HeaderMap, HeaderName, HeaderValue, header::HOST};
 use service_kit::{
-    caller::{APP_HEADER, DOOR_HEADER, IDENTITY_HEADER, KEY_HEADER, TENANT_HEADER},
+    caller::{
+        APP_HEADER, DOOR_HEADER, IDENTITY_HEADER, KEY_HEADER, TENANT_HEADER, UNPROVEN_HEADER,
+        Unproven,
+    },
     peer,
     secret::Keyring,
 };
 use tokio::time::Instant;
 
 use super::{Forwarder, Whose};
+use crate::identities::Identity;
 
 impl Forwarder {
     /// Replaces the headers that services trust: those that the client sent are removed first.
@@ -38,8 +42,14 @@ impl Forwarder {
                 headers.insert(APP_HEADER, slug);
             }
         }
-        if let Some(identity) = whose.identity {
-            headers.insert(IDENTITY_HEADER, identity.clone());
+        match whose.identity {
+            Some(Identity::Known(identity)) => {
+                headers.insert(IDENTITY_HEADER, identity.clone());
+            }
+            Some(Identity::Stranger(why)) if *why != Unproven::Missing => {
+                headers.insert(UNPROVEN_HEADER, HeaderValue::from_static(why.as_str()));
+            }
+            Some(Identity::Stranger(_)) | None => {}
         }
         Ok(())
     }

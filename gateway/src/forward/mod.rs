@@ -47,6 +47,7 @@ use crate::{
     directory::{Directory, HostEntry},
     gate::Passage,
     host::Host,
+    identities::Identity,
     proxied::{Client, LastLines},
     refusal::Refusal,
     route::Service,
@@ -140,8 +141,8 @@ pub(crate) struct Whose<'a> {
     pub(crate) host: &'a Host,
     /// The instance that it is for.
     pub(crate) entry: Option<&'a Arc<HostEntry>>,
-    /// Who calls, as the header for services; `None` for a stranger.
-    pub(crate) identity: Option<&'a HeaderValue>,
+    /// Who calls; `None` where it does not count.
+    pub(crate) identity: Option<&'a Identity>,
     /// What it wants of the instance.
     pub(crate) passage: Passage,
     pub(crate) trace: &'a Trace,

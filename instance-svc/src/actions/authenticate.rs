@@ -8,6 +8,7 @@ use crate::{
     domain::{
         bearer::{Checked, Refused, Token},
         instance::InstanceDocument,
+        scope::Rule,
         time::Time,
         token::Audience,
     },
@@ -41,6 +42,8 @@ pub(crate) struct Who {
     pub(crate) subject: String,
     /// What the token says that it allows: rules, separated by spaces.
     pub(crate) scope: String,
+    /// What it allows, by the names that an app gives its rules.
+    pub(crate) rules: Vec<(String, Rule)>,
     /// When it is no longer valid, if that is known.
     pub(crate) ends_at: Option<Time>,
 }
@@ -67,7 +70,7 @@ impl Authentication<'_> {
     /// together with the cookie of that session only.
     ///
     /// # Errors
-    /// Why the token or the cookie proves nothing; the database fails.
+    /// Why the token or the cookie proves nothing; it is that of an app that is not installed; the database fails.
     pub(crate) async fn identify(
         &self,
         instance: &str,
@@ -84,6 +87,7 @@ impl Authentication<'_> {
                 session: id,
                 subject: String::new(),
                 scope: String::new(),
+                rules: Vec::new(),
                 ends_at: Some(ends_at),
             });
         }
@@ -146,13 +150,16 @@ impl Authentication<'_> {
         let checked = checked.map_err(Error::Token)?;
         self.require_bonds(document, cookie, proven_with, &checked)
             .await?;
-        Ok(Who {
+        let mut who = Who {
             proven_with,
             session: checked.session,
             subject: checked.subject,
             scope: checked.scope,
+            rules: Vec::new(),
             ends_at: checked.ends_at,
-        })
+        };
+        who.rules = self.rules_of(document, &who).await?;
+        Ok(who)
     }
 
     /// Requires that what a token depends on is still there.

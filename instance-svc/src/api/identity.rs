@@ -9,7 +9,12 @@ use service_kit::{caller::Caller, status::invalid_field};
 use tonic::{Request, Response, Status};
 
 use super::Shared;
-use crate::{actions::app_page::app_page, domain::scope::is_slug, messages};
+use crate::{
+    actions::app_page::app_page,
+    domain::{bearer::Refused, scope::is_slug},
+    error::Error,
+    messages,
+};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Identities(pub(crate) Shared);
@@ -31,7 +36,12 @@ impl IdentityService for Identities {
             .0
             .authentication()
             .identify(&instance, &proofs.session_cookie, &proofs.token)
-            .await?;
+            .await
+            .map_err(|error| match error {
+                // The token of an app that is not there proves nothing.
+                Error::NoPermissions { .. } => Error::Token(Refused::Wrong),
+                error => error,
+            })?;
         Ok(Response::new(messages::identity(who)))
     }
 

@@ -8,12 +8,13 @@ pub(crate) mod instances;
 pub(crate) mod json;
 mod oauth;
 pub(crate) mod operations;
+pub(crate) mod owner;
 mod page_token;
 pub(crate) mod pages;
 mod passphrase;
 #[cfg(test)]
 mod stored_form;
-mod strangers;
+pub(crate) mod strangers;
 mod tokens;
 
 use std::sync::Arc;

@@ -356,7 +356,7 @@ async fn ask(
     Ok(change::answer(shared, kind, asked).await?)
 }
 
-fn requests<'a>(shared: &'a Shared, key: &'a Secret) -> Requests<'a> {
+pub(super) fn requests<'a>(shared: &'a Shared, key: &'a Secret) -> Requests<'a> {
     Requests {
         engine: &shared.engine,
         key,

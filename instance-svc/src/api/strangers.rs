@@ -1,4 +1,4 @@
-//! What a stranger may call: one list. Everything else needs a session or a token, whatever its handler does.
+//! What a stranger may call, over HTTP and over gRPC: one list. Everything else needs a session or a token, whatever its handler does.
 
 use axum::{
     extract::Request,
@@ -16,7 +16,7 @@ use url::form_urlencoded;
 use crate::{domain::bearer::Refused, error::Error};
 
 /// The methods and paths for strangers. A path that ends in a slash stands for all below it; `HEAD` is as `GET`.
-const FOR_STRANGERS: [(&Method, &str); 25] = [
+const FOR_STRANGERS: [(&Method, &str); 29] = [
     (&Method::GET, "/"),
     (&Method::GET, "/.well-known/change-password"),
     (&Method::GET, "/assets/"),
@@ -30,6 +30,10 @@ const FOR_STRANGERS: [(&Method, &str); 25] = [
     (&Method::POST, "/auth/logout"),
     (&Method::POST, "/auth/passphrase"),
     (&Method::POST, "/auth/sessions/"),
+    (&Method::GET, "/settings/apps/"),
+    (&Method::POST, "/settings/apps/"),
+    (&Method::GET, "/settings/konnectors/"),
+    (&Method::POST, "/settings/konnectors/"),
     // OAuth clients: they say themselves who they are, with a secret or the token of their registration.
     (&Method::POST, "/auth/register"),
     (&Method::GET, "/auth/register/"),
@@ -48,6 +52,14 @@ const FOR_STRANGERS: [(&Method, &str); 25] = [
     // With a register token.
     (&Method::GET, "/settings/instance"),
     (&Method::POST, "/settings/passphrase"),
+];
+
+/// The methods of gRPC for strangers.
+pub(crate) const GRPC_FOR_STRANGERS: [&str; 3] = [
+    "/hamlet.instance.v1.TenantService/GetTenant",
+    // With a register token.
+    "/hamlet.instance.v1.TenantService/CheckRegisterToken",
+    "/hamlet.instance.v1.TenantService/RegisterPassphrase",
 ];
 
 fn is_for_strangers(method: &Method, path: &str) -> bool {

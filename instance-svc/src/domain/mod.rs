@@ -19,7 +19,7 @@ pub mod operation_filter;
 pub mod orphan;
 pub(crate) mod outdated;
 pub(crate) mod own_hosts;
-pub mod passphrase;
+pub(crate) mod owner_settings;
 pub mod record;
 pub mod removed;
 pub mod sealed;
@@ -28,4 +28,4 @@ pub mod spec;
 pub mod state;
 pub mod tos;
 
-pub use identity::{bearer, scope, time, token};
+pub use identity::{bearer, passphrase, scope, time, token};

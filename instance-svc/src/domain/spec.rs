@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+pub use identity::invalid_field::InvalidField;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -24,25 +25,6 @@ pub struct Spec {
     pub apps: Vec<String>,
     /// Whether to record how long each step took.
     pub trace: bool,
-}
-
-/// A field with an invalid value.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {wrong}")]
-pub struct InvalidField {
-    /// The field of the request.
-    pub field: String,
-    /// What is wrong, and what would be valid.
-    pub wrong: String,
-}
-
-impl From<identity::client::Invalid> for InvalidField {
-    fn from(invalid: identity::client::Invalid) -> Self {
-        Self {
-            field: invalid.field.to_owned(),
-            wrong: invalid.wrong,
-        }
-    }
 }
 
 pub(super) fn invalid(field: &str, wrong: impl Into<String>) -> InvalidField {

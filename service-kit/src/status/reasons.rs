@@ -16,3 +16,12 @@ pub const REGISTER_TOKEN_WRONG: &str = "REGISTER_TOKEN_WRONG";
 pub const REGISTER_TOKEN_USED: &str = "REGISTER_TOKEN_USED";
 /// A register token is too old.
 pub const REGISTER_TOKEN_EXPIRED: &str = "REGISTER_TOKEN_EXPIRED";
+
+/// A call needs a session or a token, and has neither.
+pub const TOKEN_MISSING: &str = "TOKEN_MISSING";
+/// A token is none of the instance.
+pub const TOKEN_WRONG: &str = "TOKEN_WRONG";
+/// The time of a token has passed.
+pub const TOKEN_EXPIRED: &str = "TOKEN_EXPIRED";
+/// A token does not allow what is asked for.
+pub const TOKEN_SCOPE: &str = "TOKEN_SCOPE";

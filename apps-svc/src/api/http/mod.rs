@@ -33,9 +33,13 @@ pub(crate) fn routes(shared: Shared) -> Router {
     Router::new()
         .route("/", any(nothing_here))
         .route("/{*path}", any(nothing_here))
-        .merge(of_apps("apps", AppType::Webapp).with_state(shared.clone()))
-        .merge(of_apps("konnectors", AppType::Konnector).with_state(shared.clone()))
+        .merge(on_instances().with_state(shared.clone()))
         .layer(from_fn_with_state(shared, app_host))
+}
+
+/// The routes on the hosts of instances.
+fn on_instances() -> Router<Shared> {
+    of_apps("apps", AppType::Webapp).merge(of_apps("konnectors", AppType::Konnector))
 }
 
 /// What is below an app of a kind, on the host of its instance.
@@ -75,5 +79,21 @@ async fn app_host(State(shared): State<Shared>, request: Request, next: Next) ->
     match Visit::of(&shared, &caller, &head) {
         Ok(visit) => visit.answer().await,
         Err(refused) => json_api::Error::from(refused).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use test_kit::routes::assert_listed;
+
+    use super::on_instances;
+
+    /// Tests from outside try every route of the list with each credential.
+    #[test]
+    fn the_routes_of_the_public_door_are_listed() {
+        let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("public-routes.txt");
+        assert_listed(&format!("{:?}", on_instances()), &list);
     }
 }

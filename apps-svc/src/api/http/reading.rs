@@ -10,7 +10,7 @@ use tonic::Status;
 use crate::{
     actions::{
         Shared,
-        authorize::may_read,
+        authorize::require_one,
         open::{Opened, open},
     },
     domain::{app_type::AppType, slug},
@@ -41,21 +41,7 @@ impl Asked {
             return Err(json_api::Error::parameter("slug", wrong));
         }
         let tenant = caller.tenant()?;
-        let identity = caller.identity().ok_or_else(|| {
-            json_api::Error::new(
-                StatusCode::UNAUTHORIZED,
-                "TOKEN_MISSING",
-                "log in, or send a token of the instance",
-            )
-        })?;
-        let may = may_read(shared, tenant, identity, kind, &self.slug).await;
-        if !may.map_err(Status::from)? {
-            return Err(json_api::Error::new(
-                StatusCode::FORBIDDEN,
-                "SCOPE_TOO_SMALL",
-                format!("the token needs {}:GET", kind.doctype()),
-            ));
-        }
+        require_one(caller, kind, &self.slug)?;
         let app = open(shared, tenant, kind, &self.slug).await;
         let app = app.map_err(Status::from)?.ok_or_else(|| {
             Status::from(Error::NotInstalled {

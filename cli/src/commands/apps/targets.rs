@@ -84,6 +84,9 @@ pub(crate) struct Words {
 
 impl Words {
     fn of(&self, app: &App) -> String {
+        if !app.available_version.is_empty() {
+            return format!("{} waits for the owner", app.available_version);
+        }
         let words = match app.unchanged {
             Some(true) => self.unchanged,
             _ if self.is_dry_run => self.would,

@@ -23,7 +23,7 @@ use crate::{
 /// Bring one to the latest version of its source.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  hamlet apps update bob.localhost:8080 home\n  hamlet apps update bob.localhost:8080 home --source registry://home/beta\n  hamlet apps update --all-domains home --dry-run"
+    after_help = "Examples:\n  hamlet apps update bob.localhost:8080 home\n  hamlet apps update bob.localhost:8080 home --source registry://home/beta\n  hamlet apps update --all-domains home --safe --dry-run"
 )]
 pub(crate) struct Update {
     /// The instance's domain (not with --all-domains), and the app's slug.
@@ -32,6 +32,10 @@ pub(crate) struct Update {
     /// In every instance that has it, one after the other.
     #[arg(long)]
     all_domains: bool,
+    /// Leave a version that asks for more permissions, or has other terms, to the owner, who is asked on the page of settings.
+    /// Without it, all that it asks for is granted.
+    #[arg(long)]
+    safe: bool,
     /// The source from now on.
     #[arg(long, value_name = "SOURCE", value_parser = values::apps::source)]
     source: Option<String>,
@@ -73,6 +77,7 @@ impl Update {
                     source: self.source.clone().unwrap_or_default(),
                     request_id: String::new(),
                     validate_only: self.request.dry_run,
+                    permissions_acked: !self.safe,
                     ..UpdateAppRequest::default()
                 };
                 let what = format!("{domain}: {}", request.slug);

@@ -3,7 +3,7 @@
 //! What is wrong with a request is told to the person, here: nobody is sent to an address that is not checked.
 
 use axum::{body::Body, extract::State, response::Response};
-use hamlet_pages::{ConsentForm, Wish};
+use hamlet_pages::{AuthorizeForm, Wish};
 use hamlet_proto::hamlet::apps::v1::app;
 use http::StatusCode;
 use identity::{
@@ -20,11 +20,11 @@ use super::{
     login::{check_csrf, refuse_body, with_csrf},
     onboarding,
     reply::{Shown, found, json_answer},
-    settings::log_in_for,
+    settings::to_login_for,
     submission::Form,
 };
 use crate::{
-    actions::{check_token::rules_of, oauth::Wanted},
+    actions::oauth::Wanted,
     api::Shared,
     domain::{claim::NameKind, own_hosts, spec::InvalidField},
     error::Error,
@@ -88,7 +88,7 @@ async fn page(shared: &Shared, asked: &Asked, wants: &grant::Asked) -> Result<Re
     let oauth = shared.oauth(&asked.tenant.id, document);
     let wanted = oauth.wanted(wants).await?;
     if asked.session().is_none() {
-        return Ok(log_in_for(shared, asked, &path(wants)));
+        return Ok(to_login_for(shared, asked, &path(wants)));
     }
     if let Some(missing) = missing_app(shared, asked, &wanted).await? {
         return Ok(missing);
@@ -97,7 +97,7 @@ async fn page(shared: &Shared, asked: &Asked, wants: &grant::Asked) -> Result<Re
     let wishes = wishes(shared, &instance, &wanted.scope).await?;
     let client = Client::of(&wanted.client.body);
     let (next, leads_to) = destination(&wants.redirect_uri);
-    let form = ConsentForm {
+    let form = AuthorizeForm {
         csrf: &csrf,
         parameters: &wants.parameters(),
         home: client.home(),
@@ -141,13 +141,16 @@ async fn missing_app(
 
 /// What the program wants to do, for people.
 async fn wishes(shared: &Shared, instance: &Found, scope: &str) -> Result<Vec<Wish>, Error> {
-    let rules = rules_of(shared.authentication(), instance, scope).await?;
+    let authentication = shared.authentication();
+    let rules = authentication.rules_of_scope(&instance.document.body, scope);
+    let rules = rules.await?;
     Ok(rules
         .into_iter()
         .map(|(_, rule)| Wish {
             doctype: rule.doctype,
             verbs: rule.verbs,
             only: rule.values,
+            reason: String::new(),
         })
         .collect())
 }
@@ -195,7 +198,7 @@ async fn answer(shared: &Shared, asked: &Asked, form: &Form) -> Result<Response,
     let oauth = shared.oauth(&asked.tenant.id, document);
     let wanted = oauth.wanted(&wants).await?;
     if asked.session().is_none() {
-        return Ok(log_in_for(shared, asked, &path(&wants)));
+        return Ok(to_login_for(shared, asked, &path(&wants)));
     }
     if let Some(missing) = missing_app(shared, asked, &wanted).await? {
         return Ok(missing);

@@ -6,6 +6,7 @@
 mod asked;
 mod authorize;
 mod clients;
+mod consent;
 mod cookies;
 mod login;
 mod logout;
@@ -69,6 +70,14 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/auth/sessions/others", post(settings::end_others_of))
         .route("/auth/{*rest}", any(unbuilt))
         .route("/settings", get(settings::show))
+        .route(
+            "/settings/apps/{slug}",
+            get(consent::show_app).post(consent::agree_app),
+        )
+        .route(
+            "/settings/konnectors/{slug}",
+            get(consent::show_konnector).post(consent::agree_konnector),
+        )
         .route("/.well-known/change-password", get(settings::find))
         .route("/assets/{*name}", get(script))
         .method_not_allowed_fallback(strangers::no_such_method)

@@ -8,10 +8,10 @@ use axum::{
 use hamlet_pages::{PassphraseForm, origin};
 use hamlet_proto::hamlet::instance::v1::{CheckRegisterTokenRequest, PassphraseParameters};
 use http::StatusCode;
-use identity::session::Kind;
+use identity::{passphrase::client::Iterations, session::Kind};
 use serde_json::json;
 use service_kit::{
-    json_api, passphrase,
+    json_api,
     status::{reason, reasons},
 };
 use tonic::Status;
@@ -368,7 +368,7 @@ fn refuse(
         }
         Refused::Field(field, _) if field == "iterations" => {
             let too_high = u32::try_from(submission.iterations)
-                .is_ok_and(|iterations| iterations > *passphrase::ITERATIONS.end());
+                .is_ok_and(|iterations| iterations > Iterations::MOST);
             let relation = if too_high { "high" } else { "low" };
             let detail = format!("The KdfIterations number is too {relation}");
             wrong("INVALID_FIELD", detail, "KdfIterations")

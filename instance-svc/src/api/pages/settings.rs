@@ -14,7 +14,9 @@ use service_kit::{
 };
 
 use super::{
-    Asked, clients, document,
+    Asked, clients,
+    consent::waiting,
+    document,
     login::refuse_body,
     reply::{Shown, json_answer, see_other, with_cookies},
     submission::{Form, Unreadable, collect, from_json, is_json},
@@ -55,11 +57,11 @@ pub(super) async fn show(State(shared): State<Shared>, asked: Asked) -> Response
 
 /// Leads to the login, and from there back to the page.
 fn to_login(shared: &Shared, asked: &Asked) -> Response {
-    log_in_for(shared, asked, "/settings")
+    to_login_for(shared, asked, "/settings")
 }
 
-/// Leads to the login, and from there to a path of the instance.
-pub(super) fn log_in_for(shared: &Shared, asked: &Asked, path: &str) -> Response {
+/// Leads to the login, and from there to a page of the owner's.
+pub(super) fn to_login_for(shared: &Shared, asked: &Asked, path: &str) -> Response {
     let back = asked.url(shared, path);
     let back: String = url::form_urlencoded::byte_serialize(back.as_bytes()).collect();
     see_other(&asked.url(shared, &format!("/auth/login?redirect={back}")))
@@ -105,6 +107,7 @@ async fn page(
     let view = SettingsView {
         apps: if landing == here { "" } else { &landing },
         storage: storage(shared, asked, &found).await,
+        waiting: waiting(shared, asked).await,
         sessions,
         clients: clients.iter().map(clients::row).collect(),
         change: ChangeForm {

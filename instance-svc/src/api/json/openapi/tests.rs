@@ -4,11 +4,15 @@
     reason = "a failed expectation is the test failing"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use serde_json::Value;
+use test_kit::routes::assert_listed;
 
-use super::described;
+use super::{described, pages, public};
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
@@ -110,4 +114,12 @@ fn no_secret_is_in_a_response() {
         assert!(!shown.contains_key(secret), "{secret}");
     }
     assert!(shown.contains_key("register_token"));
+}
+
+/// Tests from outside try every route of the list with each credential.
+#[test]
+fn the_routes_of_the_public_door_are_listed() {
+    let routes = public::routes().merge(pages::routes());
+    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("public-routes.txt");
+    assert_listed(&format!("{routes:?}"), &list);
 }

@@ -23,6 +23,7 @@ use service_kit::{
         self, JsonApi, Query, Segments,
         query::{flag, number, text},
     },
+    rights::Verb,
 };
 use tonic::{Code, Request, Status};
 
@@ -89,7 +90,7 @@ pub(super) async fn list(
     bearer: Bearer,
     Query(page): Query<Page>,
 ) -> Result<Response, Refusal> {
-    bearer.token.require(kind.doctype, "GET")?;
+    bearer.token.require(kind.doctype, Verb::Get)?;
     let limit = page.limit.unwrap_or(PAGE);
     let Some(limit) = usize::try_from(limit)
         .ok()
@@ -158,7 +159,7 @@ pub(super) async fn show(
     bearer: Bearer,
     Segments(slug): Segments<String>,
 ) -> Result<JsonApi<Value>, Refusal> {
-    bearer.token.require(kind.doctype, "GET")?;
+    bearer.token.require(kind.doctype, Verb::Get)?;
     let app = get(&shared, kind, &bearer, &slug).await?;
     let data = object(&shared, kind, &app, Some(&bearer));
     Ok(JsonApi(StatusCode::OK, json!({"data": data})))
@@ -214,7 +215,7 @@ pub(super) async fn install(
     Query(asked): Query<Source>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    bearer.token.require(kind.doctype, "POST")?;
+    bearer.token.require(kind.doctype, Verb::Post)?;
     if let Err(refused) = check_slug(&slug).and_then(|()| asked.check_built()) {
         return Ok(refused.into_response());
     }
@@ -234,7 +235,8 @@ pub(super) async fn install(
     Ok(written(&shared, kind, installed, &headers))
 }
 
-/// Updates an app, and answers when that is done.
+/// Updates an app, and answers when that is done. A version that asks for more than is granted waits for the owner, unless the
+/// parameters grant it.
 pub(super) async fn update(
     State(shared): State<Shared>,
     Extension(kind): ThisKind,
@@ -244,53 +246,24 @@ pub(super) async fn update(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     // The original asks for this verb here, too.
-    bearer.token.require(kind.doctype, "POST")?;
+    bearer.token.require(kind.doctype, Verb::Post)?;
     if let Err(refused) = asked.check_built() {
         return Ok(refused.into_response());
     }
-    let mut request = UpdateAppRequest {
+    let request = UpdateAppRequest {
         slug,
         kind: kind.kind.into(),
         source: asked.source.unwrap_or_default(),
+        permissions_acked: asked.permissions_acked == Some(true),
         time_limit: prost_types::Duration::try_from(INSTALLATION).ok(),
         with_document: true,
         ..UpdateAppRequest::default()
     };
     let mut client = shared.peers.apps();
-    if asked.permissions_acked != Some(true)
-        && let Some(before) = installed(get(&shared, kind, &bearer, &request.slug).await)?
-    {
-        request.validate_only = true;
-        let checked = client.update_app(call(request.clone(), &bearer, INSTALLATION));
-        let wants_more = match checked.await {
-            Ok(next) => asks_for_more(&before, next.get_ref()),
-            Err(status) => return Ok(written(&shared, kind, Err(status), &headers)),
-        };
-        if wants_more {
-            let told = "the new version asks for more permissions, and this version cannot ask the owner; \
-                        PermissionsAcked=true grants them";
-            let refused = json_api::Error::not_built(told).because_of("PermissionsAcked");
-            return Ok(refused.into_response());
-        }
-        request.validate_only = false;
-        // What is replaced is what was compared.
-        request.etag = before.etag;
-    }
     let updated = client
         .update_app(call(request, &bearer, INSTALLATION))
         .await;
     Ok(written(&shared, kind, updated, &headers))
-}
-
-/// Whether an app asks for permissions that it did not ask for before.
-fn asks_for_more(before: &App, after: &App) -> bool {
-    let permissions = |app: &App| {
-        let document: Value = serde_json::from_str(&app.document).unwrap_or_default();
-        document.get("permissions").cloned().unwrap_or_default()
-    };
-    let (before, after) = (permissions(before), permissions(after));
-    let mut asked = after.as_object().into_iter().flatten();
-    asked.any(|(name, permission)| before.get(name) != Some(permission))
 }
 
 /// Removes an app.
@@ -300,7 +273,7 @@ pub(super) async fn uninstall(
     bearer: Bearer,
     Segments(slug): Segments<String>,
 ) -> Result<JsonApi<Value>, Refusal> {
-    bearer.token.require(kind.doctype, "DELETE")?;
+    bearer.token.require(kind.doctype, Verb::Delete)?;
     let request = UninstallAppRequest {
         slug,
         kind: kind.kind.into(),

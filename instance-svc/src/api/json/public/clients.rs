@@ -7,7 +7,10 @@ use axum::{
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use service_kit::json_api::{self, JsonApi, Query, Segments, query::text};
+use service_kit::{
+    json_api::{self, JsonApi, Query, Segments, query::text},
+    rights::Verb,
+};
 
 use super::bearer::{Bearer, Refusal};
 use crate::api::Shared;
@@ -48,7 +51,7 @@ pub(super) async fn list(
     bearer: Bearer,
     Query(page): Query<Page>,
 ) -> Result<Response, Refusal> {
-    bearer.token.require(DOCTYPE, "GET")?;
+    bearer.token.require(DOCTYPE, Verb::Get)?;
     let limit = match page.limit() {
         Ok(limit) => limit,
         Err(wrong) => return Ok(wrong.into_response()),
@@ -85,7 +88,7 @@ pub(super) async fn remove(
     bearer: Bearer,
     Segments(id): Segments<String>,
 ) -> Result<Response, Refusal> {
-    bearer.token.require(DOCTYPE, "DELETE")?;
+    bearer.token.require(DOCTYPE, Verb::Delete)?;
     let document = &bearer.token.found.document.body;
     let oauth = shared.oauth(&bearer.tenant.id, document);
     if oauth.remove(&id).await? {

@@ -8,7 +8,7 @@ use axum::{
 use couch::Exchange;
 use http::StatusCode;
 use serde::Deserialize;
-use service_kit::{json_api, secret::Secret};
+use service_kit::{json_api, rights::Verb, secret::Secret};
 
 use super::bearer::{Bearer, Refusal};
 use crate::{
@@ -30,7 +30,7 @@ pub(super) async fn check(
     State(shared): State<Shared>,
     bearer: Bearer,
 ) -> Result<StatusCode, Refusal> {
-    bearer.token.require(DOCTYPE, "GET")?;
+    bearer.token.require(DOCTYPE, Verb::Get)?;
     let stored = shared
         .log_in()
         .stored(&bearer.token.found.document.body)
@@ -49,7 +49,7 @@ pub(super) async fn set(
     asked: Asked,
     body: Bytes,
 ) -> Result<Response, Refusal> {
-    bearer.token.require(DOCTYPE, "PUT")?;
+    bearer.token.require(DOCTYPE, Verb::Put)?;
     let Ok(Hint { hint }) = serde_json::from_slice(&body) else {
         let told = "the body is no object with a hint";
         let wrong = json_api::Error::new(StatusCode::BAD_REQUEST, "INVALID_BODY", told);

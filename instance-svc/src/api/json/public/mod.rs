@@ -34,7 +34,10 @@ pub(super) fn routes() -> Router<Shared> {
     Router::new()
         .merge(of_kind(Kind::WEBAPP))
         .merge(of_kind(Kind::KONNECTOR))
-        .route("/settings/instance", get(settings::instance))
+        .route(
+            "/settings/instance",
+            get(settings::instance).put(settings::change_instance),
+        )
         .route("/settings/disk-usage", get(settings::disk_usage))
         .route("/settings/capabilities", get(settings::capabilities))
         .route("/settings/flags", get(flags::show))

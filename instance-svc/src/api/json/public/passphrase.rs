@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use service_kit::{
     json_api::{self, JsonApi},
+    rights::Verb,
     secret::Secret,
 };
 
@@ -60,7 +61,7 @@ pub(super) async fn show(
     State(shared): State<Shared>,
     bearer: Bearer,
 ) -> Result<JsonApi<Value>, Refusal> {
-    bearer.token.require(DOCTYPE, "GET")?;
+    bearer.token.require(DOCTYPE, Verb::Get)?;
     let document = &bearer.token.found.document.body;
     let stored = shared.log_in().stored(document).await?;
     let attributes = json!({
@@ -79,7 +80,7 @@ pub(super) async fn set(
     write: Write,
     body: Bytes,
 ) -> Result<Response, Refusal> {
-    bearer.token.require(DOCTYPE, "PUT")?;
+    bearer.token.require(DOCTYPE, Verb::Put)?;
     let Ok(change) = serde_json::from_slice::<Change>(&body) else {
         // What the parser says may hold a part of the passphrase.
         let told = "the body is no object with a new_passphrase";

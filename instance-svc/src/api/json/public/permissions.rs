@@ -1,14 +1,18 @@
 //! `/permissions/self`: what the token of the request allows.
 
+use axum::extract::State;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 use service_kit::json_api::JsonApi;
 
-use super::bearer::Bearer;
-use crate::{actions::authenticate::ProvenWith, domain::scope::Rule};
+use super::bearer::{Bearer, Refusal};
+use crate::{actions::authenticate::ProvenWith, api::Shared, domain::scope::Rule};
 
 /// Shows what the token allows. Every token of the instance opens it.
-pub(super) async fn own(bearer: Bearer) -> JsonApi<Value> {
+pub(super) async fn own(
+    State(shared): State<Shared>,
+    bearer: Bearer,
+) -> Result<JsonApi<Value>, Refusal> {
     let who = &bearer.token.who;
     let (kind, source) = match who.proven_with {
         ProvenWith::App => ("app", format!("io.cozy.apps/{}", who.subject)),
@@ -16,8 +20,11 @@ pub(super) async fn own(bearer: Bearer) -> JsonApi<Value> {
         ProvenWith::OAuth => ("oauth", format!("io.cozy.oauth.clients/{}", who.subject)),
         ProvenWith::Cli | ProvenWith::Session => ("cli", String::new()),
     };
-    let rules = bearer.token.rules.iter();
+    let document = &bearer.token.found.document.body;
+    // With their names and descriptions, which the gateway does not tell.
+    let rules = shared.authentication().rules_of(document, who).await?;
     let rules: Map<String, Value> = rules
+        .iter()
         .map(|(name, rule)| (name.clone(), shown(rule)))
         .collect();
     let mut attributes = json!({"type": kind, "permissions": rules});
@@ -31,7 +38,7 @@ pub(super) async fn own(bearer: Bearer) -> JsonApi<Value> {
         "type": "io.cozy.permissions", "id": id, "attributes": attributes, "meta": {},
         "links": {"self": "/permissions/self"}
     }});
-    JsonApi(StatusCode::OK, document)
+    Ok(JsonApi(StatusCode::OK, document))
 }
 
 fn shown(rule: &Rule) -> Value {

@@ -6,7 +6,10 @@ use axum::{
 };
 use http::StatusCode;
 use serde_json::{Value, json};
-use service_kit::json_api::{self, JsonApi, Segments};
+use service_kit::{
+    json_api::{self, JsonApi, Segments},
+    rights::Verb,
+};
 
 use super::bearer::{Bearer, Refusal};
 use crate::{
@@ -21,7 +24,7 @@ pub(super) async fn list(
     State(shared): State<Shared>,
     bearer: Bearer,
 ) -> Result<JsonApi<Value>, Refusal> {
-    bearer.token.require(DOCTYPE, "GET")?;
+    bearer.token.require(DOCTYPE, Verb::Get)?;
     let document = &bearer.token.found.document.body;
     let sessions = list_sessions(&shared.store, &shared.clock, document).await?;
     let sessions: Vec<Value> = sessions
@@ -49,7 +52,7 @@ pub(super) async fn end(
     bearer: Bearer,
     Segments(id): Segments<String>,
 ) -> Result<Response, Refusal> {
-    bearer.token.require(DOCTYPE, "DELETE")?;
+    bearer.token.require(DOCTYPE, Verb::Delete)?;
     let document = &bearer.token.found.document.body;
     if end_one(&shared.store, document, &id).await? {
         return Ok(StatusCode::NO_CONTENT.into_response());

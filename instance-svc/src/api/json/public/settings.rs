@@ -1,18 +1,23 @@
 //! `/settings/instance`, `/settings/disk-usage`, `/settings/capabilities`: what an instance tells of itself.
 
-use axum::extract::State;
+use axum::{
+    body::Bytes,
+    extract::State,
+    response::{IntoResponse as _, Response},
+};
 use hamlet_proto::hamlet::{files::v1::GetUsageRequest, instance::v1::CheckRegisterTokenRequest};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use service_kit::{
     caller::for_tenant,
-    json_api::{JsonApi, Query, query::text},
+    json_api::{self, JsonApi, Query, query::text},
+    rights::Verb,
 };
 
 use super::bearer::{Bearer, Refusal};
 use crate::{
-    actions::{app_page, register_passphrase::Link},
+    actions::{app_page, change_settings::ChangeSettings, register_passphrase::Link},
     api::{Shared, pages::Asked, passphrase},
     domain::{bearer::Refused, claim::NameKind, fields::AuthMode, instance::InstanceDocument},
     error::Error,
@@ -57,13 +62,73 @@ pub(super) async fn instance(
             return Err(refusal);
         }
     }
-    let found = shared.store.found(&asked.tenant.id, NameKind::Domain).await;
-    let found = found.map_err(Error::from)?;
-    let found = found.ok_or(Error::Token(Refused::Wrong))?;
+    let found = found(&shared, &asked.tenant.id).await?;
+    Ok(shown(&found)?)
+}
+
+async fn found(shared: &Shared, id: &str) -> Result<Found, Error> {
+    let found = shared.store.found(id, NameKind::Domain).await?;
+    found.ok_or(Error::Token(Refused::Wrong))
+}
+
+/// The owner's settings as a resource.
+fn shown(found: &Found) -> Result<JsonApi<Value>, Error> {
     let settings = found.settings.as_ref();
     let meta = settings.map_or_else(|| json!({}), |it| json!({"rev": it.rev.as_str()}));
-    let attributes = attributes(&found).map_err(Error::from)?;
+    let attributes = attributes(found)?;
     Ok(resource("instance", &Value::Object(attributes), &meta))
+}
+
+/// The body of a change: a resource with the attributes, and the revision that the caller knows.
+#[derive(Deserialize)]
+struct Changed {
+    data: ChangedData,
+}
+
+#[derive(Deserialize)]
+struct ChangedData {
+    attributes: Map<String, Value>,
+    #[serde(default)]
+    meta: ChangedMeta,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ChangedMeta {
+    rev: String,
+}
+
+/// Changes what the owner has set.
+pub(super) async fn change_instance(
+    State(shared): State<Shared>,
+    bearer: Bearer,
+    body: Bytes,
+) -> Result<Response, Refusal> {
+    bearer
+        .token
+        .require_one(DOCTYPE, Verb::Put, "io.cozy.settings.instance")?;
+    let Changed { data } = match serde_json::from_slice(&body) {
+        Ok(changed) => changed,
+        Err(wrong) => {
+            let told = format!("the body is no document with data.attributes: {wrong}");
+            let wrong = json_api::Error::new(StatusCode::BAD_REQUEST, "INVALID_BODY", told);
+            return Ok(wrong.into_response());
+        }
+    };
+    let before = found(&shared, &bearer.tenant.id).await?;
+    let present = attributes(&before).map_err(Error::from)?;
+    let key = shared.key.current();
+    let change = ChangeSettings {
+        store: &shared.store,
+        contexts: &shared.contexts,
+        config: &shared.config,
+        requests: passphrase::requests(&shared, &key),
+    };
+    change
+        .change(&before, &present, &data.attributes, &data.meta.rev)
+        .await?;
+    let after = found(&shared, &bearer.tenant.id).await?;
+    Ok(shown(&after)?.into_response())
 }
 
 /// The settings document, and what the instance document says for clients.
@@ -137,7 +202,7 @@ pub(super) async fn disk_usage(
     bearer: Bearer,
     Query(parameters): Query<Parameters>,
 ) -> Result<JsonApi<Value>, Refusal> {
-    bearer.token.require_one(DOCTYPE, "GET", DISK_USAGE)?;
+    bearer.token.require_one(DOCTYPE, Verb::Get, DISK_USAGE)?;
     let with_trash = parameters.include.as_deref() == Some("trash");
     let request = GetUsageRequest { with_trash };
     let usage = shared

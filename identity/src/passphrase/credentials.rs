@@ -9,7 +9,7 @@ use super::{
     random, server,
     vault::{DrawError, VaultKeys},
 };
-use crate::domain::{spec::InvalidField, time::Time};
+use crate::{invalid_field::InvalidField, time::Time};
 
 /// The id of the vault's settings in the settings database.
 pub const VAULT_SETTINGS_ID: &str = "io.cozy.settings.bitwarden";

@@ -5,7 +5,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use subtle::ConstantTimeEq as _;
 
 use super::random;
-use crate::domain::time::Time;
+use crate::time::Time;
 
 /// The maximum length of a token that is read, in bytes. Real tokens are shorter.
 const LONGEST: usize = 64;

@@ -2,7 +2,7 @@
 
 use zxcvbn::zxcvbn;
 
-use crate::domain::spec::InvalidField;
+use crate::invalid_field::InvalidField;
 
 /// How many characters are looked at. A longer passphrase is at least as strong, and the time for the look grows with
 /// the length.
