@@ -297,12 +297,23 @@ impl<'a> Client<'a> {
         self.is("allow_login_scope")
     }
 
+    /// What it is, in its own words.
+    #[must_use]
+    pub fn kind(self) -> &'a str {
+        self.text("client_kind")
+    }
+
+    /// The addresses that were registered.
+    pub fn redirect_uris(self) -> impl Iterator<Item = &'a str> {
+        let uris = self.0.get("redirect_uris").and_then(Value::as_array);
+        uris.into_iter().flatten().filter_map(Value::as_str)
+    }
+
     /// Whether browsers may be sent to this address: it is, to the letter, one of those that were registered.
     #[must_use]
     pub fn redirects_to(self, uri: &str) -> bool {
-        let uris = self.0.get("redirect_uris").and_then(Value::as_array);
-        let mut uris = uris.into_iter().flatten();
-        uris.any(|registered| registered.as_str() == Some(uri)) && parse_redirect_uri(uri).is_some()
+        self.redirect_uris().any(|registered| registered == uri)
+            && parse_redirect_uri(uri).is_some()
     }
 
     /// When it was registered; `None` where that is not known.

@@ -98,14 +98,9 @@ impl World {
         made.json()
     }
 
-    /// Asks for tokens. The fields are written as in a form.
-    async fn tokens(&self, fields: &[(&str, &str)]) -> Reply {
-        let request = self
-            .public
-            .without_credential(Method::POST, "/auth/access_token")
-            .header("host", &self.domain)
-            .form(fields);
-        self.public.send(request).await
+    /// Asks for tokens.
+    async fn tokens(&self, fields: &[(&str, &str)]) -> Page {
+        self.browser().post("/auth/access_token", fields).await
     }
 
     async fn status(&self, path: &str, token: &str) -> u16 {

@@ -6,6 +6,7 @@ pub(crate) mod features;
 pub(crate) mod identity;
 pub(crate) mod instances;
 pub(crate) mod json;
+mod oauth;
 pub(crate) mod operations;
 pub(crate) mod owner;
 mod page_token;
