@@ -1,98 +1,138 @@
-//! How often something may be asked for: so many times in a window, which the first time opens.
+//! How many OAuth clients strangers may register.
+//!
+//! A registration is open to everybody, so it is counted by the network it comes from and by the instance that it is for, in
+//! windows of an hour.
 
 use std::{
     collections::HashMap,
+    hash::Hash,
+    net::IpAddr,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-/// The most windows that are remembered. Beyond it, the oldest is forgotten.
-const REMEMBERED: usize = 10_000;
+use crate::tries::network;
 
-/// The windows of everybody, in the memory of this process.
-#[derive(Debug)]
-pub struct Allowance {
-    window: Duration,
-    open: Mutex<HashMap<String, Window>>,
-}
+/// The most windows that are remembered of networks, and of instances. Beyond it, the oldest is forgotten.
+const REMEMBERED: usize = 10_000;
+const WINDOW: Duration = Duration::from_secs(3600);
+/// How many of one network are let through to one instance in a window.
+const OF_NETWORK: u32 = 30;
+/// How many of all networks together.
+const OF_INSTANCE: u32 = 120;
 
 #[derive(Clone, Copy, Debug)]
 struct Window {
-    since: Instant,
-    times: u32,
+    begun: Instant,
+    count: u32,
+}
+
+/// The registrations of everybody, in the memory of this process.
+#[derive(Debug, Default)]
+pub struct Allowance(Mutex<Windows>);
+
+#[derive(Debug, Default)]
+struct Windows {
+    networks: HashMap<(IpAddr, String), Window>,
+    instances: HashMap<String, Window>,
 }
 
 impl Allowance {
-    /// An allowance for windows of this length.
-    #[must_use]
-    pub fn new(window: Duration) -> Self {
-        Self {
-            window,
-            open: Mutex::default(),
-        }
-    }
-
-    /// Takes one time of the `limit` that `who` has in a window.
+    /// Counts a registration, or a change of one.
     ///
     /// # Errors
-    /// How long it takes until there is a new window.
-    pub fn take(&self, who: &str, limit: u32, now: Instant) -> Result<(), Duration> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.len() >= REMEMBERED && !open.contains_key(who) {
-            open.retain(|_, it| now.duration_since(it.since) < self.window);
-            let oldest = open.iter().min_by_key(|(_, it)| it.since);
-            if open.len() >= REMEMBERED
-                && let Some(oldest) = oldest.map(|(who, _)| who.clone())
-            {
-                open.remove(&oldest);
-            }
-        }
-        let fresh = Window {
-            since: now,
-            times: 0,
-        };
-        let window = open.entry(who.to_owned()).or_insert(fresh);
-        if now.duration_since(window.since) >= self.window {
-            *window = fresh;
-        }
-        if window.times >= limit {
-            return Err((window.since + self.window).saturating_duration_since(now));
-        }
-        window.times += 1;
+    /// How long whoever asks has to wait.
+    pub fn take(&self, address: IpAddr, instance: &str, now: Instant) -> Result<(), Duration> {
+        let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Windows {
+            networks,
+            instances,
+        } = &mut *windows;
+        let of_network = (network(address), instance.to_owned());
+        left(networks.get(&of_network), OF_NETWORK, now)?;
+        left(instances.get(instance), OF_INSTANCE, now)?;
+        count(networks, of_network, now);
+        count(instances, instance.to_owned(), now);
         Ok(())
     }
 }
 
+/// Whether a window has room.
+fn left(window: Option<&Window>, most: u32, now: Instant) -> Result<(), Duration> {
+    let Some(window) = window else {
+        return Ok(());
+    };
+    let wait = (window.begun + WINDOW).saturating_duration_since(now);
+    if wait.is_zero() || window.count < most {
+        Ok(())
+    } else {
+        Err(wait)
+    }
+}
+
+fn count<K: Clone + Eq + Hash>(windows: &mut HashMap<K, Window>, key: K, now: Instant) {
+    if windows.len() >= REMEMBERED && !windows.contains_key(&key) {
+        windows.retain(|_, window| now.duration_since(window.begun) < WINDOW);
+        let oldest = windows.iter().min_by_key(|(_, window)| window.begun);
+        if windows.len() >= REMEMBERED
+            && let Some(oldest) = oldest.map(|(key, _)| key.clone())
+        {
+            windows.remove(&oldest);
+        }
+    }
+    let window = windows.entry(key).or_insert(Window {
+        begun: now,
+        count: 0,
+    });
+    if now.duration_since(window.begun) >= WINDOW {
+        *window = Window {
+            begun: now,
+            count: 0,
+        };
+    }
+    window.count = window.count.saturating_add(1);
+}
+
 #[cfg(test)]
 mod tests {
-    #![allow(
-        clippy::unwrap_used,
-        reason = "a failed expectation is the test failing"
-    )]
+    use std::{
+        net::{IpAddr, Ipv6Addr},
+        time::{Duration, Instant},
+    };
 
-    use std::time::{Duration, Instant};
+    use super::{Allowance, OF_INSTANCE, OF_NETWORK, REMEMBERED, WINDOW};
 
-    use super::{Allowance, REMEMBERED};
+    fn address(network: u128) -> IpAddr {
+        Ipv6Addr::from_bits(network << 64).into()
+    }
 
     #[test]
-    fn a_window_has_so_many_times() {
-        let allowance = Allowance::new(Duration::from_secs(60));
-        let start = Instant::now();
-        let at = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!(allowance.take("a", 2, at(0)), Ok(()));
-        assert_eq!(allowance.take("a", 2, at(10)), Ok(()));
-        assert_eq!(allowance.take("a", 2, at(20)), Err(Duration::from_secs(40)));
-        assert_eq!(allowance.take("b", 2, at(20)), Ok(()));
-        assert_eq!(allowance.take("a", 2, at(60)), Ok(()));
+    fn a_network_has_its_share_of_an_hour_and_an_instance_an_end() {
+        let allowance = Allowance::default();
+        let now = Instant::now();
+        let take = |network, instance, now| allowance.take(address(network), instance, now).is_ok();
+        let of_one = (0..1000).filter(|_| take(1, "a", now)).count();
+        assert_eq!(of_one, OF_NETWORK as usize);
+        assert!(take(1, "b", now));
+        let of_all = (2..1000).filter(|network| take(*network, "a", now)).count();
+        assert_eq!(of_all, (OF_INSTANCE - OF_NETWORK) as usize);
+        let wait = allowance.take(address(1), "a", now + Duration::from_secs(60));
+        assert_eq!(wait, Err(WINDOW - Duration::from_secs(60)));
+        assert!(take(1, "a", now + WINDOW));
     }
 
     #[test]
     fn the_memory_is_bounded() {
-        let allowance = Allowance::new(Duration::from_secs(60));
-        let now = Instant::now();
-        for number in 0..REMEMBERED + 10 {
-            assert!(allowance.take(&number.to_string(), 1, now).is_ok());
+        let allowance = Allowance::default();
+        for network in 0..REMEMBERED + 10 {
+            let instance = network.to_string();
+            assert!(
+                allowance
+                    .take(address(network as u128), &instance, Instant::now())
+                    .is_ok()
+            );
         }
-        assert_eq!(allowance.open.lock().unwrap().len(), REMEMBERED);
+        let windows = allowance.0.lock().map(|it| it.instances.len());
+        assert_eq!(windows.ok(), Some(REMEMBERED));
     }
 }

@@ -16,7 +16,7 @@ use hamlet_proto::{
         tenant_service_server::TenantServiceServer,
     },
 };
-use identity::{second_factor::WrongCodes, tries::Tries};
+use identity::{allowance::Allowance, second_factor::WrongCodes, tries::Tries};
 use service_kit::{
     caller::Authenticate,
     contexts::Contexts,
@@ -214,6 +214,7 @@ async fn run(
         tries: Tries::default(),
         wrong_codes: WrongCodes::default(),
         mailer: mailer.clone(),
+        registrations: Allowance::default(),
         backends,
         relayed,
         shutdown: shutdown.clone(),

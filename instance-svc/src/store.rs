@@ -11,6 +11,7 @@ mod found;
 mod host_feeds;
 mod instances;
 pub(crate) mod newcomers;
+mod oauth;
 mod operations;
 mod returned;
 pub(crate) mod scan;

@@ -1,6 +1,6 @@
 //! The page on which an owner is asked whether a new version of an app may have what it asks for.
 
-use crate::{Texts, escape};
+use crate::{Texts, Wish, escape};
 
 /// What the page shows.
 #[derive(Clone, Debug)]
@@ -12,40 +12,10 @@ pub struct ConsentView<'a> {
     /// The version that waits.
     pub version: &'a str,
     /// What it asks for; empty when only its terms are new.
-    pub rules: Vec<AskedRule>,
+    pub rules: Vec<Wish>,
     /// The same for the form, which sends back what was shown.
     pub shown: &'a str,
 }
-
-/// Something that an app asks for.
-#[derive(Clone, Debug)]
-pub struct AskedRule {
-    /// The type of the documents.
-    pub doctype: String,
-    /// What it wants to do with them; empty for everything.
-    pub verbs: Vec<String>,
-    /// Which of them; empty for all.
-    pub values: Vec<String>,
-    /// What for, in the words of the app; may be empty.
-    pub description: String,
-}
-
-/// The types of documents that have a name for people.
-const NAMED: [(&str, &str); 6] = [
-    ("io.cozy.files", "consent_files"),
-    ("io.cozy.contacts", "consent_contacts"),
-    ("io.cozy.apps", "consent_apps"),
-    ("io.cozy.settings", "consent_settings"),
-    ("io.cozy.bank", "consent_bank"),
-    ("io.cozy.accounts", "consent_accounts"),
-];
-/// What can be done with documents.
-const VERBS: [(&[&str], &str); 4] = [
-    (&["GET"], "consent_read"),
-    (&["POST"], "consent_make"),
-    (&["PUT", "PATCH"], "consent_change"),
-    (&["DELETE"], "consent_remove"),
-];
 
 impl ConsentView<'_> {
     /// The page's content as HTML.
@@ -82,48 +52,6 @@ impl ConsentView<'_> {
     }
 }
 
-impl AskedRule {
-    fn html(&self, say: &impl Fn(&str) -> String) -> String {
-        let exact = self.doctype.trim_end_matches(".*");
-        let named = NAMED.iter().find(|(doctype, _)| {
-            let below = exact.strip_prefix(doctype);
-            below.is_some_and(|below| below.is_empty() || below.starts_with('.'))
-        });
-        // What is below a named type is told apart by its own name.
-        let what = match named {
-            Some((doctype, key)) if *doctype == self.doctype => say(key),
-            Some((_, key)) => format!("{} ({})", say(key), escape(&self.doctype)),
-            None => escape(&self.doctype),
-        };
-        let has = |wanted: &[&str]| {
-            wanted
-                .iter()
-                .any(|verb| self.verbs.iter().any(|it| it == verb))
-        };
-        let wants: Vec<&str> = VERBS
-            .iter()
-            .filter(|(verbs, _)| has(verbs))
-            .map(|(_, key)| *key)
-            .collect();
-        let is_all = self.verbs.is_empty() || has(&["ALL"]) || wants.len() == VERBS.len();
-        let wants = if is_all { vec!["consent_all"] } else { wants };
-        let mut html = String::new();
-        for key in wants {
-            html.push_str(&format!("<div>{}</div>", say(key).replace("{what}", &what)));
-        }
-        if !self.values.is_empty() {
-            let values = escape(&self.values.join(", "));
-            let only = say("consent_only").replace("{what}", &values);
-            html.push_str(&format!("<p class=\"help\">{only}</p>"));
-        }
-        if !self.description.is_empty() {
-            let says = say("consent_says").replace("{reason}", &escape(&self.description));
-            html.push_str(&format!("<p class=\"help\">{says}</p>"));
-        }
-        format!("<li><div>{html}</div></li>\n")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(
@@ -131,19 +59,10 @@ mod tests {
         reason = "a failed expectation is the test failing"
     )]
 
-    use super::{AskedRule, ConsentView};
-    use crate::Texts;
+    use super::ConsentView;
+    use crate::{Texts, Wish};
 
-    fn rule(doctype: &str, verbs: &[&str]) -> AskedRule {
-        AskedRule {
-            doctype: doctype.to_owned(),
-            verbs: verbs.iter().map(|&verb| verb.to_owned()).collect(),
-            values: Vec::new(),
-            description: String::new(),
-        }
-    }
-
-    fn html(rules: Vec<AskedRule>) -> String {
+    fn html(rules: Vec<Wish>) -> String {
         let view = ConsentView {
             path: "/settings/apps/drive",
             app: "Drive <3",
@@ -156,21 +75,14 @@ mod tests {
 
     #[test]
     fn what_an_app_asks_for_is_said_in_words() {
-        let page = html(vec![
-            rule("io.cozy.files", &["GET", "PATCH"]),
-            rule("io.cozy.bank.accounts", &[]),
-            AskedRule {
-                values: vec!["<one>".to_owned()],
-                description: "To <help>".to_owned(),
-                ..rule("io.cozy.notes", &["DELETE"])
-            },
-        ]);
+        let page = html(vec![Wish {
+            doctype: "io.cozy.files".to_owned(),
+            reason: "To <help>".to_owned(),
+            ..Wish::default()
+        }]);
         for part in [
             "Drive &lt;3, version 2.0.0, wants to:",
-            "<div>read: your files</div><div>change: your files</div>",
-            "read, add, change and delete: your bank data (io.cozy.bank.accounts)",
-            "delete: io.cozy.notes",
-            "Only these: &lt;one&gt;",
+            "<div>Your files and folders<p",
             "The app says: To &lt;help&gt;",
             "name=\"permissions\" value=\"{&quot;a&quot;:1}\"",
         ] {

@@ -5,6 +5,7 @@
 //! [`origin`] whether a form was sent by a page of its own host.
 
 pub mod accept;
+mod authorize;
 mod consent;
 mod layout;
 mod login;
@@ -14,19 +15,22 @@ pub mod origin;
 mod passphrase;
 mod settings;
 mod texts;
+mod wish;
 
 use base64::Engine as _;
 use sha2::{Digest as _, Sha256};
 
 pub use self::{
-    consent::{AskedRule, ConsentView},
+    authorize::AuthorizeForm,
+    consent::ConsentView,
     layout::{FAVICON_PATH, Text, escape, footer, page},
     login::LoginForm,
     mail::{Content, Mail, Written},
     mailed::{AskForMail, CodeForm, FactorSection, FactorState, OpenForm},
     passphrase::PassphraseForm,
-    settings::{ChangeForm, SessionRow, SettingsView, WaitingUpdate},
+    settings::{ChangeForm, ClientRow, SessionRow, SettingsView, WaitingUpdate},
     texts::Texts,
+    wish::Wish,
 };
 
 /// The icon of all pages.

@@ -153,6 +153,9 @@ mod tests {
                         "{address}",
                         "{version}",
                         "{what}",
+                        "{host}",
+                        "{kind}",
+                        "{list}",
                     ] {
                         assert_eq!(
                             one.contains(slot),

@@ -1,33 +1,38 @@
 //! The way of a person, in a real browser: from the link to an app, out and in again.
 #![allow(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     reason = "a failed expectation is the test failing"
 )]
 
 use std::{fs, path::Path, time::Duration};
 
 use hamlet_tests::{
+    browser::Browser,
     chromium::{Chromium, Window},
     daemon::{Daemon, Options},
     programs::root,
 };
+use reqwest::Method;
+use serde_json::json;
 use tempfile::TempDir;
-use test_kit::mail::{MailSink, Received};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    time::{Instant, sleep},
+};
 
 const PASSPHRASE: &str = "four words for nobody";
 const NEXT: &str = "other words for somebody";
 
 /// A `hamletd` with instances that have the example of a first page, and a small app beside it.
 struct World {
-    place: TempDir,
+    _place: TempDir,
     daemon: Daemon,
-    sink: MailSink,
 }
 
 impl World {
-    async fn start() -> Self {
-        let sink = MailSink::start().await;
+    fn start() -> Self {
         let place = tempfile::tempdir().unwrap();
         let apps = place.path().join("apps");
         copy(&root().join("examples/apps/home"), &apps.join("home"));
@@ -41,22 +46,12 @@ impl World {
             <body data-cozy="{{.CozyData}}"><main><h1>Notes of {{.Domain}}</h1></main></body></html>"#;
         fs::write(notes.join("index.html"), page).unwrap();
         fs::write(notes.join("assets/notes.css"), "h1 { color: #123 }").unwrap();
-        let config = place.path().join("hamlet.toml");
-        let text = format!(
-            "[contexts.default]\noperator_name = 'Our clouds'\noperator_contact = 'help@example.org'\n\
-             [contexts.default.mail]\nserver = '127.0.0.1'\nport = {}\nsecurity = 'none'\n\
-             from = 'noreply@clouds.example'\n",
-            sink.address.port()
-        );
-        fs::write(&config, text).unwrap();
         let daemon = Options::new(&place.path().join("data"))
             .flag(format!("--app-folder={}", apps.display()))
-            .flag(format!("--config={}", config.display()))
             .start();
         Self {
-            place,
+            _place: place,
             daemon,
-            sink,
         }
     }
 
@@ -71,7 +66,7 @@ impl World {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_owner_arrives_opens_an_app_and_comes_back() {
-    let world = World::start().await;
+    let world = World::start();
     for (window, name) in [(Window::Wide, "alice"), (Window::Phone, "bob")] {
         let Some(browser) = Chromium::start(window, true).await else {
             return;
@@ -162,7 +157,7 @@ async fn an_owner_gets_in_without_scripts() {
     let Some(browser) = Chromium::start(Window::Wide, false).await else {
         return;
     };
-    let world = World::start().await;
+    let world = World::start();
     let domain = world.add("carol", "--locale en");
     let link = format!("instances register-link {domain}");
     let link = world.daemon.cli().run(&link).done().out;
@@ -179,146 +174,115 @@ async fn an_owner_gets_in_without_scripts() {
     browser.close().await;
 }
 
-/// The next mail that is no news of a login.
-async fn next_mail(world: &World, mails: &mut usize) -> Received {
-    loop {
-        *mails += 1;
-        let mail = world.sink.mail(*mails).await;
-        if !mail.subject.contains("new login") {
-            return mail;
+/// A program of somebody else: it waits for the browser at an address of this machine.
+async fn program() -> (String, tokio::task::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!(
+        "http://localhost:{}/callback",
+        listener.local_addr().unwrap().port()
+    );
+    let answers = tokio::spawn(async move {
+        const ANSWER: &[u8] =
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\nconnection: close\r\n\r\n\
+            <!doctype html><title>Reader</title><h1>Welcome back</h1>";
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            let _read = stream.read(&mut request).await;
+            let _written = stream.write_all(ANSWER).await;
         }
-    }
+    });
+    (address, answers)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_owner_forgets_the_passphrase_and_wants_a_code_from_then_on() {
-    let world = World::start().await;
-    let mut mails = 0;
+async fn an_owner_lets_a_program_in_and_puts_it_out() {
+    let world = World::start();
+    let (callback, answers) = program().await;
     for (window, name) in [(Window::Wide, "dora"), (Window::Phone, "emil")] {
         let Some(browser) = Chromium::start(window, true).await else {
             return;
         };
-        let flags = format!("--locale en --email {name}@home.example --public-name {name}");
-        let domain = world.add(name, &flags);
-        browser.open(&format!("http://{domain}/")).await;
-        browser.see("form[action='/auth/onboarding/resend']").await;
-        browser.inspect("waiting", window).await;
-        browser.click("form button[type=submit]").await;
-        let mail = next_mail(&world, &mut mails).await;
-        browser.open(mail.link()).await;
-        browser.fill("input[name=passphrase]", PASSPHRASE).await;
-        browser.click("form button[type=submit]").await;
-        browser.see("#apps a").await;
-        browser.click("#log-out").await;
+        let domain = world.add(name, "--locale en");
+        let link = format!("instances register-link {domain}");
+        let link = world.daemon.cli().run(&link).done().out;
+        let token = link.trim().split_once("registerToken=").unwrap().1;
+        let mut program = Browser::new(&world.daemon.public, &domain);
+        let fields = [("register_token", token), ("passphrase", PASSPHRASE)];
+        program.post("/settings/passphrase", &fields).await;
+        program.cookies.clear();
+        let registration = json!({
+            "redirect_uris": [callback], "client_name": "Reader", "software_id": "org.example.reader",
+            "client_uri": "https://reader.example/"
+        });
+        let register = program
+            .request(Method::POST, "/auth/register")
+            .header("accept", "application/json")
+            .header("content-type", "application/json")
+            .body(registration.to_string());
+        let client = program.send(register).await.json();
+        let text = |name: &str| client[name].as_str().unwrap().to_owned();
+        let (id, secret) = (text("client_id"), text("client_secret"));
 
-        // The way from the login to a new passphrase.
-        browser.see("form[action='/auth/login']").await;
-        browser.click("a[href='/auth/passphrase_reset']").await;
-        browser.see("form[action='/auth/passphrase_reset']").await;
-        browser.inspect("forgotten", window).await;
-        browser
-            .click("form[action='/auth/passphrase_reset'] button")
-            .await;
-        let mail = next_mail(&world, &mut mails).await;
-        browser.inspect("mail-sent", window).await;
-        browser.open(mail.link()).await;
-        browser.see("input[name=passphrase]").await;
-        browser.inspect("renew", window).await;
-        browser.fill("input[name=passphrase]", NEXT).await;
-        browser.click("form button[type=submit]").await;
-        browser.see("#apps a").await;
-
-        // The second factor is turned on with a code.
-        let settings = format!("http://{domain}/settings");
-        browser.open(&settings).await;
-        browser
-            .click("form[action='/auth/second_factor'] button")
-            .await;
-        let code = next_mail(&world, &mut mails).await.code().to_owned();
-        browser.see("#factor-code").await;
-        browser.inspect("factor-asked", window).await;
-        browser.fill("#factor-code", &code).await;
-        browser
-            .click("form[action='/auth/second_factor'] button")
-            .await;
-        let on = "form[action='/auth/second_factor'] input[value=basic] ~ button";
-        browser.see(on).await;
-        browser.inspect("factor-on", window).await;
-
-        // A change of the passphrase needs one, too, and goes on with the session.
-        browser
-            .click("form[action='/auth/passphrase/code'] button")
-            .await;
-        let code = next_mail(&world, &mut mails).await.code().to_owned();
-        browser.fill("#current", NEXT).await;
-        browser.fill("#next", PASSPHRASE).await;
-        browser.fill("#change-code", &code).await;
-        browser.inspect("change-with-code", window).await;
-        browser.click("#change button[type=submit]").await;
-        browser.see(".done").await;
-        browser.click("form[action='/auth/logout'] button").await;
-
-        // From now on the passphrase leads to the second step.
-        browser.see("form[action='/auth/login']").await;
+        // Who is not logged in logs in first, and comes back.
+        let ask = format!(
+            "http://{domain}/auth/authorize?client_id={id}&redirect_uri={callback}&response_type=code&state=s\
+             &scope=io.cozy.files:GET+io.cozy.contacts+org.example.songs:GET,POST"
+        );
+        browser.open(&ask).await;
         browser.fill("#passphrase", PASSPHRASE).await;
         browser.click("form button[type=submit]").await;
-        browser.see("#code").await;
-        browser.inspect("twofactor", window).await;
-        let code = next_mail(&world, &mut mails).await.code().to_owned();
-        let wrong = if code == "000000" { "000001" } else { "000000" };
-        browser.fill("#code", wrong).await;
-        browser.click("form button[type=submit]").await;
-        browser.see("#error").await;
-        browser.inspect("twofactor-wrong", window).await;
-        browser.fill("#code", &code).await;
-        browser
-            .click("input[name=two-factor-generate-trusted-device-token]")
-            .await;
-        browser.click("form button[type=submit]").await;
-        browser.see("#apps a").await;
+        browser.see("#authorize").await;
+        assert_eq!(browser.text("h1").await, "Reader asks for access");
+        browser.inspect("consent", window).await;
+        browser.click("button[value=refuse]").await;
+        assert_eq!(browser.text("h1").await, "Welcome back");
+        let refused = browser.address().await;
+        assert!(refused.contains("error=access_denied"), "{refused}");
+        browser.open(&ask).await;
+        browser.click("button[value=allow]").await;
+        assert_eq!(browser.text("h1").await, "Welcome back");
+        let address = browser.address().await;
+        let code = address.split_once("&code=").unwrap().1;
+        let code = code.split('&').next().unwrap();
 
-        // A browser that is trusted is not asked again.
-        browser.click("#log-out").await;
-        browser.see("form[action='/auth/login']").await;
-        browser.fill("#passphrase", PASSPHRASE).await;
-        browser.click("form button[type=submit]").await;
-        browser.see("#apps a").await;
+        // The program gets tokens, and others.
+        let proof = [("client_id", id.as_str()), ("client_secret", &secret)];
+        let fetch = [
+            proof[0],
+            proof[1],
+            ("grant_type", "authorization_code"),
+            ("code", code),
+        ];
+        let tokens = program.post("/auth/access_token", &fetch).await.json();
+        let refresh = tokens["refresh_token"].as_str().unwrap();
+        let renew = [
+            proof[0],
+            proof[1],
+            ("grant_type", "refresh_token"),
+            ("refresh_token", refresh),
+        ];
+        let renewed = program.post("/auth/access_token", &renew).await;
+        assert_eq!(renewed.status.as_u16(), 200, "{renewed:?}");
+
+        // The owner takes the access away.
+        browser.open(&format!("http://{domain}/settings")).await;
+        browser.see("#programs").await;
+        browser.inspect("settings-with-programs", window).await;
+        browser
+            .click("form[action='/auth/clients/end'] button")
+            .await;
+        let end = Instant::now() + Duration::from_secs(30);
+        while program
+            .post("/auth/access_token", &renew)
+            .await
+            .status
+            .as_u16()
+            != 400
+        {
+            assert!(Instant::now() < end, "the program is never put out");
+            sleep(Duration::from_millis(50)).await;
+        }
         browser.close().await;
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_owner_logs_in_with_a_link_and_sees_mails() {
-    let world = World::start().await;
-    let mut mails = 0;
-    for (window, name) in [(Window::Wide, "frida"), (Window::Phone, "gus")] {
-        let Some(browser) = Chromium::start(window, true).await else {
-            return;
-        };
-        let flags = format!("--locale en --email {name}@home.example --magic_link");
-        let domain = world.add(name, &flags);
-        browser.open(&format!("http://{domain}/")).await;
-        browser.see("form[action='/auth/magic_link']").await;
-        browser.inspect("magic", window).await;
-        browser.click("form button[type=submit]").await;
-        let mail = next_mail(&world, &mut mails).await;
-        // Readers of mail show the HTML.
-        let file = world.place.path().join("mail.html");
-        fs::write(&file, &mail.html).unwrap();
-        browser.open(&format!("file://{}", file.display())).await;
-        browser.see("h1").await;
-        browser.inspect("mail", window).await;
-        browser.open(mail.link()).await;
-        browser
-            .see("form[action='/auth/magic_link/twofactor']")
-            .await;
-        browser.inspect("magic-open", window).await;
-        browser.click("form button[type=submit]").await;
-        browser.see("#apps a").await;
-        browser.open(mail.link()).await;
-        browser.click("form button[type=submit]").await;
-        browser.see("h1").await;
-        browser.inspect("magic-dead", window).await;
-        browser.close().await;
-    }
+    answers.abort();
 }

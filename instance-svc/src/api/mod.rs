@@ -6,6 +6,7 @@ pub(crate) mod features;
 pub(crate) mod identity;
 pub(crate) mod instances;
 pub(crate) mod json;
+mod oauth;
 pub(crate) mod operations;
 pub(crate) mod owner;
 mod page_token;
@@ -18,18 +19,19 @@ mod tokens;
 
 use std::sync::Arc;
 
-use ::identity::{second_factor::WrongCodes, tries::Tries};
+use ::identity::{allowance::Allowance, second_factor::WrongCodes, tries::Tries};
 use hamlet_pages::Texts;
 use service_kit::{contexts::Contexts, secret::Keyring};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     actions::{
-        adopt, authenticate::Authentication, derive::Deriver, log_in::LogIn,
+        adopt, authenticate::Authentication, derive::Deriver, log_in::LogIn, oauth::OAuth,
         second_factor::SecondFactor, write_letter::Writer,
     },
     clock::Clock,
     config::Config,
+    domain::instance::InstanceDocument,
     host_changes::HostChanges,
     mail::Mailer,
     operations::{Engine, Peers, Sealing, backend::Backends, orphans::Orphans, relay},
@@ -61,6 +63,8 @@ pub(crate) struct Parts {
     /// How often somebody has guessed a code that was mailed.
     pub(crate) wrong_codes: WrongCodes,
     pub(crate) mailer: Mailer,
+    /// How many OAuth clients strangers have registered.
+    pub(crate) registrations: Allowance,
     pub(crate) backends: Backends,
     pub(crate) relayed: relay::Requests,
     /// Streams without an end of their own end with it.
@@ -97,6 +101,16 @@ impl Shared {
             mailer: &self.mailer,
             writer: self.writer(),
             wrong: &self.wrong_codes,
+        }
+    }
+
+    /// Serves the OAuth clients of an instance.
+    pub(crate) fn oauth<'a>(&'a self, id: &'a str, instance: &'a InstanceDocument) -> OAuth<'a> {
+        OAuth {
+            store: &self.store,
+            clock: &self.clock,
+            id,
+            instance,
         }
     }
 

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use identity::{allowance::Allowance, tries::network};
+use identity::{ration::Ration, tries::network};
 use service_kit::{contexts::Contexts, telemetry};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -78,9 +78,9 @@ struct Parts {
     contexts: Contexts,
     outlets: BTreeMap<String, (Outlet, Arc<Semaphore>)>,
     /// How many mails of each kind an instance gets.
-    of_instances: Allowance,
+    of_instances: Ration,
     /// How many mails an address causes.
-    of_addresses: Allowance,
+    of_addresses: Ration,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -119,8 +119,8 @@ impl Mailer {
         Ok(Self(Arc::new(Parts {
             contexts: contexts.clone(),
             outlets,
-            of_instances: Allowance::new(HOUR),
-            of_addresses: Allowance::new(HOUR),
+            of_instances: Ration::new(HOUR),
+            of_addresses: Ration::new(HOUR),
             tasks: TaskTracker::new(),
             stop,
         })))
@@ -131,7 +131,7 @@ impl Mailer {
         self.0.contexts.mailing(context).is_some()
     }
 
-    /// Takes one mail from the allowance of the instance, and from that of the address where a stranger causes it.
+    /// Takes one mail from the ration of the instance, and from that of the address where a stranger causes it.
     ///
     /// # Errors
     /// [`Error::TooManyTries`], with how long to wait.

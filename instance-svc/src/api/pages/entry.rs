@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use url::form_urlencoded;
 
 use super::{
-    Asked,
+    Asked, authorize,
     cookies::{self, TRUST_COOKIE},
     reply::{Shown, json_answer, see_other, with_cookies},
 };
@@ -127,12 +127,19 @@ impl Entry<'_> {
             Some(target) => target.to_owned(),
             None => asked.landing(shared, document).await?,
         };
+        let kind =
+            if self.kind == Kind::Normal && authorize::is_at(&location, &asked.url(shared, "")) {
+                // Who comes to let a program in may be at the browser of somebody else.
+                Kind::Short
+            } else {
+                self.kind
+            };
         let begun = begin_session(
             &shared.store,
             &shared.clock,
             &shared.contexts,
             document,
-            self.kind,
+            kind,
             &visitor,
             cleared,
         )

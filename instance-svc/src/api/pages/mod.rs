@@ -4,6 +4,8 @@
 //! Passphrases are only ever in bodies. The register token is in the query of its link, which is never logged.
 
 mod asked;
+mod authorize;
+mod clients;
 mod consent;
 mod cookies;
 mod entry;
@@ -42,6 +44,7 @@ pub(super) use self::{
     factor::choose as choose_auth_mode,
     onboarding::submit as submit_first_passphrase,
     reply::{json_answer, with_cookies},
+    submission::{Form, collect, from_json},
 };
 use super::{Shared, strangers};
 use crate::{domain::instance::InstanceDocument, error::Error};
@@ -78,6 +81,11 @@ pub(super) fn routes() -> Router<Shared> {
             "/auth/passphrase_renew",
             get(onboarding::renew).post(onboarding::submit_new),
         )
+        .route(
+            "/auth/authorize",
+            get(authorize::show).post(authorize::submit),
+        )
+        .route("/auth/clients/end", post(clients::end))
         .route("/auth/sessions/end", post(settings::end_session))
         .route("/auth/sessions/others", post(settings::end_others_of))
         .route("/auth/{*rest}", any(unbuilt))
@@ -107,7 +115,7 @@ fn is_onboarding(document: &InstanceDocument) -> bool {
     !document.onboarding_finished
 }
 
-/// What is left to later versions: OAuth clients.
+/// What is left to later versions: consent to sharings and moves.
 async fn unbuilt(State(shared): State<Shared>, asked: Asked) -> Response {
     let shown = Shown::error("unbuilt", StatusCode::NOT_IMPLEMENTED, "NOT_BUILT_YET");
     asked.page(&shared, &shown)

@@ -14,7 +14,7 @@ use service_kit::{
 };
 
 use super::{
-    Asked,
+    Asked, clients,
     consent::waiting,
     document,
     entry::Entry,
@@ -111,9 +111,11 @@ pub(super) async fn page(
         Notice::Passphrase(text) => (Some(text), None),
         Notice::Factor(text) => (None, Some(text)),
     };
-    let (stored, sessions, landing, factor) = tokio::try_join!(
+    let oauth = shared.oauth(&asked.tenant.id, document);
+    let (stored, sessions, clients, landing, factor) = tokio::try_join!(
         async { shared.log_in().stored(document).await },
         list_sessions(&shared.store, &shared.clock, document),
+        oauth.list(),
         asked.landing(shared, document),
         factor::section(shared, asked, document, factor_error),
     )?;
@@ -130,6 +132,7 @@ pub(super) async fn page(
         storage: storage(shared, asked, &found).await,
         waiting: waiting(shared, asked).await,
         sessions,
+        clients: clients.iter().map(clients::row).collect(),
         change: ChangeForm {
             domain: &asked.tenant.domain,
             salt: &client::salt(&document.domain, &document.old_domain),
@@ -167,7 +170,7 @@ fn row(listed: Listed, session: &str) -> SessionRow {
 }
 
 /// A day for a reader of any language.
-fn shown(time: Time) -> String {
+pub(super) fn shown(time: Time) -> String {
     let text = time.to_string();
     let day = text.split('T').next();
     day.unwrap_or_default().to_owned()
