@@ -11,13 +11,14 @@ use super::{
         change::{ChangePlan, Changes},
         secret::CarryResetToken,
     },
-    write_letter::Writer,
+    write_letter::{Writer, mailbox_of},
 };
 use crate::{
     clock::Clock,
     config::Config,
     domain::{
         change::{Change, ChangeKind},
+        claim::NameKind,
         instance::InstanceDocument,
         name::Name,
     },
@@ -25,13 +26,18 @@ use crate::{
     mail::{Letter, MailKind},
     messages,
     operations::Sealing,
-    store::Store,
+    store::{Found, Store},
 };
 
 /// How long the link works, as in the original.
 const LIFE: Duration = Duration::from_secs(15 * 60);
 /// A link that works for less is of little use to whoever reads the mail later: there is another one.
 const SHORTEST: Duration = Duration::from_secs(5 * 60);
+
+/// How long to wait for others who change the instance.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long to wait before looking again.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// What is needed to mail such a link.
 #[derive(Debug)]
@@ -57,22 +63,31 @@ impl MailResetLink<'_> {
     /// # Errors
     /// When no token can be made, or the database fails.
     pub(crate) async fn write(&self, instance: &str) -> Result<Option<Letter>, Error> {
-        let read = async || self.store.instance(instance).await;
-        let Some(mut document) = read().await?.map(|it| it.body) else {
-            return Ok(None);
-        };
-        // Without an address, no token is made that nobody gets.
-        let has_address = super::write_letter::mailbox_of(self.store, &document).await?;
-        if !document.onboarding_finished || has_address.is_none() {
-            return Ok(None);
-        }
-        if self.time_left(&document) < SHORTEST {
-            self.make_token(&document).await?;
-            let Some(found) = read().await? else {
+        let mut patience = PATIENCE;
+        let document = loop {
+            let found = self.store.found(instance, NameKind::Domain).await?;
+            let Some(found) = found.filter(|it| it.document.body.onboarding_finished) else {
                 return Ok(None);
             };
-            document = found.body;
-        }
+            let document = &found.document.body;
+            // Without an address, no token is made that nobody gets.
+            if mailbox_of(self.store, document).await?.is_none() {
+                return Ok(None);
+            }
+            if self.time_left(document) >= SHORTEST {
+                break found.document.body;
+            }
+            match self.make_token(&found).await {
+                // It is read again: the token is drawn while it is written.
+                Ok(()) => {}
+                // Somebody else is at work, and may be making a token.
+                Err(error) if is_passing(&error) && patience > Duration::ZERO => {
+                    tokio::time::sleep(PAUSE).await;
+                    patience = patience.saturating_sub(PAUSE);
+                }
+                Err(error) => return Err(error),
+            }
+        };
         let link = messages::reset_link(self.config, self.clock, &document).link;
         if link.is_empty() {
             // It was used meanwhile.
@@ -94,13 +109,16 @@ impl MailResetLink<'_> {
         }
     }
 
-    async fn make_token(&self, document: &InstanceDocument) -> Result<(), Error> {
+    async fn make_token(&self, found: &Found) -> Result<(), Error> {
+        let document = &found.document.body;
         let name: Name = document
             .domain
             .parse()
             .map_err(|_| Error::NoSuchInstance(document.domain.clone()))?;
         let change = Change {
             kind: ChangeKind::ResetLink,
+            // Of several who ask at the same time, one makes a token: another would end that of the first.
+            etag: found.etag(),
             ..Change::default()
         };
         let carry = CarryResetToken {
@@ -125,5 +143,16 @@ impl MailResetLink<'_> {
             None => Ok(()),
             Some(failure) => Err(Error::Ended(failure)),
         }
+    }
+}
+
+/// Whether an error passes by itself: another change had the instance.
+fn is_passing(error: &Error) -> bool {
+    match error {
+        Error::Busy { .. } | Error::EtagMismatch(_) => true,
+        Error::Ended(failure) => {
+            matches!(failure.reason.as_str(), "INSTANCE_BUSY" | "ETAG_MISMATCH")
+        }
+        _ => false,
     }
 }
