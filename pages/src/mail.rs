@@ -151,7 +151,7 @@ impl Mail<'_> {
             });
         }
         html.push_str(&format!(
-            "</main>\n<p style=\"{FOOT}\">{}</p>\n</body>\n</html>\n",
+            "</main>\n<footer style=\"{FOOT}\">{}</footer>\n</body>\n</html>\n",
             footer(self.operator)
         ));
         html
