@@ -30,6 +30,7 @@ use crate::{
         adopt::{Adoption, Progress},
         derive::Deriver,
         returned::Returned,
+        share_tries::SharedTries,
     },
     api::{
         Parts, Shared, directory::Directory, features::Features, identity::Identities,
@@ -207,6 +208,7 @@ async fn run(
         host_changes,
         texts: Texts::new()?,
         tries: Tries::default(),
+        shared_tries: SharedTries::default(),
         backends,
         relayed,
         shutdown: shutdown.clone(),

@@ -15,6 +15,7 @@ mod operations;
 mod returned;
 pub(crate) mod scan;
 mod sessions;
+mod tries;
 mod vault;
 
 use couch::{
@@ -34,6 +35,7 @@ pub(crate) use self::{
     operations::Settled,
     returned::LeafFeed,
     sessions::Login,
+    tries::Counter,
 };
 use crate::{
     domain::{

@@ -5,24 +5,24 @@
 //! [`origin`] whether a form was sent by a page of its own host.
 
 pub mod accept;
-mod consent;
 mod layout;
 mod login;
 pub mod origin;
 mod passphrase;
 mod settings;
 mod texts;
+mod update;
 
 use base64::Engine as _;
 use sha2::{Digest as _, Sha256};
 
 pub use self::{
-    consent::{AskedRule, ConsentView},
     layout::{FAVICON_PATH, Text, escape, footer, page},
     login::LoginForm,
     passphrase::PassphraseForm,
     settings::{ChangeForm, SessionRow, SettingsView, WaitingUpdate},
     texts::Texts,
+    update::{AskedRule, UpdateView},
 };
 
 /// The icon of all pages.

@@ -143,7 +143,7 @@ async fn an_update_that_asks_for_more_waits_for_the_owner() {
         app["version"].as_str().unwrap().starts_with("1.0.0"),
         "{app}"
     );
-    let waits = app["available_version"].as_str().unwrap().to_owned();
+    let waits = app["availableVersion"].as_str().unwrap().to_owned();
     assert!(waits.starts_with("2.0.0"), "{app}");
     assert_eq!(world.granted().await.as_object().unwrap().len(), 1);
     // Asking again changes nothing.
@@ -224,7 +224,7 @@ async fn an_update_that_asks_for_more_waits_for_the_owner() {
         "{app}"
     );
     assert!(
-        app.get("available_version").is_none_or(|it| it == ""),
+        app.get("availableVersion").is_none_or(|it| it == ""),
         "{app}"
     );
     assert_eq!(world.granted().await.as_object().unwrap().len(), 3);

@@ -31,4 +31,5 @@ pub(crate) mod resolve;
 pub(crate) mod retry;
 pub(crate) mod returned;
 mod rules_of;
+pub(crate) mod share_tries;
 pub(crate) mod soft_delete;

@@ -24,7 +24,10 @@ use service_kit::{contexts::Contexts, secret::Keyring};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    actions::{adopt, authenticate::Authentication, derive::Deriver, log_in::LogIn},
+    actions::{
+        adopt, authenticate::Authentication, derive::Deriver, log_in::LogIn,
+        share_tries::SharedTries,
+    },
     clock::Clock,
     config::Config,
     host_changes::HostChanges,
@@ -54,6 +57,8 @@ pub(crate) struct Parts {
     pub(crate) texts: Texts,
     /// How often somebody has tried a passphrase.
     pub(crate) tries: Tries,
+    /// What other replicas know of that.
+    pub(crate) shared_tries: SharedTries,
     pub(crate) backends: Backends,
     pub(crate) relayed: relay::Requests,
     /// Streams without an end of their own end with it.
@@ -80,6 +85,8 @@ impl Shared {
             store: &self.store,
             deriver: &self.deriver,
             tries: &self.tries,
+            shared_tries: &self.shared_tries,
+            clock: &self.clock,
             contexts: &self.contexts,
             config: &self.config,
             engine: &self.engine,

@@ -4,7 +4,6 @@
 //! Passphrases are only ever in bodies. The register token is in the query of its link, which is never logged.
 
 mod asked;
-mod consent;
 mod cookies;
 mod login;
 mod logout;
@@ -13,6 +12,7 @@ mod reply;
 mod settings;
 mod start;
 mod submission;
+mod update;
 
 use axum::{
     Router,
@@ -64,11 +64,11 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/settings", get(settings::show))
         .route(
             "/settings/apps/{slug}",
-            get(consent::show_app).post(consent::agree_app),
+            get(update::show_app).post(update::agree_app),
         )
         .route(
             "/settings/konnectors/{slug}",
-            get(consent::show_konnector).post(consent::agree_konnector),
+            get(update::show_konnector).post(update::agree_konnector),
         )
         .route("/.well-known/change-password", get(settings::find))
         .route("/assets/{*name}", get(script))

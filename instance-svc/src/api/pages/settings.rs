@@ -14,12 +14,11 @@ use service_kit::{
 };
 
 use super::{
-    Asked,
-    consent::waiting,
-    document,
+    Asked, document,
     login::refuse_body,
     reply::{Shown, json_answer, see_other, with_cookies},
     submission::{Form, Unreadable, collect, from_json, is_json},
+    update::waiting,
 };
 use crate::{
     actions::{

@@ -8,7 +8,7 @@ use axum::{
     extract::{Path, State},
     response::Response,
 };
-use hamlet_pages::{AskedRule, ConsentView, WaitingUpdate};
+use hamlet_pages::{AskedRule, UpdateView, WaitingUpdate};
 use hamlet_proto::hamlet::apps::v1::{App, ListAppsRequest, UpdateAppRequest, app};
 use http::StatusCode;
 use serde_json::{Map, Value};
@@ -191,7 +191,7 @@ impl Update {
             Ok(rules) => rules,
             Err(error) => return asked.failed(shared, error.into()),
         };
-        let view = ConsentView {
+        let view = UpdateView {
             path: &self.path(),
             app: title(&app),
             version: &app.available_version,
@@ -199,7 +199,7 @@ impl Update {
             shown,
         };
         let more = view.html(&shared.texts, &asked.language(shared));
-        asked.page(shared, &Shown::form("consent", StatusCode::OK, more))
+        asked.page(shared, &Shown::form("update", StatusCode::OK, more))
     }
 
     /// Installs the version that was shown, with what it was shown to ask for. Where it asks for something else by now, the

@@ -4,7 +4,7 @@ use crate::{Texts, escape};
 
 /// What the page shows.
 #[derive(Clone, Debug)]
-pub struct ConsentView<'a> {
+pub struct UpdateView<'a> {
     /// Where the form is sent.
     pub path: &'a str,
     /// The title of the app.
@@ -32,22 +32,22 @@ pub struct AskedRule {
 
 /// The types of documents that have a name for people.
 const NAMED: [(&str, &str); 6] = [
-    ("io.cozy.files", "consent_files"),
-    ("io.cozy.contacts", "consent_contacts"),
-    ("io.cozy.apps", "consent_apps"),
-    ("io.cozy.settings", "consent_settings"),
-    ("io.cozy.bank", "consent_bank"),
-    ("io.cozy.accounts", "consent_accounts"),
+    ("io.cozy.files", "update_files"),
+    ("io.cozy.contacts", "update_contacts"),
+    ("io.cozy.apps", "update_apps"),
+    ("io.cozy.settings", "update_settings"),
+    ("io.cozy.bank", "update_bank"),
+    ("io.cozy.accounts", "update_accounts"),
 ];
 /// What can be done with documents.
 const VERBS: [(&[&str], &str); 4] = [
-    (&["GET"], "consent_read"),
-    (&["POST"], "consent_make"),
-    (&["PUT", "PATCH"], "consent_change"),
-    (&["DELETE"], "consent_remove"),
+    (&["GET"], "update_read"),
+    (&["POST"], "update_make"),
+    (&["PUT", "PATCH"], "update_change"),
+    (&["DELETE"], "update_remove"),
 ];
 
-impl ConsentView<'_> {
+impl UpdateView<'_> {
     /// The page's content as HTML.
     #[must_use]
     pub fn html(&self, texts: &Texts, language: &str) -> String {
@@ -58,10 +58,10 @@ impl ConsentView<'_> {
                 .replace("{app}", &escape(self.app))
         };
         let mut html = if self.rules.is_empty() {
-            format!("<p>{}</p>\n", of_app("consent_terms"))
+            format!("<p>{}</p>\n", of_app("update_terms"))
         } else {
             let rules: String = self.rules.iter().map(|rule| rule.html(&say)).collect();
-            let asks = of_app("consent_asks");
+            let asks = of_app("update_asks");
             format!(
                 "<p id=\"asks\">{asks}</p>\n<ul class=\"rows\" aria-labelledby=\"asks\">\n{rules}</ul>\n"
             )
@@ -75,8 +75,8 @@ impl ConsentView<'_> {
             path = escape(self.path),
             version = escape(self.version),
             shown = escape(self.shown),
-            agree = say("consent_agree"),
-            later = say("consent_later"),
+            agree = say("update_agree"),
+            later = say("update_later"),
         ));
         html
     }
@@ -106,18 +106,18 @@ impl AskedRule {
             .map(|(_, key)| *key)
             .collect();
         let is_all = self.verbs.is_empty() || has(&["ALL"]) || wants.len() == VERBS.len();
-        let wants = if is_all { vec!["consent_all"] } else { wants };
+        let wants = if is_all { vec!["update_all"] } else { wants };
         let mut html = String::new();
         for key in wants {
             html.push_str(&format!("<div>{}</div>", say(key).replace("{what}", &what)));
         }
         if !self.values.is_empty() {
             let values = escape(&self.values.join(", "));
-            let only = say("consent_only").replace("{what}", &values);
+            let only = say("update_only").replace("{what}", &values);
             html.push_str(&format!("<p class=\"help\">{only}</p>"));
         }
         if !self.description.is_empty() {
-            let says = say("consent_says").replace("{reason}", &escape(&self.description));
+            let says = say("update_says").replace("{reason}", &escape(&self.description));
             html.push_str(&format!("<p class=\"help\">{says}</p>"));
         }
         format!("<li><div>{html}</div></li>\n")
@@ -131,7 +131,7 @@ mod tests {
         reason = "a failed expectation is the test failing"
     )]
 
-    use super::{AskedRule, ConsentView};
+    use super::{AskedRule, UpdateView};
     use crate::Texts;
 
     fn rule(doctype: &str, verbs: &[&str]) -> AskedRule {
@@ -144,7 +144,7 @@ mod tests {
     }
 
     fn html(rules: Vec<AskedRule>) -> String {
-        let view = ConsentView {
+        let view = UpdateView {
             path: "/settings/apps/drive",
             app: "Drive <3",
             version: "2.0.0",
