@@ -29,12 +29,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     )?;
 
     // These messages contain secrets. `src/redacted.rs` implements `Debug` for them.
-    const SECRET: [&str; 10] = [
+    const SECRET: [&str; 11] = [
         ".hamlet.instance.v1.AppPage",
         ".hamlet.instance.v1.AuthenticateRequest",
         ".hamlet.instance.v1.CheckRegisterTokenRequest",
         ".hamlet.instance.v1.CreateInstanceRequest",
         ".hamlet.instance.v1.CreateInstanceResult",
+        ".hamlet.instance.v1.OauthClient",
         ".hamlet.instance.v1.RegisterLink",
         ".hamlet.instance.v1.RegisterPassphraseRequest",
         ".hamlet.instance.v1.ResetLink",

@@ -1,15 +1,21 @@
 //! Setting up a server as a single node or as a node of a cluster, with `/_cluster_setup` and `/_membership`.
 //! CouchDB's manual documents them under "Cluster Set Up" and "API Reference: Server".
 
+use std::time::Duration;
+
+use futures::future;
 use reqwest::{Method, StatusCode};
 use secret::Secret;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::error::{Call, Result};
+use crate::error::{Call, Error, Result};
 use crate::names::encode_segment;
 use crate::server::Couch;
 use crate::transport::Request;
+
+/// How soon a node that works answers another one. One that has not answered by then is taken for one that hangs.
+const NODE_ANSWERS: Duration = Duration::from_secs(3);
 
 /// The nodes of a cluster, as one of them sees it. The name of a node is `couchdb@HOST`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -27,9 +33,8 @@ impl Membership {
         self.belongs(node) && self.all_nodes.iter().any(|it| it == node)
     }
 
-    /// Whether every node that belongs to the cluster is connected.
-    #[must_use]
-    pub fn is_whole(&self) -> bool {
+    /// Whether every node that belongs to the cluster is connected. One that hangs is for about a minute.
+    fn is_connected(&self) -> bool {
         self.cluster_nodes.iter().all(|node| self.has(node))
     }
 
@@ -137,5 +142,38 @@ impl Couch {
             .await?
             .success(&call)?
             .json(&call)
+    }
+
+    /// Whether every node of the cluster is connected and works.
+    ///
+    /// A node that hangs stays connected until Erlang has missed it for `net_ticktime`, a minute by default. When it goes on,
+    /// it carries out what it was asked before. So each node is asked for something, through the others.
+    pub async fn is_whole(&self) -> Result<bool> {
+        let membership = self.membership().await?;
+        if !membership.is_connected() {
+            return Ok(false);
+        }
+        if membership.cluster_nodes.len() < 2 {
+            return Ok(true);
+        }
+        let nodes = membership.cluster_nodes.iter();
+        let answers = future::try_join_all(nodes.map(|node| self.node_works(node))).await?;
+        Ok(answers.into_iter().all(|works| works))
+    }
+
+    /// Whether a node answers another one.
+    async fn node_works(&self, node: &str) -> Result<bool> {
+        let call = Call::server("ask a node");
+        let path = format!(
+            "_node/{}/_stats/couchdb/open_databases",
+            encode_segment(node)
+        );
+        let request = Request::new(&call, Method::GET, path);
+        let within = NODE_ANSWERS.min(self.transport.call_timeout);
+        match self.transport.send_within(&request, within).await {
+            Ok(response) => Ok(response.status.is_success()),
+            Err(Error::Timeout { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }

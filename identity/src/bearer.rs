@@ -59,6 +59,8 @@ struct Payload {
 /// What a token that was checked says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checked {
+    /// The domain for which it was made.
+    pub issuer: String,
     /// Whose it is: the slug of an app or konnector, or the id of an OAuth client; empty for the command line.
     pub subject: String,
     /// What it allows: rules, separated by spaces. Those of an app are elsewhere.
@@ -130,6 +132,7 @@ impl<'a> Token<'a> {
             return Err(Refused::Expired);
         }
         Ok(Checked {
+            issuer: iss,
             subject: sub,
             scope,
             session: session_id,

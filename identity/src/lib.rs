@@ -7,14 +7,20 @@
 //! - [`browser`]: what a browser says of itself
 //! - [`tries`]: how often somebody may guess a passphrase
 //! - [`invalid_field`]: what is wrong with a value of a request
+//! - [`client`]: OAuth clients, [`grant`]: what they ask for and get, [`allowance`]: how many strangers may register
+//! - [`text`]: what people read
 
+pub mod allowance;
 pub mod bearer;
 pub mod browser;
+pub mod client;
+pub mod grant;
 pub mod invalid_field;
 pub mod passphrase;
 pub mod scope;
 pub mod secrets;
 pub mod session;
+pub mod text;
 pub mod time;
 pub mod token;
 pub mod tries;

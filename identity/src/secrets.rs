@@ -8,8 +8,8 @@ use subtle::ConstantTimeEq as _;
 pub const CSRF_COOKIE: &str = "_csrf";
 /// How long that cookie lives, in seconds.
 pub const CSRF_LIFE: u64 = 3600;
-/// How many letters and digits it has.
-const CSRF_LENGTH: usize = 32;
+/// How many letters and digits random values have.
+const LENGTH: usize = 32;
 
 /// The name of the cookie of a browser from which the owner has logged in before.
 pub const DEVICE_COOKIE: &str = "hamlet-device";
@@ -30,18 +30,27 @@ pub fn new_id() -> String {
 /// # Errors
 /// When the system provides no randomness.
 pub fn new_csrf() -> Result<String, getrandom::Error> {
-    let mut token = String::with_capacity(CSRF_LENGTH);
-    while token.len() < CSRF_LENGTH {
-        let mut bytes = [0; CSRF_LENGTH];
+    letters()
+}
+
+/// A new code with which an OAuth client fetches its tokens. It is the id of a document.
+///
+/// # Errors
+/// When the system provides no randomness.
+pub fn new_code() -> Result<String, getrandom::Error> {
+    letters()
+}
+
+/// Random letters and digits, of about 190 bits.
+fn letters() -> Result<String, getrandom::Error> {
+    let mut token = String::with_capacity(LENGTH);
+    while token.len() < LENGTH {
+        let mut bytes = [0; LENGTH];
         getrandom::fill(&mut bytes)?;
         // Of 256 values, 248 are four times all letters: the others would prefer some.
         let usable = bytes.iter().filter(|byte| usize::from(**byte) < 248);
         let letters = usable.filter_map(|byte| LETTERS.get(usize::from(*byte) % LETTERS.len()));
-        token.extend(
-            letters
-                .take(CSRF_LENGTH - token.len())
-                .map(|it| char::from(*it)),
-        );
+        token.extend(letters.take(LENGTH - token.len()).map(|it| char::from(*it)));
     }
     Ok(token)
 }
@@ -49,7 +58,7 @@ pub fn new_csrf() -> Result<String, getrandom::Error> {
 /// Whether a text has the form of such a value.
 #[must_use]
 pub fn is_csrf(text: &str) -> bool {
-    text.len() == CSRF_LENGTH && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    text.len() == LENGTH && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// Whether two secret texts are the same.

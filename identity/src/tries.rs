@@ -217,7 +217,7 @@ impl Tries {
 }
 
 /// An address of IPv4, or a network of IPv6 as one customer gets it.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => {

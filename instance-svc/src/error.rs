@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use identity::{client::Invalid, grant};
 use service_kit::{
     json_api,
     status::{ServiceError, StatusBuilder, is_transient, reasons, to_status},
@@ -157,6 +158,18 @@ pub enum Error {
         /// How long to wait.
         wait: Duration,
     },
+    /// An OAuth client gets no token.
+    #[error(transparent)]
+    Grant(#[from] grant::Refused),
+    /// Too many OAuth clients wait for their owner, or were registered from one network.
+    #[error(
+        "too many programs were registered here that nobody has let in; wait {} s, then try again",
+        wait.as_secs() + 1
+    )]
+    TooManyClients {
+        /// How long to wait.
+        wait: Duration,
+    },
     /// The instance asks for more than a passphrase.
     #[error(
         "{0} asks for a second factor, which this version cannot check; `hamlet instances auth-mode {0} basic` asks for \
@@ -236,6 +249,19 @@ impl From<Vec<InvalidField>> for Error {
                 Self::Fields(fields)
             }
         }
+    }
+}
+
+impl From<Vec<Invalid>> for Error {
+    fn from(fields: Vec<Invalid>) -> Self {
+        let fields: Vec<InvalidField> = fields.into_iter().map(InvalidField::from).collect();
+        fields.into()
+    }
+}
+
+impl From<Invalid> for Error {
+    fn from(field: Invalid) -> Self {
+        Self::Field(field.into())
     }
 }
 
@@ -319,6 +345,8 @@ impl ServiceError for Error {
             Self::NotOnboarded(_) => (Code::FailedPrecondition, "NOT_ONBOARDED"),
             Self::WrongPassphrase => (Code::PermissionDenied, "PASSPHRASE_WRONG"),
             Self::TooManyTries { .. } => (Code::ResourceExhausted, "TOO_MANY_TRIES"),
+            Self::Grant(_) => (Code::InvalidArgument, "GRANT_REFUSED"),
+            Self::TooManyClients { .. } => (Code::ResourceExhausted, "TOO_MANY_CLIENTS"),
             Self::SecondFactor(_) => (Code::Unimplemented, "NOT_BUILT_YET"),
             Self::NoPermissions { .. } => (Code::NotFound, "APP_NOT_INSTALLED"),
             Self::Disabled(_) => (Code::PermissionDenied, "DISABLED"),
@@ -338,7 +366,9 @@ impl ServiceError for Error {
         };
         let status = StatusBuilder::new(code, reason, self.to_string());
         match self {
-            Self::TooManyTries { wait } => status.retry_after(*wait),
+            Self::TooManyTries { wait } | Self::TooManyClients { wait } => {
+                status.retry_after(*wait)
+            }
             Self::Busy { operation, .. } => {
                 status.with("operation", format!("operations/{operation}"))
             }

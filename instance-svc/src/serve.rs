@@ -16,7 +16,7 @@ use hamlet_proto::{
         tenant_service_server::TenantServiceServer,
     },
 };
-use identity::tries::Tries;
+use identity::{allowance::Allowance, tries::Tries};
 use service_kit::{
     caller::Authenticate,
     contexts::Contexts,
@@ -209,6 +209,7 @@ async fn run(
         texts: Texts::new()?,
         tries: Tries::default(),
         shared_tries: SharedTries::default(),
+        registrations: Allowance::default(),
         backends,
         relayed,
         shutdown: shutdown.clone(),

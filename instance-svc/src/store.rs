@@ -11,6 +11,7 @@ mod found;
 mod host_feeds;
 mod instances;
 pub(crate) mod newcomers;
+mod oauth;
 mod operations;
 mod returned;
 pub(crate) mod scan;
@@ -94,16 +95,16 @@ impl Store {
         self.couch.at(location.couch_cluster)
     }
 
-    /// Whether all nodes of the servers that hold something of an instance are connected.
+    /// Whether all nodes of the servers that hold something of an instance are connected and work.
     ///
     /// # Errors
     /// When a server does not answer.
     pub async fn is_whole(&self, location: DatabaseLocation<'_>) -> Result<bool, couch::Error> {
         let (global, own) = tokio::try_join!(
-            self.couch.global().membership(),
-            self.couch(location)?.membership()
+            self.couch.global().is_whole(),
+            self.couch(location)?.is_whole()
         )?;
-        Ok(global.is_whole() && own.is_whole())
+        Ok(global && own)
     }
 
     /// Makes the global databases with their indexes and views. May be repeated.

@@ -5,24 +5,28 @@
 //! [`origin`] whether a form was sent by a page of its own host.
 
 pub mod accept;
+mod authorize;
+mod consent;
 mod layout;
 mod login;
 pub mod origin;
 mod passphrase;
 mod settings;
 mod texts;
-mod update;
+mod wish;
 
 use base64::Engine as _;
 use sha2::{Digest as _, Sha256};
 
 pub use self::{
+    authorize::AuthorizeForm,
+    consent::ConsentView,
     layout::{FAVICON_PATH, Text, escape, footer, page},
     login::LoginForm,
     passphrase::PassphraseForm,
-    settings::{ChangeForm, SessionRow, SettingsView, WaitingUpdate},
+    settings::{ChangeForm, ClientRow, SessionRow, SettingsView, WaitingUpdate},
     texts::Texts,
-    update::{AskedRule, UpdateView},
+    wish::Wish,
 };
 
 /// The icon of all pages.

@@ -16,6 +16,8 @@ pub struct SettingsView<'a> {
     pub waiting: Vec<WaitingUpdate>,
     /// The sessions, this one first.
     pub sessions: Vec<SessionRow>,
+    /// The programs that were let in.
+    pub clients: Vec<ClientRow>,
     /// The form to change the passphrase.
     pub change: ChangeForm<'a>,
     /// Whether the passphrase was changed just now.
@@ -42,6 +44,17 @@ pub struct SessionRow {
     pub times: (String, String),
     /// Whether it is the reader's own.
     pub is_this: bool,
+}
+
+/// A program that was let in.
+#[derive(Clone, Debug)]
+pub struct ClientRow {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// When it was registered, and when it was used last, for people; empty where that is not known.
+    pub times: (String, String),
 }
 
 /// The values of the form to change the passphrase.
@@ -119,6 +132,16 @@ impl SettingsView<'_> {
             ));
         }
         html.push_str(&button("/auth/logout", &say("settings_log_out")));
+        if !self.clients.is_empty() {
+            html.push_str(&format!(
+                "<h2 id=\"programs\">{}</h2>\n<ul class=\"rows\">\n",
+                say("settings_clients")
+            ));
+            for row in &self.clients {
+                html.push_str(&row.html(&say));
+            }
+            html.push_str("</ul>\n");
+        }
         html.push_str(&self.change.html(&say));
         html
     }
@@ -152,6 +175,26 @@ impl SessionRow {
             )
         };
         format!("<li><div>{browser}<p class=\"help\">{times}</p></div>{end}</li>\n")
+    }
+}
+
+impl ClientRow {
+    fn html(&self, say: &impl Fn(&str) -> String) -> String {
+        let name = escape(&self.name);
+        let times = match (self.times.0.as_str(), self.times.1.as_str()) {
+            ("", _) => String::new(),
+            (since, "") => say("settings_since").replace("{time}", &escape(since)),
+            (since, last) => say("settings_times")
+                .replace("{time}", &escape(since))
+                .replace("{until}", &escape(last)),
+        };
+        let remove = say("settings_remove");
+        format!(
+            "<li><div>{name}<p class=\"help\">{times}</p></div>\
+             <form method=\"post\" action=\"/auth/clients/end\"><input type=\"hidden\" name=\"id\" value=\"{id}\">\
+             <button type=\"submit\" class=\"plain\" aria-label=\"{remove}: {name}\">{remove}</button></form></li>\n",
+            id = escape(&self.id),
+        )
     }
 }
 

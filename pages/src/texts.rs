@@ -99,6 +99,9 @@ mod tests {
                         "{used}",
                         "{version}",
                         "{what}",
+                        "{host}",
+                        "{kind}",
+                        "{list}",
                     ] {
                         assert_eq!(
                             one.contains(slot),

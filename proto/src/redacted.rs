@@ -4,8 +4,8 @@ use std::fmt::{Debug, Formatter, Result};
 
 use crate::hamlet::instance::v1::{
     AppPage, AuthenticateRequest, CheckRegisterTokenRequest, CreateInstanceRequest,
-    CreateInstanceResult, RegisterLink, RegisterPassphraseRequest, ResetLink, SetPassphraseRequest,
-    Token,
+    CreateInstanceResult, OauthClient, RegisterLink, RegisterPassphraseRequest, ResetLink,
+    SetPassphraseRequest, Token,
 };
 
 impl Debug for AppPage {
@@ -62,6 +62,16 @@ impl Debug for RegisterPassphraseRequest {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         f.debug_struct("RegisterPassphraseRequest")
             .field("iterations", &self.iterations)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Debug for OauthClient {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.debug_struct("OauthClient")
+            .field("client_id", &self.client_id)
+            .field("client_name", &self.client_name)
+            .field("software_id", &self.software_id)
             .finish_non_exhaustive()
     }
 }

@@ -202,6 +202,25 @@ async fn another_write_after_a_death_leaves_two_leaves_and_a_deletion_one_of_the
 }
 
 #[tokio::test]
+async fn a_cluster_is_whole_when_each_node_answers() {
+    let it = Fixture::new(1).await;
+    let couch = it.nodes[0].couch();
+    assert!(couch.is_whole().await.unwrap());
+    it.cluster.pause(2);
+    let membership = couch.membership().await.unwrap();
+    assert_eq!(membership.all_nodes, membership.cluster_nodes);
+    assert!(!couch.is_whole().await.unwrap());
+    it.cluster.resume(2).await;
+    assert!(couch.is_whole().await.unwrap());
+    it.cluster.kill(1);
+    assert!(!couch.is_whole().await.unwrap());
+    it.cluster.start_node(1).await;
+    assert!(couch.is_whole().await.unwrap());
+    // One node alone.
+    assert!(it.replicas[0].couch().is_whole().await.unwrap());
+}
+
+#[tokio::test]
 async fn a_database_that_was_deleted_while_a_node_was_away_is_gone_there_too() {
     for seed in 0..3 {
         let it = Fixture::new(seed).await;

@@ -72,6 +72,8 @@ const LINK: &str = "hamlet.instance.v1.InstanceService/GetRegisterLink";
 const ROTATE: &str = "hamlet.instance.v1.InstanceService/RotateRegisterLink";
 const PASSPHRASE: &str = "hamlet.instance.v1.InstanceService/SetPassphrase";
 const TOKEN: &str = "hamlet.instance.v1.InstanceService/CreateToken";
+const CLIENT: &str = "hamlet.instance.v1.InstanceService/RegisterOauthClient";
+const SOFTWARE: &str = "hamlet.instance.v1.InstanceService/FindOauthClient";
 const SESSIONS: &str = "hamlet.instance.v1.InstanceService/CleanSessions";
 const REVOKE: &str = "hamlet.instance.v1.InstanceService/RevokeTokens";
 const PURGE_ORPHANS: &str = "hamlet.instance.v1.InstanceService/PurgeOrphans";
@@ -294,6 +296,11 @@ fn secrets() -> Vec<Case> {
         let scopes = json!(["io.cozy.files"]);
         alice(json!({"audience": format!("AUDIENCE_{audience}"), "subject": subject, "scopes": scopes, "lifetime": lifetime}))
     };
+    let client = |uri: &str, client_name: &str, software_id: &str, request_id: &str| {
+        alice(json!({
+            "redirect_uris": [uri], "client_name": client_name, "software_id": software_id, "request_id": request_id
+        }))
+    };
     let rules: Vec<String> = (0..101).map(|it| format!("io.cozy.files:GET:{it}")).collect();
     let files = json!(["io.cozy.files"]);
     let mut cases = Vec::new();
@@ -351,6 +358,13 @@ fn secrets() -> Vec<Case> {
         field(TOKEN, living("CLI", "", "360000s"), "lifetime", "at most"),
         field(TOKEN, living("REFRESH", "client", "60s"), "lifetime", "does not expire"),
         state(TOKEN, token("APP", "nothing", json!([])), Code::NotFound, "APP_NOT_FOUND", "nothing"),
+        field(CLIENT, client("app://cb", "", "soft", ""), "client_name", "is missing"),
+        field(CLIENT, client("app://cb", "Reader", "", ""), "software_id", "is missing"),
+        field(CLIENT, client("/cb", "Reader", "soft", ""), "redirect_uris", "looks like https://app.example/callback"),
+        field(CLIENT, client("javascript:x", "Reader", "soft", ""), "redirect_uris", "no address"),
+        field(CLIENT, client("app://cb", &long(1025), "soft", ""), "client_name", "use a shorter one"),
+        field(CLIENT, client("app://cb", "Reader", "soft", "a b"), "request_id", "best a UUID"),
+        state(SOFTWARE, alice(json!({"software_id": "none"})), Code::NotFound, "OAUTH_CLIENT_NOT_FOUND", "none"),
         state(TOKEN, token("ACCESS", "nobody", files), Code::NotFound, "OAUTH_CLIENT_NOT_FOUND", "nobody"),
     ]);
     cases

@@ -167,8 +167,10 @@ async fn an_update_that_asks_for_more_waits_for_the_owner() {
     for part in [
         "An update waits for your word",
         "Pad, version 2.0.0",
-        "delete: your files",
-        "read, add, change and delete: your contacts",
+        "Your files and folders",
+        "see · delete",
+        "Your contacts",
+        "see · add · change · delete",
         "The app says: To show what you wrote",
     ] {
         assert!(page.text.contains(part), "{part}: {page:?}");

@@ -1,18 +1,26 @@
 //! The way of a person, in a real browser: from the link to an app, out and in again.
 #![allow(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     reason = "a failed expectation is the test failing"
 )]
 
 use std::{fs, path::Path, time::Duration};
 
 use hamlet_tests::{
+    browser::Browser,
     chromium::{Chromium, Window},
     daemon::{Daemon, Options},
     programs::root,
 };
+use reqwest::Method;
+use serde_json::json;
 use tempfile::TempDir;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    time::{Instant, sleep},
+};
 
 const PASSPHRASE: &str = "four words for nobody";
 const NEXT: &str = "other words for somebody";
@@ -164,4 +172,117 @@ async fn an_owner_gets_in_without_scripts() {
         .inspect("settings-without-scripts", Window::Wide)
         .await;
     browser.close().await;
+}
+
+/// A program of somebody else: it waits for the browser at an address of this machine.
+async fn program() -> (String, tokio::task::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!(
+        "http://localhost:{}/callback",
+        listener.local_addr().unwrap().port()
+    );
+    let answers = tokio::spawn(async move {
+        const ANSWER: &[u8] =
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\nconnection: close\r\n\r\n\
+            <!doctype html><title>Reader</title><h1>Welcome back</h1>";
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            let _read = stream.read(&mut request).await;
+            let _written = stream.write_all(ANSWER).await;
+        }
+    });
+    (address, answers)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_lets_a_program_in_and_puts_it_out() {
+    let world = World::start();
+    let (callback, answers) = program().await;
+    for (window, name) in [(Window::Wide, "dora"), (Window::Phone, "emil")] {
+        let Some(browser) = Chromium::start(window, true).await else {
+            return;
+        };
+        let domain = world.add(name, "--locale en");
+        let link = format!("instances register-link {domain}");
+        let link = world.daemon.cli().run(&link).done().out;
+        let token = link.trim().split_once("registerToken=").unwrap().1;
+        let mut program = Browser::new(&world.daemon.public, &domain);
+        let fields = [("register_token", token), ("passphrase", PASSPHRASE)];
+        program.post("/settings/passphrase", &fields).await;
+        program.cookies.clear();
+        let registration = json!({
+            "redirect_uris": [callback], "client_name": "Reader", "software_id": "org.example.reader",
+            "client_uri": "https://reader.example/"
+        });
+        let register = program
+            .request(Method::POST, "/auth/register")
+            .header("accept", "application/json")
+            .header("content-type", "application/json")
+            .body(registration.to_string());
+        let client = program.send(register).await.json();
+        let text = |name: &str| client[name].as_str().unwrap().to_owned();
+        let (id, secret) = (text("client_id"), text("client_secret"));
+
+        // Who is not logged in logs in first, and comes back.
+        let ask = format!(
+            "http://{domain}/auth/authorize?client_id={id}&redirect_uri={callback}&response_type=code&state=s\
+             &scope=io.cozy.files:GET+io.cozy.contacts+org.example.songs:GET,POST"
+        );
+        browser.open(&ask).await;
+        browser.fill("#passphrase", PASSPHRASE).await;
+        browser.click("form button[type=submit]").await;
+        browser.see("#authorize").await;
+        assert_eq!(browser.text("h1").await, "Reader asks for access");
+        browser.inspect("consent", window).await;
+        browser.click("button[value=refuse]").await;
+        assert_eq!(browser.text("h1").await, "Welcome back");
+        let refused = browser.address().await;
+        assert!(refused.contains("error=access_denied"), "{refused}");
+        browser.open(&ask).await;
+        browser.click("button[value=allow]").await;
+        assert_eq!(browser.text("h1").await, "Welcome back");
+        let address = browser.address().await;
+        let code = address.split_once("&code=").unwrap().1;
+        let code = code.split('&').next().unwrap();
+
+        // The program gets tokens, and others.
+        let proof = [("client_id", id.as_str()), ("client_secret", &secret)];
+        let fetch = [
+            proof[0],
+            proof[1],
+            ("grant_type", "authorization_code"),
+            ("code", code),
+        ];
+        let tokens = program.post("/auth/access_token", &fetch).await.json();
+        let refresh = tokens["refresh_token"].as_str().unwrap();
+        let renew = [
+            proof[0],
+            proof[1],
+            ("grant_type", "refresh_token"),
+            ("refresh_token", refresh),
+        ];
+        let renewed = program.post("/auth/access_token", &renew).await;
+        assert_eq!(renewed.status.as_u16(), 200, "{renewed:?}");
+
+        // The owner takes the access away.
+        browser.open(&format!("http://{domain}/settings")).await;
+        browser.see("#programs").await;
+        browser.inspect("settings-with-programs", window).await;
+        browser
+            .click("form[action='/auth/clients/end'] button")
+            .await;
+        let end = Instant::now() + Duration::from_secs(30);
+        while program
+            .post("/auth/access_token", &renew)
+            .await
+            .status
+            .as_u16()
+            != 400
+        {
+            assert!(Instant::now() < end, "the program is never put out");
+            sleep(Duration::from_millis(50)).await;
+        }
+        browser.close().await;
+    }
+    answers.abort();
 }

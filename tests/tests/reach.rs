@@ -402,6 +402,8 @@ fn route_is_open(method: &Method, path: &str) -> Option<Open> {
         "/settings/instance" if *method == Method::PUT => To("io.cozy.settings:PUT"),
         "/settings/passphrase" | "/settings/hint" if read => To("io.cozy.settings:GET"),
         "/settings/passphrase" | "/settings/hint" => To("io.cozy.settings:PUT"),
+        "/settings/clients" => To("io.cozy.oauth.clients:GET"),
+        "/settings/clients/{id}" => To("io.cozy.oauth.clients:DELETE"),
         "/settings/sessions" => To("io.cozy.sessions:GET"),
         "/settings/sessions/{id}" => To("io.cozy.sessions:DELETE"),
         // What every token of the instance opens, and what is not built.

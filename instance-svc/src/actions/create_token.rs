@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use couch::Exchange;
 use hamlet_proto::hamlet::apps::v1::app;
+use identity::client::is_id;
 use service_kit::secret::Secret;
 use tonic::Code;
 
@@ -71,9 +72,7 @@ impl Wanted {
             Audience::App | Audience::Konnector => {
                 "is no slug; name the app or konnector, such as drive"
             }
-            Audience::Access | Audience::Refresh | Audience::Registration
-                if is_client_id(subject) =>
-            {
+            Audience::Access | Audience::Refresh | Audience::Registration if is_id(subject) => {
                 return Ok(());
             }
             Audience::Access | Audience::Refresh | Audience::Registration => {
@@ -104,15 +103,6 @@ impl Wanted {
         }
         Ok(())
     }
-}
-
-/// Ids that begin with `_` are reserved by CouchDB.
-fn is_client_id(text: &str) -> bool {
-    (1..=128).contains(&text.len())
-        && !text.starts_with('_')
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
 fn invalid(field: &str, wrong: String) -> InvalidField {

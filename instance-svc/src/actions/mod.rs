@@ -24,7 +24,7 @@ pub(crate) mod list;
 pub(crate) mod list_operations;
 pub(crate) mod list_sessions;
 pub(crate) mod log_in;
-pub(crate) mod oauth_client;
+pub(crate) mod oauth;
 pub(crate) mod register_passphrase;
 pub(crate) mod request;
 pub(crate) mod resolve;

@@ -1,5 +1,7 @@
 //! What a token allows: the rules of its scope, and those of the app for which it stands.
 
+use identity::grant::is_login;
+
 use super::authenticate::{Authentication, ProvenWith, Who};
 use crate::{
     domain::{instance::InstanceDocument, scope::Rule},
@@ -24,21 +26,34 @@ impl Authentication<'_> {
             kind @ (ProvenWith::App | ProvenWith::Konnector) => {
                 self.rules_of_app(document, kind, &who.subject).await
             }
-            ProvenWith::OAuth | ProvenWith::Cli => {
-                let mut rules = Vec::new();
-                for text in who.scope.split(' ').filter(|text| !text.is_empty()) {
-                    if let Some(slug) = text.strip_prefix(LINKED) {
-                        let of_app = self.rules_of_app(document, ProvenWith::App, slug);
-                        rules.extend(of_app.await?);
-                    } else {
-                        // A rule that this version does not know allows nothing.
-                        let name = format!("rule{}", rules.len());
-                        rules.extend(Rule::parse(text).map(|rule| (name, rule)));
-                    }
-                }
-                Ok(rules)
+            ProvenWith::OAuth | ProvenWith::Cli => self.rules_of_scope(document, &who.scope).await,
+        }
+    }
+
+    /// The rules of a scope. That of a login alone has none: it says who the owner is, and opens nothing.
+    ///
+    /// # Errors
+    /// As [`Self::rules_of`].
+    pub(crate) async fn rules_of_scope(
+        &self,
+        document: &InstanceDocument,
+        scope: &str,
+    ) -> Result<Vec<(String, Rule)>, Error> {
+        let mut rules = Vec::new();
+        if is_login(scope) {
+            return Ok(rules);
+        }
+        for text in scope.split(' ').filter(|text| !text.is_empty()) {
+            if let Some(slug) = text.strip_prefix(LINKED) {
+                let of_app = self.rules_of_app(document, ProvenWith::App, slug);
+                rules.extend(of_app.await?);
+            } else {
+                // A rule that this version does not know allows nothing.
+                let name = format!("rule{}", rules.len());
+                rules.extend(Rule::parse(text).map(|rule| (name, rule)));
             }
         }
+        Ok(rules)
     }
 
     /// The rules of an installed app or konnector. They are in its permission document and nowhere else.

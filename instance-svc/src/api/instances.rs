@@ -13,10 +13,11 @@ use hamlet_proto::{
         BlockInstanceRequest, CheckContextRequest, CheckContextResponse, CleanSessionsRequest,
         CountInstancesRequest, CountInstancesResponse, CreateInstanceRequest, CreateInstanceResult,
         CreateResetLinkRequest, CreateTokenRequest, DeleteInstanceRequest, DeleteInstanceResult,
-        GetInstanceRequest, GetRegisterLinkRequest, Instance, ListConflictsRequest,
-        ListContextsRequest, ListContextsResponse, ListInstancesRequest, ListInstancesResponse,
-        ListOrphansRequest, NameConflict, Orphan, PurgeOrphansRequest, PurgeOrphansResult,
-        RegisterLink, RevokeTokensRequest, RotateRegisterLinkRequest, SetPassphraseRequest, Token,
+        FindOauthClientRequest, GetInstanceRequest, GetRegisterLinkRequest, Instance,
+        ListConflictsRequest, ListContextsRequest, ListContextsResponse, ListInstancesRequest,
+        ListInstancesResponse, ListOrphansRequest, NameConflict, OauthClient, Orphan,
+        PurgeOrphansRequest, PurgeOrphansResult, RegisterLink, RegisterOauthClientRequest,
+        RevokeTokensRequest, RotateRegisterLinkRequest, SetPassphraseRequest, Token,
         UnblockInstanceRequest, UndeleteInstanceRequest, UpdateInstanceRequest,
         instance_service_server::InstanceService,
     },
@@ -26,7 +27,7 @@ use service_kit::{caller::Caller, contexts::DEFAULT, secret::Secret, status};
 use tonic::{Request, Response, Status};
 
 use super::{
-    Shared, change,
+    Shared, change, oauth,
     operations::show,
     page_token::{self, Position},
     passphrase, tokens,
@@ -481,6 +482,24 @@ impl InstanceService for Instances {
         Caller::of(&request)?.require_admin()?;
         let token = tokens::create(&self.0, request.into_inner()).await?;
         Ok(Response::new(token))
+    }
+
+    async fn register_oauth_client(
+        &self,
+        request: Request<RegisterOauthClientRequest>,
+    ) -> Result<Response<OauthClient>, Status> {
+        Caller::of(&request)?.require_admin()?;
+        let client = oauth::register(&self.0, request.into_inner()).await?;
+        Ok(Response::new(client))
+    }
+
+    async fn find_oauth_client(
+        &self,
+        request: Request<FindOauthClientRequest>,
+    ) -> Result<Response<OauthClient>, Status> {
+        Caller::of(&request)?.require_admin()?;
+        let client = oauth::search(&self.0, &request.into_inner()).await?;
+        Ok(Response::new(client))
     }
 
     async fn clean_sessions(

@@ -6,6 +6,7 @@ pub(crate) mod features;
 pub(crate) mod identity;
 pub(crate) mod instances;
 pub(crate) mod json;
+mod oauth;
 pub(crate) mod operations;
 pub(crate) mod owner;
 mod page_token;
@@ -18,18 +19,19 @@ mod tokens;
 
 use std::sync::Arc;
 
-use ::identity::tries::Tries;
+use ::identity::{allowance::Allowance, tries::Tries};
 use hamlet_pages::Texts;
 use service_kit::{contexts::Contexts, secret::Keyring};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     actions::{
-        adopt, authenticate::Authentication, derive::Deriver, log_in::LogIn,
+        adopt, authenticate::Authentication, derive::Deriver, log_in::LogIn, oauth::OAuth,
         share_tries::SharedTries,
     },
     clock::Clock,
     config::Config,
+    domain::instance::InstanceDocument,
     host_changes::HostChanges,
     operations::{Engine, Peers, Sealing, backend::Backends, orphans::Orphans, relay},
     store::Store,
@@ -59,6 +61,8 @@ pub(crate) struct Parts {
     pub(crate) tries: Tries,
     /// What other replicas know of that.
     pub(crate) shared_tries: SharedTries,
+    /// How many OAuth clients strangers have registered.
+    pub(crate) registrations: Allowance,
     pub(crate) backends: Backends,
     pub(crate) relayed: relay::Requests,
     /// Streams without an end of their own end with it.
@@ -76,6 +80,16 @@ impl Shared {
             store: &self.store,
             clock: &self.clock,
             contexts: &self.contexts,
+        }
+    }
+
+    /// Serves the OAuth clients of an instance.
+    pub(crate) fn oauth<'a>(&'a self, id: &'a str, instance: &'a InstanceDocument) -> OAuth<'a> {
+        OAuth {
+            store: &self.store,
+            clock: &self.clock,
+            id,
+            instance,
         }
     }
 

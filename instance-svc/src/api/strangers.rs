@@ -16,7 +16,7 @@ use url::form_urlencoded;
 use crate::{domain::bearer::Refused, error::Error};
 
 /// The methods and paths for strangers. A path that ends in a slash stands for all below it; `HEAD` is as `GET`.
-const FOR_STRANGERS: [(&Method, &str); 21] = [
+const FOR_STRANGERS: [(&Method, &str); 29] = [
     (&Method::GET, "/"),
     (&Method::GET, "/.well-known/change-password"),
     (&Method::GET, "/assets/"),
@@ -34,6 +34,16 @@ const FOR_STRANGERS: [(&Method, &str); 21] = [
     (&Method::POST, "/settings/apps/"),
     (&Method::GET, "/settings/konnectors/"),
     (&Method::POST, "/settings/konnectors/"),
+    // OAuth clients: they say themselves who they are, with a secret or the token of their registration.
+    (&Method::POST, "/auth/register"),
+    (&Method::GET, "/auth/register/"),
+    (&Method::PUT, "/auth/register/"),
+    (&Method::DELETE, "/auth/register/"),
+    (&Method::POST, "/auth/access_token"),
+    // A stranger is led to the login.
+    (&Method::GET, "/auth/authorize"),
+    (&Method::POST, "/auth/authorize"),
+    (&Method::POST, "/auth/clients/end"),
     // What is not built yet.
     (&Method::GET, "/auth/"),
     (&Method::POST, "/auth/"),

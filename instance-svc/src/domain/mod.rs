@@ -14,7 +14,6 @@ pub mod instance;
 pub mod locale;
 pub mod location;
 pub mod name;
-pub(crate) mod oauth_client;
 pub mod operation;
 pub mod operation_filter;
 pub mod orphan;

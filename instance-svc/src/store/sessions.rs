@@ -37,7 +37,7 @@ pub(crate) struct Login {
 }
 
 impl Store {
-    fn of_sessions(
+    pub(super) fn database_of(
         &self,
         location: DatabaseLocation<'_>,
         doctype: &str,
@@ -53,7 +53,7 @@ impl Store {
         id: &str,
     ) -> Result<Option<Document<Session>>, couch::Error> {
         let [sessions, _] = SESSIONS;
-        match self.of_sessions(location, sessions)?.get::<Value>(id).await {
+        match self.database_of(location, sessions)?.get::<Value>(id).await {
             Err(couch::Error::DatabaseMissing { .. }) => Ok(None),
             found => Ok(found?.and_then(readable)),
         }
@@ -104,13 +104,13 @@ impl Store {
     }
 
     /// Writes a new document. The first one makes its database, as in other software.
-    async fn add_to(
+    pub(super) async fn add_to(
         &self,
         location: DatabaseLocation<'_>,
         doctype: &str,
         document: &BulkDoc,
     ) -> Result<(), couch::Error> {
-        let database = self.of_sessions(location, doctype)?;
+        let database = self.database_of(location, doctype)?;
         let documents = std::slice::from_ref(document);
         match database.bulk_create_missing(documents).await {
             Err(couch::Error::DatabaseMissing { .. }) => {
@@ -133,7 +133,7 @@ impl Store {
         session: &Document<Session>,
     ) -> Result<Exchange, couch::Error> {
         let [sessions, _] = SESSIONS;
-        self.of_sessions(location, sessions)?
+        self.database_of(location, sessions)?
             .compare_and_set(&session.id, &session.rev, &session.body)
             .await
     }
@@ -148,7 +148,7 @@ impl Store {
         id: &str,
     ) -> Result<bool, couch::Error> {
         let [sessions, _] = SESSIONS;
-        let database = self.of_sessions(location, sessions)?;
+        let database = self.database_of(location, sessions)?;
         loop {
             let found = match database.get::<Value>(id).await {
                 Err(couch::Error::DatabaseMissing { .. }) => None,
@@ -172,7 +172,7 @@ impl Store {
         sessions: &[&str],
     ) -> Result<Vec<Login>, couch::Error> {
         let [_, logins] = SESSIONS;
-        let database = self.of_sessions(location, logins)?;
+        let database = self.database_of(location, logins)?;
         // The index is one that other software has, too. Every login has a system; which one does not matter.
         let query = Find::new(json!({"os": {"$gt": null}, "session_id": {"$in": sessions}}))
             .use_index("by-os-browser-ip", None)
@@ -194,7 +194,7 @@ impl Store {
         source_id: &str,
         kind: &str,
     ) -> Result<Option<Document<Map<String, Value>>>, couch::Error> {
-        let database = self.of_sessions(location, "io.cozy.permissions")?;
+        let database = self.database_of(location, "io.cozy.permissions")?;
         let query = Find::new(json!({"source_id": source_id, "type": kind}))
             .use_index("by-source-and-type", None)
             .limit(1);

@@ -1,16 +1,13 @@
-//! The settings of the vault, and other documents that passphrases and sessions concern.
+//! The settings of the vault.
 
-use couch::{BulkDoc, ClaimOutcome, DbName, Document, Exchange, Removal, Rev};
-use futures::TryStreamExt as _;
+use couch::{ClaimOutcome, DbName, Document, Exchange, Removal, Rev};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::Store;
 use crate::domain::{
     databases::SETTINGS, location::DatabaseLocation, passphrase::credentials::VAULT_SETTINGS_ID,
 };
-
-/// The doctype of OAuth clients.
-const CLIENTS: &str = "io.cozy.oauth.clients";
 
 impl Store {
     /// The settings of the vault.
@@ -48,59 +45,6 @@ impl Store {
         })
     }
 
-    /// An OAuth client of an instance.
-    pub async fn oauth_client(
-        &self,
-        location: DatabaseLocation<'_>,
-        id: &str,
-    ) -> Result<Option<Document<Map<String, Value>>>, couch::Error> {
-        self.of_instance(location, CLIENTS, id).await
-    }
-
-    /// All OAuth clients of an instance.
-    pub(crate) async fn oauth_clients(
-        &self,
-        location: DatabaseLocation<'_>,
-    ) -> Result<Vec<Document<Map<String, Value>>>, couch::Error> {
-        match self.all_of(location, CLIENTS)?.try_collect().await {
-            Err(couch::Error::DatabaseMissing { .. }) => Ok(Vec::new()),
-            read => read,
-        }
-    }
-
-    /// Writes a new OAuth client of an instance, whose id nobody else has.
-    ///
-    /// # Errors
-    /// When the database fails; the write may have succeeded all the same.
-    pub(crate) async fn add_oauth_client(
-        &self,
-        location: DatabaseLocation<'_>,
-        id: &str,
-        client: &Map<String, Value>,
-    ) -> Result<(), couch::Error> {
-        let name = DbName::instance(location.prefix, CLIENTS)?;
-        let database = self.couch(location)?.database(&name);
-        database
-            .bulk_create_missing(&[BulkDoc::create(id, client)?])
-            .await
-    }
-
-    /// Replaces an OAuth client, if it is still at `rev`.
-    ///
-    /// # Errors
-    /// When the database fails; the write may have succeeded all the same.
-    pub async fn replace_oauth_client(
-        &self,
-        location: DatabaseLocation<'_>,
-        client: &Document<Map<String, Value>>,
-    ) -> Result<Exchange, couch::Error> {
-        let name = DbName::instance(location.prefix, CLIENTS)?;
-        self.couch(location)?
-            .database(&name)
-            .compare_and_set(&client.id, &client.rev, &client.body)
-            .await
-    }
-
     /// Removes a database of an instance. Returns whether there was one.
     ///
     /// # Errors
@@ -116,12 +60,12 @@ impl Store {
     }
 
     /// A document of an instance; `None` also when its database does not exist.
-    async fn of_instance(
+    pub(super) async fn of_instance<T: DeserializeOwned>(
         &self,
         location: DatabaseLocation<'_>,
         doctype: &str,
         id: &str,
-    ) -> Result<Option<Document<Map<String, Value>>>, couch::Error> {
+    ) -> Result<Option<Document<T>>, couch::Error> {
         let name = DbName::instance(location.prefix, doctype)?;
         match self.couch(location)?.database(&name).get(id).await {
             Err(couch::Error::DatabaseMissing { .. }) => Ok(None),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     NODE_NAMES, changes,
     route::Route,
-    state::{Inner, Life},
+    state::{Inner, Life, NODES},
     wire::{Answer, Call, encoded},
 };
 
@@ -18,6 +18,7 @@ impl Inner {
         let answer = match Route::of(&call) {
             Route::Own => self.ask(at, &call).await,
             Route::Membership => self.membership(),
+            Route::Node { name } => self.of_node(&name, &call).await,
             Route::AnyServer => {
                 let node = self.pick(&self.live_nodes()).unwrap_or(at);
                 changes::mark_info(self.ask(node, &call).await, node)
@@ -85,13 +86,28 @@ impl Inner {
     }
 
     fn membership(&self) -> Answer {
-        let live: Vec<&str> = self
-            .live_nodes()
-            .iter()
-            .map(|node| NODE_NAMES[*node])
+        // A node that hangs stays connected, for about a minute in a real cluster.
+        let connected: Vec<&str> = (0..NODES)
+            .filter(|node| self.pulse(*node).life != Life::Dead)
+            .map(|node| NODE_NAMES[node])
             .collect();
-        let body = json!({ "all_nodes": live, "cluster_nodes": NODE_NAMES });
+        let body = json!({ "all_nodes": connected, "cluster_nodes": NODE_NAMES });
         Answer::json(StatusCode::OK, &body)
+    }
+
+    /// What a node answers to a question about itself, when it does not hang any more.
+    async fn of_node(&self, name: &str, call: &Call) -> Answer {
+        let node = NODE_NAMES.iter().position(|it| *it == name);
+        let path = call.path.split('/').skip(3).collect::<Vec<_>>().join("/");
+        let call = Call::new(call.method.clone(), &format!("/_node/_local/{path}"));
+        if let Some(node) = node {
+            self.until_awake(node).await;
+            if self.is_live(node) {
+                return self.ask(node, &call).await;
+            }
+        }
+        let body = json!({ "error": "not_found", "reason": format!("no such node: {name}") });
+        Answer::json(StatusCode::NOT_FOUND, &body)
     }
 
     /// A majority read: the coordinator and one more node exchange what they have of the document first.

@@ -11,6 +11,8 @@ pub(super) enum Route {
     Own,
     /// The list of the nodes.
     Membership,
+    /// The node with this name answers, for itself.
+    Node { name: String },
     /// Any node answers for the whole server.
     AnyServer,
     /// A database is created or deleted.
@@ -38,6 +40,11 @@ impl Route {
         let first = segments[0];
         match first {
             "_membership" => return Self::Membership,
+            "_node" if segments.get(1).is_some_and(|name| *name != "_local") => {
+                return Self::Node {
+                    name: decoded(segments[1]),
+                };
+            }
             "_all_dbs" | "_dbs_info" => return Self::AnyServer,
             "" => return Self::Own,
             own if own.starts_with('_') && !matches!(own, "_users" | "_replicator") => {
@@ -99,6 +106,13 @@ mod tests {
         let document = |path: &str| path.to_owned();
         assert_eq!(of(Method::GET, "/"), Route::Own);
         assert_eq!(of(Method::GET, "/_up"), Route::Own);
+        assert_eq!(of(Method::GET, "/_node/_local/_stats"), Route::Own);
+        assert_eq!(
+            of(Method::GET, "/_node/couchdb%40node1/_stats"),
+            Route::Node {
+                name: "couchdb@node1".to_owned()
+            }
+        );
         assert_eq!(
             of(Method::PUT, "/global%2Fx?q=1"),
             Route::Database { db: db() }

@@ -4,11 +4,13 @@ mod add;
 mod auth_mode;
 mod block;
 mod clean_sessions;
+mod client_oauth;
 mod conflicts;
 mod count;
 mod debug;
 mod destroy;
 mod disabled;
+mod find_oauth_client;
 mod fsck;
 mod ls;
 mod modify;
@@ -55,6 +57,8 @@ command_group! {
         TokenKonnector(token_konnector::TokenKonnector),
         TokenOauth(token_oauth::TokenOauth),
         RefreshTokenOauth(refresh_token_oauth::RefreshTokenOauth),
+        ClientOauth(client_oauth::ClientOauth),
+        FindOauthClient(find_oauth_client::FindOauthClient),
         CleanSessions(clean_sessions::CleanSessions),
         RevokeTokens(revoke_tokens::RevokeTokens),
         Fsck(fsck::Fsck),

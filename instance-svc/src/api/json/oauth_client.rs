@@ -1,6 +1,7 @@
 //! `/instances/oauth_client`.
 
 use axum::extract::State;
+use identity::client::Registration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use service_kit::json_api::{
@@ -9,8 +10,11 @@ use service_kit::json_api::{
 };
 use utoipa::{IntoParams, ToSchema};
 
-use super::{parameters::refused, show::find};
-use crate::{actions::oauth_client, api::Shared, domain::oauth_client::Registration};
+use super::{parameters::refused, show::find, write::Write};
+use crate::{
+    actions::oauth::{Registrant, require_kept},
+    api::Shared,
+};
 
 /// The parameters of a registration. Those about the onboarding are not used.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -77,22 +81,34 @@ pub(super) struct FoundClient {
     path = "/instances/oauth_client",
     operation_id = "register_oauth_client",
     tag = "instances",
-    params(RegistrationParameters),
+    params(
+        RegistrationParameters,
+        ("Idempotency-Key" = Option<String>, Header, description = "The id of the request. A request with the same id and the \
+            same parameters finds the client of the first")
+    ),
     responses((status = 200, description = "The client, with its secret", body = RegisteredClient, content_type = "application/json"))
 )]
 pub(super) async fn register(
     State(shared): State<Shared>,
     Administrator(_): Administrator,
+    write: Write,
     Query(parameters): Query<RegistrationParameters>,
 ) -> Result<Json<RegisteredClient>, Error> {
     let found = find(&shared, &parameters.domain.unwrap_or_default()).await?;
+    require_kept(&found).map_err(refused)?;
     let asked = Registration {
-        redirect_uri: parameters.redirect_uri.unwrap_or_default(),
+        redirect_uris: parameters.redirect_uri.into_iter().collect(),
         client_name: parameters.client_name.unwrap_or_default(),
         software_id: parameters.software_id.unwrap_or_default(),
         allow_login_scope: parameters.allow_login_scope.unwrap_or_default(),
+        ..Registration::default()
     };
-    let registered = oauth_client::register(&shared.store, &shared.clock, &found, &asked)
+    let by = Registrant::Administrator {
+        request_id: &write.request_id,
+    };
+    let registered = shared
+        .oauth(&found.id, &found.document.body)
+        .register(&asked, by)
         .await
         .map_err(refused)?;
     Ok(Json(RegisteredClient {
@@ -118,7 +134,9 @@ pub(super) async fn search(
 ) -> Result<Json<FoundClient>, Error> {
     let found = find(&shared, &parameters.domain.unwrap_or_default()).await?;
     let software = parameters.software_id.unwrap_or_default();
-    let client = oauth_client::find(&shared.store, &found, &software)
+    let client = shared
+        .oauth(&found.id, &found.document.body)
+        .find(&software)
         .await
         .map_err(refused)?;
     Ok(Json(FoundClient {

@@ -35,7 +35,7 @@ const NAMES: [(&str, &str); 38] = [
     ("passphrase", "Passphrase"),
     ("phone", "Phone"),
     ("public_name", "PublicName"),
-    ("redirect_uri", "RedirectURI"),
+    ("redirect_uris", "RedirectURI"),
     ("request_id", "Idempotency-Key"),
     ("scopes", "Scope"),
     ("settings", "Settings"),

@@ -58,7 +58,7 @@ pub(in crate::api) struct Asked {
     pub(in crate::api) who: Option<Who>,
     /// The host as the browser sent it: ASCII, with its port.
     pub(in crate::api) host: String,
-    address: IpAddr,
+    pub(in crate::api) address: IpAddr,
     pub(in crate::api) headers: HeaderMap,
     pub(in crate::api) query: String,
 }
@@ -241,7 +241,11 @@ impl Asked {
     /// Shows a page: as HTML, or its content for programs. A page with a form is HTML whatever the program accepts.
     pub(in crate::api) fn page(&self, shared: &Shared, shown: &Shown<'_>) -> Response {
         let language = self.language(shared);
-        let fill = |text: &String| text.replace("{name}", &self.tenant.domain);
+        let fill = |text: &String| {
+            let text = text.replace("{name}", &self.tenant.domain);
+            let slots = shown.slots.iter();
+            slots.fold(text, |text, (slot, value)| text.replace(slot, value))
+        };
         let mut texts = shared.texts.all(shown.key, &language).iter().map(fill);
         let text = Text {
             title: texts.next().unwrap_or_default(),
@@ -275,7 +279,13 @@ impl Asked {
             headers.insert(CONTENT_LANGUAGE, language);
         }
         if media_type == MediaType::Html {
-            let forms = is_form.then(|| self.form_targets(shared));
+            let forms = is_form.then(|| {
+                let own = self.form_targets(shared);
+                match &shown.leads_to {
+                    Some(more) => format!("{own} {more}"),
+                    None => own,
+                }
+            });
             if let Ok(policy) = HeaderValue::try_from(hamlet_pages::policy(forms.as_deref())) {
                 headers.insert(CONTENT_SECURITY_POLICY, policy);
             }

@@ -9,7 +9,7 @@ use service_kit::{secret::Secret, status::ServiceError as _};
 use tonic::Code;
 
 use super::{
-    Asked, document, is_onboarding, onboarding,
+    Asked, authorize, document, is_onboarding, onboarding,
     reply::{Shown, json_answer, see_other, with_cookies},
     submission::{Form, Unreadable},
 };
@@ -74,7 +74,7 @@ async fn form(
 }
 
 /// Every answer of a form renews the cookie that the form has to repeat.
-fn with_csrf(
+pub(super) fn with_csrf(
     shared: &Shared,
     asked: &Asked,
     document: &InstanceDocument,
@@ -123,7 +123,7 @@ pub(super) fn refuse_body(unreadable: Unreadable) -> Response {
 }
 
 /// The texts are those that compatible clients know.
-fn check_csrf(asked: &Asked, form: &Form) -> Result<(), (StatusCode, &'static str)> {
+pub(super) fn check_csrf(asked: &Asked, form: &Form) -> Result<(), (StatusCode, &'static str)> {
     let sent = form.get("csrf_token");
     if sent.is_empty() {
         let told = "missing csrf token in the form parameter";
@@ -164,6 +164,9 @@ async fn log_in(shared: &Shared, asked: &Asked, form: &Form) -> Result<Response,
     };
     let kind = if form.is_ticked("long-run-session") {
         Kind::Long
+    } else if authorize::is_at(&location, &asked.url(shared, "")) {
+        // Who comes to let a program in may be at the browser of somebody else.
+        Kind::Short
     } else {
         Kind::Normal
     };

@@ -4,6 +4,9 @@
 //! Passphrases are only ever in bodies. The register token is in the query of its link, which is never logged.
 
 mod asked;
+mod authorize;
+mod clients;
+mod consent;
 mod cookies;
 mod login;
 mod logout;
@@ -12,7 +15,6 @@ mod reply;
 mod settings;
 mod start;
 mod submission;
-mod update;
 
 use axum::{
     Router,
@@ -35,6 +37,7 @@ pub(super) use self::{
     cookies::all as cookies_named,
     onboarding::submit as submit_first_passphrase,
     reply::{json_answer, with_cookies},
+    submission::{Form, collect, from_json},
 };
 use super::{Shared, strangers};
 use crate::{domain::instance::InstanceDocument, error::Error};
@@ -58,17 +61,22 @@ pub(super) fn routes() -> Router<Shared> {
             "/auth/passphrase_renew",
             get(onboarding::renew).post(onboarding::submit_new),
         )
+        .route(
+            "/auth/authorize",
+            get(authorize::show).post(authorize::submit),
+        )
+        .route("/auth/clients/end", post(clients::end))
         .route("/auth/sessions/end", post(settings::end_session))
         .route("/auth/sessions/others", post(settings::end_others_of))
         .route("/auth/{*rest}", any(unbuilt))
         .route("/settings", get(settings::show))
         .route(
             "/settings/apps/{slug}",
-            get(update::show_app).post(update::agree_app),
+            get(consent::show_app).post(consent::agree_app),
         )
         .route(
             "/settings/konnectors/{slug}",
-            get(update::show_konnector).post(update::agree_konnector),
+            get(consent::show_konnector).post(consent::agree_konnector),
         )
         .route("/.well-known/change-password", get(settings::find))
         .route("/assets/{*name}", get(script))
@@ -87,7 +95,7 @@ fn is_onboarding(document: &InstanceDocument) -> bool {
     !document.onboarding_finished
 }
 
-/// What is left to later versions: second factors, links by mail, OAuth clients.
+/// What is left to later versions: second factors, links by mail, consent to sharings and moves.
 async fn unbuilt(State(shared): State<Shared>, asked: Asked) -> Response {
     let shown = Shown::error("unbuilt", StatusCode::NOT_IMPLEMENTED, "NOT_BUILT_YET");
     asked.page(&shared, &shown)

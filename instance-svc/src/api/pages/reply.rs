@@ -24,6 +24,10 @@ pub(in crate::api) struct Shown<'a> {
     pub(in crate::api) more: String,
     /// The document for programs; errors have one of their own.
     pub(in crate::api) document: Option<Value>,
+    /// What stands in the texts for names in braces, besides the name of the instance.
+    pub(in crate::api) slots: Vec<(&'static str, String)>,
+    /// Where the answer to the form may lead, besides the apps of the instance: a source of a policy.
+    pub(in crate::api) leads_to: Option<String>,
 }
 
 impl<'a> Shown<'a> {
@@ -35,6 +39,8 @@ impl<'a> Shown<'a> {
             code,
             more: String::new(),
             document: None,
+            slots: Vec::new(),
+            leads_to: None,
         }
     }
 
@@ -46,6 +52,8 @@ impl<'a> Shown<'a> {
             code: "",
             more,
             document: None,
+            slots: Vec::new(),
+            leads_to: None,
         }
     }
 }
@@ -84,6 +92,15 @@ pub(in crate::api) fn see_other(location: &str) -> Response {
         }
         Err(_) => StatusCode::BAD_REQUEST.into_response(),
     }
+}
+
+/// Sends a browser elsewhere, as the compatible API does after a consent.
+pub(in crate::api) fn found(location: &str) -> Response {
+    let mut response = see_other(location);
+    if response.status() == StatusCode::SEE_OTHER {
+        *response.status_mut() = StatusCode::FOUND;
+    }
+    response
 }
 
 /// Plain JSON, as the pages of the compatible API answer it.

@@ -14,11 +14,12 @@ use service_kit::{
 };
 
 use super::{
-    Asked, document,
+    Asked, clients,
+    consent::waiting,
+    document,
     login::refuse_body,
     reply::{Shown, json_answer, see_other, with_cookies},
     submission::{Form, Unreadable, collect, from_json, is_json},
-    update::waiting,
 };
 use crate::{
     actions::{
@@ -89,9 +90,11 @@ async fn page(
 ) -> Result<Response, Error> {
     let found = found(shared, asked).await?;
     let document = &found.document.body;
-    let (stored, sessions, landing) = tokio::try_join!(
+    let oauth = shared.oauth(&asked.tenant.id, document);
+    let (stored, sessions, clients, landing) = tokio::try_join!(
         async { shared.log_in().stored(document).await },
         list_sessions(&shared.store, &shared.clock, document),
+        oauth.list(),
         asked.landing(shared, document),
     )?;
     let mut sessions: Vec<SessionRow> = sessions
@@ -106,6 +109,7 @@ async fn page(
         storage: storage(shared, asked, &found).await,
         waiting: waiting(shared, asked).await,
         sessions,
+        clients: clients.iter().map(clients::row).collect(),
         change: ChangeForm {
             domain: &asked.tenant.domain,
             salt: &client::salt(&document.domain, &document.old_domain),
@@ -141,7 +145,7 @@ fn row(listed: Listed, session: &str) -> SessionRow {
 }
 
 /// A day for a reader of any language.
-fn shown(time: Time) -> String {
+pub(super) fn shown(time: Time) -> String {
     let text = time.to_string();
     let day = text.split('T').next();
     day.unwrap_or_default().to_owned()

@@ -180,7 +180,7 @@ impl<'a> Schedule<'a> {
         self.wake().await;
         let mut ended = self.settle().await?;
         if let Some(nodes) = self.world.nodes() {
-            Nodes::calm(nodes).await;
+            Nodes::sync(nodes).await;
             ended = self.settle().await?;
         }
         self.check(&ended).await?;

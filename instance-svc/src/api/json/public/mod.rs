@@ -1,19 +1,22 @@
 //! Routes of the public door: what programs and apps send to an instance itself, with a token of it.
 
+mod access_token;
 mod apps;
 mod bearer;
+mod clients;
 mod flags;
 mod hint;
 mod passphrase;
 mod permissions;
 mod prelogin;
+mod registrations;
 mod sessions;
 mod settings;
 
 use axum::{
     Router,
     middleware::from_fn,
-    routing::{any, delete, get},
+    routing::{any, delete, get, post},
 };
 use service_kit::json_api;
 
@@ -25,6 +28,9 @@ pub(super) fn routes() -> Router<Shared> {
     let of_passphrase = get(passphrase::show)
         .post(submit_first_passphrase)
         .put(passphrase::set);
+    let of_registration = get(registrations::show)
+        .put(registrations::change)
+        .delete(registrations::remove);
     Router::new()
         .merge(of_kind(Kind::WEBAPP))
         .merge(of_kind(Kind::KONNECTOR))
@@ -39,6 +45,11 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/settings/hint", get(hint::check).put(hint::set))
         .route("/settings/sessions", get(sessions::list))
         .route("/settings/sessions/{id}", delete(sessions::end))
+        .route("/settings/clients", get(clients::list))
+        .route("/settings/clients/{id}", delete(clients::remove))
+        .route("/auth/register", post(registrations::register))
+        .route("/auth/register/{id}", of_registration)
+        .route("/auth/access_token", post(access_token::give))
         .route("/settings/{*rest}", any(unbuilt))
         .route("/permissions/self", get(permissions::own))
         .route("/permissions", any(unbuilt))

@@ -8,7 +8,7 @@ use axum::{
     extract::{Path, State},
     response::Response,
 };
-use hamlet_pages::{AskedRule, UpdateView, WaitingUpdate};
+use hamlet_pages::{ConsentView, WaitingUpdate, Wish};
 use hamlet_proto::hamlet::apps::v1::{App, ListAppsRequest, UpdateAppRequest, app};
 use http::StatusCode;
 use serde_json::{Map, Value};
@@ -191,15 +191,15 @@ impl Update {
             Ok(rules) => rules,
             Err(error) => return asked.failed(shared, error.into()),
         };
-        let view = UpdateView {
+        let view = ConsentView {
             path: &self.path(),
             app: title(&app),
             version: &app.available_version,
-            rules: rules.values().filter_map(asked_rule).collect(),
+            rules: rules.values().filter_map(wish).collect(),
             shown,
         };
         let more = view.html(&shared.texts, &asked.language(shared));
-        asked.page(shared, &Shown::form("update", StatusCode::OK, more))
+        asked.page(shared, &Shown::form("consent", StatusCode::OK, more))
     }
 
     /// Installs the version that was shown, with what it was shown to ask for. Where it asks for something else by now, the
@@ -236,12 +236,12 @@ impl Update {
     }
 }
 
-fn asked_rule(rule: &Value) -> Option<AskedRule> {
+fn wish(rule: &Value) -> Option<Wish> {
     let rule = Rule::of_manifest(rule)?;
-    Some(AskedRule {
+    Some(Wish {
         doctype: rule.doctype,
         verbs: rule.verbs,
-        values: rule.values,
-        description: rule.description,
+        only: rule.values,
+        reason: rule.description,
     })
 }
