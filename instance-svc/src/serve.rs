@@ -30,6 +30,7 @@ use crate::{
         adopt::{Adoption, Progress},
         derive::Deriver,
         returned::Returned,
+        share_tries::SharedTries,
     },
     api::{
         Parts, Shared, directory::Directory, features::Features, identity::Identities,
@@ -214,6 +215,7 @@ async fn run(
         tries: Tries::default(),
         wrong_codes: WrongCodes::default(),
         mailer: mailer.clone(),
+        shared_tries: SharedTries::default(),
         registrations: Allowance::default(),
         backends,
         relayed,

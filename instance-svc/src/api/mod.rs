@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     actions::{
         adopt, authenticate::Authentication, derive::Deriver, log_in::LogIn, oauth::OAuth,
-        second_factor::SecondFactor, write_letter::Writer,
+        second_factor::SecondFactor, share_tries::SharedTries, write_letter::Writer,
     },
     clock::Clock,
     config::Config,
@@ -63,6 +63,8 @@ pub(crate) struct Parts {
     /// How often somebody has guessed a code that was mailed.
     pub(crate) wrong_codes: WrongCodes,
     pub(crate) mailer: Mailer,
+    /// What other replicas know of that.
+    pub(crate) shared_tries: SharedTries,
     /// How many OAuth clients strangers have registered.
     pub(crate) registrations: Allowance,
     pub(crate) backends: Backends,
@@ -120,6 +122,8 @@ impl Shared {
             store: &self.store,
             deriver: &self.deriver,
             tries: &self.tries,
+            shared_tries: &self.shared_tries,
+            clock: &self.clock,
             contexts: &self.contexts,
             config: &self.config,
             engine: &self.engine,
