@@ -716,11 +716,8 @@ async fn documents_are_those_of_the_original_and_have_an_end() {
     let database = Database::empty().await;
     let world = World::with(&format!("--couchdb={}", database.url())).await;
     let prefix = world.prefix();
-    let at = |doctype: &str, id: &str| {
-        let name = format!("{prefix}/{}", doctype.replace('.', "-"));
-        format!("{}/{id}", encode(&name))
-    };
-    let (clients, codes) = ("io.cozy.oauth.clients", "io.cozy.oauth.access_codes");
+    let clients = encode(&format!("{prefix}/io-cozy-oauth-clients"));
+    let at = |id: &str| format!("{clients}/{id}");
     let seconds = |ago: u64| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         now.as_secs() - ago
@@ -737,9 +734,10 @@ async fn documents_are_those_of_the_original_and_have_an_end() {
         "cozyMetadata": {"doctypeVersion": "1", "metadataVersion": 1, "createdAt": "2026-01-01T10:00:00.123456789Z",
             "updatedAt": "2026-01-01T10:00:00.123456789Z"}
     });
-    put(at(clients, "theirs"), theirs).await;
-    let name = encode(&format!("{prefix}/io-cozy-oauth-access_codes"));
-    let (_, _) = database.call(Method::PUT, &name, None).await;
+    put(at("theirs"), theirs).await;
+    let codes = format!("{prefix}/io-cozy-oauth-access_codes");
+    let name = encode(&codes);
+    database.call(Method::PUT, &name, None).await;
     for (id, ago) in [("fresh", 10), ("old", 301)] {
         let code = json!({"client_id": "theirs", "issued_at": seconds(ago), "scope": "io.cozy.apps", "more": 1});
         put(format!("{name}/{id}"), code).await;
@@ -757,9 +755,7 @@ async fn documents_are_those_of_the_original_and_have_an_end() {
     let tokens = fetch("fresh").await;
     assert_eq!(tokens.status, StatusCode::OK, "{tokens:?}");
     assert_eq!(fetch("fresh").await.status, StatusCode::BAD_REQUEST);
-    let (_, used) = database
-        .call(Method::GET, &at(clients, "theirs"), None)
-        .await;
+    let (_, used) = database.call(Method::GET, &at("theirs"), None).await;
     assert_eq!(used["more"], 1, "{used}");
     assert!(used["last_refreshed_at"].is_string(), "{used}");
 
@@ -770,25 +766,21 @@ async fn documents_are_those_of_the_original_and_have_an_end() {
             "cozyMetadata": {"createdAt": at}
         })
     };
-    put(at(clients, "waits"), waiting("2026-01-01T10:00:00Z")).await;
+    put(at("waits"), waiting("2026-01-01T10:00:00Z")).await;
     let client = world.register(json!({})).await;
-    let (status, _) = database
-        .call(Method::GET, &at(clients, "waits"), None)
-        .await;
+    let (status, _) = database.call(Method::GET, &at("waits"), None).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     let id = text(&client["client_id"]);
-    let (_, stored) = database.call(Method::GET, &at(clients, id), None).await;
+    let (_, stored) = database.call(Method::GET, &at(id), None).await;
     assert_eq!(stored["pending"], true, "{stored}");
 
     // A consent sweeps the codes whose time has passed, and writes one that is like those of the original.
     let mut browser = world.owner().await;
     let path = authorize(&client, "&scope=io.cozy.apps");
     let code = parameter(&allow(&mut browser, &path, "allow").await, "code");
-    let (_, stored) = database.call(Method::GET, &at(clients, id), None).await;
+    let (_, stored) = database.call(Method::GET, &at(id), None).await;
     assert!(stored.get("pending").is_none(), "{stored}");
-    let left = database
-        .plain_documents(&format!("{prefix}/io-cozy-oauth-access_codes"))
-        .await;
+    let left = database.plain_documents(&codes).await;
     assert_eq!(left.len(), 1, "{left:?}");
     assert_eq!(left[0]["_id"], code.as_str());
     assert_eq!(left[0]["client_id"], client["client_id"]);
