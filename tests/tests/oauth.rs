@@ -712,6 +712,40 @@ async fn programs_are_listed_and_removed_with_a_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_administrator_registers_a_program_once_however_often_it_is_said() {
+    let world = World::start().await;
+    let run = |words: &str| {
+        let words = words.replace("ALICE", &world.domain);
+        world.daemon.cli().run(&words)
+    };
+    let id = "018f0000-0000-7000-8000-000000000001";
+    let add = format!("instances client-oauth ALICE http://localhost/ Five soft --request-id {id}");
+    let first = run(&add).done().out;
+    assert_eq!(first.trim().len(), 32, "{first}");
+    assert_eq!(run(&add).done().out, first);
+    let whole = run(&format!("{add} -o json")).done().json();
+    assert_eq!(whole["clientId"], first.trim());
+    assert_eq!(text(&whole["clientSecret"]).len(), 32);
+    assert_eq!(whole, run(&format!("{add} -o json")).done().json());
+    let other = run(&add.replace("Five", "Six"));
+    assert_ne!(other.code, 0, "{other:?}");
+    assert!(other.err.contains("used with other arguments"), "{other:?}");
+    // Without an id it is another program.
+    let again = run("instances client-oauth ALICE http://localhost/ Five soft")
+        .done()
+        .out;
+    assert_ne!(again, first);
+    let found = run("instances find-oauth-client ALICE soft -o json")
+        .done()
+        .json();
+    assert_eq!(found["softwareId"], "soft");
+    assert!(found.get("clientSecret").is_none(), "{found}");
+    let token = format!("instances token-oauth ALICE {} io.cozy.apps", first.trim());
+    let token = run(&token).done().out;
+    assert_eq!(world.status("/apps/", token.trim()).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn documents_are_those_of_the_original_and_have_an_end() {
     let database = Database::empty().await;
     let world = World::with(&format!("--couchdb={}", database.url())).await;
