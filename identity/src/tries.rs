@@ -217,7 +217,8 @@ impl Tries {
 }
 
 /// An address of IPv4, or a network of IPv6 as one customer gets it.
-pub(crate) fn network(address: IpAddr) -> IpAddr {
+#[must_use]
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => {

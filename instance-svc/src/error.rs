@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use identity::{client::Invalid, grant};
+use identity::grant;
 use service_kit::{
     json_api,
     status::{ServiceError, StatusBuilder, is_transient, reasons, to_status},
@@ -172,10 +172,28 @@ pub enum Error {
     },
     /// The instance asks for more than a passphrase.
     #[error(
-        "{0} asks for a second factor, which this version cannot check; `hamlet instances auth-mode {0} basic` asks for \
+        "{0} asks for a second factor, which cannot be checked here; `hamlet instances auth-mode {0} basic` asks for \
          the passphrase alone"
     )]
     SecondFactor(String),
+    /// No mail reaches the owner.
+    #[error(
+        "no mail can be sent to the owner of {0}: the context has no mail server, or the owner no mail address; whoever \
+         runs this installation can help"
+    )]
+    NoMail(String),
+    /// A code from a mail is needed, too.
+    #[error("a code that is sent by mail is needed, too; ask for one, and send it as well")]
+    CodeNeeded,
+    /// The code is not that of the mail.
+    #[error("the code is wrong; take the one of the newest mail")]
+    WrongCode,
+    /// No code can be right any more.
+    #[error("the code was used already, is too old, or was wrong too often; ask for another one")]
+    DeadCode,
+    /// A link by mail opens nothing.
+    #[error("the link was used already, or is too old; ask for another one")]
+    DeadLink,
     /// The token is that of an app without permissions, because it is not installed.
     #[error("no permission doc for {slug}")]
     NoPermissions {
@@ -249,19 +267,6 @@ impl From<Vec<InvalidField>> for Error {
                 Self::Fields(fields)
             }
         }
-    }
-}
-
-impl From<Vec<Invalid>> for Error {
-    fn from(fields: Vec<Invalid>) -> Self {
-        let fields: Vec<InvalidField> = fields.into_iter().map(InvalidField::from).collect();
-        fields.into()
-    }
-}
-
-impl From<Invalid> for Error {
-    fn from(field: Invalid) -> Self {
-        Self::Field(field.into())
     }
 }
 
@@ -348,6 +353,11 @@ impl ServiceError for Error {
             Self::Grant(_) => (Code::InvalidArgument, "GRANT_REFUSED"),
             Self::TooManyClients { .. } => (Code::ResourceExhausted, "TOO_MANY_CLIENTS"),
             Self::SecondFactor(_) => (Code::Unimplemented, "NOT_BUILT_YET"),
+            Self::NoMail(_) => (Code::FailedPrecondition, "NO_MAIL"),
+            Self::CodeNeeded => (Code::PermissionDenied, "CODE_NEEDED"),
+            Self::WrongCode => (Code::PermissionDenied, "CODE_WRONG"),
+            Self::DeadCode => (Code::PermissionDenied, "CODE_DEAD"),
+            Self::DeadLink => (Code::PermissionDenied, "LINK_DEAD"),
             Self::NoPermissions { .. } => (Code::NotFound, "APP_NOT_INSTALLED"),
             Self::Disabled(_) => (Code::PermissionDenied, "DISABLED"),
             Self::Service(status) if is_transient(status) => {

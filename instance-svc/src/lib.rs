@@ -2,7 +2,7 @@
 //!
 //! From the outside in: `api` handles the calls of the contracts; `actions` answers them, or requests an
 //! operation; `operations` performs changes of more than one document; `messages` converts the domain's types
-//! to those of the contracts and back; `host_changes` tells gateways which answers are outdated; `domain` holds names, states and rules, and does no I/O; `store` knows
+//! to those of the contracts and back; `host_changes` tells gateways which answers are outdated; `mail` sends mail; `domain` holds names, states and rules, and does no I/O; `store` knows
 //! which documents lie in which database.
 
 mod actions;
@@ -12,6 +12,7 @@ mod config;
 pub mod domain;
 mod error;
 mod host_changes;
+mod mail;
 mod messages;
 pub mod operations;
 pub mod program;

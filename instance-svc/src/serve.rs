@@ -16,7 +16,7 @@ use hamlet_proto::{
         tenant_service_server::TenantServiceServer,
     },
 };
-use identity::{allowance::Allowance, tries::Tries};
+use identity::{allowance::Allowance, second_factor::WrongCodes, tries::Tries};
 use service_kit::{
     caller::Authenticate,
     contexts::Contexts,
@@ -40,6 +40,7 @@ use crate::{
     config::Config,
     error::Error,
     host_changes::HostChanges,
+    mail::{Mailer, WrongSettings},
     operations::{
         Engine, Kinds, Peers, Sealing, Settings,
         backend::{BackendError, Backends},
@@ -71,6 +72,9 @@ pub enum ServeError {
     /// The settings of the admin backend are not usable.
     #[error(transparent)]
     Backend(#[from] BackendError),
+    /// The settings of mail are not usable.
+    #[error(transparent)]
+    Mail(#[from] WrongSettings),
     /// The texts of the pages are not usable.
     #[error("the texts of the pages are not well-formed")]
     Texts(#[from] serde_json::Error),
@@ -126,6 +130,7 @@ async fn run(
     listener: Listener,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
+    let mailer = Mailer::new(&dependencies.contexts, shutdown.clone())?;
     tokio::select! {
         up = database_kit::wait_until_up(&dependencies.couch) => up?,
         () = shutdown.cancelled() => return Ok(()),
@@ -209,6 +214,8 @@ async fn run(
         texts: Texts::new()?,
         tries: Tries::default(),
         shared_tries: SharedTries::default(),
+        wrong_codes: WrongCodes::default(),
+        mailer: mailer.clone(),
         registrations: Allowance::default(),
         backends,
         relayed,
@@ -249,12 +256,13 @@ async fn run(
             door.clone(),
         ))
         .with(TenantServiceServer::with_interceptor(directory, door));
-    let (served, (), (), (), ()) = tokio::join!(
+    let (served, (), (), (), (), ()) = tokio::join!(
         server.serve(listener, shutdown.clone()),
         engine.run(),
         following,
         adoption.follow(shutdown.clone()),
-        returned.follow(look_every * RETURNED_EVERY, shutdown)
+        returned.follow(look_every * RETURNED_EVERY, shutdown),
+        mailer.stopped()
     );
     Ok(served?)
 }

@@ -1,4 +1,4 @@
-//! What a person sees in a browser: one layout, one style sheet, forms, texts in eight languages. Nothing of it comes from
+//! What a person sees in a browser: one layout, one style sheet, forms, mails, texts in eight languages. Nothing of it comes from
 //! elsewhere, and every form works without its script.
 //!
 //! Who serves a page decides what it says: this crate knows no instance. [`accept`] reads what a browser prefers,
@@ -9,6 +9,8 @@ mod authorize;
 mod consent;
 mod layout;
 mod login;
+mod mail;
+mod mailed;
 pub mod origin;
 mod passphrase;
 mod settings;
@@ -23,6 +25,8 @@ pub use self::{
     consent::ConsentView,
     layout::{FAVICON_PATH, Text, escape, footer, page},
     login::LoginForm,
+    mail::{Content, Mail, Written},
+    mailed::{AskForMail, CodeForm, FactorSection, FactorState, OpenForm},
     passphrase::PassphraseForm,
     settings::{ChangeForm, ClientRow, SessionRow, SettingsView, WaitingUpdate},
     texts::Texts,

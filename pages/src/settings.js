@@ -37,6 +37,7 @@ import { bytes, decrypt, derive, isWeak, sealed, subtle } from "./derive.js";
       current.focus();
       return;
     }
+    const typed = new FormData(form);
     const answer = await fetch(form.action, {
       method: "POST",
       headers: { Accept: "application/json", "Content-Type": "application/json" },
@@ -45,6 +46,8 @@ import { bytes, decrypt, derive, isWeak, sealed, subtle } from "./derive.js";
         new_passphrase: after.hash,
         iterations: nextIterations,
         key,
+        two_factor_token: typed.get("two_factor_token") || "",
+        two_factor_passcode: typed.get("two_factor_passcode") || "",
       }),
     });
     const told = await answer.json();

@@ -1,6 +1,6 @@
 //! The page on which an owner sees where they are logged in, ends that, and changes the passphrase.
 
-use crate::{Texts, escape};
+use crate::{AskForMail, FactorSection, Texts, escape};
 
 /// Where the script of the page lies.
 pub(crate) const SCRIPT_PATH: &str = "/assets/settings.js";
@@ -20,6 +20,8 @@ pub struct SettingsView<'a> {
     pub clients: Vec<ClientRow>,
     /// The form to change the passphrase.
     pub change: ChangeForm<'a>,
+    /// The second factor.
+    pub factor: FactorSection<'a>,
     /// Whether the passphrase was changed just now.
     pub was_changed: bool,
 }
@@ -70,6 +72,8 @@ pub struct ChangeForm<'a> {
     pub next_iterations: u32,
     /// The key of the owner's vault, encrypted with the passphrase; empty when there is none.
     pub vault_key: &'a str,
+    /// Where a code from a mail is needed, too: the token that belongs to it, which is empty before one was sent.
+    pub code_token: Option<&'a str>,
     /// The text that says what was wrong.
     pub error: Option<&'a str>,
 }
@@ -132,6 +136,7 @@ impl SettingsView<'_> {
             ));
         }
         html.push_str(&button("/auth/logout", &say("settings_log_out")));
+        html.push_str(&self.factor.html(texts, language));
         if !self.clients.is_empty() {
             html.push_str(&format!(
                 "<h2 id=\"programs\">{}</h2>\n<ul class=\"rows\">\n",
@@ -142,7 +147,7 @@ impl SettingsView<'_> {
             }
             html.push_str("</ul>\n");
         }
-        html.push_str(&self.change.html(&say));
+        html.push_str(&self.change.html(&say, texts, language));
         html
     }
 }
@@ -199,13 +204,47 @@ impl ClientRow {
 }
 
 impl ChangeForm<'_> {
-    fn html(&self, say: &impl Fn(&str) -> String) -> String {
+    /// Asks for a code, where one is needed; once it was sent, the fields for it.
+    fn code(
+        &self,
+        say: &impl Fn(&str) -> String,
+        texts: &Texts,
+        language: &str,
+    ) -> (String, String) {
+        match self.code_token {
+            None => (String::new(), String::new()),
+            Some("") => {
+                let ask = AskForMail {
+                    path: "/auth/passphrase/code",
+                    button: "settings_send_code",
+                    csrf: "",
+                    redirect: "",
+                    is_plain: true,
+                };
+                (ask.html(texts, language), String::new())
+            }
+            Some(token) => {
+                let fields = format!(
+                    "<input type=\"hidden\" name=\"two_factor_token\" value=\"{token}\">\n\
+                     <label for=\"change-code\">{code}</label>\n\
+                     <input id=\"change-code\" name=\"two_factor_passcode\" type=\"text\" inputmode=\"numeric\" \
+                     autocomplete=\"one-time-code\" maxlength=\"16\" required>\n",
+                    token = escape(token),
+                    code = say("twofactor_code"),
+                );
+                (String::new(), fields)
+            }
+        }
+    }
+
+    fn html(&self, say: &impl Fn(&str) -> String, texts: &Texts, language: &str) -> String {
+        let (ask, code) = self.code(say, texts, language);
         let (error, hidden) = match self.error {
             Some(text) => (escape(text), ""),
             None => (String::new(), " hidden"),
         };
         format!(
-            "<h2 id=\"passphrase\">{title}</h2>\n\
+            "<h2 id=\"passphrase\">{title}</h2>\n{ask}\
              <form id=\"change\" method=\"post\" action=\"/auth/passphrase\" accept-charset=\"utf-8\" \
              data-salt=\"{salt}\" data-iterations=\"{iterations}\" data-next-iterations=\"{next}\" \
              data-vault-key=\"{key}\" data-weak=\"{weak}\" data-wrong=\"{wrong}\" data-later=\"{later}\">\n\
@@ -215,7 +254,7 @@ impl ChangeForm<'_> {
              <label for=\"current\">{current}</label>\n\
              <input id=\"current\" name=\"current_passphrase\" type=\"password\" autocomplete=\"current-password\" maxlength=\"1024\" required>\n\
              <label for=\"next\">{new}</label>\n\
-             <input id=\"next\" name=\"new_passphrase\" type=\"password\" autocomplete=\"new-password\" maxlength=\"1024\" required>\n\
+             <input id=\"next\" name=\"new_passphrase\" type=\"password\" autocomplete=\"new-password\" maxlength=\"1024\" required>\n{code}\
              <button type=\"submit\" id=\"submit\">{submit}</button>\n\
              <p id=\"busy\" role=\"status\" hidden>{busy}</p>\n\
              </form>\n<script src=\"{SCRIPT_PATH}\" type=\"module\"></script>\n",

@@ -5,15 +5,64 @@ use std::collections::HashMap;
 /// The language when none of the reader's is available.
 const FALLBACK: &str = "en";
 
-const TEXTS: [(&str, &str); 8] = [
-    ("en", include_str!("texts/en.json")),
-    ("fr", include_str!("texts/fr.json")),
-    ("de", include_str!("texts/de.json")),
-    ("es", include_str!("texts/es.json")),
-    ("ja", include_str!("texts/ja.json")),
-    ("nl", include_str!("texts/nl.json")),
-    ("ru", include_str!("texts/ru.json")),
-    ("vi", include_str!("texts/vi.json")),
+/// The texts of pages, and those that have to do with mail.
+const TEXTS: [(&str, [&str; 2]); 8] = [
+    (
+        "en",
+        [
+            include_str!("texts/en.json"),
+            include_str!("texts/mail/en.json"),
+        ],
+    ),
+    (
+        "fr",
+        [
+            include_str!("texts/fr.json"),
+            include_str!("texts/mail/fr.json"),
+        ],
+    ),
+    (
+        "de",
+        [
+            include_str!("texts/de.json"),
+            include_str!("texts/mail/de.json"),
+        ],
+    ),
+    (
+        "es",
+        [
+            include_str!("texts/es.json"),
+            include_str!("texts/mail/es.json"),
+        ],
+    ),
+    (
+        "ja",
+        [
+            include_str!("texts/ja.json"),
+            include_str!("texts/mail/ja.json"),
+        ],
+    ),
+    (
+        "nl",
+        [
+            include_str!("texts/nl.json"),
+            include_str!("texts/mail/nl.json"),
+        ],
+    ),
+    (
+        "ru",
+        [
+            include_str!("texts/ru.json"),
+            include_str!("texts/mail/ru.json"),
+        ],
+    ),
+    (
+        "vi",
+        [
+            include_str!("texts/vi.json"),
+            include_str!("texts/mail/vi.json"),
+        ],
+    ),
 ];
 
 /// The texts. A key has a list of them: of a page, its title and its paragraphs.
@@ -26,11 +75,14 @@ impl Texts {
     /// # Errors
     /// When they are not well-formed, which a test rules out.
     pub fn new() -> Result<Self, serde_json::Error> {
-        TEXTS
-            .into_iter()
-            .map(|(language, texts)| Ok((language, serde_json::from_str(texts)?)))
-            .collect::<Result<_, serde_json::Error>>()
-            .map(Self)
+        let mut all = HashMap::new();
+        for (language, files) in TEXTS {
+            let texts: &mut HashMap<_, _> = all.entry(language).or_default();
+            for file in files {
+                texts.extend(serde_json::from_str::<HashMap<_, _>>(file)?);
+            }
+        }
+        Ok(Self(all))
     }
 
     /// Whether there are texts in a language.
@@ -97,6 +149,8 @@ mod tests {
                         "{reason}",
                         "{time}",
                         "{used}",
+                        "{browser}",
+                        "{address}",
                         "{version}",
                         "{what}",
                         "{host}",

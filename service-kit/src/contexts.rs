@@ -22,6 +22,7 @@ use url::Url;
 use crate::{
     backend::{self, BackendAddress, RouteGroup},
     clusters::TableError,
+    mail::MailSettings,
 };
 
 /// The context of instances that name none.
@@ -75,6 +76,9 @@ pub struct Context {
     /// The file with the password of that door.
     #[serde(default)]
     pub admin_backend_password_file: Option<PathBuf>,
+    /// How mail to owners is sent. `None` when it is sent as the default context says, or not at all.
+    #[serde(default)]
+    pub mail: Option<MailSettings>,
 }
 
 /// Who runs an installation, as owners see it. Each part may be empty, not all of them.
@@ -237,6 +241,7 @@ impl Default for Context {
             own: Vec::new(),
             admin_backend: None,
             admin_backend_password_file: None,
+            mail: None,
         }
     }
 }
@@ -317,6 +322,14 @@ impl Contexts {
             let is_told = parts.iter().any(|part| !part.is_empty());
             is_told.then_some(operator)
         })
+    }
+
+    /// The context that says how mail of the instances of a context is sent: itself, or else the default one. `None` when no
+    /// mail is sent.
+    #[must_use]
+    pub fn mailing<'a>(&self, name: &'a str) -> Option<&'a str> {
+        let has_mail = |name: &str| self.0.get(name).is_some_and(|it| it.mail.is_some());
+        [name, DEFAULT].into_iter().find(|name| has_mail(name))
     }
 
     /// The folders of all file stores, each once.

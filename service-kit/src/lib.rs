@@ -1,7 +1,7 @@
 //! What every server of Hamlet shares, and nothing that one of them owns.
 //!
 //! - [`config`]: flags, environment variables, `hamlet.toml` and the manual, from one struct
-//! - [`contexts`], [`clusters`]: the tables of `hamlet.toml`
+//! - [`contexts`], [`clusters`], [`mail`]: the tables of `hamlet.toml`
 //! - [`program`]: the `main` of a server: start, shutdown and the `health` subcommand
 //! - [`server`]: a gRPC server with health and reflection
 //! - [`caller`]: the authentication of calls between gateway and services
@@ -25,6 +25,7 @@ pub mod deadline;
 pub mod health;
 pub mod json_api;
 pub mod languages;
+pub mod mail;
 pub mod peer;
 pub mod program;
 pub mod rights;

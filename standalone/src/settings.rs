@@ -136,6 +136,7 @@ Tables have no flags. What a file holds that nobody knows, or that cannot be use
 | `backend` | none | The server that serves the instances in Hamlet's stead, as `http://127.0.0.1:8085`, or a list of such addresses: see [gateway.md](gateway.md#a-backend). Not taken over from `[contexts.default]` |
 | `own` | `[]` | The groups of routes that Hamlet serves although there is a `backend`: `apps`, `konnectors` (both need `storage`), `flags`, `passphrase` |
 | `admin_backend`, `admin_backend_password_file` | those of `--admin-backend` | The admin door of that server, as `http://127.0.0.1:6060`, and the file with its password. It destroys instances with accounts at other services, and answers the [routes that Hamlet does not have](json-api.md#passed-on) |
+| `mail` | that of `[contexts.default]` | A table, `[contexts.NAME.mail]`: how mail to owners is sent. Its keys are in [mail.md](mail.md#settings) |
 
 Instances that name no context, or one that the file does not know, have the settings of `[contexts.default]`.
 

@@ -6,6 +6,7 @@
 //! - [`dice`] generates random numbers that a seed reproduces
 //! - [`database`] (feature `database`) provides a database: the embedded one, or the CouchDB that the environment names
 //! - [`cluster`] (feature `database`) models a cluster of three CouchDB nodes that can die, hang and come back
+//! - [`mail`] (feature `mail`) is a mail server that keeps what it gets
 //! - [`doors`] (feature `grpc`) provides clients with the cluster key or the admin credential
 //! - [`routes`] compares the routes of a router with a list
 //! - [`fake`] (feature `grpc`) serves any contract with the answers that a test sets, and records the calls
@@ -30,6 +31,8 @@ pub mod doors;
 pub mod eventually;
 #[cfg(feature = "grpc")]
 pub mod fake;
+#[cfg(feature = "mail")]
+pub mod mail;
 mod nobody;
 #[cfg(feature = "database")]
 pub mod real_nodes;

@@ -32,6 +32,7 @@ pub struct Daemon {
 pub struct Options {
     data: PathBuf,
     flags: Vec<String>,
+    environment: Vec<(&'static str, PathBuf)>,
 }
 
 impl Options {
@@ -41,7 +42,15 @@ impl Options {
         Self {
             data: data.to_owned(),
             flags: Vec::new(),
+            environment: Vec::new(),
         }
+    }
+
+    /// Sets a variable of its environment to a path.
+    #[must_use]
+    pub fn variable(mut self, name: &'static str, path: &Path) -> Self {
+        self.environment.push((name, path.to_owned()));
+        self
     }
 
     /// Adds a flag.
@@ -66,6 +75,7 @@ impl Options {
                     .map(|door| format!("{door}127.0.0.1:0")),
             )
             .args(&self.flags)
+            .envs(self.environment.iter().map(|(name, path)| (name, path)))
             .stdin(Stdio::null());
         command
     }

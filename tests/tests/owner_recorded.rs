@@ -73,7 +73,13 @@ const DIFFERENT: &[(&str, &str, u16, u16, &str)] = &[
         401,
         "it is not built",
     ),
-    ("not onboarded", "POST resend", 500, 501, "it is not built"),
+    (
+        "not onboarded",
+        "POST resend",
+        500,
+        501,
+        "it is sent by mail, and there is no mail server",
+    ),
     (
         "not onboarded",
         "GET /settings/instance no token",

@@ -9,10 +9,10 @@ use identity::{
 };
 use service_kit::{contexts::Contexts, secret::Secret};
 
-use super::authenticate::cookie_name;
+use super::{authenticate::cookie_name, second_factor::Cleared};
 use crate::{
     clock::Clock,
-    domain::{instance::InstanceDocument, token::Audience},
+    domain::{instance::InstanceDocument, time::Time, token::Audience},
     error::Error,
     store::{Login, Store},
 };
@@ -40,10 +40,11 @@ pub(crate) struct Begun {
     pub(crate) kind: Kind,
 }
 
-/// Begins a session.
+/// Begins a session of an owner who has shown all that the instance asks for.
 ///
 /// # Errors
-/// When the instance has no readable key, or the database fails.
+/// [`Error::DeadCode`] when what was shown works once, and was used before; when the instance has no readable key, or the
+/// database fails.
 pub(crate) async fn begin_session(
     store: &Store,
     clock: &Clock,
@@ -51,6 +52,7 @@ pub(crate) async fn begin_session(
     document: &InstanceDocument,
     kind: Kind,
     visitor: &Visitor,
+    cleared: Cleared,
 ) -> Result<Begun, Error> {
     let key = document
         .token_key(Audience::App)
@@ -58,25 +60,19 @@ pub(crate) async fn begin_session(
     let now = clock.now();
     let id = new_id();
     let location = document.location();
+    let login = login(&id, visitor, now);
+    if let Some(once) = &cleared.once {
+        // The note of the login is the proof that it was used, on every replica: notes are never removed.
+        if !store.note_login_once(location, once, &login).await? {
+            return Err(Error::DeadCode);
+        }
+    }
     store
         .add_session(location, &id, &Session::new(kind, now))
         .await?;
-    let user_agent: String = visitor
-        .user_agent
-        .chars()
-        .take(LONGEST_USER_AGENT)
-        .collect();
-    let (browser, os) = browser::describe(&user_agent);
-    let login = Login {
-        session_id: id.clone(),
-        ip: visitor.address.to_string(),
-        os: os.to_owned(),
-        browser: browser.to_owned(),
-        user_agent,
-        client_registration: false,
-        created_at: now,
-    };
-    if let Err(error) = store.note_login(location, &new_id(), &login).await {
+    if cleared.once.is_none()
+        && let Err(error) = store.note_login(location, &new_id(), &login).await
+    {
         // The owner is logged in all the same: the note is for the list of sessions.
         tracing::warn!(
             error = &error as &dyn std::error::Error,
@@ -89,4 +85,22 @@ pub(crate) async fn begin_session(
         name,
         kind,
     })
+}
+
+fn login(session: &str, visitor: &Visitor, now: Time) -> Login {
+    let user_agent: String = visitor
+        .user_agent
+        .chars()
+        .take(LONGEST_USER_AGENT)
+        .collect();
+    let (browser, os) = browser::describe(&user_agent);
+    Login {
+        session_id: session.to_owned(),
+        ip: visitor.address.to_string(),
+        os: os.to_owned(),
+        browser: browser.to_owned(),
+        user_agent,
+        client_registration: false,
+        created_at: now,
+    }
 }

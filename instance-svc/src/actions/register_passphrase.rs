@@ -197,7 +197,7 @@ fn salt(found: &Found) -> String {
 }
 
 /// Waits for the end of an operation. `None` when it succeeded.
-pub(super) async fn end_of(engine: &Engine, id: String) -> Result<Option<OperationFailure>, Error> {
+pub(crate) async fn end_of(engine: &Engine, id: String) -> Result<Option<OperationFailure>, Error> {
     let states = follow(engine.clone(), id.clone());
     let mut states = std::pin::pin!(states);
     let mut last = None;

@@ -19,7 +19,7 @@ mod tokens;
 
 use std::sync::Arc;
 
-use ::identity::{allowance::Allowance, tries::Tries};
+use ::identity::{allowance::Allowance, second_factor::WrongCodes, tries::Tries};
 use hamlet_pages::Texts;
 use service_kit::{contexts::Contexts, secret::Keyring};
 use tokio_util::sync::CancellationToken;
@@ -27,12 +27,13 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     actions::{
         adopt, authenticate::Authentication, derive::Deriver, log_in::LogIn, oauth::OAuth,
-        share_tries::SharedTries,
+        second_factor::SecondFactor, share_tries::SharedTries, write_letter::Writer,
     },
     clock::Clock,
     config::Config,
     domain::instance::InstanceDocument,
     host_changes::HostChanges,
+    mail::Mailer,
     operations::{Engine, Peers, Sealing, backend::Backends, orphans::Orphans, relay},
     store::Store,
 };
@@ -61,6 +62,9 @@ pub(crate) struct Parts {
     pub(crate) tries: Tries,
     /// What other replicas know of that.
     pub(crate) shared_tries: SharedTries,
+    /// How often somebody has guessed a code that was mailed.
+    pub(crate) wrong_codes: WrongCodes,
+    pub(crate) mailer: Mailer,
     /// How many OAuth clients strangers have registered.
     pub(crate) registrations: Allowance,
     pub(crate) backends: Backends,
@@ -80,6 +84,25 @@ impl Shared {
             store: &self.store,
             clock: &self.clock,
             contexts: &self.contexts,
+        }
+    }
+
+    /// Writes mails to owners.
+    pub(crate) fn writer(&self) -> Writer<'_> {
+        Writer {
+            store: &self.store,
+            contexts: &self.contexts,
+            texts: &self.texts,
+        }
+    }
+
+    /// Asks for codes.
+    pub(crate) fn second_factor(&self) -> SecondFactor<'_> {
+        SecondFactor {
+            clock: &self.clock,
+            mailer: &self.mailer,
+            writer: self.writer(),
+            wrong: &self.wrong_codes,
         }
     }
 

@@ -19,9 +19,9 @@ use crate::{
     actions::{
         change_passphrase::{ChangePassphrase, Next},
         find,
-        register_passphrase::{Link, RegisterPassphrase},
+        register_passphrase::{Link, RegisterPassphrase, end_of},
         request::{
-            Plan, RequestOptions, Requests,
+            Answer, Plan, RequestOptions, Requests,
             change::{ChangePlan, ChangePreview, Changes},
             check_request_id,
             secret::{
@@ -32,6 +32,7 @@ use crate::{
     },
     domain::{
         change::{Change, ChangeKind},
+        name::Name,
         passphrase::{
             Chosen,
             client::{Iterations, is_login_hash},
@@ -93,6 +94,37 @@ pub(super) async fn rotate(
         validate_only: request.validate_only,
     };
     ask(shared, plan, kind, options).await
+}
+
+/// Makes a new register link in the place of one that has expired, for the mail to the owner.
+///
+/// # Errors
+/// When the instance is busy, or the database fails.
+pub(super) async fn renew_register_link(shared: &Shared, found: &Found) -> Result<String, Error> {
+    let domain = &found.document.body.domain;
+    let name: Name = domain
+        .parse()
+        .map_err(|_| Error::NoSuchInstance(domain.clone()))?;
+    let expires_at = shared.clock.after(shared.config.register_link_life());
+    let carry = CarryRegisterToken {
+        sealing: &shared.sealing,
+    };
+    let change = register_link_change("", expires_at);
+    let plan = ChangePlan::new(changes(shared), &name, (), change).carrying(carry);
+    let options = RequestOptions {
+        request_id: "",
+        validate_only: false,
+    };
+    let key = shared.key.current();
+    let asked = requests(shared, &key).ask(plan, options).await?;
+    if let Answer::Accepted { id, .. } = asked
+        && let Some(failure) = end_of(&shared.engine, id).await?
+    {
+        return Err(Error::Ended(failure));
+    }
+    let found = shared.store.found(&found.id, found.kind).await?;
+    let found = found.ok_or_else(|| Error::NoSuchInstance(domain.clone()))?;
+    Ok(register_link(shared, &found)?.link)
 }
 
 /// Sets a passphrase on behalf of an administrator.

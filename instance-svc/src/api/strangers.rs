@@ -16,7 +16,7 @@ use url::form_urlencoded;
 use crate::{domain::bearer::Refused, error::Error};
 
 /// The methods and paths for strangers. A path that ends in a slash stands for all below it; `HEAD` is as `GET`.
-const FOR_STRANGERS: [(&Method, &str); 29] = [
+const FOR_STRANGERS: [(&Method, &str); 42] = [
     (&Method::GET, "/"),
     (&Method::GET, "/.well-known/change-password"),
     (&Method::GET, "/assets/"),
@@ -26,9 +26,23 @@ const FOR_STRANGERS: [(&Method, &str); 29] = [
     (&Method::DELETE, "/auth/login"),
     (&Method::DELETE, "/auth/login/others"),
     (&Method::GET, "/auth/passphrase"),
+    // What comes by mail, and asking for it.
+    (&Method::POST, "/auth/hint"),
+    (&Method::GET, "/auth/magic_link"),
+    (&Method::POST, "/auth/magic_link"),
+    (&Method::POST, "/auth/magic_link/twofactor"),
+    (&Method::POST, "/auth/onboarding/resend"),
+    (&Method::GET, "/auth/passphrase_renew"),
+    (&Method::POST, "/auth/passphrase_renew"),
+    (&Method::GET, "/auth/passphrase_reset"),
+    (&Method::POST, "/auth/passphrase_reset"),
+    (&Method::GET, "/auth/twofactor"),
+    (&Method::POST, "/auth/twofactor"),
     // Forms of pages: a stranger is led to the login.
     (&Method::POST, "/auth/logout"),
     (&Method::POST, "/auth/passphrase"),
+    (&Method::POST, "/auth/passphrase/code"),
+    (&Method::POST, "/auth/second_factor"),
     (&Method::POST, "/auth/sessions/"),
     (&Method::GET, "/settings/apps/"),
     (&Method::POST, "/settings/apps/"),

@@ -1,6 +1,6 @@
 //! The sessions of owners, and the logins that began them.
 
-use couch::{BulkDoc, Database, DbName, Document, Exchange, Find};
+use couch::{BulkDoc, ClaimOutcome, Database, DbName, Document, Exchange, Find};
 use futures::TryStreamExt as _;
 use identity::session::Session;
 use serde::{Deserialize, Serialize};
@@ -101,6 +101,31 @@ impl Store {
         let [_, logins] = SESSIONS;
         self.add_to(location, logins, &BulkDoc::create(id, login)?)
             .await
+    }
+
+    /// Notes a login under an id that stands for what was shown. Returns whether it is the first one under that id.
+    ///
+    /// # Errors
+    /// When the database fails; the write may have succeeded all the same.
+    pub(crate) async fn note_login_once(
+        &self,
+        location: DatabaseLocation<'_>,
+        id: &str,
+        login: &Login,
+    ) -> Result<bool, couch::Error> {
+        let [_, logins] = SESSIONS;
+        let database = self.database_of(location, logins)?;
+        let claim = || database.claim(id, login, |found| found.session_id == login.session_id);
+        let claimed = match claim().await {
+            Err(couch::Error::DatabaseMissing { .. }) => {
+                self.couch(location)?
+                    .create_database(database.name())
+                    .await?;
+                claim().await
+            }
+            claimed => claimed,
+        };
+        Ok(matches!(claimed?, ClaimOutcome::Won(_)))
     }
 
     /// Writes a new document. The first one makes its database, as in other software.

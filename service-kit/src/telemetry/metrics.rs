@@ -98,6 +98,10 @@ fn describe() {
         "hamlet_backend_circuit_openings_total",
         "how often the circuit of this address of a backend has opened"
     );
+    metrics::describe_counter!(
+        "hamlet_mails_total",
+        "tries to send a mail, and mails that were given up"
+    );
     metrics::describe_counter!("hamlet_database_calls_total", "calls to the database");
     metrics::describe_histogram!(
         "hamlet_database_call_duration_seconds",
@@ -142,6 +146,12 @@ pub fn operation_step(
     let labels = [("kind", kind), ("step", step), ("outcome", outcome)];
     metrics::counter!("hamlet_operation_steps_total", &labels).increment(1);
     metrics::histogram!("hamlet_operation_step_duration_seconds", &labels).record(took);
+}
+
+/// Counts a try to send a mail of this kind, or a mail that is given up.
+pub fn mail(kind: &'static str, outcome: &'static str) {
+    let labels = [("kind", kind), ("outcome", outcome)];
+    metrics::counter!("hamlet_mails_total", &labels).increment(1);
 }
 
 /// Shows whether a gateway is told of changes of hosts.

@@ -33,7 +33,7 @@ pub use self::{
     ids::Ids,
     log::debug_this_call,
     metrics::{
-        backend_serves, certificates_expire, counted, directory_fresh, operation_step, page,
+        backend_serves, certificates_expire, counted, directory_fresh, mail, operation_step, page,
     },
     trace::{inject, traceparent},
 };

@@ -21,6 +21,7 @@ mod features;
 mod fsck;
 mod last_activity;
 mod list;
+mod magic_link;
 mod oauth_client;
 mod openapi;
 mod operation;

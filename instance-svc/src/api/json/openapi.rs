@@ -14,8 +14,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     app_versions, auth_mode, change, contexts, count, create, debug, destroy, disk_usage, features,
-    fsck, last_activity, list, oauth_client, operation, prefix, public, sessions, show, token,
-    unbuilt,
+    fsck, last_activity, list, magic_link, oauth_client, operation, prefix, public, sessions, show,
+    token, unbuilt,
 };
 use crate::api::{Shared, pages};
 
@@ -95,6 +95,7 @@ fn all() -> OpenApiRouter<Shared> {
         .routes(routes!(debug::show, debug::begin, debug::end))
         .routes(routes!(auth_mode::choose))
         .routes(routes!(sessions::clean))
+        .routes(routes!(magic_link::create))
         .routes(routes!(prefix::show))
         .routes(routes!(prefix::show_swift))
         .routes(routes!(operation::show))

@@ -21,7 +21,6 @@ use crate::api::Shared;
 const UNBUILT: &[(&str, &[HttpMethod], &str)] = {
     use HttpMethod::{Delete, Get, Post};
     &[
-        ("/instances/{domain}/magic_link", &[Post], "magic links"),
         ("/instances/{domain}/session_code", &[Post], "session codes"),
         (
             "/instances/{domain}/session_code/check",

@@ -140,6 +140,11 @@ impl Asked {
             .map_err(|wait| Error::TooManyTries { wait })
     }
 
+    /// Whether the owner has logged in from the browser before.
+    pub(super) fn is_known(&self, document: &InstanceDocument) -> bool {
+        self.device(document).is_some()
+    }
+
     fn device(&self, document: &InstanceDocument) -> Option<Device> {
         let key = document.token_key(Audience::App)?;
         Device::open(&key, cookies::read(&self.headers, DEVICE_COOKIE)?)

@@ -1,11 +1,17 @@
 //! The cookies of a browser.
 
 use http::{HeaderMap, HeaderValue, header::COOKIE};
-use identity::secrets::{CSRF_COOKIE, CSRF_LIFE, DEVICE_COOKIE, DEVICE_LIFE};
+use identity::{
+    second_factor::TRUST_LIFE,
+    secrets::{CSRF_COOKIE, CSRF_LIFE, DEVICE_COOKIE, DEVICE_LIFE},
+};
 use service_kit::contexts::Subdomains;
 use tonic::Status;
 
 use crate::{actions::begin_session::Begun, error::Error};
+
+/// The name of the cookie of a browser from which no code is asked for.
+pub(super) const TRUST_COOKIE: &str = "hamlet-trusted";
 
 /// The value of a cookie that the browser sent.
 pub(super) fn read<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -80,6 +86,15 @@ impl SetCookie<'_> {
     pub(super) fn device(&self, value: &str) -> Result<HeaderValue, Error> {
         line(format!(
             "{DEVICE_COOKIE}={value}; Path=/auth; Max-Age={DEVICE_LIFE}; HttpOnly{}; SameSite=Strict",
+            self.secure()
+        ))
+    }
+
+    /// The mark of a browser from which no code is asked for. Only the host itself gets it.
+    pub(super) fn trusted(&self, value: &str) -> Result<HeaderValue, Error> {
+        line(format!(
+            "{TRUST_COOKIE}={value}; Path=/auth; Max-Age={}; HttpOnly{}; SameSite=Strict",
+            TRUST_LIFE.as_secs(),
             self.secure()
         ))
     }

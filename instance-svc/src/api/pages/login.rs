@@ -9,12 +9,13 @@ use service_kit::{secret::Secret, status::ServiceError as _};
 use tonic::Code;
 
 use super::{
-    Asked, authorize, document, is_onboarding, onboarding,
+    Asked, document,
+    entry::Entry,
+    is_onboarding, magic, onboarding,
     reply::{Shown, json_answer, see_other, with_cookies},
     submission::{Form, Unreadable},
 };
 use crate::{
-    actions::begin_session::begin_session,
     api::Shared,
     domain::{instance::InstanceDocument, own_hosts::BadAddress, passphrase::client},
     error::Error,
@@ -41,6 +42,10 @@ async fn page(shared: &Shared, asked: &Asked) -> Result<Response, Error> {
             Some(target) => target,
             None => asked.landing(shared, &document).await?,
         }),
+        Ok(target) if document.magic_link => {
+            let target = target.unwrap_or_default();
+            magic::login_page(shared, asked, &document, &csrf, &target)
+        }
         Ok(target) => {
             let status = StatusCode::OK;
             let target = target.unwrap_or_default();
@@ -86,7 +91,7 @@ pub(super) fn with_csrf(
 }
 
 /// Refuses to lead elsewhere.
-fn refuse_address(shared: &Shared, asked: &Asked, bad: BadAddress) -> Response {
+pub(super) fn refuse_address(shared: &Shared, asked: &Asked, bad: BadAddress) -> Response {
     let status = StatusCode::BAD_REQUEST;
     if asked.wants_json() {
         return json_answer(status, &json!({"error": bad.to_string()}));
@@ -103,11 +108,8 @@ pub(super) async fn submit(State(shared): State<Shared>, asked: Asked, body: Bod
         Ok(form) => form,
         Err(unreadable) => return refuse_body(unreadable),
     };
-    if let Err((status, told)) = check_csrf(&asked, &form) {
-        if asked.wants_json() {
-            return json_answer(status, &json!({"error": told}));
-        }
-        return asked.page(&shared, &Shown::error("stale_form", status, "CSRF"));
+    if let Err(refused) = check_csrf(&asked, &form) {
+        return stale(&shared, &asked, refused);
     }
     match log_in(&shared, &asked, &form).await {
         Ok(response) => response,
@@ -122,8 +124,19 @@ pub(super) fn refuse_body(unreadable: Unreadable) -> Response {
     )
 }
 
-/// The texts are those that compatible clients know.
-pub(super) fn check_csrf(asked: &Asked, form: &Form) -> Result<(), (StatusCode, &'static str)> {
+/// Why a form does not come from a page that the browser has kept: the status, and the text that compatible clients know.
+pub(super) type Stale = (StatusCode, &'static str);
+
+/// Tells that a form is too old.
+pub(super) fn stale(shared: &Shared, asked: &Asked, (status, told): Stale) -> Response {
+    if asked.wants_json() {
+        return json_answer(status, &json!({"error": told}));
+    }
+    asked.page(shared, &Shown::error("stale_form", status, "CSRF"))
+}
+
+/// Requires that a form repeats the cookie that its page has set.
+pub(super) fn check_csrf(asked: &Asked, form: &Form) -> Result<(), Stale> {
     let sent = form.get("csrf_token");
     if sent.is_empty() {
         let told = "missing csrf token in the form parameter";
@@ -155,38 +168,26 @@ async fn log_in(shared: &Shared, asked: &Asked, form: &Form) -> Result<Response,
         let told = refuse(shared, asked, &document, &csrf, target, error).await?;
         return with_csrf(shared, asked, &document, told, &csrf);
     }
-    if document.auth_mode.needs_code() {
-        return Ok(second_factor(shared, asked, document));
-    }
-    let location = match target {
-        Some(target) => target,
-        None => asked.landing(shared, &document).await?,
+    let entry = Entry {
+        shared,
+        asked,
+        document: &document,
+        kind: if form.is_ticked("long-run-session") {
+            Kind::Long
+        } else {
+            Kind::Normal
+        },
+        target: target.as_deref(),
+        as_json: asked.wants_json(),
     };
-    let kind = if form.is_ticked("long-run-session") {
-        Kind::Long
-    } else if authorize::is_at(&location, &asked.url(shared, "")) {
-        // Who comes to let a program in may be at the browser of somebody else.
-        Kind::Short
-    } else {
-        Kind::Normal
+    let entered = entry.after_passphrase(form.get("trusted-device-token"));
+    let response = match entered.await {
+        Err(error @ Error::TooManyTries { .. }) => {
+            refuse(shared, asked, &document, &csrf, target, error).await?
+        }
+        entered => entered?,
     };
-    let begun = begin_session(
-        &shared.store,
-        &shared.clock,
-        &shared.contexts,
-        &document,
-        kind,
-        &asked.visitor(),
-    )
-    .await?;
-    let response = if asked.wants_json() {
-        json_answer(StatusCode::OK, &json!({"redirect": location}))
-    } else {
-        see_other(&location)
-    };
-    let response = with_csrf(shared, asked, &document, response, &csrf)?;
-    let cookies = asked.cookies_of(shared, &document, &begun)?;
-    Ok(with_cookies(response, cookies))
+    with_csrf(shared, asked, &document, response, &csrf)
 }
 
 /// Tells why the passphrase does not open the instance: in the form, or to a program.
@@ -198,20 +199,7 @@ async fn refuse(
     target: Option<String>,
     error: Error,
 ) -> Result<Response, Error> {
-    let language = asked.language(shared);
-    let say = |key| shared.texts.say(key, &language);
-    let (status, told, wait) = match &error {
-        Error::WrongPassphrase => (StatusCode::UNAUTHORIZED, say("error_wrong"), None),
-        Error::TooManyTries { wait } => {
-            let seconds = wait.as_secs() + 1;
-            let told = say("error_wait").replace("{time}", &seconds.to_string());
-            (StatusCode::TOO_MANY_REQUESTS, told, Some(seconds))
-        }
-        _ if error.status().code() == Code::ResourceExhausted => {
-            (StatusCode::TOO_MANY_REQUESTS, say("error_busy"), Some(2))
-        }
-        _ => return Err(error),
-    };
+    let (status, told, wait) = told_of(shared, asked, error)?;
     let mut response = if asked.wants_json() {
         json_answer(status, &json!({"error": told}))
     } else {
@@ -227,15 +215,27 @@ async fn refuse(
     Ok(response)
 }
 
-/// The passphrase alone does not open an instance that asks for more.
-fn second_factor(shared: &Shared, asked: &Asked, document: InstanceDocument) -> Response {
-    let status = StatusCode::NOT_IMPLEMENTED;
-    if asked.wants_json() {
-        let told = Error::SecondFactor(document.domain).to_string();
-        return json_answer(status, &json!({"error": told}));
+/// What to tell whoever has sent a passphrase that is not accepted: the status, the text, and how many seconds to wait.
+///
+/// # Errors
+/// The error itself, when it has another cause.
+pub(super) fn told_of(
+    shared: &Shared,
+    asked: &Asked,
+    error: Error,
+) -> Result<(StatusCode, String, Option<u64>), Error> {
+    let language = asked.language(shared);
+    let say = |key| shared.texts.say(key, &language);
+    match &error {
+        Error::WrongPassphrase => Ok((StatusCode::UNAUTHORIZED, say("error_wrong"), None)),
+        Error::TooManyTries { wait } => {
+            let seconds = wait.as_secs() + 1;
+            let told = say("error_wait").replace("{time}", &seconds.to_string());
+            Ok((StatusCode::TOO_MANY_REQUESTS, told, Some(seconds)))
+        }
+        _ if error.status().code() == Code::ResourceExhausted => {
+            Ok((StatusCode::TOO_MANY_REQUESTS, say("error_busy"), Some(2)))
+        }
+        _ => Err(error),
     }
-    asked.page(
-        shared,
-        &Shown::error("second_factor", status, "NOT_BUILT_YET"),
-    )
 }

@@ -1,5 +1,5 @@
-//! The pages of an instance, and the routes to which their forms are sent: logging in and out, the first passphrase, the
-//! owner's settings. Paths, fields and answers are those of the compatible API, where it has them.
+//! The pages of an instance, and the routes to which their forms are sent: logging in and out, also with what comes by
+//! mail, the first passphrase, the owner's settings. Paths, fields and answers are those of the compatible API, where it has them.
 //!
 //! Passphrases are only ever in bodies. The register token is in the query of its link, which is never logged.
 
@@ -8,13 +8,19 @@ mod authorize;
 mod clients;
 mod consent;
 mod cookies;
+mod entry;
+mod factor;
+mod forgotten;
 mod login;
 mod logout;
+mod magic;
 mod onboarding;
 mod reply;
+mod resend;
 mod settings;
 mod start;
 mod submission;
+mod twofactor;
 
 use axum::{
     Router,
@@ -35,6 +41,7 @@ use self::reply::Shown;
 pub(super) use self::{
     asked::Asked,
     cookies::all as cookies_named,
+    factor::choose as choose_auth_mode,
     onboarding::submit as submit_first_passphrase,
     reply::{json_answer, with_cookies},
     submission::{Form, collect, from_json},
@@ -56,7 +63,20 @@ pub(super) fn routes() -> Router<Shared> {
             "/auth/passphrase",
             get(onboarding::show).post(settings::change_passphrase),
         )
-        .route("/auth/passphrase_reset", get(onboarding::forgotten))
+        .route("/auth/passphrase/code", post(factor::send_code))
+        .route(
+            "/auth/passphrase_reset",
+            get(forgotten::show).post(forgotten::submit),
+        )
+        .route("/auth/hint", post(forgotten::hint))
+        .route("/auth/onboarding/resend", post(resend::submit))
+        .route(
+            "/auth/twofactor",
+            get(twofactor::show).post(twofactor::submit),
+        )
+        .route("/auth/second_factor", post(factor::submit))
+        .route("/auth/magic_link", get(magic::open).post(magic::send))
+        .route("/auth/magic_link/twofactor", post(magic::submit))
         .route(
             "/auth/passphrase_renew",
             get(onboarding::renew).post(onboarding::submit_new),
@@ -95,7 +115,7 @@ fn is_onboarding(document: &InstanceDocument) -> bool {
     !document.onboarding_finished
 }
 
-/// What is left to later versions: second factors, links by mail, consent to sharings and moves.
+/// What is left to later versions: consent to sharings and moves.
 async fn unbuilt(State(shared): State<Shared>, asked: Asked) -> Response {
     let shown = Shown::error("unbuilt", StatusCode::NOT_IMPLEMENTED, "NOT_BUILT_YET");
     asked.page(&shared, &shown)

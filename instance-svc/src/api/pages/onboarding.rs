@@ -18,14 +18,17 @@ use tonic::Status;
 use tonic_types::StatusExt as _;
 
 use super::{
-    Asked, document, is_onboarding,
+    Asked, document,
+    entry::Entry,
+    is_onboarding,
     login::refuse_body,
-    reply::{Shown, json_answer, see_other, with_cookies},
+    reply::{Shown, see_other},
+    resend,
     settings::cross_site,
     submission::Submission,
 };
 use crate::{
-    actions::{begin_session::begin_session, register_passphrase::Link},
+    actions::register_passphrase::Link,
     api::{Shared, passphrase as handlers},
     domain::instance::InstanceDocument,
     error::Error,
@@ -84,6 +87,12 @@ pub(super) fn waiting(shared: &Shared, asked: &Asked) -> Response {
             "id": domain,
             "attributes": {"domain": domain, "onboarding": true},
         }})),
+        // Programs get the document: the form is for people.
+        more: if asked.wants_page() {
+            resend::form(shared, asked)
+        } else {
+            String::new()
+        },
         ..Shown::error("waiting", StatusCode::OK, "")
     };
     asked.page(shared, &shown)
@@ -165,11 +174,6 @@ pub(super) async fn show(State(shared): State<Shared>, asked: Asked) -> Response
         return waiting(&shared, &asked);
     };
     choose(&shared, &asked, &document, Link::Register, &token, "", None).await
-}
-
-/// `GET /auth/passphrase_reset`: an owner who has forgotten the passphrase is told who can help.
-pub(super) async fn forgotten(State(shared): State<Shared>, asked: Asked) -> Response {
-    asked.page(&shared, &Shown::error("forgotten", StatusCode::OK, ""))
 }
 
 /// `GET /auth/passphrase_renew`: the page with the form to choose a new passphrase.
@@ -298,27 +302,17 @@ async fn register(
 async fn log_in(shared: &Shared, asked: &Asked, redirection: &str) -> Result<Response, Error> {
     // Its key is another one now.
     let document = document(shared, asked).await?.body;
-    let begun = begin_session(
-        &shared.store,
-        &shared.clock,
-        &shared.contexts,
-        &document,
-        Kind::Long,
-        &asked.visitor(),
-    )
-    .await?;
     // What leads elsewhere is ignored here: the passphrase is set.
-    let location = match asked.target(shared, redirection) {
-        Ok(Some(target)) => target,
-        Ok(None) | Err(_) => asked.landing(shared, &document).await?,
+    let target = asked.target(shared, redirection).unwrap_or_default();
+    let entry = Entry {
+        shared,
+        asked,
+        document: &document,
+        kind: Kind::Long,
+        target: target.as_deref(),
+        as_json: !asked.wants_page(),
     };
-    let response = if asked.wants_page() {
-        see_other(&location)
-    } else {
-        json_answer(StatusCode::OK, &json!({"redirect": location}))
-    };
-    let cookies = asked.cookies_of(shared, &document, &begun)?;
-    Ok(with_cookies(response, cookies))
+    entry.after_choice().await
 }
 
 /// The key of the text that tells an owner why a passphrase was not set.

@@ -4,7 +4,7 @@ use axum::{body::Body, extract::State, response::Response};
 use hamlet_pages::{ChangeForm, SessionRow, SettingsView, origin};
 use hamlet_proto::hamlet::files::v1::GetUsageRequest;
 use http::StatusCode;
-use identity::session::Kind;
+use identity::{second_factor::Purpose, session::Kind};
 use serde::Deserialize;
 use serde_json::json;
 use service_kit::{
@@ -17,16 +17,18 @@ use super::{
     Asked, clients,
     consent::waiting,
     document,
+    entry::Entry,
+    factor,
     login::refuse_body,
-    reply::{Shown, json_answer, see_other, with_cookies},
+    reply::{Shown, json_answer, see_other},
     submission::{Form, Unreadable, collect, from_json, is_json},
 };
 use crate::{
     actions::{
-        begin_session::begin_session,
         change_passphrase::Next,
         end_sessions::{end_one, end_others},
         list_sessions::{Listed, list_sessions},
+        second_factor::Cleared,
     },
     api::{Shared, passphrase},
     domain::{
@@ -48,8 +50,11 @@ pub(super) async fn show(State(shared): State<Shared>, asked: Asked) -> Response
     let Some(session) = asked.session() else {
         return to_login(&shared, &asked);
     };
-    let was_changed = asked.parameter("changed").is_some();
-    match page(&shared, &asked, session, StatusCode::OK, None, was_changed).await {
+    let notice = match asked.parameter("changed") {
+        Some(_) => Notice::Changed,
+        None => Notice::Nothing,
+    };
+    match page(&shared, &asked, session, StatusCode::OK, notice).await {
         Ok(response) => response,
         Err(error) => asked.failed(&shared, error),
     }
@@ -80,23 +85,41 @@ pub(super) fn cross_site(shared: &Shared, asked: &Asked) -> Response {
     )
 }
 
-async fn page(
+/// What the page says besides.
+#[derive(Clone, Copy)]
+pub(super) enum Notice<'a> {
+    Nothing,
+    /// The passphrase was changed just now.
+    Changed,
+    /// Why the passphrase was not changed.
+    Passphrase(&'a str),
+    /// Why the second factor was not changed.
+    Factor(&'a str),
+}
+
+pub(super) async fn page(
     shared: &Shared,
     asked: &Asked,
     session: &str,
     status: StatusCode,
-    error: Option<&str>,
-    was_changed: bool,
+    notice: Notice<'_>,
 ) -> Result<Response, Error> {
     let found = found(shared, asked).await?;
     let document = &found.document.body;
+    let (error, factor_error) = match notice {
+        Notice::Nothing | Notice::Changed => (None, None),
+        Notice::Passphrase(text) => (Some(text), None),
+        Notice::Factor(text) => (None, Some(text)),
+    };
     let oauth = shared.oauth(&asked.tenant.id, document);
-    let (stored, sessions, clients, landing) = tokio::try_join!(
+    let (stored, sessions, clients, landing, factor) = tokio::try_join!(
         async { shared.log_in().stored(document).await },
         list_sessions(&shared.store, &shared.clock, document),
         oauth.list(),
         asked.landing(shared, document),
+        factor::section(shared, asked, document, factor_error),
     )?;
+    let token = asked.parameter("two_factor_token").unwrap_or_default();
     let mut sessions: Vec<SessionRow> = sessions
         .into_iter()
         .map(|listed| row(listed, session))
@@ -116,9 +139,11 @@ async fn page(
             iterations: stored.iterations.map_or(0, Iterations::get),
             next_iterations: Iterations::DEFAULT.get(),
             vault_key: &stored.keys.key,
+            code_token: Asked::gets_codes(document).then_some(token.as_str()),
             error,
         },
-        was_changed,
+        factor,
+        was_changed: matches!(notice, Notice::Changed),
     };
     let more = view.html(&shared.texts, &asked.language(shared));
     Ok(asked.page(shared, &Shown::form("settings", status, more)))
@@ -258,6 +283,9 @@ struct Change {
     new_passphrase: String,
     iterations: i32,
     key: String,
+    /// What was mailed, where the instance asks for a second factor.
+    two_factor_token: String,
+    two_factor_passcode: String,
 }
 
 impl Change {
@@ -269,6 +297,8 @@ impl Change {
         Ok(Self {
             current_passphrase: form.get("current_passphrase").to_owned(),
             new_passphrase: form.get("new_passphrase").to_owned(),
+            two_factor_token: form.get("two_factor_token").to_owned(),
+            two_factor_passcode: form.get("two_factor_passcode").to_owned(),
             ..Self::default()
         })
     }
@@ -311,30 +341,30 @@ async fn do_change(shared: &Shared, asked: &Asked, change: Change) -> Result<Res
         )?
     };
     let document_now = &found.document.body;
-    if document_now.auth_mode.needs_code() {
-        return Err(Error::SecondFactor(document_now.domain.clone()));
-    }
+    let cleared = match Cleared::by_passphrase(document_now) {
+        Some(cleared) => cleared,
+        None if change.two_factor_token.is_empty() => return Err(Error::CodeNeeded),
+        None => shared.second_factor().answer(
+            document_now,
+            Purpose::ChangePassphrase,
+            &change.two_factor_token,
+            &change.two_factor_passcode,
+        )?,
+    };
     let guesser = asked.guesser(document_now);
     passphrase::change(shared, &found, &present, next, guesser).await?;
     // Its key is another one now.
     let document = document(shared, asked).await?.body;
-    let begun = begin_session(
-        &shared.store,
-        &shared.clock,
-        &shared.contexts,
-        &document,
-        Kind::Normal,
-        &asked.visitor(),
-    )
-    .await?;
     let location = asked.url(shared, "/settings?changed=1");
-    let response = if asked.wants_json() {
-        json_answer(StatusCode::OK, &json!({"redirect": location}))
-    } else {
-        see_other(&location)
+    let entry = Entry {
+        shared,
+        asked,
+        document: &document,
+        kind: Kind::Normal,
+        target: Some(&location),
+        as_json: asked.wants_json(),
     };
-    let cookies = asked.cookies_of(shared, &document, &begun)?;
-    Ok(with_cookies(response, cookies))
+    entry.let_in(cleared, Vec::new(), false).await
 }
 
 /// Tells why the passphrase was not changed: in the form, or to its script.
@@ -343,6 +373,8 @@ async fn refuse(shared: &Shared, asked: &Asked, session: &str, error: Error) -> 
     let say = |key| shared.texts.say(key, &language);
     let told = match &error {
         Error::WrongPassphrase => say("error_current"),
+        Error::WrongCode => say("error_code"),
+        Error::DeadCode | Error::CodeNeeded => say("error_code_needed"),
         Error::TooManyTries { wait } => {
             say("error_wait").replace("{time}", &(wait.as_secs() + 1).to_string())
         }
@@ -356,7 +388,7 @@ async fn refuse(shared: &Shared, asked: &Asked, session: &str, error: Error) -> 
     if asked.wants_json() {
         return json_answer(status, &json!({"error": told}));
     }
-    match page(shared, asked, session, status, Some(&told), false).await {
+    match page(shared, asked, session, status, Notice::Passphrase(&told)).await {
         Ok(response) => response,
         Err(error) => asked.failed(shared, error),
     }

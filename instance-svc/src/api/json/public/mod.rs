@@ -2,6 +2,7 @@
 
 mod access_token;
 mod apps;
+mod auth_mode;
 mod bearer;
 mod clients;
 mod flags;
@@ -16,7 +17,7 @@ mod settings;
 use axum::{
     Router,
     middleware::from_fn,
-    routing::{any, delete, get, post},
+    routing::{any, delete, get, post, put},
 };
 use service_kit::json_api;
 
@@ -38,6 +39,7 @@ pub(super) fn routes() -> Router<Shared> {
             "/settings/instance",
             get(settings::instance).put(settings::change_instance),
         )
+        .route("/settings/instance/auth_mode", put(auth_mode::choose))
         .route("/settings/disk-usage", get(settings::disk_usage))
         .route("/settings/capabilities", get(settings::capabilities))
         .route("/settings/flags", get(flags::show))

@@ -7,7 +7,7 @@ use axum::{
 };
 use hamlet_proto::hamlet::instance::v1::SetPassphraseRequest;
 use http::StatusCode;
-use identity::session::Kind;
+use identity::{second_factor::Purpose, session::Kind};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use service_kit::{
@@ -21,21 +21,26 @@ use super::{
     settings::resource,
 };
 use crate::{
-    actions::{authenticate::ProvenWith, begin_session::begin_session, change_passphrase::Next},
+    actions::{
+        authenticate::ProvenWith, begin_session::begin_session, change_passphrase::Next,
+        second_factor::Cleared,
+    },
     api::{
         Shared,
         json::{
             parameters::refusal,
             write::{Outcome, Write},
         },
-        pages::{Asked, with_cookies},
+        pages::{Asked, json_answer, with_cookies},
         passphrase,
     },
     domain::{
         bearer::Refused,
+        instance::InstanceDocument,
         passphrase::client::{self, Iterations},
     },
     error::Error,
+    mail::MailKind,
 };
 
 const DOCTYPE: &str = "io.cozy.settings";
@@ -54,6 +59,9 @@ struct Change {
     public_key: String,
     #[serde(rename = "privateKey")]
     private_key: String,
+    /// What was mailed, where the instance asks for a second factor.
+    two_factor_token: String,
+    two_factor_passcode: String,
 }
 
 /// Tells how the passphrase is hashed.
@@ -109,20 +117,53 @@ pub(super) async fn set(
         .map_err(Error::from)?
         .ok_or(Error::Token(Refused::Wrong))?;
     let document = &whole.document.body;
-    if document.auth_mode.needs_code() {
-        return Err(Error::SecondFactor(document.domain.clone()).into());
-    }
     let guesser = asked.guesser(document);
+    let cleared = match Cleared::by_passphrase(document) {
+        Some(cleared) => cleared,
+        None if change.two_factor_token.is_empty() => {
+            return first_step(&shared, &asked, document, &present).await;
+        }
+        None => shared.second_factor().answer(
+            document,
+            Purpose::ChangePassphrase,
+            &change.two_factor_token,
+            &change.two_factor_passcode,
+        )?,
+    };
     passphrase::change(&shared, &whole, &present, next, guesser).await?;
     let response = StatusCode::NO_CONTENT.into_response();
     if bearer.token.who.session.is_empty() {
         return Ok(response);
     }
-    log_in(&shared, &asked, response).await
+    log_in(&shared, &asked, response, cleared).await
+}
+
+/// Mails a code to the owner who has shown the present passphrase. The answer holds the token with which the second request
+/// brings the code.
+async fn first_step(
+    shared: &Shared,
+    asked: &Asked,
+    document: &InstanceDocument,
+    present: &Secret,
+) -> Result<Response, Refusal> {
+    let guesser = asked.guesser(document);
+    shared.log_in().require(document, present, guesser).await?;
+    let occasion = asked.occasion(MailKind::PassphraseCode);
+    let factor = shared.second_factor();
+    let token = factor
+        .mail_code(document, Purpose::ChangePassphrase, occasion)
+        .await?;
+    let told = json!({"two_factor_token": token});
+    Ok(json_answer(StatusCode::OK, &told))
 }
 
 /// The session of the app has ended with the passphrase: its browser gets a new one.
-async fn log_in(shared: &Shared, asked: &Asked, response: Response) -> Result<Response, Refusal> {
+async fn log_in(
+    shared: &Shared,
+    asked: &Asked,
+    response: Response,
+    cleared: Cleared,
+) -> Result<Response, Refusal> {
     let document = shared.store.instance(&asked.tenant.id).await;
     let document = document
         .map_err(Error::from)?
@@ -135,6 +176,7 @@ async fn log_in(shared: &Shared, asked: &Asked, response: Response) -> Result<Re
         &document,
         Kind::Long,
         &asked.visitor(),
+        cleared,
     )
     .await?;
     let cookies = asked.cookies_of(shared, &document, &begun)?;
