@@ -399,6 +399,7 @@ fn route_is_open(method: &Method, path: &str) -> Option<Open> {
         | "/konnectors/{slug}/download/{version}" => To("io.cozy.konnectors:GET"),
         "/settings/disk-usage" => To("io.cozy.settings:GET"),
         "/settings/passphrase" if *method == Method::POST => return None,
+        "/settings/instance/auth_mode" => To("io.cozy.settings:PUT"),
         "/settings/instance" if *method == Method::PUT => To("io.cozy.settings:PUT"),
         "/settings/passphrase" | "/settings/hint" if read => To("io.cozy.settings:GET"),
         "/settings/passphrase" | "/settings/hint" => To("io.cozy.settings:PUT"),
