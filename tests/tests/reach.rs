@@ -399,6 +399,7 @@ fn route_is_open(method: &Method, path: &str) -> Option<Open> {
         | "/konnectors/{slug}/download/{version}" => To("io.cozy.konnectors:GET"),
         "/settings/disk-usage" => To("io.cozy.settings:GET"),
         "/settings/passphrase" if *method == Method::POST => return None,
+        "/settings/instance/auth_mode" => To("io.cozy.settings:PUT"),
         "/settings/instance" if *method == Method::PUT => To("io.cozy.settings:PUT"),
         "/settings/passphrase" | "/settings/hint" if read => To("io.cozy.settings:GET"),
         "/settings/passphrase" | "/settings/hint" => To("io.cozy.settings:PUT"),
@@ -537,6 +538,10 @@ async fn every_route_opens_for_those_for_whom_it_is_made_and_nobody_else() {
 async fn call_with(world: &World, headers: &[(&str, &str)]) -> String {
     let client = reqwest::Client::builder()
         .http2_prior_knowledge()
+        .resolve(
+            world.ann.split(':').next().unwrap(),
+            world.daemon.public.parse().unwrap(),
+        )
         .build()
         .unwrap();
     let mut request = client
@@ -587,12 +592,12 @@ async fn a_rule_for_a_directory_is_for_all_that_is_in_it() {
     let world = World::start().await;
     let ann = &world.ann;
     let all = world.token(ann, "io.cozy.files:GET");
-    let tree = world.cli(&format!("files tree {ann} -o json"));
-    let tree: Value = serde_json::from_str(&tree).unwrap();
-    let entries: Vec<&Value> = tree.as_array().unwrap().iter().collect();
+    let tree = world.daemon.cli().run(&format!("files tree {ann} -o json"));
+    let lines = tree.done().json_lines();
+    let entries: Vec<Value> = lines.iter().map(|line| line["file"].clone()).collect();
     let at = |path: &str| {
         let found = entries.iter().find(|it| it["path"] == path);
-        found.unwrap_or_else(|| panic!("{path}: {tree}"))["id"]
+        found.unwrap_or_else(|| panic!("{path}: {entries:?}"))["id"]
             .as_str()
             .unwrap()
             .to_owned()

@@ -60,11 +60,11 @@ pub(crate) struct Parts {
     pub(crate) texts: Texts,
     /// How often somebody has tried a passphrase.
     pub(crate) tries: Tries,
+    /// What other replicas know of that.
+    pub(crate) shared_tries: SharedTries,
     /// How often somebody has guessed a code that was mailed.
     pub(crate) wrong_codes: WrongCodes,
     pub(crate) mailer: Mailer,
-    /// What other replicas know of that.
-    pub(crate) shared_tries: SharedTries,
     /// How many OAuth clients strangers have registered.
     pub(crate) registrations: Allowance,
     pub(crate) backends: Backends,
