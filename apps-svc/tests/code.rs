@@ -33,6 +33,7 @@ async fn update(world: &World, slug: &str, source: &str) -> Result<App, Status> 
     let request = world.request(UpdateAppRequest {
         slug: slug.to_owned(),
         source: source.to_owned(),
+        permissions_acked: true,
         ..UpdateAppRequest::default()
     });
     let updated = world.apps(Door::Admin).update_app(request).await?;

@@ -80,6 +80,7 @@ impl Replica {
         let asked = UpdateAppRequest {
             slug: "drive".to_owned(),
             source: source.to_owned(),
+            permissions_acked: true,
             ..UpdateAppRequest::default()
         };
         let request = for_tenant(asked, &world.tenant);

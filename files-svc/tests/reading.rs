@@ -338,7 +338,7 @@ async fn bad_requests_are_refused_with_the_field_that_is_wrong() {
 }
 
 #[tokio::test]
-async fn only_administrators_read() {
+async fn a_stranger_reads_nothing() {
     let world = World::with_directories().await;
     let get = || world.request(GetFileRequest { target: None });
     let list = || {

@@ -36,34 +36,6 @@ const UNSAFE_SCHEMES: [&str; 10] = [
     "wss",
 ];
 
-/// A member of a registration, or a parameter of a request, that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Invalid {
-    /// Its name.
-    pub field: &'static str,
-    /// What is wrong, and what would be right.
-    pub wrong: String,
-}
-
-impl From<Invalid> for InvalidField {
-    fn from(invalid: Invalid) -> Self {
-        Self {
-            field: invalid.field.to_owned(),
-            wrong: invalid.wrong,
-        }
-    }
-}
-
-impl Invalid {
-    /// The member `field` cannot be used.
-    pub fn new(field: &'static str, wrong: impl Into<String>) -> Self {
-        Self {
-            field,
-            wrong: wrong.into(),
-        }
-    }
-}
-
 /// What a client says of itself. It has no `Debug`: a device token is a secret of somebody else.
 #[derive(Clone, Default, Deserialize)]
 #[serde(default)]
@@ -104,7 +76,7 @@ impl Registration {
     ///
     /// # Errors
     /// Everything that is wrong.
-    pub fn check(&self, own_hosts: &[&str]) -> Result<(), Vec<Invalid>> {
+    pub fn check(&self, own_hosts: &[&str]) -> Result<(), Vec<InvalidField>> {
         let grants = check_known(&self.grant_types, &GRANT_TYPES);
         let answers = check_known(&self.response_types, &["code"]);
         let optional = [
@@ -136,8 +108,8 @@ impl Registration {
             .into_iter()
             .chain(optional.map(|(field, given)| (field, text::check(given))))
             .chain(pages.map(|(field, given)| (field, check_page(given))));
-        let wrong: Vec<Invalid> = checked
-            .filter_map(|(field, checked)| Some(Invalid::new(field, checked.err()?)))
+        let wrong: Vec<InvalidField> = checked
+            .filter_map(|(field, checked)| Some(InvalidField::new(field, checked.err()?)))
             .collect();
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
     }
@@ -461,9 +433,9 @@ mod tests {
         }
     }
 
-    fn wrong_field(registration: &Registration) -> Option<&'static str> {
+    fn wrong_field(registration: &Registration) -> Option<String> {
         let wrong = registration.check(&["a.example"]).err()?;
-        wrong.first().map(|it| it.field)
+        wrong.into_iter().next().map(|it| it.field)
     }
 
     #[test]
@@ -488,7 +460,7 @@ mod tests {
             "https://app.example/\ncb",
         ] {
             assert_eq!(
-                wrong_field(&registration(uri)),
+                wrong_field(&registration(uri)).as_deref(),
                 Some("redirect_uris"),
                 "{uri}"
             );
@@ -499,7 +471,7 @@ mod tests {
             redirect_uris: vec!["app://cb".to_owned(); 11],
             ..registration("")
         };
-        assert_eq!(wrong_field(&many), Some("redirect_uris"));
+        assert_eq!(wrong_field(&many).as_deref(), Some("redirect_uris"));
     }
 
     #[test]
@@ -526,7 +498,7 @@ mod tests {
             assert!(!read.allow_login_scope);
             given[member] = value;
             let read: Registration = serde_json::from_value(given).unwrap();
-            assert_eq!(wrong_field(&read), Some(member));
+            assert_eq!(wrong_field(&read).as_deref(), Some(member));
         }
     }
 

@@ -9,12 +9,7 @@ use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{
-    client::{Client, Invalid},
-    scope,
-    secrets::are_same,
-    time::Time,
-};
+use crate::{client::Client, invalid_field::InvalidField, scope, secrets::are_same, time::Time};
 
 /// How long a code can be used.
 pub const LIFE: Duration = Duration::from_secs(5 * 60);
@@ -66,30 +61,30 @@ impl Asked {
     ///
     /// # Errors
     /// The first parameter that cannot be used.
-    pub fn check(&self, client: Client<'_>) -> Result<String, Invalid> {
+    pub fn check(&self, client: Client<'_>) -> Result<String, InvalidField> {
         if !client.redirects_to(&self.redirect_uri) {
             let wrong = "is not, to the letter, one of those that the client has registered";
-            return Err(Invalid::new("redirect_uri", wrong));
+            return Err(InvalidField::new("redirect_uri", wrong));
         }
         if self.response_type != "code" {
             let wrong = "is missing or not known; use code";
-            return Err(Invalid::new("response_type", wrong));
+            return Err(InvalidField::new("response_type", wrong));
         }
         if self.state.len() > LONGEST_STATE {
             let wrong = format!("is longer than {LONGEST_STATE} bytes");
-            return Err(Invalid::new("state", wrong));
+            return Err(InvalidField::new("state", wrong));
         }
         let scope = self.rules(client)?;
         self.check_challenge(client, &scope)?;
         Ok(scope)
     }
 
-    fn rules(&self, client: Client<'_>) -> Result<String, Invalid> {
+    fn rules(&self, client: Client<'_>) -> Result<String, InvalidField> {
         // A client that stands for an app may do what the app may do, whatever it asks for.
         if let Some(slug) = client.linked_app() {
             return Ok(format!("@io.cozy.apps/{slug}"));
         }
-        let wrong = |wrong: String| Invalid::new("scope", wrong);
+        let wrong = |wrong: String| InvalidField::new("scope", wrong);
         let rules: Vec<&str> = self.scope.split_whitespace().collect();
         if rules.is_empty() {
             let told = "is missing; say what the program wants to do, such as io.cozy.files:GET";
@@ -112,25 +107,25 @@ impl Asked {
         Ok(rules.join(" "))
     }
 
-    fn check_challenge(&self, client: Client<'_>, scope: &str) -> Result<(), Invalid> {
+    fn check_challenge(&self, client: Client<'_>, scope: &str) -> Result<(), InvalidField> {
         if self.code_challenge.is_empty() {
             let has_to = client.secret().is_empty() || scope.split(' ').any(|it| it == EVERYTHING);
             if has_to {
                 let wrong = "is missing; a client without a secret, and one that may do everything, proves with it that \
                              the code was for it";
-                return Err(Invalid::new("code_challenge", wrong));
+                return Err(InvalidField::new("code_challenge", wrong));
             }
             return Ok(());
         }
         if self.code_challenge_method != METHOD {
             let wrong = "is missing or not known; use S256";
-            return Err(Invalid::new("code_challenge_method", wrong));
+            return Err(InvalidField::new("code_challenge_method", wrong));
         }
         if is_base64url(&self.code_challenge, 43..=43) {
             Ok(())
         } else {
             let wrong = "is not the base64url of a SHA-256: 43 characters without padding";
-            Err(Invalid::new("code_challenge", wrong))
+            Err(InvalidField::new("code_challenge", wrong))
         }
     }
 }
@@ -291,7 +286,7 @@ mod tests {
     const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
     const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
-    fn document(more: Value) -> Map<String, Value> {
+    fn document(more: &Value) -> Map<String, Value> {
         let mut document = json!({"redirect_uris": ["app://cb"], "client_secret": "s"});
         for (name, value) in more.as_object().unwrap() {
             document
@@ -385,11 +380,12 @@ mod tests {
                 Some("scope"),
             ),
         ] {
-            let document = document(client);
+            let document = document(&client);
             let checked = asked.check(Client::of(&document));
-            assert_eq!(checked.err().map(|it| it.field), wrong, "{asked:?}");
+            let found = checked.err().map(|it| it.field);
+            assert_eq!(found.as_deref(), wrong, "{asked:?}");
         }
-        let linked = document(json!({"software_id": "registry://drive"}));
+        let linked = document(&json!({"software_id": "registry://drive"}));
         assert_eq!(
             asked("*").check(Client::of(&linked)),
             Ok("@io.cozy.apps/drive".to_owned())
@@ -422,7 +418,8 @@ mod tests {
         )
         .unwrap();
         assert_eq!(theirs.check(&redeem("c", "app://cb"), at(1)), Ok(()));
-        assert_eq!(serde_json::to_value(theirs).unwrap()["more"], 1);
+        let kept = serde_json::to_value(theirs).unwrap();
+        assert_eq!(kept.get("more"), Some(&json!(1)));
     }
 
     #[test]

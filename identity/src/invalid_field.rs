@@ -9,3 +9,13 @@ pub struct InvalidField {
     /// What is wrong, and what would be valid.
     pub wrong: String,
 }
+
+impl InvalidField {
+    /// The field cannot be used.
+    pub fn new(field: impl Into<String>, wrong: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            wrong: wrong.into(),
+        }
+    }
+}

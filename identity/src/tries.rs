@@ -4,6 +4,9 @@
 //! right. It counts for the address it came from and for the instance. After some free tries each further one has to wait,
 //! twice as long each time; who does not wait is refused unseen. A browser from which the owner has logged in before is
 //! counted by itself alone: whatever strangers do, the owner comes in from there.
+//!
+//! Replicas count for themselves. When a counter has no free tries left, a replica tells the others ([`Tries::steps`]), who
+//! count no fewer ([`Tries::learn`]). So guessing at several replicas gains the free tries of each, and nothing more.
 
 use std::{
     collections::HashMap,
@@ -12,6 +15,8 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
+
+use ring::digest::{SHA256, digest};
 
 use crate::secrets::Device;
 
@@ -116,6 +121,46 @@ impl Tries {
         Ok(())
     }
 
+    /// The counters of a guesser that have no free tries left: their names, and how many tries were wrong. A known device is
+    /// slowed by the replica that it uses, and tells nobody.
+    pub fn steps(&self, guesser: Guesser<'_>) -> Vec<(String, u32)> {
+        if guesser.device.is_some() {
+            return Vec::new();
+        }
+        let counters = self.counters();
+        let address = network(guesser.address);
+        let of_address = counters.addresses.get(&address);
+        let of_instance = counters.instances.get(guesser.instance);
+        let [address, instance] = names(guesser);
+        [
+            (address, of_address, ADDRESS),
+            (instance, of_instance, INSTANCE),
+        ]
+        .into_iter()
+        .filter_map(|(name, wrong, rule)| {
+            let tries = wrong?.tries;
+            (tries >= rule.free).then_some((name, tries))
+        })
+        .collect()
+    }
+
+    /// Counts no fewer tries of a guesser than other replicas have. `told` is what they say of a counter.
+    pub fn learn(&self, guesser: Guesser<'_>, told: impl Fn(&str) -> Option<u32>, now: Instant) {
+        if guesser.device.is_some() {
+            return;
+        }
+        let [address, instance] = names(guesser);
+        let mut counters = self.counters();
+        if let Some(tries) = told(&address) {
+            let address = network(guesser.address);
+            raise(&mut counters.addresses, address, tries, ADDRESS, now);
+        }
+        if let Some(tries) = told(&instance) {
+            let instance = guesser.instance.to_owned();
+            raise(&mut counters.instances, instance, tries, INSTANCE, now);
+        }
+    }
+
     /// Takes a try back, because it was right. The earlier ones of a device are forgotten. Those of an address are not: its
     /// user may have an instance of their own, and guess at others.
     pub fn was_right(&self, guesser: Guesser<'_>) {
@@ -179,6 +224,36 @@ pub fn network(address: IpAddr) -> IpAddr {
         IpAddr::V6(address) => {
             Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
         }
+    }
+}
+
+/// The names of the counters of a guesser, of its address and of the instance. Who reads them learns no address.
+fn names(guesser: Guesser<'_>) -> [String; 2] {
+    let address = network(guesser.address).to_string();
+    [
+        ("address", address.as_str()),
+        ("instance", guesser.instance),
+    ]
+    .map(|(kind, of)| {
+        let text = format!("{kind} {of}");
+        hex::encode(digest(&SHA256, text.as_bytes()))
+    })
+}
+
+fn raise<K: Clone + Eq + Hash>(
+    counters: &mut HashMap<K, Wrong>,
+    key: K,
+    tries: u32,
+    rule: Rule,
+    now: Instant,
+) {
+    let known = counters.get(&key).map_or(0, |wrong| wrong.tries);
+    if tries <= known {
+        return;
+    }
+    count(counters, key.clone(), rule, now);
+    if let Some(wrong) = counters.get_mut(&key) {
+        wrong.tries = tries;
     }
 }
 
@@ -334,5 +409,42 @@ mod tests {
         let counters = tries.counters();
         assert_eq!(counters.addresses.len(), REMEMBERED);
         assert_eq!(counters.instances.len(), REMEMBERED);
+    }
+
+    #[test]
+    fn what_one_replica_has_seen_slows_the_guesser_at_another() {
+        let [one, two] = [Tries::default(), Tries::default()];
+        let (now, stranger) = (Instant::now(), at(address(1)));
+        for _ in 0..10 {
+            assert!(one.steps(stranger).is_empty());
+            one.begin(stranger, now).unwrap();
+        }
+        let told = one.steps(stranger);
+        assert_eq!(
+            told.len(),
+            1,
+            "only the counter of the address is at its limit"
+        );
+        let find = |name: &str| {
+            told.iter()
+                .find(|(it, _)| it == name)
+                .map(|(_, tries)| *tries)
+        };
+        two.learn(stranger, find, now);
+        assert!(two.begin(stranger, now).is_err());
+        // Others are as free as before, and so is the owner at a known browser.
+        let other = at(address(2));
+        two.learn(other, find, now);
+        assert!(two.begin(other, now).is_ok());
+        let known = Guesser {
+            device: Some(Device::draw().unwrap()),
+            ..stranger
+        };
+        two.learn(known, find, now);
+        assert!(two.begin(known, now).is_ok());
+        assert!(two.steps(known).is_empty());
+        // What is less than this replica has counted itself changes nothing.
+        two.learn(stranger, |_| Some(1), now);
+        assert!(two.begin(stranger, now).is_err());
     }
 }

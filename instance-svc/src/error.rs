@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use identity::{client::Invalid, grant};
+use identity::grant;
 use service_kit::{
     json_api,
     status::{ServiceError, StatusBuilder, is_transient, reasons, to_status},
@@ -267,19 +267,6 @@ impl From<Vec<InvalidField>> for Error {
                 Self::Fields(fields)
             }
         }
-    }
-}
-
-impl From<Vec<Invalid>> for Error {
-    fn from(fields: Vec<Invalid>) -> Self {
-        let fields: Vec<InvalidField> = fields.into_iter().map(InvalidField::from).collect();
-        fields.into()
-    }
-}
-
-impl From<Invalid> for Error {
-    fn from(field: Invalid) -> Self {
-        Self::Field(field.into())
     }
 }
 

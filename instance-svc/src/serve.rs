@@ -30,6 +30,7 @@ use crate::{
         adopt::{Adoption, Progress},
         derive::Deriver,
         returned::Returned,
+        share_tries::SharedTries,
     },
     api::{
         Parts, Shared, directory::Directory, features::Features, identity::Identities,
@@ -212,6 +213,7 @@ async fn run(
         host_changes,
         texts: Texts::new()?,
         tries: Tries::default(),
+        shared_tries: SharedTries::default(),
         wrong_codes: WrongCodes::default(),
         mailer: mailer.clone(),
         registrations: Allowance::default(),

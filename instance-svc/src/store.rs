@@ -16,6 +16,7 @@ mod operations;
 mod returned;
 pub(crate) mod scan;
 mod sessions;
+mod tries;
 mod vault;
 
 use couch::{
@@ -35,6 +36,7 @@ pub(crate) use self::{
     operations::Settled,
     returned::LeafFeed,
     sessions::Login,
+    tries::Counter,
 };
 use crate::{
     domain::{

@@ -37,10 +37,12 @@ pub use self::{
 pub const FAVICON: &str = include_str!("favicon.svg");
 
 /// The paths of the scripts of forms, with the scripts.
-pub const SCRIPTS: [(&str, &str); 3] = [
+pub const SCRIPTS: [(&str, &str); 4] = [
     (passphrase::SCRIPT_PATH, include_str!("passphrase.js")),
     (login::SCRIPT_PATH, include_str!("login.js")),
     (settings::SCRIPT_PATH, include_str!("settings.js")),
+    // The others import it.
+    ("/assets/derive.js", include_str!("derive.js")),
 ];
 
 /// The style sheet, which stands in every page.

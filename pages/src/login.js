@@ -1,6 +1,6 @@
 // Hashes the passphrase before it leaves the browser, as Bitwarden's clients do. Without this file, or without
 // WebCrypto, the form is sent as it is, and the server does the same work.
-"use strict";
+import { derive, subtle } from "./derive.js";
 
 (() => {
   const form = document.getElementById("login");
@@ -15,30 +15,17 @@
     passphrase.type = show.checked ? "text" : "password";
   });
 
-  const subtle = window.crypto && window.crypto.subtle;
   const iterations = Number(form.dataset.iterations);
-  const text = new TextEncoder();
 
   function tell(message) {
     error.textContent = message;
     error.hidden = message === "";
   }
 
-  async function pbkdf2(secret, salt, rounds) {
-    const key = await subtle.importKey("raw", secret, "PBKDF2", false, ["deriveBits"]);
-    return subtle.deriveBits({ name: "PBKDF2", hash: "SHA-256", salt, iterations: rounds }, key, 256);
-  }
-
-  async function loginHash() {
-    const word = text.encode(passphrase.value);
-    const master = await pbkdf2(word, text.encode(form.dataset.salt), iterations);
-    const hash = new Uint8Array(await pbkdf2(master, word, 1));
-    return btoa(String.fromCharCode(...hash));
-  }
-
   async function send() {
     const fields = new URLSearchParams(new FormData(form));
-    fields.set("passphrase", await loginHash());
+    const { hash } = await derive(passphrase.value, form.dataset.salt, iterations);
+    fields.set("passphrase", hash);
     const answer = await fetch(form.action, {
       method: "POST",
       headers: { Accept: "application/json" },
@@ -59,7 +46,6 @@
   }
 
   form.addEventListener("submit", async (event) => {
-    // Browsers have WebCrypto where the way to the server is safe.
     if (!subtle || iterations === 0) return;
     event.preventDefault();
     tell("");

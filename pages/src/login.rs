@@ -48,7 +48,7 @@ impl LoginForm<'_> {
              <button type=\"submit\" id=\"submit\">{submit}</button>\n\
              <p id=\"busy\" role=\"status\" hidden>{busy}</p>\n\
              </form>\n<p class=\"help\"><a href=\"/auth/passphrase_reset\">{forgotten}</a></p>\n\
-             <script src=\"{SCRIPT_PATH}\" defer></script>\n",
+             <script src=\"{SCRIPT_PATH}\" type=\"module\"></script>\n",
             salt = escape(self.salt),
             iterations = self.iterations,
             csrf = escape(self.csrf),

@@ -1,7 +1,7 @@
 // Hashes the passphrase before it leaves the browser, and makes the keys of the owner's vault, as
 // Bitwarden's clients do. Without this file, or without WebCrypto, the form is sent as it is, and the
 // server does the same work.
-"use strict";
+import { base64, derive, encrypt, isWeak, random, sealed, subtle } from "./derive.js";
 
 (() => {
   const form = document.getElementById("choose");
@@ -17,43 +17,9 @@
     passphrase.type = show.checked ? "text" : "password";
   });
 
-  const subtle = window.crypto && window.crypto.subtle;
-  const text = new TextEncoder();
-
-  function base64(buffer) {
-    let binary = "";
-    for (const byte of new Uint8Array(buffer)) binary += String.fromCharCode(byte);
-    return btoa(binary);
-  }
-
   function tell(message) {
     error.textContent = message;
     error.hidden = message === "";
-  }
-
-  // The estimate of the compatible clients, in bits.
-  function strength(word) {
-    let letters = 0;
-    if (/[a-z]/.test(word)) letters += 26;
-    if (/[A-Z]/.test(word)) letters += 26;
-    if (/[0-9]/.test(word)) letters += 10;
-    if (/[^a-zA-Z0-9]/.test(word)) letters += 30;
-    return word.length * Math.log2(letters || 1);
-  }
-
-  async function pbkdf2(secret, salt, iterations) {
-    const key = await subtle.importKey("raw", secret, "PBKDF2", false, ["deriveBits"]);
-    return subtle.deriveBits({ name: "PBKDF2", hash: "SHA-256", salt, iterations }, key, 256);
-  }
-
-  async function encrypt(secret, iv, plain) {
-    const key = await subtle.importKey("raw", secret, "AES-CBC", false, ["encrypt"]);
-    return subtle.encrypt({ name: "AES-CBC", iv }, key, plain);
-  }
-
-  async function keyOfVault(master, symmetric) {
-    const iv = crypto.getRandomValues(new Uint8Array(16));
-    return `0.${base64(iv)}|${base64(await encrypt(master, iv, symmetric))}`;
   }
 
   async function keyPair(symmetric) {
@@ -63,7 +29,7 @@
       ["encrypt", "decrypt"],
     );
     const plain = await subtle.exportKey("pkcs8", pair.privateKey);
-    const iv = crypto.getRandomValues(new Uint8Array(16));
+    const iv = random(16);
     const data = new Uint8Array(await encrypt(symmetric.slice(0, 32), iv, plain));
     const hmac = { name: "HMAC", hash: "SHA-256" };
     const signing = await subtle.importKey("raw", symmetric.slice(32), hmac, false, ["sign"]);
@@ -77,15 +43,14 @@
 
   async function hashed() {
     const iterations = Number(form.dataset.iterations);
-    const word = text.encode(passphrase.value);
-    const master = await pbkdf2(word, text.encode(form.dataset.salt), iterations);
-    const symmetric = crypto.getRandomValues(new Uint8Array(64));
+    const { master, hash } = await derive(passphrase.value, form.dataset.salt, iterations);
+    const symmetric = random(64);
     return {
       [form.dataset.field]: form.elements[form.dataset.field].value,
-      passphrase: base64(await pbkdf2(master, word, 1)),
+      passphrase: hash,
       hint: hint.value,
       iterations,
-      key: await keyOfVault(master, symmetric),
+      key: await sealed(master, symmetric),
       ...(await keyPair(symmetric)),
     };
   }
@@ -117,13 +82,12 @@
       hint.focus();
       return;
     }
-    if (strength(passphrase.value) <= 50) {
+    if (isWeak(passphrase.value)) {
       event.preventDefault();
       tell(form.dataset.weak);
       passphrase.focus();
       return;
     }
-    // Browsers have WebCrypto where the way to the server is safe.
     if (!subtle) return;
     event.preventDefault();
     tell("");

@@ -62,7 +62,7 @@ fn html(form: &PassphraseForm<'_>, say: impl Fn(&str) -> String) -> String {
          <button type=\"submit\" id=\"submit\">{submit}</button>\n\
          <p id=\"busy\" role=\"status\" hidden>{busy}</p>\n\
          </form>\n\
-         <script src=\"{script}\" defer></script>\n",
+         <script src=\"{script}\" type=\"module\"></script>\n",
         path = form.path,
         field = form.field,
         script = SCRIPT_PATH,

@@ -1,7 +1,7 @@
 // Changes the passphrase without sending either of them: hashes both, and encrypts the key of the owner's vault anew, as
 // Bitwarden's clients do. Without this file, or without WebCrypto, the form is sent as it is, and the server does the
 // same work.
-"use strict";
+import { bytes, decrypt, derive, isWeak, sealed, subtle } from "./derive.js";
 
 (() => {
   const form = document.getElementById("change");
@@ -14,57 +14,20 @@
   const iterations = Number(form.dataset.iterations);
   const nextIterations = Number(form.dataset.nextIterations);
 
-  const subtle = window.crypto && window.crypto.subtle;
-  const text = new TextEncoder();
-
-  function base64(buffer) {
-    return btoa(String.fromCharCode(...new Uint8Array(buffer)));
-  }
-
-  function bytes(encoded) {
-    return Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
-  }
-
   function tell(message) {
     error.textContent = message;
     error.hidden = message === "";
   }
 
-  // The estimate of the compatible clients, in bits.
-  function strength(word) {
-    let letters = 0;
-    if (/[a-z]/.test(word)) letters += 26;
-    if (/[A-Z]/.test(word)) letters += 26;
-    if (/[0-9]/.test(word)) letters += 10;
-    if (/[^a-zA-Z0-9]/.test(word)) letters += 30;
-    return word.length * Math.log2(letters || 1);
-  }
-
-  async function pbkdf2(secret, salted, rounds) {
-    const key = await subtle.importKey("raw", secret, "PBKDF2", false, ["deriveBits"]);
-    return subtle.deriveBits({ name: "PBKDF2", hash: "SHA-256", salt: salted, iterations: rounds }, key, 256);
-  }
-
-  async function hashed(word, rounds) {
-    const secret = text.encode(word);
-    const master = await pbkdf2(secret, text.encode(salt), rounds);
-    return { master, hash: base64(await pbkdf2(master, secret, 1)) };
-  }
-
   // Decrypts the key of the vault with one master key, and encrypts it with the other.
   async function reencrypted(from, to) {
     const [iv, data] = vaultKey.slice(2).split("|").map(bytes);
-    const opening = await subtle.importKey("raw", from, "AES-CBC", false, ["decrypt"]);
-    const plain = await subtle.decrypt({ name: "AES-CBC", iv }, opening, data);
-    const closing = await subtle.importKey("raw", to, "AES-CBC", false, ["encrypt"]);
-    const fresh = crypto.getRandomValues(new Uint8Array(16));
-    const sealed = await subtle.encrypt({ name: "AES-CBC", iv: fresh }, closing, plain);
-    return `0.${base64(fresh)}|${base64(sealed)}`;
+    return sealed(to, await decrypt(from, iv, data));
   }
 
   async function send() {
-    const before = await hashed(current.value, iterations);
-    const after = await hashed(next.value, nextIterations);
+    const before = await derive(current.value, salt, iterations);
+    const after = await derive(next.value, salt, nextIterations);
     let key;
     try {
       key = await reencrypted(before.master, after.master);
@@ -93,13 +56,12 @@
   }
 
   form.addEventListener("submit", async (event) => {
-    if (strength(next.value) <= 50) {
+    if (isWeak(next.value)) {
       event.preventDefault();
       tell(form.dataset.weak);
       next.focus();
       return;
     }
-    // Browsers have WebCrypto where the way to the server is safe.
     if (!subtle || iterations === 0 || !vaultKey.startsWith("0.")) return;
     event.preventDefault();
     tell("");

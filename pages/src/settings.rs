@@ -257,7 +257,7 @@ impl ChangeForm<'_> {
              <input id=\"next\" name=\"new_passphrase\" type=\"password\" autocomplete=\"new-password\" maxlength=\"1024\" required>\n{code}\
              <button type=\"submit\" id=\"submit\">{submit}</button>\n\
              <p id=\"busy\" role=\"status\" hidden>{busy}</p>\n\
-             </form>\n<script src=\"{SCRIPT_PATH}\" defer></script>\n",
+             </form>\n<script src=\"{SCRIPT_PATH}\" type=\"module\"></script>\n",
             title = say("settings_change"),
             salt = escape(self.salt),
             iterations = self.iterations,

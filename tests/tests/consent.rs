@@ -143,7 +143,7 @@ async fn an_update_that_asks_for_more_waits_for_the_owner() {
         app["version"].as_str().unwrap().starts_with("1.0.0"),
         "{app}"
     );
-    let waits = app["available_version"].as_str().unwrap().to_owned();
+    let waits = app["availableVersion"].as_str().unwrap().to_owned();
     assert!(waits.starts_with("2.0.0"), "{app}");
     assert_eq!(world.granted().await.as_object().unwrap().len(), 1);
     // Asking again changes nothing.
@@ -167,8 +167,10 @@ async fn an_update_that_asks_for_more_waits_for_the_owner() {
     for part in [
         "An update waits for your word",
         "Pad, version 2.0.0",
-        "delete: your files",
-        "read, add, change and delete: your contacts",
+        "Your files and folders",
+        "see · delete",
+        "Your contacts",
+        "see · add · change · delete",
         "The app says: To show what you wrote",
     ] {
         assert!(page.text.contains(part), "{part}: {page:?}");
@@ -224,7 +226,7 @@ async fn an_update_that_asks_for_more_waits_for_the_owner() {
         "{app}"
     );
     assert!(
-        app.get("available_version").is_none_or(|it| it == ""),
+        app.get("availableVersion").is_none_or(|it| it == ""),
         "{app}"
     );
     assert_eq!(world.granted().await.as_object().unwrap().len(), 3);

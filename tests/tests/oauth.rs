@@ -5,12 +5,13 @@
     reason = "a failed expectation is the test failing"
 )]
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hamlet_tests::{
     admin_door::{AdminDoor, Reply},
     browser::{Browser, Page},
     daemon::{Daemon, Options},
+    database::{Database, encode},
     programs::root,
 };
 use reqwest::{Method, StatusCode};
@@ -33,11 +34,15 @@ struct World {
 
 impl World {
     async fn start() -> Self {
+        Self::with("--passphrase-score=0").await
+    }
+
+    async fn with(flag: &str) -> Self {
         let place = tempfile::tempdir().unwrap();
         let apps = root().join("examples/apps");
         let daemon = Options::new(&place.path().join("data"))
             .flag(format!("--app-folder={}", apps.display()))
-            .flag("--passphrase-score=0")
+            .flag(flag)
             .flag("--trusted-proxies=127.0.0.1/32")
             .start();
         let domain = daemon.domain("alice");
@@ -96,6 +101,12 @@ impl World {
         let made = self.send(Method::POST, "/auth/register", "", &body).await;
         assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
         made.json()
+    }
+
+    /// The id of the instance's databases.
+    fn prefix(&self) -> String {
+        let show = format!("instances show-db-prefix {}", self.domain);
+        self.daemon.cli().run(&show).done().out.trim().to_owned()
     }
 
     /// Asks for tokens.
@@ -698,4 +709,115 @@ async fn programs_are_listed_and_removed_with_a_token() {
         StatusCode::UNPROCESSABLE_ENTITY
     );
     assert_eq!(get("/settings/clients").await["meta"]["count"], 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_administrator_registers_a_program_once_however_often_it_is_said() {
+    let world = World::start().await;
+    let run = |words: &str| {
+        let words = words.replace("ALICE", &world.domain);
+        world.daemon.cli().run(&words)
+    };
+    let id = "018f0000-0000-7000-8000-000000000001";
+    let add = format!("instances client-oauth ALICE http://localhost/ Five soft --request-id {id}");
+    let first = run(&add).done().out;
+    assert_eq!(first.trim().len(), 32, "{first}");
+    assert_eq!(run(&add).done().out, first);
+    let whole = run(&format!("{add} -o json")).done().json();
+    assert_eq!(whole["clientId"], first.trim());
+    assert_eq!(text(&whole["clientSecret"]).len(), 32);
+    assert_eq!(whole, run(&format!("{add} -o json")).done().json());
+    let other = run(&add.replace("Five", "Six"));
+    assert_ne!(other.code, 0, "{other:?}");
+    assert!(other.err.contains("used with other arguments"), "{other:?}");
+    // Without an id it is another program.
+    let again = run("instances client-oauth ALICE http://localhost/ Five soft")
+        .done()
+        .out;
+    assert_ne!(again, first);
+    let found = run("instances find-oauth-client ALICE soft -o json")
+        .done()
+        .json();
+    assert_eq!(found["softwareId"], "soft");
+    assert!(found.get("clientSecret").is_none(), "{found}");
+    let token = format!("instances token-oauth ALICE {} io.cozy.apps", first.trim());
+    let token = run(&token).done().out;
+    assert_eq!(world.status("/apps/", token.trim()).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_are_those_of_the_original_and_have_an_end() {
+    let database = Database::empty().await;
+    let world = World::with(&format!("--couchdb={}", database.url())).await;
+    let prefix = world.prefix();
+    let clients = encode(&format!("{prefix}/io-cozy-oauth-clients"));
+    let at = |id: &str| format!("{clients}/{id}");
+    let seconds = |ago: u64| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        now.as_secs() - ago
+    };
+    let put = async |path: String, body: Value| {
+        let (status, answer) = database.call(Method::PUT, &path, Some(body)).await;
+        assert!(status.is_success(), "{path}: {answer}");
+    };
+    // A client that the original has registered, and codes that it has given out.
+    let theirs = json!({
+        "client_secret": "their-secret", "client_secret_expires_at": 0, "redirect_uris": [CALLBACK],
+        "grant_types": ["authorization_code", "refresh_token"], "response_types": ["code"],
+        "client_name": "Theirs", "client_kind": "mobile", "software_id": "soft", "more": 1,
+        "cozyMetadata": {"doctypeVersion": "1", "metadataVersion": 1, "createdAt": "2026-01-01T10:00:00.123456789Z",
+            "updatedAt": "2026-01-01T10:00:00.123456789Z"}
+    });
+    put(at("theirs"), theirs).await;
+    let codes = format!("{prefix}/io-cozy-oauth-access_codes");
+    let name = encode(&codes);
+    database.call(Method::PUT, &name, None).await;
+    for (id, ago) in [("fresh", 10), ("old", 301)] {
+        let code = json!({"client_id": "theirs", "issued_at": seconds(ago), "scope": "io.cozy.apps", "more": 1});
+        put(format!("{name}/{id}"), code).await;
+    }
+    let fetch = async |code: &str| {
+        let fields = [
+            ("grant_type", "authorization_code"),
+            ("client_id", "theirs"),
+            ("client_secret", "their-secret"),
+            ("code", code),
+        ];
+        world.tokens(&fields).await
+    };
+    assert_eq!(fetch("old").await.json(), json!({"error": "invalid code"}));
+    let tokens = fetch("fresh").await;
+    assert_eq!(tokens.status, StatusCode::OK, "{tokens:?}");
+    assert_eq!(fetch("fresh").await.status, StatusCode::BAD_REQUEST);
+    let (_, used) = database.call(Method::GET, &at("theirs"), None).await;
+    assert_eq!(used["more"], 1, "{used}");
+    assert!(used["last_refreshed_at"].is_string(), "{used}");
+
+    // A program that nobody has let in for an hour is forgotten when the next one comes.
+    let waiting = |at: &str| {
+        json!({
+            "pending": true, "client_name": "Waits", "redirect_uris": [CALLBACK], "software_id": "soft",
+            "cozyMetadata": {"createdAt": at}
+        })
+    };
+    put(at("waits"), waiting("2026-01-01T10:00:00Z")).await;
+    let client = world.register(json!({})).await;
+    let (status, _) = database.call(Method::GET, &at("waits"), None).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let id = text(&client["client_id"]);
+    let (_, stored) = database.call(Method::GET, &at(id), None).await;
+    assert_eq!(stored["pending"], true, "{stored}");
+
+    // A consent sweeps the codes whose time has passed, and writes one that is like those of the original.
+    let mut browser = world.owner().await;
+    let path = authorize(&client, "&scope=io.cozy.apps");
+    let code = parameter(&allow(&mut browser, &path, "allow").await, "code");
+    let (_, stored) = database.call(Method::GET, &at(id), None).await;
+    assert!(stored.get("pending").is_none(), "{stored}");
+    let left = database.plain_documents(&codes).await;
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert_eq!(left[0]["_id"], code.as_str());
+    assert_eq!(left[0]["client_id"], client["client_id"]);
+    assert_eq!(left[0]["scope"], "io.cozy.apps");
+    database.close().await;
 }

@@ -111,7 +111,7 @@ async fn the_link_leads_to_a_passphrase_and_the_owner_is_logged_in() {
         "action=\"/settings/passphrase\"",
         "data-iterations=\"650000\"",
         "name=\"iterations\" value=\"0\"",
-        "<script src=\"/assets/passphrase.js\" defer>",
+        "<script src=\"/assets/passphrase.js\" type=\"module\">",
     ] {
         assert!(form.text.contains(part), "{part} in {form:?}");
     }
@@ -299,7 +299,7 @@ async fn an_owner_sees_sessions_ends_them_and_logs_out() {
     let settings = here.get("/settings").await;
     assert!(settings.text.contains("Firefox, Linux"), "{settings:?}");
     assert!(settings.text.contains("this browser"), "{settings:?}");
-    assert!(settings.text.contains(" are used."), "{settings:?}");
+    assert!(settings.text.contains("Used: 0 B."), "{settings:?}");
 
     // One form of another site, and one of an app, which is of the same site.
     for site in ["cross-site", "same-site"] {

@@ -10,6 +10,7 @@ use std::{collections::BTreeSet, fs, time::Duration};
 
 use hamlet_tests::{
     admin_door::AdminDoor,
+    browser::Browser,
     daemon::{Daemon, Options},
     database::Database,
     grpc::{Door, methods},
@@ -378,9 +379,8 @@ fn route_is_open(method: &Method, path: &str) -> Option<Open> {
     Some(match path {
         "/" | "/settings" | "/.well-known/change-password" | "/assets/{*name}" => return None,
         auth if auth.starts_with("/auth/") => return None,
-        "/public/prelogin" | "/public/{*rest}" => {
-            return None;
-        }
+        "/public/prelogin" | "/public/{*rest}" => return None,
+        "/settings/apps/{slug}" | "/settings/konnectors/{slug}" => return None,
         "/apps" | "/apps/" | "/apps/{slug}" if read => To("io.cozy.apps:GET"),
         "/konnectors" | "/konnectors/" | "/konnectors/{slug}" if read => {
             To("io.cozy.konnectors:GET")
@@ -399,9 +399,12 @@ fn route_is_open(method: &Method, path: &str) -> Option<Open> {
         | "/konnectors/{slug}/download/{version}" => To("io.cozy.konnectors:GET"),
         "/settings/disk-usage" => To("io.cozy.settings:GET"),
         "/settings/passphrase" if *method == Method::POST => return None,
+        "/settings/instance/auth_mode" => To("io.cozy.settings:PUT"),
         "/settings/instance" if *method == Method::PUT => To("io.cozy.settings:PUT"),
         "/settings/passphrase" | "/settings/hint" if read => To("io.cozy.settings:GET"),
         "/settings/passphrase" | "/settings/hint" => To("io.cozy.settings:PUT"),
+        "/settings/clients" => To("io.cozy.oauth.clients:GET"),
+        "/settings/clients/{id}" => To("io.cozy.oauth.clients:DELETE"),
         "/settings/sessions" => To("io.cozy.sessions:GET"),
         "/settings/sessions/{id}" => To("io.cozy.sessions:DELETE"),
         // What every token of the instance opens, and what is not built.
@@ -535,6 +538,10 @@ async fn every_route_opens_for_those_for_whom_it_is_made_and_nobody_else() {
 async fn call_with(world: &World, headers: &[(&str, &str)]) -> String {
     let client = reqwest::Client::builder()
         .http2_prior_knowledge()
+        .resolve(
+            world.ann.split(':').next().unwrap(),
+            world.daemon.public.parse().unwrap(),
+        )
         .build()
         .unwrap();
     let mut request = client
@@ -556,7 +563,7 @@ async fn call_with(world: &World, headers: &[(&str, &str)]) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_opens_calls_and_pages_of_apps_cannot_use_it() {
     let world = World::start().await;
-    let mut browser = hamlet_tests::browser::Browser::new(&world.daemon.public, &world.ann);
+    let mut browser = Browser::new(&world.daemon.public, &world.ann);
     let led = browser.log_in("a-passphrase-of-many-words", &[]).await;
     assert!(led.status.is_redirection(), "{led:?}");
     let cookie: Vec<String> = browser
@@ -585,12 +592,12 @@ async fn a_rule_for_a_directory_is_for_all_that_is_in_it() {
     let world = World::start().await;
     let ann = &world.ann;
     let all = world.token(ann, "io.cozy.files:GET");
-    let tree = world.cli(&format!("files tree {ann} -o json"));
-    let tree: Value = serde_json::from_str(&tree).unwrap();
-    let entries: Vec<&Value> = tree.as_array().unwrap().iter().collect();
+    let tree = world.daemon.cli().run(&format!("files tree {ann} -o json"));
+    let lines = tree.done().json_lines();
+    let entries: Vec<Value> = lines.iter().map(|line| line["file"].clone()).collect();
     let at = |path: &str| {
         let found = entries.iter().find(|it| it["path"] == path);
-        found.unwrap_or_else(|| panic!("{path}: {tree}"))["id"]
+        found.unwrap_or_else(|| panic!("{path}: {entries:?}"))["id"]
             .as_str()
             .unwrap()
             .to_owned()
@@ -669,4 +676,45 @@ async fn tokens_of_apps_end_within_a_second_over_grpc_too() {
     assert_eq!(ended(&app).await, Ok(()));
     world.cli(&format!("instances revoke-tokens {ann}"));
     assert_eq!(ended(&app).await, wrong);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_apps_and_their_tokens_end_within_a_second() {
+    let world = World::start().await;
+    let ann = &world.ann;
+    let mut passphrase = "a-passphrase-of-many-words";
+    for (end, page, token) in [
+        ("instances clean-sessions ANN", 302, 401),
+        (
+            "instances set-passphrase ANN --force four-words-for-nobody",
+            302,
+            401,
+        ),
+        ("apps uninstall ANN home", 404, 404),
+    ] {
+        let mut browser = Browser::new(&world.daemon.public, ann);
+        let led = browser.log_in(passphrase, &[]).await;
+        assert!(led.status.is_redirection(), "{led:?}");
+        browser.host = format!("home.{ann}");
+        let shown = browser.get("/").await;
+        assert_eq!(shown.status, StatusCode::OK, "{shown:?}");
+        let (_, rest) = shown.text.split_once("token&#34;:&#34;").unwrap();
+        let own = rest.split('&').next().unwrap().to_owned();
+        browser.host.clone_from(ann);
+        let ask = |browser: &Browser| browser.request(Method::GET, "/apps/").bearer_auth(&own);
+        let request = ask(&browser);
+        assert_eq!(browser.send(request).await.status, StatusCode::OK);
+
+        world.cli(&end.replace("ANN", ann));
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        let request = ask(&browser);
+        let refused = browser.send(request).await.status;
+        assert_eq!(refused, token, "the token after {end}");
+        browser.host = format!("home.{ann}");
+        let left = browser.get("/").await.status;
+        assert_eq!(left, page, "the page after {end}");
+        if end.contains("set-passphrase") {
+            passphrase = "four-words-for-nobody";
+        }
+    }
 }

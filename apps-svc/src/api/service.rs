@@ -132,8 +132,8 @@ impl AppsService for Apps {
         let caller = Caller::of(&request)?.clone();
         let asked = request.into_inner();
         let kind = checked_kind(asked.kind)?;
+        require_one(&caller, kind, &asked.slug)?;
         let slug = checked_slug(asked.slug)?;
-        require_one(&caller, kind, &slug)?;
         let tenant = caller.tenant()?;
         let store = self.store(tenant)?;
         let shown = shown(tenant, asked.with_document);

@@ -3,7 +3,7 @@
 use hamlet_proto::hamlet::instance::v1::{Tenant, identity::Rule};
 use service_kit::rights::{Rights, Verb};
 
-use super::authenticate::{Authentication, ProvenWith, Who};
+use super::authenticate::{Authentication, Who};
 use crate::{
     domain::{bearer::Refused, claim::NameKind},
     error::Error,
@@ -55,8 +55,8 @@ impl Bearer {
     }
 }
 
-/// What a caller may do at the instance of a call. `who` is what the gateway has found out; where that is nobody, the proofs
-/// that the caller sent say why.
+/// What a caller may do at the instance of a call. `who` is the bearer that the gateway has found out; where that is nobody,
+/// the proofs that the caller sent say why.
 ///
 /// # Errors
 /// Why the token opens nothing; an app that is not installed; the database fails.
@@ -67,7 +67,7 @@ pub(crate) async fn check_token(
     token: Option<&str>,
     cookie: &str,
 ) -> Result<Bearer, Error> {
-    let who = match who.filter(|who| who.proven_with != ProvenWith::Session) {
+    let who = match who {
         Some(who) => who,
         None => {
             let token = token.ok_or(Error::Token(Refused::Missing))?;

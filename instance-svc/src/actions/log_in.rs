@@ -15,8 +15,10 @@ use super::{
         RequestOptions, Requests,
         change::{ChangePlan, Changes},
     },
+    share_tries::SharedTries,
 };
 use crate::{
+    clock::Clock,
     config::Config,
     domain::{
         change::{Change, ChangeKind},
@@ -42,6 +44,10 @@ pub(crate) struct LogIn<'a> {
     pub(crate) deriver: &'a Deriver,
     /// How often somebody may try.
     pub(crate) tries: &'a Tries,
+    /// What other replicas know of those who try.
+    pub(crate) shared_tries: &'a SharedTries,
+    /// The wall clock.
+    pub(crate) clock: &'a Clock,
     /// The contexts of the configuration.
     pub(crate) contexts: &'a Contexts,
     /// How browsers reach instances.
@@ -74,9 +80,9 @@ impl LogIn<'_> {
         passphrase: &Secret,
         guesser: Guesser<'_>,
     ) -> Result<(), Error> {
-        self.tries
-            .begin(guesser, Instant::now())
-            .map_err(|wait| Error::TooManyTries { wait })?;
+        self.shared_tries
+            .begin(self.store, self.clock, self.tries, guesser)
+            .await?;
         let stored = self.stored(document).await?;
         let attempt = Attempt {
             stored_hash: document.stored_passphrase_hash().to_owned(),

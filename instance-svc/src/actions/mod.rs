@@ -34,5 +34,6 @@ pub(crate) mod retry;
 pub(crate) mod returned;
 mod rules_of;
 pub(crate) mod second_factor;
+pub(crate) mod share_tries;
 pub(crate) mod soft_delete;
 pub(crate) mod write_letter;

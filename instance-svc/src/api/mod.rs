@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     actions::{
         adopt, authenticate::Authentication, derive::Deriver, log_in::LogIn, oauth::OAuth,
-        second_factor::SecondFactor, write_letter::Writer,
+        second_factor::SecondFactor, share_tries::SharedTries, write_letter::Writer,
     },
     clock::Clock,
     config::Config,
@@ -60,6 +60,8 @@ pub(crate) struct Parts {
     pub(crate) texts: Texts,
     /// How often somebody has tried a passphrase.
     pub(crate) tries: Tries,
+    /// What other replicas know of that.
+    pub(crate) shared_tries: SharedTries,
     /// How often somebody has guessed a code that was mailed.
     pub(crate) wrong_codes: WrongCodes,
     pub(crate) mailer: Mailer,
@@ -120,6 +122,8 @@ impl Shared {
             store: &self.store,
             deriver: &self.deriver,
             tries: &self.tries,
+            shared_tries: &self.shared_tries,
+            clock: &self.clock,
             contexts: &self.contexts,
             config: &self.config,
             engine: &self.engine,

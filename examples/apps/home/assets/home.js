@@ -77,7 +77,8 @@ function size(bytes) {
   while (amount >= 1000 && unit < units.length - 1) {
     [amount, unit] = [amount / 1000, unit + 1];
   }
-  const format = { style: "unit", unit: units[unit], maximumFractionDigits: amount < 10 && unit > 0 ? 1 : 0 };
+  const unitDisplay = unit > 0 ? "short" : "long";
+  const format = { style: "unit", unit: units[unit], unitDisplay, maximumFractionDigits: amount < 10 && unit > 0 ? 1 : 0 };
   return new Intl.NumberFormat(words.language, format).format(amount);
 }
 

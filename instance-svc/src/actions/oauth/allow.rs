@@ -1,8 +1,9 @@
 //! An owner lets a client in: the client gets a code with which it fetches its tokens.
 
 use identity::{
-    client::{Client, Invalid},
+    client::Client,
     grant::{Asked, Code},
+    invalid_field::InvalidField,
     secrets::new_code,
 };
 use service_kit::secret::Secret;
@@ -29,7 +30,7 @@ impl OAuth<'_> {
         let client = client.ok_or_else(|| {
             let wrong =
                 "is not that of a program that is registered here; it may have waited for too long";
-            Error::from(Invalid::new("client_id", wrong))
+            Error::from(InvalidField::new("client_id", wrong))
         })?;
         let scope = asked.check(Client::of(&client.body))?;
         Ok(Wanted { client, scope })

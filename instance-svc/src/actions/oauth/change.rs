@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE};
 use identity::{
-    client::{Client, Invalid, Registration},
+    client::{Client, Registration},
+    invalid_field::InvalidField,
     secrets::are_same,
 };
 
@@ -35,12 +36,12 @@ impl OAuth<'_> {
         let present = Client::of(&client.body);
         if !secret.is_empty() && !are_same(present.secret(), secret) {
             let wrong = "is not the present one; leave it out to keep that";
-            return Err(Invalid::new("client_secret", wrong).into());
+            return Err(InvalidField::new("client_secret", wrong).into());
         }
         self.check(asked)?;
         if asked.software_id != present.software() {
             let wrong = "is not that of the client, which cannot become another program";
-            return Err(Invalid::new("software_id", wrong).into());
+            return Err(InvalidField::new("software_id", wrong).into());
         }
         let next = if secret.is_empty() {
             None

@@ -159,7 +159,8 @@ pub(super) async fn show(
     bearer: Bearer,
     Segments(slug): Segments<String>,
 ) -> Result<JsonApi<Value>, Refusal> {
-    bearer.token.require(kind.doctype, Verb::Get)?;
+    let id = format!("{}/{slug}", kind.doctype);
+    bearer.token.require_one(kind.doctype, Verb::Get, &id)?;
     let app = get(&shared, kind, &bearer, &slug).await?;
     let data = object(&shared, kind, &app, Some(&bearer));
     Ok(JsonApi(StatusCode::OK, json!({"data": data})))

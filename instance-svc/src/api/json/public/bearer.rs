@@ -11,7 +11,7 @@ use tonic::Status;
 
 use crate::{
     actions::{
-        authenticate::cookie_name,
+        authenticate::{ProvenWith, cookie_name},
         check_token::{self, check_token},
     },
     api::{Shared, json::parameters::refused, pages::cookies_named, strangers::token_in},
@@ -84,6 +84,8 @@ impl FromRequestParts<Shared> for Bearer {
             .ok_or_else(|| Status::internal("the routes were served without authentication"))?;
         let tenant = caller.tenant()?.clone();
         let who = caller.identity().and_then(messages::who);
+        // The session of the browser is no token: what it opens are pages.
+        let who = who.filter(|who| who.proven_with != ProvenWith::Session);
         // What proves nothing to the gateway says here why.
         let token = token_in(&parts.headers, &parts.uri);
         let document = match (&who, &token) {

@@ -21,7 +21,7 @@ use axum::{
 };
 use service_kit::json_api;
 
-use self::apps::Kind;
+use self::{apps::Kind, bearer::Bearer};
 use crate::api::{Shared, pages::submit_first_passphrase, strangers};
 
 /// These routes. The document at the admin door does not describe them: they are of another door.
@@ -52,10 +52,10 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/auth/register", post(registrations::register))
         .route("/auth/register/{id}", of_registration)
         .route("/auth/access_token", post(access_token::give))
-        .route("/settings/{*rest}", any(unbuilt))
+        .route("/settings/{*rest}", any(unbuilt_for_tokens))
         .route("/permissions/self", get(permissions::own))
-        .route("/permissions", any(unbuilt))
-        .route("/permissions/{*rest}", any(unbuilt))
+        .route("/permissions", any(unbuilt_for_tokens))
+        .route("/permissions/{*rest}", any(unbuilt_for_tokens))
         .route("/public/prelogin", get(prelogin::show))
         .route("/public/{*rest}", any(unbuilt))
         .method_not_allowed_fallback(strangers::no_such_method)
@@ -65,6 +65,11 @@ pub(super) fn routes() -> Router<Shared> {
 /// What is left to later versions.
 async fn unbuilt() -> json_api::Error {
     json_api::Error::not_built("this version does not have what is at this path")
+}
+
+/// The same, where a token is needed.
+async fn unbuilt_for_tokens(_: Bearer) -> json_api::Error {
+    unbuilt().await
 }
 
 /// The routes of apps of one kind. The path of the list may have a slash at its end.
