@@ -252,9 +252,9 @@ where
     }
 }
 
-async fn say<S: AsyncWrite + Unpin>(stream: &mut BufReader<S>, answer: &str) -> Option<()>
+async fn say<S>(stream: &mut BufReader<S>, answer: &str) -> Option<()>
 where
-    S: AsyncRead,
+    S: AsyncRead + AsyncWrite + Unpin,
 {
     let line = format!("{answer}\r\n");
     stream.write_all(line.as_bytes()).await.ok()?;

@@ -712,15 +712,46 @@ async fn programs_are_listed_and_removed_with_a_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_administrator_registers_a_program_once_however_often_it_is_said() {
+    let world = World::start().await;
+    let run = |words: &str| {
+        let words = words.replace("ALICE", &world.domain);
+        world.daemon.cli().run(&words)
+    };
+    let id = "018f0000-0000-7000-8000-000000000001";
+    let add = format!("instances client-oauth ALICE http://localhost/ Five soft --request-id {id}");
+    let first = run(&add).done().out;
+    assert_eq!(first.trim().len(), 32, "{first}");
+    assert_eq!(run(&add).done().out, first);
+    let whole = run(&format!("{add} -o json")).done().json();
+    assert_eq!(whole["clientId"], first.trim());
+    assert_eq!(text(&whole["clientSecret"]).len(), 32);
+    assert_eq!(whole, run(&format!("{add} -o json")).done().json());
+    let other = run(&add.replace("Five", "Six"));
+    assert_ne!(other.code, 0, "{other:?}");
+    assert!(other.err.contains("used with other arguments"), "{other:?}");
+    // Without an id it is another program.
+    let again = run("instances client-oauth ALICE http://localhost/ Five soft")
+        .done()
+        .out;
+    assert_ne!(again, first);
+    let found = run("instances find-oauth-client ALICE soft -o json")
+        .done()
+        .json();
+    assert_eq!(found["softwareId"], "soft");
+    assert!(found.get("clientSecret").is_none(), "{found}");
+    let token = format!("instances token-oauth ALICE {} io.cozy.apps", first.trim());
+    let token = run(&token).done().out;
+    assert_eq!(world.status("/apps/", token.trim()).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn documents_are_those_of_the_original_and_have_an_end() {
     let database = Database::empty().await;
     let world = World::with(&format!("--couchdb={}", database.url())).await;
     let prefix = world.prefix();
-    let at = |doctype: &str, id: &str| {
-        let name = format!("{prefix}/{}", doctype.replace('.', "-"));
-        format!("{}/{id}", encode(&name))
-    };
-    let (clients, codes) = ("io.cozy.oauth.clients", "io.cozy.oauth.access_codes");
+    let clients = encode(&format!("{prefix}/io-cozy-oauth-clients"));
+    let at = |id: &str| format!("{clients}/{id}");
     let seconds = |ago: u64| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         now.as_secs() - ago
@@ -737,9 +768,10 @@ async fn documents_are_those_of_the_original_and_have_an_end() {
         "cozyMetadata": {"doctypeVersion": "1", "metadataVersion": 1, "createdAt": "2026-01-01T10:00:00.123456789Z",
             "updatedAt": "2026-01-01T10:00:00.123456789Z"}
     });
-    put(at(clients, "theirs"), theirs).await;
-    let name = encode(&format!("{prefix}/io-cozy-oauth-access_codes"));
-    let (_, _) = database.call(Method::PUT, &name, None).await;
+    put(at("theirs"), theirs).await;
+    let codes = format!("{prefix}/io-cozy-oauth-access_codes");
+    let name = encode(&codes);
+    database.call(Method::PUT, &name, None).await;
     for (id, ago) in [("fresh", 10), ("old", 301)] {
         let code = json!({"client_id": "theirs", "issued_at": seconds(ago), "scope": "io.cozy.apps", "more": 1});
         put(format!("{name}/{id}"), code).await;
@@ -757,9 +789,7 @@ async fn documents_are_those_of_the_original_and_have_an_end() {
     let tokens = fetch("fresh").await;
     assert_eq!(tokens.status, StatusCode::OK, "{tokens:?}");
     assert_eq!(fetch("fresh").await.status, StatusCode::BAD_REQUEST);
-    let (_, used) = database
-        .call(Method::GET, &at(clients, "theirs"), None)
-        .await;
+    let (_, used) = database.call(Method::GET, &at("theirs"), None).await;
     assert_eq!(used["more"], 1, "{used}");
     assert!(used["last_refreshed_at"].is_string(), "{used}");
 
@@ -770,25 +800,21 @@ async fn documents_are_those_of_the_original_and_have_an_end() {
             "cozyMetadata": {"createdAt": at}
         })
     };
-    put(at(clients, "waits"), waiting("2026-01-01T10:00:00Z")).await;
+    put(at("waits"), waiting("2026-01-01T10:00:00Z")).await;
     let client = world.register(json!({})).await;
-    let (status, _) = database
-        .call(Method::GET, &at(clients, "waits"), None)
-        .await;
+    let (status, _) = database.call(Method::GET, &at("waits"), None).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     let id = text(&client["client_id"]);
-    let (_, stored) = database.call(Method::GET, &at(clients, id), None).await;
+    let (_, stored) = database.call(Method::GET, &at(id), None).await;
     assert_eq!(stored["pending"], true, "{stored}");
 
     // A consent sweeps the codes whose time has passed, and writes one that is like those of the original.
     let mut browser = world.owner().await;
     let path = authorize(&client, "&scope=io.cozy.apps");
     let code = parameter(&allow(&mut browser, &path, "allow").await, "code");
-    let (_, stored) = database.call(Method::GET, &at(clients, id), None).await;
+    let (_, stored) = database.call(Method::GET, &at(id), None).await;
     assert!(stored.get("pending").is_none(), "{stored}");
-    let left = database
-        .plain_documents(&format!("{prefix}/io-cozy-oauth-access_codes"))
-        .await;
+    let left = database.plain_documents(&codes).await;
     assert_eq!(left.len(), 1, "{left:?}");
     assert_eq!(left[0]["_id"], code.as_str());
     assert_eq!(left[0]["client_id"], client["client_id"]);

@@ -204,8 +204,8 @@ pub(super) async fn register(State(shared): State<Shared>, asked: Asked, body: B
 /// Requires the token of the registration.
 async fn required(shared: &Shared, asked: &Asked, id: &str) -> Result<InstanceDocument, Refusal> {
     let instance = instance(shared, asked).await?;
-    let uri = http::Uri::default();
-    let token = token_in(&asked.headers, &uri);
+    // This token never expires, so it is not taken from an address.
+    let token = token_in(&asked.headers, &http::Uri::default());
     shared
         .oauth(&asked.tenant.id, &instance)
         .require_registrant(id, token.as_deref())?;
