@@ -153,11 +153,11 @@ impl Tries {
         let mut counters = self.counters();
         if let Some(tries) = told(&address) {
             let address = network(guesser.address);
-            raise(&mut counters.addresses, address, tries, ADDRESS, now);
+            raise(&mut counters.addresses, &address, tries, ADDRESS, now);
         }
         if let Some(tries) = told(&instance) {
             let instance = guesser.instance.to_owned();
-            raise(&mut counters.instances, instance, tries, INSTANCE, now);
+            raise(&mut counters.instances, &instance, tries, INSTANCE, now);
         }
     }
 
@@ -242,17 +242,17 @@ fn names(guesser: Guesser<'_>) -> [String; 2] {
 
 fn raise<K: Clone + Eq + Hash>(
     counters: &mut HashMap<K, Wrong>,
-    key: K,
+    key: &K,
     tries: u32,
     rule: Rule,
     now: Instant,
 ) {
-    let known = counters.get(&key).map_or(0, |wrong| wrong.tries);
+    let known = counters.get(key).map_or(0, |wrong| wrong.tries);
     if tries <= known {
         return;
     }
     count(counters, key.clone(), rule, now);
-    if let Some(wrong) = counters.get_mut(&key) {
+    if let Some(wrong) = counters.get_mut(key) {
         wrong.tries = tries;
     }
 }

@@ -31,7 +31,7 @@ impl World {
         publish(
             &place,
             "1.0.0",
-            json!({"files": rule("io.cozy.files", &["GET"])}),
+            &json!({"files": rule("io.cozy.files", &["GET"])}),
         );
         let daemon = Options::new(&place.path().join("data"))
             .flag(format!(
@@ -52,7 +52,7 @@ impl World {
         world
     }
 
-    fn publish(&self, version: &str, permissions: Value) {
+    fn publish(&self, version: &str, permissions: &Value) {
         publish(&self.place, version, permissions);
     }
 
@@ -92,7 +92,7 @@ fn rule(doctype: &str, verbs: &[&str]) -> Value {
     json!({"type": doctype, "verbs": verbs, "description": "To show what you wrote"})
 }
 
-fn publish(place: &TempDir, version: &str, permissions: Value) {
+fn publish(place: &TempDir, version: &str, permissions: &Value) {
     let folder = place.path().join("apps/pad");
     fs::create_dir_all(&folder).unwrap();
     let manifest = json!({
@@ -135,7 +135,7 @@ async fn an_update_that_asks_for_more_waits_for_the_owner() {
         "files": rule("io.cozy.files", &["GET", "DELETE"]),
         "contacts": rule("io.cozy.contacts", &[]),
     });
-    world.publish("2.0.0", more.clone());
+    world.publish("2.0.0", &more);
     let said = world.cli("apps update ANN pad --safe");
     assert!(said.contains("waits for the owner"), "{said}");
     let app = world.app();
@@ -180,7 +180,7 @@ async fn an_update_that_asks_for_more_waits_for_the_owner() {
     // What was not shown is not granted: the maker has published another version meanwhile.
     let mut most = more.clone();
     most["bank"] = rule("io.cozy.bank.*", &[]);
-    world.publish("3.0.0", most);
+    world.publish("3.0.0", &most);
     let own = format!("http://{}", world.domain);
     let again = agree(&mut browser, &form).await;
     assert_eq!(again.location(), format!("{own}/settings/apps/pad"));
@@ -253,13 +253,13 @@ async fn a_token_grants_what_a_new_version_asks_for_only_where_it_says_so() {
     };
     // Less, or the same in other words, needs no word.
     let same = json!({"other name": {"type": "io.cozy.files", "verbs": ["GET"]}});
-    world.publish("1.1.0", same);
+    world.publish("1.1.0", &same);
     let updated = update("").await;
     assert!(
         updated["version"].as_str().unwrap().starts_with("1.1.0"),
         "{updated}"
     );
-    world.publish("2.0.0", json!({"files": {"type": "io.cozy.files"}}));
+    world.publish("2.0.0", &json!({"files": {"type": "io.cozy.files"}}));
     let held = update("").await;
     assert!(
         held["version"].as_str().unwrap().starts_with("1.1.0"),
@@ -276,11 +276,11 @@ async fn a_token_grants_what_a_new_version_asks_for_only_where_it_says_so() {
     // What waits may be withdrawn.
     world.publish(
         "1.1.0",
-        json!({"other name": {"type": "io.cozy.files", "verbs": ["GET"]}}),
+        &json!({"other name": {"type": "io.cozy.files", "verbs": ["GET"]}}),
     );
     let withdrawn = update("").await;
     assert_eq!(withdrawn.get("available_version"), None, "{withdrawn}");
-    world.publish("2.0.0", json!({"files": {"type": "io.cozy.files"}}));
+    world.publish("2.0.0", &json!({"files": {"type": "io.cozy.files"}}));
     let updated = update("?PermissionsAcked=true").await;
     assert!(
         updated["version"].as_str().unwrap().starts_with("2.0.0"),

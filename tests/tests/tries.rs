@@ -10,6 +10,7 @@ use hamlet_tests::{
     database::Database,
 };
 use reqwest::StatusCode;
+use test_kit::eventually;
 
 const PASSPHRASE: &str = "a-passphrase-of-many-words";
 
@@ -51,6 +52,17 @@ async fn a_replica_hears_of_those_who_guessed_at_another() {
     cluster.start_one(Part::Instances, 1);
     cluster.wait_for(Part::Instances, 1);
     cluster.stop(Part::Instances, 0, "TERM");
+    // The gateway finds out which of the two is there.
+    eventually("the form", async || {
+        let mut anybody = Browser::new(&cluster.public(0).to_string(), "a.example");
+        let form = anybody.get("/auth/login").await;
+        if form.status == StatusCode::OK {
+            Ok(())
+        } else {
+            Err(form)
+        }
+    })
+    .await;
     let page = stranger.log_in("a wrong one", &[]).await;
     let page = match page.status {
         // The wait may have passed meanwhile; the next one is longer.
@@ -58,7 +70,8 @@ async fn a_replica_hears_of_those_who_guessed_at_another() {
         _ => page,
     };
     assert_eq!(page.status, StatusCode::TOO_MANY_REQUESTS, "{page:?}");
-    // The owner comes in from a browser that is known.
+    // The owner comes in from a browser that is known, also without a session.
+    owner.cookies.remove("cozysessid");
     let led = owner.log_in(PASSPHRASE, &[]).await;
     assert!(led.status.is_redirection(), "{led:?}");
 }
