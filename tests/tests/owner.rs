@@ -121,7 +121,7 @@ async fn the_link_leads_to_a_passphrase_and_the_owner_is_logged_in() {
         "{policy}"
     );
     assert_eq!(form.headers["referrer-policy"], "same-origin");
-    let script = browser.get("/assets/passphrase.js").await;
+    let script = browser.get("/assets/derive.js").await;
     assert!(script.text.contains("PBKDF2"), "{script:?}");
 
     let token = form.field("register_token");
