@@ -47,7 +47,7 @@ pub const APP_HEADER: &str = "x-hamlet-app";
 /// The listener through which a call reached Hamlet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
-    /// The public one: the caller is anonymous, or has a session that the service has to check.
+    /// The public one: the caller is a stranger, or whoever [`Caller::identity`] says.
     Public,
     /// The admin one: the caller has the admin credential.
     Admin,

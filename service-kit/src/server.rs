@@ -172,8 +172,16 @@ fn public_contracts() -> Result<FileDescriptorSet, Error> {
     }
     // A message of a hidden service may be one of a public service, or a part of another message, too.
     for file in &all.file {
-        let fields = file.message_type.iter().flat_map(|message| &message.field);
-        let of_fields = fields.map(|field| field.type_name().to_owned());
+        let package = file.package();
+        let of_fields = file.message_type.iter().flat_map(|message| {
+            // What is declared inside a message and used there says nothing of who else needs the message.
+            let own = format!(".{package}.{}.", message.name());
+            let used = message
+                .field
+                .iter()
+                .map(|field| field.type_name().to_owned());
+            used.filter(move |used| !used.starts_with(&own))
+        });
         let of_services = file.service.iter().flat_map(types_of);
         for used in of_fields.chain(of_services) {
             // Whatever is declared inside a message needs it, too.
