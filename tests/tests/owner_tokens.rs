@@ -226,7 +226,7 @@ async fn a_stranger_may_call_what_is_listed_and_nothing_else() {
         (Method::POST, "/auth/magic_link/twofactor", 400),
         (Method::POST, "/auth/second_factor", 303),
         (Method::POST, "/auth/passphrase/code", 303),
-        (Method::GET, "/auth/authorize", 400),
+        (Method::GET, "/auth/authorize", 200),
         (Method::POST, "/auth/authorize", 400),
         (Method::POST, "/auth/register", 400),
         (Method::GET, "/auth/register/x", 401),
