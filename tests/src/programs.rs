@@ -6,6 +6,14 @@ use std::{
     sync::OnceLock,
 };
 
+/// How the environment variables begin by which cargo tells a test of its package.
+const OF_A_TEST: [&str; 4] = [
+    "CARGO_MANIFEST_",
+    "CARGO_PKG_",
+    "CARGO_CRATE_NAME",
+    "OUT_DIR",
+];
+
 /// The root of the workspace.
 #[must_use]
 pub fn root() -> &'static Path {
@@ -29,6 +37,13 @@ pub fn program(name: &str) -> PathBuf {
             .current_dir(root());
         if !cfg!(debug_assertions) {
             build.arg("--release");
+        }
+        // Cargo sets these for a test. A dependency whose build script watches them would be built again, and all above it.
+        for (name, _) in std::env::vars_os() {
+            let name = name.to_string_lossy();
+            if OF_A_TEST.iter().any(|prefix| name.starts_with(prefix)) {
+                build.env_remove(name.as_ref());
+            }
         }
         let built = build.status().expect("cargo can be run");
         assert!(built.success(), "the programs cannot be built");
