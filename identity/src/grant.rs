@@ -413,9 +413,14 @@ mod tests {
                 Err(Refused::Code)
             );
         }
-        let theirs: Code = serde_json::from_value(
-            json!({"client_id": "c", "issued_at": 1_800_000_000, "scope": "x", "more": 1}),
-        )
+        // As the original writes it, seen in its database; and a member that it may have one day.
+        let theirs: Code = serde_json::from_value(json!({
+            "_id": "fa560b26d74c31a40f46aabde2002c89",
+            "client_id": "c",
+            "issued_at": 1_800_000_000,
+            "scope": "io.cozy.files:GET io.cozy.settings:GET",
+            "more": 1
+        }))
         .unwrap();
         assert_eq!(theirs.check(&redeem("c", "app://cb"), at(1)), Ok(()));
         let kept = serde_json::to_value(theirs).unwrap();

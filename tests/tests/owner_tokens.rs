@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 /// A `hamletd` with an instance that has the app `home`.
 struct World {
-    _place: TempDir,
+    place: TempDir,
     daemon: Daemon,
     admin: AdminDoor,
     public: AdminDoor,
@@ -32,6 +32,7 @@ impl World {
         let apps = root().join("examples/apps");
         let daemon = Options::new(&place.path().join("data"))
             .flag(format!("--app-folder={}", apps.display()))
+            .flag(format!("--app-roots={}", place.path().display()))
             .start();
         let domain = daemon.domain("alice");
         let add = format!("instances add {domain} --apps home --email alice@example.org");
@@ -39,7 +40,7 @@ impl World {
         Self {
             admin: AdminDoor::of(&daemon),
             public: AdminDoor::at(&daemon.public, &daemon.data().join("admin-credential")),
-            _place: place,
+            place,
             daemon,
             domain,
         }
@@ -65,6 +66,20 @@ impl World {
 
     async fn get(&self, path: &str, token: &str) -> Reply {
         self.send(Method::GET, path, token).await
+    }
+
+    /// Installs the konnector `bills`, which may read the list of apps.
+    fn install_konnector(&self) {
+        let folder = self.place.path().join("bills");
+        std::fs::create_dir(&folder).unwrap();
+        let manifest = json!({
+            "name": "Bills", "slug": "bills", "version": "1.0.0", "type": "konnector", "language": "node",
+            "permissions": {"apps": {"type": "io.cozy.apps", "verbs": ["GET"]}}
+        });
+        std::fs::write(folder.join("manifest.konnector"), manifest.to_string()).unwrap();
+        std::fs::write(folder.join("index.js"), "").unwrap();
+        let source = format!("file://{}", folder.display());
+        self.cli(&format!("konnectors install ALICE {source}"));
     }
 
     /// An OAuth client of the instance.
@@ -153,16 +168,18 @@ async fn each_kind_of_token_opens_what_it_says() {
 async fn a_token_ends_within_a_second_with_what_it_depends_on() {
     let world = World::start();
     let client = world.client().await;
+    world.install_konnector();
     let cli = world.cli("instances token-cli ALICE io.cozy.apps");
     let app = world.cli("instances token-app ALICE home");
+    let konnector = world.cli("instances token-konnector ALICE bills");
     let oauth = world.cli(&format!(
         "instances token-oauth ALICE {client} io.cozy.apps"
     ));
     let status = async |token: &str| world.get("/apps/", token).await.status.as_u16();
-    for token in [&cli, &app, &oauth] {
+    for token in [&cli, &app, &konnector, &oauth] {
         assert_eq!(status(token).await, 200);
     }
-    // A new passphrase ends the tokens of apps, and no others.
+    // A new passphrase ends the tokens of apps and konnectors, and no others.
     let forced = world.cli("instances token-cli ALICE io.cozy.settings");
     let body = json!({"new_passphrase": "four words for nobody", "force": true});
     let set = world
@@ -174,6 +191,7 @@ async fn a_token_ends_within_a_second_with_what_it_depends_on() {
     assert_eq!(world.public.send(set).await.status, StatusCode::NO_CONTENT);
     a_second().await;
     assert_eq!(status(&app).await, 401);
+    assert_eq!(status(&konnector).await, 401);
     assert_eq!(status(&cli).await, 200);
     assert_eq!(status(&oauth).await, 200);
     // All end when an administrator says so, and others are made.
@@ -184,17 +202,22 @@ async fn a_token_ends_within_a_second_with_what_it_depends_on() {
     }
     let cli = world.cli("instances token-cli ALICE io.cozy.apps");
     assert_eq!(status(&cli).await, 200);
-    // An app's token ends with the app.
+    // The token of an app ends with the app, that of a konnector with the konnector.
     let app = world.cli("instances token-app ALICE home");
+    let konnector = world.cli("instances token-konnector ALICE bills");
     assert_eq!(status(&app).await, 200);
+    assert_eq!(status(&konnector).await, 200);
     world.cli("apps uninstall ALICE home");
+    world.cli("konnectors uninstall ALICE bills");
     a_second().await;
-    let gone = world.get("/apps/", &app).await;
-    assert_eq!(gone.status, StatusCode::NOT_FOUND, "{gone:?}");
-    assert_eq!(
-        gone.json()["errors"][0]["detail"],
-        "no permission doc for home"
-    );
+    for (slug, token) in [("home", &app), ("bills", &konnector)] {
+        let gone = world.get("/apps/", token).await;
+        assert_eq!(gone.status, StatusCode::NOT_FOUND, "{gone:?}");
+        assert_eq!(
+            gone.json()["errors"][0]["detail"],
+            format!("no permission doc for {slug}")
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
