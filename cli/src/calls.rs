@@ -161,12 +161,16 @@ pub(crate) async fn update_instance(
         .await
 }
 
-/// Creates a token and prints it. Scopes with a comma are warned about.
+/// Creates a token and prints it. An argument may hold several scopes, separated by spaces. Those with a comma are warned
+/// about.
 pub(crate) async fn create_token(
     global: &GlobalFlags,
-    request: CreateTokenRequest,
+    mut request: CreateTokenRequest,
 ) -> Result<(), CommandError> {
     global.output.check_single()?;
+    let arguments = std::mem::take(&mut request.scopes);
+    let scopes = arguments.iter().flat_map(|it| it.split_whitespace());
+    request.scopes.extend(scopes.map(str::to_owned));
     let session = Session::find(global)?;
     for scope in request.scopes.iter().filter(|scope| scope.contains(',')) {
         say(&format!(

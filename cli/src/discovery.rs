@@ -182,7 +182,7 @@ fn check(what: &str, url: &str) -> Result<(), CommandError> {
     let uri: Uri = url.parse().map_err(|_| wrong())?;
     if uri.scheme_str() == Some("https") {
         return Err(CommandError::Usage(format!(
-            "{what}: {url}: the admin door speaks plain http; reach another machine through a tunnel, such as \
+            "{what}: {url}: this program speaks plain http only; reach another machine through a tunnel, such as \
              `ssh -L 6060:127.0.0.1:6060 HOST`, and name {DEFAULT_SERVER}"
         )));
     }

@@ -47,15 +47,35 @@ pub struct HttpRoutes {
 /// What the services can do.
 impl Default for HttpRoutes {
     fn default() -> Self {
+        // The instance service says, too, what of the compatible API is not built yet.
         let paths = [
             "/.well-known/change-password",
+            "/accounts",
+            "/ai",
             "/apps",
             "/assets",
             "/auth",
+            "/bitwarden",
+            "/compat",
+            "/contacts",
+            "/data",
+            "/files",
+            "/intents",
+            "/jobs",
             "/konnectors",
+            "/move",
+            "/notes",
+            "/notifications",
+            "/office",
+            "/oidc",
             "/permissions",
             "/public",
+            "/realtime",
+            "/registry",
+            "/remote",
             "/settings",
+            "/sharings",
+            "/shortcuts",
         ];
         // Only the front page itself: the gateway says what is nowhere.
         let front = [Method::GET, Method::HEAD, Method::POST, Method::OPTIONS];

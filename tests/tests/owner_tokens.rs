@@ -10,6 +10,7 @@ use std::time::Duration;
 use hamlet_tests::{
     admin_door::{AdminDoor, Reply},
     browser::Browser,
+    cli::Answer,
     daemon::{Daemon, Options},
     programs::root,
 };
@@ -132,6 +133,15 @@ async fn each_kind_of_token_opens_what_it_says() {
     assert_eq!(attributes["type"], "app");
     assert_eq!(attributes["source_id"], "io.cozy.apps/home");
     assert_eq!(attributes["permissions"]["apps"]["type"], "io.cozy.apps");
+    // A list in one argument, as scripts have it in a variable.
+    let mut command = world.daemon.cli().command("instances token-cli");
+    command.args([&world.domain, "io.cozy.apps:GET  io.cozy.settings"]);
+    let listed = Answer::of(&command.output().unwrap()).done().out;
+    let listed = world.get("/permissions/self", listed.trim()).await.json();
+    assert_eq!(
+        listed["data"]["attributes"]["permissions"]["rule1"],
+        json!({"type": "io.cozy.settings"})
+    );
     let own = world.get("/permissions/self", &cli).await.json();
     assert_eq!(
         own["data"]["attributes"]["permissions"]["rule1"],

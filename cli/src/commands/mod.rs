@@ -92,7 +92,7 @@ enum Command {
     Files(files::Files),
     #[command(subcommand)]
     Apps(apps::Apps),
-    /// See, install, update and remove konnectors, which run on the server.
+    /// See, install, update and remove konnectors, which the original runs.
     #[command(subcommand, visible_alias = "konnector")]
     Konnectors(apps::Apps),
     #[command(subcommand)]

@@ -12,7 +12,7 @@ pub(crate) enum AuthMode {
     /// A passphrase and a code sent by mail.
     #[value(name = "two_factor_mail")]
     TwoFactorMail,
-    /// A passphrase and an OIDC provider.
+    /// An OIDC provider, at other software: Hamlet asks for the passphrase alone.
     #[value(name = "two_factor_oidc")]
     TwoFactorOidc,
 }

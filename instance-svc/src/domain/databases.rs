@@ -196,8 +196,8 @@ fn connected_clients() -> Value {
 
 /// The doctype of the owner's settings.
 pub const SETTINGS: &str = "io.cozy.settings";
-/// The doctypes of sessions and of the logins that began them. The database of sessions is made by other
-/// software.
+/// The doctypes of sessions and of the logins that began them. The database of sessions is made by the
+/// first login, here or at other software.
 pub const SESSIONS: [&str; 2] = ["io.cozy.sessions", "io.cozy.sessions.logins"];
 /// The doctype of contacts.
 pub const CONTACTS: &str = "io.cozy.contacts";

@@ -22,7 +22,7 @@ pub(crate) struct RefreshTokenOauth {
     /// The client's id.
     #[arg(value_parser = values::names::not_empty)]
     client: String,
-    /// What it may do, such as io.cozy.files:GET.
+    /// What it may do, such as io.cozy.files:GET; one argument may hold several, separated by spaces.
     #[arg(required = true, value_parser = values::names::not_empty)]
     scopes: Vec<String>,
 }

@@ -19,7 +19,7 @@ pub(crate) struct TokenCli {
     /// The domain or an alias.
     #[arg(value_parser = values::domain::parse)]
     domain: String,
-    /// What it may do, such as io.cozy.files:GET.
+    /// What it may do, such as io.cozy.files:GET; one argument may hold several, separated by spaces.
     #[arg(required = true, value_parser = values::names::not_empty)]
     scopes: Vec<String>,
 }

@@ -38,7 +38,7 @@ pub(crate) struct Ls {
     #[arg(long, value_parser = values::domain::parse)]
     domain: Option<String>,
     /// Only those of this kind: create, update, block, unblock, delete, undelete, destroy, register-link, passphrase,
-    /// sessions or orphans.
+    /// reset-link, sessions, tokens, relay or orphans.
     #[arg(long, value_parser = values::names::not_empty)]
     kind: Option<String>,
     /// End after so many.

@@ -170,6 +170,11 @@ async fn the_token_of_a_page_lives_with_its_session() {
             "can_auth_with_magic_links": false, "can_auth_with_oidc": false
         })
     );
+    let permissions = DbName::instance(&owner.instance.prefix, "io.cozy.permissions").unwrap();
+    let granted = json!({
+        "type": "app", "source_id": "io.cozy.apps/home", "permissions": {"files": {"type": "io.cozy.files"}}
+    });
+    put(&world, &permissions, "home", &granted).await;
     let session = authenticate(&replica, &owner, &owner.cookie, "")
         .await
         .unwrap();
@@ -179,6 +184,7 @@ async fn the_token_of_a_page_lives_with_its_session() {
         .unwrap();
     assert_eq!((found.kind(), found.subject.as_str()), (Kind::App, "home"));
     assert_eq!(found.session_id, SESSION);
+    assert_eq!(found.rules.len(), 1, "{found:?}");
     let life = found.expire_time.unwrap().seconds - seconds_now();
     assert!((24 * 3600 - 60..=24 * 3600).contains(&life), "{life}");
     // A program's token is no session: its page has no token.

@@ -288,7 +288,7 @@ pub(super) async fn uninstall(
     Ok(JsonApi(StatusCode::OK, json!({"data": data})))
 }
 
-/// What is below an app and not built yet: its icon, its code, its logs, opening it.
+/// What is below an app and not built yet: its logs, opening it.
 pub(super) async fn unbuilt(_: Bearer) -> json_api::Error {
     json_api::Error::not_built("this version does not have what is below an app")
 }

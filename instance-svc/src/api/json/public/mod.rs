@@ -58,8 +58,41 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/permissions/{*rest}", any(unbuilt_for_tokens))
         .route("/public/prelogin", get(prelogin::show))
         .route("/public/{*rest}", any(unbuilt))
+        .merge(later())
         .method_not_allowed_fallback(strangers::no_such_method)
         .layer(from_fn(strangers::refuse))
+}
+
+/// What programs of the compatible API call, and is not built yet.
+const LATER: [&str; 19] = [
+    "accounts",
+    "ai",
+    "bitwarden",
+    "compat",
+    "contacts",
+    "data",
+    "files",
+    "intents",
+    "jobs",
+    "move",
+    "notes",
+    "notifications",
+    "office",
+    "oidc",
+    "realtime",
+    "registry",
+    "remote",
+    "sharings",
+    "shortcuts",
+];
+
+fn later() -> Router<Shared> {
+    LATER.iter().fold(Router::new(), |router, path| {
+        router
+            .route(&format!("/{path}"), any(unbuilt_for_tokens))
+            .route(&format!("/{path}/"), any(unbuilt_for_tokens))
+            .route(&format!("/{path}/{{*rest}}"), any(unbuilt_for_tokens))
+    })
 }
 
 /// What is left to later versions.
