@@ -77,7 +77,10 @@ impl Handler for PublicDoor {
             last_lines: &origin.last_lines,
         };
         if !is_grpc(request.headers()) {
-            let mut response = self.answer(whose, request, &origin.connection).await;
+            let mut response = match grpc::refuse_no_call(&request) {
+                Some(refused) => refused,
+                None => self.answer(whose, request, &origin.connection).await,
+            };
             if let Some(hsts) = self.exposure.hsts.header(client.scheme, host) {
                 let headers = response.headers_mut();
                 headers.entry(STRICT_TRANSPORT_SECURITY).or_insert(hsts);
