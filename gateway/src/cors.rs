@@ -38,6 +38,7 @@ pub(crate) struct CrossOrigin {
     announced: Option<HeaderMap>,
     has_token: bool,
     is_open: bool,
+    logs_out: bool,
 }
 
 impl CrossOrigin {
@@ -53,11 +54,13 @@ impl CrossOrigin {
         };
         let path = request.uri().path();
         let is_of_pages = path == "/auth" || path.starts_with("/auth/");
+        let logs_out = LOG_OUT.contains(&path) && method == b"DELETE";
         Some(Self {
             origin,
             announced: is_preflight.then(|| headers.clone()),
             has_token: headers.contains_key(AUTHORIZATION),
-            is_open: !is_of_pages || (LOG_OUT.contains(&path) && method == b"DELETE"),
+            is_open: !is_of_pages || logs_out,
+            logs_out,
         })
     }
 
@@ -81,6 +84,17 @@ impl CrossOrigin {
         }
         headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(REMEMBERED));
         Some(response)
+    }
+
+    /// Whether the session alone must not count, because the page of another host may read the answer: a token that proves
+    /// nothing would open to it what its own token does not allow.
+    pub(crate) fn needs_token(&self, host: &Host) -> bool {
+        let origin = self.origin.to_str().ok();
+        let authority = origin.and_then(|origin| Some(origin.split_once("://")?.1));
+        let is_own = authority
+            .and_then(|authority| Host::parse(authority).ok())
+            .is_some_and(|of| of.name() == host.name());
+        self.has_token && self.is_open && !self.logs_out && !is_own
     }
 
     /// Lets the page read an answer, if it may.

@@ -116,7 +116,7 @@ impl Identities {
         })
     }
 
-    /// Who sent a request to the instance of `entry`.
+    /// Who sent a request to the instance of `entry`. `by_session` is whether a session may count without a token.
     ///
     /// # Errors
     /// When the service cannot be asked, or the client has too many questions at once.
@@ -125,6 +125,7 @@ impl Identities {
         entry: &HostEntry,
         client: CallerKey,
         request: &HttpRequest<B>,
+        by_session: bool,
     ) -> Result<Identity, Refusal> {
         let proofs = Proofs::of(request, || {
             let tenant: Option<Tenant> = message_of(entry.header.as_bytes());
@@ -142,7 +143,7 @@ impl Identities {
                 }
             }
         }
-        if proofs.cookies_count {
+        if proofs.cookies_count && by_session {
             for cookie in &proofs.cookies {
                 let found = self.ask(entry, client, cookie, "").await?;
                 if found.is_known() {
@@ -289,8 +290,8 @@ impl Proofs {
     fn of<B>(request: &HttpRequest<B>, prefix: impl FnOnce() -> String) -> Self {
         let headers = request.headers();
         let token = token_in(headers, request.uri().query().unwrap_or_default());
-        // The pages of apps are at home where the cookie is, and may do less than the owner. What they ask for over HTTP
-        // needs a token route by route; over gRPC, none of them may come with the cookie alone.
+        // The pages of apps are at home where the cookie is, and may do less than the owner. What they may read over HTTP
+        // needs a token (`CrossOrigin::needs_token`); over gRPC, none of them may come with the cookie alone.
         let cookies_count = !is_grpc(headers)
             || !headers.contains_key(ORIGIN) && !headers.contains_key(AUTHORIZATION);
         let mut proofs = Self {

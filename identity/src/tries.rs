@@ -77,6 +77,15 @@ struct Wrong {
     last: Instant,
 }
 
+/// What another replica tells of a counter.
+#[derive(Clone, Copy, Debug)]
+pub struct Told {
+    /// How many tries were wrong.
+    pub tries: u32,
+    /// How long ago the last of them was.
+    pub age: Duration,
+}
+
 /// The tries of everybody, in the memory of this process.
 #[derive(Debug, Default)]
 pub struct Tries(Mutex<Counters>);
@@ -145,19 +154,19 @@ impl Tries {
     }
 
     /// Counts no fewer tries of a guesser than other replicas have. `told` is what they say of a counter.
-    pub fn learn(&self, guesser: Guesser<'_>, told: impl Fn(&str) -> Option<u32>, now: Instant) {
+    pub fn learn(&self, guesser: Guesser<'_>, told: impl Fn(&str) -> Option<Told>, now: Instant) {
         if guesser.device.is_some() {
             return;
         }
         let [address, instance] = names(guesser);
         let mut counters = self.counters();
-        if let Some(tries) = told(&address) {
+        if let Some(told) = told(&address) {
             let address = network(guesser.address);
-            raise(&mut counters.addresses, &address, tries, ADDRESS, now);
+            raise(&mut counters.addresses, &address, told, ADDRESS, now);
         }
-        if let Some(tries) = told(&instance) {
+        if let Some(told) = told(&instance) {
             let instance = guesser.instance.to_owned();
-            raise(&mut counters.instances, &instance, tries, INSTANCE, now);
+            raise(&mut counters.instances, &instance, told, INSTANCE, now);
         }
     }
 
@@ -240,20 +249,23 @@ fn names(guesser: Guesser<'_>) -> [String; 2] {
     })
 }
 
+/// To hear of tries is none: the wait goes on from the last of them.
 fn raise<K: Clone + Eq + Hash>(
     counters: &mut HashMap<K, Wrong>,
     key: &K,
-    tries: u32,
+    told: Told,
     rule: Rule,
     now: Instant,
 ) {
-    let known = counters.get(key).map_or(0, |wrong| wrong.tries);
-    if tries <= known {
+    let known = counters.get(key).copied();
+    if told.tries <= known.map_or(0, |wrong| wrong.tries) {
         return;
     }
     count(counters, key.clone(), rule, now);
     if let Some(wrong) = counters.get_mut(key) {
-        wrong.tries = tries;
+        let last = now.checked_sub(told.age).unwrap_or(now);
+        wrong.tries = told.tries;
+        wrong.last = known.map_or(last, |known| known.last.max(last));
     }
 }
 
@@ -316,7 +328,7 @@ mod tests {
         time::{Duration, Instant},
     };
 
-    use super::{Guesser, REMEMBERED, Tries};
+    use super::{Guesser, REMEMBERED, Told, Tries};
     use crate::secrets::Device;
 
     fn at(address: IpAddr) -> Guesser<'static> {
@@ -428,7 +440,10 @@ mod tests {
         let find = |name: &str| {
             told.iter()
                 .find(|(it, _)| it == name)
-                .map(|(_, tries)| *tries)
+                .map(|(_, tries)| Told {
+                    tries: *tries,
+                    age: Duration::ZERO,
+                })
         };
         two.learn(stranger, find, now);
         assert!(two.begin(stranger, now).is_err());
@@ -444,7 +459,32 @@ mod tests {
         assert!(two.begin(known, now).is_ok());
         assert!(two.steps(known).is_empty());
         // What is less than this replica has counted itself changes nothing.
-        two.learn(stranger, |_| Some(1), now);
+        let less = Told {
+            tries: 1,
+            age: Duration::ZERO,
+        };
+        two.learn(stranger, |_| Some(less), now);
         assert!(two.begin(stranger, now).is_err());
+    }
+
+    #[test]
+    fn to_hear_of_tries_makes_nobody_wait_who_has_waited() {
+        let tries = Tries::default();
+        let (now, stranger) = (Instant::now(), at(address(1)));
+        let told = |tries, seconds| {
+            let age = Duration::from_secs(seconds);
+            move |_: &str| Some(Told { tries, age })
+        };
+        // After 15 wrong tries, the wait is 16 seconds, from the last of them.
+        tries.learn(stranger, told(15, 10), now);
+        let left = tries.begin(stranger, now).unwrap_err();
+        assert_eq!(left, Duration::from_secs(6));
+        let now = now + left;
+        tries.begin(stranger, now).unwrap();
+        tries.was_right(stranger);
+        // A try more than is known here, a minute later: 32 seconds.
+        let now = now + Duration::from_secs(60);
+        tries.learn(stranger, told(16, 60), now);
+        tries.begin(stranger, now).unwrap();
     }
 }

@@ -22,6 +22,7 @@ pub mod clusters;
 pub mod config;
 pub mod contexts;
 pub mod deadline;
+pub mod grpc;
 pub mod health;
 pub mod json_api;
 pub mod languages;

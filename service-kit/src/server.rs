@@ -4,7 +4,7 @@ use std::{collections::HashSet, future::IntoFuture as _, io, net::SocketAddr, ti
 
 use axum::{
     extract::{Request, State},
-    middleware::{Next, from_fn_with_state},
+    middleware::{Next, from_fn, from_fn_with_state},
     response::Response,
 };
 use futures::future::BoxFuture;
@@ -25,7 +25,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
     caller::{Authenticate, DOOR_HEADER, Door, IDENTITY_HEADER, Unproven},
-    json_api,
+    grpc, json_api,
     shutdown::GRACE,
     socket::Socket,
     telemetry::CallsLayer,
@@ -315,11 +315,12 @@ impl GrpcServer {
         let incoming = listener.connections(shutdown.clone());
         let has_http = self.http.is_some();
         let mut routes = self.routes.routes();
-        let grpc = std::mem::take(routes.axum_router_mut())
-            .layer(from_fn_with_state(self.for_strangers, refuse_strangers));
+        let calls = std::mem::take(routes.axum_router_mut())
+            .layer(from_fn_with_state(self.for_strangers, refuse_strangers))
+            .layer(from_fn(grpc::only_calls));
         let routes: Routes = match self.http {
-            Some(http) => grpc.fallback_service(http).into(),
-            None => grpc.into(),
+            Some(http) => calls.fallback_service(http).into(),
+            None => calls.into(),
         };
         let asked = shutdown.clone();
         let serving = Server::builder()

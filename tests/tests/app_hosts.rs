@@ -130,6 +130,24 @@ async fn the_page_of_an_app_has_a_token_for_its_owner() {
     let icon = browser.send(ask(&browser, "/apps/home/icon")).await;
     assert_eq!(icon.status, StatusCode::OK);
     assert_eq!(header(&icon, "content-type"), "image/svg+xml");
+    // A token that proves nothing opens nothing to a page, although there is a session. A proxy in front may send a password
+    // of its own with what the pages of the instance ask for.
+    for wrong in ["Bearer x", "Bearer a.b.c", "Basic eDp5"] {
+        for path in ["/apps/home/download", "/apps/home/icon"] {
+            let request = browser.request(Method::GET, path);
+            let request = request.header("authorization", wrong);
+            let own = request.try_clone().unwrap();
+            let hidden = browser.send(request.header("origin", &home)).await;
+            assert_eq!(
+                hidden.status,
+                StatusCode::UNAUTHORIZED,
+                "{path} with {wrong}"
+            );
+            let own = own.header("origin", format!("http://{ann}"));
+            let shown = browser.send(own).await;
+            assert_eq!(shown.status, StatusCode::OK, "{path} with {wrong}");
+        }
+    }
     let mut without = browser.clone();
     without.cookies.clear();
     let refused = without.send(ask(&without, "/apps/")).await;

@@ -612,6 +612,67 @@ async fn a_session_opens_calls_and_pages_of_apps_cannot_use_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_session_opens_no_method_to_what_is_no_call() {
+    let world = World::start().await;
+    let ann = &world.ann;
+    let mut browser = Browser::new(&world.daemon.public, ann);
+    let led = browser.log_in("a-passphrase-of-many-words", &[]).await;
+    assert!(led.status.is_redirection(), "{led:?}");
+    let over_2 = reqwest::Client::builder()
+        .no_proxy()
+        .http2_prior_knowledge()
+        .build()
+        .unwrap();
+    // As `UninstallAppRequest` it names the app `home`.
+    let frame = b"\0\0\0\0\x06\x0a\x04home";
+    let session = browser.cookies["cozysessid"].clone();
+    for host in [ann.clone(), format!("home.{ann}")] {
+        browser.host.clone_from(&host);
+        for called in methods() {
+            for (method, kind, status) in [
+                (Method::POST, "text/plain", 415),
+                (Method::POST, "application/json", 415),
+                (Method::POST, "application/grpc-web", 415),
+                (Method::POST, "", 415),
+                (Method::GET, "", 415),
+                (Method::PUT, "text/plain", 415),
+                // Over HTTP/1.1.
+                (Method::POST, "application/grpc", 505),
+            ] {
+                let path = format!("/{called}");
+                let mut request = browser
+                    .request(method.clone(), &path)
+                    .header("origin", format!("http://{host}"));
+                if !kind.is_empty() {
+                    request = request.header("content-type", kind);
+                }
+                if method != Method::GET {
+                    request = request.body(frame.as_slice());
+                }
+                let refused = browser.send(request).await;
+                assert_eq!(
+                    refused.status, status,
+                    "{method} {called} with {kind:?} at {host}: {refused:?}"
+                );
+            }
+            let request = over_2
+                .post(format!("http://{}/{called}", world.daemon.public))
+                .header("host", &host)
+                .header("cookie", format!("cozysessid={session}"))
+                .header("content-type", "text/plain")
+                .body(frame.as_slice());
+            let refused = request.send().await.unwrap().status();
+            assert_eq!(refused, 415, "{called} at {host} over HTTP/2");
+        }
+    }
+    browser.host.clone_from(ann);
+    let left = browser.get("/settings").await;
+    assert_eq!(left.status, StatusCode::OK, "the session has ended");
+    let apps = world.cli(&format!("apps list {ann} -o json"));
+    assert!(apps.contains("\"home\""), "{apps}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rule_for_a_directory_is_for_all_that_is_in_it() {
     let world = World::start().await;
     let ann = &world.ann;

@@ -1,21 +1,12 @@
 //! The gateway's own answers to gRPC calls: trailers only, with the details of the error.
 
-use ::http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header::CONTENT_TYPE,
-};
+use ::http::{HeaderValue, Method, Request, Response, StatusCode, Version, header::CONTENT_TYPE};
+pub(crate) use service_kit::grpc::is_grpc;
+use service_kit::grpc::is_path_of_service;
 use tonic::Status;
 
 use super::{Body, http::plain};
 use crate::refusal::Refusal;
-
-/// Whether a request is a gRPC call. `application/grpc-web` is another protocol.
-pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
-    headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("application/grpc"))
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['+', ';']))
-}
 
 /// A trailers-only answer: the status of the refusal in its one HEADERS frame.
 pub(crate) fn refuse(refusal: &Refusal) -> Response<Body> {
@@ -41,6 +32,18 @@ pub(crate) fn refuse_malformed<B>(request: &Request<B>) -> Option<Response<Body>
         plain(
             StatusCode::METHOD_NOT_ALLOWED,
             "gRPC calls are POST requests",
+        )
+    })
+}
+
+/// Refuses a request to the path of a gRPC service that is no gRPC call. A page in a browser can send it, and the session
+/// that comes with it must count for nothing there.
+pub(crate) fn refuse_no_call<B>(request: &Request<B>) -> Option<Response<Body>> {
+    let is_one = !is_grpc(request.headers()) && is_path_of_service(request.uri().path());
+    is_one.then(|| {
+        plain(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "calls of gRPC have the content type application/grpc",
         )
     })
 }

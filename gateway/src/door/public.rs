@@ -77,7 +77,10 @@ impl Handler for PublicDoor {
             last_lines: &origin.last_lines,
         };
         if !is_grpc(request.headers()) {
-            let mut response = self.answer(whose, request, &origin.connection).await;
+            let mut response = match grpc::refuse_no_call(&request) {
+                Some(refused) => refused,
+                None => self.answer(whose, request, &origin.connection).await,
+            };
             if let Some(hsts) = self.exposure.hsts.header(client.scheme, host) {
                 let headers = response.headers_mut();
                 headers.entry(STRICT_TRANSPORT_SECURITY).or_insert(hsts);
@@ -115,7 +118,7 @@ impl PublicDoor {
         if let Some(refused) = Refusal::of_state(&entry) {
             return Err(refused);
         }
-        let identity = self.identities.of(&entry, whose.caller(), &request);
+        let identity = self.identities.of(&entry, whose.caller(), &request, true);
         let identity = identity.await?;
         let trace = entry.trace(whose.trace, path);
         let whose = Whose {
@@ -173,7 +176,13 @@ impl PublicDoor {
             {
                 return answer;
             }
-            let found = match self.identities.of(entry, whose.caller(), &request).await {
+            let by_session = !other_page
+                .as_ref()
+                .is_some_and(|page| page.needs_token(whose.host));
+            let found = self
+                .identities
+                .of(entry, whose.caller(), &request, by_session);
+            let found = match found.await {
                 Ok(found) => found,
                 Err(refusal) => return asked.refuse(&self.pages, &refusal, &entry.tenant.locale),
             };

@@ -95,6 +95,9 @@ impl LogIn<'_> {
             .verify(attempt, guesser.device.is_some())
             .await?;
         if !is_right {
+            self.shared_tries
+                .was_wrong(self.store, self.clock, self.tries, guesser)
+                .await;
             let failures = self.tries.was_wrong(guesser.instance, Instant::now());
             let limit = self
                 .contexts

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use identity::tries::{Guesser, Tries};
+use identity::tries::{Guesser, Told, Tries};
 
 use crate::{
     clock::Clock,
@@ -52,17 +52,32 @@ impl SharedTries {
         // Who is known by a mark in the browser is counted by this replica alone.
         if guesser.device.is_none() {
             self.hear(store, clock).await;
+            let seconds = clock.now().to_unix().0;
             let told = |name: &str| {
-                let known = self.known();
-                known.counters.get(name).map(|counter| counter.tries)
+                let counter = *self.known().counters.get(name)?;
+                let age = seconds.saturating_sub(counter.at);
+                Some(Told {
+                    tries: counter.tries,
+                    age: Duration::from_secs(u64::try_from(age).unwrap_or(0)),
+                })
             };
             tries.learn(guesser, told, Instant::now());
         }
         tries
             .begin(guesser, Instant::now())
-            .map_err(|wait| Error::TooManyTries { wait })?;
+            .map_err(|wait| Error::TooManyTries { wait })
+    }
+
+    /// Tells others of a try that was wrong, when the guesser has no free tries left. Of a right one, nobody hears: it would be
+    /// counted as a wrong one everywhere.
+    pub(crate) async fn was_wrong(
+        &self,
+        store: &Store,
+        clock: &Clock,
+        tries: &Tries,
+        guesser: Guesser<'_>,
+    ) {
         self.tell(store, clock, &tries.steps(guesser)).await;
-        Ok(())
     }
 
     /// Reads what others have told, unless that was done a moment ago.
