@@ -618,9 +618,13 @@ async fn a_session_opens_no_method_to_what_is_no_call() {
     let mut browser = Browser::new(&world.daemon.public, ann);
     let led = browser.log_in("a-passphrase-of-many-words", &[]).await;
     assert!(led.status.is_redirection(), "{led:?}");
+    let name = ann.split(':').next().unwrap();
+    let public = world.daemon.public.parse().unwrap();
     let over_2 = reqwest::Client::builder()
         .no_proxy()
         .http2_prior_knowledge()
+        .resolve(name, public)
+        .resolve(&format!("home.{name}"), public)
         .build()
         .unwrap();
     // As `UninstallAppRequest` it names the app `home`.
@@ -656,8 +660,7 @@ async fn a_session_opens_no_method_to_what_is_no_call() {
                 );
             }
             let request = over_2
-                .post(format!("http://{}/{called}", world.daemon.public))
-                .header("host", &host)
+                .post(format!("http://{host}/{called}"))
                 .header("cookie", format!("cozysessid={session}"))
                 .header("content-type", "text/plain")
                 .body(frame.as_slice());
