@@ -72,7 +72,8 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// Checks what is asked for. `own_hosts` are those of the instance, without ports.
+    /// Checks what is asked for. `own_hosts` are those of the instance, without ports; the hosts of
+    /// its apps follow from them.
     ///
     /// # Errors
     /// Everything that is wrong.
@@ -404,10 +405,29 @@ fn check_redirect_uri(given: &str, own_hosts: &[&str]) -> Result<(), String> {
         "is no address to which a browser can be sent; it looks like https://app.example/callback"
             .to_owned()
     })?;
-    if url.host_str().is_some_and(|host| own_hosts.contains(&host)) {
-        return Err("is on the host of the instance itself; use that of the program".to_owned());
+    let host = url.host_str().unwrap_or_default().trim_end_matches('.');
+    if own_hosts.iter().any(|own| belongs_to(host, own)) {
+        return Err(
+            "is on the host of the instance itself, or of its apps; use that of the program"
+                .to_owned(),
+        );
     }
     Ok(())
+}
+
+/// Whether a host is that of an instance or of one of its apps, below it or beside it.
+fn belongs_to(host: &str, instance: &str) -> bool {
+    let is_below = |above: &str| above.is_empty() || above.ends_with('.');
+    if host.strip_suffix(instance).is_some_and(is_below) {
+        return true;
+    }
+    match (host.split_once('.'), instance.split_once('.')) {
+        (Some((first, parent)), Some((label, rest))) => {
+            let slug = first.strip_prefix(label);
+            parent == rest && slug.is_some_and(|slug| slug.starts_with('-'))
+        }
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -445,6 +465,9 @@ mod tests {
             "http://localhost/cb",
             "app://cb",
             "com.example.app:/cb",
+            "https://ab.example/cb",
+            "https://evila.example/cb",
+            "https://a-drive.b.example/cb",
         ] {
             assert_eq!(wrong_field(&registration(uri)), None, "{uri}");
         }
@@ -455,6 +478,10 @@ mod tests {
             "https://app.example/cb#",
             "https://a.example/cb",
             "https://A.example:8080/cb",
+            "https://a.example./cb",
+            "https://drive.a.example/cb",
+            "https://x.drive.A.example:8080/cb",
+            "https://a-drive.example/cb",
             "javascript:alert(1)",
             "data:text/html,x",
             "https://app.example/\ncb",

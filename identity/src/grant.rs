@@ -102,6 +102,11 @@ impl Asked {
                 let told = "is everything, which is for certified clients only";
                 return Err(wrong(told.to_owned()));
             }
+            // Otherwise any client could stand for any app, those among them for which none may.
+            if rule.starts_with('@') {
+                let told = "names what an installed app may do; a program gets that only when its software_id is that app";
+                return Err(wrong(told.to_owned()));
+            }
             scope::check(rule).map_err(wrong)?;
         }
         Ok(rules.join(" "))
@@ -362,6 +367,12 @@ mod tests {
             (asked(""), json!({}), Some("scope")),
             (asked("io.cozy.files:READ"), json!({}), Some("scope")),
             (asked("*"), json!({}), Some("scope")),
+            (asked("@io.cozy.apps/settings"), json!({}), Some("scope")),
+            (
+                asked("io.cozy.files @io.cozy.apps/store"),
+                json!({"flagship": true}),
+                Some("scope"),
+            ),
             (
                 asked("*"),
                 json!({"flagship": true}),

@@ -16,6 +16,10 @@ use serde_json::Value;
 const LONGEST: usize = 1024;
 /// The most rules in one token.
 pub const MOST: usize = 100;
+/// The most apps that one token names. Each costs a query whenever the token is looked at.
+pub const MOST_APPS: usize = 10;
+/// How a rule begins that stands for what an installed app may do.
+const LINKED: &str = "@io.cozy.apps/";
 
 const VERBS: [&str; 6] = ["ALL", "GET", "POST", "PUT", "PATCH", "DELETE"];
 
@@ -88,6 +92,12 @@ impl Rule {
     }
 }
 
+/// The app for which a rule stands, if it does.
+#[must_use]
+pub fn linked_app(rule: &str) -> Option<&str> {
+    rule.strip_prefix(LINKED)
+}
+
 /// Checks one rule.
 ///
 /// # Errors
@@ -108,7 +118,7 @@ pub fn check(rule: &str) -> Result<(), String> {
     if rule == "*" {
         return Ok(());
     }
-    if let Some(app) = rule.strip_prefix("@io.cozy.apps/") {
+    if let Some(app) = linked_app(rule) {
         return if is_slug(app) {
             Ok(())
         } else {

@@ -161,9 +161,9 @@ pub enum Error {
     /// An OAuth client gets no token.
     #[error(transparent)]
     Grant(#[from] grant::Refused),
-    /// Too many OAuth clients wait for their owner, or were registered from one network.
+    /// Too many OAuth clients have registered themselves within an hour.
     #[error(
-        "too many programs were registered here that nobody has let in; wait {} s, then try again",
+        "too many programs were registered here in an hour; wait {} s, then try again",
         wait.as_secs() + 1
     )]
     TooManyClients {

@@ -156,6 +156,7 @@ mod tests {
                         "{host}",
                         "{kind}",
                         "{list}",
+                        "{selector}",
                     ] {
                         assert_eq!(
                             one.contains(slot),

@@ -28,6 +28,11 @@ const KINDS: [(&str, &str); 22] = [
     ("io.cozy.notifications", "scope_notifications"),
 ];
 
+/// The doctype of files and folders.
+const FILES: &str = "io.cozy.files";
+/// The folder in which all others are.
+const ROOT: &str = "io.cozy.files.root-dir";
+
 /// Something that a program wants to do.
 #[derive(Clone, Debug, Default)]
 pub struct Wish {
@@ -35,8 +40,10 @@ pub struct Wish {
     pub doctype: String,
     /// The verbs; empty for all.
     pub verbs: Vec<String>,
-    /// The documents that it is limited to; empty for all.
+    /// The documents that it is limited to, or the values of the field; empty for all.
     pub only: Vec<String>,
+    /// The field; empty for the id.
+    pub selector: String,
     /// What for, in the words of the program; may be empty.
     pub reason: String,
 }
@@ -58,12 +65,7 @@ impl Wish {
             })
             .map(|(_, key)| say(key))
             .collect();
-        let only = if self.only.is_empty() {
-            String::new()
-        } else {
-            let list = say("scope_only").replace("{list}", &escape(&self.only.join(", ")));
-            format!("<p class=\"help\">{list}</p>")
-        };
+        let only = self.limits(say);
         let reason = if self.reason.is_empty() {
             String::new()
         } else {
@@ -75,6 +77,37 @@ impl Wish {
             kind(&self.doctype, say),
             allowed.join(" · ")
         )
+    }
+}
+
+impl Wish {
+    /// To which of the documents it is limited.
+    fn limits(&self, say: &impl Fn(&str) -> String) -> String {
+        if self.only.is_empty() {
+            return String::new();
+        }
+        let list = escape(&self.only.join(", "));
+        let are_files = self.doctype.strip_suffix(".*").unwrap_or(&self.doctype) == FILES;
+        let mut lines = Vec::new();
+        match self.selector.as_str() {
+            // What a rule names is in the top folder, or is it.
+            "" | "_id" | "id" if are_files && self.only.iter().any(|it| it == ROOT) => {
+                lines.push(say("scope_root"));
+            }
+            "" | "_id" | "id" => lines.push(say("scope_only").replace("{list}", &list)),
+            selector => {
+                let told = say("scope_where").replace("{selector}", &escape(selector));
+                lines.push(told.replace("{list}", &list));
+            }
+        }
+        // These three say nothing of what is in a folder.
+        if are_files && !["type", "mime", "class"].contains(&self.selector.as_str()) {
+            lines.push(say("scope_folders"));
+        }
+        lines
+            .iter()
+            .map(|line| format!("<p class=\"help\">{line}</p>"))
+            .collect()
     }
 }
 
@@ -103,11 +136,22 @@ mod tests {
     use crate::{Texts, escape};
 
     fn html(doctype: &str, verbs: &[&str], only: &[&str], reason: &str) -> String {
+        limited(doctype, verbs, only, "", reason)
+    }
+
+    fn limited(
+        doctype: &str,
+        verbs: &[&str],
+        only: &[&str],
+        selector: &str,
+        reason: &str,
+    ) -> String {
         let list = |given: &[&str]| given.iter().map(|&it| it.to_owned()).collect();
         let wish = Wish {
             doctype: doctype.to_owned(),
             verbs: list(verbs),
             only: list(only),
+            selector: selector.to_owned(),
             reason: reason.to_owned(),
         };
         let texts = Texts::new().unwrap();
@@ -144,6 +188,61 @@ mod tests {
             ),
         ] {
             assert!(html.contains(part), "{part} in {html}");
+        }
+    }
+
+    #[test]
+    fn what_a_wish_is_limited_to_is_told_as_it_is_meant() {
+        let folders = "<p class=\"help\">a folder includes everything in it</p>";
+        let root = "<p class=\"help\">all of them, from the top folder down</p>";
+        for (doctype, only, selector, part, has_folders) in [
+            (
+                "io.cozy.files",
+                "file",
+                "type",
+                "<p class=\"help\">all whose type is: file</p>",
+                false,
+            ),
+            (
+                "io.cozy.contacts",
+                "x",
+                "<b>",
+                "<p class=\"help\">all whose &lt;b&gt; is: x</p>",
+                false,
+            ),
+            (
+                "io.cozy.files",
+                "x",
+                "tags",
+                "<p class=\"help\">all whose tags is: x</p>",
+                true,
+            ),
+            (
+                "io.cozy.files",
+                "x",
+                "",
+                "<p class=\"help\">only these: x</p>",
+                true,
+            ),
+            (
+                "io.cozy.contacts",
+                "x",
+                "_id",
+                "<p class=\"help\">only these: x</p>",
+                false,
+            ),
+            ("io.cozy.files", "io.cozy.files.root-dir", "", root, true),
+            (
+                "io.cozy.files.*",
+                "io.cozy.files.root-dir",
+                "id",
+                root,
+                true,
+            ),
+        ] {
+            let html = limited(doctype, &["GET"], &[only], selector, "");
+            assert!(html.contains(part), "{part} in {html}");
+            assert_eq!(html.contains(folders), has_folders, "{html}");
         }
     }
 

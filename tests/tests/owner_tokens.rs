@@ -128,6 +128,10 @@ async fn each_kind_of_token_opens_what_it_says() {
         let removed = world.send(Method::DELETE, "/apps/nosuch", token).await;
         assert_eq!(removed.status.as_u16(), removal, "{what}: {removed:?}");
     }
+    let login = world.cli("instances token-cli ALICE login");
+    let refused = world.get("/settings/instance", &login).await;
+    assert_eq!(refused.status.as_u16(), 403, "{refused:?}");
+    assert_eq!(world.get("/settings/instance", &cli).await.status, 200);
     let own = world.get("/permissions/self", &app).await.json();
     let attributes = &own["data"]["attributes"];
     assert_eq!(attributes["type"], "app");

@@ -214,6 +214,10 @@ async fn every_method_opens_for_those_for_whom_it_is_made_and_nobody_else() {
     let expired = world.expired().await;
     let of_ben = world.token(ben, "*");
     let another = world.token(ann, ANOTHER);
+    let login = world.token(ann, "login");
+    let settings = "hamlet.instance.v1.OwnerService/GetSettings";
+    let refused = world.call(settings, ann, Some(&login)).await;
+    assert_eq!(refusal_of(&refused), "TOKEN_SCOPE", "{refused:?}");
     for method in methods() {
         let service = method.split('/').next().unwrap();
         let Some(open) = of_public_door(&method) else {

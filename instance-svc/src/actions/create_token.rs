@@ -15,7 +15,7 @@ use crate::{
     domain::{
         name::Name,
         record::Refusal,
-        scope,
+        scope::{self, MOST_APPS, linked_app},
         spec::InvalidField,
         token::{Audience, Claims},
     },
@@ -96,6 +96,11 @@ impl Wanted {
         }
         if self.scopes.len() > scope::MOST {
             let wrong = format!("holds more than {} rules; use fewer", scope::MOST);
+            return Err(invalid("scopes", wrong));
+        }
+        let apps = self.scopes.iter().filter(|it| linked_app(it).is_some());
+        if apps.count() > MOST_APPS {
+            let wrong = format!("names more than {MOST_APPS} apps; use fewer");
             return Err(invalid("scopes", wrong));
         }
         for (position, rule) in self.scopes.iter().enumerate() {

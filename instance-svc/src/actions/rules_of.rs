@@ -1,15 +1,17 @@
 //! What a token allows: the rules of its scope, and those of the app for which it stands.
 
-use identity::grant::is_login;
+use std::collections::BTreeSet;
+
+use identity::{
+    grant::is_login,
+    scope::{MOST_APPS, linked_app},
+};
 
 use super::authenticate::{Authentication, ProvenWith, Who};
 use crate::{
     domain::{instance::InstanceDocument, scope::Rule},
     error::Error,
 };
-
-/// The rule of a scope that stands for what an installed app may do.
-const LINKED: &str = "@io.cozy.apps/";
 
 impl Authentication<'_> {
     /// The rules of whoever has a token, by the names that an app gives them. A session has none: it is the owner's.
@@ -30,7 +32,8 @@ impl Authentication<'_> {
         }
     }
 
-    /// The rules of a scope. That of a login alone has none: it says who the owner is, and opens nothing.
+    /// The rules of a scope. That of a login alone has none: it says who the owner is, and opens nothing. Apps beyond the limit
+    /// add nothing.
     ///
     /// # Errors
     /// As [`Self::rules_of`].
@@ -40,13 +43,16 @@ impl Authentication<'_> {
         scope: &str,
     ) -> Result<Vec<(String, Rule)>, Error> {
         let mut rules = Vec::new();
+        let mut apps = BTreeSet::new();
         if is_login(scope) {
             return Ok(rules);
         }
         for text in scope.split(' ').filter(|text| !text.is_empty()) {
-            if let Some(slug) = text.strip_prefix(LINKED) {
-                let of_app = self.rules_of_app(document, ProvenWith::App, slug);
-                rules.extend(of_app.await?);
+            if let Some(slug) = linked_app(text) {
+                if apps.len() < MOST_APPS && apps.insert(slug) {
+                    let of_app = self.rules_of_app(document, ProvenWith::App, slug);
+                    rules.extend(of_app.await?);
+                }
             } else {
                 // A rule that this version does not know allows nothing.
                 let name = format!("rule{}", rules.len());

@@ -4,7 +4,10 @@ use hamlet_proto::hamlet::instance::v1::{
     GetPermissionsRequest, GetSettingsRequest, OwnerSettings, Permissions,
     owner_service_server::OwnerService,
 };
-use service_kit::caller::Caller;
+use service_kit::{
+    caller::Caller,
+    rights::{Rights, Verb, too_small},
+};
 use tonic::{Request, Response, Status};
 
 use super::Shared;
@@ -20,7 +23,10 @@ impl OwnerService for Owners {
         request: Request<GetSettingsRequest>,
     ) -> Result<Response<OwnerSettings>, Status> {
         let caller = Caller::of(&request)?;
-        let _all_may = caller.rights()?;
+        // Whoever was only told who the owner is, learns nothing else.
+        if matches!(caller.rights()?, Rights::Token([])) {
+            return Err(too_small("io.cozy.settings", Verb::Get));
+        }
         let tenant = caller.tenant()?;
         let found = self.0.store.found(&tenant.id, NameKind::Domain).await;
         let found = found.map_err(Error::from)?;

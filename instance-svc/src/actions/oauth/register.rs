@@ -55,7 +55,7 @@ impl OAuth<'_> {
     /// Registers a client.
     ///
     /// # Errors
-    /// Names the members that cannot be used; too many clients wait; the request id was used with other arguments; the
+    /// Names the members that cannot be used; the request id was used with other arguments; the
     /// database fails.
     pub(crate) async fn register(
         &self,
@@ -127,10 +127,12 @@ impl OAuth<'_> {
         })
     }
 
-    /// Forgets the clients that have waited too long. Refuses another one while too many are left.
+    /// Forgets the clients that have waited too long, and the oldest of the others where too many wait. Refusing another one
+    /// instead would let strangers keep every program out; one that an owner looks at is young.
     async fn make_room(&self, clients: &[ClientDocument]) -> Result<(), Error> {
         let now = self.clock.now();
-        let mut waiting: Vec<Time> = Vec::new();
+        let location = self.instance.location();
+        let mut waiting = Vec::new();
         for client in clients {
             let known = Client::of(&client.body);
             if !known.is_pending() {
@@ -139,20 +141,18 @@ impl OAuth<'_> {
             // Without a time, it cannot be known that the hour is over.
             let since = known.registered_at().unwrap_or(now);
             if now.since(since) < WAITS {
-                waiting.push(since);
+                waiting.push((since, client));
                 continue;
             }
             // It may be let in at this moment: then it stays.
-            let location = self.instance.location();
             let _removed = self.store.remove_oauth_client(location, client).await?;
         }
-        if waiting.len() < MOST_WAITING {
-            return Ok(());
+        waiting.sort_by_key(|(since, _)| *since);
+        let beyond = (waiting.len() + 1).saturating_sub(MOST_WAITING);
+        for (_, client) in waiting.into_iter().take(beyond) {
+            let _removed = self.store.remove_oauth_client(location, client).await?;
         }
-        let first = waiting.into_iter().min().unwrap_or(now);
-        Err(Error::TooManyClients {
-            wait: WAITS.saturating_sub(now.since(first)),
-        })
+        Ok(())
     }
 }
 

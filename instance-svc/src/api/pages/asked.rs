@@ -209,9 +209,11 @@ impl Asked {
         }
     }
 
-    /// The value that the browser has kept.
+    /// The value that the browser has kept. `None` for several: then some are not from here.
     pub(in crate::api) fn sent_csrf(&self) -> Option<&str> {
-        cookies::read(&self.headers, CSRF_COOKIE).filter(|value| is_csrf(value))
+        let mut sent = cookies::all(&self.headers, CSRF_COOKIE);
+        let first = sent.next().filter(|value| is_csrf(value))?;
+        sent.all(|other| other == first).then_some(first)
     }
 
     /// The cookie of a session that has begun, and that of the browser if it is new.

@@ -150,6 +150,7 @@ async fn wishes(shared: &Shared, instance: &Found, scope: &str) -> Result<Vec<Wi
             doctype: rule.doctype,
             verbs: rule.verbs,
             only: rule.values,
+            selector: rule.selector,
             reason: String::new(),
         })
         .collect())

@@ -242,6 +242,7 @@ fn wish(rule: &Value) -> Option<Wish> {
         doctype: rule.doctype,
         verbs: rule.verbs,
         only: rule.values,
+        selector: rule.selector,
         reason: rule.description,
     })
 }

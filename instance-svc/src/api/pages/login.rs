@@ -1,7 +1,7 @@
 //! `/auth/login`: the page on which an owner logs in, and its form.
 
 use axum::{body::Body, extract::State, response::Response};
-use hamlet_pages::LoginForm;
+use hamlet_pages::{LoginForm, origin};
 use http::{StatusCode, header::RETRY_AFTER};
 use identity::{secrets::are_same, session::Kind};
 use serde_json::json;
@@ -135,7 +135,8 @@ pub(super) fn stale(shared: &Shared, asked: &Asked, (status, told): Stale) -> Re
     asked.page(shared, &Shown::error("stale_form", status, "CSRF"))
 }
 
-/// Requires that a form repeats the cookie that its page has set.
+/// Requires that a form comes from a page of the instance, and repeats the cookie that the page has set. The cookie alone proves
+/// nothing: a page of an app, or of a neighbour, can set one for the host of the instance, too.
 pub(super) fn check_csrf(asked: &Asked, form: &Form) -> Result<(), Stale> {
     let sent = form.get("csrf_token");
     if sent.is_empty() {
@@ -143,7 +144,7 @@ pub(super) fn check_csrf(asked: &Asked, form: &Form) -> Result<(), Stale> {
         return Err((StatusCode::BAD_REQUEST, told));
     }
     match asked.sent_csrf() {
-        Some(kept) if are_same(kept, sent) => Ok(()),
+        Some(kept) if are_same(kept, sent) && origin::is_own(&asked.headers, &asked.host) => Ok(()),
         _ => Err((StatusCode::FORBIDDEN, "invalid csrf token")),
     }
 }

@@ -7,6 +7,7 @@ use axum::{
 };
 use hamlet_proto::hamlet::{files::v1::GetUsageRequest, instance::v1::CheckRegisterTokenRequest};
 use http::StatusCode;
+use identity::grant::is_login;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use service_kit::{
@@ -39,12 +40,18 @@ pub(super) fn resource(name: &str, attributes: &Value, meta: &Value) -> JsonApi<
     JsonApi(StatusCode::OK, document)
 }
 
-/// Shows what the owner has set. Every token of the instance opens it, and the register token before there is an owner.
+/// Shows what the owner has set. Every token of the instance opens it but one for a login alone, and the register token
+/// before there is an owner.
 pub(super) async fn instance(
     State(shared): State<Shared>,
     bearer: Result<Bearer, Refusal>,
     asked: Asked,
 ) -> Result<JsonApi<Value>, Refusal> {
+    if let Ok(bearer) = &bearer
+        && is_login(&bearer.token.who.scope)
+    {
+        return Err(Error::Token(Refused::Scope).into());
+    }
     if let Err(refusal) = bearer {
         let token = asked.parameter("registerToken");
         let (Some(token), true) = (token, refusal.is_missing()) else {
