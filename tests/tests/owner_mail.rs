@@ -627,6 +627,14 @@ async fn an_owner_logs_in_with_a_link() {
     let again = enter(&mut world.browser(&domain), &[]).await;
     assert_eq!(again.status, StatusCode::BAD_REQUEST, "{again:?}");
     assert!(!is_logged_in(&again));
+    // Cleaning the sessions ends them, and does not bring the link back.
+    let clean = format!("instances clean-sessions {domain}");
+    let _ = world.daemon.cli().run(&clean).done();
+    let asked = browser.request(Method::GET, "/settings");
+    assert_ne!(browser.send(asked).await.status, StatusCode::OK);
+    let again = enter(&mut world.browser(&domain), &[]).await;
+    assert_eq!(again.status, StatusCode::BAD_REQUEST, "{again:?}");
+    assert!(!is_logged_in(&again));
     let garbage = browser.get("/auth/magic_link?code=abc").await;
     assert_eq!(garbage.status, StatusCode::BAD_REQUEST, "{garbage:?}");
 
