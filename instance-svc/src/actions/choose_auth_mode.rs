@@ -45,7 +45,7 @@ impl ChooseAuthMode<'_> {
     /// Mails the code that turns the second factor on.
     ///
     /// # Errors
-    /// [`Error::NoMail`]; [`Error::TooManyTries`] when too many were sent; the database fails.
+    /// [`Error::NoMail`]; [`Error::TooManyTries`] when too many were sent; [`Error::MailBusy`]; the database fails.
     pub(crate) async fn mail_confirmation(
         &self,
         document: &InstanceDocument,
@@ -67,8 +67,7 @@ impl ChooseAuthMode<'_> {
         self.mailer.take(occasion)?;
         let written = std::future::ready(Ok(letter));
         self.mailer
-            .send(occasion.kind, &document.context, &document.domain, written);
-        Ok(())
+            .send(occasion, &document.context, &document.domain, written)
     }
 
     /// Turns the second factor on.

@@ -67,4 +67,13 @@ impl MailKind {
             Self::Code | Self::PassphraseCode | Self::MagicLink | Self::NewLogin => 10,
         }
     }
+
+    /// How many of these the strangers of one network cause in an hour for an instance. Whoever wants to keep an owner from
+    /// links that log in needs more than one network.
+    pub(super) const fn of_a_network(self) -> u32 {
+        match self {
+            Self::MagicLink => 3,
+            _ => self.an_hour(),
+        }
+    }
 }
