@@ -63,7 +63,8 @@ pub(in crate::api) async fn choose(
         writer: shared.writer(),
     };
     if mode != AuthMode::TwoFactorMail {
-        choose.turn_off(document).await?;
+        let occasion = asked.occasion(document, MailKind::Changed);
+        choose.turn_off(document, occasion).await?;
         return Ok(Chosen::Changed);
     }
     if document.auth_mode == mode {
