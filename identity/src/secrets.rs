@@ -82,6 +82,12 @@ impl Device {
         Ok(Self(id))
     }
 
+    /// The text that stands for it where uses are counted. It proves nothing.
+    #[must_use]
+    pub fn id(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+
     /// The value of its cookie.
     #[must_use]
     pub fn seal(self, key: &[u8]) -> String {

@@ -182,6 +182,9 @@ pub enum Error {
          runs this installation can help"
     )]
     NoMail(String),
+    /// Too many mails wait for the mail server.
+    #[error("too many mails are waiting to be sent, so this one is not; try again in a moment")]
+    MailBusy,
     /// A code from a mail is needed, too.
     #[error("a code that is sent by mail is needed, too; ask for one, and send it as well")]
     CodeNeeded,
@@ -354,6 +357,7 @@ impl ServiceError for Error {
             Self::TooManyClients { .. } => (Code::ResourceExhausted, "TOO_MANY_CLIENTS"),
             Self::SecondFactor(_) => (Code::Unimplemented, "NOT_BUILT_YET"),
             Self::NoMail(_) => (Code::FailedPrecondition, "NO_MAIL"),
+            Self::MailBusy => (Code::Unavailable, "MAIL_BUSY"),
             Self::CodeNeeded => (Code::PermissionDenied, "CODE_NEEDED"),
             Self::WrongCode => (Code::PermissionDenied, "CODE_WRONG"),
             Self::DeadCode => (Code::PermissionDenied, "CODE_DEAD"),
@@ -379,6 +383,7 @@ impl ServiceError for Error {
             Self::TooManyTries { wait } | Self::TooManyClients { wait } => {
                 status.retry_after(*wait)
             }
+            Self::MailBusy => status.retry_after(Duration::from_secs(30)),
             Self::Busy { operation, .. } => {
                 status.with("operation", format!("operations/{operation}"))
             }

@@ -35,7 +35,7 @@ pub(crate) use self::{
     newcomers::Newcomers,
     operations::Settled,
     returned::LeafFeed,
-    sessions::Login,
+    sessions::{Login, Use},
     tries::Counter,
 };
 use crate::{

@@ -627,6 +627,14 @@ async fn an_owner_logs_in_with_a_link() {
     let again = enter(&mut world.browser(&domain), &[]).await;
     assert_eq!(again.status, StatusCode::BAD_REQUEST, "{again:?}");
     assert!(!is_logged_in(&again));
+    // Cleaning the sessions ends them, and does not bring the link back.
+    let clean = format!("instances clean-sessions {domain}");
+    let _ = world.daemon.cli().run(&clean).done();
+    let asked = browser.request(Method::GET, "/settings");
+    assert_ne!(browser.send(asked).await.status, StatusCode::OK);
+    let again = enter(&mut world.browser(&domain), &[]).await;
+    assert_eq!(again.status, StatusCode::BAD_REQUEST, "{again:?}");
+    assert!(!is_logged_in(&again));
     let garbage = browser.get("/auth/magic_link?code=abc").await;
     assert_eq!(garbage.status, StatusCode::BAD_REQUEST, "{garbage:?}");
 
@@ -827,6 +835,64 @@ async fn settings_that_cannot_be_used_end_the_start() {
             !ended.status.success() && said.contains(told),
             "{lines}: {said}"
         );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_hears_of_changes_where_mail_went_before() {
+    let world = World::start().await;
+    let alice = world.add_owner("alice", "--email alice@home.example").await;
+    let mut mails = turn_on(&world, &alice, 0).await;
+    let token = world.token(&alice);
+    let mut browser = world.browser(&alice);
+    for (path, body, to) in [
+        (
+            "/settings/instance",
+            json!({"data": {"attributes": {"email": "mallory@elsewhere.example"}}}),
+            "alice@home.example",
+        ),
+        (
+            "/settings/instance/auth_mode",
+            json!({"auth_mode": "basic"}),
+            "mallory@elsewhere.example",
+        ),
+    ] {
+        // Who changes nothing, the second time, causes no mail.
+        for _ in 0..2 {
+            let put = browser.request(Method::PUT, path);
+            let changed = browser.send(put.bearer_auth(&token).json(&body)).await;
+            assert!(changed.status.is_success(), "{changed:?}");
+        }
+        mails += 1;
+        let mail = world.sink.mail(mails).await;
+        assert_eq!(mail.to, to);
+        assert_eq!(mail.subject, format!("A change to {alice}"));
+        assert_eq!(mail.link(), format!("http://{alice}/settings"));
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(world.sink.count(), mails);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_sees_which_instances_have_a_second_factor() {
+    let world = World::start().await;
+    let with = world.add_owner("with", "--email with@home.example").await;
+    let without = world.add_owner("without", "").await;
+    let _ = turn_on(&world, &with, 0).await;
+    for domain in [&with, &without] {
+        let mut browser = world.browser(domain);
+        let bare = browser.get("/auth/twofactor").await;
+        assert_eq!(bare.status, StatusCode::SEE_OTHER, "{bare:?}");
+        let form = browser.get("/auth/twofactor?two_factor_token=abc").await;
+        assert_eq!(form.status, StatusCode::OK, "{form:?}");
+        assert_eq!(form.field("two-factor-token"), "abc");
+        let fields = [
+            ("two-factor-token", "abc"),
+            ("two-factor-passcode", "123456"),
+        ];
+        let dead = browser.post("/auth/twofactor", &fields).await;
+        assert_eq!(dead.status, StatusCode::UNAUTHORIZED, "{dead:?}");
+        assert!(dead.text.contains("does not work any more"), "{dead:?}");
     }
 }
 

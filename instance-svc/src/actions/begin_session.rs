@@ -14,7 +14,7 @@ use crate::{
     clock::Clock,
     domain::{instance::InstanceDocument, time::Time, token::Audience},
     error::Error,
-    store::{Login, Store},
+    store::{Login, Store, Use},
 };
 
 /// The longest description of a browser that is kept.
@@ -62,17 +62,19 @@ pub(crate) async fn begin_session(
     let location = document.location();
     let login = login(&id, visitor, now);
     if let Some(once) = &cleared.once {
-        // The note of the login is the proof that it was used, on every replica: notes are never removed.
-        if !store.note_login_once(location, once, &login).await? {
+        // The proof holds on every replica, and outlives sessions and logins: those can be cleaned.
+        let used = Use {
+            session_id: id.clone(),
+            created_at: now,
+        };
+        if !store.use_once(location, once, &used).await? {
             return Err(Error::DeadCode);
         }
     }
     store
         .add_session(location, &id, &Session::new(kind, now))
         .await?;
-    if cleared.once.is_none()
-        && let Err(error) = store.note_login(location, &new_id(), &login).await
-    {
+    if let Err(error) = store.note_login(location, &new_id(), &login).await {
         // The owner is logged in all the same: the note is for the list of sessions.
         tracing::warn!(
             error = &error as &dyn std::error::Error,

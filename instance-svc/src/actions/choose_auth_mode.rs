@@ -11,6 +11,7 @@ use super::{
         change::{ChangePlan, Changes},
     },
     second_factor::{MINUTES, key},
+    warn_owner::WarnOwner,
     write_letter::{Writer, mailbox_of},
 };
 use crate::{
@@ -45,7 +46,7 @@ impl ChooseAuthMode<'_> {
     /// Mails the code that turns the second factor on.
     ///
     /// # Errors
-    /// [`Error::NoMail`]; [`Error::TooManyTries`] when too many were sent; the database fails.
+    /// [`Error::NoMail`]; [`Error::TooManyTries`] when too many were sent; [`Error::MailBusy`]; the database fails.
     pub(crate) async fn mail_confirmation(
         &self,
         document: &InstanceDocument,
@@ -67,8 +68,7 @@ impl ChooseAuthMode<'_> {
         self.mailer.take(occasion)?;
         let written = std::future::ready(Ok(letter));
         self.mailer
-            .send(occasion.kind, &document.context, &document.domain, written);
-        Ok(())
+            .send(occasion, &document.context, &document.domain, written)
     }
 
     /// Turns the second factor on.
@@ -87,12 +87,30 @@ impl ChooseAuthMode<'_> {
         self.change(document, AuthMode::TwoFactorMail).await
     }
 
-    /// Turns it off: the passphrase alone opens the instance.
+    /// Turns it off: the passphrase alone opens the instance. The owner is told.
     ///
     /// # Errors
     /// When the instance is busy, or the database fails.
-    pub(crate) async fn turn_off(&self, document: &InstanceDocument) -> Result<(), Error> {
-        self.change(document, AuthMode::Basic).await
+    pub(crate) async fn turn_off(
+        &self,
+        document: &InstanceDocument,
+        occasion: Occasion<'_>,
+    ) -> Result<(), Error> {
+        let warn = WarnOwner {
+            config: self.config,
+            mailer: self.mailer,
+            writer: self.writer,
+        };
+        let letter = if document.auth_mode.needs_code() {
+            warn.write(document).await?
+        } else {
+            None
+        };
+        self.change(document, AuthMode::Basic).await?;
+        if let Some(letter) = letter {
+            warn.send(document, occasion, letter);
+        }
+        Ok(())
     }
 
     async fn address(&self, document: &InstanceDocument) -> Result<String, Error> {

@@ -36,4 +36,5 @@ mod rules_of;
 pub(crate) mod second_factor;
 pub(crate) mod share_tries;
 pub(crate) mod soft_delete;
+pub(crate) mod warn_owner;
 pub(crate) mod write_letter;

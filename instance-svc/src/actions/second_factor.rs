@@ -47,7 +47,7 @@ impl SecondFactor<'_> {
     ///
     /// # Errors
     /// [`Error::NoMail`] when no mail reaches the owner; [`Error::TooManyTries`] when too many codes were sent;
-    /// [`Error::SecondFactor`] when the instance asks for something else.
+    /// [`Error::MailBusy`] when too many mails wait; [`Error::SecondFactor`] when the instance asks for something else.
     pub(crate) async fn mail_code(
         &self,
         document: &InstanceDocument,
@@ -71,7 +71,7 @@ impl SecondFactor<'_> {
         self.mailer.take(occasion)?;
         let written = std::future::ready(Ok(Some(letter)));
         self.mailer
-            .send(occasion.kind, &document.context, &document.domain, written);
+            .send(occasion, &document.context, &document.domain, written)?;
         Ok(challenge.seal(&key, purpose, self.clock.now()))
     }
 

@@ -199,6 +199,9 @@ pub const SETTINGS: &str = "io.cozy.settings";
 /// The doctypes of sessions and of the logins that began them. The database of sessions is made by the
 /// first login, here or at other software.
 pub const SESSIONS: [&str; 2] = ["io.cozy.sessions", "io.cozy.sessions.logins"];
+/// The doctype of the proofs that a code or a link was used. Nothing removes it before the instance: without the proof, what
+/// was used would open the instance again.
+pub const USES: &str = "hamlet.uses";
 /// The doctype of contacts.
 pub const CONTACTS: &str = "io.cozy.contacts";
 

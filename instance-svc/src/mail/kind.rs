@@ -17,6 +17,8 @@ pub(crate) enum MailKind {
     MagicLink,
     /// Somebody has logged in from a new browser.
     NewLogin,
+    /// The mail address was changed, or the second factor was turned off.
+    Changed,
     /// The link to choose the first passphrase.
     Register,
 }
@@ -32,6 +34,7 @@ impl MailKind {
             Self::Confirmation => "confirmation",
             Self::MagicLink => "magic_link",
             Self::NewLogin => "new_login",
+            Self::Changed => "changed",
             Self::Register => "register",
         }
     }
@@ -46,6 +49,7 @@ impl MailKind {
             Self::Confirmation => "mail_confirm",
             Self::MagicLink => "mail_magic",
             Self::NewLogin => "mail_login",
+            Self::Changed => "mail_changed",
             Self::Register => "mail_register",
         }
     }
@@ -64,7 +68,20 @@ impl MailKind {
             // As many as in the original.
             Self::Hint | Self::Register => 2,
             Self::Reset | Self::Confirmation => 5,
-            Self::Code | Self::PassphraseCode | Self::MagicLink | Self::NewLogin => 10,
+            Self::Code
+            | Self::PassphraseCode
+            | Self::MagicLink
+            | Self::NewLogin
+            | Self::Changed => 10,
+        }
+    }
+
+    /// How many of these the strangers of one network cause in an hour for an instance. Whoever wants to keep an owner from
+    /// links that log in needs more than one network.
+    pub(super) const fn of_a_network(self) -> u32 {
+        match self {
+            Self::MagicLink => 3,
+            _ => self.an_hour(),
         }
     }
 }

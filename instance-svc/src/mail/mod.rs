@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use identity::{ration::Ration, tries::network};
+use identity::{ration::Ration, secrets::Device, tries::network};
 use service_kit::{contexts::Contexts, telemetry};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -27,8 +27,10 @@ pub(crate) use self::{
 };
 use crate::error::Error;
 
-/// How many mails of a server wait, or are being sent.
-const WAITING: usize = 256;
+/// How many mails of a server wait, or are being sent, without those of strangers.
+const WAITING: usize = 192;
+/// How many of those that strangers cause: they cannot crowd out the codes of owners.
+const WAITING_OF_STRANGERS: usize = 64;
 /// How many mails the strangers at one address cause in an hour, of all kinds and for all instances.
 const OF_ADDRESS: u32 = 60;
 const HOUR: Duration = Duration::from_secs(3600);
@@ -76,13 +78,41 @@ pub(crate) struct Mailer(Arc<Parts>);
 #[derive(Debug)]
 struct Parts {
     contexts: Contexts,
-    outlets: BTreeMap<String, (Outlet, Arc<Semaphore>)>,
+    outlets: BTreeMap<String, (Outlet, Places)>,
     /// How many mails of each kind an instance gets.
     of_instances: Ration,
+    /// How many of them one network causes.
+    of_networks: Ration,
+    /// How many a browser causes from which the owner has logged in.
+    of_devices: Ration,
     /// How many mails an address causes.
     of_addresses: Ration,
     tasks: TaskTracker,
     stop: CancellationToken,
+}
+
+/// The places of the mails that wait for a server.
+#[derive(Debug)]
+struct Places {
+    of_owners: Arc<Semaphore>,
+    of_strangers: Arc<Semaphore>,
+}
+
+impl Places {
+    fn new() -> Self {
+        Self {
+            of_owners: Arc::new(Semaphore::new(WAITING)),
+            of_strangers: Arc::new(Semaphore::new(WAITING_OF_STRANGERS)),
+        }
+    }
+
+    const fn of(&self, occasion: Occasion<'_>) -> &Arc<Semaphore> {
+        if occasion.is_of_stranger() {
+            &self.of_strangers
+        } else {
+            &self.of_owners
+        }
+    }
 }
 
 /// For whom a mail is, and who causes it.
@@ -94,6 +124,15 @@ pub(crate) struct Occasion<'a> {
     pub(crate) instance: &'a str,
     /// The address of whoever causes it.
     pub(crate) address: IpAddr,
+    /// Their browser, when the owner has logged in from it before.
+    pub(crate) device: Option<Device>,
+}
+
+impl Occasion<'_> {
+    /// Whether nothing speaks for the owner being behind it.
+    const fn is_of_stranger(&self) -> bool {
+        self.kind.is_for_strangers() && self.device.is_none()
+    }
 }
 
 impl Mailer {
@@ -113,13 +152,14 @@ impl Mailer {
                     context: name.to_owned(),
                     error,
                 })?;
-            let places = Arc::new(Semaphore::new(WAITING));
-            outlets.insert(name.to_owned(), (outlet, places));
+            outlets.insert(name.to_owned(), (outlet, Places::new()));
         }
         Ok(Self(Arc::new(Parts {
             contexts: contexts.clone(),
             outlets,
             of_instances: Ration::new(HOUR),
+            of_networks: Ration::new(HOUR),
+            of_devices: Ration::new(HOUR),
             of_addresses: Ration::new(HOUR),
             tasks: TaskTracker::new(),
             stop,
@@ -131,7 +171,8 @@ impl Mailer {
         self.0.contexts.mailing(context).is_some()
     }
 
-    /// Takes one mail from the ration of the instance, and from that of the address where a stranger causes it.
+    /// Takes one mail from the ration of the instance, and from those of the address where a stranger causes it. A browser
+    /// from which the owner has logged in has a ration of its own for what strangers ask for, which they cannot use up.
     ///
     /// # Errors
     /// [`Error::TooManyTries`], with how long to wait.
@@ -140,44 +181,71 @@ impl Mailer {
             kind,
             instance,
             address,
+            device,
         } = occasion;
         let now = Instant::now();
-        let taken = if kind.is_for_strangers() {
-            let address = network(address).to_string();
-            self.0.of_addresses.take(&address, OF_ADDRESS, now)
-        } else {
-            Ok(())
+        let of_instance = format!("{instance} {}", kind.name());
+        let from_instance = || self.0.of_instances.take(&of_instance, kind.an_hour(), now);
+        let taken = match device {
+            _ if !kind.is_for_strangers() => from_instance(),
+            Some(device) => {
+                let of_device = format!("{of_instance} {}", device.id());
+                self.0.of_devices.take(&of_device, kind.an_hour(), now)
+            }
+            None => {
+                let address = network(address).to_string();
+                let of_network = format!("{of_instance} {address}");
+                let taken = self.0.of_addresses.take(&address, OF_ADDRESS, now);
+                taken
+                    .and_then(|()| {
+                        let limit = kind.of_a_network();
+                        self.0.of_networks.take(&of_network, limit, now)
+                    })
+                    .and_then(|()| from_instance())
+            }
         };
-        taken
-            .and_then(|()| {
-                let of_instance = format!("{instance} {}", kind.name());
-                self.0.of_instances.take(&of_instance, kind.an_hour(), now)
-            })
-            .map_err(|wait| Error::TooManyTries { wait })
+        taken.map_err(|wait| Error::TooManyTries { wait })
     }
 
     /// Sends the mail that `write` writes, later: this takes the same time whether there is one or not. `context` is that
     /// of the instance, `domain` stands in the log.
-    pub(crate) fn send<W>(&self, kind: MailKind, context: &str, domain: &str, write: W)
+    ///
+    /// # Errors
+    /// [`Error::MailBusy`] when too many mails wait; [`Error::NoMail`] where none is sent.
+    pub(crate) fn send<W>(
+        &self,
+        occasion: Occasion<'_>,
+        context: &str,
+        domain: &str,
+        write: W,
+    ) -> Result<(), Error>
     where
         W: Future<Output = Result<Option<Letter>, Error>> + Send + 'static,
     {
+        let kind = occasion.kind;
         let outlet = self.0.contexts.mailing(context);
         let Some((outlet, places)) = outlet.and_then(|name| self.0.outlets.get(name)) else {
-            return;
+            return Err(Error::NoMail(domain.to_owned()));
         };
-        let Ok(place) = Arc::clone(places).try_acquire_owned() else {
+        let Ok(place) = Arc::clone(places.of(occasion)).try_acquire_owned() else {
             telemetry::mail(kind.name(), "refused");
             tracing::warn!(
                 domain,
                 kind = kind.name(),
                 "a mail is not sent: too many are waiting for the mail server"
             );
-            return;
+            return Err(Error::MailBusy);
         };
+        let is_of_stranger = occasion.is_of_stranger();
         let (outlet, domain, stop) = (outlet.clone(), domain.to_owned(), self.0.stop.clone());
         self.0.tasks.spawn(async move {
-            let sent = stop.run_until_cancelled(write_and_send(kind, &outlet, &domain, write));
+            let sent = stop.run_until_cancelled(write_and_send(
+                kind,
+                is_of_stranger,
+                &outlet,
+                &domain,
+                write,
+            ));
             if sent.await.is_none() {
                 tracing::warn!(
                     domain,
@@ -187,6 +255,7 @@ impl Mailer {
             }
             drop(place);
         });
+        Ok(())
     }
 
     /// Waits for the mails that are given up because the service stops.
@@ -197,8 +266,13 @@ impl Mailer {
     }
 }
 
-async fn write_and_send<W>(kind: MailKind, outlet: &Outlet, domain: &str, write: W)
-where
+async fn write_and_send<W>(
+    kind: MailKind,
+    is_of_stranger: bool,
+    outlet: &Outlet,
+    domain: &str,
+    write: W,
+) where
     W: Future<Output = Result<Option<Letter>, Error>>,
 {
     let written = match write.await {
@@ -223,7 +297,7 @@ where
         }
     };
     for (attempt, pause) in PAUSES.into_iter().map(Some).chain([None]).enumerate() {
-        let failed = match outlet.hand_over(&message).await {
+        let failed = match outlet.hand_over(&message, is_of_stranger).await {
             Ok(()) => {
                 telemetry::mail(kind.name(), "sent");
                 return;
@@ -272,7 +346,19 @@ mod tests {
     use service_kit::contexts::{Context, Contexts, DEFAULT};
     use tokio_util::sync::CancellationToken;
 
-    use super::{MailKind, Mailer, OF_ADDRESS, Occasion, WAITING};
+    use identity::secrets::Device;
+
+    use super::{MailKind, Mailer, OF_ADDRESS, Occasion, WAITING, WAITING_OF_STRANGERS};
+    use crate::error::Error;
+
+    fn occasion(kind: MailKind, instance: &str, last: u8) -> Occasion<'_> {
+        Occasion {
+            kind,
+            instance,
+            address: Ipv4Addr::new(192, 0, 2, last).into(),
+            device: None,
+        }
+    }
 
     fn mailer() -> (Mailer, CancellationToken) {
         let lines = "mail = { server = '127.0.0.1', security = 'none', from = 'a@b.example' }";
@@ -286,15 +372,29 @@ mod tests {
     async fn what_waits_is_bounded_and_given_up_at_the_end() {
         let (mailer, stop) = mailer();
         let begun = Arc::new(AtomicUsize::new(0));
-        for _ in 0..WAITING + 50 {
+        let send = |occasion: Occasion<'_>| {
             let begun = Arc::clone(&begun);
-            mailer.send(MailKind::Reset, "", "a.example", async move {
+            mailer.send(occasion, "", "a.example", async move {
                 begun.fetch_add(1, Ordering::SeqCst);
                 std::future::pending().await
-            });
-        }
+            })
+        };
+        let stranger = occasion(MailKind::Reset, "it", 1);
+        let strangers = (0..WAITING + 50).filter(|_| send(stranger).is_ok()).count();
+        assert_eq!(strangers, WAITING_OF_STRANGERS);
+        // A code and a known browser find a place all the same, and are told when there is none.
+        let known = Occasion {
+            device: Some(Device::draw().unwrap()),
+            ..stranger
+        };
+        assert!(send(known).is_ok());
+        let code = occasion(MailKind::Code, "it", 1);
+        let codes = (0..WAITING + 50).filter(|_| send(code).is_ok()).count();
+        assert_eq!(codes, WAITING - 1);
+        assert!(matches!(send(code), Err(Error::MailBusy)));
         tokio::time::sleep(Duration::from_secs(1)).await;
-        assert_eq!(begun.load(Ordering::SeqCst), WAITING);
+        let waiting = WAITING + WAITING_OF_STRANGERS;
+        assert_eq!(begun.load(Ordering::SeqCst), waiting);
         stop.cancel();
         mailer.stopped().await;
     }
@@ -302,21 +402,31 @@ mod tests {
     #[tokio::test]
     async fn an_instance_gets_so_many_of_a_kind_and_strangers_cause_so_many() {
         let (mailer, _stop) = mailer();
-        let take = |instance: &str, kind, last| {
-            let address = Ipv4Addr::new(192, 0, 2, last).into();
-            mailer
-                .take(Occasion {
-                    kind,
-                    instance,
-                    address,
-                })
-                .is_ok()
-        };
+        let take = |instance: &str, kind, last| mailer.take(occasion(kind, instance, last)).is_ok();
         let hints = (0..10).filter(|_| take("it", MailKind::Hint, 1)).count();
         assert_eq!(hints, 2);
         assert!(take("it", MailKind::Reset, 1) && take("other", MailKind::Hint, 1));
         let strangers = (0..200).filter(|number| take(&number.to_string(), MailKind::Reset, 9));
         assert_eq!(u32::try_from(strangers.count()), Ok(OF_ADDRESS));
         assert!(!take("new", MailKind::Reset, 9) && take("new", MailKind::Code, 9));
+    }
+
+    #[tokio::test]
+    async fn strangers_leave_links_for_other_networks_and_known_browsers() {
+        let (mailer, _stop) = mailer();
+        let kind = MailKind::MagicLink;
+        let take = |last| mailer.take(occasion(kind, "it", last)).is_ok();
+        let of_one = (0..100).filter(|_| take(1)).count();
+        assert_eq!(u32::try_from(of_one), Ok(kind.of_a_network()));
+        assert!(take(2));
+        // Many networks use up what the instance has, but not what a known browser has.
+        let others = (3..200).filter(|last| take(*last)).count();
+        assert_eq!(u32::try_from(of_one + 1 + others), Ok(kind.an_hour()));
+        let known = Occasion {
+            device: Some(Device::draw().unwrap()),
+            ..occasion(kind, "it", 1)
+        };
+        let of_known = (0..100).filter(|_| mailer.take(known).is_ok()).count();
+        assert_eq!(u32::try_from(of_known), Ok(kind.an_hour()));
     }
 }

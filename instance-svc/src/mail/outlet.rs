@@ -26,6 +26,8 @@ use super::{
 
 /// How many mails are handed over to a server at once.
 const AT_ONCE: usize = 4;
+/// How many of them strangers cause: a server that is slow with those still gets the codes of owners.
+const AT_ONCE_OF_STRANGERS: usize = 2;
 /// How long the server may take to answer a command.
 const COMMAND: Duration = Duration::from_secs(20);
 /// How long handing a mail over may take in all.
@@ -50,6 +52,7 @@ pub(super) struct Outlet {
     user: Option<(String, PathBuf)>,
     sender: Sender,
     turns: Arc<Semaphore>,
+    turns_of_strangers: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Outlet {
@@ -109,6 +112,7 @@ impl Outlet {
             user,
             sender: Sender { from, reply_to },
             turns: Arc::new(Semaphore::new(AT_ONCE)),
+            turns_of_strangers: Arc::new(Semaphore::new(AT_ONCE_OF_STRANGERS)),
         })
     }
 
@@ -118,13 +122,21 @@ impl Outlet {
     }
 
     /// Hands a message over, on a connection of its own.
-    pub(super) async fn hand_over(&self, message: &Message) -> Result<(), Failed> {
-        let Ok(_turn) = self.turns.acquire().await else {
-            return Err(Failed {
-                why: "the service is stopping".to_owned(),
-                may_pass: false,
-            });
+    pub(super) async fn hand_over(
+        &self,
+        message: &Message,
+        is_of_stranger: bool,
+    ) -> Result<(), Failed> {
+        let stopping = |_| Failed {
+            why: "the service is stopping".to_owned(),
+            may_pass: false,
         };
+        let _turn_of_strangers = if is_of_stranger {
+            Some(self.turns_of_strangers.acquire().await.map_err(stopping)?)
+        } else {
+            None
+        };
+        let _turn = self.turns.acquire().await.map_err(stopping)?;
         let transport = self.transport()?;
         match tokio::time::timeout(HANDING_OVER, transport.send(message.clone())).await {
             Ok(Ok(_taken)) => Ok(()),

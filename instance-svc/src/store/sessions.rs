@@ -7,7 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::Store;
-use crate::domain::{databases::SESSIONS, location::DatabaseLocation, time::Time};
+use crate::domain::{
+    databases::{SESSIONS, USES},
+    location::DatabaseLocation,
+    time::Time,
+};
 
 /// The most logins that are read for a list.
 const LOGINS: usize = 200;
@@ -32,6 +36,15 @@ pub(crate) struct Login {
     /// Whether it was the registration of an OAuth client.
     #[serde(default)]
     pub(crate) client_registration: bool,
+    /// When it was.
+    pub(crate) created_at: Time,
+}
+
+/// The proof that what works once was used.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Use {
+    /// The session that began with it.
+    pub(crate) session_id: String,
     /// When it was.
     pub(crate) created_at: Time,
 }
@@ -103,19 +116,18 @@ impl Store {
             .await
     }
 
-    /// Notes a login under an id that stands for what was shown. Returns whether it is the first one under that id.
+    /// Notes that what works once was used, under an id that stands for it. Returns whether it is the first use.
     ///
     /// # Errors
     /// When the database fails; the write may have succeeded all the same.
-    pub(crate) async fn note_login_once(
+    pub(crate) async fn use_once(
         &self,
         location: DatabaseLocation<'_>,
         id: &str,
-        login: &Login,
+        used: &Use,
     ) -> Result<bool, couch::Error> {
-        let [_, logins] = SESSIONS;
-        let database = self.database_of(location, logins)?;
-        let claim = || database.claim(id, login, |found| found.session_id == login.session_id);
+        let database = self.database_of(location, USES)?;
+        let claim = || database.claim(id, used, |found| found.session_id == used.session_id);
         let claimed = match claim().await {
             Err(couch::Error::DatabaseMissing { .. }) => {
                 self.couch(location)?

@@ -145,7 +145,8 @@ impl Asked {
         self.device(document).is_some()
     }
 
-    fn device(&self, document: &InstanceDocument) -> Option<Device> {
+    /// The browser, when the owner has logged in from it before.
+    pub(super) fn device(&self, document: &InstanceDocument) -> Option<Device> {
         let key = document.token_key(Audience::App)?;
         Device::open(&key, cookies::read(&self.headers, DEVICE_COOKIE)?)
     }
@@ -316,6 +317,7 @@ impl Asked {
     pub(in crate::api) fn failed(&self, shared: &Shared, error: Error) -> Response {
         let wait = match &error {
             Error::TooManyTries { wait } => Some(wait.as_secs() + 1),
+            Error::MailBusy => Some(30),
             _ => None,
         };
         let refused = json_api::Error::from(error);

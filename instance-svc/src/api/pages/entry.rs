@@ -65,7 +65,7 @@ impl Entry<'_> {
 
     /// Mails a code, and leads to the page that asks for it.
     async fn ask_for_code(self) -> Result<Response, Error> {
-        let occasion = self.asked.occasion(MailKind::Code);
+        let occasion = self.asked.occasion(self.document, MailKind::Code);
         let mailed = self
             .shared
             .second_factor()
@@ -94,6 +94,7 @@ impl Entry<'_> {
     fn without_code(self, error: Error) -> Result<Response, Error> {
         let (key, status) = match &error {
             Error::NoMail(_) => ("no_code_mail", StatusCode::SERVICE_UNAVAILABLE),
+            Error::MailBusy => ("mail_busy", StatusCode::SERVICE_UNAVAILABLE),
             Error::SecondFactor(_) => ("second_factor", StatusCode::NOT_IMPLEMENTED),
             _ => return Err(error),
         };
@@ -167,7 +168,7 @@ impl Entry<'_> {
     /// Mails the owner that somebody has logged in.
     fn tell_of_login(&self) {
         let (shared, document) = (self.shared, self.document);
-        let occasion = self.asked.occasion(MailKind::NewLogin);
+        let occasion = self.asked.occasion(document, MailKind::NewLogin);
         if !shared.mailer.sends_for(&document.context) || shared.mailer.take(occasion).is_err() {
             return;
         }
@@ -186,11 +187,9 @@ impl Entry<'_> {
             format!("{}settings", shared.config.url_of(&document.domain)),
         );
         let (writing, instance) = (shared.clone(), document.clone());
-        shared.mailer.send(
-            MailKind::NewLogin,
-            &document.context,
-            &document.domain,
-            async move {
+        let sent = shared
+            .mailer
+            .send(occasion, &document.context, &document.domain, async move {
                 let slots = [
                     ("{browser}", browser.as_str()),
                     ("{address}", &address),
@@ -201,18 +200,29 @@ impl Entry<'_> {
                     .writer()
                     .write(&instance, MailKind::NewLogin, content, &slots)
                     .await
-            },
-        );
+            });
+        if let Err(error) = sent {
+            // The owner is in all the same.
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "the news of a login is left out"
+            );
+        }
     }
 }
 
 impl Asked {
     /// The occasion of a mail that this request causes.
-    pub(in crate::api) fn occasion(&self, kind: MailKind) -> Occasion<'_> {
+    pub(in crate::api) fn occasion(
+        &self,
+        document: &InstanceDocument,
+        kind: MailKind,
+    ) -> Occasion<'_> {
         Occasion {
             kind,
             instance: &self.tenant.id,
             address: self.visitor().address,
+            device: self.device(document),
         }
     }
 

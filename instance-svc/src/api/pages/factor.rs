@@ -63,14 +63,15 @@ pub(in crate::api) async fn choose(
         writer: shared.writer(),
     };
     if mode != AuthMode::TwoFactorMail {
-        choose.turn_off(document).await?;
+        let occasion = asked.occasion(document, MailKind::Changed);
+        choose.turn_off(document, occasion).await?;
         return Ok(Chosen::Changed);
     }
     if document.auth_mode == mode {
         return Ok(Chosen::Changed);
     }
     if code.is_empty() {
-        let occasion = asked.occasion(MailKind::Confirmation);
+        let occasion = asked.occasion(document, MailKind::Confirmation);
         choose.mail_confirmation(document, occasion).await?;
         return Ok(Chosen::Mailed);
     }
@@ -123,6 +124,7 @@ async fn told(shared: &Shared, asked: &Asked, session: &str, error: Error) -> Re
     let (status, text) = match &error {
         Error::WrongCode => (StatusCode::UNPROCESSABLE_ENTITY, say("error_code")),
         Error::NoMail(_) => (StatusCode::SERVICE_UNAVAILABLE, say("settings_factor_none")),
+        Error::MailBusy => (StatusCode::SERVICE_UNAVAILABLE, say("mail_busy")),
         Error::TooManyTries { wait } => {
             let seconds = (wait.as_secs() + 1).to_string();
             let text = say("error_wait").replace("{time}", &seconds);
@@ -144,7 +146,7 @@ pub(super) async fn send_code(State(shared): State<Shared>, asked: Asked, body: 
     };
     let mailed = async {
         let document = document(&shared, &asked).await?.body;
-        let occasion = asked.occasion(MailKind::PassphraseCode);
+        let occasion = asked.occasion(&document, MailKind::PassphraseCode);
         let factor = shared.second_factor();
         factor
             .mail_code(&document, Purpose::ChangePassphrase, occasion)

@@ -137,15 +137,17 @@ pub(super) fn post<W>(
 ) where
     W: Future<Output = Result<Option<Letter>, Error>> + Send + 'static,
 {
-    match shared.mailer.take(asked.occasion(kind)) {
-        Ok(()) => shared
-            .mailer
-            .send(kind, &document.context, &document.domain, write),
-        Err(error) => tracing::debug!(
+    let occasion = asked.occasion(document, kind);
+    let sent = shared.mailer.take(occasion).and_then(|()| {
+        let mailer = &shared.mailer;
+        mailer.send(occasion, &document.context, &document.domain, write)
+    });
+    if let Err(error) = sent {
+        tracing::debug!(
             error = &error as &dyn std::error::Error,
             kind = kind.name(),
             "a mail is left out"
-        ),
+        );
     }
 }
 

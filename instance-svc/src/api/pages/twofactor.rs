@@ -19,22 +19,23 @@ use crate::{api::Shared, domain::instance::InstanceDocument, error::Error};
 /// The field in which programs get what makes their device a trusted one.
 const TRUST_FIELD: &str = "two_factor_trusted_device_token";
 
-/// Shows the form for the code.
+/// Shows the form for the code to whoever brings a token, whatever it is and whatever the instance asks for: nothing tells
+/// which instances have a second factor.
 pub(super) async fn show(State(shared): State<Shared>, asked: Asked) -> Response {
-    let document = match document(&shared, &asked).await {
-        Ok(found) => found.body,
-        Err(error) => return asked.failed(&shared, error),
-    };
-    if !Asked::gets_codes(&document) {
-        return super::reply::see_other(&asked.url(&shared, "/auth/login"));
+    if let Err(error) = document(&shared, &asked).await {
+        return asked.failed(&shared, error);
     }
     let parameter = |name| asked.parameter(name).unwrap_or_default();
+    let token = parameter("two_factor_token");
+    if token.is_empty() {
+        return super::reply::see_other(&asked.url(&shared, "/auth/login"));
+    }
     let redirect = parameter("redirect");
     if let Err(bad) = asked.target(&shared, &redirect) {
         return refuse_address(&shared, &asked, bad);
     }
     let form = CodeForm {
-        token: &parameter("two_factor_token"),
+        token: &token,
         redirect: &redirect,
         is_long: parameter("long_run_session") == "true",
         error: None,

@@ -148,7 +148,7 @@ async fn first_step(
 ) -> Result<Response, Refusal> {
     let guesser = asked.guesser(document);
     shared.log_in().require(document, present, guesser).await?;
-    let occasion = asked.occasion(MailKind::PassphraseCode);
+    let occasion = asked.occasion(document, MailKind::PassphraseCode);
     let factor = shared.second_factor();
     let token = factor
         .mail_code(document, Purpose::ChangePassphrase, occasion)

@@ -18,10 +18,13 @@ use service_kit::{
 
 use super::bearer::{Bearer, Refusal};
 use crate::{
-    actions::{app_page, change_settings::ChangeSettings, register_passphrase::Link},
+    actions::{
+        app_page, change_settings::ChangeSettings, register_passphrase::Link, warn_owner::WarnOwner,
+    },
     api::{Shared, pages::Asked, passphrase},
     domain::{bearer::Refused, claim::NameKind, fields::AuthMode, instance::InstanceDocument},
     error::Error,
+    mail::MailKind,
     messages,
     store::Found,
 };
@@ -105,10 +108,11 @@ struct ChangedMeta {
     rev: String,
 }
 
-/// Changes what the owner has set.
+/// Changes what the owner has set. Of a new mail address, the owner is told at the former one.
 pub(super) async fn change_instance(
     State(shared): State<Shared>,
     bearer: Bearer,
+    asked: Asked,
     body: Bytes,
 ) -> Result<Response, Refusal> {
     bearer
@@ -124,6 +128,18 @@ pub(super) async fn change_instance(
     };
     let before = found(&shared, &bearer.tenant.id).await?;
     let present = attributes(&before).map_err(Error::from)?;
+    let email = data.attributes.get("email");
+    let warn = WarnOwner {
+        config: &shared.config,
+        mailer: &shared.mailer,
+        writer: shared.writer(),
+    };
+    let document = &before.document.body;
+    let letter = if email.is_some() && email != present.get("email") {
+        warn.write(document).await?
+    } else {
+        None
+    };
     let key = shared.key.current();
     let change = ChangeSettings {
         store: &shared.store,
@@ -134,6 +150,13 @@ pub(super) async fn change_instance(
     change
         .change(&before, &present, &data.attributes, &data.meta.rev)
         .await?;
+    if let Some(letter) = letter {
+        warn.send(
+            document,
+            asked.occasion(document, MailKind::Changed),
+            letter,
+        );
+    }
     let after = found(&shared, &bearer.tenant.id).await?;
     Ok(shown(&after)?.into_response())
 }
