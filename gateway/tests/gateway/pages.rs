@@ -232,7 +232,7 @@ async fn without_accept_the_root_is_for_people_and_the_rest_for_programs() {
         "text/html; charset=utf-8"
     );
     assert_eq!(
-        kind(get(&world, "alice.example/files/x", "", "").await),
+        kind(get(&world, "alice.example/nothing/x", "", "").await),
         "application/json"
     );
     assert_eq!(
