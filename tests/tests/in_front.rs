@@ -129,8 +129,8 @@ fn what_hamlet_decides_takes_effect_within_a_second_and_the_rest_is_the_servers(
     assert!(answer.contains("GET /files/x?y=z HTTP/1.1\r\n"), "{answer}");
     assert!(answer.contains(&format!("host: {alice}\r\n")), "{answer}");
     assert!(!answer.contains("x-hamlet-"), "{answer}");
-    // A context without a backend is Hamlet's.
-    assert!(get(daemon, &own, "/files/x").starts_with("HTTP/1.1 404"));
+    // A context without a backend is Hamlet's, which asks for a token first.
+    assert!(get(daemon, &own, "/files/x").starts_with("HTTP/1.1 401"));
 
     let open = tunnel(daemon, &alice);
     let took = end_of(open, daemon, &format!("instances block {alice}"));
