@@ -1,7 +1,7 @@
 //! Which service a request goes to, and through which door it may come.
 
 use http::Method;
-use service_kit::backend::RouteGroup;
+use service_kit::{backend::RouteGroup, unbuilt};
 
 /// One of the services behind the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,42 +41,24 @@ pub struct HttpRoutes {
     /// Paths, without what is below them, that belong to a service for one method only.
     pub methods: Vec<(Method, String, Service)>,
     /// Who answers on the hosts of apps.
-    pub app_hosts: Option<Service>,
+    pub app_hosts: Service,
 }
 
 /// What the services can do.
 impl Default for HttpRoutes {
     fn default() -> Self {
-        // The instance service says, too, what of the compatible API is not built yet.
         let paths = [
             "/.well-known/change-password",
-            "/accounts",
-            "/ai",
             "/apps",
             "/assets",
             "/auth",
-            "/bitwarden",
-            "/compat",
-            "/contacts",
-            "/data",
-            "/files",
-            "/intents",
-            "/jobs",
             "/konnectors",
-            "/move",
-            "/notes",
-            "/notifications",
-            "/office",
-            "/oidc",
             "/permissions",
             "/public",
-            "/realtime",
-            "/registry",
-            "/remote",
             "/settings",
-            "/sharings",
-            "/shortcuts",
         ];
+        // The instance service says, too, what is not built yet.
+        let unbuilt = unbuilt::PATHS.map(|path| (format!("/{path}"), Service::Instances));
         // Only the front page itself: the gateway says what is nowhere.
         let front = [Method::GET, Method::HEAD, Method::POST, Method::OPTIONS];
         let of_apps = [
@@ -90,12 +72,13 @@ impl Default for HttpRoutes {
             paths: [
                 paths.map(of(Service::Instances)).as_slice(),
                 &of_apps.map(of(Service::Apps)),
+                &unbuilt,
             ]
             .concat(),
             methods: front
                 .map(|method| (method, "/".to_owned(), Service::Instances))
                 .to_vec(),
-            app_hosts: Some(Service::Apps),
+            app_hosts: Service::Apps,
         }
     }
 }
@@ -118,7 +101,7 @@ impl HttpRoutes {
     /// The service of a path, on the host of an app or on that of an instance.
     pub(crate) fn of(&self, method: &Method, path: &str, is_app_host: bool) -> Option<Service> {
         if is_app_host {
-            return self.app_hosts;
+            return Some(self.app_hosts);
         }
         let mut of_methods = self.methods.iter();
         if let Some((_, _, service)) = of_methods.find(|(of, at, _)| of == method && at == path) {
@@ -233,7 +216,7 @@ mod tests {
                 ("/files/apps".to_owned(), Service::Apps),
             ],
             methods: vec![(Method::PUT, "/form".to_owned(), Service::Instances)],
-            app_hosts: Some(Service::Apps),
+            app_hosts: Service::Apps,
         };
         for (path, service) in [
             ("/files", Some(Service::Files)),

@@ -13,7 +13,7 @@
 //! - [`json_api`]: plain HTTP in JSON, beside gRPC: callers, parameters and errors
 //! - [`health`]: asking a server for its health
 //! - [`telemetry`], [`shutdown`]: logs, traces, metrics and signals
-//! - [`languages`]: what several programs have to agree on
+//! - [`languages`], [`unbuilt`]: what several programs have to agree on
 //! - [`secret`]: secret values
 
 pub mod backend;
@@ -36,5 +36,6 @@ pub mod socket;
 pub mod status;
 pub mod telemetry;
 pub mod tls;
+pub mod unbuilt;
 
 pub use secret;

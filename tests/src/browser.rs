@@ -49,6 +49,13 @@ impl Page {
             .collect()
     }
 
+    /// Whether it sets the cookie of a session, where apps have hosts below that of the instance.
+    #[must_use]
+    pub fn is_logged_in(&self) -> bool {
+        let mut cookies = self.set_cookies().into_iter();
+        cookies.any(|cookie| cookie.starts_with("cozysessid="))
+    }
+
     /// The value of the first field of a form with this name; empty when there is none.
     #[must_use]
     pub fn field(&self, name: &str) -> String {

@@ -10,6 +10,7 @@
 //! - [`cluster`] runs an installation of separate processes
 //! - [`cli`] runs the command line as a user does
 //! - [`grpc`] makes calls as internal tools do
+//! - [`mailed`] runs a `hamletd` that sends mail to a server of the test
 //! - [`load`] makes calls continuously, and reports failures
 //! - [`original`] does what the original's server does to a database
 //! - [`database`] runs a database outside of `hamletd`, and inspects it
@@ -32,5 +33,6 @@ pub mod daemon;
 pub mod database;
 pub mod grpc;
 pub mod load;
+pub mod mailed;
 pub mod original;
 pub mod programs;

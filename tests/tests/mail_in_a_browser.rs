@@ -8,81 +8,26 @@ use std::fs;
 
 use hamlet_tests::{
     chromium::{Chromium, Window},
-    daemon::{Daemon, Options},
-    programs::root,
+    mailed::{Mailed, PASSPHRASE},
 };
-use tempfile::TempDir;
-use test_kit::mail::{MailSink, Received};
 
-const PASSPHRASE: &str = "four words for nobody";
 const NEXT: &str = "other words for somebody";
-
-/// A `hamletd` whose mail goes to a server of the test.
-struct World {
-    place: TempDir,
-    daemon: Daemon,
-    sink: MailSink,
-}
-
-impl World {
-    async fn start() -> Self {
-        let sink = MailSink::start().await;
-        let place = tempfile::tempdir().unwrap();
-        let apps = root().join("examples/apps");
-        let config = place.path().join("hamlet.toml");
-        let text = format!(
-            "[contexts.default]\noperator_name = 'Our clouds'\noperator_contact = 'help@example.org'\n\
-             [contexts.default.mail]\nserver = '127.0.0.1'\nport = {}\nsecurity = 'none'\n\
-             from = 'noreply@clouds.example'\n",
-            sink.address.port()
-        );
-        fs::write(&config, text).unwrap();
-        let daemon = Options::new(&place.path().join("data"))
-            .flag(format!("--app-folder={}", apps.display()))
-            .flag(format!("--config={}", config.display()))
-            .start();
-        Self {
-            place,
-            daemon,
-            sink,
-        }
-    }
-
-    /// Adds an instance. Returns its domain.
-    fn add(&self, name: &str, flags: &str) -> String {
-        let domain = self.daemon.domain(name);
-        let add = format!("instances add {domain} --apps home {flags}");
-        let _ = self.daemon.cli().run(&add).done();
-        domain
-    }
-}
-
-/// The next mail that is no news of a login.
-async fn next_mail(world: &World, mails: &mut usize) -> Received {
-    loop {
-        *mails += 1;
-        let mail = world.sink.mail(*mails).await;
-        if !mail.subject.contains("new login") {
-            return mail;
-        }
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_owner_forgets_the_passphrase_and_wants_a_code_from_then_on() {
-    let world = World::start().await;
+    let world = Mailed::start().await;
     let mut mails = 0;
     for (window, name) in [(Window::Wide, "dora"), (Window::Phone, "emil")] {
         let Some(browser) = Chromium::start(window, true).await else {
             return;
         };
         let flags = format!("--locale en --email {name}@home.example --public-name {name}");
-        let domain = world.add(name, &flags);
+        let domain = world.add(name, &format!("--apps home {flags}"));
         browser.open(&format!("http://{domain}/")).await;
         browser.see("form[action='/auth/onboarding/resend']").await;
         browser.inspect("waiting", window).await;
         browser.click("form button[type=submit]").await;
-        let mail = next_mail(&world, &mut mails).await;
+        let mail = world.next_mail(&mut mails).await;
         browser.open(mail.link()).await;
         browser.fill("input[name=passphrase]", PASSPHRASE).await;
         browser.click("form button[type=submit]").await;
@@ -97,7 +42,7 @@ async fn an_owner_forgets_the_passphrase_and_wants_a_code_from_then_on() {
         browser
             .click("form[action='/auth/passphrase_reset'] button")
             .await;
-        let mail = next_mail(&world, &mut mails).await;
+        let mail = world.next_mail(&mut mails).await;
         browser.inspect("mail-sent", window).await;
         browser.open(mail.link()).await;
         browser.see("input[name=passphrase]").await;
@@ -112,7 +57,7 @@ async fn an_owner_forgets_the_passphrase_and_wants_a_code_from_then_on() {
         browser
             .click("form[action='/auth/second_factor'] button")
             .await;
-        let code = next_mail(&world, &mut mails).await.code().to_owned();
+        let code = world.next_mail(&mut mails).await.code().to_owned();
         browser.see("#factor-code").await;
         browser.inspect("factor-asked", window).await;
         browser.fill("#factor-code", &code).await;
@@ -127,7 +72,7 @@ async fn an_owner_forgets_the_passphrase_and_wants_a_code_from_then_on() {
         browser
             .click("form[action='/auth/passphrase/code'] button")
             .await;
-        let code = next_mail(&world, &mut mails).await.code().to_owned();
+        let code = world.next_mail(&mut mails).await.code().to_owned();
         browser.fill("#current", NEXT).await;
         browser.fill("#next", PASSPHRASE).await;
         browser.fill("#change-code", &code).await;
@@ -142,7 +87,7 @@ async fn an_owner_forgets_the_passphrase_and_wants_a_code_from_then_on() {
         browser.click("form button[type=submit]").await;
         browser.see("#code").await;
         browser.inspect("twofactor", window).await;
-        let code = next_mail(&world, &mut mails).await.code().to_owned();
+        let code = world.next_mail(&mut mails).await.code().to_owned();
         let wrong = if code == "000000" { "000001" } else { "000000" };
         browser.fill("#code", wrong).await;
         browser.click("form button[type=submit]").await;
@@ -167,19 +112,19 @@ async fn an_owner_forgets_the_passphrase_and_wants_a_code_from_then_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_owner_logs_in_with_a_link_and_sees_mails() {
-    let world = World::start().await;
+    let world = Mailed::start().await;
     let mut mails = 0;
     for (window, name) in [(Window::Wide, "frida"), (Window::Phone, "gus")] {
         let Some(browser) = Chromium::start(window, true).await else {
             return;
         };
         let flags = format!("--locale en --email {name}@home.example --magic_link");
-        let domain = world.add(name, &flags);
+        let domain = world.add(name, &format!("--apps home {flags}"));
         browser.open(&format!("http://{domain}/")).await;
         browser.see("form[action='/auth/magic_link']").await;
         browser.inspect("magic", window).await;
         browser.click("form button[type=submit]").await;
-        let mail = next_mail(&world, &mut mails).await;
+        let mail = world.next_mail(&mut mails).await;
         // Readers of mail show the HTML.
         let file = world.place.path().join("mail.html");
         fs::write(&file, &mail.html).unwrap();

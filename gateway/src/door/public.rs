@@ -295,10 +295,6 @@ fn page_of(entry: &HostEntry) -> Page<'_> {
             domain,
             until: until.as_ref(),
         },
-        InstanceState::Active if !entry.app_slug.is_empty() => Page::App {
-            domain,
-            app: &entry.app_slug,
-        },
         InstanceState::Active => Page::NoPath { domain },
     }
 }

@@ -23,8 +23,6 @@ pub(crate) enum Page<'a> {
     },
     /// The host cannot be resolved now.
     OutOfReach,
-    /// An app of the instance.
-    App { domain: &'a str, app: &'a str },
     /// There is no such path.
     NoPath { domain: &'a str },
 }
@@ -40,7 +38,6 @@ impl Page<'_> {
             | Self::Deleting { .. }
             | Self::Deleted { .. }
             | Self::NoPath { .. } => StatusCode::NOT_FOUND,
-            Self::App { .. } => StatusCode::NOT_IMPLEMENTED,
             Self::Blocked { .. } | Self::OutOfReach => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -55,7 +52,6 @@ impl Page<'_> {
             Self::Blocked { reason, .. } if is_code(reason) => reason,
             Self::Blocked { .. } => "UNKNOWN",
             Self::OutOfReach => "DIRECTORY_OUT_OF_REACH",
-            Self::App { .. } => "NOT_BUILT_YET",
             Self::NoPath { .. } => "NO_SUCH_PATH",
         }
     }
@@ -68,7 +64,6 @@ impl Page<'_> {
             Self::Deleted { .. } => "Instance was deleted",
             Self::Blocked { .. } => "Blocked",
             Self::OutOfReach => "Try again later",
-            Self::App { .. } => "Not Implemented",
             Self::NoPath { .. } => "Not Found",
         }
     }
@@ -91,7 +86,6 @@ impl Page<'_> {
                 _ => "blocked",
             },
             Self::OutOfReach => "out_of_reach",
-            Self::App { .. } => "app",
             Self::NoPath { .. } => "no_path",
         }
     }
@@ -103,7 +97,6 @@ impl Page<'_> {
             | Self::Deleting { domain: name }
             | Self::Deleted { domain: name, .. }
             | Self::Blocked { domain: name, .. }
-            | Self::App { domain: name, .. }
             | Self::NoPath { domain: name } => name,
             Self::OutOfReach => "",
         }
@@ -160,10 +153,6 @@ impl Pages {
     }
 
     pub(crate) fn text(&self, page: &Page<'_>, language: &str) -> Text {
-        let app = match page {
-            Page::App { app, .. } => app,
-            _ => "",
-        };
         let until = match page {
             Page::Deleted {
                 until: Some(until), ..
@@ -172,7 +161,6 @@ impl Pages {
         };
         let fill = |text: &String| {
             text.replace("{until}", &until)
-                .replace("{app}", app)
                 .replace("{name}", page.name())
         };
         let mut filled = self.texts.all(page.key(), language).iter().map(fill);
@@ -231,10 +219,6 @@ mod tests {
                 reason: "MOVING",
             },
             Page::OutOfReach,
-            Page::App {
-                domain,
-                app: "drive",
-            },
             Page::NoPath { domain },
         ] {
             assert!(
@@ -248,9 +232,9 @@ mod tests {
     #[test]
     fn names_are_escaped() {
         let pages = Pages::new().unwrap();
-        let page = Page::App {
+        let page = Page::Blocked {
             domain: "<b>.example",
-            app: "\"><script>'&",
+            reason: "\"><script>'&",
         };
         let html = pages.html(&pages.text(&page, "en"), "en", None);
         assert!(!html.contains("<script") && !html.contains("<b>"));

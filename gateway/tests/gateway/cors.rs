@@ -18,7 +18,7 @@ async fn town() -> (World, Web) {
                 ("/auth".to_owned(), Service::Files),
             ],
             methods: Vec::new(),
-            app_hosts: None,
+            app_hosts: Service::Apps,
         };
     })
     .await;

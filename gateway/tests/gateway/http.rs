@@ -21,7 +21,7 @@ async fn world() -> (World, Web) {
         config.http_routes = HttpRoutes {
             paths: vec![("/files".to_owned(), Service::Files)],
             methods: Vec::new(),
-            app_hosts: Some(Service::Apps),
+            app_hosts: Service::Apps,
         };
     })
     .await;

@@ -15,7 +15,7 @@ async fn world() -> (World, Web) {
         config.http_routes = HttpRoutes {
             paths: vec![("/files".to_owned(), Service::Files)],
             methods: Vec::new(),
-            app_hosts: None,
+            app_hosts: Service::Apps,
         };
     })
     .await;

@@ -4,9 +4,8 @@ use service_kit::{contexts::Contexts, secret::Secret};
 
 use super::{
     derive::Deriver,
-    register_passphrase::end_of,
     request::{
-        Answer, RequestOptions, Requests,
+        Requests,
         change::{ChangePlan, Changes},
         secret::{CarryRegistration, passphrase_change},
     },
@@ -102,18 +101,7 @@ impl ChangePassphrase<'_> {
         // A passphrase that was changed meanwhile is not the one that was checked.
         let etag = found.etag();
         let plan = ChangePlan::new(with, &name, (), passphrase_change(&etag)).carrying(carry);
-        let options = RequestOptions {
-            request_id: "",
-            validate_only: false,
-        };
-        let id = match self.requests.ask(plan, options).await? {
-            Answer::Accepted { id, .. } => id,
-            Answer::Preview(_) => return Ok(()),
-        };
-        match end_of(self.requests.engine, id).await? {
-            None => Ok(()),
-            Some(failure) => Err(Error::Ended(failure)),
-        }
+        self.requests.carry_out(plan).await
     }
 
     /// Does what a client would: the key of the vault is encrypted with the next passphrase.

@@ -3,12 +3,9 @@
 use serde_json::{Map, Value};
 use service_kit::contexts::Contexts;
 
-use super::{
-    register_passphrase::end_of,
-    request::{
-        Answer, RequestOptions, Requests,
-        change::{ChangePlan, Changes},
-    },
+use super::request::{
+    Requests,
+    change::{ChangePlan, Changes},
 };
 use crate::{
     config::Config,
@@ -73,17 +70,6 @@ impl ChangeSettings<'_> {
             ..Change::default()
         };
         let plan = ChangePlan::new(with, &name, (), change);
-        let options = RequestOptions {
-            request_id: "",
-            validate_only: false,
-        };
-        let id = match self.requests.ask(plan, options).await? {
-            Answer::Accepted { id, .. } => id,
-            Answer::Preview(_) => return Ok(()),
-        };
-        match end_of(self.requests.engine, id).await? {
-            None => Ok(()),
-            Some(failure) => Err(Error::Ended(failure)),
-        }
+        self.requests.carry_out(plan).await
     }
 }

@@ -5,9 +5,8 @@ use hamlet_pages::Content;
 use identity::second_factor::{confirmation, is_confirmation};
 
 use super::{
-    register_passphrase::end_of,
     request::{
-        Answer, RequestOptions, Requests,
+        Requests,
         change::{ChangePlan, Changes},
     },
     second_factor::{MINUTES, key},
@@ -141,17 +140,6 @@ impl ChooseAuthMode<'_> {
             config: self.config,
         };
         let plan = ChangePlan::new(with, &name, (), change);
-        let options = RequestOptions {
-            request_id: "",
-            validate_only: false,
-        };
-        let id = match self.requests.ask(plan, options).await? {
-            Answer::Accepted { id, .. } => id,
-            Answer::Preview(_) => return Ok(()),
-        };
-        match end_of(self.requests.engine, id).await? {
-            None => Ok(()),
-            Some(failure) => Err(Error::Ended(failure)),
-        }
+        self.requests.carry_out(plan).await
     }
 }

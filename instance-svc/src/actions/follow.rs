@@ -1,11 +1,12 @@
 //! Following an operation, whichever replica drives it.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
-use futures::{Stream, stream};
+use futures::{Stream, StreamExt as _, stream};
 use tokio::sync::watch;
 
 use crate::{
+    domain::operation::{OperationFailure, Phase},
     error::Error,
     operations::{Engine, Operation},
 };
@@ -52,6 +53,30 @@ pub(crate) fn follow(
             })
         },
     )
+}
+
+/// Waits for the end of an operation. `None` when it succeeded.
+///
+/// # Errors
+/// There is no such operation; the database fails.
+pub(crate) async fn end_of(engine: &Engine, id: String) -> Result<Option<OperationFailure>, Error> {
+    let states = follow(engine.clone(), id.clone());
+    let mut states = pin!(states);
+    let mut last = None;
+    while let Some(state) = states.next().await {
+        last = Some(state?);
+    }
+    let last = last.ok_or(Error::NoSuchOperation(id))?;
+    if last.phase == Phase::Succeeded {
+        return Ok(None);
+    }
+    Ok(Some(last.error.clone().unwrap_or_else(|| {
+        OperationFailure {
+            code: tonic::Code::Unknown as i32,
+            reason: "UNKNOWN".to_owned(),
+            message: "the operation failed for a reason that was not kept".to_owned(),
+        }
+    })))
 }
 
 type State = (Arc<Operation>, Following);

@@ -5,9 +5,8 @@ use std::time::Duration;
 use hamlet_pages::Content;
 
 use super::{
-    register_passphrase::end_of,
     request::{
-        Answer, RequestOptions, Requests,
+        Requests,
         change::{ChangePlan, Changes},
         secret::CarryResetToken,
     },
@@ -131,18 +130,7 @@ impl MailResetLink<'_> {
             config: self.config,
         };
         let plan = ChangePlan::new(with, &name, (), change).carrying(carry);
-        let options = RequestOptions {
-            request_id: "",
-            validate_only: false,
-        };
-        let id = match self.requests.ask(plan, options).await? {
-            Answer::Accepted { id, .. } => id,
-            Answer::Preview(_) => return Ok(()),
-        };
-        match end_of(self.requests.engine, id).await? {
-            None => Ok(()),
-            Some(failure) => Err(Error::Ended(failure)),
-        }
+        self.requests.carry_out(plan).await
     }
 }
 

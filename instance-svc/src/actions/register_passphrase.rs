@@ -3,13 +3,12 @@
 
 use std::time::Duration;
 
-use futures::StreamExt as _;
 use service_kit::contexts::Contexts;
 use tokio::time::Instant;
 
 use super::{
     derive::Deriver,
-    follow::follow,
+    follow::end_of,
     request::{
         Answer, RequestOptions, Requests,
         change::{ChangePlan, Changes},
@@ -22,12 +21,11 @@ use crate::{
     domain::{
         claim::NameKind,
         name::Name,
-        operation::{OperationFailure, Phase},
         passphrase::{Chosen, Credentials, client, register::RegisterToken},
     },
     error::Error,
     operations::{
-        Engine, Sealing,
+        Sealing,
         sealing::{Carried, Secret64},
     },
     store::{Found, Store},
@@ -194,25 +192,4 @@ impl RegisterPassphrase<'_> {
 fn salt(found: &Found) -> String {
     let document = &found.document.body;
     client::salt(&document.domain, &document.old_domain)
-}
-
-/// Waits for the end of an operation. `None` when it succeeded.
-pub(crate) async fn end_of(engine: &Engine, id: String) -> Result<Option<OperationFailure>, Error> {
-    let states = follow(engine.clone(), id.clone());
-    let mut states = std::pin::pin!(states);
-    let mut last = None;
-    while let Some(state) = states.next().await {
-        last = Some(state?);
-    }
-    let last = last.ok_or(Error::NoSuchOperation(id))?;
-    if last.phase == Phase::Succeeded {
-        return Ok(None);
-    }
-    Ok(Some(last.error.clone().unwrap_or_else(|| {
-        OperationFailure {
-            code: tonic::Code::Unknown as i32,
-            reason: "UNKNOWN".to_owned(),
-            message: "the operation failed for a reason that was not kept".to_owned(),
-        }
-    })))
 }

@@ -19,7 +19,8 @@ use crate::{
     actions::{
         change_passphrase::{ChangePassphrase, Next},
         find,
-        register_passphrase::{Link, RegisterPassphrase, end_of},
+        follow::end_of,
+        register_passphrase::{Link, RegisterPassphrase},
         request::{
             Answer, Plan, RequestOptions, Requests,
             change::{ChangePlan, ChangePreview, Changes},

@@ -15,6 +15,7 @@ use serde::Serialize;
 use service_kit::{contexts::Contexts, secret::Secret};
 use sha2::{Digest as _, Sha256};
 
+use super::follow::end_of;
 use crate::{
     domain::{
         operation::{Envelope, Subject},
@@ -163,6 +164,24 @@ impl Requests<'_> {
             }
             Err(refusal) => Err(refusal),
         }
+    }
+
+    /// Has a request accepted that nobody repeats, and waits for the end of its operation.
+    ///
+    /// # Errors
+    /// As [`Self::ask`]; [`Error::Ended`] when the operation failed.
+    pub(crate) async fn carry_out<P: Plan>(&self, plan: P) -> Result<(), Error> {
+        let options = RequestOptions {
+            request_id: "",
+            validate_only: false,
+        };
+        // Nothing is only previewed.
+        let Answer::Accepted { id, .. } = self.ask(plan, options).await? else {
+            return Ok(());
+        };
+        end_of(self.engine, id)
+            .await?
+            .map_or(Ok(()), |failure| Err(Error::Ended(failure)))
     }
 
     /// Has a request accepted; `None` when only a preview is wanted.

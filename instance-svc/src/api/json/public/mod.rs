@@ -19,7 +19,7 @@ use axum::{
     middleware::from_fn,
     routing::{any, delete, get, post, put},
 };
-use service_kit::json_api;
+use service_kit::{json_api, unbuilt};
 
 use self::{apps::Kind, bearer::Bearer};
 use crate::api::{Shared, pages::submit_first_passphrase, strangers};
@@ -52,57 +52,35 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/auth/register", post(registrations::register))
         .route("/auth/register/{id}", of_registration)
         .route("/auth/access_token", post(access_token::give))
-        .route("/settings/{*rest}", any(unbuilt_for_tokens))
+        .route("/settings/{*rest}", any(not_built_for_tokens))
         .route("/permissions/self", get(permissions::own))
-        .route("/permissions", any(unbuilt_for_tokens))
-        .route("/permissions/{*rest}", any(unbuilt_for_tokens))
+        .route("/permissions", any(not_built_for_tokens))
+        .route("/permissions/{*rest}", any(not_built_for_tokens))
         .route("/public/prelogin", get(prelogin::show))
-        .route("/public/{*rest}", any(unbuilt))
+        .route("/public/{*rest}", any(not_built))
         .merge(later())
         .method_not_allowed_fallback(strangers::no_such_method)
         .layer(from_fn(strangers::refuse))
 }
 
 /// What programs of the compatible API call, and is not built yet.
-const LATER: [&str; 19] = [
-    "accounts",
-    "ai",
-    "bitwarden",
-    "compat",
-    "contacts",
-    "data",
-    "files",
-    "intents",
-    "jobs",
-    "move",
-    "notes",
-    "notifications",
-    "office",
-    "oidc",
-    "realtime",
-    "registry",
-    "remote",
-    "sharings",
-    "shortcuts",
-];
-
 fn later() -> Router<Shared> {
-    LATER.iter().fold(Router::new(), |router, path| {
+    unbuilt::PATHS.iter().fold(Router::new(), |router, path| {
         router
-            .route(&format!("/{path}"), any(unbuilt_for_tokens))
-            .route(&format!("/{path}/"), any(unbuilt_for_tokens))
-            .route(&format!("/{path}/{{*rest}}"), any(unbuilt_for_tokens))
+            .route(&format!("/{path}"), any(not_built_for_tokens))
+            .route(&format!("/{path}/"), any(not_built_for_tokens))
+            .route(&format!("/{path}/{{*rest}}"), any(not_built_for_tokens))
     })
 }
 
 /// What is left to later versions.
-async fn unbuilt() -> json_api::Error {
+async fn not_built() -> json_api::Error {
     json_api::Error::not_built("this version does not have what is at this path")
 }
 
 /// The same, where a token is needed.
-async fn unbuilt_for_tokens(_: Bearer) -> json_api::Error {
-    unbuilt().await
+async fn not_built_for_tokens(_: Bearer) -> json_api::Error {
+    not_built().await
 }
 
 /// The routes of apps of one kind. The path of the list may have a slash at its end.

@@ -1,0 +1,212 @@
+//! Every route.
+
+use std::fs;
+
+use hamlet_tests::{admin_door::AdminDoor, programs::root};
+use reqwest::{Method, StatusCode};
+
+use super::{
+    ANOTHER,
+    Open::{self, To, ToTokens},
+    World,
+};
+
+/// A route as the services list it: its methods, and its path with parameters in braces.
+struct Route {
+    methods: Vec<Method>,
+    path: String,
+    /// What is not built answers every method alike.
+    is_built: bool,
+}
+
+/// The routes of the public door that a service has, from the list that a test of the service compares with its router.
+fn routes_of(service: &str) -> Vec<Route> {
+    let list = root().join(service).join("public-routes.txt");
+    let list = fs::read_to_string(&list).unwrap();
+    let routes = list.lines().map(|line| {
+        let (methods, path) = line.split_once(' ').unwrap();
+        let is_built = methods != "ANY";
+        let methods = if is_built {
+            methods
+        } else {
+            "GET,POST,PUT,PATCH,DELETE"
+        };
+        Route {
+            methods: methods
+                .split(',')
+                .map(|method| method.parse().unwrap())
+                .collect(),
+            path: path.to_owned(),
+            is_built,
+        }
+    });
+    routes.collect()
+}
+
+/// A path of a route, with something for each parameter.
+fn path_of(route: &str) -> String {
+    route
+        .replace("{slug}", "home")
+        .replace("{version}", "1.0.0")
+        .replace("{*rest}", "rest")
+        .replace("{*below}", "logs")
+        .replace("{*name}", "login.js")
+        .replace("{id}", "none")
+}
+
+/// Who may use a route. `None` for the pages of people, which are in other tests: a stranger is led to the login.
+fn route_is_open(method: &Method, route: &Route) -> Option<Open> {
+    let read = *method == Method::GET || *method == Method::HEAD;
+    Some(match route.path.as_str() {
+        "/" | "/settings" | "/.well-known/change-password" | "/assets/{*name}" => return None,
+        auth if auth.starts_with("/auth/") => return None,
+        "/public/prelogin" | "/public/{*rest}" => return None,
+        "/settings/apps/{slug}" | "/settings/konnectors/{slug}" => return None,
+        "/apps" | "/apps/" | "/apps/{slug}" if read => To("io.cozy.apps:GET"),
+        "/konnectors" | "/konnectors/" | "/konnectors/{slug}" if read => {
+            To("io.cozy.konnectors:GET")
+        }
+        "/apps/{slug}" if *method == Method::DELETE => To("io.cozy.apps:DELETE"),
+        "/konnectors/{slug}" if *method == Method::DELETE => To("io.cozy.konnectors:DELETE"),
+        "/apps/{slug}" => To("io.cozy.apps:POST"),
+        "/konnectors/{slug}" => To("io.cozy.konnectors:POST"),
+        "/apps/{slug}/icon"
+        | "/apps/{slug}/icon/{version}"
+        | "/apps/{slug}/download"
+        | "/apps/{slug}/download/{version}" => To("io.cozy.apps:GET"),
+        "/konnectors/{slug}/icon"
+        | "/konnectors/{slug}/icon/{version}"
+        | "/konnectors/{slug}/download"
+        | "/konnectors/{slug}/download/{version}" => To("io.cozy.konnectors:GET"),
+        "/settings/disk-usage" => To("io.cozy.settings:GET"),
+        "/settings/passphrase" if *method == Method::POST => return None,
+        "/settings/instance/auth_mode" => To("io.cozy.settings:PUT"),
+        "/settings/instance" if *method == Method::PUT => To("io.cozy.settings:PUT"),
+        "/settings/passphrase" | "/settings/hint" if read => To("io.cozy.settings:GET"),
+        "/settings/passphrase" | "/settings/hint" => To("io.cozy.settings:PUT"),
+        "/settings/clients" => To("io.cozy.oauth.clients:GET"),
+        "/settings/clients/{id}" => To("io.cozy.oauth.clients:DELETE"),
+        "/settings/sessions" => To("io.cozy.sessions:GET"),
+        "/settings/sessions/{id}" => To("io.cozy.sessions:DELETE"),
+        // What every token of the instance opens.
+        "/settings/instance"
+        | "/settings/capabilities"
+        | "/settings/flags"
+        | "/permissions/self" => ToTokens,
+        _ if !route.is_built => ToTokens,
+        other => panic!("{method} {other} is at the public door: say for whom it is"),
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_opens_for_those_for_whom_it_is_made_and_nobody_else() {
+    let world = World::start().await;
+    let (ann, ben, cat) = (&world.ann, &world.ben, &world.cat);
+    let expired = world.expired().await;
+    let of_ben = world.token(ben, "*");
+    let another = world.token(ann, ANOTHER);
+    let public = AdminDoor::at(
+        &world.daemon.public,
+        &world.daemon.data().join("admin-credential"),
+    );
+    let send = async |method: &Method, path: &str, host: &str, token: &str| {
+        let request = public
+            .without_credential(method.clone(), path)
+            .header("host", host)
+            .header("accept", "application/vnd.api+json");
+        let request = match token {
+            "" => request,
+            token => request.bearer_auth(token),
+        };
+        public.send(request).await
+    };
+    let mut seen = 0;
+    for route in routes_of("instance-svc")
+        .into_iter()
+        .chain(routes_of("apps-svc"))
+    {
+        let path = path_of(&route.path);
+        for method in &route.methods {
+            for host in [ben, cat] {
+                let closed = send(method, &path, host, "").await;
+                assert!(
+                    [
+                        StatusCode::SERVICE_UNAVAILABLE,
+                        StatusCode::NOT_FOUND,
+                        StatusCode::GONE
+                    ]
+                    .contains(&closed.status),
+                    "{method} {path} of {host}: {closed:?}"
+                );
+            }
+            let Some(open) = route_is_open(method, &route) else {
+                continue;
+            };
+            seen += 1;
+            for token in ["", "x", "eyJhbGciOiJIUzUxMiJ9.e30.AAAA", &of_ben, &expired] {
+                let refused = send(method, &path, ann, token).await;
+                assert_eq!(
+                    refused.status,
+                    StatusCode::UNAUTHORIZED,
+                    "{method} {path} with {token:?}: {refused:?}"
+                );
+            }
+            let refused = send(method, &path, ann, &another).await.status;
+            assert_eq!(
+                refused == StatusCode::FORBIDDEN,
+                matches!(open, To(_)),
+                "{method} {path}: {refused}"
+            );
+            if let To(scope) = open {
+                // Reading alone: the others are tested where they change something.
+                if *method != Method::GET && *method != Method::HEAD {
+                    continue;
+                }
+                let right = world.token(ann, scope);
+                let answer = send(method, &path, ann, &right).await;
+                assert!(
+                    ![StatusCode::FORBIDDEN, StatusCode::UNAUTHORIZED].contains(&answer.status),
+                    "{method} {path} with {scope}: {answer:?}"
+                );
+            }
+        }
+    }
+    assert!(seen > 40, "only {seen} routes were tried");
+
+    // The routes of the admin door are described, and open to its credential alone.
+    let admin = AdminDoor::of(&world.daemon);
+    let document = admin.ask(Method::GET, "/openapi.json").await.json();
+    let token = world.token(ann, "*");
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let target = path.split('{').next().unwrap();
+        let target = if target == path {
+            path.clone()
+        } else {
+            format!("{target}none")
+        };
+        for method in item.as_object().unwrap().keys() {
+            let Ok(method) = method.to_uppercase().parse::<Method>() else {
+                continue;
+            };
+            for token in ["", token.as_str()] {
+                let request = admin.without_credential(method.clone(), &target);
+                let request = if token.is_empty() {
+                    request
+                } else {
+                    request.bearer_auth(token)
+                };
+                let refused = admin.send(request).await;
+                assert!(
+                    [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&refused.status),
+                    "{method} {target}: {refused:?}"
+                );
+            }
+            let elsewhere = send(&method, &target, ann, &token).await.status;
+            let is_nowhere = [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED];
+            assert!(
+                is_nowhere.contains(&elsewhere),
+                "{method} {target}: {elsewhere}"
+            );
+        }
+    }
+}
