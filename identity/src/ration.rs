@@ -1,4 +1,5 @@
-//! How many mails somebody gets or causes: so many in a window, which the first one opens.
+//! How often something may happen, such as mails to somebody or registrations from somewhere: so many times in a window, which
+//! the first one opens.
 
 use std::{
     collections::HashMap,
