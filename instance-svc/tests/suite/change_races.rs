@@ -72,7 +72,7 @@ async fn two_updates_never_mix() {
             "{outcomes:?}"
         );
         // Alias, name, record and claims all belong to the same change, the last one.
-        let now = world.documents("a.example").await;
+        let now = world.settled("a.example").await;
         let number = now
             .settings
             .get("public_name")
@@ -252,7 +252,7 @@ async fn a_paused_and_resumed_owner_overwrites_no_later_change() {
         let operation = healthy.end_of(&accepted.name).await;
         assert_eq!(failure(&operation), None, "{step:?}");
         assert_eq!(set_both(&healthy, 2).await, None, "{step:?}");
-        let later = world.documents("a.example").await;
+        let later = world.settled("a.example").await;
         sleeper.wake();
         sleeper.has_done_its_step().await;
         sleepy.stop().await;
@@ -338,7 +338,7 @@ async fn a_paused_and_resumed_creation_overwrites_no_later_change() {
     };
     let locked = healthy.update("a.example", &["locked"], lock).await;
     assert_eq!(failure(&locked.unwrap()), None);
-    let later = world.documents("a.example").await;
+    let later = world.settled("a.example").await;
     sleeper.wake();
     sleeper.has_done_its_step().await;
     sleepy.stop().await;

@@ -273,7 +273,7 @@ async fn each_field_is_written_where_it_belongs_and_cleared_where_it_can_be() {
     .await;
     for field in fields() {
         let path = field.path;
-        let before = world.documents("a.example").await;
+        let before = world.settled("a.example").await;
         let mut instance = Instance::default();
         (field.set)(&mut instance);
         let operation = replica
@@ -291,7 +291,7 @@ async fn each_field_is_written_where_it_belongs_and_cleared_where_it_can_be() {
                 ("redirect:was.example", "redirect"),
             ]);
         }
-        assert_eq!(world.documents("a.example").await, expected, "{path}");
+        assert_eq!(world.settled("a.example").await, expected, "{path}");
         // Repeating the change has no effect.
         let etag = replica.get("a.example").await.unwrap().etag;
         let operation = replica
@@ -313,7 +313,7 @@ async fn each_field_is_written_where_it_belongs_and_cleared_where_it_can_be() {
             .with_settings(settings)
             .with_record(record)
             .with_claims(&[("a.example", "domain")]);
-        assert_eq!(world.documents("a.example").await, expected, "{path}");
+        assert_eq!(world.settled("a.example").await, expected, "{path}");
     }
     assert_eq!(failure(&replica.destroy("a.example").await.unwrap()), None);
     assert_eq!(world.leftovers().await, Vec::<String>::new());
@@ -457,7 +457,7 @@ async fn names_are_added_and_released() {
         };
         create(&replica, instance).await;
     }
-    let before = world.documents("a.example").await;
+    let before = world.settled("a.example").await;
     let aliases = |names: &[&str]| Instance {
         domain_aliases: names.iter().map(|&name| name.to_owned()).collect(),
         ..Instance::default()
@@ -478,7 +478,7 @@ async fn names_are_added_and_released() {
         ),
         "{operation:?}"
     );
-    assert_eq!(world.documents("a.example").await, before);
+    assert_eq!(world.settled("a.example").await, before);
     let operation = replica
         .update(
             "b.example",
@@ -560,7 +560,7 @@ async fn a_request_id_means_one_change_and_a_dry_run_changes_nothing() {
     let world = World::new().await;
     let replica = world.replica("one", Failpoints::default()).await;
     assert_eq!(failure(&replica.create("a.example").await.unwrap()), None);
-    let before = world.documents("a.example").await;
+    let before = world.settled("a.example").await;
     let email = |email: &str| Instance {
         email: email.to_owned(),
         ..Instance::default()
@@ -576,7 +576,7 @@ async fn a_request_id_means_one_change_and_a_dry_run_changes_nothing() {
         .into_inner();
     assert!(checked.done && checked.name.is_empty());
     assert_eq!(response::<Instance>(&checked).email, "b@example.org");
-    assert_eq!(world.documents("a.example").await, before);
+    assert_eq!(world.settled("a.example").await, before);
     request.validate_only = false;
     let first = instances
         .update_instance(request.clone())

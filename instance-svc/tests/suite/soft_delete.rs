@@ -84,7 +84,7 @@ async fn a_deleted_instance_is_hidden_and_can_be_restored() {
         .update("a.example", &["blocked", "blocking_reason"], block)
         .await
         .unwrap();
-    let before = world.documents("a.example").await;
+    let before = world.settled("a.example").await;
 
     let deleted = delete(&replica, delete_request("a.example", A_DAY))
         .await
@@ -109,7 +109,7 @@ async fn a_deleted_instance_is_hidden_and_can_be_restored() {
 
     let back: Instance = response(&undelete(&replica, "a.example").await.unwrap());
     assert_eq!(back.state(), State::Blocked);
-    assert_eq!(world.documents("a.example").await, before);
+    assert_eq!(world.settled("a.example").await, before);
     let again = undelete(&replica, "a.example").await.unwrap_err();
     assert_eq!(again.code(), Code::FailedPrecondition);
     assert_eq!(status::reason(&again).unwrap(), "INSTANCE_NOT_DELETED");

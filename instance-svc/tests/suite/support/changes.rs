@@ -17,6 +17,7 @@ use hamlet_proto::{
 };
 use instance_svc::domain::change::ChangeKind;
 use serde_json::{Map, Value, json};
+use test_kit::eventually;
 use tonic::Status;
 
 use super::{Clients, Replica, World, database, failure};
@@ -82,6 +83,21 @@ impl World {
             instance,
             id,
         }
+    }
+
+    /// The same once no operation has the instance: the copies that lists read are written by the write that frees it,
+    /// after the end of the operation was told.
+    pub(crate) async fn settled(&self, domain: &str) -> Documents {
+        eventually("the instance is free", async || {
+            let found = self.documents(domain).await;
+            let records = DbName::global("hamlet-instances").unwrap();
+            let record = self.document(&records, &found.id).await;
+            match record.get("operation") {
+                None | Some(Value::Null) => Ok(self.documents(domain).await),
+                Some(held_by) => Err(held_by.clone()),
+            }
+        })
+        .await
     }
 }
 
