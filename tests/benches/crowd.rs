@@ -1,6 +1,7 @@
 //! Measures a `hamletd` with ten thousand instances in its own database: how long they take with all the work that is
 //! left for later, what it does and needs at rest, and whether adding, destroying and starting take longer than with
-//! no instances.
+//! no instances. Then all that Hamlet knows of them is deleted, as if other software had made them: how soon they are
+//! found and kept from being taken, and how fast they are adopted.
 //!
 //! `--instances N` chooses how many. `--smoke` takes 20, as a functional check.
 #![allow(
@@ -21,9 +22,12 @@ use std::{
 use futures::future::join_all;
 use hamlet_tests::{
     daemon::{Daemon, Options},
+    database::{Database, encode},
     grpc::Door,
 };
+use reqwest::Method;
 use serde_json::json;
+use tonic::Code;
 
 /// Creations at once.
 const AT_ONCE: usize = 16;
@@ -89,12 +93,70 @@ async fn measure(instances: usize, tries: usize) {
     daemon.signal("TERM");
     assert!(daemon.wait(Duration::from_secs(30)).success());
     let begun = Instant::now();
-    let again = options.start();
+    let mut again = options.start();
     println!(
         "ready after {:.2?} with {instances} instances, and after {first_start:.2?} in an empty folder",
         begun.elapsed()
     );
+    again.signal("TERM");
+    assert!(again.wait(Duration::from_secs(30)).success());
     drop(again);
+    forget(&place.path().join("data")).await;
+    adopt(&options, instances).await;
+}
+
+/// Deletes what Hamlet knows of its instances. Their own databases and documents stay.
+async fn forget(data: &Path) {
+    let database = Database::of_stopped(data).await;
+    for name in database.databases().await {
+        if name.starts_with("global/hamlet-") {
+            let path = encode(&name);
+            let (status, answer) = database.call(Method::DELETE, &path, None).await;
+            assert!(status.is_success(), "{name}: {answer}");
+        }
+    }
+    database.close().await;
+}
+
+/// Starts with instances that nobody has seen before.
+async fn adopt(options: &Options, instances: usize) {
+    let begun = Instant::now();
+    let daemon = options.start();
+    let ready = begun.elapsed();
+    let door = Door::open(&daemon).await;
+    let last = format!("crowd{}.localhost", instances - 1);
+    let named = json!({"name": format!("instances/{last}")});
+    let ready_at = Instant::now();
+    let (found, taken) = tokio::join!(
+        async {
+            let found = door.call("hamlet.instance.v1.InstanceService/GetInstance", &named);
+            found.await.expect("it is found");
+            ready_at.elapsed()
+        },
+        async {
+            let taken = door.create(&last).await;
+            assert_eq!(taken.expect_err("it is taken").code(), Code::AlreadyExists);
+            ready_at.elapsed()
+        }
+    );
+    let (mut asked, mut adopted) = (Vec::new(), Duration::ZERO);
+    while adopted.is_zero() {
+        let begun = Instant::now();
+        let left = door.unadopted().await.expect("they are counted");
+        asked.push(begun.elapsed());
+        if left == 0 {
+            adopted = ready_at.elapsed();
+        } else {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    println!(
+        "as if others had made {instances} instances: ready after {ready:.2?}; then the last one is found after \
+         {found:.1?} and refused as a new name after {taken:.1?}; all are adopted after {adopted:.1?}, {:.0} a second; \
+         a count takes {:.1?} meanwhile (p50)",
+        instances as f64 / adopted.as_secs_f64(),
+        median(asked)
+    );
 }
 
 /// Creates and destroys instances one at a time; the median of each.

@@ -7,7 +7,8 @@ use hamlet_proto::{
         Operation, WaitOperationRequest, operation, operations_client::OperationsClient,
     },
     hamlet::instance::v1::{
-        CreateInstanceRequest, Instance, instance_service_client::InstanceServiceClient,
+        CountInstancesRequest, CreateInstanceRequest, Instance,
+        instance_service_client::InstanceServiceClient,
     },
 };
 use prost_reflect::{DescriptorPool, DynamicMessage};
@@ -159,5 +160,16 @@ impl Door {
             )),
             _ => Ok(ended),
         }
+    }
+
+    /// How many instances of other software are still to be adopted.
+    ///
+    /// # Errors
+    /// When they cannot be counted.
+    pub async fn unadopted(&self) -> Result<i64, Status> {
+        let counted = InstanceServiceClient::new(self.0.clone())
+            .count_instances(CountInstancesRequest {})
+            .await?;
+        Ok(counted.into_inner().unadopted_count)
     }
 }

@@ -76,11 +76,20 @@ async fn destroy_on(couch: &Couch, id: &str, prefix: &str) {
 
 async fn listed(replica: &Replica) -> usize {
     let mut instances = replica.instances.clone();
-    let page = instances.list_instances(ListInstancesRequest {
-        page_size: 1000,
-        ..ListInstancesRequest::default()
-    });
-    page.await.unwrap().into_inner().instances.len()
+    let (mut listed, mut page_token) = (0, String::new());
+    loop {
+        let page = instances.list_instances(ListInstancesRequest {
+            page_size: 1000,
+            page_token,
+            ..ListInstancesRequest::default()
+        });
+        let page = page.await.unwrap().into_inner();
+        listed += page.instances.len();
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            return listed;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,34 +134,40 @@ async fn design_documents_of_others_are_left_as_they_are() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn instances_that_were_there_before_are_found_and_keep_their_names_from_the_first_moment() {
-    const COUNT: usize = 300;
+    // Ten thousand in `.ci/long`.
+    let count = std::env::var("HAMLET_TEST_ADOPTED").map_or(300, |text| text.parse().unwrap());
     let world = World::new().await;
-    make_many(&world, COUNT).await;
+    make_many(&world, count).await;
     let replica = world.replica("one", Failpoints::default()).await;
-    let last = COUNT - 1;
+    let last = count - 1;
     // A new instance wants the names of the last one, while it is asked for by each of them.
+    let its_domain = format!("n{last}.example");
+    let its_alias = format!("alias{last}.example");
+    let its_host = format!("{its_domain}:8080");
+    let app_host = format!("drive.n{}.example:8080", last - 1);
+    let old_host = format!("was{}.example", last - 2);
+    let changed = format!("n{}.example", last - 3);
+    let other_alias = format!("alias{}.example", last - 4);
+    let german = Instance {
+        locale: "de".to_owned(),
+        ..Instance::default()
+    };
     let (domain, alias, app, old, change, taken, alias_taken) = tokio::join!(
-        replica.resolve("n299.example:8080"),
-        replica.get("alias299.example"),
-        replica.resolve("drive.n298.example:8080"),
-        replica.resolve("was297.example"),
-        replica.update(
-            "n296.example",
-            &["locale"],
-            Instance {
-                locale: "de".to_owned(),
-                ..Instance::default()
-            }
-        ),
-        replica.create("n299.example"),
-        replica.create("alias295.example"),
+        replica.resolve(&its_host),
+        replica.get(&its_alias),
+        replica.resolve(&app_host),
+        replica.resolve(&old_host),
+        replica.update(&changed, &["locale"], german),
+        replica.create(&its_domain),
+        replica.create(&other_alias),
     );
     let domain = domain.unwrap();
     assert_eq!(domain.tenant.unwrap().id, format!("{last:08}"));
     assert_eq!(domain.state, i32::from(HostState::Active));
-    assert_eq!(alias.unwrap().domain, "n299.example:8080");
+    assert_eq!(alias.unwrap().domain, its_host);
     assert_eq!(app.unwrap().app_slug, "drive");
-    assert_eq!(old.unwrap().redirect_domain, "n297.example:8080");
+    let redirect = format!("n{}.example:8080", last - 2);
+    assert_eq!(old.unwrap().redirect_domain, redirect);
     assert_eq!(failure(&change.unwrap()), None);
     assert_eq!(taken.unwrap_err().code(), Code::AlreadyExists);
     assert_eq!(alias_taken.unwrap_err().code(), Code::AlreadyExists);
@@ -162,7 +177,7 @@ async fn instances_that_were_there_before_are_found_and_keep_their_names_from_th
         let counted = instances.count_instances(CountInstancesRequest {}).await;
         let left = counted.unwrap().into_inner().unadopted_count;
         let listed = listed(&replica).await;
-        if (left, listed) == (0, COUNT) {
+        if (left, listed) == (0, count) {
             Ok(())
         } else {
             Err((left, listed))
@@ -170,8 +185,8 @@ async fn instances_that_were_there_before_are_found_and_keep_their_names_from_th
     })
     .await;
     let claims = world.ids("hamlet-claims").await;
-    assert_eq!(claims.len(), 3 * COUNT);
-    assert_eq!(replica.get("n296.example").await.unwrap().locale, "de");
+    assert_eq!(claims.len(), 3 * count);
+    assert_eq!(replica.get(&changed).await.unwrap().locale, "de");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,11 +16,23 @@ pub(super) struct Queue(Mutex<Table>);
 #[derive(Debug, Default)]
 struct Table {
     waiting: HashMap<String, Waiting>,
-    by_time: BTreeSet<(Instant, String)>,
+    in_order: BTreeSet<(Turn, String)>,
+}
+
+/// The order in which instances are looked at: those that somebody waits for, then those that are due for the longest.
+type Turn = (Rank, Instant);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// Somebody waits for it.
+    Urgent,
+    /// Nobody does.
+    Usual,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
+    rank: Rank,
     /// When it is looked at next.
     next: Instant,
     /// From when on it counts as known: what writes it had the time to write the rest.
@@ -48,6 +60,7 @@ impl Queue {
         self.table().set(
             id,
             Waiting {
+                rank: Rank::Usual,
                 next: now,
                 known_from: now,
                 is_new,
@@ -71,6 +84,7 @@ impl Queue {
         table.set(
             id,
             Waiting {
+                rank: Rank::Usual,
                 next: known_from,
                 known_from,
                 is_new: false,
@@ -80,9 +94,12 @@ impl Queue {
         );
     }
 
-    /// An instance that somebody waits for.
+    /// An instance that somebody waits for: it comes before all others, however many are due.
     pub(super) fn note_urgent(&self, id: &str) {
-        self.update(id, |waiting| waiting.next = Instant::now());
+        self.update(id, |waiting| {
+            waiting.rank = Rank::Urgent;
+            waiting.next = Instant::now();
+        });
     }
 
     /// There is something left to do for an instance: it is looked at again at `next`, or when it is known for long
@@ -92,6 +109,7 @@ impl Queue {
         self.update(id, |waiting| {
             is_news = waiting.last != Some(checked);
             waiting.last = Some(checked);
+            waiting.rank = Rank::Usual;
             waiting.next = match checked {
                 Checked::New => waiting.known_from,
                 _ => next,
@@ -108,7 +126,10 @@ impl Queue {
     /// Several instances could not be looked at.
     pub(super) fn put_off_all(&self, due: &[Due], next: Instant) {
         for due in due {
-            self.update(&due.id, |waiting| waiting.next = next);
+            self.update(&due.id, |waiting| {
+                waiting.rank = Rank::Usual;
+                waiting.next = next;
+            });
         }
     }
 
@@ -121,9 +142,10 @@ impl Queue {
         };
         if waiting.heard == due.heard {
             table.waiting.remove(&due.id);
-            table.by_time.remove(&(waiting.next, due.id.clone()));
+            table.in_order.remove(&(waiting.turn(), due.id.clone()));
             return true;
         }
+        waiting.rank = Rank::Usual;
         waiting.next = Instant::now() + GRACE;
         table.set(&due.id, waiting);
         false
@@ -135,12 +157,19 @@ impl Queue {
         waiting.is_some_and(|waiting| waiting.known_from <= Instant::now())
     }
 
-    /// Those that are due, the longest first; at most `limit`. They stay in the queue.
+    /// Those that are due, in the order of their [`Turn`]; at most `limit`. They stay in the queue.
     pub(super) fn due(&self, limit: usize) -> Vec<Due> {
         let now = Instant::now();
         let table = self.table();
-        let due = table.by_time.iter().take_while(|(next, _)| *next <= now);
-        due.take(limit)
+        let of_rank = |rank| {
+            let those = table.in_order.iter();
+            those
+                .skip_while(move |((its, _), _)| *its < rank)
+                .take_while(move |((its, next), _)| *its == rank && *next <= now)
+        };
+        of_rank(Rank::Urgent)
+            .chain(of_rank(Rank::Usual))
+            .take(limit)
             .map(|(_, id)| Due {
                 id: id.clone(),
                 heard: table.waiting.get(id).map_or(0, |waiting| waiting.heard),
@@ -177,9 +206,15 @@ impl Queue {
 impl Table {
     fn set(&mut self, id: &str, waiting: Waiting) {
         if let Some(before) = self.waiting.insert(id.to_owned(), waiting) {
-            self.by_time.remove(&(before.next, id.to_owned()));
+            self.in_order.remove(&(before.turn(), id.to_owned()));
         }
-        self.by_time.insert((waiting.next, id.to_owned()));
+        self.in_order.insert((waiting.turn(), id.to_owned()));
+    }
+}
+
+impl Waiting {
+    const fn turn(&self) -> Turn {
+        (self.rank, self.next)
     }
 }
 
@@ -204,7 +239,7 @@ mod tests {
         assert!(queue.is_known("2") && !queue.is_known("1"));
         tokio::time::sleep(Duration::from_millis(1)).await;
         queue.note_urgent("1");
-        assert_eq!(ids(&queue), ["2", "1"]);
+        assert_eq!(ids(&queue), ["1", "2"], "somebody waits for it");
         queue.put_off("1", Checked::New, Instant::now());
         assert_eq!(ids(&queue), ["2"]);
         tokio::time::sleep(GRACE).await;
