@@ -4,7 +4,8 @@
 //! of the browser. So pages of these origins may send the session, and those of others may not: with flat subdomains, the
 //! apps of all instances of a domain are of one site, and a browser would send the session for each of them. Pages for people
 //! are for nobody's scripts, and neither is what the session alone opens: otherwise an app could do there what its own token
-//! does not allow.
+//! does not allow. What has neither token nor cookie is answered as to anybody, so every page may read that: a script would
+//! otherwise not learn why it is refused.
 
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
@@ -12,7 +13,7 @@ use http::{
         ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS,
         ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS,
         ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD,
-        AUTHORIZATION, CONTENT_TYPE, ORIGIN, VARY,
+        AUTHORIZATION, CONTENT_TYPE, COOKIE, ORIGIN, VARY,
     },
 };
 
@@ -37,6 +38,8 @@ pub(crate) struct CrossOrigin {
     /// What the page wants to send, before it sends it.
     announced: Option<HeaderMap>,
     has_token: bool,
+    /// Whether it comes without a token and without any cookie, so that its answer is for anybody.
+    is_anonymous: bool,
     is_open: bool,
     logs_out: bool,
 }
@@ -55,10 +58,12 @@ impl CrossOrigin {
         let path = request.uri().path();
         let is_of_pages = path == "/auth" || path.starts_with("/auth/");
         let logs_out = LOG_OUT.contains(&path) && method == b"DELETE";
+        let has_token = headers.contains_key(AUTHORIZATION);
         Some(Self {
             origin,
             announced: is_preflight.then(|| headers.clone()),
-            has_token: headers.contains_key(AUTHORIZATION),
+            has_token,
+            is_anonymous: !has_token && !headers.contains_key(COOKIE),
             is_open: !is_of_pages || logs_out,
             logs_out,
         })
@@ -102,7 +107,8 @@ impl CrossOrigin {
         let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
         let is_page = kind.is_some_and(|kind| kind.starts_with(b"text/html"));
         let is_told = headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN);
-        let may_read = self.has_token && self.is_open && !is_page && !is_told;
+        let may_read =
+            (self.has_token || self.is_anonymous) && self.is_open && !is_page && !is_told;
         if may_read && self.allow(directory, host, headers).await.is_some() {
             headers.insert(
                 ACCESS_CONTROL_EXPOSE_HEADERS,
@@ -121,8 +127,7 @@ impl CrossOrigin {
         let Resolution::Found(entry) = directory.resolve(host).await else {
             return None;
         };
-        // A backend says itself who may read it.
-        if !entry.app_slug.is_empty() || entry.backend.is_some() {
+        if !entry.app_slug.is_empty() {
             return None;
         }
         headers.append(VARY, HeaderValue::from_static("origin"));

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use time::{
-    OffsetDateTime, UtcOffset,
+    Date, OffsetDateTime, UtcOffset,
     error::{Parse, TryFromParsed},
     format_description::well_known::{
         Iso8601, Rfc3339,
@@ -56,6 +56,12 @@ impl Time {
     #[must_use]
     pub const fn to_unix(self) -> (i64, u32) {
         (self.0.unix_timestamp(), self.0.nanosecond())
+    }
+
+    /// The day in UTC.
+    #[must_use]
+    pub const fn day(self) -> Date {
+        self.0.date()
     }
 
     /// A while later; `None` after the year 9999.

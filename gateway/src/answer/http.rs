@@ -324,6 +324,25 @@ pub(crate) fn favicon(head_only: bool) -> Response<Body> {
     response
 }
 
+/// Tells robots that nothing is for them: an instance is of one person.
+pub(crate) fn robots(head_only: bool) -> Response<Body> {
+    const ROBOTS: &str = "User-agent: *\nDisallow: /\n";
+    let mut response = Response::new(if head_only {
+        Body::Empty
+    } else {
+        Body::Full(Bytes::from_static(ROBOTS.as_bytes()))
+    });
+    let headers = response.headers_mut();
+    common(headers);
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(ROBOTS.len()));
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static(MediaType::Text.content_type()),
+    );
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=86400"));
+    response
+}
+
 /// Asks for the admin credential.
 pub(crate) fn challenge(headers: &mut HeaderMap) {
     headers.append(

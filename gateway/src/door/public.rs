@@ -11,7 +11,7 @@ use crate::{
     answer::{
         Body,
         grpc::{self, is_grpc},
-        http::{Negotiated, favicon, found_at, plain, redirect, to_start},
+        http::{Negotiated, favicon, found_at, plain, redirect, robots, to_start},
     },
     cors::CrossOrigin,
     directory::{Directory, HostEntry, InstanceState, Resolution},
@@ -29,6 +29,8 @@ use crate::{
 
 /// Where a person sees how far a move of data is, at a backend that moves data.
 const MOVE_PATH: &str = "/move/importing";
+/// Where robots ask what they may look at.
+const ROBOTS_PATH: &str = "/robots.txt";
 
 /// Resolves the host, refuses blocked and deleted instances, finds out who calls, and forwards.
 pub(crate) struct PublicDoor {
@@ -142,10 +144,49 @@ impl PublicDoor {
         connection: &Arc<Connection>,
     ) -> Response<Body> {
         let resolution = self.directory.resolve(whose.host).await;
-        let Resolution::Found(entry) = &resolution else {
+        let other_page =
+            CrossOrigin::of(&request).filter(|_| !self.is_for_backend(&resolution, &request));
+        let Some(page) = other_page else {
+            return self
+                .answer_of(whose, request, connection, &resolution, true)
+                .await;
+        };
+        let host = whose.host;
+        if let Some(answer) = page.preflight(&self.directory, host).await {
+            return answer;
+        }
+        let by_session = !page.needs_token(host);
+        let mut response = self
+            .answer_of(whose, request, connection, &resolution, by_session)
+            .await;
+        // Refusals, too: a script that may not read them takes them for a broken network.
+        page.open(&self.directory, host, response.headers_mut())
+            .await;
+        response
+    }
+
+    /// Whether a backend answers, which says itself who may read its answers.
+    fn is_for_backend(&self, resolution: &Resolution, request: &Request<Incoming>) -> bool {
+        let Resolution::Found(entry) = resolution else {
+            return false;
+        };
+        let target = self.target(entry, request);
+        matches!(target, Some((Target::Backend(_), _)))
+    }
+
+    /// The same, whatever page asks. The session counts for something only where `by_session` says so.
+    async fn answer_of(
+        &self,
+        whose: Whose<'_>,
+        request: Request<Incoming>,
+        connection: &Arc<Connection>,
+        resolution: &Resolution,
+        by_session: bool,
+    ) -> Response<Body> {
+        let Resolution::Found(entry) = resolution else {
             return match self.readiness.as_original(&request) {
                 Some(answer) => answer,
-                None => self.page(whose, &resolution, &request),
+                None => self.page(whose, resolution, &request),
             };
         };
         if entry.backend.is_none()
@@ -154,31 +195,21 @@ impl PublicDoor {
             return answer;
         }
         let Some((target, passage)) = self.target(entry, &request) else {
-            return self.page(whose, &resolution, &request);
+            return self.page(whose, resolution, &request);
         };
         if let Some(closed) = passage.closed(entry) {
             let asked = Negotiated::of(&request, passage.is_for_people());
             let moves = closed == Closed::Moving && asked.wants_page();
             return match moves {
                 true if is_read(request.method()) => found_at(MOVE_PATH),
-                _ => self.page(Whose { passage, ..whose }, &resolution, &request),
+                _ => self.page(Whose { passage, ..whose }, resolution, &request),
             };
         }
         let is_for_people = passage.is_for_people() || is_for_people(request.uri().path());
         let asked = Negotiated::of(&request, is_for_people);
         let mut identity = None;
-        let mut other_page = None;
-        // A backend authenticates its callers itself, and says itself who may read its answers.
+        // A backend authenticates its callers itself.
         if let Target::Service(_) = target {
-            other_page = CrossOrigin::of(&request);
-            if let Some(page) = &other_page
-                && let Some(answer) = page.preflight(&self.directory, whose.host).await
-            {
-                return answer;
-            }
-            let by_session = !other_page
-                .as_ref()
-                .is_some_and(|page| page.needs_token(whose.host));
             let found = self
                 .identities
                 .of(entry, whose.caller(), &request, by_session);
@@ -205,15 +236,10 @@ impl PublicDoor {
             .forward_http(target, whose, connection, request)
             .instrument(trace.span().clone())
             .await;
-        let mut response = match forwarded {
+        match forwarded {
             Ok(response) => response.map(Body::ForwardedHttp),
             Err(refusal) => asked.refuse(&self.pages, &refusal, &entry.tenant.locale),
-        };
-        if let Some(page) = &other_page {
-            page.open(&self.directory, whose.host, response.headers_mut())
-                .await;
         }
-        response
     }
 
     /// Where a request goes, and what the state of the instance has to let pass for it; `None` for the gateway's own pages.
@@ -247,6 +273,7 @@ impl PublicDoor {
         let asked = Negotiated::of(request, is_for_people);
         let show = |page: &Page<'_>, locale: &str| asked.page(&self.pages, page, locale);
         match answer {
+            _ if answers_robots(answer, request) => robots(request.method() == Method::HEAD),
             Resolution::Found(_) if is_favicon(request.uri().path()) => {
                 favicon(request.method() == Method::HEAD)
             }
@@ -279,6 +306,16 @@ fn is_read(method: &Method) -> bool {
 /// Whether a request for this path without `Accept` is answered with a page.
 fn is_for_people(path: &str) -> bool {
     path == "/" || path.starts_with("/auth/")
+}
+
+/// Whether a robot asks where it may look, at a host that no backend and no app answers for.
+fn answers_robots(answer: &Resolution, request: &Request<Incoming>) -> bool {
+    let is_here = match answer {
+        Resolution::Found(entry) => entry.backend.is_none(),
+        Resolution::Unknown => true,
+        Resolution::Moved(_) | Resolution::OutOfReach => false,
+    };
+    is_here && is_read(request.method()) && request.uri().path() == ROBOTS_PATH
 }
 
 fn is_favicon(path: &str) -> bool {

@@ -2,7 +2,7 @@
 
 use ::http::Request;
 use gateway::{HttpRoutes, Service};
-use hamlet_proto::hamlet::instance::v1::Backend;
+use hamlet_proto::hamlet::instance::v1::{Backend, resolve_host_response::HostState};
 use test_kit::fake::active_instance;
 
 use crate::support::{Answer, Web, World};
@@ -90,8 +90,11 @@ async fn an_app_of_the_instance_may_send_the_session_and_nobody_else() {
 async fn what_the_session_alone_opens_is_for_no_script() {
     let (world, _web) = town().await;
     let app = "https://drive.ann.example";
-    let answer = ask(&world, "GET", "/files/headers", app, &[]).await;
+    let cookie = ("cookie", "cozysessid=x");
+    let answer = ask(&world, "GET", "/files/headers", app, &[cookie]).await;
     assert_eq!(allowed(&answer), ("", false));
+    let anonymous = ask(&world, "GET", "/files/headers", "https://evil.test", &[]).await;
+    assert_eq!(allowed(&anonymous), ("*", false));
     let page = ask(
         &world,
         "GET",
@@ -129,6 +132,58 @@ async fn a_page_is_told_before_what_it_may_send() {
     for path in ["/auth/login", "/auth/authorize"] {
         let refused = ask(&world, "OPTIONS", path, app, &[post]).await;
         assert_eq!(allowed(&refused), ("", false), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_script_may_read_why_it_is_refused() {
+    let (world, _web) = town().await;
+    let mut blocked = active_instance("ann.example");
+    blocked.set_state(HostState::Blocked);
+    blocked.tenant.as_mut().unwrap().url = "https://ann.example/".to_owned();
+    world.directory.set("ann.example", blocked);
+    let app = "https://drive.ann.example";
+    let json = ("accept", "application/json");
+    let told = ask(&world, "OPTIONS", "/files/x", app, &[PUT]).await;
+    assert_eq!(
+        (told.http_status.as_u16(), allowed(&told)),
+        (204, (app, true))
+    );
+    let refused = ask(&world, "GET", "/files/x", app, &[TOKEN, json]).await;
+    assert_eq!(
+        (refused.http_status.as_u16(), allowed(&refused)),
+        (503, (app, true))
+    );
+    let page = ask(
+        &world,
+        "GET",
+        "/files/x",
+        app,
+        &[TOKEN, ("accept", "text/html")],
+    )
+    .await;
+    assert_eq!(
+        (page.http_status.as_u16(), allowed(&page)),
+        (503, ("", false))
+    );
+}
+
+#[tokio::test]
+async fn robots_are_sent_away_from_instances_and_from_nobody() {
+    let (world, _web) = town().await;
+    for host in ["ann.example", "nobody.example"] {
+        for (method, body) in [("GET", "User-agent: *\nDisallow: /\n"), ("HEAD", "")] {
+            let request = Request::builder()
+                .method(method)
+                .uri(format!("http://{host}/robots.txt"));
+            let answer = world
+                .client()
+                .await
+                .request(request.body(()).unwrap())
+                .await;
+            assert_eq!(answer.http_status, 200, "{method} {host}");
+            assert_eq!(answer.text(), body, "{method} {host}");
+        }
     }
 }
 

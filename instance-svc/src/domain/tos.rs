@@ -4,7 +4,7 @@
 //! `1.0.0`, `v2.1.0`, `1.0.0-20170901`. Eight digits alone are a date: version 1.0.0 of that day. Only the
 //! major number decides whether a version has to be signed again.
 
-use time::{Date, Month};
+use time::{Date, Duration, Month};
 
 /// The version of terms that are known by their date alone.
 const DATED_ONLY: &str = "1.0.0";
@@ -13,8 +13,11 @@ const DATED_ONLY: &str = "1.0.0";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Version {
     major: u64,
-    dated: bool,
+    date: Option<Date>,
 }
+
+/// How long before the day from which terms hold the owner hears of them.
+const NOTICE: Duration = Duration::days(30);
 
 /// The stored form of a signed version.
 ///
@@ -26,7 +29,7 @@ pub fn canonical_signed(text: &str) -> Result<String, String> {
             "{text:?} is no version of terms; it looks like 1.0.0, 1.0.0-20170901 or 20170901"
         ));
     }
-    Ok(if is_date(text) {
+    Ok(if date(text).is_some() {
         format!("{DATED_ONLY}-{text}")
     } else {
         text.to_owned()
@@ -39,7 +42,7 @@ pub fn canonical_signed(text: &str) -> Result<String, String> {
 /// What is wrong with it, and what would be valid.
 pub fn check_latest(text: &str) -> Result<(), String> {
     match parse(text) {
-        Some(version) if version.dated => Ok(()),
+        Some(version) if version.date.is_some() => Ok(()),
         Some(_) => Err(format!(
             "{text:?} lacks the date from which it holds; it looks like 2.0.0-20250901"
         )),
@@ -59,27 +62,30 @@ pub fn awaits_signature(latest: &str, signed: &str) -> bool {
     parse(signed).is_none_or(|signed| latest.major > signed.major)
 }
 
+/// The day from which `latest` holds, when it awaits the signature of an owner who has signed `signed`, and the owner is to
+/// hear of it today. A version without a date, written by other software, has no such day.
+#[must_use]
+pub fn holds_from(latest: &str, signed: &str, today: Date) -> Option<Date> {
+    let day = parse(latest)?.date?;
+    let is_near = day.saturating_sub(NOTICE) <= today;
+    (is_near && awaits_signature(latest, signed)).then_some(day)
+}
+
 fn parse(text: &str) -> Option<Version> {
-    if is_date(text) {
+    if let Some(date) = date(text) {
         return Some(Version {
             major: 1,
-            dated: true,
+            date: Some(date),
         });
     }
     let text = text.strip_prefix('v').unwrap_or(text);
     let (numbers, date) = match text.split_once('-') {
-        Some((numbers, date)) => (numbers, Some(date)),
+        Some((numbers, text)) => (numbers, Some(date(text)?)),
         None => (text, None),
     };
-    if date.is_some_and(|date| !is_date(date)) {
-        return None;
-    }
     let mut parts = numbers.split('.').map(number);
     match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some(Some(major)), Some(Some(_)), Some(Some(_)), None) => Some(Version {
-            major,
-            dated: date.is_some(),
-        }),
+        (Some(Some(major)), Some(Some(_)), Some(Some(_)), None) => Some(Version { major, date }),
         _ => None,
     }
 }
@@ -89,16 +95,13 @@ fn number(text: &str) -> Option<u64> {
     digits.then(|| text.parse().ok()).flatten()
 }
 
-fn is_date(text: &str) -> bool {
+fn date(text: &str) -> Option<Date> {
     let part = |range: std::ops::Range<usize>| text.get(range).and_then(number);
-    let (Some(year), Some(month), Some(day)) = (part(0..4), part(4..6), part(6..8)) else {
-        return false;
-    };
-    let date = || {
-        let month = Month::try_from(u8::try_from(month).ok()?).ok()?;
-        Date::from_calendar_date(i32::try_from(year).ok()?, month, u8::try_from(day).ok()?).ok()
-    };
-    text.len() == 8 && date().is_some()
+    let (year, month, day) = (part(0..4)?, part(4..6)?, part(6..8)?);
+    let month = Month::try_from(u8::try_from(month).ok()?).ok()?;
+    let day = u8::try_from(day).ok()?;
+    let date = Date::from_calendar_date(i32::try_from(year).ok()?, month, day).ok();
+    date.filter(|_| text.len() == 8)
 }
 
 #[cfg(test)]
@@ -108,7 +111,9 @@ mod tests {
         reason = "a failed expectation is the test failing"
     )]
 
-    use super::{awaits_signature, canonical_signed, check_latest};
+    use time::{Date, Month};
+
+    use super::{awaits_signature, canonical_signed, check_latest, holds_from};
 
     #[test]
     fn a_date_alone_is_the_first_version() {
@@ -149,5 +154,24 @@ mod tests {
         assert!(awaits_signature("1.0.0-20250901", ""));
         assert!(!awaits_signature("1.9.0-20250901", "1.0.0-20170901"));
         assert!(!awaits_signature("", "1.0.0"));
+    }
+
+    #[test]
+    fn an_owner_hears_of_terms_thirty_days_before_they_hold() {
+        let day = |month, day| Date::from_calendar_date(2025, month, day).unwrap();
+        let first = day(Month::September, 1);
+        for (today, told) in [
+            (day(Month::August, 1), None),
+            (day(Month::August, 2), Some(first)),
+            (first, Some(first)),
+            (day(Month::December, 1), Some(first)),
+        ] {
+            let latest = "2.0.0-20250901";
+            assert_eq!(holds_from(latest, "1.0.0", today), told, "{today}");
+            assert_eq!(holds_from(latest, "2.1.0", today), None, "{today}");
+        }
+        assert_eq!(holds_from("20250901", "", first), Some(first));
+        assert_eq!(holds_from("2.0.0", "1.0.0", first), None);
+        assert_eq!(holds_from("", "", first), None);
     }
 }

@@ -20,6 +20,7 @@ mod clusters;
 mod consent;
 mod contexts;
 mod documentation;
+mod door_recorded;
 mod features;
 mod file_store;
 mod health;

@@ -92,6 +92,7 @@ fn route_is_open(method: &Method, route: &Route) -> Option<Open> {
         "/settings/instance"
         | "/settings/capabilities"
         | "/settings/flags"
+        | "/settings/warnings"
         | "/permissions/self" => ToTokens,
         _ if !route.is_built => ToTokens,
         other => panic!("{method} {other} is at the public door: say for whom it is"),

@@ -13,6 +13,7 @@ mod prelogin;
 mod registrations;
 mod sessions;
 mod settings;
+mod warnings;
 
 use axum::{
     Router,
@@ -43,6 +44,7 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/settings/disk-usage", get(settings::disk_usage))
         .route("/settings/capabilities", get(settings::capabilities))
         .route("/settings/flags", get(flags::show))
+        .route("/settings/warnings", get(warnings::show))
         .route("/settings/passphrase", of_passphrase)
         .route("/settings/hint", get(hint::check).put(hint::set))
         .route("/settings/sessions", get(sessions::list))
