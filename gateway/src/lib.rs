@@ -190,12 +190,13 @@ async fn run(
         certificates: exposure.public.clone(),
         with_header,
     };
-    let public = Acceptor::new(&config, room.public, entrance, public, shutdown.clone());
+    let public =
+        Acceptor::new::<PublicDoor>(&config, room.public, entrance, public, shutdown.clone());
     let entrance = Entrance {
         certificates: exposure.admin.clone(),
         with_header: TrustedProxies::default(),
     };
-    let admin = Acceptor::new(&config, room.admin, entrance, admin, shutdown.clone());
+    let admin = Acceptor::new::<AdminDoor>(&config, room.admin, entrance, admin, shutdown.clone());
     tracing::debug!("the gateway serves");
     let watching = health.watch(shutdown);
     let withdrawal = Withdrawal {

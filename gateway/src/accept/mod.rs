@@ -69,7 +69,7 @@ pub(crate) struct Acceptor {
 
 impl Acceptor {
     /// `connections` is how many the door may have.
-    pub(crate) fn new(
+    pub(crate) fn new<H: Handler>(
         config: &Config,
         connections: usize,
         entrance: Entrance,
@@ -79,14 +79,17 @@ impl Acceptor {
         Self {
             listener,
             entrance,
-            places: Arc::new(Places::new(PlaceLimits {
-                all: connections,
-                // One client cannot have all places where there are few.
-                one: config
-                    .limits
-                    .connections_per_client
-                    .min((connections / 3).max(1)),
-            })),
+            places: Arc::new(Places::new(
+                H::DOOR,
+                PlaceLimits {
+                    all: connections,
+                    // One client cannot have all places where there are few.
+                    one: config
+                        .limits
+                        .connections_per_client
+                        .min((connections / 3).max(1)),
+                },
+            )),
             rules: Rules {
                 streams: config.limits.streams_per_connection,
                 idle: config.limits.idle_timeout,

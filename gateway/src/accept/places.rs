@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use service_kit::telemetry::{self, InUse};
 use tokio::{sync::Notify, time::sleep};
 
 use crate::caller::CallerKey;
@@ -35,6 +36,8 @@ pub(super) struct PlaceLimits {
 
 /// The connections of a door.
 pub(super) struct Places {
+    /// The name of the door.
+    door: &'static str,
     limits: PlaceLimits,
     taken: Mutex<Taken>,
 }
@@ -64,14 +67,17 @@ pub(super) struct Place {
 pub(crate) struct Connection {
     places: Arc<Places>,
     place: Arc<Place>,
+    _counted: InUse,
 }
 
 /// A request at work; its connection is not idle until this is dropped.
 pub(crate) struct Busy(Arc<Place>);
 
 impl Places {
-    pub(super) fn new(limits: PlaceLimits) -> Self {
+    pub(super) fn new(door: &'static str, limits: PlaceLimits) -> Self {
+        telemetry::door_opens(door);
         Self {
+            door,
             limits,
             taken: Mutex::default(),
         }
@@ -110,6 +116,7 @@ impl Places {
         Some(Connection {
             places: Arc::clone(self),
             place,
+            _counted: telemetry::door_connection(self.door),
         })
     }
 
@@ -171,6 +178,11 @@ impl Taken {
 impl Connection {
     pub(super) const fn place(&self) -> &Arc<Place> {
         &self.place
+    }
+
+    /// Counts the connection as a tunnel.
+    pub(crate) fn becomes_tunnel(&self) -> InUse {
+        telemetry::door_tunnel(self.places.door)
     }
 
     /// Notes that something is at work on the connection.
@@ -252,7 +264,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_door_closes_the_idlest_connection() {
-        let places = Arc::new(Places::new(PlaceLimits { all: 3, one: 3 }));
+        let places = Arc::new(Places::new("public", PlaceLimits { all: 3, one: 3 }));
         let idle = places.enter(client(1)).unwrap();
         tokio::time::sleep(Duration::from_millis(5)).await;
         let others = [
@@ -270,7 +282,7 @@ mod tests {
 
     #[test]
     fn one_client_has_fewer_connections_and_busy_ones_stay() {
-        let places = Arc::new(Places::new(PlaceLimits { all: 10, one: 2 }));
+        let places = Arc::new(Places::new("public", PlaceLimits { all: 10, one: 2 }));
         let own = [
             places.enter(client(1)).unwrap(),
             places.enter(client(1)).unwrap(),
@@ -285,7 +297,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_books_agree_after_any_coming_and_going(steps in prop::collection::vec((0_u8..6, any::<bool>(), 0_usize..8), 0..200)) {
-            let places = Arc::new(Places::new(PlaceLimits { all: 7, one: 3 }));
+            let places = Arc::new(Places::new("public", PlaceLimits { all: 7, one: 3 }));
             let mut held = Vec::new();
             for (number, enters, at) in steps {
                 if enters {

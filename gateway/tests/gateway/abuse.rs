@@ -273,3 +273,59 @@ async fn callers_that_cancel_break_nobodys_calls() {
         }
     }
 }
+
+/// A frame of HTTP/2.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut frame = length[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+/// A flood of frames that carry nothing ends the connection that it is on, and no other.
+#[tokio::test]
+async fn a_flood_of_empty_data_is_told_to_calm_down() {
+    let world = World::new().await;
+    let client = world.client().await;
+    let mut hostile = TcpStream::connect(world.public).await.unwrap();
+    // POST by http, with literals for the path, the host and two headers (RFC 7541).
+    let mut head = vec![0x83, 0x86];
+    for (name, value) in [
+        (&[0x04][..], SILENCE),
+        (&[0x01], "alice.example"),
+        (&[0x0f, 0x10], "application/grpc"),
+        (b"\0\x02te", "trailers"),
+    ] {
+        head.extend(name);
+        head.push(u8::try_from(value.len()).unwrap());
+        head.extend(value.as_bytes());
+    }
+    let mut begin = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    begin.extend(frame(4, 0, 0, &[]));
+    begin.extend(frame(1, 4, 1, &head));
+    hostile.write_all(&begin).await.unwrap();
+    let mut heard = Vec::new();
+    let mut sent = 0;
+    // It ends by itself when it is told to.
+    for _ in 0..5000 {
+        if hostile.write_all(&frame(0, 0, 1, &[])).await.is_err() {
+            break;
+        }
+        sent += 1;
+        let reading = hostile.read_buf(&mut heard);
+        if let Ok(Ok(0) | Err(_)) = timeout(Duration::from_millis(1), reading).await {
+            break;
+        }
+    }
+    assert!(sent < 5000, "the flood went on");
+    // GOAWAY, after the last stream, with ENHANCE_YOUR_CALM.
+    let calm = [0, 0, 0, 1, 0, 0, 0, 0x0b];
+    assert!(
+        heard.windows(8).any(|bytes| bytes == calm),
+        "after {sent}: {heard:?}"
+    );
+    let answer = client.call("alice.example", "Headers", &[]).await;
+    assert_eq!(answer.code(), Code::Ok, "{:?}", answer.status());
+}

@@ -19,6 +19,7 @@ mod exposure;
 mod hosts;
 mod http;
 mod identities;
+mod in_use;
 mod lifecycle;
 mod measures;
 mod pages;

@@ -98,6 +98,16 @@ fn describe() {
         "hamlet_backend_circuit_openings_total",
         "how often the circuit of this address of a backend has opened"
     );
+    metrics::describe_gauge!(
+        DOOR_CONNECTIONS,
+        "connections at a door, those that became tunnels included"
+    );
+    metrics::describe_gauge!(DOOR_TUNNELS, "connections at a door that became tunnels");
+    metrics::describe_gauge!(
+        BACKEND_CONNECTIONS,
+        "connections for requests to this address of a backend"
+    );
+    metrics::describe_gauge!(BACKEND_TUNNELS, "tunnels to this address of a backend");
     metrics::describe_counter!(
         "hamlet_mails_total",
         "tries to send a mail, and mails that were given up"
@@ -165,6 +175,55 @@ pub fn backend_serves(address: &str, serves: bool) {
     metrics::gauge!("hamlet_backend_serves", &labels).set(if serves { 1.0 } else { 0.0 });
     let name = "hamlet_backend_circuit_openings_total";
     metrics::counter!(name, &labels).increment(u64::from(!serves));
+}
+
+const DOOR_CONNECTIONS: &str = "hamlet_door_connections";
+const DOOR_TUNNELS: &str = "hamlet_door_tunnels";
+const BACKEND_CONNECTIONS: &str = "hamlet_backend_connections";
+const BACKEND_TUNNELS: &str = "hamlet_backend_tunnels";
+
+/// Something that counts as in use until this is dropped.
+#[derive(Debug)]
+#[must_use = "it counts until it is dropped"]
+pub struct InUse(metrics::Gauge);
+
+impl InUse {
+    fn begin(gauge: metrics::Gauge) -> Self {
+        gauge.increment(1.0);
+        Self(gauge)
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
+
+/// Shows what is in use at a door, before anything is.
+pub fn door_opens(door: &'static str) {
+    metrics::gauge!(DOOR_CONNECTIONS, "door" => door).increment(0.0);
+    metrics::gauge!(DOOR_TUNNELS, "door" => door).increment(0.0);
+}
+
+/// Counts a connection at a door.
+pub fn door_connection(door: &'static str) -> InUse {
+    InUse::begin(metrics::gauge!(DOOR_CONNECTIONS, "door" => door))
+}
+
+/// Counts a connection at a door that became a tunnel.
+pub fn door_tunnel(door: &'static str) -> InUse {
+    InUse::begin(metrics::gauge!(DOOR_TUNNELS, "door" => door))
+}
+
+/// Counts a connection for requests to this address of a backend.
+pub fn backend_connection(address: &str) -> InUse {
+    InUse::begin(metrics::gauge!(BACKEND_CONNECTIONS, "address" => address.to_owned()))
+}
+
+/// Counts a tunnel to this address of a backend.
+pub fn backend_tunnel(address: &str) -> InUse {
+    InUse::begin(metrics::gauge!(BACKEND_TUNNELS, "address" => address.to_owned()))
 }
 
 /// Counts a request that is no gRPC and was answered so.

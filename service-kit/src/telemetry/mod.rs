@@ -33,7 +33,8 @@ pub use self::{
     ids::Ids,
     log::debug_this_call,
     metrics::{
-        backend_serves, certificates_expire, counted, directory_fresh, mail, operation_step, page,
+        InUse, backend_connection, backend_serves, backend_tunnel, certificates_expire, counted,
+        directory_fresh, door_connection, door_opens, door_tunnel, mail, operation_step, page,
     },
     trace::{inject, traceparent},
 };

@@ -18,6 +18,7 @@ use std::{
 
 use http::{Request, Response};
 use hyper::{body::Incoming, client::conn::http1::SendRequest};
+use service_kit::telemetry::{self, InUse};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
@@ -71,6 +72,11 @@ pub(in crate::forward) struct Lease {
 }
 
 impl Lease {
+    /// Counts the connection as a tunnel.
+    pub(in crate::forward) fn becomes_tunnel(&self) -> InUse {
+        telemetry::backend_tunnel(&self.server.address().to_string())
+    }
+
     /// Keeps the connection for another request, once it is ready for one.
     pub(in crate::forward) fn end(mut self) {
         if self.sender.is_ready() {

@@ -119,10 +119,13 @@ impl Server {
                 .handshake(TokioIo::new(stream))
                 .await
                 .map_err(io::Error::other)?;
+            let counted = telemetry::backend_connection(&self.address.to_string());
             tokio::spawn(async move {
+                // This ends when the connection becomes a tunnel, too, which is counted as such.
                 if let Err(error) = connection.with_upgrades().await {
                     tracing::debug!(%error, "a connection to a backend ended");
                 }
+                drop(counted);
             });
             Ok(sender)
         };

@@ -190,11 +190,16 @@ impl Forwarder {
             head.headers
                 .insert(CONNECTION, HeaderValue::from_static("upgrade"));
             head.headers.insert(UPGRADE, protocol);
+            let counted = (connection.becomes_tunnel(), lease.becomes_tunnel());
             let connection = Arc::clone(connection);
             // The turn is given back: a tunnel may last for days, and is bounded as a connection.
             drop(exchange.take_turn());
             let lasting = way.lasting(whose)?;
-            let held = Held { running, lasting };
+            let held = Held {
+                running,
+                lasting,
+                counted,
+            };
             tokio::spawn(tunnel(upgrade.ours, theirs, connection, held));
             return Ok(Response::from_parts(head, HttpDownload::none()));
         }

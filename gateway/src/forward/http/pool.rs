@@ -15,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use service_kit::{
     peer::{Addresses, CONNECT_WITHIN, Replica, Replicas},
     socket::Socket,
+    telemetry::InUse,
     tls::Tls,
 };
 use tokio::time::{Instant, timeout};
@@ -86,6 +87,14 @@ pub(super) enum Lease {
 }
 
 impl Lease {
+    /// Counts the connection as a tunnel, where these are counted.
+    pub(super) fn becomes_tunnel(&self) -> Option<InUse> {
+        match self {
+            Self::Service(_) => None,
+            Self::Backend(lease) => Some(lease.becomes_tunnel()),
+        }
+    }
+
     /// Keeps the connection for another request, once it is ready for one.
     pub(super) fn end(self) {
         match self {

@@ -8,6 +8,7 @@ use http::{
 };
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use service_kit::telemetry::InUse;
 use tokio::io::copy_bidirectional_with_sizes;
 
 use super::hops::listed;
@@ -60,6 +61,8 @@ pub(super) struct Held {
     pub(super) running: Running,
     /// Its turn among what lasts.
     pub(super) lasting: Option<Turn>,
+    /// What counts it, at its door and at a backend.
+    pub(super) counted: (InUse, Option<InUse>),
 }
 
 /// Carries bytes in both directions until both have ended.
@@ -86,5 +89,5 @@ pub(super) async fn tunnel(
         () = connection.over() => {}
         () = held.running.exchange().over() => {}
     }
-    drop(held.lasting);
+    drop((held.lasting, held.counted));
 }

@@ -3,6 +3,7 @@
 mod client;
 mod leaving;
 mod oddity;
+mod process;
 mod service;
 mod web;
 
@@ -21,6 +22,7 @@ pub(crate) use self::{
     client::{Answer, Client, ask_until, http},
     leaving::Leaving,
     oddity::{Oddity, Oddly},
+    process::Process,
     service::{Event, Service},
     web::Web,
 };
