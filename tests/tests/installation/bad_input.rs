@@ -2,6 +2,10 @@
 //!
 //! Each row of the table has a call, the request, the field that the error must name, and the advice that it must give.
 //! Each request is sent to a whole installation through the admin door, and none of them changes anything.
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "a row of a table reads better without ampersands"
+)]
 
 use hamlet_tests::{
     daemon::{Daemon, Options},
