@@ -115,7 +115,8 @@ async fn ten_thousand_instances_are_listed_in_constant_memory() {
         bytes as u64 / 1024 > 2 * GROWTH,
         "{bytes} bytes would show nothing"
     );
-    let grown = (end.0 - warm.0, end.1 - warm.1);
+    // Kernels add up what their cores have counted only roughly, so that a peak may shrink by some pages.
+    let grown = (end.0.saturating_sub(warm.0), end.1.saturating_sub(warm.1));
     println!("peaks in KiB, command line and server: {warm:?}, then {end:?}");
     assert!(grown.0 < GROWTH, "the command line grew by {} KiB", grown.0);
     assert!(grown.1 < GROWTH, "the server grew by {} KiB", grown.1);
