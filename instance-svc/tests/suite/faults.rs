@@ -14,6 +14,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use futures::StreamExt as _;
@@ -21,13 +22,14 @@ use futures::StreamExt as _;
 use crate::support::{
     Clients, World,
     changes::{ask_for, prepare, require_done, require_undone},
-    failure,
+    failure, hasty,
     steps::{is_head_start_over, step, steps, steps_before},
 };
 use hamlet_proto::{
     google::longrunning::Operation, hamlet::instance::v1::operation_metadata::Phase,
 };
 use instance_svc::{
+    Settings,
     domain::change::ChangeKind,
     operations::{
         Work,
@@ -111,6 +113,19 @@ impl Plan {
         Failpoints::new(move |id, at| plan.sabotage.of(&plan.done, id, at).unwrap_or(Order::Go))
     }
 
+    /// The settings of a replica. What a step leaves that is not undone is removed by the later look, on a busy machine
+    /// before anybody has seen it: where it is to be seen, nobody looks later.
+    fn settings(&self, name: &str, failpoints: Failpoints) -> Settings {
+        let hasty = hasty(name, failpoints);
+        match self.sabotage {
+            Sabotage::Undo(_) => Settings {
+                look_again_after: Duration::from_secs(600),
+                ..hasty
+            },
+            Sabotage::None | Sabotage::Idempotence(_) => hasty,
+        }
+    }
+
     fn require_reached(&self) -> Result<(), String> {
         let reached = self.fault.is_none() || self.reached.load(Ordering::SeqCst);
         reached
@@ -139,8 +154,12 @@ async fn end_of(clients: &Clients, name: &str) -> Result<Operation, String> {
 /// After one fault, a creation ends well, and so does the destruction after it. Nothing is left.
 async fn check_creation(plan: Plan) -> Result<(), String> {
     let world = World::new().await;
-    let healthy = world.replica("healthy", plan.healthy()).await;
-    let faulty = world.replica("faulty", plan.faulty()).await;
+    let healthy = world
+        .replica_with(plan.settings("healthy", plan.healthy()))
+        .await;
+    let faulty = world
+        .replica_with(plan.settings("faulty", plan.faulty()))
+        .await;
     let accepted = faulty
         .ask_to_create_with("a.example", &["b.example"], &["home"], "")
         .await
@@ -170,13 +189,17 @@ async fn check_creation(plan: Plan) -> Result<(), String> {
 /// After one fault, a destruction ends well, and nothing is left.
 async fn check_destruction(plan: Plan) -> Result<(), String> {
     let world = World::new().await;
-    let healthy = world.replica("healthy", plan.healthy()).await;
+    let healthy = world
+        .replica_with(plan.settings("healthy", plan.healthy()))
+        .await;
     let created = healthy
         .ask_to_create_with("a.example", &["b.example"], &["home"], "")
         .await
         .unwrap();
     assert_eq!(failure(&healthy.end_of(&created.name).await), None);
-    let faulty = world.replica("faulty", plan.faulty()).await;
+    let faulty = world
+        .replica_with(plan.settings("faulty", plan.faulty()))
+        .await;
     let name = faulty.ask_to_destroy("a.example").await.unwrap();
     let destroyed = end_of(&healthy, &name).await?;
     plan.require_reached()?;
@@ -189,9 +212,13 @@ async fn check_destruction(plan: Plan) -> Result<(), String> {
 /// After one fault, a change succeeds, and the instance can be destroyed afterwards.
 async fn check_change(plan: Plan) -> Result<(), String> {
     let world = World::new().await;
-    let healthy = world.replica("healthy", plan.healthy()).await;
+    let healthy = world
+        .replica_with(plan.settings("healthy", plan.healthy()))
+        .await;
     let prepared = prepare(&world, &healthy, ChangeKind::Update).await;
-    let faulty = world.replica("faulty", plan.faulty()).await;
+    let faulty = world
+        .replica_with(plan.settings("faulty", plan.faulty()))
+        .await;
     let accepted = ask_for(&faulty, ChangeKind::Update, &prepared.domain)
         .await
         .unwrap();
