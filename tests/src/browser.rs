@@ -73,6 +73,35 @@ impl Page {
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
     }
+
+    /// What the page lacks of the forms that a recording has: their targets, and the names of their fields. Left out are
+    /// fields of what is not built, and those of the original's scripts.
+    ///
+    /// # Panics
+    /// When the recording of a form lacks its target or its fields.
+    #[must_use]
+    pub fn missing_of_forms(&self, recorded: &Value) -> Vec<String> {
+        const LEFT_OUT: [&str; 4] = [
+            "trusted-device-token",
+            "email_verified_code",
+            "password-visibility",
+            "from",
+        ];
+        let mut missing = Vec::new();
+        for form in recorded.as_array().into_iter().flatten() {
+            let target = format!("action=\"{}\"", form["action"].as_str().unwrap());
+            if !self.text.contains(&target) {
+                missing.push(target);
+            }
+            for field in form["fields"].as_array().unwrap() {
+                let name = field["name"].as_str().unwrap();
+                if !LEFT_OUT.contains(&name) && !self.text.contains(&format!("name=\"{name}\"")) {
+                    missing.push(format!("field {name}"));
+                }
+            }
+        }
+        missing
+    }
 }
 
 impl Browser {

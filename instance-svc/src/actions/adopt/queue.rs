@@ -161,15 +161,12 @@ impl Queue {
     pub(super) fn due(&self, limit: usize) -> Vec<Due> {
         let now = Instant::now();
         let table = self.table();
-        let of_rank = |rank| {
-            let those = table.in_order.iter();
-            those
-                .skip_while(move |((its, _), _)| *its < rank)
-                .take_while(move |((its, next), _)| *its == rank && *next <= now)
-        };
-        of_rank(Rank::Urgent)
-            .chain(of_rank(Rank::Usual))
-            .take(limit)
+        // What is urgent is always due, so the order of turns is that of times from the first usual one on.
+        let due = table
+            .in_order
+            .iter()
+            .take_while(|((_, next), _)| *next <= now);
+        due.take(limit)
             .map(|(_, id)| Due {
                 id: id.clone(),
                 heard: table.waiting.get(id).map_or(0, |waiting| waiting.heard),
