@@ -1,6 +1,7 @@
 //! The connections of a door: HTTP/1.1 and HTTP/2 on one port, how many there may be, and their graceful shutdown.
 
 mod connection;
+mod frames;
 mod opening;
 mod places;
 mod workers;

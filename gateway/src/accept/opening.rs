@@ -8,6 +8,8 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
+use super::frames::Frames;
+
 /// The connection preface of HTTP/2 (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -45,6 +47,7 @@ pub(super) async fn protocol<S: AsyncRead + Unpin>(
         next: 0,
         length,
         read: 0,
+        frames: (protocol == Protocol::Http2).then(|| Frames::new(PREFACE.len())),
         socket,
     };
     Ok((protocol, replayed))
@@ -57,6 +60,8 @@ pub(super) struct Replayed<S> {
     length: usize,
     /// What was read since others had their turn, in bytes.
     read: usize,
+    /// What passes, on HTTP/2.
+    frames: Option<Frames>,
     socket: S,
 }
 
@@ -64,38 +69,61 @@ pub(super) struct Replayed<S> {
 /// sender nothing, and tens of thousands of them would be read at once.
 const AT_ONCE: usize = 64 * 1024;
 
-impl<S: AsyncRead + Unpin> AsyncRead for Replayed<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Replayed<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.next < this.length {
-            let left = this.first.get(this.next..this.length).unwrap_or_default();
+        let before = buffer.filled().len();
+        let read = this.poll_bytes(cx, buffer);
+        let new = buffer.filled().get(before..).unwrap_or_default();
+        if let Some(frames) = &mut this.frames
+            && frames.receive(new).is_err()
+        {
+            // The client learns why, if there is room for it. Nobody waits for that.
+            if let Some(goodbye) = frames.goodbye() {
+                let _ = Pin::new(&mut this.socket).poll_write(cx, &goodbye);
+                let _ = Pin::new(&mut this.socket).poll_flush(cx);
+            }
+            return Poll::Ready(Err(io::Error::other("too many frames that carry nothing")));
+        }
+        read
+    }
+}
+
+impl<S: AsyncRead + Unpin> Replayed<S> {
+    fn poll_bytes(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.next < self.length {
+            let left = self.first.get(self.next..self.length).unwrap_or_default();
             let count = left.len().min(buffer.remaining());
             buffer.put_slice(left.get(..count).unwrap_or_default());
-            this.next += count;
+            self.next += count;
             // What has arrived since saves a call.
-            let more = Pin::new(&mut this.socket).poll_read(cx, buffer);
+            let more = Pin::new(&mut self.socket).poll_read(cx, buffer);
             return match more {
                 Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
                 Poll::Ready(Ok(())) | Poll::Pending => Poll::Ready(Ok(())),
             };
         }
-        if this.read >= AT_ONCE {
-            this.read = 0;
+        if self.read >= AT_ONCE {
+            self.read = 0;
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         let before = buffer.filled().len();
-        match Pin::new(&mut this.socket).poll_read(cx, buffer) {
+        match Pin::new(&mut self.socket).poll_read(cx, buffer) {
             Poll::Ready(read) => {
-                this.read += buffer.filled().len() - before;
+                self.read += buffer.filled().len() - before;
                 Poll::Ready(read)
             }
             Poll::Pending => {
-                this.read = 0;
+                self.read = 0;
                 Poll::Pending
             }
         }
@@ -108,7 +136,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Replayed<S> {
         cx: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, buffer)
+        let written = Pin::new(&mut self.socket).poll_write(cx, buffer);
+        if let (Poll::Ready(Ok(written)), Some(frames)) = (&written, &mut self.frames) {
+            frames.send(buffer.get(..*written).unwrap_or_default());
+        }
+        written
     }
 
     fn poll_write_vectored(
@@ -116,7 +148,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Replayed<S> {
         cx: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, buffers)
+        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, buffers);
+        if let (Poll::Ready(Ok(written)), Some(frames)) = (&written, &mut self.frames) {
+            let mut left = *written;
+            for buffer in buffers {
+                let taken = left.min(buffer.len());
+                frames.send(buffer.get(..taken).unwrap_or_default());
+                left -= taken;
+            }
+        }
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

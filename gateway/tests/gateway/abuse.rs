@@ -284,12 +284,12 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A flood of frames that carry nothing ends the connection that it is on, and no other.
-#[tokio::test]
-async fn a_flood_of_empty_data_is_told_to_calm_down() {
-    let world = World::new().await;
-    let client = world.client().await;
-    let mut hostile = TcpStream::connect(world.public).await.unwrap();
+/// GOAWAY, after the last stream, with ENHANCE_YOUR_CALM.
+const CALM: [u8; 8] = [0, 0, 0, 1, 0, 0, 0, 0x0b];
+
+/// A connection of HTTP/2 with one call that goes on.
+async fn connection_with_a_call(world: &World) -> TcpStream {
+    let mut connection = TcpStream::connect(world.public).await.unwrap();
     // POST by http, with literals for the path, the host and two headers (RFC 7541).
     let mut head = vec![0x83, 0x86];
     for (name, value) in [
@@ -305,7 +305,16 @@ async fn a_flood_of_empty_data_is_told_to_calm_down() {
     let mut begin = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     begin.extend(frame(4, 0, 0, &[]));
     begin.extend(frame(1, 4, 1, &head));
-    hostile.write_all(&begin).await.unwrap();
+    connection.write_all(&begin).await.unwrap();
+    connection
+}
+
+/// A flood of frames that carry nothing ends the connection that it is on, and no other.
+#[tokio::test]
+async fn a_flood_of_empty_data_is_told_to_calm_down() {
+    let world = World::new().await;
+    let client = world.client().await;
+    let mut hostile = connection_with_a_call(&world).await;
     let mut heard = Vec::new();
     let mut sent = 0;
     // It ends by itself when it is told to.
@@ -320,12 +329,49 @@ async fn a_flood_of_empty_data_is_told_to_calm_down() {
         }
     }
     assert!(sent < 5000, "the flood went on");
-    // GOAWAY, after the last stream, with ENHANCE_YOUR_CALM.
-    let calm = [0, 0, 0, 1, 0, 0, 0, 0x0b];
     assert!(
-        heard.windows(8).any(|bytes| bytes == calm),
+        heard.windows(8).any(|bytes| bytes == CALM),
         "after {sent}: {heard:?}"
     );
     let answer = client.call("alice.example", "Headers", &[]).await;
     assert_eq!(answer.code(), Code::Ok, "{:?}", answer.status());
+}
+
+/// So does a flood of each kind of frame that opens nothing and carries nothing.
+#[tokio::test]
+async fn a_flood_of_frames_that_carry_nothing_is_told_to_calm_down() {
+    let world = World::new().await;
+    let client = world.client().await;
+    for (name, flood) in [
+        ("PRIORITY", frame(2, 0, 1, &[0, 0, 0, 0, 1])),
+        ("WINDOW_UPDATE", frame(8, 0, 1, &[0, 0, 0, 1])),
+        ("PING", frame(6, 0, 0, &[0; 8])),
+        ("PING that answers nothing", frame(6, 1, 0, &[0; 8])),
+        ("SETTINGS", frame(4, 0, 0, &[])),
+        ("a kind that nobody knows", frame(0xbb, 0, 0, &[])),
+    ] {
+        let hostile = connection_with_a_call(&world).await;
+        let (mut listening, mut sending) = hostile.into_split();
+        // What is heard is read, or answers would hold the flood up.
+        let hearing = tokio::spawn(async move {
+            let mut heard = Vec::new();
+            while let Ok(1..) = listening.read_buf(&mut heard).await {}
+            heard
+        });
+        let many = flood.repeat(100);
+        let mut sent = 0;
+        while sent < 300_000 && sending.write_all(&many).await.is_ok() {
+            sent += 100;
+        }
+        let heard = timeout(SOON, hearing).await;
+        let heard = heard.unwrap_or_else(|_| panic!("{name}: {sent} frames, and nothing ended"));
+        let heard = heard.unwrap();
+        assert!(
+            heard.windows(8).any(|bytes| bytes == CALM),
+            "{name}: nobody said why, after {sent}: {:?}",
+            heard.last_chunk::<40>()
+        );
+        let answer = client.call("alice.example", "Headers", &[]).await;
+        assert_eq!(answer.code(), Code::Ok, "{:?}", answer.status());
+    }
 }

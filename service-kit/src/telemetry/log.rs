@@ -2,7 +2,10 @@
 
 use std::{
     fmt,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use serde_json::{Map, Value, json};
@@ -25,7 +28,7 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use super::ids::Ids;
+use super::{floods::Floods, ids::Ids};
 
 /// The target of the spans of calls. These spans are always enabled: log lines take their ids from them.
 pub(super) const CALL_TARGET: &str = "hamlet::call";
@@ -143,12 +146,15 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Marks {
     }
 }
 
-/// Enables the lines of the settings' filter, and the DEBUG lines of calls that are being debugged.
-pub(super) struct LogFilter(EnvFilter);
+/// Enables the lines of the settings' filter, and the DEBUG lines of calls that are being debugged; of a flood, only a few.
+pub(super) struct LogFilter {
+    settings: EnvFilter,
+    floods: Arc<Floods>,
+}
 
 impl LogFilter {
-    pub(super) const fn new(settings: EnvFilter) -> Self {
-        Self(settings)
+    pub(super) const fn new(settings: EnvFilter, floods: Arc<Floods>) -> Self {
+        Self { settings, floods }
     }
 }
 
@@ -164,7 +170,7 @@ fn may_be_debugged(metadata: &Metadata<'_>) -> bool {
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Filter<S> for LogFilter {
     fn enabled(&self, metadata: &Metadata<'_>, cx: &Context<'_, S>) -> bool {
         is_call(metadata)
-            || Filter::enabled(&self.0, metadata, cx)
+            || Filter::enabled(&self.settings, metadata, cx)
             || (DEBUGGED.load(Ordering::Relaxed) > 0
                 && may_be_debugged(metadata)
                 && cx.lookup_current().is_some_and(|span| {
@@ -176,11 +182,15 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Filter<S> for LogFilter {
                 }))
     }
 
+    fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
+        self.floods.admit(event.metadata())
+    }
+
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
         if is_call(metadata) {
             return Interest::always();
         }
-        let interest = Filter::<S>::callsite_enabled(&self.0, metadata);
+        let interest = Filter::<S>::callsite_enabled(&self.settings, metadata);
         if interest.is_never() && may_be_debugged(metadata) {
             Interest::sometimes()
         } else {
@@ -189,27 +199,27 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Filter<S> for LogFilter {
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Filter::<S>::max_level_hint(&self.0).map(|level| level.max(LevelFilter::DEBUG))
+        Filter::<S>::max_level_hint(&self.settings).map(|level| level.max(LevelFilter::DEBUG))
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, cx: Context<'_, S>) {
-        Filter::on_new_span(&self.0, attributes, id, cx);
+        Filter::on_new_span(&self.settings, attributes, id, cx);
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, cx: Context<'_, S>) {
-        Filter::on_record(&self.0, id, values, cx);
+        Filter::on_record(&self.settings, id, values, cx);
     }
 
     fn on_enter(&self, id: &Id, cx: Context<'_, S>) {
-        Filter::on_enter(&self.0, id, cx);
+        Filter::on_enter(&self.settings, id, cx);
     }
 
     fn on_exit(&self, id: &Id, cx: Context<'_, S>) {
-        Filter::on_exit(&self.0, id, cx);
+        Filter::on_exit(&self.settings, id, cx);
     }
 
     fn on_close(&self, id: Id, cx: Context<'_, S>) {
-        Filter::on_close(&self.0, id, cx);
+        Filter::on_close(&self.settings, id, cx);
     }
 }
 

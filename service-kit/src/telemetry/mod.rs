@@ -6,6 +6,7 @@
 
 mod calls;
 mod error;
+mod floods;
 mod http_code;
 mod ids;
 mod log;
@@ -15,7 +16,7 @@ mod trace;
 use std::{
     io::{self, IsTerminal as _},
     net::SocketAddr,
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
 };
 
 use opentelemetry_sdk::trace::SdkTracerProvider;
@@ -27,6 +28,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
+use self::floods::Floods;
 pub use self::{
     calls::{Call, CallsLayer, Observed, Trace, operation_span},
     error::Error,
@@ -87,6 +89,7 @@ pub struct TelemetryFlags {
 pub struct Telemetry {
     /// `None` when no traces are sent.
     traces: Option<SdkTracerProvider>,
+    floods: Arc<Floods>,
 }
 
 /// The directives of the setting `log`, with those that it leaves out.
@@ -122,7 +125,8 @@ pub async fn init(
     let is_verbose = filter
         .max_level_hint()
         .is_none_or(|level| level > LevelFilter::INFO);
-    let filter = log::LogFilter::new(filter);
+    let floods = Floods::watched();
+    let filter = log::LogFilter::new(filter, Arc::clone(&floods));
     let endpoint = flags.otlp_endpoint.as_deref();
     let traces = endpoint
         .map(|endpoint| trace::provider(name, endpoint))
@@ -156,12 +160,13 @@ pub async fn init(
     if let Some(address) = flags.metrics_listen {
         metrics::show(address, shutdown.clone()).await?;
     }
-    Ok(Telemetry { traces })
+    Ok(Telemetry { traces, floods })
 }
 
 impl Telemetry {
-    /// Sends the remaining traces, for at most one second.
+    /// Sends the remaining traces, for at most one second, and tells which lines of the log were left out.
     pub async fn end(self) {
+        self.floods.tell();
         let Some(traces) = self.traces else {
             return;
         };
