@@ -1,7 +1,11 @@
 //! Traces, metrics and logs of an installation.
 
-use hamlet_proto::hamlet::files::v1::{
-    ListChildrenRequest, files_service_client::FilesServiceClient, list_children_request::Directory,
+use hamlet_proto::hamlet::{
+    files::v1::{
+        ListChildrenRequest, files_service_client::FilesServiceClient,
+        list_children_request::Directory,
+    },
+    instance::v1::{CountInstancesRequest, instance_service_client::InstanceServiceClient},
 };
 use hamlet_tests::{
     cluster::{Cluster, Part},
@@ -9,7 +13,7 @@ use hamlet_tests::{
 };
 use serde_json::Value;
 use test_kit::eventually_blocking;
-use tonic::{Request, transport::Endpoint};
+use tonic::{Code, Request, metadata::MetadataValue, transport::Endpoint};
 
 const DOMAIN: &str = "alice.example";
 /// The example in the W3C recommendation.
@@ -206,6 +210,54 @@ async fn one_request_is_traced_through_the_installation() {
     for shown in [files, instances] {
         assert!(!shown.contains("alice"), "{shown}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_cannot_fill_the_log_of_a_service() {
+    let mut cluster = Cluster::new()
+        .flags(|part| match part {
+            Part::Instances => vec!["--log-format=json".to_owned()],
+            _ => Vec::new(),
+        })
+        .start();
+    let admin = cluster.address(Part::Gateway, 0);
+    let door = Endpoint::from_shared(format!("http://{admin}")).unwrap();
+    let instances = InstanceServiceClient::new(door.connect().await.unwrap());
+    let credential = std::fs::read_to_string(cluster.path("admin-credential")).unwrap();
+    let credential: MetadataValue<_> = format!("Bearer {}", credential.trim()).parse().unwrap();
+    cluster.stop(Part::Database, 0, "KILL");
+    let mut failed = 0;
+    for _ in 0..3 {
+        let asked = (0..40).map(|_| {
+            let mut request = Request::new(CountInstancesRequest::default());
+            let headers = request.metadata_mut();
+            headers.insert("authorization", credential.clone());
+            let mut instances = instances.clone();
+            async move { instances.count_instances(request).await }
+        });
+        for answer in futures::future::join_all(asked).await {
+            assert_eq!(answer.unwrap_err().code(), Code::Unavailable);
+            failed += 1;
+        }
+    }
+    cluster.stop(Part::Instances, 0, "TERM");
+    let lines = lines(&cluster, Part::Instances);
+    let written = lines
+        .iter()
+        .filter(|line| line["fields"]["message"] == "a call failed")
+        .count();
+    // The gateway's own questions fail, too.
+    let left_out: u64 = lines
+        .iter()
+        .filter(|line| line["fields"]["target_of_lines"] == "service_kit::status")
+        .map(|line| line["fields"]["unseen"].as_u64().unwrap())
+        .sum();
+    let left_out = usize::try_from(left_out).unwrap();
+    assert!(written >= 30, "{written} of {failed}");
+    assert!(
+        left_out > 0 && written + left_out >= failed,
+        "{written} and {left_out} of {failed}"
+    );
 }
 
 #[test]
