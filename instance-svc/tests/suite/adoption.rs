@@ -188,6 +188,47 @@ async fn an_instance_destroyed_during_its_adoption_is_not_adopted() {
     }
 }
 
+/// A name may be given up during a look at its instance: here after the documents were read, and before the claims are.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alias_given_up_during_a_look_is_not_claimed_again() {
+    let world = World::new().await;
+    if !world.is_embedded() {
+        return;
+    }
+    let replica = world.replica("one", Failpoints::default()).await;
+    assert_eq!(failure(&replica.create("a.example").await.unwrap()), None);
+    let with_alias = Instance {
+        domain_aliases: vec!["x.example".to_owned()],
+        ..Instance::default()
+    };
+    let changed = replica
+        .update("a.example", &["domain_aliases"], with_alias)
+        .await;
+    assert_eq!(failure(&changed.unwrap()), None);
+    // The look at that change is over.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let struck = world.faults().struck();
+    let slow = Fault::Delay(Duration::from_secs(2));
+    world
+        .faults()
+        .add(Rule::once("POST", "%2Fhamlet-claims/_all_docs", slow));
+    let french = Instance {
+        locale: "fr".to_owned(),
+        ..Instance::default()
+    };
+    let changed = replica.update("a.example", &["locale"], french).await;
+    assert_eq!(failure(&changed.unwrap()), None);
+    eventually("the look is slow", async || {
+        world.faults().struck() > struck
+    })
+    .await;
+    let none = Instance::default();
+    let changed = replica.update("a.example", &["domain_aliases"], none).await;
+    assert_eq!(failure(&changed.unwrap()), None);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(failure(&replica.create("x.example").await.unwrap()), None);
+}
+
 /// Changes fields as other software does, reading again after a lost write.
 async fn change_until_won(world: &World, id: &str, fields: Value) {
     loop {

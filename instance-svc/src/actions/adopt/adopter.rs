@@ -200,6 +200,9 @@ impl Adopter {
         let (Some(document), Some(record)) = (document, record) else {
             return Ok(Checked::Done);
         };
+        // The instance may have given up a name since the list was read. Nobody would release its claim again.
+        let wanted = document.body.wanted();
+        missing.retain(|name| wanted.iter().any(|wanted| wanted.id == name.id));
         let mut following = record.body.following(&document.body);
         if following.email.is_none() {
             following.email = Some(self.email(&document.body).await?);
