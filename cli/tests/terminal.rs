@@ -214,6 +214,30 @@ fn a_list_or_check_of_nothing_says_so() {
 }
 
 #[test]
+fn a_header_is_that_of_a_table_alone() {
+    let fake = Server::start(Script {
+        instances: vec![instance("bob.example")],
+        ..Script::default()
+    });
+    for (format, headers) in [
+        ("table", 1),
+        ("csv", 1),
+        ("json", 0),
+        ("yaml", 0),
+        ("name", 0),
+    ] {
+        let line = format!("hamlet instances ls -o {format}");
+        let (code, screen) = Terminal::run(&fake, &line).end();
+        assert_eq!(code, Some(0), "{screen}");
+        let found = screen.lines().filter(|line| {
+            let line = line.to_lowercase();
+            line.contains("domain") && line.contains("locale") && !line.contains("bob.example")
+        });
+        assert_eq!(found.count(), headers, "{format}: {screen}");
+    }
+}
+
+#[test]
 fn progress_is_shown_step_by_step() {
     let at = |done: usize, phase: Phase, queue: Option<i32>, error: &str| {
         let steps = ["claims", "databases"]

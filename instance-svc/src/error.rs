@@ -49,6 +49,9 @@ pub enum Error {
          that are there"
     )]
     NoSuchOperation(String),
+    /// No context has the name.
+    #[error("no context is called {0}; `hamlet contexts ls` shows those that exist")]
+    NoSuchContext(String),
     /// The name is an alias where the main domain is needed.
     #[error("{alias} is an alias of {domain}; name the main domain")]
     Alias {
@@ -330,6 +333,7 @@ impl ServiceError for Error {
                 (Code::NotFound, "INSTANCE_NOT_FOUND")
             }
             Self::NoSuchOperation(_) => (Code::NotFound, "OPERATION_NOT_FOUND"),
+            Self::NoSuchContext(_) => (Code::NotFound, "CONTEXT_NOT_FOUND"),
             Self::Alias { .. } => (Code::InvalidArgument, "NAME_IS_ALIAS"),
             Self::NameTaken { .. } => (Code::AlreadyExists, "NAME_TAKEN"),
             Self::Busy { .. } => (Code::Aborted, "INSTANCE_BUSY"),

@@ -46,7 +46,8 @@ use crate::{
     subcommand_required = true,
     max_term_width = 120,
     after_help = "Examples:
-  hamlet instances add bob.localhost:8080 --locale de --apps home --public-name Bob
+  hamlet instances add bob.localhost:8080 --locale de --apps home \\
+      --public-name Bob
   hamlet instances ls -o json | jq -r .domain
   hamlet files tree bob.localhost:8080
   hamlet status"
@@ -93,7 +94,7 @@ enum Command {
     #[command(subcommand)]
     Apps(apps::Apps),
     /// See, install, update and remove konnectors, which the original runs.
-    #[command(subcommand, visible_alias = "konnector")]
+    #[command(subcommand, visible_alias = "konnector", mut_subcommands = of_konnectors)]
     Konnectors(apps::Apps),
     #[command(subcommand)]
     Contexts(contexts::Contexts),
@@ -104,6 +105,21 @@ enum Command {
     Use(use_server::Use),
     Completions(completions::Completions),
     Man(man::Man),
+}
+
+/// A command of `hamlet apps`, with the examples of `hamlet konnectors`.
+fn of_konnectors(command: clap::Command) -> clap::Command {
+    let help = command.get_after_help().map(ToString::to_string);
+    match help {
+        Some(help) => command.after_help(
+            help.replace("hamlet apps ", "hamlet konnectors ")
+                .replace(" home", " bank")
+                .replace("//home/", "//bank/")
+                .replace("drive/stable --slug files", "bank/beta --slug bank")
+                .replace(" bank --source", " bank \\\n      --source"),
+        ),
+        None => command,
+    }
 }
 
 impl Command {
@@ -146,6 +162,12 @@ mod tests {
                 .get_after_help()
                 .map(ToString::to_string)
                 .unwrap_or_default();
+            for line in help.lines() {
+                // A terminal of this width breaks longer ones, and half of a command would be pasted.
+                assert!(line.len() < 80, "{line}");
+            }
+            // A command may go on in the next line.
+            let help = help.replace("\\\n", " ");
             for line in help.lines().map(str::trim) {
                 let Some(line) = line.split(['|', '>']).next() else {
                     continue;

@@ -25,7 +25,7 @@ use crate::{
 #[derive(Args, Debug)]
 #[command(
     name = "use",
-    after_help = "Examples:\n  hamlet use\n  hamlet use production --url http://127.0.0.1:6060 --credential /etc/hamlet/credential\n  hamlet use production\n  hamlet use --none"
+    after_help = "Examples:\n  hamlet use\n  hamlet use production --url http://127.0.0.1:6060 \\\n      --credential /etc/hamlet/credential\n  hamlet use production\n  hamlet use --none"
 )]
 pub(crate) struct Use {
     /// The name of the installation.

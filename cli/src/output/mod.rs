@@ -139,10 +139,17 @@ impl ListPrinter {
         Self {
             format,
             // Programs read rows without a header, and whole cells.
-            table: Table::new(columns, io::stdout().is_terminal()).fitting(table::width()),
+            table: Table::new(columns, format.is_table() && io::stdout().is_terminal())
+                .fitting(table::width()),
             header: columns.iter().map(|name| (*name).to_owned()).collect(),
             items: 0,
         }
+    }
+
+    /// The list, whose last column is a sentence: at a terminal it goes on in further lines, and nothing is cut off it.
+    pub(crate) fn with_sentences(mut self) -> Self {
+        self.table = self.table.with_sentences();
+        self
     }
 
     /// Ends the list: says at a terminal when there was nothing in it.

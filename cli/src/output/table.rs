@@ -14,13 +14,15 @@ pub(crate) struct Table {
     rows: Vec<Vec<String>>,
     /// The width that lines may have; cells are cut so that they fit.
     fit: Option<usize>,
+    /// Whether the last column goes on in further lines instead of being cut.
+    has_sentences: bool,
 }
 
 /// The gap between two columns.
 const GAP: usize = 2;
 
-/// No column is cut below this width.
-const NARROWEST: usize = 8;
+/// No column is cut below this width: `onboarding` and `onboarded` have to differ.
+const NARROWEST: usize = 11;
 
 /// The width of the terminal; `None` when standard output is none.
 pub(crate) fn width() -> Option<usize> {
@@ -48,6 +50,22 @@ fn cut(text: &str, width: usize) -> String {
     short
 }
 
+/// A text in lines of at most `width` columns, broken between words; a longer word is a line of its own.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.width() + 1 + word.width() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 impl Table {
     /// A table with these columns. The header is printed only `with_header`.
     pub(crate) fn new(columns: &[&str], with_header: bool) -> Self {
@@ -55,6 +73,7 @@ impl Table {
             widths: vec![0; columns.len()],
             rows: Vec::new(),
             fit: None,
+            has_sentences: false,
         };
         if with_header {
             table.push(columns.iter().map(|name| name.to_uppercase()).collect());
@@ -65,6 +84,14 @@ impl Table {
     /// The table with lines of at most this width.
     pub(crate) fn fitting(self, width: Option<usize>) -> Self {
         Self { fit: width, ..self }
+    }
+
+    /// The table, whose last column is a sentence that is not cut.
+    pub(crate) fn with_sentences(self) -> Self {
+        Self {
+            has_sentences: true,
+            ..self
+        }
     }
 
     /// The widths of the columns. Where a line would be too long, the widest give way, except the first one: it says what
@@ -113,8 +140,12 @@ impl Table {
         let widths = self.fitted();
         for row in self.rows.drain(..) {
             let last = row.len().saturating_sub(1);
+            let before: usize = widths.iter().take(last).map(|width| width + GAP).sum();
             for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
                 let cell = match self.fit {
+                    Some(_) if column == last && self.has_sentences => {
+                        wrapped(cell, *width).join(&format!("\n{}", " ".repeat(before)))
+                    }
                     Some(_) if column > 0 => cut(cell, *width),
                     _ => cell.clone(),
                 };
@@ -199,6 +230,21 @@ mod tests {
         );
         assert!(lines[1].width() <= 30, "{text}");
         assert_eq!(text.matches('…').count(), 2, "{text}");
+    }
+
+    #[test]
+    fn a_sentence_goes_on_below_itself() {
+        let mut table = Table::new(&["a", "b"], false)
+            .fitting(Some(24))
+            .with_sentences();
+        table.push(vec![
+            "backend".to_owned(),
+            "it does not answer: connection refused".to_owned(),
+        ]);
+        assert_eq!(
+            table.take(),
+            "backend  it does not\n         answer:\n         connection\n         refused\n"
+        );
     }
 
     #[test]

@@ -76,10 +76,7 @@ pub(crate) async fn check_context(
     domain: &str,
 ) -> Result<Checked, Error> {
     if !contexts.knows(name) {
-        return Err(Error::Field(InvalidField {
-            field: "name".to_owned(),
-            wrong: format!("{name:?} is no context; `hamlet contexts ls` shows those that exist"),
-        }));
+        return Err(Error::NoSuchContext(name.to_owned()));
     }
     let name = if name.is_empty() { DEFAULT } else { name };
     let context = contexts.get(name);

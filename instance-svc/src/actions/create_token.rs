@@ -52,8 +52,8 @@ impl Wanted {
         let wrong = match self.audience.life() {
             None => "cannot be chosen: a token for refreshing does not expire".to_owned(),
             Some(usual) if life > usual => format!(
-                "is too long; a token of this kind lives {} s at most",
-                usual.as_secs()
+                "is too long; a token of this kind lives {} at most",
+                humantime::format_duration(usual)
             ),
             Some(_) if life < Duration::from_secs(1) => {
                 "is shorter than a second; give a time such as 600s".to_owned()

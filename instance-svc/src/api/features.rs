@@ -180,6 +180,10 @@ impl FeatureService for Features {
         let context = context_named(&request.context)?;
         let found = self.0.store.flags(FlagsOf::Context(context)).await;
         let flags = found.map_err(Error::from)?.map(|found| found.body);
+        // Flags of a context can be set before it is configured.
+        if flags.is_none() && !self.0.contexts.knows(context) {
+            return Err(Error::NoSuchContext(context.to_owned()).into());
+        }
         let flags = flags.unwrap_or_default();
         Ok(Response::new(self.context_flags(context, &flags)))
     }

@@ -21,7 +21,7 @@ use crate::{
 #[derive(Args, Debug)]
 #[command(
     visible_alias = "add",
-    after_help = "Examples:\n  hamlet apps install bob.localhost:8080 home\n  hamlet apps install bob.localhost:8080 registry://drive/stable --slug files\n  hamlet apps install --all-domains home\n  hamlet konnectors install bob.localhost:8080 registry://bank/stable"
+    after_help = "Examples:\n  hamlet apps install bob.localhost:8080 home\n  hamlet apps install bob.localhost:8080 registry://drive/stable --slug files\n  hamlet apps install --all-domains home"
 )]
 pub(crate) struct Install {
     /// The instance's domain (not with --all-domains), and the app: a slug, or an address (file://, http://, https://,

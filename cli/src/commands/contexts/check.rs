@@ -52,7 +52,8 @@ impl Check {
                     .await
             })
             .await?;
-        let mut list = ListPrinter::new(global.output, &["what", "state", "found"]);
+        let mut list =
+            ListPrinter::new(global.output, &["what", "state", "found"]).with_sentences();
         let mut problems = 0;
         for finding in &checked.findings {
             let state = match finding.verdict() {

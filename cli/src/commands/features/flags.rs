@@ -16,7 +16,7 @@ use crate::{
 #[derive(Args, Debug)]
 #[command(
     visible_alias = "flag",
-    after_help = "Examples:\n  hamlet features flags bob.localhost:8080\n  hamlet features flags bob.localhost:8080 drive.office=true upload.limit=5 --remove old.flag"
+    after_help = "Examples:\n  hamlet features flags bob.localhost:8080\n  hamlet features flags bob.localhost:8080 drive.office=true upload.limit=5 \\\n      --remove old.flag"
 )]
 pub(crate) struct Flags {
     #[command(flatten)]

@@ -19,7 +19,7 @@ use crate::{
 #[derive(Args, Debug)]
 #[command(
     visible_alias = "context",
-    after_help = "Examples:\n  hamlet features ratio default\n  hamlet features ratio default drive.office=0.1:true drive.office=0.2:false --remove old.flag"
+    after_help = "Examples:\n  hamlet features ratio default\n  hamlet features ratio default drive.office=0.1:true drive.office=0.2:false \\\n      --remove old.flag"
 )]
 pub(crate) struct Ratio {
     /// The context.

@@ -52,6 +52,9 @@ impl Show {
             ("defaults", object(&listed.default_flags)),
         ];
         let text = described(&flags, &sources);
+        if text.is_empty() && global.output.is_table() {
+            output::say(&format!("{} has no flags", self.domain));
+        }
         let sources: Map<String, Value> = sources
             .into_iter()
             .map(|(name, flags)| (name.to_owned(), flags.into()))

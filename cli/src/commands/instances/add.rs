@@ -35,7 +35,7 @@ use crate::{
 #[command(
     defer(adapt_fields),
     visible_alias = "create",
-    after_help = "Examples:\n  hamlet instances add bob.localhost:8080\n  hamlet instances add bob.localhost:8080 --locale de --apps home --public-name Bob --email bob@example.org\n  hamlet instances add eve.example.org --apps home,file:///srv/apps/notes --disk-quota 10GB\n  hamlet instances add eve.example.org --settings offer:freemium,partner:acme --domain-aliases www.eve.example.org --dry-run"
+    after_help = "Examples:\n  hamlet instances add bob.localhost:8080\n  hamlet instances add bob.localhost:8080 --locale de --apps home \\\n      --public-name Bob --email bob@example.org\n  hamlet instances add eve.example.org --apps home,file:///srv/apps/notes \\\n      --disk-quota 10GB\n  hamlet instances add eve.example.org \\\n      --settings offer:freemium,partner:acme \\\n      --domain-aliases www.eve.example.org --dry-run"
 )]
 pub(crate) struct Add {
     /// The domain, with its port when it has one.

@@ -20,7 +20,7 @@ use crate::{
 /// With `-o json`, its secret and the token with which it may change its registration are printed, too; they are told here only.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  hamlet instances client-oauth bob.localhost:8080 https://reader.example/callback Reader org.example.reader"
+    after_help = "Examples:\n  hamlet instances client-oauth bob.localhost:8080 \\\n      https://reader.example/callback Reader org.example.reader"
 )]
 pub(crate) struct ClientOauth {
     /// The domain or an alias.

@@ -22,7 +22,7 @@ const ROWS_ALIGNED: u64 = 200;
 /// wrong, a terminal is told so.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  hamlet instances fsck bob.localhost:8080\n  hamlet instances fsck bob.localhost:8080 --index-integrity --fail-fast --json"
+    after_help = "Examples:\n  hamlet instances fsck bob.localhost:8080\n  hamlet instances fsck bob.localhost:8080 --index-integrity --fail-fast \\\n      --json"
 )]
 pub(crate) struct Fsck {
     /// The domain or an alias.
@@ -59,7 +59,7 @@ impl Fsck {
                     .await
             })
             .await?;
-        let mut list = ListPrinter::new(format, &["what", "where", "id", "more"]);
+        let mut list = ListPrinter::new(format, &["what", "where", "id", "more"]).with_sentences();
         let mut found: u64 = 0;
         let checks = format!("checking {}", clean(&self.domain));
         while let Some(finding) = waiting::shown(&checks, findings.next()).await {

@@ -23,7 +23,7 @@ use crate::{
 #[command(
     defer(adapt_fields),
     visible_alias = "update",
-    after_help = "Examples:\n  hamlet instances modify bob.localhost:8080 --locale fr --tz Europe/Paris\n  hamlet instances modify bob.localhost:8080 --settings context:foo,offer:premium --unset phone,settings.partner\n  hamlet instances modify bob.localhost:8080 --blocked --blocking-reason PAYMENT_FAILED\n  hamlet instances modify bob.localhost:8080 --lock"
+    after_help = "Examples:\n  hamlet instances modify bob.localhost:8080 --locale fr --tz Europe/Paris\n  hamlet instances modify bob.localhost:8080 \\\n      --settings context:foo,offer:premium --unset phone,settings.partner\n  hamlet instances modify bob.localhost:8080 --blocked \\\n      --blocking-reason PAYMENT_FAILED\n  hamlet instances modify bob.localhost:8080 --lock"
 )]
 pub(crate) struct Modify {
     #[command(flatten)]

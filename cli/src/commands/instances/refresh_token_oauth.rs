@@ -13,7 +13,7 @@ use crate::{
 /// Print an OAuth client's refresh token. It is a secret, and does not expire.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  hamlet instances refresh-token-oauth bob.localhost:8080 0198f3c2 io.cozy.files"
+    after_help = "Examples:\n  hamlet instances refresh-token-oauth bob.localhost:8080 0198f3c2 \\\n      io.cozy.files"
 )]
 pub(crate) struct RefreshTokenOauth {
     /// The domain or an alias.

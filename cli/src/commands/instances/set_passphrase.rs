@@ -27,7 +27,7 @@ use crate::{
 /// passphrase if that is read there too.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  hamlet instances set-passphrase bob.localhost:8080\n  hamlet instances set-passphrase bob.localhost:8080 --passphrase-file ./passphrase"
+    after_help = "Examples:\n  hamlet instances set-passphrase bob.localhost:8080\n  hamlet instances set-passphrase bob.localhost:8080 \\\n      --passphrase-file ./passphrase"
 )]
 pub(crate) struct SetPassphrase {
     #[command(flatten)]

@@ -13,7 +13,7 @@ use crate::{
 /// Print a token by which the command line may use an instance. It is a secret, and lives 30 minutes.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  hamlet instances token-cli bob.localhost:8080 io.cozy.files io.cozy.contacts:GET"
+    after_help = "Examples:\n  hamlet instances token-cli bob.localhost:8080 io.cozy.files \\\n      io.cozy.contacts:GET"
 )]
 pub(crate) struct TokenCli {
     /// The domain or an alias.

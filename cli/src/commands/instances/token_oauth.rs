@@ -14,7 +14,7 @@ use crate::{
 /// Print an OAuth client's access token. It is a secret.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  hamlet instances token-oauth bob.localhost:8080 0198f3c2 io.cozy.files --expire 1h"
+    after_help = "Examples:\n  hamlet instances token-oauth bob.localhost:8080 0198f3c2 io.cozy.files \\\n      --expire 1h"
 )]
 pub(crate) struct TokenOauth {
     /// The domain or an alias.
