@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::document::{
-    Document, Leaf, REMOVED, Rev, WITHDRAWN, Write, decode, decode_leaves, encode, split,
+    ABOVE_MARK, Document, Leaf, MARK, REMOVED, Rev, WITHDRAWN, Write, decode, decode_leaves,
+    encode, split,
 };
 use crate::error::{Call, Result};
 use crate::names::{DbName, encode_document_id};
@@ -174,17 +175,29 @@ impl Database {
         write_outcome(&call, &self.couch.transport.send_once(&request).await?)
     }
 
-    /// Writes the marked tombstone of a document whose id is never used again. Without `rev` it is the first
-    /// revision; the outcome for a document that exists or has existed is then [`Write::Conflict`].
-    pub(crate) async fn write_removal(&self, id: &str, rev: Option<&Rev>) -> Result<Write> {
+    /// Writes the tombstone of a document whose id is never used again.
+    pub(crate) async fn write_removal(&self, id: &str, rev: &Rev) -> Result<Write> {
         let call = self.call("remove document");
-        let mut tombstone = json!({ "_id": id, "_deleted": true, REMOVED: true });
-        if let (Some(rev), Some(members)) = (rev, tombstone.as_object_mut()) {
-            members.insert("_rev".to_owned(), json!(rev));
-        }
+        let tombstone = json!({ "_id": id, "_rev": rev, "_deleted": true, REMOVED: true });
         let request =
             Request::new(&call, Method::PUT, self.path(&encode_document_id(id)?)).json(&tombstone);
         write_outcome(&call, &self.couch.transport.send_once(&request).await?)
+    }
+
+    /// Writes the mark beside the tree of a document whose id is never used again, and where it `is_alone` a tombstone that
+    /// wins over it. Returns whether a majority of the nodes has it.
+    pub(crate) async fn write_mark(&self, id: &str, is_alone: bool) -> Result<bool> {
+        let call = self.call("mark removed document");
+        let tombstone = |rev| json!({ "_id": id, "_rev": rev, "_deleted": true, REMOVED: true });
+        let above = is_alone.then(|| tombstone(ABOVE_MARK));
+        let documents: Vec<Value> = above.into_iter().chain([tombstone(MARK)]).collect();
+        let request = Request::new(&call, Method::POST, self.path("_bulk_docs"))
+            .json(&json!({ "new_edits": false, "docs": documents }));
+        let response = self.couch.transport.send_idempotent(&request).await?;
+        let status = response.status;
+        // Only failures are listed.
+        let failed: Vec<Value> = response.success(&call)?.json(&call)?;
+        Ok(status == StatusCode::CREATED && failed.is_empty())
     }
 
     /// All leaves of the document's revision tree, tombstones included, as a majority of the nodes has

@@ -129,6 +129,19 @@ impl Leaf {
     }
 }
 
+impl Leaf {
+    /// Whether this leaf is the mark beside the tree of a document that was removed for good.
+    pub(crate) fn is_mark(&self) -> bool {
+        self.rev.as_str() == MARK && self.is_removal()
+    }
+}
+
+/// The revision of the mark beside the tree of a document that was removed for good: of the first generation, with the
+/// lowest hash, so that every other tombstone wins over it.
+pub(crate) const MARK: &str = "1-00000000000000000000000000000000";
+/// The revision of the tombstone that wins over [`MARK`] where a document has no other: with the highest hash.
+pub(crate) const ABOVE_MARK: &str = "1-ffffffffffffffffffffffffffffffff";
+
 /// The member that marks the tombstone of a lost race.
 pub(crate) const WITHDRAWN: &str = "withdrawn";
 /// The member that marks the tombstone of a document whose id is never used again.

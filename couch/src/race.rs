@@ -62,8 +62,11 @@ pub(crate) trait DocumentStore: Sync {
     fn put(&self, rev: Option<&Rev>, body: &Value) -> impl Future<Output = Result<Write>> + Send;
     fn delete(&self, rev: &Rev) -> impl Future<Output = Result<Write>> + Send;
     fn withdraw(&self, rev: &Rev) -> impl Future<Output = Result<Write>> + Send;
-    /// Writes the tombstone of a removal for good: as the successor of `rev`, or as the first revision.
-    fn remove(&self, rev: Option<&Rev>) -> impl Future<Output = Result<Write>> + Send;
+    /// Writes the tombstone of a removal for good, as the successor of `rev`.
+    fn remove(&self, rev: &Rev) -> impl Future<Output = Result<Write>> + Send;
+    /// Writes the mark of a removal for good beside the tree, and where it `is_alone` a tombstone that wins over it.
+    /// Returns whether a majority of the nodes has it.
+    fn mark(&self, is_alone: bool) -> impl Future<Output = Result<bool>> + Send;
     fn leaves(&self) -> impl Future<Output = Result<Vec<Leaf>>> + Send;
 }
 
@@ -177,8 +180,11 @@ impl DocumentStore for StoredDocument<'_> {
     async fn withdraw(&self, rev: &Rev) -> Result<Write> {
         self.database.withdraw(self.id, rev).await
     }
-    async fn remove(&self, rev: Option<&Rev>) -> Result<Write> {
+    async fn remove(&self, rev: &Rev) -> Result<Write> {
         self.database.write_removal(self.id, rev).await
+    }
+    async fn mark(&self, is_alone: bool) -> Result<bool> {
+        self.database.write_mark(self.id, is_alone).await
     }
     async fn leaves(&self) -> Result<Vec<Leaf>> {
         self.database.leaves(self.id).await
@@ -294,10 +300,10 @@ impl Database {
         compare_and_delete(&document, &context, rev, Deletion::ForGood).await
     }
 
-    /// Removes a document whose id is never used again: deletes every live leaf, with a tombstone that is marked.
+    /// Removes a document whose id is never used again: deletes every live leaf, and writes a mark beside the tree.
     /// A leaf that a node brings back later, because it was away, is known by the mark
-    /// ([`Database::get_unless_removed`]). A document that does not exist gets such a tombstone, too. Idempotent.
-    /// Returns whether there was a live leaf.
+    /// ([`Database::get_unless_removed`]), and so is one that a node writes later, because it hung. A document that does
+    /// not exist gets a mark, too. Idempotent. Returns whether there was a live leaf.
     ///
     /// # Errors
     /// The last transient error if a live leaf may remain.

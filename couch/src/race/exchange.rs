@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::removal::mark_removed;
 use super::{DocumentStore, Exchange, RaceContext, keep_transient, rank, withdraw_spares};
 use crate::document::{Leaf, Rev, Write};
 use crate::error::{Error, Result};
@@ -179,12 +180,25 @@ pub(crate) async fn compare_and_delete(
     base: &Rev,
     deletion: Deletion,
 ) -> Result<Exchange> {
+    let outcome = delete_successor(store, context, base, deletion).await?;
+    if deletion == Deletion::ForGood && outcome != Exchange::Lost {
+        mark_removed(store, context).await?;
+    }
+    Ok(outcome)
+}
+
+async fn delete_successor(
+    store: &impl DocumentStore,
+    context: &RaceContext<'_>,
+    base: &Rev,
+    deletion: Deletion,
+) -> Result<Exchange> {
     let mut last = None;
     let mut unanswered = false;
     loop {
         let deleted = match deletion {
             Deletion::Plain => store.delete(base).await,
-            Deletion::ForGood => store.remove(Some(base)).await,
+            Deletion::ForGood => store.remove(base).await,
         };
         let open = match keep_transient(deleted, &mut last)? {
             Some(Write::Committed(rev)) => return Ok(Exchange::Won(rev)),

@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use super::{DocumentStore, RaceContext, rank};
-use crate::document::{Leaf, REMOVED, Rev, WITHDRAWN, Write};
+use crate::document::{ABOVE_MARK, Leaf, MARK, REMOVED, Rev, WITHDRAWN, Write};
 use crate::error::{Call, Error, Result};
 use crate::random::Random;
 
@@ -296,8 +296,26 @@ impl DocumentStore for Cluster {
         self.write(Some(rev), true, &json!({ WITHDRAWN: true }))
             .await
     }
-    async fn remove(&self, rev: Option<&Rev>) -> Result<Write> {
-        self.write(rev, true, &json!({ REMOVED: true })).await
+    async fn remove(&self, rev: &Rev) -> Result<Write> {
+        self.write(Some(rev), true, &json!({ REMOVED: true })).await
+    }
+    async fn mark(&self, is_alone: bool) -> Result<bool> {
+        sleep(self.random.millis(0, 25)).await;
+        let mut nodes = self.nodes.lock().unwrap();
+        let mut votes = 0;
+        for node in nodes.iter_mut().filter(|node| node.up) {
+            let above = is_alone.then_some(ABOVE_MARK);
+            for rev in above.into_iter().chain([MARK]) {
+                let edit = Edit {
+                    parent: None,
+                    deleted: true,
+                    body: json!({ REMOVED: true }),
+                };
+                node.tree.0.insert(rev.to_owned(), edit);
+            }
+            votes += 1;
+        }
+        Ok(votes >= 2)
     }
     async fn leaves(&self) -> Result<Vec<Leaf>> {
         sleep(self.random.millis(0, 25)).await;

@@ -282,3 +282,40 @@ async fn a_compare_and_set_fails_at_another_revision() {
         server.clean().await;
     }
 }
+
+/// A node hangs with the first write of a document, and executes it after the document was removed for good.
+#[tokio::test]
+async fn a_write_that_arrives_after_a_removal_is_removed_again() {
+    for server in TestServer::all().await {
+        let database = server.database("notes").await;
+        for (id, lived) in [("lived", true), ("never-lived", false), ("deleted", true)] {
+            if lived {
+                let written = database.put(id, None, &note("a")).await.unwrap();
+                let rev = written.committed().unwrap();
+                if id == "deleted" {
+                    let deleted = database.compare_and_delete(id, &rev).await;
+                    assert!(matches!(deleted.unwrap(), Exchange::Won(_)));
+                }
+            }
+            let had_leaf = database.remove_for_good(id).await.unwrap();
+            assert_eq!(had_leaf, id == "lived", "{id}");
+            assert!(!database.remove_for_good(id).await.unwrap(), "{id}");
+            for time in 0..3 {
+                let late = database.put(id, None, &note("a")).await.unwrap();
+                assert!(late.committed().is_some(), "{id}");
+                let read = database.get_unless_removed::<Note>(id).await.unwrap();
+                assert_eq!(read, None, "{id}: {time}");
+                let leaves = database.leaves(id).await.unwrap();
+                assert!(leaves.iter().all(|leaf| leaf.deleted), "{id}: {leaves:?}");
+            }
+        }
+        let written = database.put("exact", None, &note("a")).await.unwrap();
+        let rev = written.committed().unwrap();
+        let removed = database.compare_and_remove("exact", &rev).await.unwrap();
+        assert!(matches!(removed, Exchange::Won(_)));
+        let late = database.put("exact", None, &note("a")).await.unwrap();
+        assert!(late.committed().is_some());
+        let read = database.get_unless_removed::<Note>("exact").await.unwrap();
+        assert_eq!(read, None);
+    }
+}

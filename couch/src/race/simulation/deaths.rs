@@ -33,6 +33,15 @@ async fn live_and_die(seed: u64, end: End) -> (Cluster, Vec<Leaf>) {
     for writer in 0..cluster.pick(3) {
         let _outcome = cluster.put(None, &json!({ "writer": writer })).await;
     }
+    // A node hangs with the write of a writer that gives up, and goes on later, perhaps after the end of the document.
+    if cluster.pick(3) == 0 {
+        let (hung, after) = (cluster.clone(), cluster.random.millis(10, 4000));
+        tokio::spawn(async move {
+            sleep(after).await;
+            hung.coordinate(None, false, json!({ "writer": "late" }))
+                .await;
+        });
+    }
     let context = context(&cluster.random);
     let made = claim(&cluster, &context, &json!({ "writer": 7 }), |_| Ok(false))
         .await
