@@ -121,7 +121,14 @@ user = \"admin\"
 password_file = \"/run/secrets/couch-one\"
 ```
 
-Tables have no flags. What a file holds that nobody knows, or that cannot be used, is told at the start, with its line.
+Tables have no flags. An unknown key, and a value of a wrong form, end the start with a message that names the file and the
+line. A relative path counts from the folder in which the program was started, not from that of the file. What a path leads
+to is tried by whoever needs it:
+
+| path | when it is tried |
+|---|---|
+| the files of the program's own credentials and certificates, `password_file` of `[[couch-clusters]]` and of `mail` | at the start, which ends when a file cannot be read; the message names the setting |
+| `storage`, `admin_backend_password_file` | when they are used; `hamlet contexts check NAME` tries them |
 
 | key of `[contexts.NAME]` | default | meaning |
 |---|---|---|
@@ -152,13 +159,14 @@ among those that take new instances. The instance keeps the position, counted fr
 end. The server of `--couchdb` always holds what belongs to the whole installation (`global/…`); without a list it holds
 the instances too. Every service needs the same list.
 
-`PROGRAM health`, with the same environment and the same flags, says in one line whether the running program serves. It exits
-with 0 if it does, and with 1 if it does not. The flags follow the word; those of embedded-couchdb come before it.
+`PROGRAM health` says in one line whether the running program serves. It exits with 0 if it does, and with 1 if it does not. It
+takes the environment and the flags of the program; the flags follow the word. `embedded-couchdb health` needs `--listen` alone,
+before the word or after it; its other flags may only come before the word.
 
 The administrator of embedded-couchdb is set in the environment only: `HAMLET_COUCHDB_USER` or `HAMLET_COUCHDB_USER_FILE`, and
 `HAMLET_COUCHDB_PASSWORD` or `HAMLET_COUCHDB_PASSWORD_FILE`. The command line reads `HAMLET_SERVER`,
-`HAMLET_CREDENTIAL_FILE`, `HAMLET_AT` and `HAMLET_DATA` (`hamlet --help`). `.env.example` has the variables of
-the compose files.
+`HAMLET_CREDENTIAL_FILE`, `HAMLET_AT` and `HAMLET_DATA` (`hamlet --help`), and `HAMLET_DISABLE_INSTANCES_ADD_RM`, which forbids
+it to [add and destroy instances](lifecycle.md#destroy). `.env.example` has the variables of the compose files.
 ";
 
     /// `HAMLET_UPDATE_DOCS=1 cargo test -p standalone` regenerates the page.

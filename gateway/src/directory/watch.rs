@@ -107,6 +107,8 @@ fn take(core: &Core, message: WatchHostsResponse, token: &mut String) {
 /// Tells operators when answers are no longer kept true, and when they are again.
 async fn observe(core: &Core) {
     let mut was_degraded = false;
+    // Whoever watches the metric finds it before the first call.
+    telemetry::directory_fresh(!was_degraded);
     loop {
         core.until_called().await;
         sleep(LOOK_EVERY).await;

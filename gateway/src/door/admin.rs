@@ -204,8 +204,8 @@ impl AdminDoor {
             return error(
                 StatusCode::NOT_FOUND,
                 "NO_SUCH_PATH",
-                "there is nothing at this path; GET /openapi.json lists the paths that exist, and gRPC is spoken \
-                 on this port too",
+                "there is nothing at this path; GET /openapi.json lists the paths of the JSON API, and gRPC is \
+                 spoken on this port too",
             );
         };
         let forwarded = self

@@ -27,7 +27,7 @@ async fn nothing_here() -> Error {
     Error::new(
         StatusCode::NOT_FOUND,
         "NO_SUCH_PATH",
-        "there is nothing at this path; GET /openapi.json lists the paths that exist",
+        "there is nothing at this path; the admin door lists the paths of the JSON API at GET /openapi.json",
     )
 }
 
@@ -35,7 +35,7 @@ async fn not_so() -> Error {
     Error::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "METHOD_NOT_ALLOWED",
-        "the path has no such method; GET /openapi.json lists those that it has",
+        "the path has no such method; Allow lists those that it has",
     )
 }
 

@@ -62,6 +62,24 @@ fn every_command_of_the_readme_exists() {
 }
 
 #[test]
+fn the_pages_name_the_rust_that_is_needed() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let needed = manifest
+        .lines()
+        .find_map(|line| line.strip_prefix("rust-version = \""))
+        .unwrap()
+        .trim_end_matches('"');
+    for page in ["README.md", "CONTRIBUTING.md"] {
+        let text = fs::read_to_string(root().join(page)).unwrap();
+        let names_it = ["Rust ", "Rust ("].map(|rust| format!("{rust}{needed} or newer"));
+        assert!(
+            names_it.iter().any(|it| text.contains(it)),
+            "{page}: {needed}"
+        );
+    }
+}
+
+#[test]
 fn the_second_command_of_the_readme_creates_an_instance() {
     let readme = readme();
     let command = readme

@@ -353,7 +353,12 @@ async fn refusals_name_what_is_wrong() {
             !error["code"].as_str().unwrap().is_empty(),
             "{method} {target}"
         );
-        assert!(!error["detail"].as_str().unwrap().is_empty());
+        let detail = error["detail"].as_str().unwrap();
+        assert!(!detail.is_empty());
+        if status == 405 {
+            assert!(detail.contains("Allow lists"), "{detail}");
+            assert_eq!(reply.headers["allow"], "GET,HEAD,POST");
+        }
     }
 }
 
@@ -412,6 +417,14 @@ async fn what_is_counted_is_told_to_administrators() {
         .flag("--metrics-listen=127.0.0.1:0")
         .start();
     let door = AdminDoor::of(&daemon);
+    // Nobody has called an instance yet.
+    eventually("the state of the directory", async || {
+        let told = door.get("/metrics").await.text;
+        told.lines()
+            .any(|line| line == "hamlet_directory_fresh 1")
+            .then_some(())
+    })
+    .await;
     let _ = door.get("/instances/count").await;
     let told = door.get("/metrics").await;
     assert_eq!(told.status, StatusCode::OK);
