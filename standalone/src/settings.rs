@@ -157,8 +157,8 @@ with 0 if it does, and with 1 if it does not. The flags follow the word; those o
 
 The administrator of embedded-couchdb is set in the environment only: `HAMLET_COUCHDB_USER` or `HAMLET_COUCHDB_USER_FILE`, and
 `HAMLET_COUCHDB_PASSWORD` or `HAMLET_COUCHDB_PASSWORD_FILE`. The command line reads `HAMLET_SERVER`,
-`HAMLET_CREDENTIAL_FILE`, `HAMLET_AT` and `HAMLET_DATA` (`hamlet --help`). `.env.example` has the variables of
-the compose files.
+`HAMLET_CREDENTIAL_FILE`, `HAMLET_CA_FILE`, `HAMLET_AT` and `HAMLET_DATA` (`hamlet --help`). `.env.example` has the
+variables of the compose files.
 ";
 
     /// `HAMLET_UPDATE_DOCS=1 cargo test -p standalone` regenerates the page.
