@@ -9,6 +9,7 @@
     reason = "a failed expectation is the test failing, and seeds and times are printed"
 )]
 
+mod admin_tls;
 mod app_hosts;
 mod apps;
 mod backup;
