@@ -24,6 +24,7 @@ mod documentation;
 mod door_recorded;
 mod features;
 mod file_store;
+mod gateway_checks;
 mod health;
 mod in_front;
 mod json_api;
