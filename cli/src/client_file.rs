@@ -18,6 +18,9 @@ pub(crate) struct Installation {
     pub(crate) server: String,
     /// The file with its admin credential.
     pub(crate) credential_file: PathBuf,
+    /// The file with the certificates of its authority. Without one, those count that the system trusts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 /// What the file holds.

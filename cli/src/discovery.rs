@@ -4,6 +4,9 @@
 //! `HAMLET_SERVER` and `HAMLET_CREDENTIAL_FILE`, `HAMLET_DATA`, and the installation that `hamlet use` chose. Without them
 //! a local `hamletd` is found by its data folder: `HAMLET_DATA`, or `hamlet-data` in the working directory or in one of
 //! the folders above it. A credential of a data folder or of an installation is sent to its own server and to no other.
+//!
+//! The authority of a server with TLS is that of `--ca`. Without the flag it is that of the installation, or, for a server
+//! that has no name, that of `HAMLET_CA_FILE`. Without any of them, those count that the system trusts.
 
 use std::{
     env, fs,
@@ -15,6 +18,7 @@ use http::Uri;
 use service_kit::secret::Secret;
 
 use crate::{
+    authority::{self, Authorities, CaFile},
     client_file::{ClientFile, Installation},
     error::CommandError,
     flags::global::GlobalFlags,
@@ -32,8 +36,12 @@ const DEFAULT_SERVER: &str = "http://127.0.0.1:6060";
 /// A server and the credential for it.
 #[derive(Debug)]
 pub(crate) struct Server {
-    /// Its address, `http://host:port`.
+    /// Its address, `https://host:port` or `http://host:port`.
     pub(crate) url: String,
+    /// What names the address: a flag, a variable, or an installation.
+    pub(crate) named_by: String,
+    /// Whose certificates count; none without TLS.
+    pub(crate) authorities: Option<Authorities>,
     /// The admin credential.
     pub(crate) credential: Secret,
     /// Where the credential was found.
@@ -45,6 +53,15 @@ struct Given<T> {
     value: T,
     by: &'static str,
     is_flag: bool,
+}
+
+impl Given<&Path> {
+    fn as_ca(&self) -> CaFile<'_> {
+        CaFile {
+            path: self.value,
+            by: self.by,
+        }
+    }
 }
 
 /// A value with its origin, when there is one.
@@ -74,6 +91,12 @@ pub(crate) fn find(flags: &GlobalFlags) -> Result<Server, CommandError> {
     );
     let at = flags.at.as_deref().filter(|name| !name.is_empty());
     let at = given(at, typed.at, ["--at", "HAMLET_AT"]);
+    let ca = flags.ca.as_deref();
+    let ca = given(
+        ca.filter(|file| !file.as_os_str().is_empty()),
+        typed.ca,
+        ["--ca", "HAMLET_CA_FILE"],
+    );
     let file = ClientFile::read()?;
     if let Some(at) = at.filter(|at| at.is_flag || server.as_ref().is_none_or(|it| !it.is_flag)) {
         if at.is_flag
@@ -83,13 +106,15 @@ pub(crate) fn find(flags: &GlobalFlags) -> Result<Server, CommandError> {
                     .as_ref()
                     .filter(|it| it.is_flag)
                     .map(|it| it.by),
+                ca.as_ref().filter(|it| it.is_flag).map(|it| it.by),
             ]
             .into_iter()
             .flatten()
             .next()
         {
             return Err(CommandError::Usage(format!(
-                "--at and {flag} contradict each other: an installation has its own server and credential; give one"
+                "--at and {flag} contradict each other: an installation has its own server, credential and \
+                 authority; give one"
             )));
         }
         let installation = file
@@ -99,6 +124,7 @@ pub(crate) fn find(flags: &GlobalFlags) -> Result<Server, CommandError> {
             at.value,
             installation,
             credential_file.filter(|it| it.is_flag),
+            ca.filter(|it| it.is_flag),
         );
     }
     // A server, a credential or a folder that somebody names comes before what was chosen once.
@@ -107,7 +133,7 @@ pub(crate) fn find(flags: &GlobalFlags) -> Result<Server, CommandError> {
         && named_folder().is_none()
         && let Some(name) = file.chosen.as_deref()
     {
-        return at_installation(name, file.get(name)?, None);
+        return at_installation(name, file.get(name)?, None, ca.filter(|it| it.is_flag));
     }
     let folder = data_folder();
     let (what, url) = match (&server, &credential_file, &folder) {
@@ -117,10 +143,16 @@ pub(crate) fn find(flags: &GlobalFlags) -> Result<Server, CommandError> {
         (None, _, folder) => ("HAMLET_DATA", url_in(folder.as_deref())?),
     };
     check(what, &url)?;
+    let named_by = server.as_ref().map_or("--server", |server| server.by);
+    let named = Named {
+        by: named_by,
+        ca: ca.as_ref().map(Given::as_ca),
+        is_ca_typed: ca.as_ref().is_some_and(|ca| ca.is_flag),
+    };
     match (credential_file, &folder) {
-        (Some(file), _) => with_credential(url, file.value.to_owned(), Some(file.by)),
+        (Some(file), _) => named.with_credential(url, file.value.to_owned(), Some(file.by)),
         (None, Some(folder)) if address_in(folder).is_some_and(|own| is_same(&url, own)) => {
-            with_credential(url, folder.join(CREDENTIAL), None)
+            named.with_credential(url, folder.join(CREDENTIAL), None)
         }
         (None, _) => Err(CommandError::Usage(format!(
             "no credential for {url}: name its file with --credential-file or HAMLET_CREDENTIAL_FILE ({})",
@@ -129,37 +161,80 @@ pub(crate) fn find(flags: &GlobalFlags) -> Result<Server, CommandError> {
     }
 }
 
-/// The server of an installation, with its credential or with another one of the same server.
+/// The server of an installation, with its credential and authority or with others of the same server.
 fn at_installation(
     name: &str,
     installation: &Installation,
     other: Option<Given<&Path>>,
+    other_ca: Option<Given<&Path>>,
 ) -> Result<Server, CommandError> {
     let url = checked(name, &installation.server)?;
+    let own_ca = installation
+        .ca_file
+        .as_deref()
+        .map(|path| CaFile { path, by: name });
+    let named = Named {
+        by: name,
+        ca: other_ca.as_ref().map(Given::as_ca).or(own_ca),
+        is_ca_typed: other_ca.is_some(),
+    };
     match other {
-        Some(file) => with_credential(url, file.value.to_owned(), Some(file.by)),
-        None => with_credential(url, installation.credential_file.clone(), None),
+        Some(file) => named.with_credential(url, file.value.to_owned(), Some(file.by)),
+        None => named.with_credential(url, installation.credential_file.clone(), None),
     }
 }
 
-/// The server with the credential of a file; `by` is the flag or variable that names the file.
-fn with_credential(
-    url: String,
-    credential_file: PathBuf,
-    by: Option<&str>,
-) -> Result<Server, CommandError> {
-    let credential = Secret::from_file(&credential_file).map_err(|error| {
-        let by = by.map(|by| format!("{by}: ")).unwrap_or_default();
-        CommandError::Usage(format!(
-            "{by}cannot read the admin credential in {}: {error}",
-            credential_file.display()
-        ))
-    })?;
-    Ok(Server {
-        url,
-        credential,
-        credential_file,
-    })
+/// By what a server is named, and by what authority it is known.
+struct Named<'a> {
+    by: &'a str,
+    ca: Option<CaFile<'a>>,
+    is_ca_typed: bool,
+}
+
+impl Named<'_> {
+    /// The server at `url` with the credential of a file; `by` is the flag or variable that names the file.
+    fn with_credential(
+        self,
+        url: String,
+        credential_file: PathBuf,
+        by: Option<&str>,
+    ) -> Result<Server, CommandError> {
+        let credential = Secret::from_file(&credential_file).map_err(|error| {
+            let by = by.map(|by| format!("{by}: ")).unwrap_or_default();
+            CommandError::Usage(format!(
+                "{by}cannot read the admin credential in {}: {error}",
+                credential_file.display()
+            ))
+        })?;
+        Ok(Server {
+            authorities: self.authorities(&url)?,
+            named_by: self.by.to_owned(),
+            url,
+            credential,
+            credential_file,
+        })
+    }
+
+    /// Whose certificates count for the server at `url`.
+    fn authorities(&self, url: &str) -> Result<Option<Authorities>, CommandError> {
+        if !has_tls(url) {
+            // A variable may be set for another server.
+            if let Some(ca) = self.ca.filter(|_| self.is_ca_typed) {
+                authority::check_has_use(ca.by, url)?;
+            }
+            return Ok(None);
+        }
+        match self.ca {
+            Some(file) => Authorities::of_file(file),
+            None => Authorities::of_system(),
+        }
+        .map(Some)
+    }
+}
+
+/// Whether the server at `url` is spoken to over TLS.
+fn has_tls(url: &str) -> bool {
+    url.starts_with("https://")
 }
 
 /// The address of an admin door, with its scheme. An error names `what` holds it.
@@ -176,21 +251,15 @@ pub(crate) fn checked(what: &str, url: &str) -> Result<String, CommandError> {
 fn check(what: &str, url: &str) -> Result<(), CommandError> {
     let wrong = || {
         CommandError::Usage(format!(
-            "{what}: {url} is no address; it looks like {DEFAULT_SERVER}"
+            "{what}: {url} is no address; it looks like {DEFAULT_SERVER} or https://HOST:6060"
         ))
     };
     let uri: Uri = url.parse().map_err(|_| wrong())?;
-    if uri.scheme_str() == Some("https") {
-        return Err(CommandError::Usage(format!(
-            "{what}: {url}: this program speaks plain http only; reach another machine through a tunnel, such as \
-             `ssh -L 6060:127.0.0.1:6060 HOST`, and name {DEFAULT_SERVER}"
-        )));
-    }
     let bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
     let named = uri
         .authority()
         .is_some_and(|authority| !authority.host().is_empty() && !authority.as_str().contains('@'));
-    if uri.scheme_str() == Some("http") && bare && named {
+    if matches!(uri.scheme_str(), Some("http" | "https")) && bare && named {
         Ok(())
     } else {
         Err(wrong())
@@ -218,7 +287,8 @@ fn is_same(url: &str, own: SocketAddr) -> bool {
         return false;
     };
     let host = authority.host().trim_matches(['[', ']']);
-    authority.port_u16().unwrap_or(80) == own.port()
+    let default_port = if has_tls(url) { 443 } else { 80 };
+    authority.port_u16().unwrap_or(default_port) == own.port()
         && match host.parse::<IpAddr>() {
             Ok(ip) => ip == own.ip(),
             Err(_) => host == "localhost" && own.ip().is_loopback(),
@@ -337,13 +407,17 @@ mod tests {
             assert!(!is_same(other, own), "{other}");
         }
         assert!(is_same("http://[::1]:7", "[::1]:7".parse().unwrap()));
+        assert!(is_same("https://localhost:6060", own));
+        let usual = "127.0.0.1:443".parse().unwrap();
+        assert!(is_same("https://localhost", usual) && !is_same("http://localhost", usual));
     }
 
     #[test]
     fn an_invalid_address_is_refused() {
         for wrong in [
-            "https://h:1",
             "http://",
+            "https://",
+            "https://h:1/x",
             "ftp://h",
             "http://u:p@h:1",
             "http://h:1/x",
@@ -351,6 +425,8 @@ mod tests {
         ] {
             assert!(check("--server", wrong).is_err(), "{wrong}");
         }
-        assert!(check("--server", "http://h:1").is_ok());
+        for right in ["http://h:1", "https://h", "https://[::1]:6060/"] {
+            assert!(check("--server", right).is_ok(), "{right}");
+        }
     }
 }

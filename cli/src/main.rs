@@ -4,7 +4,8 @@
 //! - [`commands`]: one file a command, with its arguments, its help and what it does
 //! - [`flags`], [`fields`], [`values`]: arguments that commands share, and the parsers of values
 //! - [`calls`], [`change`], [`follow`]: calls that commands share, changes, and waiting for their operations
-//! - [`session`], [`discovery`], [`client_file`]: the connection, and how the server and its credential are found
+//! - [`session`], [`socket`], [`discovery`], [`client_file`], [`authority`]: the connection, and how the server, its
+//!   credential and its authority are found
 //! - [`passphrase`], [`terminal`]: what is read from files, standard input and the terminal
 //! - [`waiting`]: what a terminal shows while a server is at work
 //! - [`views`], [`output`]: what is printed, and how
@@ -12,6 +13,7 @@
 //! - [`error`], [`report`], [`argument_names`]: errors, their exit codes, and how they are printed
 
 mod argument_names;
+mod authority;
 mod calls;
 mod change;
 mod client_file;
@@ -26,6 +28,7 @@ mod output;
 mod passphrase;
 mod report;
 mod session;
+mod socket;
 mod terminal;
 mod values;
 mod views;

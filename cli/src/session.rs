@@ -22,6 +22,7 @@ use crate::{
     error::CommandError,
     flags::global::GlobalFlags,
     output::text::clean,
+    socket::{Connector, Mismatch},
     values::domain,
     waiting,
 };
@@ -42,6 +43,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Session {
     server: Server,
+    url: Uri,
+    connector: Connector,
     bearer: Bearer,
 }
 
@@ -76,7 +79,15 @@ impl Session {
                 )
             })?;
         bearer.set_sensitive(true);
+        let url: Uri = server.url.parse().map_err(|_| {
+            CommandError::Usage(format!(
+                "{}: {} is no address; it looks like http://127.0.0.1:6060",
+                server.named_by, server.url
+            ))
+        })?;
         Ok(Self {
+            connector: Connector::new(&url, server.authorities.as_ref(), CONNECT)?,
+            url,
             server,
             bearer: Bearer(bearer),
         })
@@ -105,27 +116,23 @@ impl Session {
 
     /// A connection for calls that are not routed by an instance.
     pub(crate) async fn channel(&self) -> Result<AdminChannel, CommandError> {
-        self.connect(self.endpoint()?).await
+        self.connect(self.endpoint()).await
     }
 
     /// A connection for calls that are routed by an instance: its domain is their `:authority`.
     pub(crate) async fn channel_of(&self, instance: &str) -> Result<AdminChannel, CommandError> {
-        let origin: Uri = domain::origin(instance).map_err(CommandError::Usage)?;
-        self.connect(self.endpoint()?.origin(origin)).await
+        let scheme = self.url.scheme_str().unwrap_or("http");
+        let origin: Uri = domain::origin(scheme, instance).map_err(CommandError::Usage)?;
+        self.connect(self.endpoint().origin(origin)).await
     }
 
-    fn endpoint(&self) -> Result<Endpoint, CommandError> {
-        let endpoint = Endpoint::from_shared(self.server.url.clone()).map_err(|_| {
-            CommandError::Usage(format!(
-                "{} is no address; it looks like http://127.0.0.1:6060",
-                self.server.url
-            ))
-        })?;
-        Ok(endpoint
+    fn endpoint(&self) -> Endpoint {
+        // The connector makes TLS, and knows the server. What tonic is told stands in the heads of calls only.
+        Endpoint::from_static("http://admin-door")
+            .origin(self.url.clone())
             .connect_timeout(CONNECT)
-            .tcp_nodelay(true)
             .http2_keep_alive_interval(PING_AFTER)
-            .keep_alive_timeout(PING_AFTER))
+            .keep_alive_timeout(PING_AFTER)
     }
 
     async fn connect(&self, endpoint: Endpoint) -> Result<AdminChannel, CommandError> {
@@ -135,10 +142,16 @@ impl Session {
                 self.server.url
             ))
         };
-        let channel = timeout(CONNECT, endpoint.connect())
+        let connector = self.connector.clone();
+        let connecting = endpoint
+            .connect_with_connector(tower::service_fn(move |_| connector.clone().connect()));
+        let channel = timeout(CONNECT, connecting)
             .await
             .map_err(|_| unreachable("it does not answer"))?
-            .map_err(|error| unreachable(&innermost(&error)))?;
+            .map_err(|error| {
+                self.mismatch()
+                    .unwrap_or_else(|| unreachable(&innermost(&error)))
+            })?;
         Ok(InterceptedService::new(channel, self.bearer.clone()))
     }
 
@@ -177,6 +190,9 @@ impl Session {
             match timeout_at(until, method()).await {
                 Ok(Ok(response)) => return Ok(response.into_inner()),
                 Ok(Err(status)) if is_lost(&status) => {
+                    if let Some(error) = self.mismatch() {
+                        return Err(error);
+                    }
                     if lost.is_none() {
                         until = Instant::now() + RECONNECT_WITHIN;
                     }
@@ -207,6 +223,48 @@ impl Session {
                 self.server.url,
                 ANSWER_WITHIN.as_secs()
             ),
+        }))
+    }
+
+    /// The error about a server that is not the one that was named. It begins with the setting that would mend it.
+    fn mismatch(&self) -> Option<CommandError> {
+        let mismatch = self.connector.mismatch()?;
+        let (by, url) = (&self.server.named_by, &self.server.url);
+        let authority = self.url.authority().map_or("", |it| it.as_str());
+        let host = self.url.host().unwrap_or_default();
+        Some(CommandError::Usage(match mismatch {
+            Mismatch::SpeaksTls => format!(
+                "{by}: {url} speaks TLS; name it as https://{authority}, by a host of its certificate"
+            ),
+            Mismatch::SpeaksHttp1 => format!(
+                "{by}: {url} answers in HTTP/1.1, and an admin door in HTTP/2; name it as https://{authority} if it \
+                 speaks TLS"
+            ),
+            Mismatch::SpeaksNoTls => format!(
+                "{by}: {url} speaks no TLS; name it as http://{authority} if nobody can listen on the way to it: the \
+                 credential would travel unencrypted"
+            ),
+            Mismatch::SpeaksNoHttp2 => format!(
+                "{by}: {url} speaks no HTTP/2 over TLS; name the admin door, or a proxy that forwards HTTP/2 to it"
+            ),
+            Mismatch::OfOtherAuthority => self
+                .server
+                .authorities
+                .as_ref()
+                .map(|authorities| authorities.issued_by_none(url))
+                .unwrap_or_default(),
+            Mismatch::OfOtherHosts(hosts) if hosts.is_empty() => format!(
+                "{by}: {url} has no certificate for {host}; name the server by a host of its certificate"
+            ),
+            Mismatch::OfOtherHosts(hosts) => format!(
+                "{by}: the certificate of {url} is not for {host}; name the server by a host of its certificate: {}",
+                hosts.join(", ")
+            ),
+            Mismatch::Uncertified(why) => {
+                return Some(CommandError::Unavailable(format!(
+                    "cannot reach {url}: its certificate does not count: {why}"
+                )));
+            }
         }))
     }
 

@@ -248,6 +248,7 @@ fn a_flag_comes_before_every_variable_and_two_flags_may_not_contradict() {
     for flags in [
         format!("--at near --server {near_url}"),
         "--at near --credential-file credential".to_owned(),
+        "--at near --ca credential".to_owned(),
     ] {
         let told = with(&format!("{flags} instances count"), &[]).failed(2);
         assert!(told.contains("contradict each other"), "{told}");
@@ -313,12 +314,34 @@ fn a_server_that_says_nothing_is_given_up() {
 }
 
 #[test]
-fn tls_is_refused_with_the_way_around() {
+fn an_authority_is_for_servers_with_tls() {
     let fake = Server::start(Script::default());
-    let mut command = fake.hamlet("instances ls");
-    command.env("HAMLET_SERVER", "https://127.0.0.1:1");
+    let told = fake.run("instances count --ca credential").failed(2);
+    let url = fake.url();
+    assert!(
+        told.starts_with(&format!("error: --ca: {url} is without TLS"))
+            && told.contains("https://"),
+        "{told}"
+    );
+    let use_it = format!("use near --url {url} --credential credential --ca credential");
+    let told = fake.run(&use_it).failed(2);
+    assert!(told.starts_with("error: --ca: "), "{told}");
+    let told = fake.run("use near --ca credential").failed(2);
+    assert!(told.contains("--url"), "{told}");
+    // A variable may be set for other servers.
+    let mut command = fake.hamlet("instances count");
+    command.env("HAMLET_CA_FILE", "/nowhere");
+    run(command).done();
+    let mut command = fake.hamlet("instances count");
+    command.envs([
+        ("HAMLET_CA_FILE", "/nowhere"),
+        ("HAMLET_SERVER", "https://localhost:1"),
+    ]);
     let told = run(command).failed(2);
-    assert!(told.contains("ssh -L"), "{told}");
+    assert!(
+        told.starts_with("error: HAMLET_CA_FILE: /nowhere: "),
+        "{told}"
+    );
 }
 
 #[test]

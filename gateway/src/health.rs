@@ -54,6 +54,8 @@ const READY_PATH: &str = "/readyz";
 
 /// Where clients of the original ask whether it can do its work.
 const STATUS_PATHS: [&str; 2] = ["/status", "/status/"];
+/// Where they ask whether they reach it at all.
+const CONNECTION_PATH: &str = "/connection_check";
 
 /// What is told about the directory while its answers are not kept true.
 const DEGRADED: &str = "ready; degraded: the instance service does not tell of changes, so hosts are asked for \
@@ -80,9 +82,20 @@ impl Readiness {
 
     /// Answers where clients of the original ask. A server that serves an instance in Hamlet's stead answers by itself.
     pub(crate) fn as_original<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
-        let is_asked = [Method::GET, Method::HEAD].contains(request.method())
-            && STATUS_PATHS.contains(&request.uri().path());
-        is_asked.then(|| self.status(request.method() == Method::HEAD))
+        if ![Method::GET, Method::HEAD].contains(request.method()) {
+            return None;
+        }
+        match request.uri().path() {
+            CONNECTION_PATH => {
+                let mut response = Response::new(Body::Empty);
+                *response.status_mut() = StatusCode::NO_CONTENT;
+                Some(response)
+            }
+            path if STATUS_PATHS.contains(&path) => {
+                Some(self.status(request.method() == Method::HEAD))
+            }
+            _ => None,
+        }
     }
 
     /// Answers where load balancers and container platforms ask.
@@ -136,14 +149,16 @@ impl Readiness {
         let [instances, files, apps] = &*self.services;
         let serves = |service: &AtomicBool| service.load(Ordering::Relaxed);
         let told = |is_healthy: bool| if is_healthy { "healthy" } else { "unhealthy" };
-        let (code, message) = if [instances, files, apps].into_iter().all(serves) {
+        // The instance service serves without its database, but has no answer then.
+        let has_database = serves(instances) && !self.directory.is_without_answer();
+        let (code, message) = if has_database && serves(files) && serves(apps) {
             (StatusCode::OK, "OK")
         } else {
             (StatusCode::BAD_GATEWAY, "KO")
         };
         let body = json!({
             "cache": told(!self.directory.is_degraded()),
-            "couchdb": told(serves(instances)),
+            "couchdb": told(has_database),
             "fs": told(serves(files)),
             "message": message,
             "status": message,

@@ -58,4 +58,8 @@ impl Program for Flags {
     fn health_address(settings: &ArgMatches) -> Option<SocketAddr> {
         settings.get_one("admin_listen").copied()
     }
+
+    fn is_health_at_a_tls_door(settings: &ArgMatches) -> bool {
+        settings.contains_id("admin_tls_certificates")
+    }
 }

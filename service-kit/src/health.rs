@@ -12,10 +12,32 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-use crate::{socket::Socket, tls::Tls};
+use crate::{socket::Socket, tls::Tls, unchecked};
 
 /// How long an answer may take, the connection included. Shorter than what those who ask in a loop allow.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+
+/// How a server is reached that is asked for its health.
+#[derive(Clone, Debug)]
+pub enum Way {
+    /// Without TLS.
+    Plain,
+    /// Over TLS between servers: both show a certificate of the installation's own authority.
+    Mutual(Tls),
+    /// Over TLS, whatever certificate the server shows: nothing secret is sent.
+    Unchecked,
+}
+
+impl Way {
+    async fn connect(&self, address: SocketAddr) -> std::io::Result<Socket> {
+        let stream = TcpStream::connect(address).await?;
+        Ok(match self {
+            Self::Plain => Socket::Plain(stream),
+            Self::Mutual(tls) => tls.connect_nameless(stream).await?.into(),
+            Self::Unchecked => unchecked::connect(stream).await?.into(),
+        })
+    }
+}
 
 /// Why a server does not count as healthy.
 #[derive(Debug, thiserror::Error)]
@@ -52,27 +74,20 @@ pub enum Error {
 
 /// Asks the server that listens on `address` for its health, and returns the address that was asked: the
 /// loopback address for a server that listens on all addresses.
-pub async fn ask(address: SocketAddr, tls: Option<&Tls>) -> Result<SocketAddr, Error> {
+pub async fn ask(address: SocketAddr, way: Way) -> Result<SocketAddr, Error> {
     let address = reachable(address);
-    tokio::time::timeout(ANSWER_WITHIN, check(address, tls.cloned()))
+    tokio::time::timeout(ANSWER_WITHIN, check(address, way))
         .await
         .map_err(|_late| Error::Late { address })?
 }
 
-async fn check(address: SocketAddr, tls: Option<Tls>) -> Result<SocketAddr, Error> {
+async fn check(address: SocketAddr, way: Way) -> Result<SocketAddr, Error> {
     let unreachable = |source| Error::Unreachable { address, source };
     let channel = Endpoint::from_shared(format!("http://{address}"))
         .map_err(unreachable)?
         .connect_with_connector(tower::service_fn(move |_| {
-            let tls = tls.clone();
-            async move {
-                let stream = TcpStream::connect(address).await?;
-                let socket = match tls {
-                    None => Socket::Plain(stream),
-                    Some(tls) => tls.connect_nameless(stream).await?.into(),
-                };
-                Ok::<_, std::io::Error>(TokioIo::new(socket))
-            }
+            let way = way.clone();
+            async move { Ok::<_, std::io::Error>(TokioIo::new(way.connect(address).await?)) }
         }))
         .await
         .map_err(unreachable)?;

@@ -8,6 +8,7 @@
 //! - [`rights`]: what a caller may do with the documents of an instance
 //! - [`peer`]: the client of another service's replicas
 //! - [`tls`], [`socket`]: connections between servers
+//! - [`unchecked`]: TLS to a server of the own machine
 //! - [`deadline`]: the `grpc-timeout` header
 //! - [`status`]: errors as callers see them
 //! - [`json_api`]: plain HTTP in JSON, beside gRPC: callers, parameters and errors
@@ -37,5 +38,6 @@ pub mod status;
 pub mod telemetry;
 pub mod tls;
 pub mod unbuilt;
+pub mod unchecked;
 
 pub use secret;

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{self, FileArg, Tables},
-    health,
+    health::{self, Way},
     server::Listener,
     shutdown,
     telemetry::{self, TelemetryFlags},
@@ -59,6 +59,12 @@ pub trait Program: CommandFactory + FromArgMatches {
     /// The TLS settings for that health check. By default it is made without TLS.
     fn health_tls(_settings: &ArgMatches) -> Result<TlsFlags, clap::Error> {
         Ok(TlsFlags::default())
+    }
+
+    /// Whether that address belongs to a door with certificates, which are for the hosts of the door and need not name
+    /// this machine.
+    fn is_health_at_a_tls_door(_settings: &ArgMatches) -> bool {
+        false
     }
 }
 
@@ -252,8 +258,12 @@ async fn tell_health<P: Program>(args: Vec<OsString>) -> Result<(), BoxError> {
         .args
         .address
         .ok_or("listen: is not set; give the address that the server listens on")?;
-    let tls = loaded.args.tls.open()?;
-    let answered = health::ask(address, tls.as_ref()).await?;
+    let way = match loaded.args.tls.open()? {
+        Some(tls) => Way::Mutual(tls),
+        None if loaded.args.is_tls_door => Way::Unchecked,
+        None => Way::Plain,
+    };
+    let answered = health::ask(address, way).await?;
     #[expect(clippy::print_stdout, reason = "the answer")]
     {
         println!("{answered} serves");
@@ -292,6 +302,7 @@ impl<P: FromArgMatches> FromArgMatches for Serving<P> {
 struct Asking<P> {
     address: Option<SocketAddr>,
     tls: TlsFlags,
+    is_tls_door: bool,
     program: PhantomData<P>,
 }
 
@@ -316,6 +327,7 @@ impl<P: Program> FromArgMatches for Asking<P> {
         Ok(Self {
             address: P::health_address(matches),
             tls: P::health_tls(matches)?,
+            is_tls_door: P::is_health_at_a_tls_door(matches),
             program: PhantomData,
         })
     }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use hamlet_proto::hamlet::instance::v1::{
     CountInstancesRequest, instance_service_client::InstanceServiceClient,
 };
-use service_kit::secret::Keyring;
+use service_kit::{health::reachable, secret::Keyring, unchecked};
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
@@ -56,16 +56,27 @@ pub(crate) enum Error {
     Credential,
 }
 
-/// A client of the admin door at `address`. It connects at the first call.
+/// A client of the admin door at `address`, which speaks TLS if `has_certificates`. It connects at the first call.
+///
+/// The certificates need not name this machine, and are not looked at: this process holds the listener, so that nobody
+/// else answers at the address.
 ///
 /// # Errors
 /// [`Error::Credential`] when the credential is not valid in a header.
-pub(crate) fn open(address: SocketAddr, credential: &Keyring) -> Result<Door, Error> {
+pub(crate) fn open(
+    address: SocketAddr,
+    credential: &Keyring,
+    has_certificates: bool,
+) -> Result<Door, Error> {
     let bearer = Bearer(credential.clone());
     bearer.header().ok_or(Error::Credential)?;
-    let channel = Endpoint::from_shared(format!("http://{address}"))?
-        .connect_timeout(Duration::from_secs(5))
-        .connect_lazy();
+    let channel = if has_certificates {
+        unchecked::channel(reachable(address))?
+    } else {
+        Endpoint::from_shared(format!("http://{address}"))?
+            .connect_timeout(Duration::from_secs(5))
+            .connect_lazy()
+    };
     Ok(InterceptedService::new(channel, bearer))
 }
 

@@ -191,7 +191,8 @@ impl Installation {
                 self.stop_gateway.clone(),
             ),
         );
-        let door = door::open(admin_address, &credential)?;
+        let has_certificates = settings.exposure.admin_tls_certificates.is_some();
+        let door = door::open(admin_address, &credential, has_certificates)?;
         tokio::select! {
             () = door::wait_until_open(&door) => {}
             error = self.gateway.first_end() => return Err(error),

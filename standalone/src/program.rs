@@ -30,4 +30,8 @@ impl Program for Settings {
             .and_then(|folder| folder::published_admin_address(folder))
             .or_else(|| settings.get_one("admin_listen").copied())
     }
+
+    fn is_health_at_a_tls_door(settings: &ArgMatches) -> bool {
+        settings.contains_id("admin_tls_certificates")
+    }
 }

@@ -165,8 +165,9 @@ before the word or after it; its other flags may only come before the word.
 
 The administrator of embedded-couchdb is set in the environment only: `HAMLET_COUCHDB_USER` or `HAMLET_COUCHDB_USER_FILE`, and
 `HAMLET_COUCHDB_PASSWORD` or `HAMLET_COUCHDB_PASSWORD_FILE`. The command line reads `HAMLET_SERVER`,
-`HAMLET_CREDENTIAL_FILE`, `HAMLET_AT` and `HAMLET_DATA` (`hamlet --help`), and `HAMLET_DISABLE_INSTANCES_ADD_RM`, which forbids
-it to [add and destroy instances](lifecycle.md#destroy). `.env.example` has the variables of the compose files.
+`HAMLET_CREDENTIAL_FILE`, `HAMLET_CA_FILE`, `HAMLET_AT` and `HAMLET_DATA` (`hamlet --help`), and
+`HAMLET_DISABLE_INSTANCES_ADD_RM`, which forbids it to [add and destroy instances](lifecycle.md#destroy). `.env.example` has
+the variables of the compose files.
 ";
 
     /// `HAMLET_UPDATE_DOCS=1 cargo test -p standalone` regenerates the page.

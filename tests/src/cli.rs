@@ -89,6 +89,7 @@ impl Cli {
         command
             .args(words.split_whitespace())
             .env_remove("HAMLET_AT")
+            .env_remove("HAMLET_CA_FILE")
             .env("HAMLET_SERVER", &self.server)
             .env("HAMLET_CREDENTIAL_FILE", &self.credential_file)
             .stdin(Stdio::null());

@@ -4,6 +4,7 @@
 //! - [`browser`] does what the browser of a person does
 //! - [`chromium`] runs a real one
 //! - [`programs`] builds and finds the programs
+//! - [`raw`] sends requests byte for byte
 //! - [`daemon`] runs a `hamletd`
 //! - [`certificates`] creates certificates for servers
 //! - [`collector`] receives traces
@@ -36,3 +37,4 @@ pub mod load;
 pub mod mailed;
 pub mod original;
 pub mod programs;
+pub mod raw;

@@ -8,6 +8,7 @@ use std::{
 use clap::Args;
 
 use crate::{
+    authority,
     client_file::{ClientFile, Installation},
     discovery,
     error::CommandError,
@@ -18,14 +19,14 @@ use crate::{
 
 /// Choose the installation that commands use.
 ///
-/// With --url and --credential, store them under NAME first. Without a name, list the installations. They are kept in
-/// hamlet/client.json in the folder of configurations (XDG_CONFIG_HOME, or ~/.config), which holds the paths of
-/// credentials and not their contents. --at NAME uses one for a single command. HAMLET_AT, HAMLET_SERVER and HAMLET_DATA
-/// come before what is chosen here.
+/// With --url and --credential, store them under NAME first, and the authority of --ca for an https server. Without a
+/// name, list the installations. They are kept in hamlet/client.json in the folder of configurations (XDG_CONFIG_HOME, or
+/// ~/.config), which holds the paths of files and not their contents. --at NAME uses one for a single command. HAMLET_AT,
+/// HAMLET_SERVER and HAMLET_DATA come before what is chosen here; HAMLET_CA_FILE is not for installations with a name.
 #[derive(Args, Debug)]
 #[command(
     name = "use",
-    after_help = "Examples:\n  hamlet use\n  hamlet use production --url http://127.0.0.1:6060 \\\n      --credential /etc/hamlet/credential\n  hamlet use production\n  hamlet use --none"
+    after_help = "Examples:\n  hamlet use\n  hamlet use production --url http://127.0.0.1:6060 \\\n      --credential /etc/hamlet/credential\n  hamlet use far --url https://admin.example.org:6060 \\\n      --credential /etc/hamlet/far --ca /etc/hamlet/ca.pem\n  hamlet use production\n  hamlet use --none"
 )]
 pub(crate) struct Use {
     /// The name of the installation.
@@ -49,6 +50,13 @@ impl Use {
     /// Needs no server.
     pub(super) fn run(self, global: &GlobalFlags) -> Result<(), CommandError> {
         let mut file = ClientFile::read()?;
+        // Of a variable, nothing is stored.
+        let ca = global.ca.as_deref().filter(|_| global.typed.ca);
+        if ca.is_some() && self.url.is_none() {
+            return Err(CommandError::Usage(
+                "--ca: is stored with a server; give NAME, --url and --credential, too".to_owned(),
+            ));
+        }
         let Some(name) = self.name else {
             if self.none {
                 file.chosen = None;
@@ -61,9 +69,15 @@ impl Use {
             return file.write();
         }
         if let (Some(url), Some(credential)) = (self.url, self.credential) {
+            let server = discovery::checked("--url", &url)?;
+            if let Some(ca) = ca {
+                authority::check_has_use("--ca", &server)?;
+                authority::check(ca, "--ca")?;
+            }
             let installation = Installation {
-                server: discovery::checked("--url", &url)?,
-                credential_file: absolute(&credential)?,
+                server,
+                credential_file: absolute("--credential", &credential)?,
+                ca_file: ca.map(|ca| absolute("--ca", ca)).transpose()?,
             };
             file.installations.insert(name.clone(), installation);
         }
@@ -84,20 +98,20 @@ impl Use {
 }
 
 /// The absolute path of a file that exists.
-fn absolute(file: &Path) -> Result<PathBuf, CommandError> {
+fn absolute(flag: &str, file: &Path) -> Result<PathBuf, CommandError> {
     let wrong = |why: &dyn std::fmt::Display| {
-        CommandError::Usage(format!("--credential: {}: {why}", file.display()))
+        CommandError::Usage(format!("{flag}: {}: {why}", file.display()))
     };
     let path = std::path::absolute(file).map_err(|error| wrong(&error))?;
     match path.metadata() {
         Ok(found) if found.is_file() => Ok(path),
-        Ok(_) => Err(wrong(&"is no file; give the file with the credential")),
+        Ok(_) => Err(wrong(&"is no file; give one")),
         Err(error) => Err(wrong(&error)),
     }
 }
 
 fn list(file: &ClientFile, global: &GlobalFlags) -> Result<(), CommandError> {
-    let columns = ["name", "server", "credential", "chosen"];
+    let columns = ["name", "server", "credential", "chosen", "ca"];
     let mut list = ListPrinter::new(global.output, &columns);
     for (name, installation) in &file.installations {
         let chosen = file.chosen.as_ref() == Some(name);
@@ -109,6 +123,15 @@ fn list(file: &ClientFile, global: &GlobalFlags) -> Result<(), CommandError> {
                 installation.credential_file.display().to_string().into(),
             ),
             ("chosen", if chosen { "yes" } else { "" }.into()),
+            (
+                "ca",
+                installation
+                    .ca_file
+                    .as_ref()
+                    .map(|file| file.display().to_string())
+                    .unwrap_or_default()
+                    .into(),
+            ),
         ])?;
     }
     list.end("no installation has a name; `hamlet use NAME --url URL --credential FILE` stores one")

@@ -9,7 +9,8 @@ use super::format::Format;
 /// Which server to ask, and how to print its answer.
 #[derive(Args, Debug)]
 pub(crate) struct GlobalFlags {
-    /// The admin door: http://HOST:PORT. The credential travels unencrypted: reach another machine through a tunnel.
+    /// The admin door: https://HOST:PORT, or http://HOST:PORT without TLS. Over http the credential travels unencrypted:
+    /// reach another machine by https, or through a tunnel.
     #[arg(long, global = true, env = "HAMLET_SERVER", value_name = "URL")]
     pub(crate) server: Option<String>,
     /// The file with the admin credential.
@@ -20,6 +21,10 @@ pub(crate) struct GlobalFlags {
         value_name = "FILE"
     )]
     pub(crate) credential_file: Option<PathBuf>,
+    /// A PEM file with the certificate of the authority of an https server. By default those count that this system
+    /// trusts.
+    #[arg(long, global = true, env = "HAMLET_CA_FILE", value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
     /// The installation with this name, as `hamlet use` stored it.
     #[arg(long, global = true, env = "HAMLET_AT", value_name = "NAME")]
     pub(crate) at: Option<String>,
@@ -44,6 +49,8 @@ pub(crate) struct Typed {
     pub(crate) server: bool,
     /// `--credential-file`.
     pub(crate) credential_file: bool,
+    /// `--ca`.
+    pub(crate) ca: bool,
     /// `--at`.
     pub(crate) at: bool,
 }
@@ -55,6 +62,7 @@ impl Typed {
         Self {
             server: typed("server"),
             credential_file: typed("credential_file"),
+            ca: typed("ca"),
             at: typed("at"),
         }
     }

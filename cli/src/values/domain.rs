@@ -43,12 +43,12 @@ pub(crate) fn canonical(domain: &str) -> Result<String, String> {
     })
 }
 
-/// The origin by which the gateway finds the instance of `domain`.
+/// The origin by which the gateway finds the instance of `domain`; `scheme` is that of the gateway.
 ///
 /// # Errors
 /// When `domain` is no domain.
-pub(crate) fn origin(domain: &str) -> Result<Uri, String> {
-    format!("http://{}", canonical(domain)?)
+pub(crate) fn origin(scheme: &str, domain: &str) -> Result<Uri, String> {
+    format!("{scheme}://{}", canonical(domain)?)
         .parse()
         .map_err(|_| format!("{domain} is no domain; write one such as bob.example"))
 }
@@ -73,7 +73,7 @@ mod tests {
             assert_eq!(canonical(same).unwrap(), "xn--bcher-kva.example:8080");
         }
         assert_ne!(canonical("bob.example"), canonical("bob.example:8080"));
-        let authority = origin("Bücher.example:8080").unwrap();
+        let authority = origin("https", "Bücher.example:8080").unwrap();
         assert_eq!(authority.authority().unwrap(), "xn--bcher-kva.example:8080");
     }
 

@@ -51,6 +51,7 @@ pub(crate) fn hamlet(folder: &Path, arguments: &str) -> Command {
         "HAMLET_AT",
         "HAMLET_SERVER",
         "HAMLET_CREDENTIAL_FILE",
+        "HAMLET_CA_FILE",
         "HAMLET_DATA",
         "HAMLET_DISABLE_INSTANCES_ADD_RM",
     ] {

@@ -24,6 +24,25 @@ use crate::{
     refusal::Refusal,
 };
 
+/// The policy of what is for programs: a browser that shows it loads nothing and runs nothing.
+const FOR_PROGRAMS: &str = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'";
+
+/// Adds what keeps a browser from taking an answer of a service for something else than it is: it does not guess the type,
+/// and JSON is no page. What the service has set itself stays.
+pub(crate) fn keep_from_guesses(headers: &mut HeaderMap) {
+    headers
+        .entry(X_CONTENT_TYPE_OPTIONS)
+        .or_insert(HeaderValue::from_static("nosniff"));
+    let kind = headers.get(CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    if essence.ends_with("json") {
+        headers
+            .entry(CONTENT_SECURITY_POLICY)
+            .or_insert(HeaderValue::from_static(FOR_PROGRAMS));
+    }
+}
+
 /// The outcome of content negotiation: the form and language in which a request is answered.
 #[derive(Clone, Debug)]
 pub(crate) struct Negotiated {
@@ -101,7 +120,7 @@ impl Negotiated {
             self.with_body(status, MediaType::Json.content_type(), document.to_string());
         response.headers_mut().insert(
             CONTENT_SECURITY_POLICY,
-            HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+            HeaderValue::from_static(FOR_PROGRAMS),
         );
         response
     }

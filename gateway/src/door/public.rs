@@ -11,7 +11,9 @@ use crate::{
     answer::{
         Body,
         grpc::{self, is_grpc},
-        http::{Negotiated, favicon, found_at, plain, redirect, robots, to_start},
+        http::{
+            Negotiated, favicon, found_at, keep_from_guesses, plain, redirect, robots, to_start,
+        },
     },
     cors::CrossOrigin,
     directory::{Directory, HostEntry, InstanceState, Resolution},
@@ -223,6 +225,7 @@ impl PublicDoor {
             }
             identity = Some(found);
         }
+        let is_of_service = matches!(target, Target::Service(_));
         let trace = entry.trace(whose.trace, Self::HTTP_SPAN);
         let whose = Whose {
             entry: Some(entry),
@@ -237,7 +240,13 @@ impl PublicDoor {
             .instrument(trace.span().clone())
             .await;
         match forwarded {
-            Ok(response) => response.map(Body::ForwardedHttp),
+            Ok(mut response) => {
+                // A backend says itself how browsers are to take its answers.
+                if is_of_service {
+                    keep_from_guesses(response.headers_mut());
+                }
+                response.map(Body::ForwardedHttp)
+            }
             Err(refusal) => asked.refuse(&self.pages, &refusal, &entry.tenant.locale),
         }
     }

@@ -24,4 +24,5 @@ mod lifecycle;
 mod measures;
 mod pages;
 mod replicas;
+mod strangers;
 mod support;

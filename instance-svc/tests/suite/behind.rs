@@ -429,7 +429,7 @@ async fn a_context_is_checked() {
     assert_eq!(wrong.verdict(), Verdict::Problem);
     assert!(wrong.detail.contains("refuses the password"), "{wrong:?}");
     let unknown = check("", "nothing").await.unwrap_err();
-    assert_eq!(unknown.code(), Code::InvalidArgument);
+    assert_eq!(unknown.code(), Code::NotFound);
     assert_eq!(
         check("b.example", "default").await.unwrap_err().code(),
         Code::NotFound

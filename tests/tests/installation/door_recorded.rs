@@ -9,16 +9,12 @@ use hamlet_tests::{
     browser::{Browser, Page},
     daemon::{Daemon, Options},
     programs::root,
+    raw,
 };
-use http::HeaderMap;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
 use time::{Duration, OffsetDateTime};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-};
 
 const RECORDED: &str = include_str!("../../data/recorded-door.json");
 /// Section, exchange, part, what was recorded, what it is here, and why. The first line that fits a part counts; names of
@@ -175,7 +171,7 @@ impl<'a> Replay<'a> {
         if !body.is_empty() {
             head.push_str(&format!("Content-Length: {}\r\n", body.len()));
         }
-        exchange_bytes(&self.world.daemon.public, &format!("{head}\r\n{body}")).await
+        raw::exchange(&self.world.daemon.public, &format!("{head}\r\n{body}")).await
     }
 
     fn cookies(&self, with_session: bool) -> String {
@@ -329,47 +325,6 @@ fn of_page(page: &Page) -> BTreeMap<&'static str, String> {
         Err(_) => "text".to_owned(),
     };
     parts(page.status.as_u16().to_string(), body, header)
-}
-
-/// Sends bytes, and reads the answer until its end.
-async fn exchange_bytes(door: &str, request: &str) -> Page {
-    let mut stream = TcpStream::connect(door).await.unwrap();
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer).await.unwrap();
-    let answer = String::from_utf8(answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let mut lines = head.lines();
-    let status = lines.next().unwrap().split(' ').nth(1).unwrap();
-    let mut headers = HeaderMap::new();
-    for line in lines {
-        let (name, value) = line
-            .split_once(": ")
-            .unwrap_or((line.trim_end_matches(':'), ""));
-        let name: http::HeaderName = name.parse().unwrap();
-        let _ = headers.append(name, value.parse().unwrap());
-    }
-    let is_chunked = headers.contains_key("transfer-encoding");
-    Page {
-        status: status.parse().unwrap(),
-        text: if is_chunked {
-            whole(body)
-        } else {
-            body.to_owned()
-        },
-        headers,
-    }
-}
-
-/// The body that was sent in chunks.
-fn whole(mut chunks: &str) -> String {
-    let mut text = String::new();
-    while let Some((size, rest)) = chunks.split_once("\r\n") {
-        let size = usize::from_str_radix(size, 16).unwrap();
-        text.push_str(&rest[..size]);
-        chunks = rest[size..].trim_start_matches("\r\n");
-    }
-    text
 }
 
 #[tokio::test(flavor = "multi_thread")]

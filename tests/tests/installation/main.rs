@@ -9,6 +9,7 @@
     reason = "a failed expectation is the test failing, and seeds and times are printed"
 )]
 
+mod admin_tls;
 mod app_hosts;
 mod apps;
 mod backup;
@@ -23,6 +24,7 @@ mod documentation;
 mod door_recorded;
 mod features;
 mod file_store;
+mod gateway_checks;
 mod health;
 mod in_front;
 mod json_api;

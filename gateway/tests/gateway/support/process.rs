@@ -13,6 +13,9 @@ use test_kit::{
 
 use super::{Web, ask_until};
 
+/// The file in its folder with what it logs.
+const LOG: &str = "log";
+
 /// A gateway, and the backend of `alice.example`.
 pub(crate) struct Process {
     gateway: Child,
@@ -20,9 +23,9 @@ pub(crate) struct Process {
     pub(crate) admin: SocketAddr,
     pub(crate) metrics: SocketAddr,
     pub(crate) backend: SocketAddr,
-    _directory: Directory,
+    pub(crate) directory: Directory,
     _web: Web,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Drop for Process {
@@ -73,7 +76,7 @@ impl Process {
                 write("credential", "the credential of a measure")
             ))
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(std::fs::File::create(folder.path().join(LOG)).unwrap())
             .spawn()
             .unwrap();
         ask_until(
@@ -88,10 +91,15 @@ impl Process {
             admin,
             metrics,
             backend: web.address,
-            _directory: directory,
+            directory,
             _web: web,
-            _folder: folder,
+            folder,
         }
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join(LOG)).unwrap()
     }
 
     /// The memory of the gateway now, or the most it ever had, in KiB.
