@@ -12,7 +12,7 @@ use std::{
 use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use hyper::body::Incoming;
 use serde_json::json;
-use service_kit::peer::Channel;
+use service_kit::{health::DATABASE, peer::Channel};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic_health::{
@@ -62,11 +62,12 @@ const DEGRADED: &str = "ready; degraded: the instance service does not tell of c
 /// What is added while a server that serves instances in Hamlet's stead is away. Its address is for the log.
 const BACKEND_AWAY: &str = "; degraded: a backend does not answer";
 
-/// Which of the services served at the last look, whether the directory keeps its answers true, and whether the backends
-/// answer.
+/// Which of the services served at the last look, and whether one said that the database was away; whether the directory
+/// keeps its answers true, and whether the backends answer.
 #[derive(Clone, Default)]
 pub(crate) struct Readiness {
     services: Arc<[AtomicBool; 3]>,
+    database_is_away: Arc<AtomicBool>,
     directory: DirectoryState,
     backends: Option<Arc<Backends>>,
 }
@@ -130,21 +131,23 @@ impl Readiness {
         backends.is_some_and(|backends| backends.is_degraded())
     }
 
-    /// The answer in the form that clients of the original read: its cache is the directory here, its database is behind
-    /// the instance service, and its file system behind the files service.
+    /// The answer in the form that clients of the original read: its cache is the directory here, and its file system is
+    /// behind the files service.
     fn status(&self, is_head: bool) -> Response<Body> {
         let [instances, files, apps] = &*self.services;
-        let serves = |service: &AtomicBool| service.load(Ordering::Relaxed);
+        let is = |known: &AtomicBool| known.load(Ordering::Relaxed);
         let told = |is_healthy: bool| if is_healthy { "healthy" } else { "unhealthy" };
-        let (code, message) = if [instances, files, apps].into_iter().all(serves) {
+        let is_database_away = is(&self.database_is_away);
+        let all_serve = [instances, files, apps].into_iter().all(is);
+        let (code, message) = if all_serve && !is_database_away {
             (StatusCode::OK, "OK")
         } else {
             (StatusCode::BAD_GATEWAY, "KO")
         };
         let body = json!({
             "cache": told(!self.directory.is_degraded()),
-            "couchdb": told(serves(instances)),
-            "fs": told(serves(files)),
+            "couchdb": told(is(instances) && !is_database_away),
+            "fs": told(is(files)),
             "message": message,
             "status": message,
         });
@@ -179,6 +182,7 @@ impl Health {
             reporter,
             readiness: Readiness {
                 services: Arc::default(),
+                database_is_away: Arc::default(),
                 directory,
                 backends: Some(Arc::clone(backends)),
             },
@@ -213,6 +217,10 @@ impl Health {
 
     async fn keep_asking(&mut self, known: &mut [Option<bool>; 3]) {
         loop {
+            let [(_, instances), ..] = &mut self.services;
+            let is_away = is_database_away(instances).await;
+            let away = &self.readiness.database_is_away;
+            away.store(is_away, Ordering::Relaxed);
             let ready = self.readiness.services.iter();
             for (((name, client), known), ready) in
                 self.services.iter_mut().zip(known.iter_mut()).zip(ready)
@@ -236,6 +244,17 @@ impl Health {
             sleep(EVERY).await;
         }
     }
+}
+
+/// Whether the instance service says that its database is away. An older one says nothing.
+async fn is_database_away(instances: &mut HealthClient<Channel>) -> bool {
+    let asked = instances.check(HealthCheckRequest {
+        service: DATABASE.to_owned(),
+    });
+    matches!(
+        timeout(ANSWER_WITHIN, asked).await,
+        Ok(Ok(answer)) if answer.get_ref().status() == Reported::NotServing
+    )
 }
 
 async fn serves(client: &mut HealthClient<Channel>, name: &str) -> bool {

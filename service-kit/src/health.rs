@@ -17,6 +17,9 @@ use crate::{socket::Socket, tls::Tls};
 /// How long an answer may take, the connection included. Shorter than what those who ask in a loop allow.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
+/// The name under which a service tells whether its database answers.
+pub const DATABASE: &str = "database";
+
 /// Why a server does not count as healthy.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
