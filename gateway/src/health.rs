@@ -26,7 +26,10 @@ use tonic_health::{
 use tower::util::BoxCloneSyncService;
 
 use crate::{
-    answer::{Body, http::plain},
+    answer::{
+        Body,
+        http::{plain, unless_read},
+    },
     directory::DirectoryState,
     forward::Backends,
     route::Service,
@@ -81,15 +84,19 @@ impl Readiness {
 
     /// Answers where clients of the original ask. A server that serves an instance in Hamlet's stead answers by itself.
     pub(crate) fn as_original<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
-        let is_asked = [Method::GET, Method::HEAD].contains(request.method())
-            && STATUS_PATHS.contains(&request.uri().path());
-        is_asked.then(|| self.status(request.method() == Method::HEAD))
+        let is_asked = STATUS_PATHS.contains(&request.uri().path());
+        let status = || self.status(request.method() == Method::HEAD);
+        is_asked.then(|| unless_read(request).unwrap_or_else(status))
     }
 
     /// Answers where load balancers and container platforms ask.
     pub(crate) fn of_process<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
-        if ![Method::GET, Method::HEAD].contains(request.method()) {
+        let path = request.uri().path();
+        if ![LIVE_PATH, READY_PATH].contains(&path) {
             return None;
+        }
+        if let Some(refused) = unless_read(request) {
+            return Some(refused);
         }
         let is_head = request.method() == Method::HEAD;
         let plain = |status, text: &str| {
@@ -99,7 +106,7 @@ impl Readiness {
             }
             response
         };
-        match request.uri().path() {
+        match path {
             LIVE_PATH => Some(plain(StatusCode::OK, "ok")),
             READY_PATH => {
                 let names = [INSTANCES, FILES, APPS];

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use hamlet_tests::{admin_door::AdminDoor, programs::root};
+use hamlet_tests::{admin_door::AdminDoor, daemon::Options, programs::root};
 use reqwest::{Method, StatusCode};
 
 use super::{
@@ -97,6 +97,73 @@ fn route_is_open(method: &Method, route: &Route) -> Option<Open> {
         _ if !route.is_built => ToTokens,
         other => panic!("{method} {other} is at the public door: say for whom it is"),
     })
+}
+
+/// What the gateway answers itself, on the host of an instance.
+const OF_GATEWAY: [&str; 5] = [
+    "/favicon.ico",
+    "/healthz",
+    "/readyz",
+    "/robots.txt",
+    "/status",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_says_which_methods_it_has() {
+    const ALL: [&str; 9] = [
+        "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "FOO",
+    ];
+    let place = tempfile::tempdir().unwrap();
+    let daemon = Options::new(&place.path().join("data")).start();
+    let ann = daemon.domain("ann");
+    let _ = daemon.cli().run(&format!("instances add {ann}")).done();
+    let public = AdminDoor::at(&daemon.public, &daemon.data().join("admin-credential"));
+    let of_gateway = OF_GATEWAY.map(|path| Route {
+        methods: vec![Method::GET, Method::HEAD],
+        path: path.to_owned(),
+        is_built: true,
+    });
+    let routes = routes_of("instance-svc").into_iter();
+    let routes = routes.chain(routes_of("apps-svc")).chain(of_gateway);
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    for route in routes.filter(|route| route.is_built) {
+        // Who can read can ask for the head alone.
+        let reads = |method| route.methods.contains(method);
+        assert_eq!(reads(&Method::GET), reads(&Method::HEAD), "{}", route.path);
+        let mut has: Vec<&str> = route.methods.iter().map(Method::as_str).collect();
+        has.sort_unstable();
+        for method in ALL.into_iter().filter(|method| !has.contains(method)) {
+            let request = public
+                .without_credential(method.parse().unwrap(), &path_of(&route.path))
+                .header("host", &ann);
+            let answer = public.send(request).await;
+            seen += 1;
+            let status = match method {
+                "OPTIONS" => StatusCode::NO_CONTENT,
+                _ => StatusCode::METHOD_NOT_ALLOWED,
+            };
+            let allow = answer.headers.get("allow");
+            let allow = allow.map_or("", |it| it.to_str().unwrap());
+            let mut told: Vec<&str> = allow.split(',').map(str::trim).collect();
+            told.sort_unstable();
+            let is_told =
+                ["HEAD", "OPTIONS"].contains(&method) || answer.code() == "METHOD_NOT_ALLOWED";
+            if answer.status != status || told != has || !is_told {
+                wrong.push(format!("{method} {}: {answer:?}", route.path));
+            }
+        }
+    }
+    assert!(seen > 200, "only {seen} requests were sent");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+
+    // At a host of nobody, only what needs no instance has methods.
+    for (path, status) in [("/status", 405), ("/robots.txt", 405), ("/auth/login", 404)] {
+        let request = public
+            .without_credential(Method::PUT, path)
+            .header("host", "nobody.localhost");
+        let answer = public.send(request).await;
+        assert_eq!(answer.status, status, "{path}: {answer:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
