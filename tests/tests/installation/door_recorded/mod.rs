@@ -208,4 +208,9 @@ async fn an_installation_without_its_database_answers_as_recorded() {
     .await;
     replay.section(SECTION, "").await;
     replay.end(9, &[SECTION]);
+    for host in [&domain, &world.daemon.domain("nobody")] {
+        let refused = world.get(host, "/").await;
+        assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(refused.headers.contains_key("retry-after"), "{refused:?}");
+    }
 }
