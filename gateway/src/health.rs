@@ -12,7 +12,7 @@ use std::{
 use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use hyper::body::Incoming;
 use serde_json::json;
-use service_kit::peer::Channel;
+use service_kit::{health::DATABASE, peer::Channel};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic_health::{
@@ -26,7 +26,10 @@ use tonic_health::{
 use tower::util::BoxCloneSyncService;
 
 use crate::{
-    answer::{Body, http::plain},
+    answer::{
+        Body,
+        http::{plain, unless_read},
+    },
     directory::DirectoryState,
     forward::Backends,
     route::Service,
@@ -64,11 +67,12 @@ const DEGRADED: &str = "ready; degraded: the instance service does not tell of c
 /// What is added while a server that serves instances in Hamlet's stead is away. Its address is for the log.
 const BACKEND_AWAY: &str = "; degraded: a backend does not answer";
 
-/// Which of the services served at the last look, whether the directory keeps its answers true, and whether the backends
-/// answer.
+/// Which of the services served at the last look, and whether one said that the database was away; whether the directory
+/// keeps its answers true, and whether the backends answer.
 #[derive(Clone, Default)]
 pub(crate) struct Readiness {
     services: Arc<[AtomicBool; 3]>,
+    database_is_away: Arc<AtomicBool>,
     directory: DirectoryState,
     backends: Option<Arc<Backends>>,
 }
@@ -82,17 +86,16 @@ impl Readiness {
 
     /// Answers where clients of the original ask. A server that serves an instance in Hamlet's stead answers by itself.
     pub(crate) fn as_original<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
-        if ![Method::GET, Method::HEAD].contains(request.method()) {
-            return None;
-        }
+        let no_content = || {
+            let mut response = Response::new(Body::Empty);
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            response
+        };
+        let status = || self.status(request.method() == Method::HEAD);
         match request.uri().path() {
-            CONNECTION_PATH => {
-                let mut response = Response::new(Body::Empty);
-                *response.status_mut() = StatusCode::NO_CONTENT;
-                Some(response)
-            }
+            CONNECTION_PATH => Some(unless_read(request).unwrap_or_else(no_content)),
             path if STATUS_PATHS.contains(&path) => {
-                Some(self.status(request.method() == Method::HEAD))
+                Some(unless_read(request).unwrap_or_else(status))
             }
             _ => None,
         }
@@ -100,8 +103,12 @@ impl Readiness {
 
     /// Answers where load balancers and container platforms ask.
     pub(crate) fn of_process<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
-        if ![Method::GET, Method::HEAD].contains(request.method()) {
+        let path = request.uri().path();
+        if ![LIVE_PATH, READY_PATH].contains(&path) {
             return None;
+        }
+        if let Some(refused) = unless_read(request) {
+            return Some(refused);
         }
         let is_head = request.method() == Method::HEAD;
         let plain = |status, text: &str| {
@@ -111,7 +118,7 @@ impl Readiness {
             }
             response
         };
-        match request.uri().path() {
+        match path {
             LIVE_PATH => Some(plain(StatusCode::OK, "ok")),
             READY_PATH => {
                 let names = [INSTANCES, FILES, APPS];
@@ -143,23 +150,23 @@ impl Readiness {
         backends.is_some_and(|backends| backends.is_degraded())
     }
 
-    /// The answer in the form that clients of the original read: its cache is the directory here, its database is behind
-    /// the instance service, and its file system behind the files service.
+    /// The answer in the form that clients of the original read: its cache is the directory here, and its file system is
+    /// behind the files service.
     fn status(&self, is_head: bool) -> Response<Body> {
         let [instances, files, apps] = &*self.services;
-        let serves = |service: &AtomicBool| service.load(Ordering::Relaxed);
+        let is = |known: &AtomicBool| known.load(Ordering::Relaxed);
         let told = |is_healthy: bool| if is_healthy { "healthy" } else { "unhealthy" };
-        // The instance service serves without its database, but has no answer then.
-        let has_database = serves(instances) && !self.directory.is_without_answer();
-        let (code, message) = if has_database && serves(files) && serves(apps) {
+        let is_database_away = is(&self.database_is_away);
+        let all_serve = [instances, files, apps].into_iter().all(is);
+        let (code, message) = if all_serve && !is_database_away {
             (StatusCode::OK, "OK")
         } else {
             (StatusCode::BAD_GATEWAY, "KO")
         };
         let body = json!({
             "cache": told(!self.directory.is_degraded()),
-            "couchdb": told(has_database),
-            "fs": told(serves(files)),
+            "couchdb": told(is(instances) && !is_database_away),
+            "fs": told(is(files)),
             "message": message,
             "status": message,
         });
@@ -194,6 +201,7 @@ impl Health {
             reporter,
             readiness: Readiness {
                 services: Arc::default(),
+                database_is_away: Arc::default(),
                 directory,
                 backends: Some(Arc::clone(backends)),
             },
@@ -228,6 +236,10 @@ impl Health {
 
     async fn keep_asking(&mut self, known: &mut [Option<bool>; 3]) {
         loop {
+            let [(_, instances), ..] = &mut self.services;
+            let is_away = is_database_away(instances).await;
+            let away = &self.readiness.database_is_away;
+            away.store(is_away, Ordering::Relaxed);
             let ready = self.readiness.services.iter();
             for (((name, client), known), ready) in
                 self.services.iter_mut().zip(known.iter_mut()).zip(ready)
@@ -251,6 +263,17 @@ impl Health {
             sleep(EVERY).await;
         }
     }
+}
+
+/// Whether the instance service says that its database is away. An older one says nothing.
+async fn is_database_away(instances: &mut HealthClient<Channel>) -> bool {
+    let asked = instances.check(HealthCheckRequest {
+        service: DATABASE.to_owned(),
+    });
+    matches!(
+        timeout(ANSWER_WITHIN, asked).await,
+        Ok(Ok(answer)) if answer.get_ref().status() == Reported::NotServing
+    )
 }
 
 async fn serves(client: &mut HealthClient<Channel>, name: &str) -> bool {

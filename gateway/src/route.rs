@@ -38,8 +38,8 @@ pub(crate) struct Route {
 pub struct HttpRoutes {
     /// Paths and what is below them. A `*` stands for one segment. The longest that fits counts.
     pub paths: Vec<(String, Service)>,
-    /// Paths, without what is below them, that belong to a service for one method only.
-    pub methods: Vec<(Method, String, Service)>,
+    /// Paths without what is below them.
+    pub alone: Vec<(String, Service)>,
     /// Who answers on the hosts of apps.
     pub app_hosts: Service,
 }
@@ -59,8 +59,6 @@ impl Default for HttpRoutes {
         ];
         // The instance service says, too, what is not built yet.
         let unbuilt = unbuilt::PATHS.map(|path| (format!("/{path}"), Service::Instances));
-        // Only the front page itself: the gateway says what is nowhere.
-        let front = [Method::GET, Method::HEAD, Method::POST, Method::OPTIONS];
         let of_apps = [
             "/apps/*/icon",
             "/apps/*/download",
@@ -75,9 +73,8 @@ impl Default for HttpRoutes {
                 &unbuilt,
             ]
             .concat(),
-            methods: front
-                .map(|method| (method, "/".to_owned(), Service::Instances))
-                .to_vec(),
+            // The gateway says what is nowhere.
+            alone: vec![("/".to_owned(), Service::Instances)],
             app_hosts: Service::Apps,
         }
     }
@@ -95,16 +92,15 @@ impl HttpRoutes {
         if is_app_host || !group_of(method, path).is_some_and(|group| own.contains(&group)) {
             return None;
         }
-        self.of(method, path, false)
+        self.of(path, false)
     }
 
-    /// The service of a path, on the host of an app or on that of an instance.
-    pub(crate) fn of(&self, method: &Method, path: &str, is_app_host: bool) -> Option<Service> {
+    /// The service of a path, on the host of an app or on that of an instance. It says which methods the path has.
+    pub(crate) fn of(&self, path: &str, is_app_host: bool) -> Option<Service> {
         if is_app_host {
             return Some(self.app_hosts);
         }
-        let mut of_methods = self.methods.iter();
-        if let Some((_, _, service)) = of_methods.find(|(of, at, _)| of == method && at == path) {
+        if let Some((_, service)) = self.alone.iter().find(|(at, _)| at == path) {
             return Some(*service);
         }
         let routes = self.paths.iter();
@@ -215,7 +211,7 @@ mod tests {
                 ("/files".to_owned(), Service::Files),
                 ("/files/apps".to_owned(), Service::Apps),
             ],
-            methods: vec![(Method::PUT, "/form".to_owned(), Service::Instances)],
+            alone: vec![("/form".to_owned(), Service::Instances)],
             app_hosts: Service::Apps,
         };
         for (path, service) in [
@@ -225,13 +221,11 @@ mod tests {
             ("/filesystem", None),
             ("/", None),
         ] {
-            assert_eq!(routes.of(&Method::GET, path, false), service, "{path}");
+            assert_eq!(routes.of(path, false), service, "{path}");
         }
-        assert_eq!(routes.of(&Method::GET, "/", true), Some(Service::Apps));
-        let put = |path| routes.of(&Method::PUT, path, false);
-        assert_eq!(put("/form"), Some(Service::Instances));
-        assert_eq!(put("/form/x"), None);
-        assert_eq!(routes.of(&Method::POST, "/form", false), None);
+        assert_eq!(routes.of("/", true), Some(Service::Apps));
+        assert_eq!(routes.of("/form", false), Some(Service::Instances));
+        assert_eq!(routes.of("/form/x", false), None);
         let default = HttpRoutes::default();
         for (path, service) in [
             ("/apps", Service::Instances),
@@ -244,13 +238,9 @@ mod tests {
             ("/apps/drive/icon/1.0.0", Service::Apps),
             ("/konnectors/bills/icon", Service::Apps),
         ] {
-            assert_eq!(
-                default.of(&Method::GET, path, false),
-                Some(service),
-                "{path}"
-            );
+            assert_eq!(default.of(path, false), Some(service), "{path}");
         }
-        let of_app = default.of(&Method::GET, "/apps", true);
+        let of_app = default.of("/apps", true);
         assert_eq!(of_app, Some(Service::Apps));
     }
 

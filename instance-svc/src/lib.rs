@@ -9,6 +9,7 @@ mod actions;
 mod api;
 pub mod clock;
 mod config;
+mod database_health;
 pub mod domain;
 mod error;
 mod host_changes;

@@ -20,6 +20,7 @@ use identity::{allowance::Allowance, second_factor::WrongCodes, tries::Tries};
 use service_kit::{
     caller::Authenticate,
     contexts::Contexts,
+    health::DATABASE,
     secret::Keyring,
     server::{GrpcServer, Listener},
 };
@@ -38,6 +39,7 @@ use crate::{
         strangers::GRPC_FOR_STRANGERS,
     },
     config::Config,
+    database_health,
     error::Error,
     host_changes::HostChanges,
     mail::{Mailer, WrongSettings},
@@ -188,6 +190,7 @@ async fn run(
     let host_changes = HostChanges::default();
     let following = host_changes.clone().follow(store.clone(), shutdown.clone());
     let log = OperationLog::new(store.clusters())?;
+    let couch = store.clusters().global().clone();
     let engine = Engine::new(log, kinds, settings, shutdown.clone());
     let adopted = Progress::default();
     let adoption = Adoption::new(
@@ -224,7 +227,9 @@ async fn run(
     let door = Authenticate::new(dependencies.cluster_key);
     let directory = Directory(shared.clone());
     let operations = OperationsApi(shared.clone());
-    let server = GrpcServer::new()?
+    let server = GrpcServer::new()?;
+    let watching = database_health::follow(couch, server.told(DATABASE), shutdown.clone());
+    let server = server
         .for_strangers(&GRPC_FOR_STRANGERS)
         .with_http(json::routes(shared.clone()), door.clone())
         .with(FeatureServiceServer::with_interceptor(
@@ -256,10 +261,11 @@ async fn run(
             door.clone(),
         ))
         .with(TenantServiceServer::with_interceptor(directory, door));
-    let (served, (), (), (), (), ()) = tokio::join!(
+    let (served, (), (), (), (), (), ()) = tokio::join!(
         server.serve(listener, shutdown.clone()),
         engine.run(),
         following,
+        watching,
         adoption.follow(shutdown.clone()),
         returned.follow(look_every * RETURNED_EVERY, shutdown),
         mailer.stopped()

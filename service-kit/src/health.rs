@@ -39,6 +39,9 @@ impl Way {
     }
 }
 
+/// The name under which a service tells whether its database answers.
+pub const DATABASE: &str = "database";
+
 /// Why a server does not count as healthy.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -144,6 +144,25 @@ pub const PUBLIC_SERVICES: [&str; 9] = [
     "hamlet.instance.v1.TenantService",
 ];
 
+/// Tells the health of something that a server depends on, under a name of its own.
+#[derive(Clone, Debug)]
+pub struct Told {
+    name: &'static str,
+    reporter: HealthReporter,
+}
+
+impl Told {
+    /// Tells whether it serves.
+    pub async fn tell(&self, serves: bool) {
+        let status = if serves {
+            ServingStatus::Serving
+        } else {
+            ServingStatus::NotServing
+        };
+        self.reporter.set_service_status(self.name, status).await;
+    }
+}
+
 /// Builds a gRPC server, which also serves health and reflection.
 #[derive(Debug)]
 pub struct GrpcServer {
@@ -247,6 +266,16 @@ impl GrpcServer {
             for_strangers: &[],
             http: None,
         })
+    }
+
+    /// What tells the health of something that this server depends on, under a name of its own. The health of the server and
+    /// its services does not follow from it.
+    #[must_use]
+    pub fn told(&self, name: &'static str) -> Told {
+        Told {
+            name,
+            reporter: self.reporter.clone(),
+        }
     }
 
     /// Adds a service. Its health is SERVING from the start until shutdown begins.

@@ -5,7 +5,10 @@ pub(crate) use service_kit::grpc::is_grpc;
 use service_kit::grpc::is_path_of_service;
 use tonic::Status;
 
-use super::{Body, http::plain};
+use super::{
+    Body,
+    http::{only, plain},
+};
 use crate::refusal::Refusal;
 
 /// A trailers-only answer: the status of the refusal in its one HEADERS frame.
@@ -28,12 +31,7 @@ pub(crate) fn refuse_malformed<B>(request: &Request<B>) -> Option<Response<Body>
             "gRPC needs HTTP/2",
         ));
     }
-    (request.method() != Method::POST).then(|| {
-        plain(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "gRPC calls are POST requests",
-        )
-    })
+    (request.method() != Method::POST).then(|| only("POST", "gRPC calls are POST requests"))
 }
 
 /// Refuses a request to the path of a gRPC service that is no gRPC call. A page in a browser can send it, and the session

@@ -3,9 +3,9 @@
 use ::http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode,
     header::{
-        ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_SECURITY_POLICY,
-        CONTENT_TYPE, LOCATION, REFERRER_POLICY, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
-        X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+        ACCEPT_LANGUAGE, ALLOW, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_LENGTH,
+        CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY, RETRY_AFTER, VARY,
+        WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
     },
 };
 use bytes::Bytes;
@@ -114,7 +114,7 @@ impl Negotiated {
         response
     }
 
-    /// Answers with JSON, without negotiation: the admin door has no pages.
+    /// Answers with JSON, without negotiation.
     pub(crate) fn json(&self, status: StatusCode, document: &serde_json::Value) -> Response<Body> {
         let mut response =
             self.with_body(status, MediaType::Json.content_type(), document.to_string());
@@ -278,6 +278,42 @@ pub(crate) fn plain(status: StatusCode, text: &str) -> Response<Body> {
         HeaderValue::from_static(MediaType::Text.content_type()),
     );
     common(headers);
+    response
+}
+
+/// The answer to a request that does not read, where one can only read: what can be done there. `None` for one that reads.
+pub(crate) fn unless_read<B>(request: &Request<B>) -> Option<Response<Body>> {
+    let method = request.method();
+    if [Method::GET, Method::HEAD].contains(method) {
+        return None;
+    }
+    let mut response = if method == Method::OPTIONS {
+        let mut response = Response::new(Body::Empty);
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        response
+    } else {
+        let status = StatusCode::METHOD_NOT_ALLOWED;
+        let title = status.canonical_reason().unwrap_or_default();
+        let told = "the path has no such method; Allow lists those that it has";
+        let document = errors(status, "METHOD_NOT_ALLOWED", title, told);
+        let asked = Negotiated::of(request, false);
+        match asked.media_type {
+            MediaType::JsonApi => asked.json_api(status, &document),
+            _ => asked.json(status, &document),
+        }
+    };
+    response
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    Some(response)
+}
+
+/// Refuses a method where only others are possible.
+pub(crate) fn only(allowed: &'static str, told: &str) -> Response<Body> {
+    let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, told);
+    response
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static(allowed));
     response
 }
 

@@ -102,12 +102,6 @@ impl DirectoryState {
     pub(crate) fn is_degraded(&self) -> bool {
         self.0.as_ref().is_some_and(|core| core.is_degraded())
     }
-
-    /// Whether the instance service did not answer the last question about a host, because it or its database is away.
-    pub(crate) fn is_without_answer(&self) -> bool {
-        let core = self.0.as_ref();
-        core.is_some_and(|core| core.questions.was_away_lately(core.freshness.now()))
-    }
 }
 
 impl Drop for Directory {

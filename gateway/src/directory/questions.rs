@@ -28,8 +28,6 @@ const PLACES_OF_STRANGERS: usize = 1024;
 
 /// How often one line says that questions fail.
 const LINE_EVERY: u64 = 10_000_000;
-/// For how long a failure says something about the instance service.
-const LATELY: u64 = 10_000_000;
 /// After a failure, hosts that can do without an answer are not asked for during this time.
 const PAUSE: u64 = 100_000;
 
@@ -148,11 +146,6 @@ impl Questions {
     /// Whether the instance service did not answer the last question.
     pub(super) fn is_away(&self) -> bool {
         self.is_away.load(Ordering::Relaxed)
-    }
-
-    /// Whether that was lately. Who asks nothing more learns nothing more.
-    pub(super) fn was_away_lately(&self, now: Moment) -> bool {
-        self.is_away() && now.saturating_sub(self.failed_at.load(Ordering::Relaxed)) < LATELY
     }
 
     /// Whether that was a moment ago.

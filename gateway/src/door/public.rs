@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{Method, Request, Response, StatusCode, header::STRICT_TRANSPORT_SECURITY};
+use http::{Method, Request, Response, StatusCode, Version, header::STRICT_TRANSPORT_SECURITY};
 use hyper::body::Incoming;
 use tracing::Instrument as _;
 
@@ -12,7 +12,8 @@ use crate::{
         Body,
         grpc::{self, is_grpc},
         http::{
-            Negotiated, favicon, found_at, keep_from_guesses, plain, redirect, robots, to_start,
+            Negotiated, favicon, found_at, keep_from_guesses, only, plain, redirect, robots,
+            to_start, unless_read,
         },
     },
     cors::CrossOrigin,
@@ -21,7 +22,7 @@ use crate::{
     forward::{Forwarder, Target, Whose},
     gate::{Closed, Passage},
     health::Readiness,
-    host::Host,
+    host::{Host, Malformed},
     identities::Identities,
     pages::{FAVICON_PATH, Page, Pages},
     proxied::Client,
@@ -54,14 +55,11 @@ impl Handler for PublicDoor {
             return answer;
         }
         if request.method() == Method::CONNECT {
-            return plain(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "this is no proxy for others",
-            );
+            return only("", "this is no proxy for others");
         }
         let sent = match Host::of(&request) {
             Ok(host) => host,
-            Err(malformed) => return plain(StatusCode::BAD_REQUEST, &malformed.to_string()),
+            Err(malformed) => return self.without_host(&request, malformed),
         };
         let client = Client::of(origin.peer, request.headers(), &self.exposure.trusted);
         let host = client
@@ -101,6 +99,15 @@ impl Handler for PublicDoor {
 }
 
 impl PublicDoor {
+    /// Answers a request whose host cannot be read. Load balancers that look for the health send none with HTTP/1.0.
+    fn without_host<B>(&self, request: &Request<B>, malformed: Malformed) -> Response<Body> {
+        let may_lack_one = malformed == Malformed::Missing && request.version() == Version::HTTP_10;
+        let health = may_lack_one.then(|| self.readiness.as_original(request));
+        health
+            .flatten()
+            .unwrap_or_else(|| plain(StatusCode::BAD_REQUEST, &malformed.to_string()))
+    }
+
     async fn call(
         &self,
         whose: Whose<'_>,
@@ -260,7 +267,7 @@ impl PublicDoor {
         let (method, path) = (request.method(), request.uri().path());
         let is_app_host = !entry.app_slug.is_empty();
         let Some(backend) = &entry.backend else {
-            let service = self.routes.of(method, path, is_app_host)?;
+            let service = self.routes.of(path, is_app_host)?;
             return Some((Target::Service(service), Passage::Active));
         };
         let own = self.routes.own(&backend.own, method, path, is_app_host);
@@ -281,10 +288,13 @@ impl PublicDoor {
             on_app_host || whose.passage.is_for_people() || is_for_people(request.uri().path());
         let asked = Negotiated::of(request, is_for_people);
         let show = |page: &Page<'_>, locale: &str| asked.page(&self.pages, page, locale);
+        let is_head = request.method() == Method::HEAD;
         match answer {
-            _ if answers_robots(answer, request) => robots(request.method() == Method::HEAD),
+            _ if answers_robots(answer, request) => {
+                unless_read(request).unwrap_or_else(|| robots(is_head))
+            }
             Resolution::Found(_) if is_favicon(request.uri().path()) => {
-                favicon(request.method() == Method::HEAD)
+                unless_read(request).unwrap_or_else(|| favicon(is_head))
             }
             Resolution::Found(entry) => asked.page_by(
                 &self.pages,
@@ -324,7 +334,7 @@ fn answers_robots(answer: &Resolution, request: &Request<Incoming>) -> bool {
         Resolution::Unknown => true,
         Resolution::Moved(_) | Resolution::OutOfReach => false,
     };
-    is_here && is_read(request.method()) && request.uri().path() == ROBOTS_PATH
+    is_here && request.uri().path() == ROBOTS_PATH
 }
 
 fn is_favicon(path: &str) -> bool {

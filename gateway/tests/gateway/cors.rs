@@ -17,7 +17,7 @@ async fn town() -> (World, Web) {
                 ("/files".to_owned(), Service::Files),
                 ("/auth".to_owned(), Service::Files),
             ],
-            methods: Vec::new(),
+            alone: Vec::new(),
             app_hosts: Service::Apps,
         };
     })

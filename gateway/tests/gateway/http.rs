@@ -20,7 +20,7 @@ async fn world() -> (World, Web) {
         config.apps_service = config.files_service.clone();
         config.http_routes = HttpRoutes {
             paths: vec![("/files".to_owned(), Service::Files)],
-            methods: Vec::new(),
+            alone: Vec::new(),
             app_hosts: Service::Apps,
         };
     })

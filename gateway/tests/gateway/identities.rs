@@ -14,7 +14,7 @@ async fn world() -> (World, Web) {
         config.files_service = format!("http://{}", web.address);
         config.http_routes = HttpRoutes {
             paths: vec![("/files".to_owned(), Service::Files)],
-            methods: Vec::new(),
+            alone: Vec::new(),
             app_hosts: Service::Apps,
         };
     })

@@ -7,7 +7,7 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{
-    HeaderMap, HeaderValue, Method, StatusCode, Uri,
+    HeaderMap, HeaderValue, Method, Uri,
     header::{AUTHORIZATION, WWW_AUTHENTICATE},
 };
 use service_kit::{caller::Caller, json_api};
@@ -100,16 +100,6 @@ pub(super) async fn refuse(request: Request, next: Next) -> Response {
     let headers = response.headers_mut();
     headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     response
-}
-
-/// The answer where a path has no such method. It stands inside of what all requests pass, so that pages of other origins are
-/// told, too, who may ask.
-pub(super) async fn no_such_method() -> json_api::Error {
-    json_api::Error::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "METHOD_NOT_ALLOWED",
-        "the path has no such method; Allow lists those that it has",
-    )
 }
 
 /// The token of a request: as `Bearer`, as the password of `Basic`, or in the query.

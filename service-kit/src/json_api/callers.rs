@@ -6,7 +6,7 @@ use axum::{
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse as _, Response},
 };
-use http::{StatusCode, header::CONTENT_TYPE, request::Parts};
+use http::{Method, StatusCode, header::CONTENT_TYPE, request::Parts};
 use tonic::{Extensions, Status, metadata::MetadataMap, service::Interceptor as _};
 
 use super::{Error, request_id};
@@ -37,6 +37,16 @@ async fn not_so() -> Error {
         "METHOD_NOT_ALLOWED",
         "the path has no such method; Allow lists those that it has",
     )
+}
+
+/// The answer of a route of the public door that has no such method; the router adds those that it has, as `Allow`. It belongs
+/// outside of what refuses strangers: what a path has is no secret, and a wrong method is wrong whoever sends it.
+pub async fn no_such_method(method: Method) -> Response {
+    if method == Method::OPTIONS {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    let told = "the path has no such method; Allow lists those that it has";
+    Error::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", told).into_response()
 }
 
 async fn leave_grpc(request: Request, next: Next) -> Response {

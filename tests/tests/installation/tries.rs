@@ -1,14 +1,47 @@
-//! Who guesses at one replica has no free tries left at another.
+//! Who guesses is slowed down, at every replica, and told how long.
 
 use hamlet_tests::{
     browser::Browser,
     cluster::{Cluster, Part},
+    daemon::Options,
     database::Database,
 };
 use reqwest::StatusCode;
 use test_kit::eventually;
 
 const PASSPHRASE: &str = "a-passphrase-of-many-words";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_guesses_the_token_of_a_link_is_told_to_wait() {
+    let place = tempfile::tempdir().unwrap();
+    let daemon = Options::new(&place.path().join("data")).start();
+    let domain = daemon.domain("ann");
+    let _ = daemon.cli().run(&format!("instances add {domain}")).done();
+    let mut stranger = Browser::new(&daemon.public, &domain);
+    let fields = [
+        ("register_token", "00112233445566778899aabbccddeeff"),
+        ("passphrase", PASSPHRASE),
+    ];
+    let mut tries = 0;
+    let refused = loop {
+        let page = stranger.post("/settings/passphrase", &fields).await;
+        if page.status != StatusCode::FORBIDDEN {
+            break page;
+        }
+        tries += 1;
+        assert!(tries < 30, "nobody is slowed down");
+    };
+    let link = format!("/auth/passphrase?registerToken={}", fields[0].1);
+    for page in [refused, stranger.get(&link).await] {
+        assert_eq!(page.status, StatusCode::TOO_MANY_REQUESTS, "{page:?}");
+        assert!(page.headers.contains_key("retry-after"), "{page:?}");
+    }
+    stranger.accept = "application/json";
+    let told = stranger.post("/settings/passphrase", &fields).await;
+    assert_eq!(told.status, StatusCode::TOO_MANY_REQUESTS, "{told:?}");
+    assert_eq!(told.json()["errors"][0]["code"], "TOO_MANY_TRIES");
+    assert!(told.headers.contains_key("retry-after"), "{told:?}");
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_hears_of_those_who_guessed_at_another() {

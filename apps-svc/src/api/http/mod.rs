@@ -56,6 +56,7 @@ fn of_apps(path: &str, kind: AppType) -> Router<Shared> {
             get(download::send),
         )
         .layer(Extension(kind))
+        .method_not_allowed_fallback(json_api::no_such_method)
 }
 
 async fn nothing_here() -> json_api::Error {

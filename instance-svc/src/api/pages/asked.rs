@@ -321,21 +321,22 @@ impl Asked {
             _ => None,
         };
         let refused = json_api::Error::from(error);
-        if self.wants_json() {
-            return json_answer(refused.status(), &json!({"error": refused.code()}));
-        }
-        if accept::media_type(&self.headers, MediaType::Html) != MediaType::Html {
-            return refused.into_response();
-        }
         let (status, code) = (refused.status(), refused.code().to_owned());
-        let key = if status == StatusCode::NOT_IMPLEMENTED {
-            "unbuilt"
+        let refused = refused.into_response();
+        let mut response = if self.wants_json() {
+            json_answer(status, &json!({"error": code}))
+        } else if accept::media_type(&self.headers, MediaType::Html) != MediaType::Html {
+            return refused;
         } else {
-            "out_of_reach"
+            let key = match status {
+                StatusCode::NOT_IMPLEMENTED => "unbuilt",
+                _ => "out_of_reach",
+            };
+            self.page(shared, &Shown::error(key, status, &code))
         };
-        let mut response = self.page(shared, &Shown::error(key, status, &code));
-        if let Some(wait) = wait {
-            response.headers_mut().insert(RETRY_AFTER, wait.into());
+        let of_status = refused.headers().get(RETRY_AFTER).cloned();
+        if let Some(later) = wait.map(HeaderValue::from).or(of_status) {
+            response.headers_mut().insert(RETRY_AFTER, later);
         }
         response
     }

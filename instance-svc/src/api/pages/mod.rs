@@ -36,6 +36,7 @@ use http::{
     HeaderValue, StatusCode,
     header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
 };
+use service_kit::json_api;
 
 use self::reply::Shown;
 pub(super) use self::{
@@ -100,8 +101,8 @@ pub(super) fn routes() -> Router<Shared> {
         )
         .route("/.well-known/change-password", get(settings::find))
         .route("/assets/{*name}", get(script))
-        .method_not_allowed_fallback(strangers::no_such_method)
         .layer(from_fn(strangers::refuse))
+        .method_not_allowed_fallback(json_api::no_such_method)
 }
 
 /// The document of the instance of a request.

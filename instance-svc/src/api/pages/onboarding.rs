@@ -1,5 +1,7 @@
 //! Choosing a passphrase with the token of a link: the first one, or a new one when the owner has forgotten it.
 
+use std::time::{Duration, Instant};
+
 use axum::{
     body::Body,
     extract::State,
@@ -52,6 +54,8 @@ enum Refused {
     Field(String, String),
     /// The passphrase is too easy to guess: what is wrong with it.
     Weak(String),
+    /// There were too many tries: how long to wait.
+    Slowed(Duration),
     /// Something else.
     Failed(Status),
 }
@@ -128,11 +132,11 @@ async fn check(
     Ok(checked)
 }
 
-fn begin_try(shared: &Shared, asked: &Asked, document: &InstanceDocument) -> Result<(), Status> {
+fn begin_try(shared: &Shared, asked: &Asked, document: &InstanceDocument) -> Result<(), Refused> {
     shared
         .tries
-        .begin(asked.guesser(document), std::time::Instant::now())
-        .map_err(|wait| Error::TooManyTries { wait }.into())
+        .begin(asked.guesser(document), Instant::now())
+        .map_err(Refused::Slowed)
 }
 
 /// The page for a link that is not accepted.
@@ -150,6 +154,7 @@ fn closed(shared: &Shared, asked: &Asked, refused: Refused) -> Response {
         Refused::Expired => {
             Shown::error("expired_link", forbidden, reasons::REGISTER_TOKEN_EXPIRED)
         }
+        Refused::Slowed(wait) => return asked.failed(shared, Error::TooManyTries { wait }),
         Refused::Failed(status) => return asked.failed(shared, Error::Service(status)),
         Refused::Field(..) | Refused::Weak(_) => {
             Shown::error("out_of_reach", StatusCode::SERVICE_UNAVAILABLE, "TRY_AGAIN")
@@ -328,6 +333,7 @@ fn text_of(submission: &Submission, refused: &Refused) -> &'static str {
         | Refused::Wrong
         | Refused::Used
         | Refused::Expired
+        | Refused::Slowed(_)
         | Refused::Failed(_) => "error_later",
     }
 }
@@ -369,6 +375,7 @@ fn refuse(
         }
         Refused::Field(field, detail) => wrong("INVALID_FIELD", told(detail, key), &field),
         Refused::Weak(detail) => wrong(reasons::PASSPHRASE_WEAK, told(detail, key), "passphrase"),
+        Refused::Slowed(wait) => Error::TooManyTries { wait }.into(),
         Refused::Failed(status) => status.into(),
     };
     error.into_response()

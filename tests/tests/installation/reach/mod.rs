@@ -2,6 +2,7 @@
 
 mod ends;
 mod methods;
+mod pages;
 mod routes;
 mod sessions;
 

@@ -91,7 +91,8 @@ pub(super) async fn list(
     Query(page): Query<Page>,
 ) -> Result<Response, Refusal> {
     bearer.token.require(kind.doctype, Verb::Get)?;
-    let limit = page.limit.unwrap_or(PAGE);
+    // 0 is no limit at the original, and no client of it expects an empty page.
+    let limit = page.limit.filter(|it| *it != 0).unwrap_or(PAGE);
     let Some(limit) = usize::try_from(limit)
         .ok()
         .filter(|it| (1..=LARGEST_PAGE).contains(it))

@@ -61,8 +61,8 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/public/prelogin", get(prelogin::show))
         .route("/public/{*rest}", any(not_built))
         .merge(later())
-        .method_not_allowed_fallback(strangers::no_such_method)
         .layer(from_fn(strangers::refuse))
+        .method_not_allowed_fallback(json_api::no_such_method)
 }
 
 /// What programs of the compatible API call, and is not built yet.

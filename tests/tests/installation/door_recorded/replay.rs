@@ -1,41 +1,43 @@
-//! Sends recorded requests to the public door, byte for byte: those of pages of other origins, and those of an instance whose
-//! terms await a signature. It compares what a client reads of the answers. Each part that differs on purpose has a line in
-//! the table of differences, and is told in docs/json-api.md or docs/gateway.md; a line that nothing needs fails.
+//! Sends recorded exchanges to an installation, and compares.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use hamlet_tests::{
     admin_door::AdminDoor,
     browser::{Browser, Page},
     daemon::{Daemon, Options},
     programs::root,
-    raw,
 };
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
-use time::{Duration, OffsetDateTime};
+use test_kit::eventually;
 
-const RECORDED: &str = include_str!("../../data/recorded-door.json");
+use super::answer::{exchange_bytes, of_page, parts};
+
+const RECORDED: &str = include_str!("../../../data/recorded-door.json");
 /// Section, exchange, part, what was recorded, what it is here, and why. The first line that fits a part counts; names of
-/// sections and exchanges only begin so.
-const DIFFERENT: &str = include_str!("../../data/recorded-door-differences.txt");
+/// sections and exchanges only begin so. A part that begins with a dot is a member of a JSON body.
+const DIFFERENT: &str = include_str!("../../../data/recorded-door-differences.txt");
 const PASSPHRASE: &str = "a-passphrase-of-many-words";
 
 /// A `hamletd` with what the recorded one had.
-struct World {
+pub(super) struct World {
     _place: TempDir,
-    daemon: Daemon,
+    pub(super) daemon: Daemon,
     admin: AdminDoor,
 }
 
 impl World {
-    fn start() -> Self {
+    pub(super) fn start(flags: &[String]) -> Self {
         let place = tempfile::tempdir().unwrap();
-        let apps = root().join("examples/apps");
-        let daemon = Options::new(&place.path().join("data"))
-            .flag(format!("--app-folder={}", apps.display()))
-            .start();
+        let apps = root().join("apps-svc/tests/fixtures");
+        let config = place.path().join("hamlet.toml");
+        std::fs::write(&config, "[contexts.flat]\nsubdomains = \"flat\"\n").unwrap();
+        let options = Options::new(&place.path().join("data"))
+            .flag(format!("--config={}", config.display()))
+            .flag(format!("--app-folder={}", apps.display()));
+        let daemon = flags.iter().fold(options, Options::flag).start();
         Self {
             admin: AdminDoor::of(&daemon),
             _place: place,
@@ -43,18 +45,37 @@ impl World {
         }
     }
 
-    fn run(&self, words: &str) {
+    pub(super) fn run(&self, words: &str) {
         let _ = self.daemon.cli().run(words).done();
     }
 
-    /// Adds an instance with the app `home`, and an owner.
-    fn add(&self, domain: &str, flags: &str) {
+    /// Adds an instance with the recorded apps, and an owner.
+    pub(super) fn add(&self, domain: &str, flags: &str) {
         self.run(&format!(
-            "instances add {domain} --apps home --locale en {flags}"
+            "instances add {domain} --apps home,drive --locale en {flags}"
         ));
         self.run(&format!(
             "instances set-passphrase {domain} --force {PASSPHRASE}"
         ));
+    }
+
+    /// What a program gets at a path of a host.
+    pub(super) async fn get(&self, host: &str, path: &str) -> Page {
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nConnection: close\r\nHost: {host}\r\nAccept: application/json\r\n\r\n"
+        );
+        exchange_bytes(&self.daemon.public, &request).await
+    }
+
+    /// Waits until the gateway knows of a state, and refuses with this code; with none, when it lets pass.
+    pub(super) async fn until(&self, domain: &str, code: &str) {
+        eventually("the state is known", async || {
+            let page = self.get(domain, "/").await;
+            let told: Value = serde_json::from_str(&page.text).unwrap_or_default();
+            let told = told["errors"][0]["code"].as_str().unwrap_or_default();
+            (told == code).then_some(())
+        })
+        .await;
     }
 
     async fn token(&self, domain: &str, more: &str) -> String {
@@ -65,12 +86,40 @@ impl World {
     }
 }
 
+/// The exchange that a part is of.
+struct Of<'a> {
+    section: &'a str,
+    what: &'a str,
+    request: String,
+}
+
+impl fmt::Display for Of<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.section, self.what, self.request)
+    }
+}
+
+/// A value of JSON as the table of differences has it: a text as it is, an object by the order of its names.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Object(members) => {
+            let sorted: BTreeMap<_, _> = members.iter().collect();
+            serde_json::to_string(&sorted).unwrap()
+        }
+        other => other.to_string(),
+    }
+}
+
 /// Sends the exchanges of sections for one instance.
-struct Replay<'a> {
+pub(super) struct Replay<'a> {
     world: &'a World,
     browser: Browser,
     token: String,
-    app_token: String,
+    pub(super) app_token: String,
+    pub(super) register_token: String,
+    /// Whether a proxy in front of the gateway tells it that the request came by https.
+    is_by_https: bool,
     wrong: Vec<String>,
     used: Vec<usize>,
     count: usize,
@@ -78,7 +127,7 @@ struct Replay<'a> {
 
 impl<'a> Replay<'a> {
     /// Replays with the session and the tokens of the instance at this domain.
-    async fn of(world: &'a World, domain: &str) -> Self {
+    pub(super) async fn of(world: &'a World, domain: &str) -> Self {
         let mut browser = Browser::new(&world.daemon.public, domain);
         let page = browser.log_in(PASSPHRASE, &[]).await;
         assert_eq!(page.status, StatusCode::SEE_OTHER, "{page:?}");
@@ -88,21 +137,53 @@ impl<'a> Replay<'a> {
             app_token: world.token(domain, "Audience=app&Subject=home").await,
             world,
             browser,
+            register_token: String::new(),
+            is_by_https: false,
             wrong: Vec::new(),
             used: Vec::new(),
             count: 0,
         }
     }
 
+    /// Lets the requests come by https, through a proxy, with the token of the page of an app at this host.
+    pub(super) async fn by_https(&mut self, app_host: &str) {
+        self.is_by_https = true;
+        let request = format!(
+            "GET / HTTP/1.1\r\nConnection: close\r\nX-Forwarded-Proto: https\r\nHost: {app_host}\r\n\
+             Accept: text/html\r\nCookie: {}\r\n\r\n",
+            self.cookies(true)
+        );
+        let page = exchange_bytes(&self.world.daemon.public, &request).await;
+        let text = page.text.replace("&quot;", "\"").replace("&#34;", "\"");
+        let Some((_, rest)) = text.split_once("\"token\":\"") else {
+            panic!("there is no token in {page:#?}");
+        };
+        rest.split('"')
+            .next()
+            .unwrap()
+            .clone_into(&mut self.app_token);
+    }
+
+    /// Waits until the session has ended: a gateway takes it for what it was within a second.
+    pub(super) async fn until_logged_out(&mut self) {
+        let browser = &mut self.browser;
+        eventually("the session has ended", async || {
+            let page = browser.get("/").await;
+            page.location().ends_with("/auth/login").then_some(())
+        })
+        .await;
+    }
+
     /// A recorded text with the values of this run.
     fn filled(&self, text: &str) -> String {
         let port = self.world.daemon.public.rsplit(':').next().unwrap();
-        text.replace(":8085", &format!(":{port}"))
+        text.replace("<register token, 32 hex digits>", &self.register_token)
+            .replace(":8085", &format!(":{port}"))
             .replace(":8095", &format!(":{port}"))
     }
 
     /// Replays a section, or those of its exchanges whose names begin so.
-    async fn section(&mut self, section: &str, begin: &str) {
+    pub(super) async fn section(&mut self, section: &str, begin: &str) {
         for exchange in exchanges(section) {
             if exchange["what"].as_str().unwrap().starts_with(begin) {
                 self.exchange(section, &exchange).await;
@@ -110,47 +191,66 @@ impl<'a> Replay<'a> {
         }
     }
 
-    async fn exchange(&mut self, section: &str, exchange: &Value) {
+    pub(super) async fn exchange(&mut self, section: &str, exchange: &Value) {
         let what = exchange["what"].as_str().unwrap();
+        let asked = &exchange["request"];
         let page = self.send(exchange).await;
         self.count += 1;
-        let at = format!(
-            "{section}: {what}: {} {}",
-            exchange["request"]["method"], exchange["request"]["path"]
-        );
+        let of = Of {
+            section,
+            what,
+            request: format!("{} {}", asked["method"], asked["path"]),
+        };
         let expected = self.recorded(exchange);
         let found = of_page(&page);
         for (part, recorded) in &expected {
-            let rows = differences();
-            let row = rows.iter().position(|[begin, of, at, is, ..]| {
-                section.starts_with(begin) && what.starts_with(of) && at == part && is == recorded
-            });
-            let wanted = row.map_or(recorded.as_str(), |row| rows[row][4]);
-            self.used.extend(row);
             let found = found.get(part).map_or("", String::as_str);
-            if found != wanted {
-                self.wrong.push(format!(
-                    "{at}: {part} is {found:?} and not {wanted:?} (recorded: {recorded:?})"
-                ));
-            } else if *part == "body" && wanted == "json" {
+            let wanted = self.compare(&of, part, found, recorded);
+            if *part == "body" && wanted == "json" && found == "json" {
                 let found = serde_json::from_str(&page.text).unwrap_or_default();
-                self.same(&at, &found, &exchange["body"]["value"]);
+                self.same(&of, "", &found, &exchange["body"]["value"]);
             }
         }
         let missing = page.missing_of_forms(&exchange["body"]["forms"]);
         self.wrong
-            .extend(missing.iter().map(|it| format!("{at}: has no {it}")));
+            .extend(missing.iter().map(|it| format!("{of}: has no {it}")));
+    }
+
+    /// Compares a part of an answer, and returns what it should be: as the table says, or else as it was recorded.
+    fn compare(&mut self, of: &Of<'_>, part: &str, found: &str, recorded: &str) -> String {
+        let rows = differences();
+        let row = rows.iter().position(|[begin, what, at, is, ..]| {
+            of.section.starts_with(begin)
+                && of.what.starts_with(what)
+                && *at == part
+                && self.filled(is) == recorded
+        });
+        self.used.extend(row);
+        let wanted = row.map_or_else(|| recorded.to_owned(), |row| self.filled(rows[row][4]));
+        if found != wanted {
+            self.wrong.push(format!(
+                "{of}: {part} is {found:?} and not {wanted:?} (recorded: {recorded:?})"
+            ));
+        }
+        wanted
     }
 
     async fn send(&self, exchange: &Value) -> Page {
         let asked = &exchange["request"];
         let what = exchange["what"].as_str().unwrap();
         let headers = asked["headers"].as_object().cloned().unwrap_or_default();
+        let version = match what {
+            "HTTP/1.0 without Host" => "1.0",
+            _ => "1.1",
+        };
         let mut head = format!(
-            "{} {} HTTP/1.1\r\nConnection: close\r\n",
+            "{} {} HTTP/{version}\r\nConnection: close\r\n",
             asked["method"].as_str().unwrap(),
             self.filled(asked["path"].as_str().unwrap())
         );
+        if self.is_by_https {
+            head.push_str("X-Forwarded-Proto: https\r\n");
+        }
         if let Some(host) = asked["host"].as_str() {
             head.push_str(&format!("Host: {}\r\n", self.filled(host)));
         }
@@ -171,7 +271,7 @@ impl<'a> Replay<'a> {
         if !body.is_empty() {
             head.push_str(&format!("Content-Length: {}\r\n", body.len()));
         }
-        raw::exchange(&self.world.daemon.public, &format!("{head}\r\n{body}")).await
+        exchange_bytes(&self.world.daemon.public, &format!("{head}\r\n{body}")).await
     }
 
     fn cookies(&self, with_session: bool) -> String {
@@ -214,40 +314,34 @@ impl<'a> Replay<'a> {
     }
 
     /// Compares fields of JSON. Hamlet may have more.
-    fn same(&mut self, at: &str, found: &Value, expected: &Value) {
+    fn same(&mut self, of: &Of<'_>, path: &str, found: &Value, expected: &Value) {
         match (found, expected) {
             (Value::Object(found), Value::Object(expected)) => {
                 for (name, value) in expected {
                     let found = found.get(name).unwrap_or(&Value::Null);
-                    self.same(&format!("{at}.{name}"), found, value);
+                    self.same(of, &format!("{path}.{name}"), found, value);
                 }
             }
             (Value::Array(found), Value::Array(expected)) if found.len() == expected.len() => {
                 for (found, expected) in found.iter().zip(expected) {
-                    self.same(at, found, expected);
+                    self.same(of, path, found, expected);
                 }
             }
-            (Value::String(found), Value::String(text)) => {
-                let is_masked = text.contains('<') || at.ends_with(".detail");
-                if !is_masked && *found != self.filled(text) {
-                    self.wrong.push(format!("{at} is {found} and not {text}"));
-                }
-            }
-            (_, Value::String(text)) if text.contains('<') => {}
             // Recorded by the first item, and a text about the others.
             (Value::Array(_), Value::Array(items))
                 if items
                     .iter()
                     .all(|it| it.as_str().is_some_and(|it| it.contains('<'))) => {}
-            _ if found == expected => {}
-            _ => self
-                .wrong
-                .push(format!("{at} is {found} and not {expected}")),
+            (_, Value::String(text)) if text.contains('<') || path.ends_with(".detail") => {}
+            _ => {
+                let recorded = self.filled(&shown(expected));
+                let _ = self.compare(of, path, &shown(found), &recorded);
+            }
         }
     }
 
     /// Ends the replay of sections whose names begin so: everything was as expected, and no row of the table is needless.
-    fn end(mut self, count: usize, sections: &[&str]) {
+    pub(super) fn end(mut self, count: usize, sections: &[&str]) {
         for (at, row) in differences().iter().enumerate() {
             let is_of = sections.iter().any(|section| row[0].starts_with(section));
             if is_of && !self.used.contains(&at) {
@@ -266,117 +360,10 @@ fn differences() -> Vec<[&'static str; 6]> {
     rows.map(|row| row.expect("a line has six parts")).collect()
 }
 
-fn exchanges(section: &str) -> Vec<Value> {
+pub(super) fn exchanges(section: &str) -> Vec<Value> {
     let recorded: Value = serde_json::from_str(RECORDED).unwrap();
     let mut sections = recorded["sections"].as_array().unwrap().iter();
     let found = sections.find(|it| it["section"] == section);
     let found = found.unwrap_or_else(|| panic!("no section {section:?} is recorded"));
     found["exchanges"].as_array().unwrap().clone()
-}
-
-/// What a client reads of an answer, by names.
-fn parts(
-    status: String,
-    body: String,
-    header: impl Fn(&str) -> String,
-) -> BTreeMap<&'static str, String> {
-    let cookies = header("Set-Cookie");
-    let session = cookies.lines().find(|line| line.contains("sess"));
-    let attributes = session.and_then(|line| line.split_once("; "));
-    let varies = header("Vary").to_ascii_lowercase().contains("origin");
-    BTreeMap::from([
-        ("status", status),
-        ("body", body),
-        (
-            "type",
-            header("Content-Type").split(';').next().unwrap().to_owned(),
-        ),
-        ("location", header("Location")),
-        ("allow", header("Allow")),
-        ("hsts", header("Strict-Transport-Security")),
-        ("session", attributes.map_or("", |(_, it)| it).to_owned()),
-        ("origin", header("Access-Control-Allow-Origin")),
-        ("credentials", header("Access-Control-Allow-Credentials")),
-        ("methods", header("Access-Control-Allow-Methods")),
-        ("headers", header("Access-Control-Allow-Headers")),
-        ("age", header("Access-Control-Max-Age")),
-        (
-            "varies by origin",
-            if varies { "yes" } else { "no" }.to_owned(),
-        ),
-    ])
-}
-
-fn of_page(page: &Page) -> BTreeMap<&'static str, String> {
-    let header = |name: &str| {
-        let lines = page.headers.get_all(name).iter();
-        let lines = lines.map(|line| line.to_str().unwrap());
-        lines.collect::<Vec<_>>().join("\n")
-    };
-    let json: Result<Value, _> = serde_json::from_str(&page.text);
-    let is_page = header("Content-Type").starts_with("text/html");
-    let body = match &json {
-        _ if page.text.is_empty() => "empty".to_owned(),
-        Ok(json) => match json["errors"][0]["code"].as_str() {
-            Some(code) if json["errors"][0]["code"] != "tos-updated" => code.to_owned(),
-            _ => "json".to_owned(),
-        },
-        Err(_) if is_page => "page".to_owned(),
-        Err(_) => "text".to_owned(),
-    };
-    parts(page.status.as_u16().to_string(), body, header)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn pages_of_other_origins_are_answered_as_recorded() {
-    let world = World::start();
-    let domain = world.daemon.domain("pete");
-    world.add(&domain, "");
-    let mut replay = Replay::of(&world, &domain).await;
-    replay.section("CORS and methods", "").await;
-    replay.end(15, &["CORS"]);
-}
-
-/// The version of terms that hold from a day on.
-fn terms_in(days: i64) -> String {
-    let day = OffsetDateTime::now_utc() + Duration::days(days);
-    let (year, month, day) = day.to_calendar_date();
-    format!("2.0.0-{year}{:02}{day:02}", u8::from(month))
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn terms_that_await_a_signature_are_told_as_recorded() {
-    const WITHOUT: &str = "terms of service pending, no manager configured";
-    const WITH: &str = "terms of service pending, manager configured";
-    let world = World::start();
-    let pete = world.daemon.domain("pete");
-    world.add(&pete, "--tos 1.0.0-20200101");
-    let mut replay = Replay::of(&world, &pete).await;
-    let modify = |domain: &str, flag: String| {
-        world.run(&format!("instances modify {domain} {flag}"));
-    };
-    let latest = |days| format!("--tos-latest {}", terms_in(days));
-    modify(&pete, latest(-30));
-    for exchange in exchanges(WITHOUT) {
-        if exchange["what"] == "warnings afterwards" {
-            modify(&pete, format!("--tos {}", terms_in(-30)));
-        }
-        replay.exchange(WITHOUT, &exchange).await;
-    }
-    replay.end(5, &[WITHOUT]);
-
-    let tess = world.daemon.domain("tess");
-    world.add(&tess, "--tos 1.0.0-20200101 --uuid uuid-1");
-    let mut replay = Replay::of(&world, &tess).await;
-    replay.section(WITH, "login").await;
-    for (state, flag) in [
-        ("deadline passed", latest(-30)),
-        ("deadline in about 13 days", latest(13)),
-        ("deadline in 60 days", latest(60)),
-        ("same major", "--tos 2.1.0-20200101".to_owned()),
-    ] {
-        modify(&tess, flag);
-        replay.section(WITH, state).await;
-    }
-    replay.end(42, &[WITH]);
 }
