@@ -1,10 +1,15 @@
 //! Completion in a shell: the script that a shell loads calls this program, which completes commands, flags, the names of
 //! fields, and the domains of the installation that commands use.
 
-use std::{ffi::OsStr, ops::ControlFlow, time::Duration};
+use std::{
+    ffi::{OsStr, OsString},
+    ops::ControlFlow,
+    time::Duration,
+};
 
-use clap::{Arg, Command, CommandFactory as _, Parser as _};
+use clap::{Arg, Command, CommandFactory as _, FromArgMatches as _};
 use clap_complete::{ArgValueCompleter, CompleteEnv, CompletionCandidate, Shell, env::Shells};
+use process_kit::arguments;
 use tokio::time::timeout;
 
 use crate::{
@@ -151,7 +156,10 @@ async fn read_domains(
     found: &mut Vec<String>,
 ) -> Result<(), CommandError> {
     // The environment and what `hamlet use` chose say which server; the line that is typed is not complete yet.
-    let flags = Cli::try_parse_from(["hamlet", "status"])
+    let args = ["hamlet", "status"].map(OsString::from);
+    // Variables that are empty count as not set here, too.
+    let flags = arguments::matches(&mut Cli::command(), &args)
+        .and_then(|matches| Cli::from_arg_matches(&matches))
         .map_err(|error| CommandError::Usage(error.to_string()))?
         .into_global();
     let session = Session::find(&flags)?;
