@@ -156,11 +156,11 @@ async fn read_domains(
     found: &mut Vec<String>,
 ) -> Result<(), CommandError> {
     // The environment and what `hamlet use` chose say which server; the line that is typed is not complete yet.
-    let wrong = |error: clap::Error| CommandError::Usage(error.to_string());
-    let words = ["hamlet", "status"].map(OsString::from);
-    let matches = arguments::matches(&mut Cli::command(), &words).map_err(wrong)?;
-    let flags = Cli::from_arg_matches(&matches)
-        .map_err(wrong)?
+    let args = ["hamlet", "status"].map(OsString::from);
+    // Variables that are empty count as not set here, too.
+    let flags = arguments::matches(&mut Cli::command(), &args)
+        .and_then(|matches| Cli::from_arg_matches(&matches))
+        .map_err(|error| CommandError::Usage(error.to_string()))?
         .into_global();
     let session = Session::find(&flags)?;
     calls::each_page(&session, true, |instances| {

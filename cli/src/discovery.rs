@@ -124,7 +124,7 @@ pub(crate) fn find(flags: &GlobalFlags) -> Result<Server, CommandError> {
             at.value,
             installation,
             credential_file.filter(|it| it.is_flag),
-            ca.filter(|it| it.is_flag),
+            ca.as_ref().filter(|it| it.is_flag),
         );
     }
     // A server, a credential or a folder that somebody names comes before what was chosen once.
@@ -133,7 +133,12 @@ pub(crate) fn find(flags: &GlobalFlags) -> Result<Server, CommandError> {
         && named_folder().is_none()
         && let Some(name) = file.chosen.as_deref()
     {
-        return at_installation(name, file.get(name)?, None, ca.filter(|it| it.is_flag));
+        return at_installation(
+            name,
+            file.get(name)?,
+            None,
+            ca.as_ref().filter(|it| it.is_flag),
+        );
     }
     let folder = data_folder();
     let (what, url) = match (&server, &credential_file, &folder) {
@@ -166,7 +171,7 @@ fn at_installation(
     name: &str,
     installation: &Installation,
     other: Option<Given<&Path>>,
-    other_ca: Option<Given<&Path>>,
+    other_ca: Option<&Given<&Path>>,
 ) -> Result<Server, CommandError> {
     let url = checked(name, &installation.server)?;
     let own_ca = installation
@@ -175,7 +180,7 @@ fn at_installation(
         .map(|path| CaFile { path, by: name });
     let named = Named {
         by: name,
-        ca: other_ca.as_ref().map(Given::as_ca).or(own_ca),
+        ca: other_ca.map(Given::as_ca).or(own_ca),
         is_ca_typed: other_ca.is_some(),
     };
     match other {

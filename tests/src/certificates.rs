@@ -45,7 +45,7 @@ impl Authority {
     /// # Panics
     /// When it cannot be written.
     pub fn write_pair(&self, folder: &Path, name: &str, hosts: &[&str]) {
-        self.write_pair_of(folder, name, params_for(hosts));
+        self.write_pair_of(folder, name, &params_for(hosts));
     }
 
     /// The same with a certificate that expired years ago.
@@ -56,7 +56,7 @@ impl Authority {
         let mut params = params_for(hosts);
         params.not_before = date_time_ymd(2019, 1, 1);
         params.not_after = date_time_ymd(2020, 1, 1);
-        self.write_pair_of(folder, name, params);
+        self.write_pair_of(folder, name, &params);
     }
 
     /// Writes the pair of a door whose certificate is that of the authority itself, made for `hosts`, too.
@@ -71,7 +71,7 @@ impl Authority {
         write_files(folder, name, &key, &certificate.pem());
     }
 
-    fn write_pair_of(&self, folder: &Path, name: &str, params: CertificateParams) {
+    fn write_pair_of(&self, folder: &Path, name: &str, params: &CertificateParams) {
         let key = KeyPair::generate().expect("a key can be made");
         let certificate = params.signed_by(&key, &self.0).expect("it can be signed");
         write_files(folder, name, &key, &certificate.pem());

@@ -228,8 +228,8 @@ fn part(page: &Page, name: &str, wanted: &str) -> String {
             None => String::new(),
         },
         "cookie" => {
-            let lines = page.set_cookies().into_iter();
-            let line = lines.filter(|line| line.starts_with(of)).next_back();
+            let mut lines = page.set_cookies().into_iter();
+            let line = lines.rfind(|line| line.starts_with(of));
             let attributes = line.as_ref().and_then(|line| line.split_once("; "));
             attributes.map_or("", |(_, it)| it).to_owned()
         }
