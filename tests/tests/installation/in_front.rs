@@ -167,7 +167,7 @@ fn a_context_is_checked() {
     assert!(findings.len() >= 4, "{findings:?}");
     let own = cli.run("contexts check own").done();
     assert!(own.out.contains("Hamlet serves"), "{own:#?}");
-    assert_eq!(cli.run("contexts check nothing").code, 2);
+    assert_eq!(cli.run("contexts check nothing").code, 3);
     let shown = cli.run("contexts show default").done().out;
     assert!(shown.contains("backend"), "{shown}");
 }
