@@ -18,12 +18,12 @@ pub(crate) struct Connections {
 pub(crate) fn connections(config: &Config) -> Connections {
     let limit = raise();
     let fitted = fit(config.limits.connections, limit);
-    if fitted.admin < config.limits.connections {
+    if fitted.public < config.limits.connections {
         tracing::warn!(
             public = fitted.public,
             admin = fitted.admin,
             files = limit,
-            "the process may open few files, so the doors have fewer connections than the settings say"
+            "the process may open few files, so the public door has fewer connections than --connections says"
         );
     }
     fitted

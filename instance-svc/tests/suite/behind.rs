@@ -21,6 +21,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::{Semaphore, mpsc},
+    task::JoinHandle,
 };
 use tonic::Code;
 
@@ -51,6 +52,17 @@ impl Server {
             address,
             requests,
             permits,
+        }
+    }
+
+    /// Waits until a request arrives that is not answered before it does.
+    async fn arrival_of(
+        &mut self,
+        request: &mut JoinHandle<reqwest::Result<reqwest::Response>>,
+    ) -> String {
+        tokio::select! {
+            arrived = self.requests.recv() => arrived.unwrap(),
+            answer = request => panic!("it is answered and did not arrive: {answer:?}"),
         }
     }
 
@@ -213,8 +225,8 @@ async fn routes_that_hamlet_lacks_are_passed_on_while_the_instance_is_held() {
     )
     .header("x-kept", "yes")
     .body("the end");
-    let passing = tokio::spawn(passing.send());
-    let seen = server.requests.recv().await.unwrap();
+    let mut passing = tokio::spawn(passing.send());
+    let seen = server.arrival_of(&mut passing).await;
     let head = seen.to_lowercase();
     assert!(
         head.starts_with("post /instances/a.example/fixers/x?secret=1 http/1.1\r\n"),
@@ -276,8 +288,8 @@ async fn routes_that_hamlet_lacks_are_passed_on_while_the_instance_is_held() {
         "/instances/a.example/import",
     )
     .body("the end");
-    let gone = tokio::spawn(gone.send());
-    server.requests.recv().await.unwrap();
+    let mut gone = tokio::spawn(gone.send());
+    server.arrival_of(&mut gone).await;
     gone.abort();
     eventually("the instance is free", async || {
         let request = UnblockInstanceRequest {
