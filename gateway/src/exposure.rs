@@ -145,19 +145,27 @@ fn hsts_age(text: &str) -> Result<Duration, String> {
     duration::with_unit(text)
 }
 
-/// Reads a domain as it is written in requests: browsers send international names in their ASCII form.
+/// Reads a domain as it is written in requests: browsers send international names in their ASCII form, and read a name
+/// whose last label is a number as an IPv4 address (WHATWG URL, host parsing).
 fn domain(text: &str) -> Result<String, String> {
-    let ascii = idna::domain_to_ascii(text.split(':').next().unwrap_or_default());
-    let with_port = ascii.map(|name| match text.split_once(':') {
-        Some((_, port)) => format!("{name}:{port}"),
-        None => name,
-    });
-    let host = with_port.ok().and_then(|domain| Host::parse(&domain).ok());
+    let (name, port) = match text.split_once(':') {
+        Some((name, port)) => (name, Some(port)),
+        None => (text, None),
+    };
+    let Ok(url::Host::Domain(ascii)) = url::Host::parse(name) else {
+        return Err(NO_DOMAIN.to_owned());
+    };
+    let host = match port {
+        Some(port) => Host::parse(&format!("{ascii}:{port}")),
+        None => Host::parse(&ascii),
+    };
     match host {
-        Some(host) if host.ip().is_none() => Ok(host.authority().to_string()),
-        _ => Err("is no domain; it looks like alice.example".to_owned()),
+        Ok(host) => Ok(host.authority().to_string()),
+        Err(_) => Err(NO_DOMAIN.to_owned()),
     }
 }
+
+const NO_DOMAIN: &str = "is no domain; it looks like alice.example";
 
 #[cfg(test)]
 mod tests {
@@ -225,7 +233,16 @@ mod tests {
             let default = flags.open().unwrap().default_instance.unwrap();
             assert_eq!(default.authority().as_str(), domain);
         }
-        for wrong in ["", "127.0.0.1", "[::1]", "a b", "alice.example:x"] {
+        for wrong in [
+            "",
+            "127.0.0.1",
+            "1.2.3",
+            "0x7f.1",
+            "foo.123",
+            "[::1]",
+            "a b",
+            "alice.example:x",
+        ] {
             assert!(read(&["--default-instance", wrong]).is_err(), "{wrong:?}");
         }
     }

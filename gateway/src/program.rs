@@ -16,7 +16,12 @@ use crate::{Config, Secrets, serve};
 
 /// Finds the instance by the host of a request and forwards the request.
 #[derive(Debug, Parser)]
-#[command(name = "gateway", version)]
+#[command(
+    name = "gateway",
+    version,
+    // As clap writes it, in two lines: in one, it is longer than a terminal is wide.
+    override_usage = "gateway [OPTIONS] --cluster-key-file <FILE>\n       --admin-credential-file <FILE>"
+)]
 pub struct Flags {
     #[command(flatten)]
     file: FileArg,

@@ -284,11 +284,17 @@ impl File {
         for setting in &self.settings {
             if let Some(error) = fails(&setting.apply(command.clone())) {
                 let text = error.to_string();
-                let first = text.lines().next().unwrap_or_default();
+                // What is wrong, and on the next line which values are possible. After an empty line, clap speaks of help.
+                let what: Vec<&str> = text
+                    .lines()
+                    .take_while(|line| !line.is_empty())
+                    .map(str::trim)
+                    .collect();
+                let what = what.join(" ");
                 return Error::File {
                     path: self.path.clone(),
                     line: setting.line,
-                    what: format!("{}: {}", setting.key, first.trim_start_matches("error: ")),
+                    what: format!("{}: {}", setting.key, what.trim_start_matches("error: ")),
                 };
             }
         }
@@ -373,6 +379,8 @@ mod tests {
         listen: SocketAddr,
         #[arg(long)]
         demo: bool,
+        #[arg(long, value_parser = ["all", "none"])]
+        shown: Option<String>,
     }
 
     fn with_file(text: &str, flags: &[&str]) -> Result<Loaded<Settings>, Error> {
@@ -498,11 +506,16 @@ mod tests {
     fn an_unknown_key_is_refused_with_its_line() {
         assert!(
             message("\nlisen = 1\n")
-                .contains("hamlet.toml:2: lisen: is no setting; known are listen, demo")
+                .contains("hamlet.toml:2: lisen: is no setting; known are listen, demo, shown")
         );
         assert!(
             message("\n\nlisten = \"nowhere\"\n")
                 .contains("hamlet.toml:3: listen: invalid value 'nowhere'")
+        );
+        assert!(
+            message("shown = \"some\"\n").ends_with("[possible values: all, none]"),
+            "{}",
+            message("shown = \"some\"\n")
         );
         assert!(
             message("[contexts.a]\n\nregistry = []\n")

@@ -42,6 +42,10 @@ enum Command {
     /// Gives CouchDB's administrator a new random password, on each node and in the file, while services go on.
     ///
     /// When it is interrupted, run it again.
+    // As clap writes it, in two lines: in one, it is longer than a terminal is wide.
+    #[command(
+        override_usage = "hamlet-setup renew-couchdb-password [OPTIONS]\n       --couchdb-password-file <FILE> <URL>..."
+    )]
     RenewCouchdbPassword(couchdb::Settings),
 }
 

@@ -153,6 +153,19 @@ mod tests {
     }
 
     #[test]
+    fn every_usage_fits_on_a_terminal() {
+        let mut root = Cli::command();
+        root.build();
+        let mut commands = vec![root];
+        while let Some(mut command) = commands.pop() {
+            commands.extend(command.get_subcommands().cloned());
+            for line in command.render_usage().to_string().lines() {
+                assert!(line.len() <= 80, "{line}");
+            }
+        }
+    }
+
+    #[test]
     fn the_examples_of_the_help_can_be_parsed() {
         let mut commands = vec![Cli::command()];
         let mut examples = 0;

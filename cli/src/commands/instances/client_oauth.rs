@@ -27,13 +27,13 @@ pub(crate) struct ClientOauth {
     #[arg(value_parser = values::domain::parse)]
     domain: String,
     /// Where browsers are sent with the answer of the owner.
-    #[arg(value_parser = values::names::not_empty)]
+    #[arg(value_name = "URI", value_parser = values::names::not_empty)]
     redirect_uri: String,
     /// Its name, for the owner.
-    #[arg(value_parser = values::names::not_empty)]
+    #[arg(value_name = "NAME", value_parser = values::names::not_empty)]
     client_name: String,
     /// What software it is.
-    #[arg(value_parser = values::names::not_empty)]
+    #[arg(value_name = "SOFTWARE", value_parser = values::names::not_empty)]
     software_id: String,
     /// Let it ask for a login alone, which opens nothing.
     #[arg(long)]

@@ -20,10 +20,10 @@ pub(crate) struct RefreshTokenOauth {
     #[arg(value_parser = values::domain::parse)]
     domain: String,
     /// The client's id.
-    #[arg(value_parser = values::names::not_empty)]
+    #[arg(value_name = "ID", value_parser = values::names::not_empty)]
     client: String,
     /// What it may do, such as io.cozy.files:GET; one argument may hold several, separated by spaces.
-    #[arg(required = true, value_parser = values::names::not_empty)]
+    #[arg(required = true, value_name = "SCOPE", value_parser = values::names::not_empty)]
     scopes: Vec<String>,
 }
 
