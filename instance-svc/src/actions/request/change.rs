@@ -11,8 +11,10 @@ use crate::{
         change::{Change, ChangeKind},
         claim::NameKind,
         fields::Documents,
+        instance::InstanceDocument,
         name::Name,
         operation::Subject,
+        passphrase::client,
         record::Record,
         sealed::Sealed,
     },
@@ -209,7 +211,8 @@ where
         Ok(draft)
     }
 
-    /// Warns of a context that is not configured, and of new names under which nobody finds the instance.
+    /// Warns of a context that is not configured, of new names under which nobody finds the instance, and of a former
+    /// domain with which the owner cannot log in.
     async fn check(&self) -> Result<Vec<String>, Error> {
         let asked = &self.change.asked;
         let context = asked.text("context");
@@ -223,7 +226,15 @@ where
         let new = new.into_iter().filter(|alias| !known.contains(alias));
         let names = new.filter_map(|alias| alias.parse::<Name>().ok());
         let out_of_reach = names.filter_map(|name| self.with.config.out_of_reach(&name));
-        Ok(warning.into_iter().chain(out_of_reach).collect())
+        let salt = self.found.as_ref().and_then(|found| {
+            let former = asked.text("old_domain")?;
+            other_salt(&found.document.body, former)
+        });
+        Ok(warning
+            .into_iter()
+            .chain(out_of_reach)
+            .chain(salt)
+            .collect())
     }
 
     async fn seal(&mut self, id: &str) -> Result<Option<Sealed>, Error> {
@@ -254,4 +265,19 @@ where
             warnings,
         })
     }
+}
+
+/// The warning of a former domain that changes the salt of a passphrase: clients would hash the right passphrase into
+/// another value.
+fn other_salt(document: &InstanceDocument, former: &str) -> Option<String> {
+    let domain = &document.domain;
+    let now = client::salt(domain, &document.old_domain);
+    let then = client::salt(domain, former);
+    (now != then && !document.stored_passphrase_hash().is_empty()).then(|| {
+        format!(
+            "the passphrase was hashed with the salt {now:?}, and with this former domain the salt is {then:?}: the owner \
+             of {domain} cannot log in until the former domain is set back, or a new passphrase is chosen, which loses \
+             the vault (hamlet instances reset-link {domain})"
+        )
+    })
 }

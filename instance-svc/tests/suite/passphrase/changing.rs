@@ -21,7 +21,7 @@ use super::{
     result, vault_settings,
 };
 use crate::support::{
-    World, failure,
+    World, failure, progress,
     steps::{is_head_start_over, steps},
 };
 
@@ -117,6 +117,40 @@ async fn a_new_passphrase_invalidates_everything_that_depended_on_the_old_one() 
     );
     let operation = operation_document(&world, &ended).await;
     assert_eq!(operation.get("sealed"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_former_domain_that_ends_the_owners_logins_is_warned_of() {
+    let world = World::new().await;
+    let replica = world.replica("one", Failpoints::default()).await;
+    create(&replica, asking("owned.example:8080", PASSPHRASE))
+        .await
+        .unwrap();
+    replica.create("waiting.example").await.unwrap();
+    for (domain, former, warned) in [
+        ("owned.example:8080", "was.example", true),
+        // The second time, it is the salt already.
+        ("owned.example:8080", "was.example", false),
+        ("owned.example:8080", "other.example", true),
+        ("owned.example:8080", "", true),
+        // It has no passphrase yet.
+        ("waiting.example", "former.example", false),
+    ] {
+        let instance = Instance {
+            old_domain: former.to_owned(),
+            ..Instance::default()
+        };
+        let changed = replica
+            .update(domain, &["old_domain"], instance)
+            .await
+            .unwrap();
+        assert_eq!(failure(&changed), None);
+        let warnings = progress(&changed).warnings;
+        let salts = warnings
+            .iter()
+            .filter(|warning| warning.contains("the salt is") && warning.contains(former));
+        assert_eq!(salts.count(), usize::from(warned), "{former}: {warnings:?}");
+    }
 }
 
 /// Gives `order` the first time that `point` is reached.
