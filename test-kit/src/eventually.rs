@@ -76,6 +76,7 @@ pub async fn eventually_within<L: Look>(
     mut look: impl AsyncFnMut() -> L,
 ) -> L::Found {
     let mut instead = "the first look did not end".to_owned();
+    let mut looked = Instant::now();
     let looking = async {
         let mut pause = FIRST_PAUSE;
         loop {
@@ -83,12 +84,17 @@ pub async fn eventually_within<L: Look>(
                 Ok(found) => return found,
                 Err(other) => instead = other,
             }
+            looked = Instant::now();
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     };
     let outcome = tokio::time::timeout(patience, looking).await;
-    outcome.unwrap_or_else(|_| panic!("{what}: not within {patience:?}; {instead}"))
+    outcome.unwrap_or_else(|_| {
+        // A look that hangs shows nothing itself.
+        let ago = looked.elapsed();
+        panic!("{what}: not within {patience:?}; {ago:.0?} ago, {instead}")
+    })
 }
 
 /// [`eventually()`] for tests without a runtime. Blocks the thread.

@@ -46,6 +46,7 @@ mod route;
 mod search;
 mod server;
 mod session;
+mod summaries;
 mod targets;
 mod users;
 mod validation;

@@ -1,12 +1,14 @@
 //! The reducers that are part of the server: `_sum`, `_count`, `_stats`, `_approx_count_distinct`.
 
 use http::StatusCode;
+use num_bigint::BigInt;
 use sha1::{Digest as _, Sha1};
 
 use crate::{
     api_error::ApiError,
     erlang::{Term, printed_readably},
     json::{Json, obj},
+    numbers,
 };
 
 /// The state of a reducer.
@@ -49,6 +51,31 @@ impl Accumulator {
         Ok(())
     }
 
+    /// What the rows so far were reduced to, for [`merge`](Self::merge); `None` if it must not be kept.
+    pub(crate) fn partial(&self) -> Option<Json> {
+        match self {
+            Self::Sum(Sum::Of(sum)) => Some(sum.clone()),
+            Self::Sum(Sum::Nothing | Sum::Refused(_)) | Self::Stats(None) => None,
+            Self::Count(count) => Some(Json::Int(*count)),
+            Self::Stats(Some(stats)) => Some(stats.result()),
+            Self::Distinct(sketch) => Some(Json::Str(hex::encode(sketch.0))),
+        }
+    }
+
+    /// Adds rows by what they were reduced to.
+    pub(crate) fn merge(&mut self, partial: &Json) -> Result<(), ApiError> {
+        match (self, partial) {
+            (Self::Count(count), Json::Int(more)) => *count += more,
+            (Self::Distinct(sketch), Json::Str(registers)) => sketch.merge(registers)?,
+            (sum_or_stats @ (Self::Sum(_) | Self::Stats(_)), partial) => {
+                // Their results are values for them, as in CouchDB.
+                sum_or_stats.add(&Json::Null, partial)?;
+            }
+            (Self::Count(_) | Self::Distinct(_), _) => return Err(unreadable()),
+        }
+        Ok(())
+    }
+
     pub(crate) fn result(self) -> Json {
         match self {
             Self::Sum(sum) => sum.result(),
@@ -57,6 +84,10 @@ impl Accumulator {
             Self::Distinct(sketch) => Json::Int(sketch.estimate()),
         }
     }
+}
+
+fn unreadable() -> ApiError {
+    ApiError::internal("a stored reduction cannot be read")
 }
 
 #[expect(
@@ -78,7 +109,24 @@ fn add_numbers(a: &Json, b: &Json) -> Option<Json> {
     {
         return Some(Json::Int(sum));
     }
+    // Whole numbers have as many digits as they need, as in Erlang.
+    if let (Some(a), Some(b)) = (whole(a), whole(b)) {
+        return Some(of_whole(&(a + b)));
+    }
     Some(Json::Float(float(a)? + float(b)?))
+}
+
+/// `None` if the value is no whole number.
+fn whole(value: &Json) -> Option<BigInt> {
+    match value {
+        Json::Int(number) => Some(BigInt::from(*number)),
+        Json::Big(digits) => digits.parse().ok(),
+        _ => None,
+    }
+}
+
+fn of_whole(number: &BigInt) -> Json {
+    i64::try_from(number).map_or_else(|_| Json::Big(number.to_string()), Json::Int)
 }
 
 fn is_number(value: &Json) -> bool {
@@ -257,10 +305,11 @@ impl Figures {
                 crate::erlang::printed(value)
             )));
         };
-        let squared = match value {
+        let small = match value {
             Json::Int(number) => number.checked_mul(*number).map(Json::Int),
             _ => None,
         };
+        let squared = small.or_else(|| whole(value).map(|number| of_whole(&(&number * &number))));
         Ok(Self {
             sum: value.clone(),
             count: Json::Int(1),
@@ -272,7 +321,7 @@ impl Figures {
 
     fn merge(self, other: &Self) -> Self {
         let add = |a: &Json, b: &Json| add_numbers(a, b).unwrap_or(Json::Null);
-        let less = |a: &Json, b: &Json| float(a) < float(b);
+        let less = |a: &Json, b: &Json| numbers::compare(a, b).is_lt();
         Self {
             sum: add(&self.sum, &other.sum),
             count: add(&self.count, &other.count),
@@ -326,6 +375,15 @@ impl Sketch {
         if let Some(register) = self.0.get_mut(place) {
             *register = (*register).max(rank.min(54));
         }
+    }
+
+    fn merge(&mut self, registers: &str) -> Result<(), ApiError> {
+        let mut others = [0; REGISTERS];
+        hex::decode_to_slice(registers, &mut others).map_err(|_| unreadable())?;
+        for (own, other) in self.0.iter_mut().zip(others) {
+            *own = (*own).max(other);
+        }
+        Ok(())
     }
 
     #[expect(
@@ -387,6 +445,64 @@ mod tests {
             reduced("_stats", &["3", "1", "2"]),
             r#"{"sum":6,"count":3,"min":1,"max":3,"sumsqr":14}"#
         );
+    }
+
+    #[test]
+    fn whole_numbers_have_as_many_digits_as_they_need() {
+        assert_eq!(
+            reduced(
+                "_sum",
+                &["9223372036854775807", "9223372036854775807", "-1"]
+            ),
+            "18446744073709551613"
+        );
+        assert_eq!(
+            reduced("_sum", &["-9223372036854775808", "-1", "1"]),
+            "-9223372036854775808"
+        );
+        assert_eq!(
+            reduced("_stats", &["9007199254740993", "9007199254740992"]),
+            r#"{"sum":18014398509481985,"count":2,"min":9007199254740992,"max":9007199254740993,"sumsqr":162259276829213381405976519770113}"#
+        );
+    }
+
+    #[test]
+    fn what_rows_were_reduced_to_can_be_merged() {
+        for (name, values) in [
+            ("_sum", vec!["1", "2", "0.5", "7"]),
+            ("_sum", vec!["[1,2]", "[1]", "4"]),
+            ("_sum", vec![r#"{"b":1,"a":[1]}"#, r#"{"a":[2],"c":3}"#]),
+            ("_count", vec!["1", "\"a\"", "null"]),
+            ("_stats", vec!["3", "1", "2"]),
+            ("_stats", vec!["[3,1]", "[1,7]", "[2,2]"]),
+            ("_approx_count_distinct", vec!["1", "2", "2", "\"b\""]),
+        ] {
+            for cut in 0..=values.len() {
+                let mut whole = Accumulator::new(name).unwrap();
+                let (first, second) = values.split_at(cut);
+                for part in [first, second] {
+                    let mut accumulator = Accumulator::new(name).unwrap();
+                    for value in part {
+                        let value = Json::parse(value.as_bytes()).unwrap();
+                        accumulator.add(&value, &value).unwrap();
+                    }
+                    if let Some(partial) = accumulator.partial() {
+                        let stored = Json::parse(partial.to_string().as_bytes()).unwrap();
+                        whole.merge(&stored).unwrap();
+                    } else {
+                        assert!(part.is_empty(), "{name} {part:?}");
+                    }
+                }
+                assert_eq!(
+                    whole.result().to_string(),
+                    reduced(name, &values),
+                    "{name} {cut}"
+                );
+            }
+        }
+        let mut sum = Accumulator::new("_sum").unwrap();
+        sum.add(&Json::Null, &Json::Null).unwrap();
+        assert!(sum.partial().is_none());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::{
     app::App,
     designs,
     reduce::Accumulator,
+    summaries::{self, Item, Items},
     view_query::Grouping,
     views::{Prepared, group_of},
 };
@@ -11,7 +12,6 @@ use crate::{
     api_error::ApiError,
     json::{Json, obj, write_string},
     mango::collation,
-    storage::view_scan::Found,
 };
 
 /// The most that goes to a function at once, in bytes.
@@ -55,8 +55,10 @@ impl Rows {
     }
 }
 
-enum Outcome {
+/// What some rows were reduced to.
+pub(super) enum Outcome {
     Value(Json),
+    /// The value is too large for a reduction, for this reason.
     Overflow(String),
 }
 
@@ -91,6 +93,7 @@ pub(crate) async fn answer(app: &App, prepared: &Prepared) -> Result<String, Api
         left: prepared.query.limit,
     };
     let reducer = prepared.reducer().unwrap_or_default().to_owned();
+    summaries::refresh(app, prepared, &reducer).await?;
     match designs::built_in(&reducer) {
         Some(name) => built_in(app, prepared, name, &mut rows).await?,
         None => own(app, prepared, &reducer, &mut rows).await?,
@@ -103,23 +106,19 @@ pub(crate) async fn answer(app: &App, prepared: &Prepared) -> Result<String, Api
     Ok(text)
 }
 
-fn group(prepared: &Prepared, row: &Found) -> Result<(Group, Json), ApiError> {
-    let emitted = Json::parse(row.emitted.as_bytes())
+/// The group of a row or of a block, and its key.
+fn group(prepared: &Prepared, item: &Item) -> Result<(Group, Json), ApiError> {
+    let emitted = Json::parse(item.emitted().as_bytes())
         .map_err(|_| ApiError::internal("a stored key cannot be read"))?;
     let grouping = prepared.query.grouping;
     let key = group_of(grouping, &emitted);
     let encoded = match (grouping, &key) {
         (Grouping::None, _) | (_, None) => Vec::new(),
-        (Grouping::Exact, _) => row.key.clone(),
-        (Grouping::Level(_), Some(key)) => {
-            let mut encoded = Vec::new();
-            collation::encode(key, &mut encoded);
-            encoded
-        }
+        (Grouping::Exact | Grouping::Level(_), Some(key)) => collation::key(key),
     };
     let range = match grouping {
         Grouping::None => 0,
-        _ => row.range,
+        Grouping::Exact | Grouping::Level(_) => item.range(),
     };
     Ok((
         Group {
@@ -131,20 +130,8 @@ fn group(prepared: &Prepared, row: &Found) -> Result<(Group, Json), ApiError> {
     ))
 }
 
-async fn next_rows(
-    app: &App,
-    scan: &mut crate::storage::view_scan::Scan,
-) -> Result<Vec<Found>, ApiError> {
-    let mut moving = scan.clone();
-    let (found, moved) = app
-        .store
-        .read(move |conn| {
-            let found = moving.next(conn, i64::MAX)?;
-            Ok((found, moving))
-        })
-        .await?;
-    *scan = moved;
-    Ok(found)
+fn stored(value: &str) -> Result<Json, ApiError> {
+    Json::parse(value.as_bytes()).map_err(|_| ApiError::internal("a stored value cannot be read"))
 }
 
 async fn built_in(
@@ -153,14 +140,14 @@ async fn built_in(
     name: &str,
     rows: &mut Rows,
 ) -> Result<(), ApiError> {
-    let mut scan = prepared.scan();
+    let mut items = Items::of(prepared);
     let mut open: Option<(Group, Accumulator)> = None;
-    while !scan.is_over() && rows.left > 0 {
-        for row in next_rows(app, &mut scan).await? {
-            let (of_row, emitted) = group(prepared, &row)?;
+    while !items.are_over() && rows.left > 0 {
+        for item in items.next(app).await? {
+            let (of_item, emitted) = group(prepared, &item)?;
             if open
                 .as_ref()
-                .is_some_and(|(group, _)| !group.is_same(&of_row))
+                .is_some_and(|(group, _)| !group.is_same(&of_item))
                 && let Some((group, accumulator)) = open.take()
             {
                 rows.push(group.key.as_ref(), &Outcome::Value(accumulator.result()));
@@ -168,15 +155,17 @@ async fn built_in(
                     break;
                 }
             }
-            let value = Json::parse(row.value.as_bytes())
-                .map_err(|_| ApiError::internal("a stored value cannot be read"))?;
+            let value = stored(item.value())?;
             if open.is_none() {
                 let accumulator = Accumulator::new(name)
                     .ok_or_else(|| ApiError::internal("an unknown reducer"))?;
-                open = Some((of_row, accumulator));
+                open = Some((of_item, accumulator));
             }
             if let Some((_, accumulator)) = &mut open {
-                accumulator.add(&emitted, &value)?;
+                match &item {
+                    Item::Row(..) => accumulator.add(&emitted, &value)?,
+                    Item::Block(..) => accumulator.merge(&value)?,
+                }
             }
         }
     }
@@ -228,29 +217,33 @@ async fn own(
     reducer: &str,
     rows: &mut Rows,
 ) -> Result<(), ApiError> {
-    let mut scan = prepared.scan();
+    let mut items = Items::of(prepared);
     let mut pending: Vec<Pending> = Vec::new();
     let mut bytes = 0;
-    while !scan.is_over() && rows.left > 0 {
-        for row in next_rows(app, &mut scan).await? {
-            let (of_row, _) = group(prepared, &row)?;
+    while !items.are_over() && rows.left > 0 {
+        for item in items.next(app).await? {
+            let (of_item, _) = group(prepared, &item)?;
             let is_same = pending
                 .last()
-                .is_some_and(|last| last.group.is_same(&of_row));
+                .is_some_and(|last| last.group.is_same(&of_item));
             if !is_same {
                 if let Some(last) = pending.last_mut() {
                     last.is_over = true;
                 }
-                pending.push(Pending::new(of_row));
+                pending.push(Pending::new(of_item));
             }
-            let mut text = format!("[[{},", row.emitted);
-            write_string(&row.id, &mut text);
-            text.push_str("],");
-            text.push_str(&row.value);
-            text.push(']');
-            bytes += text.len();
             if let Some(last) = pending.last_mut() {
-                last.rows.push(text);
+                match &item {
+                    Item::Row(row, _) => {
+                        let text = row.for_function();
+                        bytes += text.len();
+                        last.rows.push(text);
+                    }
+                    Item::Block(block, _) => {
+                        bytes += block.value.len();
+                        last.values.push(stored(&block.value)?);
+                    }
+                }
             }
             if bytes > BATCH {
                 flush(app, prepared, reducer, &mut pending, rows).await?;
@@ -275,28 +268,13 @@ async fn flush(
     if pending.is_empty() {
         return Ok(());
     }
-    let head = obj([("operation", "reduce".into()), ("function", reducer.into())]).to_string();
-    let mut request = head.strip_suffix('}').unwrap_or(&head).to_owned();
-    request.push_str(",\"groups\":[");
-    for (place, group) in pending.iter().enumerate() {
-        if place > 0 {
-            request.push(',');
-        }
-        group.write(&mut request);
-    }
-    request.push_str("]}");
-    let key = format!("reduce {reducer}");
-    let answer = app.javascript.run(prepared.db.id, &key, request).await?;
-    let Json::Arr(results) = answer else {
-        return Err(ApiError::internal(
-            "the results of a function cannot be read",
-        ));
-    };
-    for (mut group, result) in std::mem::take(pending).into_iter().zip(results) {
-        let outcome = match result.get("overflow").and_then(Json::as_str) {
-            Some(reason) => Outcome::Overflow(reason.to_owned()),
-            None => Outcome::Value(result.get("value").cloned().unwrap_or(Json::Null)),
-        };
+    let groups = pending.iter().map(|group| {
+        let mut text = String::new();
+        group.write(&mut text);
+        text
+    });
+    let outcomes = run(app, prepared, reducer, groups).await?;
+    for (mut group, outcome) in std::mem::take(pending).into_iter().zip(outcomes) {
         match outcome {
             Outcome::Value(value) if !group.is_over => {
                 group.rows.clear();
@@ -307,4 +285,38 @@ async fn flush(
         }
     }
     Ok(())
+}
+
+/// Reduces each group by a function. A group is an object in JSON: `rows`, `values`, `isOver`.
+pub(super) async fn run(
+    app: &App,
+    prepared: &Prepared,
+    reducer: &str,
+    groups: impl Iterator<Item = String>,
+) -> Result<Vec<Outcome>, ApiError> {
+    let head = obj([("operation", "reduce".into()), ("function", reducer.into())]).to_string();
+    let mut request = head.strip_suffix('}').unwrap_or(&head).to_owned();
+    request.push_str(",\"groups\":[");
+    for (place, group) in groups.enumerate() {
+        if place > 0 {
+            request.push(',');
+        }
+        request.push_str(&group);
+    }
+    request.push_str("]}");
+    let key = format!("reduce {reducer}");
+    let answer = app.javascript.run(prepared.db.id, &key, request).await?;
+    let Json::Arr(results) = answer else {
+        return Err(ApiError::internal(
+            "the results of a function cannot be read",
+        ));
+    };
+    let outcomes =
+        results.into_iter().map(
+            |result| match result.get("overflow").and_then(Json::as_str) {
+                Some(reason) => Outcome::Overflow(reason.to_owned()),
+                None => Outcome::Value(result.get("value").cloned().unwrap_or(Json::Null)),
+            },
+        );
+    Ok(outcomes.collect())
 }

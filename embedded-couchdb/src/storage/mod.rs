@@ -19,6 +19,7 @@ pub(crate) mod schema;
 pub(crate) mod settings;
 pub(crate) mod transaction;
 pub(crate) mod validators;
+pub(crate) mod view_blocks;
 pub(crate) mod view_scan;
 pub(crate) mod views;
 pub(crate) mod writer;

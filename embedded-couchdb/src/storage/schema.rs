@@ -14,7 +14,8 @@ use crate::Error;
 /// The format version. It is raised with every change that an older program cannot read.
 ///
 /// 1: the first. 2: attachments may be stored compressed; shared bodies, validation functions and views.
-pub(crate) const FORMAT: i64 = 2;
+/// 3: summaries of views' rows, which a change of rows has to take away.
+pub(crate) const FORMAT: i64 = 3;
 
 const TABLES: &str = "
 CREATE TABLE dbs (
@@ -115,6 +116,39 @@ CREATE TABLE view_rows (
 CREATE INDEX view_rows_by_id ON view_rows (view, id);
 ";
 
+/// What format 3 adds.
+const TABLES_3: &str = "
+CREATE TABLE view_blocks (
+    view INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    key BLOB NOT NULL,
+    id TEXT NOT NULL,
+    emitted TEXT NOT NULL,
+    stamp INTEGER NOT NULL,
+    value TEXT,
+    first TEXT,
+    PRIMARY KEY (view, n, key, id)
+) STRICT, WITHOUT ROWID;
+";
+
+/// What an earlier format lacks.
+fn migration(from: i64) -> String {
+    let mut steps = String::new();
+    if from < 2 {
+        steps.push_str(TABLES_2);
+        steps.push_str(
+            "INSERT INTO validators (db, ddoc) \
+             SELECT docs.db, docs.id FROM docs JOIN bodies ON bodies.id = docs.body \
+             WHERE docs.id >= '_design/' AND docs.id < '_design0' AND docs.deleted = 0 \
+             AND instr(bodies.body, '\"validate_doc_update\"') > 0;",
+        );
+    }
+    if from < 3 {
+        steps.push_str(TABLES_3);
+    }
+    steps
+}
+
 /// The lock on the data folder, held until this is dropped.
 pub(crate) struct Folder {
     pub(crate) file: PathBuf,
@@ -192,18 +226,13 @@ pub(crate) fn open_writer(file: &Path, max_pages: Option<u32>) -> Result<Connect
     )
     .map_err(store)?;
     conn.set_prepared_statement_cache_capacity(64);
-    if format == 0 {
+    if format < FORMAT {
+        let steps = match format {
+            0 => [TABLES, TABLES_2, TABLES_3].concat(),
+            earlier => migration(earlier),
+        };
         conn.execute_batch(&format!(
-            "BEGIN IMMEDIATE; {TABLES} {TABLES_2} PRAGMA user_version={FORMAT}; COMMIT;"
-        ))
-        .map_err(store)?;
-    } else if format < FORMAT {
-        conn.execute_batch(&format!(
-            "BEGIN IMMEDIATE; {TABLES_2} INSERT INTO validators (db, ddoc) \
-             SELECT docs.db, docs.id FROM docs JOIN bodies ON bodies.id = docs.body \
-             WHERE docs.id >= '_design/' AND docs.id < '_design0' AND docs.deleted = 0 \
-             AND instr(bodies.body, '\"validate_doc_update\"') > 0; \
-             PRAGMA user_version={FORMAT}; COMMIT;"
+            "BEGIN IMMEDIATE; {steps} PRAGMA user_version={FORMAT}; COMMIT;"
         ))
         .map_err(store)?;
     }

@@ -2,13 +2,14 @@
 
 use rusqlite::{Connection, named_params, params};
 
-use crate::{api_error::ApiError, mango::collation::AFTER_ALL};
+use crate::{api_error::ApiError, json::write_string, mango::collation::AFTER_ALL};
 
 /// The most that is read in one snapshot of the store.
 const CHUNK_BYTES: usize = 1 << 20;
 const CHUNK_ROWS: usize = 5000;
 
 /// A row of a view.
+#[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) id: String,
     /// The key as rows are ordered by it.
@@ -17,9 +18,19 @@ pub(crate) struct Found {
     pub(crate) emitted: String,
     /// In JSON.
     pub(crate) value: String,
-    /// The range that it was found in.
-    pub(crate) range: usize,
     place: i64,
+}
+
+impl Found {
+    /// The row as functions that reduce take it, `[[key, id], value]`, in JSON.
+    pub(crate) fn for_function(&self) -> String {
+        let mut text = format!("[[{},", self.emitted);
+        write_string(&self.id, &mut text);
+        text.push_str("],");
+        text.push_str(&self.value);
+        text.push(']');
+        text
+    }
 }
 
 /// Rows between two keys, the lower one first, whatever the direction.
@@ -99,7 +110,6 @@ impl Scan {
                     place: row.get(2)?,
                     emitted: row.get(3)?,
                     value: row.get(4)?,
-                    range: self.at,
                 };
                 bytes += row.emitted.len() + row.value.len();
                 self.after = Some((row.key.clone(), row.id.clone(), row.place));
@@ -168,8 +178,28 @@ pub(crate) fn bytes(conn: &Connection, view: i64) -> Result<i64, ApiError> {
 
 /// The number of rows in a range.
 pub(crate) fn count(conn: &Connection, view: i64, n: i64, range: &Range) -> Result<i64, ApiError> {
+    count_of(conn, (view, n), range, "")
+}
+
+/// The number of rows in a range, as far as `most`.
+pub(crate) fn count_up_to(
+    conn: &Connection,
+    view: (i64, i64),
+    range: &Range,
+    most: usize,
+) -> Result<usize, ApiError> {
+    let counted = count_of(conn, view, range, &format!("LIMIT {most}"))?;
+    Ok(usize::try_from(counted).unwrap_or(usize::MAX))
+}
+
+fn count_of(
+    conn: &Connection,
+    (view, n): (i64, i64),
+    range: &Range,
+    limit: &str,
+) -> Result<i64, ApiError> {
     let sql = format!(
-        "SELECT count(*) FROM view_rows WHERE view = :view AND n = :n AND {}",
+        "SELECT count(*) FROM (SELECT 1 FROM view_rows WHERE view = :view AND n = :n AND {} {limit})",
         conditions(range)
     );
     Ok(conn.prepare_cached(&sql)?.query_row(

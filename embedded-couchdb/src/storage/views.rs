@@ -5,7 +5,11 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{partitions, transaction::Transaction};
+use super::{
+    partitions,
+    transaction::Transaction,
+    view_blocks::{self, Position},
+};
 use crate::{api_error::ApiError, json::Json, mango::collation};
 
 /// The rows of a design document's views.
@@ -70,16 +74,31 @@ pub(crate) fn store(transaction: &Transaction<'_>, update: Update) -> Result<(),
     if moved == 0 {
         return Ok(());
     }
+    let mut changes = Changes::of(conn, update.view)?;
     for (id, rows) in update.documents {
-        remove_rows(conn, update.view, &id)?;
+        remove_rows(conn, update.view, &id, &mut changes)?;
         let prefix = if update.is_partitioned {
             partitions::key_prefix_of(&id)
         } else {
             Vec::new()
         };
-        add_rows(conn, update.view, &id, &prefix, rows)?;
+        add_rows(conn, update.view, &id, &prefix, rows, &mut changes)?;
     }
-    Ok(())
+    changes.touch(conn, update.view)
+}
+
+/// Where rows change, if summaries depend on it.
+struct Changes(Option<Vec<(i64, Position)>>);
+
+impl Changes {
+    fn of(conn: &Connection, view: i64) -> Result<Self, ApiError> {
+        let counts = view_blocks::are_there_for_any(conn, view)?;
+        Ok(Self(counts.then(Vec::new)))
+    }
+
+    fn touch(self, conn: &Connection, view: i64) -> Result<(), ApiError> {
+        view_blocks::touch(conn, view, self.0.unwrap_or_default())
+    }
 }
 
 fn count(conn: &Connection, view: i64, n: i64, difference: i64) -> Result<(), ApiError> {
@@ -91,7 +110,12 @@ fn count(conn: &Connection, view: i64, n: i64, difference: i64) -> Result<(), Ap
     Ok(())
 }
 
-fn remove_rows(conn: &Connection, view: i64, id: &str) -> Result<(), ApiError> {
+fn remove_rows(
+    conn: &Connection,
+    view: i64,
+    id: &str,
+    changes: &mut Changes,
+) -> Result<(), ApiError> {
     let mut statement = conn.prepare_cached(
         "SELECT n, count(*) FROM view_rows WHERE view = ?1 AND id = ?2 GROUP BY n",
     )?;
@@ -104,6 +128,18 @@ fn remove_rows(conn: &Connection, view: i64, id: &str) -> Result<(), ApiError> {
     for (n, rows) in counts {
         count(conn, view, n, -rows)?;
     }
+    if let Changes(Some(changes)) = changes {
+        let mut statement =
+            conn.prepare_cached("SELECT n, key FROM view_rows WHERE view = ?1 AND id = ?2")?;
+        let mut rows = statement.query(params![view, id])?;
+        while let Some(row) = rows.next()? {
+            let position = Position {
+                key: row.get(1)?,
+                id: id.to_owned(),
+            };
+            changes.push((row.get(0)?, position));
+        }
+    }
     conn.prepare_cached("DELETE FROM view_rows WHERE view = ?1 AND id = ?2")?
         .execute(params![view, id])?;
     Ok(())
@@ -115,6 +151,7 @@ fn add_rows(
     id: &str,
     prefix: &[u8],
     rows: Vec<Row>,
+    changes: &mut Changes,
 ) -> Result<(), ApiError> {
     let mut keyed: Vec<(i64, Vec<u8>, Row)> = rows
         .into_iter()
@@ -134,6 +171,12 @@ fn add_rows(
         "INSERT INTO view_rows (view, n, key, id, place, emitted, value) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     let mut added: Vec<(i64, i64)> = Vec::new();
+    if let Changes(Some(changes)) = changes {
+        changes.extend(keyed.iter().map(|(n, key, _)| {
+            let (key, id) = (key.clone(), id.to_owned());
+            (*n, Position { key, id })
+        }));
+    }
     for (place, (n, key, row)) in keyed.into_iter().enumerate() {
         insert.execute(params![
             view,
@@ -158,7 +201,9 @@ fn add_rows(
 /// Removes the rows of a document that is purged.
 pub(crate) fn forget(transaction: &Transaction<'_>, db: i64, id: &str) -> Result<(), ApiError> {
     for view in of(transaction.conn, db)? {
-        remove_rows(transaction.conn, view, id)?;
+        let mut changes = Changes::of(transaction.conn, view)?;
+        remove_rows(transaction.conn, view, id, &mut changes)?;
+        changes.touch(transaction.conn, view)?;
     }
     Ok(())
 }
@@ -214,6 +259,8 @@ pub(crate) fn sweep(conn: &Connection, view: i64, most: i64) -> Result<bool, Api
         return Ok(true);
     }
     conn.prepare_cached("DELETE FROM view_totals WHERE view = ?1")?
+        .execute([view])?;
+    conn.prepare_cached("DELETE FROM view_blocks WHERE view = ?1")?
         .execute([view])?;
     Ok(false)
 }

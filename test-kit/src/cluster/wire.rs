@@ -1,6 +1,6 @@
 //! Requests and responses, read completely, and the way to the embedded databases.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -14,6 +14,9 @@ use hyper_util::{
 };
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::{Value, json};
+
+/// How long an embedded database may take: only machines with too much to do are slow.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// User and password of the embedded databases, for requests of the model itself.
 const ADMIN: HeaderValue = HeaderValue::from_static("Basic YWRtaW46cGFzc3dvcmQ=");
@@ -198,7 +201,24 @@ impl Wire {
     }
 
     /// Sends a request to the embedded database of a node, whether the node is alive or not.
+    ///
+    /// # Panics
+    /// When the database does not answer within [`PATIENCE`]: it hangs.
     pub(super) async fn ask(&self, node: usize, call: &Call) -> Answer {
+        // A feed waits for changes.
+        if call.parameter("feed").is_some() {
+            return self.ask_patiently(node, call).await;
+        }
+        let asked = tokio::time::timeout(PATIENCE, self.ask_patiently(node, call)).await;
+        asked.unwrap_or_else(|_| {
+            panic!(
+                "the database of node {node} does not answer {} {}",
+                call.method, call.path
+            )
+        })
+    }
+
+    async fn ask_patiently(&self, node: usize, call: &Call) -> Answer {
         let target = format!("http://{}{}?{}", self.nodes[node], call.path, call.query);
         let target: Uri = target
             .trim_end_matches('?')

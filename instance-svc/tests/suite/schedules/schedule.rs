@@ -180,7 +180,10 @@ impl<'a> Schedule<'a> {
         self.wake().await;
         let mut ended = self.settle().await?;
         if let Some(nodes) = self.world.nodes() {
+            let what = format!("HAMLET_TEST_SEED={}", self.seed);
+            println!("{what}: all operations have ended");
             Nodes::sync(nodes).await;
+            println!("{what}: all nodes hold the same");
             ended = self.settle().await?;
         }
         self.check(&ended).await?;

@@ -1,0 +1,251 @@
+//! Summaries of blocks of rows: what queries of reduced views read instead of rows.
+
+use std::{collections::HashSet, sync::Arc};
+
+use super::{
+    app::App,
+    designs,
+    reduce::Accumulator,
+    reduced::{self, Outcome},
+    view_query::Grouping,
+    view_rows::ranges,
+    views::{Prepared, group_of},
+};
+use crate::{
+    api_error::ApiError,
+    json::Json,
+    mango::collation,
+    storage::{
+        view_blocks::{self, Block, Part, Piece, Position, Start, Summary},
+        view_scan::{Found, Range, Scan},
+    },
+};
+
+/// A row, or the rows of a block, with the place of the range that it was found in.
+pub(super) enum Item {
+    Row(Found, usize),
+    Block(Summary, usize),
+}
+
+impl Item {
+    /// The key of the row, or of the first row of the block, in JSON.
+    pub(super) fn emitted(&self) -> &str {
+        match self {
+            Self::Row(row, _) => &row.emitted,
+            Self::Block(summary, _) => &summary.first,
+        }
+    }
+
+    /// The value of the row, or what the rows of the block were reduced to, in JSON.
+    pub(super) fn value(&self) -> &str {
+        match self {
+            Self::Row(row, _) => &row.value,
+            Self::Block(summary, _) => &summary.value,
+        }
+    }
+
+    pub(super) const fn range(&self) -> usize {
+        match self {
+            Self::Row(_, range) | Self::Block(_, range) => *range,
+        }
+    }
+}
+
+/// What a query reads, in its order.
+pub(super) struct Items {
+    view: (i64, i64),
+    descending: bool,
+    grouping: Grouping,
+    /// The ranges that follow the one that is read, the next one last.
+    ranges: Vec<(usize, Range)>,
+    /// The rest of the range that is read, the next part last.
+    parts: Vec<Part>,
+    /// The rows that are read now.
+    scan: Option<Scan>,
+    /// The place of the range that is read.
+    range: usize,
+}
+
+impl Items {
+    pub(super) fn of(prepared: &Prepared) -> Self {
+        let mut ranges: Vec<(usize, Range)> = ranges(&prepared.query, true)
+            .into_iter()
+            .enumerate()
+            .collect();
+        ranges.reverse();
+        Self {
+            view: (prepared.rows.id, prepared.n),
+            descending: prepared.query.descending,
+            grouping: prepared.query.grouping,
+            ranges,
+            parts: Vec::new(),
+            scan: None,
+            range: 0,
+        }
+    }
+
+    pub(super) fn are_over(&self) -> bool {
+        self.ranges.is_empty() && self.parts.is_empty() && self.scan.is_none()
+    }
+
+    /// Reads some more. It can be nothing although there is more.
+    pub(super) async fn next(&mut self, app: &App) -> Result<Vec<Item>, ApiError> {
+        if let Some(scan) = &self.scan {
+            let mut moving = scan.clone();
+            let (rows, moved) = app
+                .store
+                .read(move |conn| {
+                    let rows = moving.next(conn, i64::MAX)?;
+                    Ok((rows, moving))
+                })
+                .await?;
+            self.scan = (!moved.is_over()).then_some(moved);
+            return Ok(rows
+                .into_iter()
+                .map(|row| Item::Row(row, self.range))
+                .collect());
+        }
+        match self.parts.pop() {
+            Some(Part::Rows(range)) => {
+                let (view, n) = self.view;
+                self.scan = Some(Scan::new(view, n, vec![range], self.descending));
+                Ok(Vec::new())
+            }
+            Some(Part::Block(block)) => {
+                let summary = block
+                    .summary
+                    .map(|summary| Item::Block(summary, self.range));
+                Ok(summary.into_iter().collect())
+            }
+            None => {
+                if let Some((place, range)) = self.ranges.pop() {
+                    let (view, descending, grouping) = (self.view, self.descending, self.grouping);
+                    let mut parts = app
+                        .store
+                        .read(move |conn| {
+                            view_blocks::parts(conn, view, &range, descending, |block| {
+                                is_of_one_group(block, grouping)
+                            })
+                        })
+                        .await?;
+                    parts.reverse();
+                    self.parts = parts;
+                    self.range = place;
+                }
+                Ok(Vec::new())
+            }
+        }
+    }
+}
+
+/// Whether all rows of a block belong to one group, whatever rows it has.
+fn is_of_one_group(block: &Block, grouping: Grouping) -> bool {
+    let group = |start: &Start| {
+        let emitted = Json::parse(start.emitted.as_bytes()).ok()?;
+        group_of(grouping, &emitted).map(|key| collation::key(&key))
+    };
+    match (grouping, &block.end) {
+        (Grouping::None, _) => true,
+        (_, None) => false,
+        (_, Some(end)) => {
+            let first = group(&block.start);
+            first.is_some() && first == group(end)
+        }
+    }
+}
+
+/// Makes the summaries that a query misses, if it would read many rows. Where it fails, nothing is kept, and the query
+/// reads the rows.
+pub(super) async fn refresh(app: &App, prepared: &Prepared, reducer: &str) -> Result<(), ApiError> {
+    let view = (prepared.rows.id, prepared.n);
+    let ranges: Arc<[Range]> = ranges(&prepared.query, true).into();
+    if !divide(app, view, &ranges).await? {
+        return Ok(());
+    }
+    let grouping = prepared.query.grouping;
+    let mut seen: HashSet<Position> = HashSet::new();
+    loop {
+        let (of_query, tried) = (Arc::clone(&ranges), seen.clone());
+        let mut blocks = app
+            .store
+            .read(move |conn| {
+                view_blocks::unsummarised(conn, view, &of_query, |block| {
+                    is_of_one_group(block, grouping) && !tried.contains(&block.start.at)
+                })
+            })
+            .await?;
+        if blocks.is_empty() {
+            return Ok(());
+        }
+        seen.extend(blocks.iter().map(|block| block.start.clone()));
+        let pieces = blocks.iter_mut().flat_map(|block| &mut block.pieces);
+        let mut pieces: Vec<&mut Piece> = pieces
+            .filter(|piece| piece.rows.as_ref().is_some_and(|rows| !rows.is_empty()))
+            .collect();
+        match designs::built_in(reducer) {
+            Some(name) => {
+                for piece in pieces {
+                    piece.summarise(built_in(name, piece.rows.as_deref().unwrap_or_default()));
+                }
+            }
+            None => {
+                let groups = pieces.iter().map(|piece| {
+                    let rows = piece.rows.as_deref().unwrap_or_default();
+                    let rows: Vec<String> = rows.iter().map(Found::for_function).collect();
+                    format!(
+                        "{{\"rows\":[{}],\"values\":[],\"isOver\":false}}",
+                        rows.join(",")
+                    )
+                });
+                let groups: Vec<String> = groups.collect();
+                let outcomes = reduced::run(app, prepared, reducer, groups.into_iter()).await;
+                for (piece, outcome) in pieces.iter_mut().zip(outcomes.unwrap_or_default()) {
+                    if let Outcome::Value(value) = outcome {
+                        piece.summarise(Some(value));
+                    }
+                }
+            }
+        }
+        blocks.retain(view_blocks::Unsummarised::is_of_use);
+        if !blocks.is_empty() {
+            app.store
+                .write(move |transaction| view_blocks::keep(transaction, view, blocks))
+                .await?;
+        }
+    }
+}
+
+/// Divides the rows of a view, if a query reads many of them. Returns whether they are divided.
+async fn divide(app: &App, view: (i64, i64), ranges: &Arc<[Range]>) -> Result<bool, ApiError> {
+    let of_query = Arc::clone(ranges);
+    let (are_divided, borders) = app
+        .store
+        .read(move |conn| {
+            if view_blocks::are_there(conn, view.0, view.1)? {
+                return Ok((true, Vec::new()));
+            }
+            if !view_blocks::is_worth_it(conn, view, &of_query)? {
+                return Ok((false, Vec::new()));
+            }
+            Ok((true, view_blocks::borders(conn, view.0, view.1)?))
+        })
+        .await?;
+    if !borders.is_empty() {
+        app.store
+            .write(move |transaction| view_blocks::divide(transaction, view.0, view.1, &borders))
+            .await?;
+    }
+    Ok(are_divided)
+}
+
+/// What rows are reduced to; `None` if it cannot be kept.
+fn built_in(name: &str, rows: &[Found]) -> Option<Json> {
+    let mut accumulator = Accumulator::new(name)?;
+    for row in rows {
+        let emitted = Json::parse(row.emitted.as_bytes()).ok()?;
+        let value = Json::parse(row.value.as_bytes()).ok()?;
+        // The query itself meets the error, and tells it.
+        accumulator.add(&emitted, &value).ok()?;
+    }
+    accumulator.partial()
+}
