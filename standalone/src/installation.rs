@@ -371,7 +371,8 @@ async fn listen_inside() -> Result<(TcpListener, SocketAddr), Error> {
 fn example_apps(set: Option<&Path>) -> Option<PathBuf> {
     const EXAMPLES: &str = "examples/apps";
     if let Some(set) = set {
-        return Some(set.to_owned());
+        // The source of an app is a path from the root. Where none can be made, the source is refused with a reason.
+        return Some(std::path::absolute(set).unwrap_or_else(|_| set.to_owned()));
     }
     let here = std::env::current_dir().ok();
     let program = std::env::current_exe().ok();

@@ -11,7 +11,7 @@ use crate::{completion, error::CommandError, flags::global::GlobalFlags, output}
 #[derive(Args, Debug)]
 #[command(
     visible_alias = "completion",
-    after_help = "Examples:\n  hamlet completions bash > ~/.local/share/bash-completion/completions/hamlet\n  hamlet completions fish > ~/.config/fish/completions/hamlet.fish"
+    after_help = "Examples:\n  mkdir -p ~/.local/share/bash-completion/completions\n  hamlet completions bash > ~/.local/share/bash-completion/completions/hamlet\n  hamlet completions fish > ~/.config/fish/completions/hamlet.fish"
 )]
 pub(crate) struct Completions {
     /// The shell.

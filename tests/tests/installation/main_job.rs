@@ -72,13 +72,21 @@ fn a_second_start_of_the_demo_finds_the_same_instance() {
     let place = tempfile::tempdir().unwrap();
     let data = place.path().join("data");
     let log = place.path().join("data.log");
-    let options = Options::new(&data).flag("--demo");
+    // A relative path counts from the folder in which the program was started.
+    let options = Options::new(&data)
+        .flag("--demo")
+        .flag("--app-folder=examples/apps");
     let mut daemon = options.start();
     let told = eventually_blocking("the demonstration", || {
         let told = std::fs::read_to_string(&log).unwrap();
         told.contains("cargo hamlet instances ls").then_some(told)
     });
     assert!(told.contains("/?registerToken="), "{told}");
+    let apps = daemon
+        .cli()
+        .run(&format!("apps ls {}", daemon.domain("alice")))
+        .done();
+    assert!(apps.out.contains("home"), "{apps:?} {told}");
     let shown = daemon
         .cli()
         .run(&format!(
