@@ -171,6 +171,60 @@ async fn the_same_write_again_after_a_death_is_the_same_revision() {
     }
 }
 
+/// CouchDB takes the successor of a revision that it does not know, without the history.
+#[tokio::test]
+async fn an_inner_revision_can_stay_a_leaf_on_a_node_that_missed_the_history() {
+    for seed in 0..3 {
+        let it = Fixture::new(seed).await;
+        // The first document of a database must be new.
+        let other = it.nodes[0].put("other", None, &json!({})).await.unwrap();
+        assert!(matches!(other, Write::Committed(_)), "seed {seed}");
+        it.cluster.sync_all().await;
+        let mut rev = None;
+        let mut write = async |n: u32| {
+            let written = it.nodes[1].put("a", rev.as_ref(), &json!({ "n": n })).await;
+            let (Write::Committed(now) | Write::Contested(now)) = written.unwrap() else {
+                panic!("seed {seed}: write {n} is refused");
+            };
+            rev = Some(now.clone());
+            now
+        };
+        // Node 0 misses the first three writes, and node 2 the last two.
+        it.cluster.hold_sync(0);
+        it.cluster.kill(0);
+        write(1).await;
+        let inner = write(2).await;
+        it.cluster.hold_sync(2);
+        it.cluster.kill(2);
+        write(3).await;
+        it.cluster.start_node(0).await;
+        let last = write(4).await;
+        eventually("node 0 has the last write", async || {
+            it.own_leaves("a").await[0].as_slice() == [last.clone()]
+        })
+        .await;
+        it.cluster.hold_sync(1);
+        it.cluster.kill(1);
+        it.cluster.start_node(2).await;
+        it.cluster.release_sync(0);
+        it.cluster.release_sync(2);
+        eventually("node 0 gets the older revision", async || {
+            it.own_leaves("a").await[0].as_slice() == [inner.clone(), last.clone()]
+        })
+        .await;
+        it.cluster.start_node(1).await;
+        it.cluster.release_sync(1);
+        it.cluster.sync_all().await;
+        let leaves = it.own_leaves("a").await;
+        assert_eq!(leaves[0], [inner, last.clone()], "seed {seed}");
+        assert_eq!(leaves[1], std::slice::from_ref(&last), "seed {seed}");
+        for node in &it.nodes {
+            let read = node.get::<Value>("a").await.unwrap().unwrap();
+            assert_eq!(read.rev, last, "seed {seed}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn another_write_after_a_death_leaves_two_leaves_and_a_deletion_one_of_them() {
     for seed in 0..5 {

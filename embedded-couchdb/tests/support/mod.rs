@@ -19,12 +19,13 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use embedded_couchdb::{Config, Server, faults::Faults};
+use embedded_couchdb::{Config, Error, Server, faults::Faults};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use ring::pbkdf2;
 use serde_json::Value;
+use test_kit::eventually;
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinHandle,
@@ -60,7 +61,16 @@ impl Embedded {
 
     pub(crate) async fn with(config: Config, faults: Faults) -> Self {
         let data = config.data.clone();
-        let server = Server::open(config).await.unwrap();
+        // A child process that another test starts just now holds the lock of a server that has ended until it runs its
+        // own program.
+        let opened = eventually(
+            "a data folder that is not in use",
+            async || match Server::open(config.clone()).await {
+                Err(Error::InUse { .. }) => None,
+                other => Some(other),
+            },
+        );
+        let server = opened.await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();

@@ -160,17 +160,17 @@ impl Cluster {
         self.inner.state().held[node] = false;
     }
 
-    /// Replicates until all live nodes hold the same trees.
+    /// Replicates until no live node lacks a revision that another one shows as a leaf.
     ///
     /// # Panics
-    /// When a live node is kept out of replication, or when the trees stay different.
+    /// When a live node is kept out of replication, or when one goes on lacking something.
     pub async fn sync_all(&self) {
         let held = self.inner.state().held;
         let out: Vec<usize> = (0..NODES)
             .filter(|node| held[*node] && self.is_live(*node))
             .collect();
         assert!(out.is_empty(), "the nodes {out:?} do not replicate");
-        eventually("the nodes hold the same trees", async || {
+        eventually("the nodes hold the same revisions", async || {
             self.inner.replicate_all().await
         })
         .await;
