@@ -93,7 +93,7 @@ pub async fn eventually_within<L: Look>(
     outcome.unwrap_or_else(|_| {
         // A look that hangs shows nothing itself.
         let ago = looked.elapsed();
-        panic!("{what}: not within {patience:?}; {ago:.0?} ago, {instead}")
+        panic!("{what}: not within {patience:?}; {instead} (the last look ended {ago:.0?} ago)")
     })
 }
 
