@@ -171,9 +171,9 @@ async fn the_same_write_again_after_a_death_is_the_same_revision() {
     }
 }
 
-/// CouchDB takes the successor of a revision that it does not know, without the history.
+/// As CouchDB 3.4.3 was seen to do on three nodes.
 #[tokio::test]
-async fn an_inner_revision_can_stay_a_leaf_on_a_node_that_missed_the_history() {
+async fn a_read_heals_a_node_that_took_a_revision_without_its_history() {
     for seed in 0..3 {
         let it = Fixture::new(seed).await;
         // The first document of a database must be new.
@@ -200,7 +200,7 @@ async fn an_inner_revision_can_stay_a_leaf_on_a_node_that_missed_the_history() {
         it.cluster.start_node(0).await;
         let last = write(4).await;
         eventually("node 0 has the last write", async || {
-            it.own_leaves("a").await[0].as_slice() == [last.clone()]
+            it.own_leaves("a").await[0] == std::slice::from_ref(&last)
         })
         .await;
         it.cluster.hold_sync(1);
@@ -209,18 +209,14 @@ async fn an_inner_revision_can_stay_a_leaf_on_a_node_that_missed_the_history() {
         it.cluster.release_sync(0);
         it.cluster.release_sync(2);
         eventually("node 0 gets the older revision", async || {
-            it.own_leaves("a").await[0].as_slice() == [inner.clone(), last.clone()]
+            it.own_leaves("a").await[0] == [inner.clone(), last.clone()]
         })
         .await;
         it.cluster.start_node(1).await;
         it.cluster.release_sync(1);
         it.cluster.sync_all().await;
-        let leaves = it.own_leaves("a").await;
-        assert_eq!(leaves[0], [inner, last.clone()], "seed {seed}");
-        assert_eq!(leaves[1], std::slice::from_ref(&last), "seed {seed}");
-        for node in &it.nodes {
-            let read = node.get::<Value>("a").await.unwrap().unwrap();
-            assert_eq!(read.rev, last, "seed {seed}");
+        for tree in it.own_leaves("a").await {
+            assert_eq!(tree, std::slice::from_ref(&last), "seed {seed}");
         }
     }
 }

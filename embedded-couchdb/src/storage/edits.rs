@@ -23,7 +23,7 @@ pub(crate) struct Plan {
     pub(crate) there: Option<DocRow>,
     /// The ancestors of the new revision, newest first.
     pub(crate) ancestors: Vec<Rev>,
-    /// Whether the revision is stored already, so that there is nothing to do.
+    /// Whether the revision is stored already. Its history may be longer than what is known of it.
     pub(crate) is_known: bool,
 }
 
@@ -123,6 +123,7 @@ pub(crate) fn carry_out(
             let rev = new.history.first().cloned();
             let rev = rev.ok_or_else(|| ApiError::bad_request("Missing revision"))?;
             if is_known {
+                extend(transaction, db, there.as_ref(), &new.history)?;
                 return Ok(rev);
             }
             (rev, Generation::AsSent)
@@ -144,6 +145,37 @@ pub(crate) fn carry_out(
         &path,
     )?;
     Ok(rev)
+}
+
+/// Adds what a tree lacks of the history of a revision that it has. Who took a revision without its history may show an
+/// ancestor of it as a leaf until then.
+fn extend(
+    transaction: &mut Transaction<'_>,
+    db: &mut Database,
+    there: Option<&DocRow>,
+    history: &[Rev],
+) -> Result<(), ApiError> {
+    let known = there.zip(history.first());
+    let Some((row, stored)) = known.and_then(|(row, rev)| Some((row, row.tree.get(rev)?.stored?)))
+    else {
+        return Ok(());
+    };
+    let mut tree = row.tree.clone();
+    tree.add(history, stored);
+    let stemmed = stem(db, &mut tree);
+    if tree == row.tree {
+        return Ok(());
+    }
+    replace(transaction, db, there, &row.id, &tree)?;
+    for row in stemmed {
+        drop_body(transaction.conn, row)?;
+    }
+    Ok(())
+}
+
+/// Shortens a tree to what the database keeps, and returns the rows of bodies that go.
+fn stem(db: &Database, tree: &mut RevTree) -> Vec<i64> {
+    tree.stem(usize::try_from(db.revs_limit).unwrap_or(1000))
 }
 
 /// Whether nothing was ever stored in a database.
@@ -233,7 +265,7 @@ fn insert(
     if added == Added::Known {
         return Err(ApiError::conflict());
     }
-    let stemmed = tree.stem(usize::try_from(db.revs_limit).unwrap_or(1000));
+    let stemmed = stem(db, &mut tree);
     replace(transaction, db, there, &new.id, &tree)?;
     for row in stemmed {
         drop_body(transaction.conn, row)?;

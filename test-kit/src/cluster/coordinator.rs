@@ -135,9 +135,15 @@ impl Inner {
         }
     }
 
-    /// Gives each of two nodes the leaves of a document that only the other has. Returns `false` when one of them went
+    /// Gives each of two nodes the leaves of a document that it lacks, or that the other knows with another history. Returns `false` when one of them went
     /// away meanwhile.
-    async fn merge(&self, db: &str, document: &str, a: usize, b: usize) -> Result<bool, String> {
+    pub(super) async fn merge(
+        &self,
+        db: &str,
+        document: &str,
+        a: usize,
+        b: usize,
+    ) -> Result<bool, String> {
         self.until_arrived(db, a, Some(document)).await;
         self.until_arrived(db, b, Some(document)).await;
         let lock = self.lock(db);
@@ -154,10 +160,10 @@ impl Inner {
             return Ok(false);
         }
         for (from, other, to) in [(&from_a, &from_b, b), (&from_b, &from_a, a)] {
-            let there: BTreeSet<&str> = other.iter().map(rev_of).collect();
+            let there: BTreeSet<(&str, String)> = other.iter().map(with_history).collect();
             let missing: Vec<Value> = from
                 .iter()
-                .filter(|leaf| !there.contains(rev_of(leaf)))
+                .filter(|leaf| !there.contains(&with_history(leaf)))
                 .cloned()
                 .collect();
             if !missing.is_empty() {
@@ -186,8 +192,10 @@ impl Inner {
     }
 }
 
-fn rev_of(document: &Value) -> &str {
-    document["_rev"].as_str().unwrap_or_default()
+/// The revision of a document, and what is known of its history.
+fn with_history(document: &Value) -> (&str, String) {
+    let rev = document["_rev"].as_str().unwrap_or_default();
+    (rev, document["_revisions"].to_string())
 }
 
 /// The documents of a response to `open_revs`; none if the document never existed.

@@ -160,17 +160,18 @@ impl Cluster {
         self.inner.state().held[node] = false;
     }
 
-    /// Replicates until no live node lacks a revision that another one shows as a leaf.
+    /// Replicates until all live nodes hold the same trees. Documents that replication leaves different are read, as a client
+    /// does.
     ///
     /// # Panics
-    /// When a live node is kept out of replication, or when one goes on lacking something.
+    /// When a live node is kept out of replication, or when the trees stay different.
     pub async fn sync_all(&self) {
         let held = self.inner.state().held;
         let out: Vec<usize> = (0..NODES)
             .filter(|node| held[*node] && self.is_live(*node))
             .collect();
         assert!(out.is_empty(), "the nodes {out:?} do not replicate");
-        eventually("the nodes hold the same revisions", async || {
+        eventually("the nodes hold the same trees", async || {
             self.inner.replicate_all().await
         })
         .await;

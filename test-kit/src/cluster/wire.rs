@@ -207,9 +207,9 @@ impl Wire {
     pub(super) async fn ask(&self, node: usize, call: &Call) -> Answer {
         // A feed waits for changes.
         if call.parameter("feed").is_some() {
-            return self.ask_patiently(node, call).await;
+            return self.ask_without_limit(node, call).await;
         }
-        let asked = tokio::time::timeout(PATIENCE, self.ask_patiently(node, call)).await;
+        let asked = tokio::time::timeout(PATIENCE, self.ask_without_limit(node, call)).await;
         asked.unwrap_or_else(|_| {
             panic!(
                 "the database of node {node} does not answer {} {}",
@@ -218,7 +218,7 @@ impl Wire {
         })
     }
 
-    async fn ask_patiently(&self, node: usize, call: &Call) -> Answer {
+    async fn ask_without_limit(&self, node: usize, call: &Call) -> Answer {
         let target = format!("http://{}{}?{}", self.nodes[node], call.path, call.query);
         let target: Uri = target
             .trim_end_matches('?')
