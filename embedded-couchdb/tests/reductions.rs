@@ -8,8 +8,13 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    time::{Duration, Instant},
+};
 
+use embedded_couchdb::{Config, faults::Faults};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 use support::{Client, Embedded};
@@ -271,8 +276,95 @@ async fn blocks_go_with_their_views_and_their_database() {
         if summaries(&server) == 0 {
             break;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    assert_eq!(summaries(&server), 0);
+    server.stop().await;
+}
+
+/// Makes `count` documents that each have `bytes` of text, and a view of them that is up to date.
+async fn with_texts(client: &Client, count: usize, bytes: usize, reduce: &str) -> String {
+    let db = client.fresh("db").await;
+    let map = "function (doc) { emit(doc.n, doc.text); }";
+    let design = json!({"views": {"v": {"map": map, "reduce": reduce}}});
+    client
+        .put(&format!("{db}/_design/d"), &design)
+        .await
+        .expect(201);
+    for first in (0..count).step_by(100) {
+        let docs: Vec<Value> = (first..count.min(first + 100))
+            .map(|n| json!({"_id": format!("doc-{n:06}"), "n": n, "text": "x".repeat(bytes)}))
+            .collect();
+        let docs = json!({ "docs": docs });
+        client
+            .post(&format!("{db}/_bulk_docs"), &docs)
+            .await
+            .expect(201);
+    }
+    client
+        .get(&format!("{db}/_design/d/_view/v?reduce=false&limit=1"))
+        .await
+        .expect(200);
+    db
+}
+
+#[tokio::test]
+async fn a_full_disk_does_not_end_queries() {
+    let server = Embedded::start().await;
+    let db = with_texts(&server.client, 1500, 10, "_count").await;
+    let data = server.data.clone();
+    let folder = server.stop().await;
+    let pages = pages(&data);
+    let mut config = Config::new(&data, "admin", "password");
+    config.max_pages = Some(pages);
+    config.javascript = Some(env!("CARGO_BIN_EXE_embedded-couchdb").into());
+    let full = Embedded::with(config, Faults::new()).await;
+    let text = json!({"n": -1, "text": "x".repeat(100_000)});
+    full.client
+        .put(&format!("{db}/more"), &text)
+        .await
+        .expect(507);
+    for _ in 0..2 {
+        let answer = full.client.get(&format!("{db}/_design/d/_view/v")).await;
+        assert_eq!(answer.expect(200).json()["rows"][0]["value"], 1500);
+    }
+    full.stop().await;
+    drop(folder);
+}
+
+fn pages(data: &Path) -> u32 {
+    let conn = Connection::open(data.join("couch.sqlite")).unwrap();
+    // What lies in the journal counts, too.
+    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        .unwrap();
+    conn.query_row("PRAGMA page_count", [], |row| row.get(0))
+        .unwrap()
+}
+
+#[tokio::test]
+async fn long_values_are_reduced_in_small_portions() {
+    let server = Embedded::start().await;
+    // The process that runs functions has 128 MiB; the rows have 100.
+    let lengths = "function (keys, values, again) { \
+         return again ? sum(values) : values.reduce((a, b) => a + b.length, 0); }";
+    let db = with_texts(&server.client, 1500, 70_000, lengths).await;
+    for _ in 0..2 {
+        let answer = server.client.get(&format!("{db}/_design/d/_view/v")).await;
+        assert_eq!(answer.expect(200).json()["rows"][0]["value"], 1500 * 70_000);
+    }
+    assert!(summaries(&server) > 100);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_function_that_never_ends_is_not_tried_for_each_block() {
+    let server = Embedded::start().await;
+    let db = with_texts(&server.client, 20_000, 10, "function () { for (;;); }").await;
+    let begun = Instant::now();
+    let answer = server.client.get(&format!("{db}/_design/d/_view/v")).await;
+    assert_eq!(answer.status, 500, "{}", answer.text());
+    // A function has five seconds. For each of the forty blocks, they would be minutes.
+    assert!(begun.elapsed() < Duration::from_secs(60));
     assert_eq!(summaries(&server), 0);
     server.stop().await;
 }

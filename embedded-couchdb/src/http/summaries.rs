@@ -1,6 +1,6 @@
 //! Summaries of blocks of rows: what queries of reduced views read instead of rows.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     app::App,
@@ -16,10 +16,13 @@ use crate::{
     json::Json,
     mango::collation,
     storage::{
-        view_blocks::{self, Block, Part, Piece, Position, Start, Summary},
+        view_blocks::{self, Block, Part, Piece, Progress, Start, Summary},
         view_scan::{Found, Range, Scan},
     },
 };
+
+/// How many summaries are read at once.
+const SUMMARIES: usize = 64;
 
 /// A row, or the rows of a block, with the place of the range that it was found in.
 pub(super) enum Item {
@@ -111,12 +114,7 @@ impl Items {
                 self.scan = Some(Scan::new(view, n, vec![range], self.descending));
                 Ok(Vec::new())
             }
-            Some(Part::Block(block)) => {
-                let summary = block
-                    .summary
-                    .map(|summary| Item::Block(summary, self.range));
-                Ok(summary.into_iter().collect())
-            }
+            Some(Part::Block(block)) => self.read_summaries(app, block).await,
             None => {
                 if let Some((place, range)) = self.ranges.pop() {
                     let (view, descending, grouping) = (self.view, self.descending, self.grouping);
@@ -136,6 +134,42 @@ impl Items {
             }
         }
     }
+
+    /// Reads the summary of a block, and of some that follow it. The rows of one that changed meanwhile are read instead.
+    async fn read_summaries(&mut self, app: &App, first: Block) -> Result<Vec<Item>, ApiError> {
+        let mut blocks = vec![first];
+        while blocks.len() < SUMMARIES
+            && let Some(Part::Block(block)) =
+                self.parts.pop_if(|part| matches!(part, Part::Block(_)))
+        {
+            blocks.push(block);
+        }
+        let view = self.view;
+        let (found, changed, rest) = app
+            .store
+            .read(move |conn| {
+                let (mut found, mut changed) = (Vec::new(), None);
+                let mut blocks = blocks.into_iter();
+                for block in blocks.by_ref() {
+                    match view_blocks::summary(conn, view, &block)? {
+                        Some(summary) => found.push(summary),
+                        None => {
+                            changed = Some(block);
+                            break;
+                        }
+                    }
+                }
+                Ok((found, changed, blocks.collect::<Vec<Block>>()))
+            })
+            .await?;
+        self.parts.extend(rest.into_iter().rev().map(Part::Block));
+        self.parts
+            .extend(changed.map(|block| Part::Rows(block.range())));
+        let items = found.into_iter();
+        Ok(items
+            .map(|summary| Item::Block(summary, self.range))
+            .collect())
+    }
 }
 
 /// Whether all rows of a block belong to one group, whatever rows it has.
@@ -154,88 +188,100 @@ fn is_of_one_group(block: &Block, grouping: Grouping) -> bool {
     }
 }
 
-/// Makes the summaries that a query misses, if it would read many rows. Where it fails, nothing is kept, and the query
-/// reads the rows.
-pub(super) async fn refresh(app: &App, prepared: &Prepared, reducer: &str) -> Result<(), ApiError> {
-    let view = (prepared.rows.id, prepared.n);
-    let ranges: Arc<[Range]> = ranges(&prepared.query, true).into();
-    if !divide(app, view, &ranges).await? {
-        return Ok(());
-    }
-    let grouping = prepared.query.grouping;
-    let mut seen: HashSet<Position> = HashSet::new();
-    loop {
-        let (of_query, tried) = (Arc::clone(&ranges), seen.clone());
-        let mut blocks = app
-            .store
-            .read(move |conn| {
-                view_blocks::unsummarised(conn, view, &of_query, |block| {
-                    is_of_one_group(block, grouping) && !tried.contains(&block.start.at)
-                })
-            })
-            .await?;
-        if blocks.is_empty() {
-            return Ok(());
-        }
-        seen.extend(blocks.iter().map(|block| block.start.clone()));
-        let pieces = blocks.iter_mut().flat_map(|block| &mut block.pieces);
-        let mut pieces: Vec<&mut Piece> = pieces
-            .filter(|piece| piece.rows.as_ref().is_some_and(|rows| !rows.is_empty()))
-            .collect();
-        match designs::built_in(reducer) {
-            Some(name) => {
-                for piece in pieces {
-                    piece.summarise(built_in(name, piece.rows.as_deref().unwrap_or_default()));
-                }
-            }
-            None => {
-                let groups = pieces.iter().map(|piece| {
-                    let rows = piece.rows.as_deref().unwrap_or_default();
-                    let rows: Vec<String> = rows.iter().map(Found::for_function).collect();
-                    format!(
-                        "{{\"rows\":[{}],\"values\":[],\"isOver\":false}}",
-                        rows.join(",")
-                    )
-                });
-                let groups: Vec<String> = groups.collect();
-                let outcomes = reduced::run(app, prepared, reducer, groups.into_iter()).await;
-                for (piece, outcome) in pieces.iter_mut().zip(outcomes.unwrap_or_default()) {
-                    if let Outcome::Value(value) = outcome {
-                        piece.summarise(Some(value));
-                    }
-                }
-            }
-        }
-        blocks.retain(view_blocks::Unsummarised::is_of_use);
-        if !blocks.is_empty() {
-            app.store
-                .write(move |transaction| view_blocks::keep(transaction, view, blocks))
-                .await?;
-        }
+/// Makes the summaries that a query misses, if it would read many rows. Where that fails, the query reads the rows, and meets
+/// what is wrong with them itself.
+pub(super) async fn refresh(app: &App, prepared: &Prepared, reducer: &str) {
+    if let Err(error) = try_to_refresh(app, prepared, reducer).await {
+        tracing::debug!(%error, "the summaries of a view are not up to date");
     }
 }
 
-/// Divides the rows of a view, if a query reads many of them. Returns whether they are divided.
-async fn divide(app: &App, view: (i64, i64), ranges: &Arc<[Range]>) -> Result<bool, ApiError> {
-    let of_query = Arc::clone(ranges);
-    let (are_divided, borders) = app
-        .store
-        .read(move |conn| {
-            if view_blocks::are_there(conn, view.0, view.1)? {
-                return Ok((true, Vec::new()));
-            }
-            if !view_blocks::is_worth_it(conn, view, &of_query)? {
-                return Ok((false, Vec::new()));
-            }
-            Ok((true, view_blocks::borders(conn, view.0, view.1)?))
-        })
-        .await?;
-    if !borders.is_empty() {
+async fn try_to_refresh(app: &App, prepared: &Prepared, reducer: &str) -> Result<(), ApiError> {
+    let view = (prepared.rows.id, prepared.n);
+    let ranges: Arc<[Range]> = ranges(&prepared.query, true).into();
+    if !begin(app, view, &ranges).await? {
+        return Ok(());
+    }
+    let mut progress = Progress::default();
+    loop {
+        let (of_query, mut moving) = (Arc::clone(&ranges), progress);
+        let (mut blocks, moved) = app
+            .store
+            .read(move |conn| {
+                let blocks = view_blocks::unsummarised(conn, view, &of_query, &mut moving)?;
+                Ok((blocks, moving))
+            })
+            .await?;
+        progress = moved;
+        let pieces = blocks.iter_mut().flat_map(|block| &mut block.pieces);
+        let pieces: Vec<&mut Piece> = pieces
+            .filter(|piece| piece.rows.as_ref().is_some_and(|rows| !rows.is_empty()))
+            .collect();
+        summarise(app, prepared, reducer, pieces).await?;
+        blocks.retain(view_blocks::Unsummarised::is_of_use);
+        // What nothing can be kept of would be read again and again.
+        if blocks.is_empty() {
+            return Ok(());
+        }
         app.store
-            .write(move |transaction| view_blocks::divide(transaction, view.0, view.1, &borders))
+            .write(move |transaction| view_blocks::keep(transaction, view, blocks))
             .await?;
     }
-    Ok(are_divided)
+}
+
+/// Lets the rows of a view be divided, if a query reads many of them. Returns whether they are.
+async fn begin(app: &App, view: (i64, i64), ranges: &Arc<[Range]>) -> Result<bool, ApiError> {
+    let of_query = Arc::clone(ranges);
+    let (are_there, is_worth_it) = app
+        .store
+        .read(move |conn| {
+            let are_there = view_blocks::are_there(conn, view.0, view.1)?;
+            let is_worth_it = are_there || view_blocks::is_worth_it(conn, view, &of_query)?;
+            Ok((are_there, is_worth_it))
+        })
+        .await?;
+    if is_worth_it && !are_there {
+        app.store
+            .write(move |transaction| view_blocks::begin(transaction, view.0, view.1))
+            .await?;
+    }
+    Ok(is_worth_it)
+}
+
+/// Sets what the rows of each piece are reduced to, where it can be kept.
+async fn summarise(
+    app: &App,
+    prepared: &Prepared,
+    reducer: &str,
+    pieces: Vec<&mut Piece>,
+) -> Result<(), ApiError> {
+    if let Some(name) = designs::built_in(reducer) {
+        for piece in pieces {
+            if let Some(value) = built_in(name, piece.rows.as_deref().unwrap_or_default()) {
+                piece.summarise(&value);
+            }
+        }
+        return Ok(());
+    }
+    if pieces.is_empty() {
+        return Ok(());
+    }
+    let groups: Vec<String> = pieces
+        .iter()
+        .map(|piece| {
+            let rows = piece.rows.as_deref().unwrap_or_default();
+            let rows: Vec<String> = rows.iter().map(Found::for_function).collect();
+            let rows = rows.join(",");
+            format!("{{\"rows\":[{rows}],\"values\":[],\"isOver\":false}}")
+        })
+        .collect();
+    let outcomes = reduced::run(app, prepared, reducer, groups.into_iter()).await?;
+    for (piece, outcome) in pieces.into_iter().zip(outcomes) {
+        if let Outcome::Value(value) = outcome {
+            piece.summarise(&value);
+        }
+    }
+    Ok(())
 }
 
 /// What rows are reduced to; `None` if it cannot be kept.
@@ -244,7 +290,6 @@ fn built_in(name: &str, rows: &[Found]) -> Option<Json> {
     for row in rows {
         let emitted = Json::parse(row.emitted.as_bytes()).ok()?;
         let value = Json::parse(row.value.as_bytes()).ok()?;
-        // The query itself meets the error, and tells it.
         accumulator.add(&emitted, &value).ok()?;
     }
     accumulator.partial()

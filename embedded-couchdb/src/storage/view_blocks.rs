@@ -1,7 +1,7 @@
 //! Blocks of a view's rows, each with what its rows were reduced to.
 //!
 //! Without them, a reduced query would read every row. The rows of a view are divided at positions; the rows from one
-//! position to the next are a block. A change of a row takes the summary of its block away, in the same transaction
+//! position to the next are a block. At first all rows are one, which is divided as far as it is read. A change of a row takes the summary of its block away, in the same transaction
 //! ([`touch`]); a query makes the summaries that it misses ([`keep`]). So a summary is always that of the block's rows.
 //! CouchDB keeps reductions in the inner nodes of its B-trees for the same purpose.
 
@@ -19,8 +19,15 @@ const ROWS: usize = 500;
 /// A block with more rows is divided when its summary is made.
 const MOST_ROWS: usize = 2 * ROWS;
 
-/// How many rows of blocks are read at once.
+/// How many bytes the rows of a block have when it is made, unless one row has more.
+const BYTES: usize = 256 << 10;
+
+/// How many rows of blocks are read at once, and how many bytes.
 const BATCH_ROWS: usize = 4000;
+const BATCH_BYTES: usize = 1 << 20;
+
+/// A larger summary is not kept: reading it would cost as much as reading rows.
+const MOST_SUMMARY_BYTES: usize = 16 << 10;
 
 /// A place in the order of rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,7 +41,7 @@ pub(crate) struct Position {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Start {
     pub(crate) at: Position,
-    /// The key of the row that was there when the block was made, in JSON.
+    /// The key of the row that was there when the block was made, in JSON; empty before all rows.
     pub(crate) emitted: String,
 }
 
@@ -58,7 +65,7 @@ pub(crate) struct Block {
     pub(crate) end: Option<Start>,
     /// Another one after each change.
     stamp: i64,
-    pub(crate) summary: Option<Summary>,
+    has_summary: bool,
 }
 
 /// What the rows of a block were reduced to.
@@ -71,7 +78,8 @@ pub(crate) struct Summary {
 }
 
 impl Block {
-    fn range(&self) -> Range {
+    /// The rows of the block.
+    pub(crate) fn range(&self) -> Range {
         let end = self.end.as_ref().map(|end| &end.at);
         Range {
             low: Some(self.start.at.key.clone()),
@@ -129,18 +137,18 @@ pub(crate) enum Part {
 /// their rows.
 pub(crate) fn parts(
     conn: &Connection,
-    (view, n): (i64, i64),
+    view: (i64, i64),
     range: &Range,
     descending: bool,
     wanted: impl Fn(&Block) -> bool,
 ) -> Result<Vec<Part>, ApiError> {
     let mut parts = Vec::new();
     let mut rest = Some(range.clone());
-    for block in within(conn, (view, n), range)? {
+    for block in within(conn, view, range)? {
         let Some(before) = rest.clone() else {
             break;
         };
-        if block.summary.is_none() || !wanted(&block) {
+        if !block.has_summary || !wanted(&block) {
             continue;
         }
         let start = &block.start.at;
@@ -173,7 +181,7 @@ pub(crate) fn parts(
 /// The blocks that have only rows of the range.
 fn within(conn: &Connection, (view, n): (i64, i64), range: &Range) -> Result<Vec<Block>, ApiError> {
     let mut statement = conn.prepare_cached(
-        "SELECT key, id, emitted, stamp, value, first FROM view_blocks \
+        "SELECT key, id, emitted, stamp, value IS NOT NULL FROM view_blocks \
          WHERE view = :view AND n = :n AND key >= :low AND key <= :high ORDER BY key, id",
     )?;
     let mut rows = statement.query(named_params! {
@@ -194,20 +202,38 @@ fn within(conn: &Connection, (view, n): (i64, i64), range: &Range) -> Result<Vec
         if let Some(last) = blocks.last_mut() {
             last.end = Some(start.clone());
         }
-        let value: Option<String> = row.get(4)?;
-        let first: Option<String> = row.get(5)?;
         blocks.push(Block {
             start,
             end: None,
             stamp: row.get(3)?,
-            summary: value
-                .zip(first)
-                .map(|(value, first)| Summary { value, first }),
+            has_summary: row.get(4)?,
         });
     }
     // The end of the last one may lie beyond the range: then it is not within.
     blocks.retain(|block| block.is_within(range));
     Ok(blocks)
+}
+
+/// The summary of a block; `None` if it has none, or if the block changed since it was read.
+pub(crate) fn summary(
+    conn: &Connection,
+    (view, n): (i64, i64),
+    block: &Block,
+) -> Result<Option<Summary>, ApiError> {
+    let at = &block.start.at;
+    let found: Option<(Option<String>, Option<String>)> = conn
+        .prepare_cached(
+            "SELECT value, first FROM view_blocks \
+             WHERE view = ?1 AND n = ?2 AND key = ?3 AND id = ?4 AND stamp = ?5",
+        )?
+        .query_row(params![view, n, at.key, at.id, block.stamp], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?;
+    Ok(found.and_then(|(value, first)| {
+        let (value, first) = value.zip(first)?;
+        Some(Summary { value, first })
+    }))
 }
 
 /// Whether the rows of a view are divided.
@@ -233,48 +259,14 @@ pub(crate) fn is_worth_it(
     Ok(false)
 }
 
-/// Where the rows of a view can be divided.
-pub(crate) fn borders(conn: &Connection, view: i64, n: i64) -> Result<Vec<Start>, ApiError> {
-    let mut statement = conn.prepare_cached(
-        "SELECT key, id, emitted FROM view_rows WHERE view = ?1 AND n = ?2 ORDER BY key, id, place",
-    )?;
-    let mut rows = statement.query(params![view, n])?;
-    let mut borders = vec![Start {
-        at: Position::default(),
-        emitted: "null".to_owned(),
-    }];
-    let mut count: usize = 0;
-    while let Some(row) = rows.next()? {
-        count += 1;
-        if count.is_multiple_of(ROWS) {
-            borders.push(Start {
-                at: Position {
-                    key: row.get(0)?,
-                    id: row.get(1)?,
-                },
-                emitted: row.get(2)?,
-            });
-        }
-    }
-    Ok(borders)
-}
-
-/// Divides the rows of a view, unless they are divided, or gone.
-pub(crate) fn divide(
-    transaction: &Transaction<'_>,
-    view: i64,
-    n: i64,
-    borders: &[Start],
-) -> Result<(), ApiError> {
+/// Makes all rows of a view one block, unless there are blocks, or the view is gone.
+pub(crate) fn begin(transaction: &Transaction<'_>, view: i64, n: i64) -> Result<(), ApiError> {
     let conn = transaction.conn;
     let is_there = conn
         .prepare_cached("SELECT 1 FROM views WHERE id = ?1")?
         .exists([view])?;
-    if !is_there || are_there(conn, view, n)? {
-        return Ok(());
-    }
-    for border in borders {
-        insert(conn, (view, n), border, None)?;
+    if is_there && !are_there(conn, view, n)? {
+        insert(conn, (view, n), &Start::default(), None)?;
     }
     Ok(())
 }
@@ -339,13 +331,16 @@ impl Piece {
         }
     }
 
-    /// Sets what the rows were reduced to.
-    pub(crate) fn summarise(&mut self, value: Option<Json>) {
+    /// Sets what the rows were reduced to, unless it is too large to be kept.
+    pub(crate) fn summarise(&mut self, value: &Json) {
         let first = self.rows.as_ref().and_then(|rows| rows.first());
-        self.summary = value.zip(first).map(|(value, first)| Summary {
-            value: value.to_string(),
-            first: first.emitted.clone(),
-        });
+        let value = value.to_string();
+        self.summary = first
+            .filter(|_| value.len() <= MOST_SUMMARY_BYTES)
+            .map(|first| Summary {
+                value,
+                first: first.emitted.clone(),
+            });
     }
 
     /// Whether the block can become a part of the one before it: it has no rows.
@@ -354,63 +349,176 @@ impl Piece {
     }
 }
 
-/// Some of the blocks of the ranges that are `wanted` and have no summary, with their rows.
+/// How far the blocks of some ranges were looked at.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Progress {
+    range: usize,
+    /// Where the next block begins; `None` at the first one of the range.
+    next: Option<Position>,
+}
+
+/// The next blocks that have no summary, and perhaps rows of the ranges, with their rows. None if there are no more.
 pub(crate) fn unsummarised(
     conn: &Connection,
-    (view, n): (i64, i64),
+    view: (i64, i64),
     ranges: &[Range],
-    wanted: impl Fn(&Block) -> bool,
+    progress: &mut Progress,
 ) -> Result<Vec<Unsummarised>, ApiError> {
-    let mut found = Vec::new();
-    let mut read = 0;
-    for range in ranges {
-        for block in within(conn, (view, n), range)? {
-            if block.summary.is_some() || !wanted(&block) {
-                continue;
-            }
-            let rows = rows(conn, (view, n), &block)?;
-            read += rows.len().max(1);
-            found.push(Unsummarised {
-                start: block.start.at.clone(),
-                stamp: block.stamp,
-                pieces: pieces(block.start, rows),
-            });
-            if read >= BATCH_ROWS {
-                return Ok(found);
-            }
+    let mut found: Vec<Unsummarised> = Vec::new();
+    let mut room = Room {
+        rows: BATCH_ROWS,
+        bytes: BATCH_BYTES,
+    };
+    while let Some(range) = ranges.get(progress.range) {
+        let Some(block) = next_unsummarised(conn, view, range, progress.next.as_ref())? else {
+            progress.range += 1;
+            progress.next = None;
+            continue;
+        };
+        let (rows, is_whole) = rows(conn, view, &block, &mut room)?;
+        if !is_whole && !found.is_empty() {
+            // There is more room for it the next time.
+            return Ok(found);
+        }
+        let pieces = pieces(block.start.clone(), rows, is_whole);
+        // Of a block that was not read to its end, the rest is the next block.
+        progress.next = match pieces.last() {
+            Some(rest) if rest.rows.is_none() && pieces.len() > 1 => Some(rest.start.at.clone()),
+            _ => block.end.map(|end| end.at),
+        };
+        if progress.next.is_none() {
+            progress.range += 1;
+        }
+        found.push(Unsummarised {
+            start: block.start.at,
+            stamp: block.stamp,
+            pieces,
+        });
+        if room.is_used_up() {
+            break;
         }
     }
     Ok(found)
 }
 
-/// The rows of a block, one more than [`BATCH_ROWS`] at most.
-fn rows(conn: &Connection, (view, n): (i64, i64), block: &Block) -> Result<Vec<Found>, ApiError> {
-    let most = BATCH_ROWS + 1;
+/// The next block without a summary that begins at a position or after it, or where the range begins.
+fn next_unsummarised(
+    conn: &Connection,
+    (view, n): (i64, i64),
+    range: &Range,
+    from: Option<&Position>,
+) -> Result<Option<Block>, ApiError> {
+    let start_of = |row: &rusqlite::Row<'_>| {
+        let at = Position {
+            key: row.get(0)?,
+            id: row.get(1)?,
+        };
+        let emitted = row.get(2)?;
+        Ok(Start { at, emitted })
+    };
+    let low = range.low.as_deref().unwrap_or_default();
+    let low_id = range.low_id.as_deref().unwrap_or_default();
+    let from = match from {
+        Some(from) => Some(from.clone()),
+        None => conn
+            .prepare_cached(
+                "SELECT key, id, emitted FROM view_blocks WHERE view = ?1 AND n = ?2 AND (key, id) <= (?3, ?4) \
+                 ORDER BY key DESC, id DESC LIMIT 1",
+            )?
+            .query_row(params![view, n, low, low_id], start_of)
+            .optional()?
+            .map(|start| start.at),
+    };
+    let Some(from) = from else {
+        return Ok(None);
+    };
+    let high = range.high.as_deref().unwrap_or(&[AFTER_ALL]);
+    let found = conn
+        .prepare_cached(
+            "SELECT key, id, emitted, stamp FROM view_blocks \
+             WHERE view = ?1 AND n = ?2 AND (key, id) >= (?3, ?4) AND key <= ?5 AND value IS NULL \
+             ORDER BY key, id LIMIT 1",
+        )?
+        .query_row(params![view, n, from.key, from.id, high], |row| {
+            Ok((start_of(row)?, row.get(3)?))
+        })
+        .optional()?;
+    let Some((start, stamp)) = found else {
+        return Ok(None);
+    };
+    let end = conn
+        .prepare_cached(
+            "SELECT key, id, emitted FROM view_blocks WHERE view = ?1 AND n = ?2 AND (key, id) > (?3, ?4) \
+             ORDER BY key, id LIMIT 1",
+        )?
+        .query_row(params![view, n, start.at.key, start.at.id], start_of)
+        .optional()?;
+    Ok(Some(Block {
+        start,
+        end,
+        stamp,
+        has_summary: false,
+    }))
+}
+
+/// What may still be read.
+struct Room {
+    rows: usize,
+    bytes: usize,
+}
+
+impl Room {
+    const fn is_used_up(&self) -> bool {
+        self.rows == 0 || self.bytes == 0
+    }
+}
+
+/// The rows of a block, as far as there is room, and whether these are all.
+fn rows(
+    conn: &Connection,
+    (view, n): (i64, i64),
+    block: &Block,
+    room: &mut Room,
+) -> Result<(Vec<Found>, bool), ApiError> {
     let mut scan = Scan::new(view, n, vec![block.range()], false);
     let mut rows = Vec::new();
-    while !scan.is_over() && rows.len() < most {
-        let left = i64::try_from(most - rows.len()).unwrap_or(i64::MAX);
-        rows.extend(scan.next(conn, left)?);
+    while !scan.is_over() && !room.is_used_up() {
+        let most = i64::try_from(room.rows).unwrap_or(i64::MAX);
+        let more = scan.next(conn, most)?;
+        room.rows = room.rows.saturating_sub(more.len());
+        let bytes: usize = more.iter().map(Found::bytes).sum();
+        room.bytes = room.bytes.saturating_sub(bytes);
+        rows.extend(more);
     }
-    Ok(rows)
+    // A block without rows takes its share of the time, too.
+    room.rows = room.rows.saturating_sub(1);
+    Ok((rows, scan.is_over()))
 }
 
 /// Divides the rows of a block, if they are many. A border lies between two documents or keys: rows of one document with
 /// equal keys stay together.
-fn pieces(start: Start, rows: Vec<Found>) -> Vec<Piece> {
-    let is_whole = rows.len() <= BATCH_ROWS;
-    if rows.len() <= MOST_ROWS {
+fn pieces(start: Start, rows: Vec<Found>, is_whole: bool) -> Vec<Piece> {
+    let bytes: usize = rows.iter().map(Found::bytes).sum();
+    if is_whole && rows.len() <= MOST_ROWS && bytes <= 2 * BYTES {
         return vec![Piece::unsummarised(start, Some(rows))];
     }
     let mut divided: Vec<Vec<Found>> = Vec::new();
+    let mut bytes = 0;
     for row in rows {
         let joined = divided.last_mut().filter(|piece| {
             let last = piece.last();
-            piece.len() < ROWS || last.is_some_and(|last| last.key == row.key && last.id == row.id)
+            (piece.len() < ROWS && bytes < BYTES)
+                || last.is_some_and(|last| last.key == row.key && last.id == row.id)
         });
         match joined {
-            Some(piece) => piece.push(row),
-            None => divided.push(vec![row]),
+            Some(piece) => {
+                bytes += row.bytes();
+                piece.push(row);
+            }
+            None => {
+                bytes = row.bytes();
+                divided.push(vec![row]);
+            }
         }
     }
     let count = divided.len();

@@ -22,6 +22,11 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// How much it holds.
+    pub(crate) fn bytes(&self) -> usize {
+        self.key.len() + self.id.len() + self.emitted.len() + self.value.len()
+    }
+
     /// The row as functions that reduce take it, `[[key, id], value]`, in JSON.
     pub(crate) fn for_function(&self) -> String {
         let mut text = format!("[[{},", self.emitted);
