@@ -61,7 +61,7 @@ fn main() {
 
 async fn measure(size: &Size) {
     let folder = tempfile::tempdir().expect("a folder");
-    let (_program, embedded) = start(folder.path());
+    let (_program, embedded) = start(&folder.path().join("data"));
     let mut servers = vec![Arc::new(embedded)];
     if std::env::var_os("HAMLET_TEST_COUCHDB_URL").is_some_and(|url| !url.is_empty()) {
         servers.push(Arc::new(Database::empty().await));
