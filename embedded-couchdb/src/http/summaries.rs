@@ -16,8 +16,9 @@ use crate::{
     json::Json,
     mango::collation,
     storage::{
-        view_blocks::{self, Block, Part, Piece, Progress, Start, Summary},
+        view_blocks::{self, Block, Part, Start, Summary},
         view_scan::{Found, Range, Scan},
+        view_summaries::{self, Piece, Progress},
     },
 };
 
@@ -208,7 +209,7 @@ async fn try_to_refresh(app: &App, prepared: &Prepared, reducer: &str) -> Result
         let (mut blocks, moved) = app
             .store
             .read(move |conn| {
-                let blocks = view_blocks::unsummarised(conn, view, &of_query, &mut moving)?;
+                let blocks = view_summaries::unsummarised(conn, view, &of_query, &mut moving)?;
                 Ok((blocks, moving))
             })
             .await?;
@@ -218,13 +219,13 @@ async fn try_to_refresh(app: &App, prepared: &Prepared, reducer: &str) -> Result
             .filter(|piece| piece.rows.as_ref().is_some_and(|rows| !rows.is_empty()))
             .collect();
         summarise(app, prepared, reducer, pieces).await?;
-        blocks.retain(view_blocks::Unsummarised::is_of_use);
+        blocks.retain(view_summaries::Unsummarised::is_of_use);
         // What nothing can be kept of would be read again and again.
         if blocks.is_empty() {
             return Ok(());
         }
         app.store
-            .write(move |transaction| view_blocks::keep(transaction, view, blocks))
+            .write(move |transaction| view_summaries::keep(transaction, view, blocks))
             .await?;
     }
 }

@@ -21,6 +21,7 @@ pub(crate) mod transaction;
 pub(crate) mod validators;
 pub(crate) mod view_blocks;
 pub(crate) mod view_scan;
+pub(crate) mod view_summaries;
 pub(crate) mod views;
 pub(crate) mod writer;
 
