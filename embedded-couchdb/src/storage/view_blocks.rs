@@ -1,10 +1,10 @@
 //! Blocks of a view's rows, each with what its rows were reduced to.
 //!
 //! Without them, a reduced query would read every row. The rows of a view are divided at positions; the rows from one
-//! position to the next are a block. At first all rows are one, which is divided as far as it is read. A change of a row takes the summary of its block away, in the same transaction
-//! ([`touch`]); a query makes the summaries that it misses
-//! ([`view_summaries`](super::view_summaries)). So a summary is always that of the block's rows.
-//! CouchDB keeps reductions in the inner nodes of its B-trees for the same purpose.
+//! position to the next are a block. At first all rows are one, which is divided as far as it is read. A change of a row
+//! takes the summary of its block away, in the same transaction ([`touch`]); a query makes the summaries that it misses
+//! ([`view_summaries`](super::view_summaries)). So a summary is always that of the block's rows. CouchDB keeps reductions in
+//! the inner nodes of its B-trees for the same purpose.
 
 use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 
