@@ -14,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use http::Uri;
+use http::{Uri, uri::Authority};
 use service_kit::secret::Secret;
 
 use crate::{
@@ -141,16 +141,19 @@ pub(crate) fn find(flags: &GlobalFlags) -> Result<Server, CommandError> {
         );
     }
     let folder = data_folder();
-    let (what, url) = match (&server, &credential_file, &folder) {
-        (Some(server), _, _) => (server.by, with_scheme(server.value)),
+    let (named_by, url) = match (&server, &credential_file, &folder) {
+        (Some(server), _, _) => (server.by.to_owned(), with_scheme(server.value)),
         // Without a data folder, the credential is for a server at the default address.
-        (None, Some(_), None) => ("--server", DEFAULT_SERVER.to_owned()),
-        (None, _, folder) => ("HAMLET_DATA", url_in(folder.as_deref())?),
+        (None, Some(_), None) => ("--server".to_owned(), DEFAULT_SERVER.to_owned()),
+        (None, _, folder) => {
+            let url = url_in(folder.as_deref())?;
+            let file = folder.as_deref().map(|folder| folder.join(ADDRESS));
+            (file.unwrap_or_default().display().to_string(), url)
+        }
     };
-    check(what, &url)?;
-    let named_by = server.as_ref().map_or("--server", |server| server.by);
+    check(&named_by, &url)?;
     let named = Named {
-        by: named_by,
+        by: &named_by,
         ca: ca.as_ref().map(Given::as_ca),
         is_ca_typed: ca.as_ref().is_some_and(|ca| ca.is_flag),
     };
@@ -159,9 +162,9 @@ pub(crate) fn find(flags: &GlobalFlags) -> Result<Server, CommandError> {
         (None, Some(folder)) if address_in(folder).is_some_and(|own| is_same(&url, own)) => {
             named.with_credential(url, folder.join(CREDENTIAL), None)
         }
-        (None, _) => Err(CommandError::Usage(format!(
+        (None, folder) => Err(CommandError::Usage(format!(
             "no credential for {url}: name its file with --credential-file or HAMLET_CREDENTIAL_FILE ({})",
-            looked_at()
+            folder.as_deref().map_or_else(looked_at, of_another)
         ))),
     }
 }
@@ -260,6 +263,12 @@ fn check(what: &str, url: &str) -> Result<(), CommandError> {
         ))
     };
     let uri: Uri = url.parse().map_err(|_| wrong())?;
+    if let Some(port) = uri.authority().and_then(wrong_port) {
+        return Err(CommandError::Usage(format!(
+            "{what}: {port:?} in {url} is no port from 1 to 65535; an address looks like {DEFAULT_SERVER} or \
+             https://HOST:6060"
+        )));
+    }
     let bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
     let named = uri
         .authority()
@@ -269,6 +278,17 @@ fn check(what: &str, url: &str) -> Result<(), CommandError> {
     } else {
         Err(wrong())
     }
+}
+
+/// What stands in the place of the port and is none.
+fn wrong_port(authority: &Authority) -> Option<&str> {
+    let text = authority.as_str();
+    let after_host = text.rsplit_once('@').map_or(text, |(_, rest)| rest);
+    let port = after_host
+        .strip_prefix(authority.host())?
+        .strip_prefix(':')?;
+    let is_one = port.parse::<u16>().is_ok_and(|port| port > 0);
+    (!is_one).then_some(port)
 }
 
 /// The address of the hamletd of a folder, if it runs. One that listens on all interfaces listens on loopback, too.
@@ -332,6 +352,17 @@ fn url_in(folder: Option<&Path>) -> Result<String, CommandError> {
                 format!("{by}there is no folder {folder_name}; give the data folder of a hamletd")
             }))
         }
+    }
+}
+
+/// Why the credential in a folder is not sent to the server that somebody named.
+fn of_another(folder: &Path) -> String {
+    let folder_name = folder.display();
+    match address_in(folder) {
+        Some(own) => format!("that of {folder_name} is for {own} only"),
+        None => format!(
+            "that of {folder_name} is for the hamletd of this folder only, which does not run"
+        ),
     }
 }
 
@@ -429,6 +460,18 @@ mod tests {
             "http://h?x",
         ] {
             assert!(check("--server", wrong).is_err(), "{wrong}");
+        }
+        for wrong in [
+            "http://h:yy",
+            "http://h:0",
+            "http://h:",
+            "http://[::1]:65536",
+        ] {
+            let told = check("HAMLET_SERVER", wrong).unwrap_err().to_string();
+            assert!(
+                told.starts_with("HAMLET_SERVER: ") && told.contains("is no port"),
+                "{told}"
+            );
         }
         for right in ["http://h:1", "https://h", "https://[::1]:6060/"] {
             assert!(check("--server", right).is_ok(), "{right}");

@@ -57,11 +57,11 @@ fn main() -> ExitCode {
         Ok(matches) => matches,
         Err(error) => {
             if error.use_stderr() && wants_json(&args) {
-                let text = error.to_string();
-                // The rest is how the command is used.
-                let message = text.split("\n\n").next().unwrap_or(&text).trim();
-                let message = message.strip_prefix("error: ").unwrap_or(message);
-                output::say(&report::usage_document(message, &arguments::blamed(&error)));
+                let message = report::usage_message(&error.to_string());
+                output::say(&report::usage_document(
+                    &message,
+                    &arguments::blamed(&error),
+                ));
                 return ExitCode::from(2);
             }
             error.exit()

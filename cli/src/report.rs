@@ -47,6 +47,21 @@ pub(crate) fn usage_document(message: &str, arguments: &[String]) -> String {
     clean_json(&document.to_string()).into_owned()
 }
 
+/// What is wrong with a command line, in one line: the first part of what clap prints. How the command is used follows
+/// there.
+pub(crate) fn usage_message(printed: &str) -> String {
+    let wrong = printed.split("\n\n").next().unwrap_or(printed);
+    let mut lines = wrong.lines().map(str::trim);
+    let first = lines.next().unwrap_or_default();
+    let first = first.strip_prefix("error: ").unwrap_or(first);
+    // What is missing stands in lines of its own.
+    let rest: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
+    if rest.is_empty() {
+        return first.to_owned();
+    }
+    format!("{first} {}", rest.join(", "))
+}
+
 fn document(error: &CommandError, names: &ArgumentNames) -> Value {
     let (code, reason) = match error {
         CommandError::Refused(status) | CommandError::Ended(status) => (
@@ -237,7 +252,18 @@ fn told_in_full(error: &CommandError, names: &ArgumentNames) -> (String, Vec<Wro
 mod tests {
     use tonic::Code;
 
-    use super::name_of;
+    use super::{name_of, usage_message};
+
+    #[test]
+    fn what_is_wrong_with_a_command_line_is_told_in_one_line() {
+        let printed = "error: the following required arguments were not provided:\n  <DOMAIN>\n  --locale <LANGUAGE>\n\n\
+                       Usage: hamlet\n";
+        assert_eq!(
+            usage_message(printed),
+            "the following required arguments were not provided: <DOMAIN>, --locale <LANGUAGE>"
+        );
+        assert_eq!(usage_message("error: unknown\n\nUsage: x"), "unknown");
+    }
 
     #[test]
     fn codes_have_the_names_of_the_contract() {

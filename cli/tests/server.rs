@@ -9,7 +9,7 @@
 
 mod support;
 
-use std::{fs, net::TcpListener, path::Path, process::Command};
+use std::{fs, io::Write as _, net::TcpListener, path::Path, process::Command};
 
 use hamlet_proto::{
     google::longrunning::{Operation, operation},
@@ -133,6 +133,44 @@ fn a_data_folder_that_is_named_comes_first() {
     let mut command = hamlet(place.path(), "instances count");
     command.env("HAMLET_DATA", &named);
     run(command).done();
+}
+
+#[test]
+fn the_credential_of_a_folder_is_for_its_own_server_and_the_error_says_so() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("hamlet-data");
+    let other = "--server 127.0.0.1:9 instances count";
+    data_folder(&folder, Some("127.0.0.1:6060"), ADMIN_CREDENTIAL);
+    let told = run(hamlet(place.path(), other)).failed(2);
+    assert!(
+        told.contains("no credential for http://127.0.0.1:9")
+            && told.contains("hamlet-data is for 127.0.0.1:6060 only"),
+        "{told}"
+    );
+    fs::remove_file(folder.join("admin-address")).unwrap();
+    let told = run(hamlet(place.path(), other)).failed(2);
+    assert!(told.contains("which does not run"), "{told}");
+}
+
+#[test]
+fn an_error_about_the_address_in_a_folder_names_its_file() {
+    // A server of HTTP/1.1 has taken the port since.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut stream = stream;
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
+        }
+    });
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("hamlet-data");
+    data_folder(&folder, Some(&address.to_string()), ADMIN_CREDENTIAL);
+    let told = run(hamlet(place.path(), "status")).failed(2);
+    assert!(
+        told.contains("hamlet-data/admin-address: ") && !told.contains("--server"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -261,6 +299,7 @@ fn an_error_of_a_variable_names_the_variable() {
     let place = tempfile::tempdir().unwrap();
     for (variable, value) in [
         ("HAMLET_SERVER", "ftp://x"),
+        ("HAMLET_SERVER", "x:yy"),
         ("HAMLET_AT", "nope"),
         ("HAMLET_CREDENTIAL_FILE", "/nope"),
         ("HAMLET_DATA", "/nope"),

@@ -186,6 +186,8 @@ async fn run(
             }
         }
     };
+    // Only now: a setting that cannot be used has ended the start before.
+    tracing::info!(public = %public.local_addr()?, admin = %admin.local_addr()?, "the gateway listens");
     let entrance = Entrance {
         certificates: exposure.public.clone(),
         with_header,
@@ -197,7 +199,6 @@ async fn run(
         with_header: TrustedProxies::default(),
     };
     let admin = Acceptor::new::<AdminDoor>(&config, room.admin, entrance, admin, shutdown.clone());
-    tracing::debug!("the gateway serves");
     let watching = health.watch(shutdown);
     let withdrawal = Withdrawal {
         directory: Arc::clone(&directory),

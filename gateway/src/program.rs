@@ -55,7 +55,6 @@ impl Program for Flags {
         };
         let public = listen("listen", self.gateway.listen).await?;
         let admin = listen("admin-listen", self.gateway.admin_listen).await?;
-        tracing::info!(public = %public.local_addr()?, admin = %admin.local_addr()?, "listening");
         Ok(serve(self.gateway, public, admin, secrets, shutdown).await?)
     }
 

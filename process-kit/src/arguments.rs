@@ -11,7 +11,7 @@ use std::{
 use clap::{
     Arg, ArgMatches, Command, CommandFactory, FromArgMatches,
     builder::Resettable,
-    error::{ContextKind, ContextValue},
+    error::{ContextKind, ContextValue, ErrorKind},
 };
 
 /// Reads the arguments of a program; the first one is its name.
@@ -34,6 +34,7 @@ pub fn matches(command: &mut Command, args: &[OsString]) -> Result<ArgMatches, c
         .try_get_matches_from_mut(args)
         .map_err(|error| name_variable(command, args, error))
         .map_err(|error| without_variables_in_usage(command, args, error))
+        .map_err(|error| whole_usage_of_conflict(command, args, error))
         .map_err(|error| number_in_words(command, error))
         .map_err(shortened)
 }
@@ -102,19 +103,26 @@ pub fn blamed(error: &clap::Error) -> Vec<String> {
         .collect()
 }
 
-/// The message of a program that began with these arguments: where it begins with the name of a flag, as in `listen: …`,
-/// and the value of that flag is from a variable, the variable is named too.
+/// The message of a program that began with these arguments. Where it begins with the name of a setting, as in
+/// `listen: …`, it names what gave the value: the flag, as `--listen`, or its variable. A setting of neither keeps the
+/// name that it has in the file.
 #[must_use]
 pub fn name_variable_in(command: &Command, args: &[OsString], message: &str) -> String {
     let Some((flag, why)) = message.split_once(": ") else {
         return message.to_owned();
     };
     let long = flag.strip_prefix("--").unwrap_or(flag);
-    let variable = all_arguments(command)
+    let Some(setting) = all_arguments(command)
         .into_iter()
         .find(|arg| arg.get_long() == Some(long))
-        .filter(|arg| !args.iter().any(|given| is_flag(given, arg)))
-        .and_then(Arg::get_env)
+    else {
+        return message.to_owned();
+    };
+    if args.iter().any(|given| is_flag(given, setting)) {
+        return format!("--{long}: {why}");
+    }
+    let variable = setting
+        .get_env()
         .filter(|name| env::var_os(name).is_some_and(|value| !value.is_empty()));
     match variable {
         Some(variable) => format!("{} (--{long}): {why}", variable.to_string_lossy()),
@@ -136,6 +144,33 @@ fn without_variables_in_usage(
         error.insert(ContextKind::Usage, ContextValue::StyledStr(usage.clone()));
     }
     error
+}
+
+/// Shows the whole usage after two arguments that exclude each other: clap shows one of them as if it had to be given.
+fn whole_usage_of_conflict(
+    command: &Command,
+    args: &[OsString],
+    mut error: clap::Error,
+) -> clap::Error {
+    if error.kind() == ErrorKind::ArgumentConflict {
+        let mut command = without_variables(command.clone());
+        command.build();
+        let usage = called(&command, args).clone().render_usage();
+        error.insert(ContextKind::Usage, ContextValue::StyledStr(usage));
+    }
+    error
+}
+
+/// The subcommand that the arguments name, or the command itself.
+fn called<'a>(command: &'a Command, args: &[OsString]) -> &'a Command {
+    let below = args.iter().enumerate().skip(1).find_map(|(place, word)| {
+        let below = command.find_subcommand(word)?;
+        Some((below, args.get(place..)?))
+    });
+    match below {
+        Some((below, rest)) => called(below, rest),
+        None => command,
+    }
 }
 
 fn without_variables(command: Command) -> Command {
@@ -243,7 +278,7 @@ mod tests {
 
     use clap::{CommandFactory as _, Parser};
 
-    use super::{blamed, name_variable_in, parse, shown_passwords};
+    use super::{blamed, matches, name_variable_in, parse, shown_passwords};
 
     /// Cargo sets the variables for tests: one is text, one is always empty for a crate without a pre-release.
     #[derive(Debug, Parser)]
@@ -283,16 +318,34 @@ mod tests {
     }
 
     #[test]
-    fn a_message_about_a_flag_names_its_variable() {
+    fn the_usage_after_a_conflict_shows_neither_argument_as_required() {
+        let command = clap::Command::new("program").subcommand(
+            clap::Command::new("change")
+                .arg(clap::arg!(--on).conflicts_with("off"))
+                .arg(clap::arg!(--off))
+                .arg(clap::arg!(<NAME>)),
+        );
+        let args = args(&["change", "--on", "--off", "x"]);
+        let error = matches(&mut command.clone(), &args).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("Usage: program change [OPTIONS] <NAME>"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_message_about_a_setting_names_the_flag_or_the_variable() {
         let command = Program::command();
         let told = |words: &[&str], message| name_variable_in(&command, &args(words), message);
         assert_eq!(
             told(&[], "number: is odd"),
             "CARGO_PKG_NAME (--number): is odd"
         );
+        assert_eq!(told(&["--number=3"], "number: is odd"), "--number: is odd");
         for (words, message) in [
-            (vec!["--number=3"], "number: is odd"),
-            // It is empty.
+            // Its variable is empty.
             (vec![], "other: is odd"),
             (vec![], "the number: is odd"),
             (vec![], "number is odd"),

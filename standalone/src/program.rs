@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::ArgMatches;
+use clap::{ArgMatches, parser::ValueSource};
 use service_kit::{
     config::Tables,
     program::{BoxError, Program},
@@ -23,12 +23,21 @@ impl Program for Settings {
         Ok(installation::run(self, tables, shutdown).await?)
     }
 
-    // The system may have chosen the ports at the start, so the address is read from the data folder.
+    // The system may have chosen the port at the start, so that of the data folder comes before a default.
     fn health_address(settings: &ArgMatches) -> Option<SocketAddr> {
-        settings
-            .get_one::<PathBuf>("data")
-            .and_then(|folder| folder::published_admin_address(folder))
-            .or_else(|| settings.get_one("admin_listen").copied())
+        let admin = settings.get_one::<SocketAddr>("admin_listen").copied();
+        let is_named = matches!(
+            settings.value_source("admin_listen"),
+            Some(ValueSource::CommandLine | ValueSource::EnvVariable)
+        );
+        admin
+            .filter(|address| is_named && address.port() != 0)
+            .or_else(|| {
+                settings
+                    .get_one::<PathBuf>("data")
+                    .and_then(|folder| folder::published_admin_address(folder))
+            })
+            .or(admin)
     }
 
     fn is_health_at_a_tls_door(settings: &ArgMatches) -> bool {

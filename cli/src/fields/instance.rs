@@ -340,6 +340,15 @@ pub(super) static ROWS: &[Row] = &[
 
 /// An instance for people. Its first line is `label` and the domain.
 pub(crate) fn describe(label: &str, instance: &Instance) -> String {
+    describe_with(label, instance, &[])
+}
+
+/// As [`describe`], with further lines at the end.
+pub(crate) fn describe_with(
+    label: &str,
+    instance: &Instance,
+    further: &[(&str, String)],
+) -> String {
     let mut rows = vec![(label, instance.domain.clone())];
     for Row { label, value, .. } in ROWS {
         match value {
@@ -355,6 +364,7 @@ pub(crate) fn describe(label: &str, instance: &Instance) -> String {
             }
         }
     }
+    rows.extend_from_slice(further);
     facts(&rows)
 }
 

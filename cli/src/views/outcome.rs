@@ -13,7 +13,7 @@ use crate::{
     error::CommandError,
     fields::{
         changed::{Changed, describe_change},
-        instance::describe,
+        instance::describe_with,
     },
     flags::format::Format,
     follow::Succeeded,
@@ -88,6 +88,12 @@ impl Outcome<'_> {
             say(&format!("warning: {}", clean(warning)));
         }
         if let Some(instance) = unpack::<Instance>(response)? {
+            // No field shows them.
+            if self.kind == "tokens" {
+                return output::one(format, &instance, &instance.name, || {
+                    facts(&[(self.verb("tokens ended"), instance.domain.clone())])
+                });
+            }
             // A passphrase is no field; who has one shows in the state.
             let of_passphrase = ["password_defined".to_owned()];
             let changed = match self.kind {
@@ -176,6 +182,8 @@ impl Outcome<'_> {
             ("passphrase", true) => "passphrase would be set",
             ("sessions", false) => "sessions ended",
             ("sessions", true) => "sessions would end",
+            ("tokens", false) => "sessions and tokens ended",
+            ("tokens", true) => "sessions and tokens would end",
             (_, true) => "would be changed",
             (_, false) => usual,
         }
@@ -215,11 +223,8 @@ impl Outcome<'_> {
         let expires = instance.register_expire_time.as_ref();
         output::one(format, result, &instance.name, || {
             if self.only_checked {
-                let apps = match apps.as_slice() {
-                    [] => String::new(),
-                    apps => facts(&[("apps", apps.join(", "))]),
-                };
-                return describe(self.verb("created"), &instance) + &apps;
+                let apps = [("apps", apps.join(", "))];
+                return describe_with(self.verb("created"), &instance, &apps);
             }
             facts(&[
                 (self.verb("created"), instance.domain.clone()),

@@ -435,6 +435,16 @@ fn health_checks_and_the_demo_pass_a_door_with_certificates() {
         assert!(told.out.contains("serves"), "{told:#?}");
         assert_eq!(health(false).code, 1);
     }
+    // The address that somebody names is asked, whatever lies in the data folder.
+    let mut command = Command::new(program("hamletd"));
+    command
+        .args(["health", "--admin-listen", "127.0.0.1:1", "--data"])
+        .arg(data);
+    let told = run(command);
+    assert!(
+        told.code == 1 && told.err.contains("127.0.0.1:1 "),
+        "{told:#?}"
+    );
     eventually_blocking("the instance of the demo", || {
         let told = world.run("instances ls -o name --ca ca.pem");
         told.out.contains("alice.localhost").then_some(())

@@ -204,7 +204,13 @@ async fn a_token_ends_within_a_second_with_what_it_depends_on() {
     assert_eq!(status(&cli).await, 200);
     assert_eq!(status(&oauth).await, 200);
     // All end when an administrator says so, and others are made.
-    world.cli("instances revoke-tokens ALICE");
+    for (flag, told) in [
+        (" --dry-run", "sessions and tokens would end"),
+        ("", "sessions and tokens ended"),
+    ] {
+        let ended = world.cli(&format!("instances revoke-tokens ALICE{flag}"));
+        assert_eq!(ended.trim_end(), format!("{told}  {}", world.domain));
+    }
     a_second().await;
     for token in [&cli, &oauth] {
         assert_eq!(status(token).await, 401);
