@@ -3,20 +3,19 @@
 //! Each step may be done any number of times. What it makes is named by the operation (prefix, ids), so a
 //! repeated step finds what the first one made.
 
-use std::{collections::HashSet, time::Duration};
+mod apps;
+mod databases;
+mod work;
+
+use std::time::Duration;
 
 use couch::DbName;
-use futures::{
-    StreamExt as _, TryStreamExt as _,
-    future::{BoxFuture, try_join_all},
-    stream,
-};
+use futures::future::BoxFuture;
 use hamlet_proto::hamlet::instance::v1::Tenant;
 use prost_types::Any;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
-use service_kit::status::reasons;
-use tokio::time::Instant;
+
+pub use self::work::{AppOutcome, CreateWork};
+pub(crate) use self::{apps::APPS_AT_ONCE, databases::remove_databases};
 
 use super::{
     Peers, Sealing, Work,
@@ -33,27 +32,17 @@ use crate::{
     clock::Clock,
     config::Config,
     domain::{
-        databases::{self, CONTACTS, OWN, SETTINGS},
+        databases::doctypes,
         in_memory::InMemory,
-        instance::{InstanceDocument, SETTINGS_ID, owner_contact, settings_document},
-        location::DatabaseLocation,
+        instance::InstanceDocument,
         operation::{Envelope, Phase},
-        passphrase::{Credentials, credentials::VAULT_SETTINGS_ID},
-        record::Record,
-        sealed::Sealed,
+        passphrase::Credentials,
         seed::Seed,
-        spec::Spec,
     },
     error::Error,
-    messages::{self, timestamp},
+    messages,
     store::Store,
 };
-
-/// How many apps are installed at once.
-pub(crate) const APPS_AT_ONCE: usize = 4;
-
-/// How long it can take until every node of a cluster knows a new database.
-const HEARD_AFTER: Duration = Duration::from_secs(5);
 
 /// What a creation needs to run.
 #[derive(Clone, Debug)]
@@ -64,57 +53,6 @@ pub struct Creation {
     pub(crate) sealing: Sealing,
     pub(crate) created: CreatedInstances,
     pub(crate) clock: Clock,
-}
-
-/// What is to be created, and the results so far.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub struct CreateWork {
-    /// The request.
-    pub spec: Box<Spec>,
-    /// The seed of the instance's secrets, sealed for the instance. Removed when the instance is published, or its
-    /// names are released. Absent from an operation that version 0.1.0 has written.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seed: Option<Sealed>,
-    /// The ids of the claims that it has made, in that order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub names: Vec<String>,
-    /// Each database with the minimum number of documents that it must hold.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub databases: Vec<(String, u64)>,
-    /// The result for each app, in the order of the request.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub apps: Vec<AppOutcome>,
-    /// The instance as just published, so that the response needs no read.
-    #[serde(skip)]
-    pub published: InMemory<InstanceDocument>,
-}
-
-impl CreateWork {
-    /// The work of a creation of this instance.
-    #[must_use]
-    pub fn new(spec: Spec, seed: Sealed) -> Self {
-        Self {
-            spec: Box::new(spec),
-            seed: Some(seed),
-            ..Self::default()
-        }
-    }
-}
-
-/// The result for one app.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
-pub struct AppOutcome {
-    /// The app as requested.
-    pub source: String,
-    /// Its slug, if that could be determined.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub slug: String,
-    /// The version that was installed.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub version: String,
-    /// Why the app was not installed.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub error: String,
 }
 
 /// The step that installs apps.
@@ -330,122 +268,12 @@ impl Creation {
         Ok(carried.and_then(|carried| carried.credentials().cloned()))
     }
 
-    /// Makes the databases with their first documents and, at the same time, the record that adds the instance
-    /// to lists. Neither is visible before the instance document exists.
-    async fn make_databases(
-        &self,
-        task: Task<'_, CreateWork>,
-    ) -> Result<Report<CreateWork>, StepError> {
-        let (operation, spec) = (task.envelope, &task.work.spec);
-        let tenant = self.tenant(task);
-        let credentials = self.credentials(task)?;
-        let own = try_join_all(OWN.iter().map(|plan| {
-            let documents = first_documents(
-                plan.doctype,
-                operation,
-                spec,
-                &tenant.url,
-                credentials.as_ref(),
-            );
-            async move {
-                self.store
-                    .make_database(
-                        operation.location(),
-                        plan.doctype,
-                        plan.indexes,
-                        plan.views,
-                        &documents,
-                    )
-                    .await
-                    .map_err(StepError::from)
-            }
-        }));
-        let created_at = Some(timestamp(operation.created_at));
-        let files = async {
-            Ok(self
-                .peers
-                .prepare_files(&tenant, task.id, created_at)
-                .await?)
-        };
-        let apps = async { Ok(self.peers.prepare_apps(&tenant).await?) };
-        let record = self.write_record(task);
-        let (own, files, apps, ()) = tokio::try_join!(own, files, apps, record)?;
-        self.require_names(task).await?;
-        let made: Vec<(String, u64)> = own.into_iter().chain(files).chain(apps).collect();
-        Ok(Box::new(move |work| work.databases = made))
-    }
-
-    /// Installs the apps, several at once. An app that fails does not fail the creation: its error is reported.
-    async fn install_apps(
-        &self,
-        task: Task<'_, CreateWork>,
-    ) -> Result<Report<CreateWork>, StepError> {
-        let tenant = self.tenant(task);
-        let outcomes: Vec<AppOutcome> = stream::iter(task.work.spec.apps.clone())
-            .map(|source| self.install_app(&tenant, source))
-            .buffered(APPS_AT_ONCE)
-            .collect()
-            .await;
-        if !outcomes.is_empty() {
-            self.require_names(task).await?;
-        }
-        Ok(Box::new(move |work| work.apps = outcomes))
-    }
-
     /// Refuses to go on when other software, which makes no claims, has published an instance with one of the names
     /// meanwhile. What it publishes after this cannot be prevented, and is told as a conflict.
     async fn require_names(&self, task: Task<'_, CreateWork>) -> Result<(), StepError> {
         let names = task.work.spec.wanted();
         claims::require_free_of_newcomers(&self.store, &names, &task.envelope.instance).await?;
         Ok(())
-    }
-
-    async fn install_app(&self, tenant: &Tenant, source: String) -> AppOutcome {
-        let limit = self.config.app_time_limit();
-        let end = Instant::now() + limit;
-        let heard = Instant::now() + HEARD_AFTER;
-        let mut pause = Duration::from_millis(100);
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let status = match self.peers.install(tenant, &source, left).await {
-                Ok(app) => {
-                    return AppOutcome {
-                        source,
-                        slug: app.slug,
-                        version: app.version,
-                        error: String::new(),
-                    };
-                }
-                Err(status) => status,
-            };
-            // The databases exist, but a node of the cluster may not know them yet.
-            let unheard = Instant::now() < heard
-                && service_kit::status::reason(&status).as_deref()
-                    == Some(reasons::INSTANCE_INCOMPLETE);
-            let passing = unheard || status.code() == tonic::Code::Unavailable;
-            let again = passing && Instant::now() + pause * 2 < end;
-            if !again {
-                let late = Instant::now() >= end;
-                tracing::warn!(
-                    domain = tenant.domain,
-                    source,
-                    code = %status.code(),
-                    error = status.message(),
-                    "an app could not be installed"
-                );
-                return AppOutcome {
-                    source,
-                    error: if late {
-                        format!("it took longer than {} s", limit.as_secs())
-                    } else {
-                        status.message().to_owned()
-                    },
-                    ..AppOutcome::default()
-                };
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(2));
-        }
     }
 
     /// Checks that everything was made before the instance becomes visible, if owners may have overlapped. With
@@ -456,7 +284,7 @@ impl Creation {
         if !operation.taken_over {
             return Ok(nothing());
         }
-        let names: Vec<DbName> = databases::doctypes()
+        let names: Vec<DbName> = doctypes()
             .map(|doctype| DbName::instance(&operation.prefix, doctype))
             .collect::<Result<_, _>>()?;
         let couch = self.store.couch(operation.location())?;
@@ -477,30 +305,6 @@ impl Creation {
             }
         }
         Ok(nothing())
-    }
-
-    async fn write_record(&self, task: Task<'_, CreateWork>) -> Result<(), StepError> {
-        let (operation, spec) = (task.envelope, &task.work.spec);
-        let mut record = spec.documents().record;
-        // That there is none is known, too.
-        record.email.get_or_insert_default();
-        let record = Record {
-            prefix: operation.prefix.clone(),
-            created_at: Some(operation.created_at),
-            created_by: task.id.to_owned(),
-            register_expires_at: match operation.sealed {
-                // A passphrase is set, so there is no register link.
-                Some(_) => None,
-                None => operation
-                    .created_at
-                    .checked_add(self.config.register_link_life()),
-            },
-            ..record
-        };
-        self.store
-            .write_record(&operation.instance, &record)
-            .await?;
-        Ok(())
     }
 
     async fn publish(&self, task: Task<'_, CreateWork>) -> Result<Report<CreateWork>, StepError> {
@@ -529,62 +333,4 @@ impl Creation {
 /// for a message becomes one that is in no list; the other services refuse it.
 pub(super) fn cluster_of(operation: &Envelope) -> i32 {
     i32::try_from(operation.couch_cluster).unwrap_or(-1)
-}
-
-/// The first documents of a database, besides its indexes and views.
-fn first_documents(
-    doctype: &str,
-    operation: &Envelope,
-    spec: &Spec,
-    url: &str,
-    credentials: Option<&Credentials>,
-) -> Vec<(String, Map<String, Value>)> {
-    match doctype {
-        SETTINGS => {
-            let own = (SETTINGS_ID.to_owned(), settings_document(spec));
-            let vault = credentials.map(|credentials| {
-                let settings = credentials.vault_settings(None, operation.created_at);
-                (VAULT_SETTINGS_ID.to_owned(), settings)
-            });
-            [own].into_iter().chain(vault).collect()
-        }
-        // The owner is the first contact of the instance. The id may occur in two databases, and does not
-        // change when the step is repeated.
-        CONTACTS => vec![(operation.instance.clone(), owner_contact(spec, url))],
-        _ => Vec::new(),
-    }
-}
-
-/// Removes all databases of an instance: those that every instance has, and those found by listing. Returns how
-/// many there were.
-pub(crate) async fn remove_databases(
-    store: &Store,
-    location: DatabaseLocation<'_>,
-) -> Result<u64, StepError> {
-    const AT_ONCE: usize = 16;
-    let couch = store.couch(location)?;
-    let prefix = location.prefix;
-    let below = format!("{}/", DbName::instance_prefix(prefix)?);
-    let seen = couch.databases_with_prefix(&below).await?;
-    let planned = databases::doctypes()
-        .map(|doctype| DbName::instance(prefix, doctype))
-        .collect::<Result<Vec<_>, _>>()?;
-    let mut names: HashSet<String> = seen.into_iter().collect();
-    names.extend(planned.iter().map(|name| name.as_str().to_owned()));
-    let removed: Vec<bool> = stream::iter(names)
-        .map(|name| async move {
-            let name = DbName::new(name)?;
-            let removal = couch.delete_database(&name).await?;
-            Ok::<_, couch::Error>(removal == couch::Removal::Deleted)
-        })
-        .buffer_unordered(AT_ONCE)
-        .try_collect()
-        .await?;
-    let left = couch.databases_with_prefix(&below).await?;
-    if let Some(name) = left.first() {
-        return Err(StepError::Later(format!(
-            "the database {name} is still there"
-        )));
-    }
-    Ok(removed.into_iter().filter(|&was_there| was_there).count() as u64)
 }
