@@ -14,10 +14,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use http::{Uri, uri::Authority};
 use service_kit::secret::Secret;
 
 use crate::{
+    address::{self, DEFAULT_SERVER, has_tls, is_same, with_scheme},
     authority::{self, Authorities, CaFile},
     client_file::{ClientFile, Installation},
     error::CommandError,
@@ -30,8 +30,6 @@ const FOLDER: &str = "hamlet-data";
 const ADDRESS: &str = "admin-address";
 /// The file in it that holds the credential.
 const CREDENTIAL: &str = "admin-credential";
-/// The default address of the admin door.
-const DEFAULT_SERVER: &str = "http://127.0.0.1:6060";
 
 /// A server and the credential for it.
 #[derive(Debug)]
@@ -151,7 +149,7 @@ pub(crate) fn find(flags: &GlobalFlags) -> Result<Server, CommandError> {
             (file.unwrap_or_default().display().to_string(), url)
         }
     };
-    check(&named_by, &url)?;
+    address::check(&named_by, &url)?;
     let named = Named {
         by: &named_by,
         ca: ca.as_ref().map(Given::as_ca),
@@ -176,7 +174,7 @@ fn at_installation(
     other: Option<Given<&Path>>,
     other_ca: Option<&Given<&Path>>,
 ) -> Result<Server, CommandError> {
-    let url = checked(name, &installation.server)?;
+    let url = address::checked(name, &installation.server)?;
     let own_ca = installation
         .ca_file
         .as_deref()
@@ -240,57 +238,6 @@ impl Named<'_> {
     }
 }
 
-/// Whether the server at `url` is spoken to over TLS.
-fn has_tls(url: &str) -> bool {
-    url.starts_with("https://")
-}
-
-/// The address of an admin door, with its scheme. An error names `what` holds it.
-///
-/// # Errors
-/// When it is no such address.
-pub(crate) fn checked(what: &str, url: &str) -> Result<String, CommandError> {
-    let url = with_scheme(url);
-    check(what, &url)?;
-    Ok(url)
-}
-
-/// Refuses a text that is not the address of an admin door.
-fn check(what: &str, url: &str) -> Result<(), CommandError> {
-    let wrong = || {
-        CommandError::Usage(format!(
-            "{what}: {url} is no address; it looks like {DEFAULT_SERVER} or https://HOST:6060"
-        ))
-    };
-    let uri: Uri = url.parse().map_err(|_| wrong())?;
-    if let Some(port) = uri.authority().and_then(wrong_port) {
-        return Err(CommandError::Usage(format!(
-            "{what}: {port:?} in {url} is no port from 1 to 65535; an address looks like {DEFAULT_SERVER} or \
-             https://HOST:6060"
-        )));
-    }
-    let bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
-    let named = uri
-        .authority()
-        .is_some_and(|authority| !authority.host().is_empty() && !authority.as_str().contains('@'));
-    if matches!(uri.scheme_str(), Some("http" | "https")) && bare && named {
-        Ok(())
-    } else {
-        Err(wrong())
-    }
-}
-
-/// What stands in the place of the port and is none.
-fn wrong_port(authority: &Authority) -> Option<&str> {
-    let text = authority.as_str();
-    let after_host = text.rsplit_once('@').map_or(text, |(_, rest)| rest);
-    let port = after_host
-        .strip_prefix(authority.host())?
-        .strip_prefix(':')?;
-    let is_one = port.parse::<u16>().is_ok_and(|port| port > 0);
-    (!is_one).then_some(port)
-}
-
 /// The address of the hamletd of a folder, if it runs. One that listens on all interfaces listens on loopback, too.
 fn address_in(folder: &Path) -> Option<SocketAddr> {
     let text = fs::read_to_string(folder.join(ADDRESS)).ok()?;
@@ -301,31 +248,6 @@ fn address_in(folder: &Path) -> Option<SocketAddr> {
         IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
     };
     Some(SocketAddr::new(ip, address.port()))
-}
-
-/// Whether `url` leads to the address `own`; `localhost` is any loopback address.
-fn is_same(url: &str, own: SocketAddr) -> bool {
-    let Ok(uri) = url.parse::<Uri>() else {
-        return false;
-    };
-    let Some(authority) = uri.authority() else {
-        return false;
-    };
-    let host = authority.host().trim_matches(['[', ']']);
-    let default_port = if has_tls(url) { 443 } else { 80 };
-    authority.port_u16().unwrap_or(default_port) == own.port()
-        && match host.parse::<IpAddr>() {
-            Ok(ip) => ip == own.ip(),
-            Err(_) => host == "localhost" && own.ip().is_loopback(),
-        }
-}
-
-fn with_scheme(url: &str) -> String {
-    if url.contains("://") {
-        url.to_owned()
-    } else {
-        format!("http://{url}")
-    }
 }
 
 fn url_in(folder: Option<&Path>) -> Result<String, CommandError> {
@@ -400,7 +322,7 @@ mod tests {
 
     use std::fs;
 
-    use super::{check, folder_above, is_same, url_in, with_scheme};
+    use super::{folder_above, url_in};
 
     #[test]
     fn a_local_hamletd_is_found_from_below() {
@@ -420,61 +342,5 @@ mod tests {
         );
         fs::write(data.join("admin-address"), "127.0.0.1:6060\n").unwrap();
         assert_eq!(url_in(Some(&data)).unwrap(), "http://127.0.0.1:6060");
-    }
-
-    #[test]
-    fn a_server_may_be_named_without_its_scheme() {
-        assert_eq!(with_scheme("h:1"), "http://h:1");
-        assert_eq!(with_scheme("https://h"), "https://h");
-    }
-
-    #[test]
-    fn a_found_credential_is_for_its_own_server_only() {
-        let own = "127.0.0.1:6060".parse().unwrap();
-        for same in ["http://127.0.0.1:6060", "http://localhost:6060/"] {
-            assert!(is_same(same, own), "{same}");
-        }
-        for other in [
-            "http://127.0.0.1:6061",
-            "http://127.0.0.2:6060",
-            "http://example.org:6060",
-            "http://127.0.0.1",
-        ] {
-            assert!(!is_same(other, own), "{other}");
-        }
-        assert!(is_same("http://[::1]:7", "[::1]:7".parse().unwrap()));
-        assert!(is_same("https://localhost:6060", own));
-        let usual = "127.0.0.1:443".parse().unwrap();
-        assert!(is_same("https://localhost", usual) && !is_same("http://localhost", usual));
-    }
-
-    #[test]
-    fn an_invalid_address_is_refused() {
-        for wrong in [
-            "http://",
-            "https://",
-            "https://h:1/x",
-            "ftp://h",
-            "http://u:p@h:1",
-            "http://h:1/x",
-            "http://h?x",
-        ] {
-            assert!(check("--server", wrong).is_err(), "{wrong}");
-        }
-        for wrong in [
-            "http://h:yy",
-            "http://h:0",
-            "http://h:",
-            "http://[::1]:65536",
-        ] {
-            let told = check("HAMLET_SERVER", wrong).unwrap_err().to_string();
-            assert!(
-                told.starts_with("HAMLET_SERVER: ") && told.contains("is no port"),
-                "{told}"
-            );
-        }
-        for right in ["http://h:1", "https://h", "https://[::1]:6060/"] {
-            assert!(check("--server", right).is_ok(), "{right}");
-        }
     }
 }

@@ -4,14 +4,15 @@
 //! - [`commands`]: one file a command, with its arguments, its help and what it does
 //! - [`flags`], [`fields`], [`values`]: arguments that commands share, and the parsers of values
 //! - [`calls`], [`change`], [`follow`]: calls that commands share, changes, and waiting for their operations
-//! - [`session`], [`socket`], [`discovery`], [`client_file`], [`authority`]: the connection, and how the server, its
-//!   credential and its authority are found
+//! - [`session`], [`socket`], [`discovery`], [`address`], [`client_file`], [`authority`]: the connection, and how the
+//!   server, its credential and its authority are found
 //! - [`passphrase`], [`terminal`]: what is read from files, standard input and the terminal
 //! - [`waiting`]: what a terminal shows while a server is at work
 //! - [`views`], [`output`]: what is printed, and how
 //! - [`completion`]: what a shell offers while a command is typed
 //! - [`error`], [`report`], [`argument_names`]: errors, their exit codes, and how they are printed
 
+mod address;
 mod argument_names;
 mod authority;
 mod calls;

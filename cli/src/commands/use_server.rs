@@ -8,9 +8,8 @@ use std::{
 use clap::Args;
 
 use crate::{
-    authority,
+    address, authority,
     client_file::{ClientFile, Installation},
-    discovery,
     error::CommandError,
     flags::global::GlobalFlags,
     output::{ListPrinter, say, text::clean},
@@ -69,7 +68,7 @@ impl Use {
             return file.write();
         }
         if let (Some(url), Some(credential)) = (self.url, self.credential) {
-            let server = discovery::checked("--url", &url)?;
+            let server = address::checked("--url", &url)?;
             if let Some(ca) = ca {
                 authority::check_has_use("--ca", &server)?;
                 authority::check(ca, "--ca")?;
