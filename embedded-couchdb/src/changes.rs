@@ -261,25 +261,44 @@ fn pending(
     from: FeedPosition,
     position: &mut FeedPosition,
 ) -> Result<i64, ApiError> {
-    let behind = |seq: i64| -> Result<i64, ApiError> {
-        let beyond = if feed_options.descending { "<" } else { ">" };
-        Ok(conn
-            .prepare_cached(&format!(
-                "SELECT count(*) FROM docs WHERE db = ?1 AND seq {beyond} ?2"
-            ))?
-            .query_row(params![db.id, seq], |row| row.get(0))?)
-    };
     let passed_over = match feed_options.filter {
         Filter::Ids(_) | Filter::Designs => {
-            behind(from.seq)? - i64::try_from(position.told - from.told).unwrap_or(0)
+            behind(conn, db, feed_options, from.seq)?
+                - i64::try_from(position.told - from.told).unwrap_or(0)
         }
-        Filter::All | Filter::Selector { .. } | Filter::Function(_) => behind(position.seq)?,
+        Filter::All | Filter::Selector { .. } | Filter::Function(_) => {
+            behind(conn, db, feed_options, position.seq)?
+        }
     };
     if position.left > 0 && !feed_options.descending {
         // Changes that were filtered out at the end need not be read again.
         position.seq = position.seq.max(db.seq);
     }
     Ok(passed_over)
+}
+
+/// The number of documents that a feed has yet to come to after a sequence. Documents are counted on the side of it that
+/// has fewer sequences; those of the other side are the rest.
+fn behind(
+    conn: &Connection,
+    db: &Database,
+    feed_options: &FeedOptions,
+    seq: i64,
+) -> Result<i64, ApiError> {
+    let count = |side: &str| -> rusqlite::Result<i64> {
+        conn.prepare_cached(&format!(
+            "SELECT count(*) FROM docs WHERE db = ?1 AND seq {side} ?2"
+        ))?
+        .query_row(params![db.id, seq], |row| row.get(0))
+    };
+    let all = db.docs + db.deleted;
+    let is_near_the_end = db.seq.saturating_sub(seq) < seq;
+    Ok(match (feed_options.descending, is_near_the_end) {
+        (false, true) => count(">")?,
+        (false, false) => all - count("<=")?,
+        (true, true) => all - count(">=")?,
+        (true, false) => count("<")?,
+    })
 }
 
 fn change_row(

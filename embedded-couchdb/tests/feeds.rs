@@ -291,3 +291,65 @@ async fn a_feed_tells_what_happens_to_databases() {
     assert_eq!(types(&all).len(), 5);
     server.stop().await;
 }
+
+/// Changes with these parameters: how many rows there are, how many are pending, and the last sequence.
+async fn counted(client: &Client, path: &str) -> (usize, u64, String) {
+    let answer = client.get(path).await.expect(200).json();
+    (
+        answer["results"].as_array().unwrap().len(),
+        answer["pending"].as_u64().unwrap(),
+        answer["last_seq"].as_str().unwrap().to_owned(),
+    )
+}
+
+#[tokio::test]
+async fn pending_changes_are_those_that_a_longer_answer_has() {
+    let embedded = Embedded::start().await;
+    let client = &embedded.client;
+    let db = client.fresh("db").await;
+    let mut revs = Vec::new();
+    for n in 0..24 {
+        let stored = client.put(&format!("{db}/{n}"), &json!({})).await;
+        revs.push(
+            stored.expect(201).json()["rev"]
+                .as_str()
+                .unwrap()
+                .to_owned(),
+        );
+    }
+    // Some change once more, some are deleted, and of some nothing is left.
+    for n in [3, 4, 11] {
+        let path = format!("{db}/{n}?rev={}", revs[n]);
+        client.put(&path, &json!({"again": true})).await.expect(201);
+    }
+    for n in [5, 20] {
+        let path = format!("{db}/{n}?rev={}", revs[n]);
+        client.delete(&path).await.expect(200);
+    }
+    let purged = json!({"7": [revs[7]], "23": [revs[23]]});
+    client
+        .post(&format!("{db}/_purge"), &purged)
+        .await
+        .expect(201);
+
+    for direction in ["false", "true"] {
+        let path = format!("{db}/_changes?descending={direction}");
+        let (all, none, _) = counted(client, &path).await;
+        assert_eq!((all, none), (22, 0), "descending={direction}");
+        for limit in 1..=all {
+            let (rows, pending, _) = counted(client, &format!("{path}&limit={limit}")).await;
+            assert_eq!(
+                (rows, pending),
+                (limit, (all - limit) as u64),
+                "{path} {limit}"
+            );
+        }
+    }
+    // From each sequence of the feed on.
+    for first in 1..22 {
+        let (_, _, since) = counted(client, &format!("{db}/_changes?limit={first}")).await;
+        let (rows, pending, _) =
+            counted(client, &format!("{db}/_changes?since={since}&limit=1")).await;
+        assert_eq!((rows, pending), (1, 22 - first - 1), "{first}");
+    }
+}

@@ -162,9 +162,34 @@ impl World {
     }
 
     async fn ask(&self, view: &str, query: &str) -> Vec<Value> {
-        let path = format!("{}/_design/d/_view/{view}?{query}", self.db);
-        let answer = self.client.get(&path).await.expect(200).json();
+        let answer = self.answer(view, query).await;
         answer["rows"].as_array().unwrap().clone()
+    }
+
+    async fn answer(&self, view: &str, query: &str) -> Value {
+        let path = format!("{}/_design/d/_view/{view}?{query}", self.db);
+        self.client.get(&path).await.expect(200).json()
+    }
+
+    /// Compares the offset of a query with the rows that are there from its first one on.
+    async fn check_offset(&mut self) {
+        let range = self.range();
+        let start: String = range
+            .split('&')
+            .filter(|part| !part.contains("end") || part.starts_with("descending"))
+            .map(|part| format!("&{part}"))
+            .collect();
+        let skip = self.dice.usize(..3) * 100;
+        let asked = format!("reduce=false{range}&skip={skip}&limit=1");
+        let answer = self.answer("sum", &asked).await;
+        let total = self.ask("sum", "reduce=false").await.len();
+        let from_first = self.ask("sum", &format!("reduce=false{start}")).await.len();
+        assert_eq!(answer["total_rows"], total, "{asked}");
+        assert_eq!(
+            answer["offset"],
+            (total - from_first + skip).min(total),
+            "{asked}"
+        );
     }
 
     /// Compares what a query is answered with its rows.
@@ -238,6 +263,7 @@ async fn reductions_follow_each_change_whatever_is_asked() {
     // The test would show nothing if all rows had been read each time.
     let summaries = summaries(&server);
     assert!(summaries > 10, "{summaries}");
+    counted_blocks(&server);
 
     // A block without rows goes away; the others are right.
     let all: Vec<Value> = world
@@ -249,6 +275,71 @@ async fn reductions_follow_each_change_whatever_is_asked() {
     world.write(all).await;
     for _ in 0..20 {
         world.check().await;
+    }
+    server.stop().await;
+}
+
+/// Compares the counts of all blocks with the rows that are there, and returns how many blocks there are.
+fn counted_blocks(server: &Embedded) -> usize {
+    let file = server.data.join("couch.sqlite");
+    let conn = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    let mut statement = conn
+        .prepare("SELECT view, n, key, id, rows FROM view_blocks ORDER BY view, n, key, id")
+        .unwrap();
+    let blocks: Vec<(i64, i64, Vec<u8>, String, i64)> = statement
+        .query_map([], |row| {
+            Ok((
+                row.get(0)?,
+                row.get(1)?,
+                row.get(2)?,
+                row.get(3)?,
+                row.get(4)?,
+            ))
+        })
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    for (place, (view, n, key, id, rows)) in blocks.iter().enumerate() {
+        let from = |key: &[u8], id: &str| -> i64 {
+            conn.query_row(
+                "SELECT count(*) FROM view_rows WHERE view = ?1 AND n = ?2 AND (key, id) >= (?3, ?4)",
+                rusqlite::params![view, n, key, id],
+                |row| row.get(0),
+            )
+            .unwrap()
+        };
+        let after = match blocks.get(place + 1) {
+            Some((next_view, next_n, key, id, _)) if (next_view, next_n) == (view, n) => {
+                from(key, id)
+            }
+            _ => 0,
+        };
+        assert_eq!(*rows, from(key, id) - after, "block {place} of {view} {n}");
+    }
+    blocks.len()
+}
+
+#[tokio::test]
+async fn offsets_follow_each_change_and_read_few_rows() {
+    let server = Embedded::start().await;
+    let mut world = World::new(&server.client).await;
+    world.add(4000).await;
+    for round in 0..20 {
+        for _ in 0..6 {
+            world.check_offset().await;
+        }
+        let blocks = counted_blocks(&server);
+        // The test would show nothing if the rows were not divided.
+        assert!(round == 0 || blocks > 5, "{round}: {blocks}");
+        match round % 5 {
+            3 => world.add(1200).await,
+            4 => world.purge_one().await,
+            _ => world.change_some().await,
+        }
+        // Summaries divide the same rows.
+        if round % 3 == 0 {
+            world.check().await;
+        }
     }
     server.stop().await;
 }
@@ -306,6 +397,40 @@ async fn with_texts(client: &Client, count: usize, bytes: usize, reduce: &str) -
         .await
         .expect(200);
     db
+}
+
+#[tokio::test]
+async fn blocks_of_an_earlier_format_are_made_anew() {
+    let server = Embedded::start().await;
+    let db = with_texts(&server.client, 2500, 10, "_count").await;
+    let path = format!("{db}/_design/d/_view/v");
+    server.client.get(&path).await.expect(200);
+    let data = server.data.clone();
+    let _folder = server.stop().await;
+    let conn = Connection::open(data.join("couch.sqlite")).unwrap();
+    // As format 3 had them, with a summary that is wrong.
+    conn.execute_batch(
+        "CREATE TABLE earlier (view INTEGER NOT NULL, n INTEGER NOT NULL, key BLOB NOT NULL, id TEXT NOT NULL, \
+         emitted TEXT NOT NULL, stamp INTEGER NOT NULL, value TEXT, first TEXT, PRIMARY KEY (view, n, key, id)) \
+         STRICT, WITHOUT ROWID; \
+         INSERT INTO earlier SELECT view, n, key, id, emitted, stamp, '7', first FROM view_blocks; \
+         DROP TABLE view_blocks; ALTER TABLE earlier RENAME TO view_blocks; PRAGMA user_version = 3;",
+    )
+    .unwrap();
+    drop(conn);
+    let server = Embedded::over(&data).await;
+    for _ in 0..2 {
+        let counted = server.client.get(&path).await.expect(200).json();
+        assert_eq!(counted["rows"][0]["value"], 2500);
+        let query = format!("{path}?reduce=false&startkey=2400&limit=1");
+        let answer = server.client.get(&query).await.expect(200).json();
+        assert_eq!(
+            (&answer["offset"], &answer["total_rows"]),
+            (&json!(2400), &json!(2500))
+        );
+    }
+    assert!(counted_blocks(&server) > 2);
+    server.stop().await;
 }
 
 #[tokio::test]

@@ -50,6 +50,7 @@ mod summaries;
 mod targets;
 mod users;
 mod validation;
+mod view_division;
 mod view_query;
 mod view_rows;
 mod view_update;

@@ -11,6 +11,7 @@ use super::{
     app::App,
     body::Body,
     response::ApiResponse,
+    view_division,
     view_query::{Bound, ViewQuery},
     views::Prepared,
 };
@@ -22,6 +23,7 @@ use crate::{
     storage::{
         documents, partitions,
         revtree::Rev,
+        view_counts::{self, Count},
         view_scan::{self, Found, Range, Scan},
         views,
     },
@@ -102,40 +104,54 @@ fn ranges_of_keys(query: &ViewQuery, is_reduced: bool) -> Vec<Range> {
 }
 
 /// The number of rows before the first of the query. With keys, the first one counts that has rows, or the last one.
-fn offset(conn: &Connection, prepared: &Prepared, total: i64) -> Result<i64, ApiError> {
-    let query = &prepared.query;
+fn offset(conn: &Connection, prepared: &Prepared, total: i64) -> Result<Count, ApiError> {
+    let (query, view) = (&prepared.query, (prepared.rows.id, prepared.n));
     let mut first = None;
     for range in ranges(query, false) {
-        let has_rows = query.keys.is_none()
-            || view_scan::count(conn, prepared.rows.id, prepared.n, &range)? > 0;
+        let has_rows = query.keys.is_none() || view_scan::count_up_to(conn, view, &range, 1)? > 0;
         first = Some(range);
         if has_rows {
             break;
         }
     }
-    let Some(first) = first else {
-        return Ok(0);
+    let before = match first {
+        None => return Ok(Count::default()),
+        // Those after it come before it, where the last row is the first.
+        Some(Range {
+            high: Some(high),
+            high_id,
+            ..
+        }) if query.descending => {
+            let up_to_it = Range {
+                high: Some(high),
+                high_id,
+                ..Range::default()
+            };
+            let counted = view_counts::up_to(conn, view, &up_to_it)?;
+            Count {
+                rows: total.saturating_sub(counted.rows),
+                ..counted
+            }
+        }
+        Some(Range {
+            low: Some(low),
+            low_id,
+            ..
+        }) if !query.descending => {
+            let before_it = Range {
+                high: Some(low),
+                high_id: low_id,
+                excludes_high: true,
+                ..Range::default()
+            };
+            view_counts::up_to(conn, view, &before_it)?
+        }
+        Some(_) => Count::default(),
     };
-    let before = if query.descending {
-        first.high.map(|high| Range {
-            low: Some(high),
-            excludes_low: true,
-            low_id: first.high_id,
-            ..Range::default()
-        })
-    } else {
-        first.low.map(|low| Range {
-            high: Some(low),
-            excludes_high: true,
-            high_id: first.low_id,
-            ..Range::default()
-        })
-    };
-    let before = match before {
-        Some(before) => view_scan::count(conn, prepared.rows.id, prepared.n, &before)?,
-        None => 0,
-    };
-    Ok((before.saturating_add(query.skip)).min(total))
+    Ok(Count {
+        rows: before.rows.saturating_add(query.skip).min(total),
+        ..before
+    })
 }
 
 /// Rows that are being listed.
@@ -160,7 +176,11 @@ impl Listing {
                 Ok((total, offset(conn, &counted, total)?))
             })
             .await?;
-        let mut text = format!("{{\"total_rows\":{total},\"offset\":{offset}");
+        if offset.is_costly() {
+            let view = (prepared.rows.id, prepared.n);
+            view_division::divide(app, &prepared.db, view).await;
+        }
+        let mut text = format!("{{\"total_rows\":{total},\"offset\":{}", offset.rows);
         if prepared.query.update_seq {
             text.push_str(",\"update_seq\":");
             write_string(&prepared.db.seq_text(prepared.rows.seq), &mut text);

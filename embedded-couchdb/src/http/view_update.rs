@@ -42,6 +42,11 @@ impl Updating {
         Arc::clone(locks.entry((db, signature.to_owned())).or_default())
     }
 
+    /// The only one that does this to a database now; `None` if there is one already.
+    pub(crate) fn alone(&self, db: i64, what: &str) -> Option<tokio::sync::OwnedMutexGuard<()>> {
+        self.lock(db, what).try_lock_owned().ok()
+    }
+
     /// Whether the rows are being updated.
     pub(crate) fn is_running(&self, db: i64, signature: &str) -> bool {
         let locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);

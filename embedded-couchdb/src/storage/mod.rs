@@ -20,6 +20,7 @@ pub(crate) mod settings;
 pub(crate) mod transaction;
 pub(crate) mod validators;
 pub(crate) mod view_blocks;
+pub(crate) mod view_counts;
 pub(crate) mod view_scan;
 pub(crate) mod view_summaries;
 pub(crate) mod views;

@@ -14,8 +14,8 @@ use crate::Error;
 /// The format version. It is raised with every change that an older program cannot read.
 ///
 /// 1: the first. 2: attachments may be stored compressed; shared bodies, validation functions and views.
-/// 3: summaries of views' rows, which a change of rows has to take away.
-pub(crate) const FORMAT: i64 = 3;
+/// 3: summaries of views' rows, which a change of rows has to take away. 4: how many rows they stand for.
+pub(crate) const FORMAT: i64 = 4;
 
 const TABLES: &str = "
 CREATE TABLE dbs (
@@ -116,14 +116,16 @@ CREATE TABLE view_rows (
 CREATE INDEX view_rows_by_id ON view_rows (view, id);
 ";
 
-/// What format 3 adds.
-const TABLES_3: &str = "
+/// What format 4 adds. Format 3 had the table with other columns. What it holds is made again when it is missed.
+const TABLES_4: &str = "
+DROP TABLE IF EXISTS view_blocks;
 CREATE TABLE view_blocks (
     view INTEGER NOT NULL,
     n INTEGER NOT NULL,
     key BLOB NOT NULL,
     id TEXT NOT NULL,
     emitted TEXT NOT NULL,
+    rows INTEGER NOT NULL,
     stamp INTEGER NOT NULL,
     value TEXT,
     first TEXT,
@@ -143,9 +145,7 @@ fn migration(from: i64) -> String {
              AND instr(bodies.body, '\"validate_doc_update\"') > 0;",
         );
     }
-    if from < 3 {
-        steps.push_str(TABLES_3);
-    }
+    steps.push_str(TABLES_4);
     steps
 }
 
@@ -228,7 +228,7 @@ pub(crate) fn open_writer(file: &Path, max_pages: Option<u32>) -> Result<Connect
     conn.set_prepared_statement_cache_capacity(64);
     if format < FORMAT {
         let steps = match format {
-            0 => [TABLES, TABLES_2, TABLES_3].concat(),
+            0 => [TABLES, TABLES_2, TABLES_4].concat(),
             earlier => migration(earlier),
         };
         conn.execute_batch(&format!(

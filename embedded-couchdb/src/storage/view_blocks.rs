@@ -3,8 +3,9 @@
 //! Without them, a reduced query would read every row. The rows of a view are divided at positions; the rows from one
 //! position to the next are a block. At first all rows are one, which is divided as far as it is read. A change of a row
 //! takes the summary of its block away, in the same transaction ([`touch`]); a query makes the summaries that it misses
-//! ([`view_summaries`](super::view_summaries)). So a summary is always that of the block's rows. CouchDB keeps reductions in
-//! the inner nodes of its B-trees for the same purpose.
+//! ([`view_summaries`](super::view_summaries)). So a summary is always that of the block's rows. How many rows a block has is
+//! always known ([`view_counts`](super::view_counts)). CouchDB keeps reductions and counts in the inner nodes of its B-trees
+//! for the same purpose.
 
 use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 
@@ -255,7 +256,11 @@ pub(crate) fn begin(transaction: &Transaction<'_>, view: i64, n: i64) -> Result<
         .prepare_cached("SELECT 1 FROM views WHERE id = ?1")?
         .exists([view])?;
     if is_there && !are_there(conn, view, n)? {
-        insert(conn, (view, n), &Start::default(), None)?;
+        let rows = conn
+            .prepare_cached("SELECT total FROM view_totals WHERE view = ?1 AND n = ?2")?
+            .query_row(params![view, n], |row| row.get(0))
+            .optional()?;
+        insert(conn, (view, n), &Start::default(), rows.unwrap_or(0), None)?;
     }
     Ok(())
 }
@@ -265,11 +270,12 @@ pub(super) fn insert(
     conn: &Connection,
     (view, n): (i64, i64),
     start: &Start,
+    rows: i64,
     summary: Option<&Summary>,
 ) -> Result<(), ApiError> {
     conn.prepare_cached(
-        "INSERT OR IGNORE INTO view_blocks (view, n, key, id, emitted, stamp, value, first) \
-         VALUES (?1, ?2, ?3, ?4, ?5, random(), ?6, ?7)",
+        "INSERT OR IGNORE INTO view_blocks (view, n, key, id, emitted, rows, stamp, value, first) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, random(), ?7, ?8)",
     )?
     .execute(params![
         view,
@@ -277,47 +283,56 @@ pub(super) fn insert(
         start.at.key,
         start.at.id,
         start.emitted,
+        rows,
         summary.map(|summary| &summary.value),
         summary.map(|summary| &summary.first),
     ])?;
     Ok(())
 }
 
-/// Takes the summaries of the blocks away in which rows of a view change.
+/// A row that comes or goes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct RowChange {
+    /// The position of the view in its design document.
+    pub(crate) n: i64,
+    pub(crate) at: Position,
+    /// 1 for a new row, -1 for one that goes.
+    pub(crate) difference: i64,
+}
+
+/// Takes the summaries of the blocks away in which rows of a view change, and counts these rows.
 pub(crate) fn touch(
     conn: &Connection,
     view: i64,
-    mut changed: Vec<(i64, Position)>,
+    mut changed: Vec<RowChange>,
 ) -> Result<(), ApiError> {
     changed.sort_unstable();
-    let mut block_end: Option<(i64, Option<Position>)> = None;
-    for (n, position) in changed {
-        let is_done = block_end
-            .as_ref()
-            .is_some_and(|(of, end)| *of == n && end.as_ref().is_none_or(|end| position < *end));
-        if is_done {
-            continue;
-        }
-        conn.prepare_cached(
-            "UPDATE view_blocks SET value = NULL, first = NULL, stamp = random() \
-             WHERE view = ?1 AND n = ?2 AND (key, id) = \
-             (SELECT key, id FROM view_blocks WHERE view = ?1 AND n = ?2 AND (key, id) <= (?3, ?4) \
-              ORDER BY key DESC, id DESC LIMIT 1)",
-        )?
-        .execute(params![view, n, position.key, position.id])?;
-        let next = conn
+    let mut rest = changed.as_slice();
+    while let Some(RowChange { n, at, .. }) = rest.first() {
+        let end = conn
             .prepare_cached(
                 "SELECT key, id FROM view_blocks WHERE view = ?1 AND n = ?2 AND (key, id) > (?3, ?4) \
                  ORDER BY key, id LIMIT 1",
             )?
-            .query_row(params![view, n, position.key, position.id], |row| {
+            .query_row(params![view, n, at.key, at.id], |row| {
                 Ok(Position {
                     key: row.get(0)?,
                     id: row.get(1)?,
                 })
             })
             .optional()?;
-        block_end = Some((n, next));
+        let is_of_block =
+            |change: &RowChange| change.n == *n && end.as_ref().is_none_or(|end| change.at < *end);
+        let (of_block, others) = rest.split_at(rest.partition_point(is_of_block));
+        let difference: i64 = of_block.iter().map(|change| change.difference).sum();
+        conn.prepare_cached(
+            "UPDATE view_blocks SET value = NULL, first = NULL, stamp = random(), rows = rows + ?5 \
+             WHERE view = ?1 AND n = ?2 AND (key, id) = \
+             (SELECT key, id FROM view_blocks WHERE view = ?1 AND n = ?2 AND (key, id) <= (?3, ?4) \
+              ORDER BY key DESC, id DESC LIMIT 1)",
+        )?
+        .execute(params![view, n, at.key, at.id, difference])?;
+        rest = others;
     }
     Ok(())
 }

@@ -278,21 +278,26 @@ pub(crate) fn keep(
         pieces,
     } in made
     {
-        let is_as_read = conn
+        let as_read: Option<i64> = conn
             .prepare_cached(
-                "SELECT 1 FROM view_blocks \
+                "SELECT rows FROM view_blocks \
                  WHERE view = ?1 AND n = ?2 AND key = ?3 AND id = ?4 AND stamp = ?5 AND value IS NULL",
             )?
-            .exists(params![view, n, start.key, start.id, stamp])?;
-        if !is_as_read {
+            .query_row(params![view, n, start.key, start.id, stamp], |row| row.get(0))
+            .optional()?;
+        let Some(mut left) = as_read else {
             continue;
-        }
+        };
         conn.prepare_cached(
             "DELETE FROM view_blocks WHERE view = ?1 AND n = ?2 AND key = ?3 AND id = ?4",
         )?
         .execute(params![view, n, start.key, start.id])?;
         for piece in pieces.iter().filter(|piece| !piece.is_needless()) {
-            insert(conn, (view, n), &piece.start, piece.summary.as_ref())?;
+            // A piece that was not read is the last one.
+            let read = piece.rows.as_ref().map(Vec::len);
+            let rows = read.map_or(left, |rows| i64::try_from(rows).unwrap_or(i64::MAX));
+            left -= rows;
+            insert(conn, (view, n), &piece.start, rows, piece.summary.as_ref())?;
         }
     }
     Ok(())

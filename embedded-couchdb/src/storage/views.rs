@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::{
     partitions,
     transaction::Transaction,
-    view_blocks::{self, Position},
+    view_blocks::{self, Position, RowChange},
 };
 use crate::{api_error::ApiError, json::Json, mango::collation};
 
@@ -87,8 +87,8 @@ pub(crate) fn store(transaction: &Transaction<'_>, update: Update) -> Result<(),
     changes.touch(conn, update.view)
 }
 
-/// Where rows change, if summaries depend on it.
-struct Changes(Option<Vec<(i64, Position)>>);
+/// The rows that change, if summaries and counts depend on them.
+struct Changes(Option<Vec<RowChange>>);
 
 impl Changes {
     fn of(conn: &Connection, view: i64) -> Result<Self, ApiError> {
@@ -137,7 +137,11 @@ fn remove_rows(
                 key: row.get(1)?,
                 id: id.to_owned(),
             };
-            changes.push((row.get(0)?, position));
+            changes.push(RowChange {
+                n: row.get(0)?,
+                at: position,
+                difference: -1,
+            });
         }
     }
     conn.prepare_cached("DELETE FROM view_rows WHERE view = ?1 AND id = ?2")?
@@ -172,9 +176,13 @@ fn add_rows(
     )?;
     let mut added: Vec<(i64, i64)> = Vec::new();
     if let Changes(Some(changes)) = changes {
-        changes.extend(keyed.iter().map(|(n, key, _)| {
-            let (key, id) = (key.clone(), id.to_owned());
-            (*n, Position { key, id })
+        changes.extend(keyed.iter().map(|(n, key, _)| RowChange {
+            n: *n,
+            at: Position {
+                key: key.clone(),
+                id: id.to_owned(),
+            },
+            difference: 1,
         }));
     }
     for (place, (n, key, row)) in keyed.into_iter().enumerate() {
