@@ -64,6 +64,9 @@ const CONNECTION_PATH: &str = "/connection_check";
 const DEGRADED: &str = "ready; degraded: the instance service does not tell of changes, so hosts are asked for \
                         again after a moment";
 
+/// What is added while the database is away. Gateways go on without it: they say what is wrong.
+const DATABASE_AWAY: &str = "; degraded: the database does not answer";
+
 /// What is added while a server that serves instances in Hamlet's stead is away. Its address is for the log.
 const BACKEND_AWAY: &str = "; degraded: a backend does not answer";
 
@@ -132,6 +135,9 @@ impl Readiness {
                 } else {
                     "ready".to_owned()
                 };
+                if self.database_is_away.load(Ordering::Relaxed) {
+                    text.push_str(DATABASE_AWAY);
+                }
                 if self.is_backend_away() {
                     text.push_str(BACKEND_AWAY);
                 }
