@@ -3,7 +3,7 @@
 //! Names below `.localhost` lead to this machine in it, so that instances need no entry anywhere.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    io::{self, BufRead as _, BufReader},
     path::PathBuf,
     process::{Child, ChildStdout, Command, Stdio},
     time::Duration,
@@ -28,8 +28,7 @@ const PICTURES: &str = "HAMLET_TEST_PICTURES";
 /// A browser with a window of its own. Dropping this value ends it.
 #[derive(Debug)]
 pub struct Chromium {
-    driver: Child,
-    _stdout: BufReader<ChildStdout>,
+    _driver: Driver,
     client: Client,
     scripts: bool,
 }
@@ -70,21 +69,15 @@ impl Chromium {
         reason = "whoever runs the tests is to know what was not tried"
     )]
     pub async fn start(window: Window, scripts: bool) -> Option<Self> {
-        let driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn();
-        let mut driver = match driver {
-            Ok(driver) => driver,
+        let started = match Driver::start() {
+            Ok(started) => started,
             Err(error) if std::env::var_os(REQUIRED).is_none() => {
                 println!("not exercised: there is no chromedriver ({error})");
                 return None;
             }
             Err(error) => panic!("{REQUIRED} is set, and chromedriver does not start: {error}"),
         };
-        let mut stdout = BufReader::new(driver.stdout.take().unwrap());
-        let port = port_in(&mut stdout);
+        let port = started.port;
         let (width, height) = window.size();
         let mut arguments = vec![
             "--headless=new".to_owned(),
@@ -115,8 +108,7 @@ impl Chromium {
             .await
             .expect("the browser starts");
         Some(Self {
-            driver,
-            _stdout: stdout,
+            _driver: started,
             client,
             scripts,
         })
@@ -203,15 +195,53 @@ impl Chromium {
     }
 }
 
-impl Drop for Chromium {
-    fn drop(&mut self) {
-        let _killed = self.driver.kill();
-        let _ended = self.driver.wait();
+/// A chromedriver that listens. It ends when this is dropped.
+#[derive(Debug)]
+struct Driver {
+    process: Child,
+    /// It may say more, and must not wait for somebody who reads.
+    _stdout: BufReader<ChildStdout>,
+    port: u16,
+}
+
+impl Driver {
+    /// How often it is started. It takes a free port of IPv6 and wants the same of IPv4, which somebody else may have; then
+    /// it ends.
+    const TRIES: usize = 20;
+
+    fn start() -> io::Result<Self> {
+        for _ in 0..Self::TRIES {
+            let mut process = Command::new("chromedriver")
+                .arg("--port=0")
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()?;
+            let mut stdout = BufReader::new(process.stdout.take().unwrap());
+            if let Some(port) = port_in(&mut stdout) {
+                return Ok(Self {
+                    process,
+                    _stdout: stdout,
+                    port,
+                });
+            }
+            process.wait()?;
+        }
+        panic!(
+            "chromedriver ended {} times before it listened",
+            Self::TRIES
+        );
     }
 }
 
-/// The port on which the driver says that it listens.
-fn port_in(stdout: &mut BufReader<ChildStdout>) -> u16 {
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let _killed = self.process.kill();
+        let _ended = self.process.wait();
+    }
+}
+
+/// The port on which the driver says that it listens; `None` if it ended before.
+fn port_in(stdout: &mut BufReader<ChildStdout>) -> Option<u16> {
     let mut line = String::new();
     while stdout.read_line(&mut line).unwrap() > 0 {
         let told = line.trim().trim_end_matches('.');
@@ -220,9 +250,9 @@ fn port_in(stdout: &mut BufReader<ChildStdout>) -> u16 {
             .and_then(|(_, port)| port.parse().ok());
         // The first line repeats what was asked for.
         if let Some(port) = port.filter(|port| *port != 0) {
-            return port;
+            return Some(port);
         }
         line.clear();
     }
-    panic!("chromedriver ended before it listened");
+    None
 }

@@ -208,7 +208,10 @@ async fn an_installation_without_its_database_answers_as_recorded() {
     .await;
     let ready = world.get(&domain, "/readyz").await;
     assert_eq!(ready.status, StatusCode::OK);
-    assert!(ready.text.contains("the database does not answer"), "{ready:?}");
+    assert!(
+        ready.text.contains("the database does not answer"),
+        "{ready:?}"
+    );
     replay.section(SECTION, "").await;
     replay.end(9, &[SECTION]);
     for host in [&domain, &world.daemon.domain("nobody")] {
