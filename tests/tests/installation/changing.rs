@@ -153,7 +153,7 @@ fn incomplete_tls_settings_are_refused_at_the_start() {
         "--tls-ca-file=/nowhere",
     ]);
     assert!(
-        told.starts_with("error: tls-cert-file: cannot read /nowhere"),
+        told.starts_with("error: --tls-cert-file: cannot read /nowhere"),
         "{told}"
     );
     assert_eq!(told.lines().count(), 1, "{told}");

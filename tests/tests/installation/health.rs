@@ -55,8 +55,9 @@ fn an_installation_in_one_process_is_found_by_its_folder() {
             .arg("health")
             .arg("--data")
             .arg(&data)
-            // The server at the default port may be another installation, so a port without a server is given.
-            .arg("--admin-listen=127.0.0.1:1")
+            // As the server was started: the system chooses the port, and the folder holds it. The server at the default
+            // port may be another installation.
+            .arg("--admin-listen=127.0.0.1:0")
             .output()
             .unwrap()
     };

@@ -279,12 +279,12 @@ fn an_invalid_collector_and_a_used_port_are_reported() {
     };
     for wrong in ["collector:4317", "https://collector:4317"] {
         let told = started(&format!("--otlp-endpoint={wrong}"));
-        assert!(told.starts_with("error: otlp-endpoint: "), "{told}");
+        assert!(told.starts_with("error: --otlp-endpoint: "), "{told}");
     }
     let told = started(&format!("--metrics-listen={taken_at}"));
     assert!(
         told.starts_with(&format!(
-            "error: metrics-listen: cannot listen on {taken_at}"
+            "error: --metrics-listen: cannot listen on {taken_at}"
         )),
         "{told}"
     );
