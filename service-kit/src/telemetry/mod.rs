@@ -62,7 +62,7 @@ pub struct TelemetryFlags {
         value_name = "FILTER"
     )]
     pub log: String,
-    /// The format of logs.
+    /// The format of logs: `text` for people, `json` for programs.
     #[arg(
         long,
         env = "HAMLET_LOG_FORMAT",
