@@ -210,10 +210,16 @@ impl Store {
     ) -> Result<Vec<Login>, couch::Error> {
         let [_, logins] = SESSIONS;
         let database = self.database_of(location, logins)?;
-        // The index is one that other software has, too. Every login has a system; which one does not matter.
-        let query = Find::new(json!({"os": {"$gt": null}, "session_id": {"$in": sessions}}))
-            .use_index("by-os-browser-ip", None)
-            .limit(LOGINS);
+        // The index is one that other software has, too. It serves only queries that name all of its fields. Every login has
+        // them; their values do not matter.
+        let query = Find::new(json!({
+            "os": {"$gt": null},
+            "browser": {"$exists": true},
+            "ip": {"$exists": true},
+            "session_id": {"$in": sessions},
+        }))
+        .use_index("by-os-browser-ip", None)
+        .limit(LOGINS);
         let found: Vec<Document<Value>> = match database.find(query).try_collect().await {
             Err(couch::Error::DatabaseMissing { .. }) => return Ok(Vec::new()),
             read => read?,

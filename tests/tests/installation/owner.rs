@@ -216,6 +216,9 @@ async fn the_passphrase_opens_the_instance_and_nothing_else_does() {
     );
     let settings = browser.get("/settings").await;
     assert_eq!(settings.status, StatusCode::OK, "{settings:?}");
+    // The page finds the logins of its sessions by their index.
+    let log = fs::read_to_string(world.daemon.data().with_extension("log")).unwrap();
+    assert!(!log.contains("no index fits"), "{log}");
 
     // A session of one instance opens no other.
     let bob = world.daemon.domain("bob");
