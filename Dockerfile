@@ -35,17 +35,19 @@ FROM ${BUILDER_IMAGE} AS programs
 # A folder below this one with programs that were built elsewhere. They are packed as they are, for places
 # where the build of an image reaches no crate registry:
 #
-#   cargo build --profile dist --workspace --bins && mkdir -p dist && cp target/dist/{gateway,…} dist
+#   cargo build --release && mkdir -p dist && cp target/release/{gateway,…} dist
 #   docker build --build-arg BINARIES=dist …
 ARG BINARIES=
 # To find what the classic builder leaves behind.
 LABEL hamlet.binaries=${BINARIES}
-ENV CARGO_INCREMENTAL=0 \
+# Slower to compile than what `cargo run --release` makes, and made once.
+ENV CARGO_PROFILE_RELEASE_LTO=thin \
+    CARGO_INCREMENTAL=0 \
     PACKAGES="-p gateway -p instance-svc -p files-svc -p apps-svc -p embedded-couchdb -p cli -p setup"
 WORKDIR /build
 COPY --from=skeleton /skeleton .
 # What Hamlet depends on, apart from its own code: this layer stays until a manifest changes.
-RUN test -n "$BINARIES" || cargo build --profile dist --locked $PACKAGES
+RUN test -n "$BINARIES" || cargo build --release --locked $PACKAGES
 COPY . .
 RUN set -eu; \
     mkdir /programs; \
@@ -54,8 +56,8 @@ RUN set -eu; \
         # The empty sources above were compiled later than the real ones were written. Sources that dependencies
         # generated stay untouched, or they would be compiled again, and all that depends on them.
         find . -path ./target -prune -o -name '*.rs' -exec touch {} +; \
-        cargo build --profile dist --locked $PACKAGES; \
-        from=target/dist; \
+        cargo build --release --locked $PACKAGES; \
+        from=target/release; \
     elif [ ! -d "$BINARIES" ]; then \
         echo "BINARIES: there is no folder $BINARIES in the build context" >&2; \
         exit 1; \

@@ -14,9 +14,6 @@ const OF_A_TEST: [&str; 4] = [
     "OUT_DIR",
 ];
 
-/// The profile of the programs that benchmarks measure: that of production.
-const MEASURED: &str = "dist";
-
 /// The root of the workspace.
 #[must_use]
 pub fn root() -> &'static Path {
@@ -26,7 +23,7 @@ pub fn root() -> &'static Path {
         .expect("the crate has a parent folder")
 }
 
-/// A program of the workspace. It is built once for all tests, in their profile, and for benchmarks in that of production.
+/// A program of the workspace. It is built once for all tests, in the profile of the tests.
 ///
 /// # Panics
 /// When it cannot be built.
@@ -34,22 +31,13 @@ pub fn root() -> &'static Path {
 pub fn program(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let folder = BUILT.get_or_init(|| {
-        let profile = if cfg!(debug_assertions) {
-            "dev"
-        } else {
-            MEASURED
-        };
         let mut build = Command::new(env!("CARGO"));
         build
-            .args([
-                "build",
-                "--quiet",
-                "--workspace",
-                "--bins",
-                "--profile",
-                profile,
-            ])
+            .args(["build", "--quiet", "--workspace", "--bins"])
             .current_dir(root());
+        if !cfg!(debug_assertions) {
+            build.arg("--release");
+        }
         // Cargo sets these for a test. A dependency whose build script watches them would be built again, and all above it.
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy();
@@ -64,14 +52,9 @@ pub fn program(name: &str) -> PathBuf {
     folder.join(name)
 }
 
-/// The folder of the programs. That of a test is target/PROFILE/deps.
+/// The folder of the test binaries: target/PROFILE/deps/TEST.
 fn target_folder() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own path");
     let deps = test.parent().expect("a test lies in a folder");
-    let of_profile = deps.parent().expect("deps lies in a folder");
-    if cfg!(debug_assertions) {
-        of_profile.to_owned()
-    } else {
-        of_profile.with_file_name(MEASURED)
-    }
+    deps.parent().expect("deps lies in a folder").to_owned()
 }
