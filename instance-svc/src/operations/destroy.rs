@@ -186,11 +186,13 @@ impl Destruction {
         let created = &self.created;
         let record =
             taking::take(&self.store, created, task.id, operation, &mut conditions).await?;
-        let accounts = self
-            .store
-            .accounts_with_script(operation.location())
-            .await
-            .map_err(later)?;
+        let accounts = if task.work.gone {
+            // The original has run their scripts. What lies under the prefix may be the next instance's.
+            Vec::new()
+        } else {
+            let accounts = self.store.accounts_with_script(operation.location());
+            accounts.await.map_err(later)?
+        };
         let mut abandoned = task.work.abandoned.clone();
         let mut gone = task.work.gone;
         if !accounts.is_empty() {

@@ -626,3 +626,55 @@ async fn the_original_destroys_an_instance_with_accounts() {
     assert_eq!(result.abandoned_accounts, Vec::<String>::new());
     assert_eq!(world.leftovers().await, Vec::<String>::new());
 }
+
+/// The original gives the next instance of a domain the prefix of the one before.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_instance_of_a_domain_outlives_what_is_left_of_the_one_before() {
+    const PREFIX: &str = "cozy0d88385e5e731af27c0f1c0a312135b9";
+    let world = World::new().await;
+    for database in ["instances", "hamlet-instances", "hamlet-claims"] {
+        let name = DbName::global(database).unwrap();
+        world.couch.create_database(&name).await.unwrap();
+    }
+    let replica = world.replica("one", Failpoints::default()).await;
+    let mut alice = document(1);
+    alice["domain"] = json!("alice.example.com");
+    alice["prefix"] = json!(PREFIX);
+    make(&world, "00000001", alice.clone()).await;
+    until_adopted(&world, "00000001").await;
+    replica.stop().await;
+
+    // While Hamlet is away, the original destroys it and makes it again, and a konnector gets an account.
+    destroy_on(&world.couch, "00000001", PREFIX).await;
+    make(&world, "00000002", alice).await;
+    add_accounts(&world, PREFIX).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let password_file = folder.path().join("password");
+    std::fs::write(&password_file, "hidden\n").unwrap();
+    let config = Config {
+        admin_backend: Some(format!("http://{}", listener.local_addr().unwrap())),
+        admin_backend_password_file: Some(password_file),
+        ..config()
+    };
+    let replica = world
+        .replica_of(config, hasty("two", Failpoints::default()))
+        .await;
+    // It is found by its name as soon as the first has given it up.
+    eventually("nothing is left of the first", async || {
+        let records = world.ids("hamlet-instances").await;
+        match replica.get("alice.example.com").await {
+            Ok(found) if found.id == "00000002" && records == ["00000002"] => Ok(()),
+            other => Err((other, records)),
+        }
+    })
+    .await;
+    let asked = tokio::time::timeout(Duration::from_millis(1), listener.accept()).await;
+    assert!(
+        asked.is_err(),
+        "the original was asked to destroy the second"
+    );
+    let below = format!("{PREFIX}/");
+    let databases = world.couch.databases_with_prefix(&below).await.unwrap();
+    assert!(databases.len() >= 3, "{databases:?}");
+}
